@@ -1,0 +1,22 @@
+//! Snapshots of memcached: write them, read them back, check them, move them.
+//!
+//! The library is built in floors, and imports only go down: words (this
+//! level's small modules), pure codecs ([`format`], [`protocol`], [`ring`]),
+//! ports ([`store`], [`net`]), engines ([`snapshot`], [`source`], [`target`]),
+//! jobs ([`dump`], [`restore`], [`verify`]). A job takes options, makes a plan
+//! that can be printed, runs it, and returns a report that accounts for every
+//! item; it never prints.
+//!
+//! FORMAT.md specifies the files byte for byte.
+
+pub mod cancel;
+pub mod defect;
+pub mod error;
+pub mod item;
+pub mod limits;
+pub mod node;
+pub mod progress;
+pub mod units;
+
+pub mod ring;
+pub mod store;

@@ -1,0 +1,74 @@
+//! Quantities with their units.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Seconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixSecs(pub u64);
+
+impl UnixSecs {
+    /// Converts a system time, which must not lie before 1970; an earlier
+    /// one gives 0.
+    pub fn from_system_time(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self(since.as_secs())
+    }
+
+    /// Moves the moment by a signed number of seconds, stopping at 0 and at
+    /// the largest value.
+    #[must_use]
+    pub fn saturating_add_signed(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add_signed(seconds))
+    }
+}
+
+impl fmt::Display for UnixSecs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Returns `part` of `whole` in percent; 100 when the whole is 0.
+pub fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        return 100.0;
+    }
+    to_f64(part) * 100.0 / to_f64(whole)
+}
+
+/// Converts a count to a float for display and ratios; above 2^53 the last
+/// digits are rounded.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "for display and ratios only, where 53 bits are plenty"
+)]
+pub fn to_f64(count: u64) -> f64 {
+    count as f64
+}
+
+/// Converts a length in memory to the width used on disk and in counters.
+pub fn to_u64(len: usize) -> u64 {
+    // usize is at most 64 bits wide on every target Rust supports.
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_of_nothing_is_all_of_it() {
+        assert!((percent(0, 0) - 100.0).abs() < f64::EPSILON);
+        assert!((percent(1, 4) - 25.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn moving_a_moment_stops_at_the_ends() {
+        assert_eq!(UnixSecs(5).saturating_add_signed(-9), UnixSecs(0));
+        assert_eq!(
+            UnixSecs(u64::MAX).saturating_add_signed(9),
+            UnixSecs(u64::MAX)
+        );
+    }
+}
