@@ -1,1 +1,5 @@
 //! Which node owns a key.
+
+mod hash;
+
+pub use hash::{CharSign, KeyHash};
