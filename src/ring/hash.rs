@@ -87,7 +87,7 @@ impl KeyHash {
 }
 
 /// Returns the MD5 digest as four little-endian words: four points of a ring.
-fn md5_words(bytes: &[u8]) -> [u32; 4] {
+pub(super) fn md5_words(bytes: &[u8]) -> [u32; 4] {
     let digest: [u8; 16] = Md5::digest(bytes).into();
     let (words, _) = digest.as_chunks();
     std::array::from_fn(|index| u32::from_le_bytes(words[index]))
