@@ -380,8 +380,8 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0
             .source
-            .as_ref()
-            .map(|source| -> &(dyn StdError + 'static) { &**source })
+            .as_deref()
+            .map(|source| -> &(dyn StdError + 'static) { source })
     }
 }
 

@@ -18,5 +18,7 @@ pub mod node;
 pub mod progress;
 pub mod units;
 
+pub mod format;
+pub mod protocol;
 pub mod ring;
 pub mod store;

@@ -1,0 +1,355 @@
+//! A segment in the making: records in, bytes out, from front to back.
+
+use crate::error::{Error, Result};
+use crate::format::block::{BlockHeader, TimeRanges};
+use crate::format::checkpoint::Checkpoint;
+use crate::format::checksum::{ContentDigests, SegmentDigest, value_hash};
+use crate::format::column::ColumnsBuilder;
+use crate::format::compression::{Compression, SectionWriter};
+use crate::format::file_header::FileHeader;
+use crate::format::frame::{FrameHeader, FrameType};
+use crate::format::ids::SegmentIds;
+use crate::format::key_index::KeyIndexBuilder;
+use crate::format::layout::{
+    BLOCK_HEADER_SIZE, CHECKPOINT_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE, PAGE_SIZE,
+    TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
+};
+use crate::format::segment_meta::SegmentMeta;
+use crate::format::tail::Tail;
+use crate::format::toc::{Toc, TocEntry};
+use crate::item::{KEY_LEN_MAX, Record};
+use crate::limits::{Limits, VALUE_LEN_MAX, check_limit};
+use crate::units::to_u64;
+
+/// How a segment is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct EncoderOptions {
+    /// How sections are compressed.
+    pub compression: Compression,
+    /// A block is closed when its raw sections reach this many bytes.
+    pub block_raw_len: usize,
+    /// Seed of the index hash; random, so that nobody can prepare keys for it.
+    pub index_seed: u64,
+}
+
+impl EncoderOptions {
+    /// Raw bytes of a block. FORMAT.md 8 (L4).
+    pub const BLOCK_RAW_LEN: usize = 256 << 10;
+}
+
+/// What became of a pushed record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the segment.
+    Stored,
+    /// The segment has a record with this key; the new one was dropped.
+    Duplicate,
+}
+
+/// What a finished segment holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentSummary {
+    /// The ids of the segment.
+    pub ids: SegmentIds,
+    /// Bytes of the file.
+    pub size: u64,
+    /// `sha256:` and 64 digits. FORMAT.md 6.
+    pub digest: String,
+    /// Records.
+    pub records: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Bytes of all keys.
+    pub key_bytes: u64,
+    /// Bytes of all values.
+    pub value_bytes: u64,
+    /// What the records hold.
+    pub digests: ContentDigests,
+}
+
+/// Turns records into the bytes of one segment.
+///
+/// The caller takes the bytes away as they come ([`SegmentEncoder::pending`])
+/// and writes them in order; nothing is ever changed behind.
+///
+/// # Memory
+///
+/// One open block, the bytes not yet taken, and the key index
+/// ([`KeyIndexBuilder`]).
+#[derive(Debug)]
+pub struct SegmentEncoder {
+    ids: SegmentIds,
+    options: EncoderOptions,
+    sections: SectionWriter,
+    pending: Vec<u8>,
+    /// Bytes of the file so far, pending ones included.
+    file_len: u64,
+    digest: SegmentDigest,
+    toc: Toc,
+    block_count: u32,
+    index: KeyIndexBuilder,
+    columns: ColumnsBuilder,
+    values: Vec<u8>,
+    times: TimeRanges,
+    raw: Vec<u8>,
+    payload: Vec<u8>,
+    scratch: Vec<u8>,
+    checkpoint_offset: u64,
+    checkpoint_entry: usize,
+}
+
+impl SegmentEncoder {
+    /// Blocks between two checkpoints: at most some 16 MiB of raw records have
+    /// to be found by scanning.
+    const CHECKPOINT_BLOCKS: usize = 64;
+
+    /// Starts a segment: file header and description are pending.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: the compression level is not known.
+    pub fn new(meta: &SegmentMeta, options: EncoderOptions) -> Result<Self> {
+        let ids = meta.ids();
+        let mut encoder = Self {
+            ids,
+            options,
+            sections: SectionWriter::new(options.compression)?,
+            pending: Vec::new(),
+            file_len: 0,
+            digest: SegmentDigest::new(),
+            toc: Toc::default(),
+            block_count: 0,
+            index: KeyIndexBuilder::new(options.index_seed),
+            columns: ColumnsBuilder::default(),
+            values: Vec::new(),
+            times: TimeRanges::default(),
+            raw: Vec::new(),
+            payload: Vec::new(),
+            scratch: Vec::new(),
+            checkpoint_offset: 0,
+            checkpoint_entry: 0,
+        };
+        let mut header = Vec::new();
+        FileHeader::new(ids).encode(&mut header);
+        encoder.digest.update(&header);
+        encoder.emit(&header);
+        encoder.emit_frame(FrameType::Meta, &meta.encode());
+        Ok(encoder)
+    }
+
+    /// Records so far.
+    pub fn record_count(&self) -> u64 {
+        self.toc.record_count
+    }
+
+    /// Returns the most bytes the finished segment can have with one record
+    /// more, for the size cap.
+    pub fn size_bound_with(&self, key_len: usize, value_len: usize) -> u64 {
+        let record = key_len
+            .saturating_add(value_len)
+            .saturating_add(ColumnsBuilder::RECORD_LEN_MAX)
+            .saturating_add(ColumnsBuilder::HEADER_LEN_MAX);
+        // The open block, and one more if the record starts another.
+        const BLOCK_OVERHEAD: usize = (FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE) * 2;
+        let open = self.columns.raw_len().saturating_add(self.values.len());
+        // Two blocks, a checkpoint, the key index; each is in the TOC, and all
+        // since the last checkpoint are in the next one, too.
+        let entries = self.toc.entries.len().saturating_add(4);
+        let unchecked = entries.saturating_sub(self.checkpoint_entry);
+        let tables = entries
+            .saturating_add(unchecked)
+            .saturating_mul(TOC_ENTRY_SIZE);
+        const TABLES_OVERHEAD: usize =
+            FRAME_HEADER_SIZE * 3 + CHECKPOINT_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE;
+        let memory = record
+            .saturating_add(BLOCK_OVERHEAD)
+            .saturating_add(open)
+            .saturating_add(tables)
+            .saturating_add(TABLES_OVERHEAD);
+        self.file_len
+            .saturating_add(to_u64(memory))
+            .saturating_add(self.index.payload_len_max(1))
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    ///
+    /// - `LimitExceeded`: the key or value is too long, or empty in the key's
+    ///   case; the segment is unchanged.
+    pub fn push(&mut self, record: &Record<'_>) -> Result<Pushed> {
+        check_limit("key length", to_u64(record.key.len()), to_u64(KEY_LEN_MAX))?;
+        if record.key.is_empty() {
+            return Err(Error::invalid_input("key", "", "a key has 1 to 250 bytes"));
+        }
+        check_limit("value length", to_u64(record.value.len()), VALUE_LEN_MAX)?;
+        if !self.columns.accepts(&record.meta) {
+            self.flush_block();
+        }
+        if !self.index.insert(record.key, self.block_count) {
+            return Ok(Pushed::Duplicate);
+        }
+        let hash = value_hash(record.value);
+        // The limit above is far below 2^32.
+        let value_len = u32::try_from(record.value.len()).unwrap_or(u32::MAX);
+        self.columns.push(record.key, value_len, hash, &record.meta);
+        self.values.extend_from_slice(record.value);
+        self.times.add(&record.meta);
+        self.toc
+            .digests
+            .add(record.key, &record.meta, hash, &mut self.scratch);
+        self.toc.record_count = self.toc.record_count.saturating_add(1);
+        self.toc.key_bytes = self.toc.key_bytes.saturating_add(to_u64(record.key.len()));
+        self.toc.value_bytes = self.toc.value_bytes.saturating_add(value_len.into());
+        let is_full = self.columns.raw_len().saturating_add(self.values.len())
+            >= self.options.block_raw_len
+            || u64::from(self.columns.record_count()) >= Limits::default().block_record_count_max;
+        if is_full {
+            self.flush_block();
+        }
+        Ok(Pushed::Stored)
+    }
+
+    /// Returns the bytes that are to be written next.
+    pub fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// Forgets the pending bytes: they have been written.
+    pub fn clear_pending(&mut self) {
+        self.pending.clear();
+    }
+
+    /// Ends the segment; returns the last bytes and what it holds.
+    ///
+    /// # Errors
+    ///
+    /// - `LimitExceeded`: from [`KeyIndexBuilder::finish`].
+    pub fn finish(mut self) -> Result<(Vec<u8>, SegmentSummary)> {
+        self.flush_block();
+        self.emit_key_index()?;
+        let toc_offset = self.file_len;
+        let payload = self.toc.encode();
+        self.emit_frame_bytes(FrameType::Toc, &payload);
+        let toc = std::mem::take(&mut self.toc);
+        let tail = Tail {
+            ids: self.ids,
+            toc_offset,
+            toc_len: self.file_len.saturating_sub(toc_offset),
+            file_len: self.file_len.saturating_add(to_u64(TAIL_SIZE)),
+        };
+        let tail = tail.encode();
+        self.digest.update(&tail);
+        self.emit(&tail);
+        let summary = SegmentSummary {
+            ids: self.ids,
+            size: self.file_len,
+            digest: self.digest.finish(),
+            records: toc.record_count,
+            blocks: self.block_count.into(),
+            key_bytes: toc.key_bytes,
+            value_bytes: toc.value_bytes,
+            digests: toc.digests,
+        };
+        Ok((self.pending, summary))
+    }
+
+    fn flush_block(&mut self) {
+        let record_count = self.columns.record_count();
+        if record_count == 0 {
+            return;
+        }
+        self.columns.finish(&mut self.raw);
+        self.payload.clear();
+        // The header goes in front, but is known last.
+        self.payload.resize(BLOCK_HEADER_SIZE, 0);
+        let keys = self.sections.write(&self.raw, &mut self.payload);
+        let values = self.sections.write(&self.values, &mut self.payload);
+        let block = BlockHeader {
+            record_count,
+            times: self.times,
+            keys,
+            values,
+        };
+        let sequence = to_u64(self.toc.entries.len());
+        let block_bytes = block.encode(&self.ids, sequence);
+        for (slot, byte) in self.payload.iter_mut().zip(&block_bytes) {
+            *slot = *byte;
+        }
+        let frame = FrameHeader::new(
+            &self.ids,
+            FrameType::Block,
+            sequence,
+            self.file_len,
+            &self.payload,
+        );
+        self.toc.entries.push(TocEntry::of_block(&frame, &block));
+        let frame_bytes = frame.encode(&self.ids);
+        self.digest.update(&frame_bytes);
+        self.digest.update(&block_bytes);
+        self.emit(&frame_bytes);
+        let payload = std::mem::take(&mut self.payload);
+        self.emit(&payload);
+        self.payload = payload;
+        self.values.clear();
+        self.times = TimeRanges::default();
+        self.block_count = self.block_count.saturating_add(1);
+        let since = self.toc.entries.len().saturating_sub(self.checkpoint_entry);
+        if since >= Self::CHECKPOINT_BLOCKS {
+            self.emit_checkpoint();
+        }
+    }
+
+    fn emit_checkpoint(&mut self) {
+        let checkpoint = Checkpoint {
+            ids: self.ids,
+            previous_offset: self.checkpoint_offset,
+            record_count: self.toc.record_count,
+            entries: self
+                .toc
+                .entries
+                .get(self.checkpoint_entry..)
+                .unwrap_or_default()
+                .to_vec(),
+        };
+        self.checkpoint_entry = self.toc.entries.len();
+        self.checkpoint_offset = self.file_len;
+        self.emit_frame(FrameType::Checkpoint, &checkpoint.encode());
+    }
+
+    fn emit_key_index(&mut self) -> Result<()> {
+        let empty = KeyIndexBuilder::new(self.options.index_seed);
+        let index = std::mem::replace(&mut self.index, empty);
+        let (header, payload) = index.finish(&self.ids, self.block_count)?;
+        self.toc.key_index_offset = self.file_len;
+        self.toc.key_index = header.shape;
+        self.emit_frame(FrameType::KeyIndex, &payload);
+        let (start, pages) = payload.split_at(KEY_INDEX_HEADER_SIZE.min(payload.len()));
+        self.digest.update(start);
+        for page in pages.chunks_exact(PAGE_SIZE) {
+            self.digest.update(page.get(..4).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Writes a frame that is neither a block nor the TOC, and notes it there.
+    fn emit_frame(&mut self, frame_type: FrameType, payload: &[u8]) {
+        let frame = self.emit_frame_bytes(frame_type, payload);
+        self.toc.entries.push(TocEntry::of_frame(&frame));
+    }
+
+    fn emit_frame_bytes(&mut self, frame_type: FrameType, payload: &[u8]) -> FrameHeader {
+        let sequence = to_u64(self.toc.entries.len());
+        let frame = FrameHeader::new(&self.ids, frame_type, sequence, self.file_len, payload);
+        let bytes = frame.encode(&self.ids);
+        self.digest.update(&bytes);
+        self.emit(&bytes);
+        self.emit(payload);
+        frame
+    }
+
+    fn emit(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+        self.file_len = self.file_len.saturating_add(to_u64(bytes.len()));
+    }
+}

@@ -1,0 +1,98 @@
+//! The description a segment carries of itself. FORMAT.md 5.4.
+
+use serde::{Deserialize, Serialize};
+
+use crate::defect::{Defect, Structure};
+use crate::format::bytes::check_bound;
+use crate::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
+use crate::limits::Limits;
+use crate::units::to_u64;
+
+/// What is needed to rebuild a lost manifest. Only the ids are required of a
+/// reader; every other member may be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentMeta {
+    /// Which segment.
+    pub segment_id: SegmentId,
+    /// Of which snapshot.
+    pub snapshot_id: SnapshotId,
+    /// The mark of its frames.
+    pub sync_marker: SyncMarker,
+    /// The name the snapshot was to have.
+    #[serde(default)]
+    pub snapshot_name: String,
+    /// The node's address as the user wrote it.
+    #[serde(default)]
+    pub node: String,
+    /// Its zero-based place in the node list.
+    #[serde(default)]
+    pub node_index: u32,
+    /// Which process of several wrote the segment, from 0.
+    #[serde(default)]
+    pub worker: u32,
+    /// Which try of that process, from 0.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Which shard of the node.
+    #[serde(default)]
+    pub shard_index: u64,
+    /// The node has 2^bits shards.
+    #[serde(default)]
+    pub shard_bits: u8,
+    /// Zero-based place of the segment in its shard.
+    #[serde(default)]
+    pub sequence: u32,
+    /// Seconds added to a server time to get the dumping host's.
+    #[serde(default)]
+    pub clock_offset: String,
+    /// `none` or `zstd:LEVEL`.
+    #[serde(default)]
+    pub compression: String,
+    /// memcached's version.
+    #[serde(default)]
+    pub server_version: String,
+    /// The writer's name and version.
+    #[serde(default)]
+    pub tool: String,
+    /// RFC 3339.
+    #[serde(default)]
+    pub created_at: String,
+}
+
+impl SegmentMeta {
+    /// Returns the ids.
+    pub fn ids(&self) -> SegmentIds {
+        SegmentIds {
+            segment: self.segment_id,
+            snapshot: self.snapshot_id,
+            sync: self.sync_marker,
+        }
+    }
+
+    /// Returns the payload of the frame.
+    pub fn encode(&self) -> Vec<u8> {
+        // Plain structs of text and numbers always serialise.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads and checks a payload (M1, M2).
+    ///
+    /// # Errors
+    ///
+    /// - `AboveLimit`, `Malformed`, `Foreign`.
+    pub fn decode(payload: &[u8], ids: &SegmentIds, limits: &Limits) -> Result<Self, Defect> {
+        let structure = Structure::Meta;
+        check_bound(
+            structure,
+            "length",
+            to_u64(payload.len()),
+            limits.meta_len_max,
+        )?;
+        let meta: Self = serde_json::from_slice(payload).map_err(|error| Defect::Malformed {
+            structure,
+            reason: error.to_string(),
+        })?;
+        ids.check(&meta.ids(), structure)?;
+        Ok(meta)
+    }
+}

@@ -1,0 +1,91 @@
+//! The wire's encodings of exptime; the only place that knows them.
+
+use crate::item::Exptime;
+use crate::units::UnixSecs;
+
+/// A TTL up to this is relative, above it absolute: 30 days, `REALTIME_MAXDELTA`
+/// in memcached.c.
+pub const RELATIVE_TTL_MAX: u64 = 30 * 24 * 60 * 60;
+
+/// The text protocol's exptime is a signed 32-bit number on every version.
+pub const ABSOLUTE_TTL_MAX: u64 = 0x7fff_ffff;
+
+/// Reads `exp=` of a walk line: absolute, -1 is never.
+pub fn from_walk(number: i64) -> Option<Exptime> {
+    match number {
+        -1 => Some(Exptime::Never),
+        _ => u64::try_from(number)
+            .ok()
+            .map(|at| Exptime::At(UnixSecs(at))),
+    }
+}
+
+/// Reads `t` of a meta reply: seconds left at `now` on the server's clock, -1
+/// is never.
+pub fn from_ttl(number: i64, now: UnixSecs) -> Option<Exptime> {
+    match number {
+        -1 => Some(Exptime::Never),
+        _ => {
+            let left = u64::try_from(number).ok()?;
+            Some(Exptime::At(UnixSecs(now.0.saturating_add(left))))
+        }
+    }
+}
+
+/// The number for `T` in a meta set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TtlToken {
+    /// Send this number.
+    Send(u64),
+    /// Send the greatest number there is: the item will expire earlier than it
+    /// should, in 2038.
+    Clamped(u64),
+    /// Do not send: the item has expired.
+    Expired,
+}
+
+/// Chooses the number that makes an item expire at `exptime`, where `now` is
+/// the present on the server's clock, and `exptime` is on that clock, too.
+///
+/// Up to 30 days the time left is sent, since a server whose clock steps keeps
+/// it right; above, the moment.
+pub fn to_ttl_token(exptime: Exptime, now: UnixSecs) -> TtlToken {
+    let Exptime::At(at) = exptime else {
+        return TtlToken::Send(0);
+    };
+    match at.0.checked_sub(now.0) {
+        None | Some(0) => TtlToken::Expired,
+        Some(left) if left <= RELATIVE_TTL_MAX => TtlToken::Send(left),
+        Some(_) if at.0 > ABSOLUTE_TTL_MAX => TtlToken::Clamped(ABSOLUTE_TTL_MAX),
+        Some(_) => TtlToken::Send(at.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thirty_day_trap_is_avoided_on_both_sides() {
+        let now = UnixSecs(1_700_000_000);
+        let token = |left: u64| to_ttl_token(Exptime::At(UnixSecs(now.0 + left)), now);
+        assert_eq!(to_ttl_token(Exptime::Never, now), TtlToken::Send(0));
+        assert_eq!(token(0), TtlToken::Expired);
+        assert_eq!(token(1), TtlToken::Send(1));
+        assert_eq!(token(2_592_000), TtlToken::Send(2_592_000));
+        assert_eq!(token(2_592_001), TtlToken::Send(1_702_592_001));
+        assert_eq!(token(1 << 31), TtlToken::Clamped(2_147_483_647));
+        assert_eq!(
+            to_ttl_token(Exptime::At(UnixSecs(5)), now),
+            TtlToken::Expired
+        );
+    }
+
+    #[test]
+    fn the_three_readings_of_never_are_one() {
+        assert_eq!(from_walk(-1), Some(Exptime::Never));
+        assert_eq!(from_walk(-2), None);
+        assert_eq!(from_ttl(-1, UnixSecs(9)), Some(Exptime::Never));
+        assert_eq!(from_ttl(5, UnixSecs(9)), Some(Exptime::At(UnixSecs(14))));
+    }
+}

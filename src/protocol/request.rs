@@ -1,0 +1,131 @@
+//! Meta commands. protocol.txt, "Meta Get", "Meta Set", "Meta Delete".
+
+use std::io::Write as _;
+
+use crate::protocol::key::KeyForm;
+
+/// Ends a batch: its reply comes after all others.
+pub const NOOP: &[u8] = b"mn\r\n";
+
+/// Asks for the walk of the whole hash table; since 1.6.9.
+pub const METADUMP_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
+
+/// Asks for the server's statistics.
+pub const STATS: &[u8] = b"stats\r\n";
+
+/// Asks for the server's settings.
+pub const STATS_SETTINGS: &[u8] = b"stats settings\r\n";
+
+/// Appends a read that leaves no trace: no LRU bump, no fetched mark (`u`).
+/// Asks for client flags, TTL, CAS and the value.
+pub fn write_get(key: &[u8], form: KeyForm, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"mg ");
+    form.write(key, out);
+    out.extend_from_slice(form.flag());
+    out.extend_from_slice(b" f t c u v\r\n");
+}
+
+/// Appends a read of the marks alone, which takes a stale item's win token.
+pub fn write_take_win_token(key: &[u8], form: KeyForm, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"mg ");
+    form.write(key, out);
+    out.extend_from_slice(form.flag());
+    out.extend_from_slice(b" s u\r\n");
+}
+
+/// Appends the command that marks a version of an item stale and gives its win
+/// token back to whoever asks next.
+///
+/// With `keep_cas` (memcached 1.6.27 and later) the version stays the same;
+/// before, the server gives it a new one.
+pub fn write_mark_stale(key: &[u8], form: KeyForm, cas: u64, keep_cas: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"md ");
+    form.write(key, out);
+    out.extend_from_slice(form.flag());
+    // Writing to a vector cannot fail.
+    let _ = write!(out, " I C{cas}");
+    if keep_cas {
+        let _ = write!(out, " E{cas}");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a set may replace what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetMode {
+    /// Store only if no item has the key.
+    Add,
+    /// Store in any case.
+    Set,
+}
+
+/// All of a set but key and value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetFields {
+    /// Whether to replace.
+    pub mode: SetMode,
+    /// The number for `T`, from [`crate::protocol::exptime::to_ttl_token`].
+    pub ttl: u64,
+    /// The client's number.
+    pub client_flags: u64,
+    /// The version to give the item; memcached 1.6.27 and later.
+    pub cas: Option<u64>,
+    /// Comes back with the reply.
+    pub opaque: usize,
+    /// Whether a success has no reply.
+    pub is_quiet: bool,
+}
+
+/// Appends a set with its value.
+pub fn write_set(key: &[u8], form: KeyForm, value: &[u8], fields: &SetFields, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"ms ");
+    form.write(key, out);
+    // Writing to a vector cannot fail.
+    let _ = write!(out, " {}", value.len());
+    out.extend_from_slice(form.flag());
+    let _ = write!(
+        out,
+        " T{} F{} O{}",
+        fields.ttl, fields.client_flags, fields.opaque
+    );
+    if let Some(cas) = fields.cas {
+        let _ = write!(out, " E{cas}");
+    }
+    if fields.mode == SetMode::Add {
+        out.extend_from_slice(b" ME");
+    }
+    if fields.is_quiet {
+        out.extend_from_slice(b" q");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_written_as_the_protocol_says() {
+        let mut out = Vec::new();
+        write_get(b"k", KeyForm::Text, &mut out);
+        write_get(b"a b", KeyForm::Base64, &mut out);
+        assert_eq!(out, b"mg k f t c u v\r\nmg YSBi b f t c u v\r\n");
+        out.clear();
+        let fields = SetFields {
+            mode: SetMode::Add,
+            ttl: 60,
+            client_flags: 7,
+            cas: Some(9),
+            opaque: 3,
+            is_quiet: true,
+        };
+        write_set(b"a b", KeyForm::Base64, b"xy", &fields, &mut out);
+        assert_eq!(out, b"ms YSBi 2 b T60 F7 O3 E9 ME q\r\nxy\r\n");
+        out.clear();
+        write_mark_stale(b"k", KeyForm::Text, 5, true, &mut out);
+        write_mark_stale(b"k", KeyForm::Text, 5, false, &mut out);
+        assert_eq!(out, b"md k I C5 E5\r\nmd k I C5\r\n");
+    }
+}

@@ -1,0 +1,208 @@
+//! The server's account of itself. protocol.txt, "Statistics".
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::error::{Error, Result};
+use crate::protocol::reply::is_refusal;
+use crate::protocol::text::{LINE_LEN_MAX, Step, parse_u64, split_line};
+use crate::units::UnixSecs;
+
+/// A version of memcached, such as 1.6.18.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerVersion(pub u32, pub u32, pub u32);
+
+impl ServerVersion {
+    /// First with `metadump hash`, and with the set syntax of today (1.6.10).
+    pub const META_COMMANDS: Self = Self(1, 6, 10);
+    /// First that takes an explicit CAS (`E`).
+    pub const EXPLICIT_CAS: Self = Self(1, 6, 27);
+
+    /// Reads the leading numbers of a version text; a missing one is 0.
+    pub fn parse(text: &str) -> Self {
+        let mut numbers = text.split('.').map(|part| {
+            let digits = part
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(part.len());
+            part.get(..digits)
+                .and_then(|digits| digits.parse().ok())
+                .unwrap_or(0)
+        });
+        let mut next = || numbers.next().unwrap_or(0);
+        Self(next(), next(), next())
+    }
+}
+
+impl fmt::Display for ServerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// Names and values of a `stats` reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatTable(BTreeMap<String, String>);
+
+impl StatTable {
+    /// Most entries taken from a server.
+    const ENTRY_COUNT_MAX: usize = 10_000;
+
+    /// Returns a value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Returns a value as a number; 0 where there is none.
+    pub fn number(&self, name: &str) -> u64 {
+        self.get(name)
+            .and_then(|text| parse_u64(text.as_bytes()))
+            .unwrap_or(0)
+    }
+}
+
+/// Adds the lines at the front of `bytes` to the table; done at `END`.
+///
+/// # Errors
+///
+/// - `Protocol`: the bytes are no reply to `stats`.
+/// - `Server`: the server refuses.
+pub fn parse_stats(bytes: &[u8], table: &mut StatTable) -> Result<(Step<()>, usize)> {
+    const WANTED: &str = "memcached statistics";
+    let mut consumed: usize = 0;
+    loop {
+        let rest = bytes.get(consumed..).unwrap_or_default();
+        let Some((line, len)) = split_line(rest) else {
+            if rest.len() > LINE_LEN_MAX {
+                return Err(Error::protocol(WANTED, rest));
+            }
+            return Ok((Step::Need, consumed));
+        };
+        consumed = consumed.saturating_add(len);
+        if line == b"END" {
+            return Ok((Step::Done((), consumed), consumed));
+        }
+        if is_refusal(line) {
+            let words = String::from_utf8_lossy(line).into_owned();
+            return Err(Error::new(crate::error::ErrorKind::Server { words }));
+        }
+        let entry = line
+            .strip_prefix(b"STAT ")
+            .and_then(|entry| std::str::from_utf8(entry).ok());
+        let Some(entry) = entry else {
+            return Err(Error::protocol(WANTED, rest));
+        };
+        let (name, value) = entry.split_once(' ').unwrap_or((entry, ""));
+        if table.0.len() >= StatTable::ENTRY_COUNT_MAX {
+            return Err(Error::protocol(WANTED, rest));
+        }
+        table.0.insert(name.to_owned(), value.to_owned());
+    }
+}
+
+/// What a job wants to know of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerStats {
+    /// The version's text.
+    pub version_text: String,
+    /// The version.
+    pub version: ServerVersion,
+    /// Of the process.
+    pub pid: u64,
+    /// Seconds since the server started.
+    pub uptime: u64,
+    /// The server's clock.
+    pub time: UnixSecs,
+    /// Items, expired ones that still take memory included.
+    pub curr_items: u64,
+    /// Items thrown out for want of memory, since the start.
+    pub evictions: u64,
+    /// Times everything was flushed, since the start.
+    pub flushes: u64,
+    /// Whether a crawl is running.
+    pub is_crawler_running: bool,
+}
+
+impl ServerStats {
+    /// Reads the general statistics.
+    pub fn of(table: &StatTable) -> Self {
+        let version_text = table.get("version").unwrap_or_default().to_owned();
+        Self {
+            version: ServerVersion::parse(&version_text),
+            version_text,
+            pid: table.number("pid"),
+            uptime: table.number("uptime"),
+            time: UnixSecs(table.number("time")),
+            curr_items: table.number("curr_items"),
+            evictions: table.number("evictions"),
+            flushes: table.number("cmd_flush"),
+            is_crawler_running: table.number("lru_crawler_running") != 0,
+        }
+    }
+
+    /// When the server started, on its own clock.
+    pub fn started_at(&self) -> UnixSecs {
+        UnixSecs(self.time.0.saturating_sub(self.uptime))
+    }
+}
+
+/// What a job wants to know of a server's settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Largest item, header included, in bytes.
+    pub item_size_max: u64,
+    /// Whether items have a CAS.
+    pub has_cas: bool,
+    /// Whether walks are allowed (`-X` forbids them); true where not told.
+    pub is_dump_allowed: bool,
+}
+
+impl ServerSettings {
+    /// Reads the settings.
+    pub fn of(table: &StatTable) -> Self {
+        Self {
+            item_size_max: table.number("item_size_max"),
+            has_cas: table.get("cas_enabled") != Some("no"),
+            is_dump_allowed: table.get("dump_enabled") != Some("no"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_read_whatever_the_split() {
+        let bytes = b"STAT pid 42\r\nSTAT version 1.6.18\r\nSTAT empty \r\nEND\r\n";
+        for split in 0..bytes.len() {
+            let mut table = StatTable::default();
+            let (step, consumed) = parse_stats(&bytes[..split], &mut table).unwrap();
+            assert_eq!(step, Step::Need);
+            let (step, _) = parse_stats(&bytes[consumed..], &mut table).unwrap();
+            assert!(matches!(step, Step::Done(..)));
+            let stats = ServerStats::of(&table);
+            assert_eq!((stats.pid, stats.version), (42, ServerVersion(1, 6, 18)));
+        }
+    }
+
+    #[test]
+    fn another_protocol_is_shown_in_the_error() {
+        let mut table = StatTable::default();
+        let error = parse_stats(b"HTTP/1.1 400 Bad Request\r\n\r\n", &mut table).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "wanted memcached statistics, got \"HTTP/1.1 400 Bad Request\\x0d\\x0a\\x0d\\x0a\""
+        );
+    }
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(ServerVersion::parse("1.6.9") < ServerVersion::META_COMMANDS);
+        assert!(ServerVersion::parse("1.6.45") > ServerVersion::EXPLICIT_CAS);
+        assert_eq!(
+            ServerVersion::parse("1.4.5_4_gaa7839e"),
+            ServerVersion(1, 4, 5)
+        );
+        assert_eq!(ServerVersion::parse("x"), ServerVersion(0, 0, 0));
+    }
+}
