@@ -82,6 +82,12 @@ pub enum ErrorKind {
     /// The other side went away.
     #[error("server closed the connection")]
     Closed,
+    /// The server is not the one it was.
+    #[error("{what}")]
+    NodeChanged {
+        /// What has happened to it.
+        what: &'static str,
+    },
     /// A snapshot or object is not there.
     #[error("{what} does not exist")]
     NotFound {
@@ -332,6 +338,7 @@ impl Error {
             | ErrorKind::LimitExceeded { .. }
             | ErrorKind::Protocol { .. }
             | ErrorKind::Server { .. }
+            | ErrorKind::NodeChanged { .. }
             | ErrorKind::NotFound { .. }
             | ErrorKind::AlreadyExists { .. }
             | ErrorKind::InvalidInput { .. }

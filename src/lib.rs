@@ -9,6 +9,7 @@
 //!
 //! FORMAT.md specifies the files byte for byte.
 
+pub mod batch;
 pub mod cancel;
 pub mod defect;
 pub mod error;
@@ -18,7 +19,11 @@ pub mod node;
 pub mod progress;
 pub mod units;
 
+pub mod dump;
 pub mod format;
+pub mod net;
 pub mod protocol;
 pub mod ring;
+pub mod snapshot;
+pub mod source;
 pub mod store;

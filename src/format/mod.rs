@@ -7,7 +7,10 @@
 //!
 //! [`Defect`]: crate::defect::Defect
 
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
 
 pub mod block;
 pub mod bytes;

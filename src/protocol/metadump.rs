@@ -44,6 +44,8 @@ pub enum WalkLine<'a> {
 pub fn classify(line: &[u8]) -> WalkLine<'_> {
     match line {
         b"END" => WalkLine::End,
+        // There is nothing to list, which is an answer and no refusal.
+        _ if line.starts_with(b"NOTSTARTED") => WalkLine::End,
         b"OK" => WalkLine::Started,
         _ if line.starts_with(b"key=") => WalkLine::Item,
         _ if line.starts_with(b"BUSY") => WalkLine::Busy,

@@ -4,7 +4,10 @@
 //! or that more is needed; the sections named are those of memcached's
 //! `doc/protocol.txt`.
 
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
 
 pub mod exptime;
 pub mod key;

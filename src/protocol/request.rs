@@ -33,18 +33,28 @@ pub fn write_take_win_token(key: &[u8], form: KeyForm, out: &mut Vec<u8>) {
     out.extend_from_slice(b" s u\r\n");
 }
 
-/// Appends the command that marks a version of an item stale and gives its win
-/// token back to whoever asks next.
+/// Appends the command that marks an item stale, which also gives its win token
+/// to whoever asks next.
 ///
-/// With `keep_cas` (memcached 1.6.27 and later) the version stays the same;
-/// before, the server gives it a new one.
-pub fn write_mark_stale(key: &[u8], form: KeyForm, cas: u64, keep_cas: bool, out: &mut Vec<u8>) {
+/// With `compare` only that version is marked. With `keep` (memcached 1.6.27
+/// and later) the item has that version afterwards; without, the server gives
+/// it a new one.
+pub fn write_mark_stale(
+    key: &[u8],
+    form: KeyForm,
+    compare: Option<u64>,
+    keep: Option<u64>,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"md ");
     form.write(key, out);
     out.extend_from_slice(form.flag());
+    out.extend_from_slice(b" I");
     // Writing to a vector cannot fail.
-    let _ = write!(out, " I C{cas}");
-    if keep_cas {
+    if let Some(cas) = compare {
+        let _ = write!(out, " C{cas}");
+    }
+    if let Some(cas) = keep {
         let _ = write!(out, " E{cas}");
     }
     out.extend_from_slice(b"\r\n");
@@ -124,8 +134,9 @@ mod tests {
         write_set(b"a b", KeyForm::Base64, b"xy", &fields, &mut out);
         assert_eq!(out, b"ms YSBi 2 b T60 F7 O3 E9 ME q\r\nxy\r\n");
         out.clear();
-        write_mark_stale(b"k", KeyForm::Text, 5, true, &mut out);
-        write_mark_stale(b"k", KeyForm::Text, 5, false, &mut out);
-        assert_eq!(out, b"md k I C5 E5\r\nmd k I C5\r\n");
+        write_mark_stale(b"k", KeyForm::Text, Some(5), Some(5), &mut out);
+        write_mark_stale(b"k", KeyForm::Text, Some(5), None, &mut out);
+        write_mark_stale(b"a b", KeyForm::Base64, None, None, &mut out);
+        assert_eq!(out, b"md k I C5 E5\r\nmd k I C5\r\nmd YSBi b I\r\n");
     }
 }

@@ -154,6 +154,8 @@ pub struct ServerSettings {
     pub has_cas: bool,
     /// Whether walks are allowed (`-X` forbids them); true where not told.
     pub is_dump_allowed: bool,
+    /// Greatest client flags it stores; it cuts greater ones silently.
+    pub client_flags_max: u64,
 }
 
 impl ServerSettings {
@@ -163,6 +165,10 @@ impl ServerSettings {
             item_size_max: table.number("item_size_max"),
             has_cas: table.get("cas_enabled") != Some("no"),
             is_dump_allowed: table.get("dump_enabled") != Some("no"),
+            client_flags_max: match table.number("client_flags_size") {
+                8 => u64::MAX,
+                _ => u32::MAX.into(),
+            },
         }
     }
 }

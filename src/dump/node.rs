@@ -1,0 +1,350 @@
+//! The dump of one node: a walker, fetchers, and a writer for each shard.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::batch::ItemBatch;
+use crate::cancel::Cancel;
+use crate::dump::plan::{DumpOptions, join};
+use crate::error::{Error, ErrorKind, Location, Result};
+use crate::format::checksum::shard_of;
+use crate::format::encoder::Pushed;
+use crate::format::manifest::{Counters, ManifestNode, ManifestSegment};
+use crate::item::Record;
+use crate::net::{Connection, ServerReport, ask_server};
+use crate::node::NodeSpec;
+use crate::progress::{Event, Progress};
+use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
+use crate::source::{FetchTally, Fetcher, FetcherOptions, Spool, walk};
+use crate::units::UnixSecs;
+
+/// Bytes gathered for a shard before they go to its writer.
+const BATCH_LEN: usize = 256 << 10;
+/// Batches on their way to one writer.
+const BATCH_COUNT_MAX: usize = 4;
+
+/// What a node gave.
+#[derive(Debug)]
+pub(super) struct NodeDump {
+    pub(super) node: ManifestNode,
+    pub(super) segments: Vec<ManifestSegment>,
+    pub(super) win_tokens_returned: u64,
+    /// Why the node was not read to its end; its words are in the manifest.
+    pub(super) failure: Option<Error>,
+}
+
+/// One node to dump, and what is the same for all.
+#[derive(Debug)]
+pub(super) struct NodeJob<'a> {
+    pub(super) options: &'a DumpOptions,
+    pub(super) snapshot: &'a SnapshotWriter,
+    pub(super) node: &'a NodeSpec,
+    pub(super) node_index: u32,
+    pub(super) server: &'a ServerReport,
+    pub(super) started_at: UnixSecs,
+}
+
+/// What ends a node's dump early.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// The node's own: others may go on.
+    node: Option<Error>,
+    /// The snapshot's: nobody can go on.
+    fatal: Option<Error>,
+}
+
+/// What one writer did.
+#[derive(Debug, Default)]
+struct ShardResult {
+    segments: Vec<ManifestSegment>,
+    stored: u64,
+    duplicate: u64,
+}
+
+impl NodeJob<'_> {
+    /// Dumps the node.
+    ///
+    /// # Errors
+    ///
+    /// - `Io` of the store, `Canceled`: the snapshot cannot be finished. What
+    ///   is wrong with the node itself is in the result.
+    pub(super) fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<NodeDump> {
+        // Raised when one thread of this node finds that the rest is useless.
+        let stop = cancel.child();
+        let trouble = Mutex::new(Trouble::default());
+        let spool = Spool::new(
+            self.options.spool_memory_max,
+            self.options.spool_directory.clone(),
+        );
+        let fetcher_options = FetcherOptions {
+            net: self.options.net,
+            ..FetcherOptions::default()
+        };
+        let shard_count = 1_usize << self.options.shard_bits;
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..shard_count)
+            .map(|_| bounded::<ItemBatch>(BATCH_COUNT_MAX))
+            .unzip();
+
+        let (tally, shards) = std::thread::scope(|scope| {
+            let (stop, trouble, spool) = (&stop, &trouble, &spool);
+            scope.spawn(move || {
+                if let Err(error) = walk(self.node, &self.options.net, stop, spool) {
+                    note_node_trouble(trouble, error);
+                }
+            });
+            let fetchers: Vec<_> = (0..self.options.connection_count)
+                .map(|_| {
+                    let (senders, fetcher_options) = (senders.clone(), &fetcher_options);
+                    scope.spawn(move || {
+                        let mut fetcher =
+                            Fetcher::new(self.node, self.server, fetcher_options, stop);
+                        let mut delivery = Delivery::new(senders, self.options.shard_bits);
+                        fetch_all(&mut fetcher, &mut delivery, spool, stop, trouble, progress);
+                        fetcher.into_tally()
+                    })
+                })
+                .collect();
+            // The fetchers hold the only senders left, so that their end ends
+            // the writers.
+            drop(senders);
+            let writers: Vec<_> = (0_u64..)
+                .zip(receivers)
+                .map(|(shard, receiver)| {
+                    scope.spawn(move || {
+                        self.write_shard(shard, receiver)
+                            .inspect_err(|_| stop.cancel())
+                    })
+                })
+                .collect();
+            let mut tally = FetchTally::default();
+            for fetcher in fetchers {
+                tally.merge(&join(fetcher.join()));
+            }
+            let shards: Vec<_> = writers
+                .into_iter()
+                .map(|writer| join(writer.join()))
+                .collect();
+            (tally, shards)
+        });
+
+        let mut segments = Vec::new();
+        let mut written = ShardResult::default();
+        for shard in shards {
+            let shard = shard?;
+            written.stored = written.stored.saturating_add(shard.stored);
+            written.duplicate = written.duplicate.saturating_add(shard.duplicate);
+            segments.extend(shard.segments);
+        }
+        let trouble = trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = trouble.fatal {
+            return Err(error);
+        }
+        cancel.check()?;
+        let at_end = Connection::connect(self.node, &self.options.net, cancel)
+            .and_then(|mut connection| ask_server(&mut connection));
+        let (items_end, failure) = match at_end {
+            Ok(report) => (
+                report.stats.curr_items,
+                trouble.node.or_else(|| self.find_change(&report)),
+            ),
+            Err(error) => (0, trouble.node.or(Some(error))),
+        };
+        let win_tokens_returned = tally.win_tokens_returned;
+        let node = self.describe(tally, &written, items_end, failure.as_ref());
+        Ok(NodeDump {
+            node,
+            segments,
+            win_tokens_returned,
+            failure,
+        })
+    }
+
+    fn describe(
+        &self,
+        tally: FetchTally,
+        written: &ShardResult,
+        items_end: u64,
+        failure: Option<&Error>,
+    ) -> ManifestNode {
+        let counters = Counters {
+            stored: written.stored,
+            duplicate: written.duplicate,
+            ..tally.counters
+        };
+        ManifestNode {
+            server_version: self.server.stats.version_text.clone(),
+            pid: self.server.stats.pid,
+            server_started_at: self.server.to_host_time(self.server.stats.started_at()).0,
+            clock_offset: self.server.clock_offset.to_string(),
+            items_start: self.server.stats.curr_items,
+            items_end,
+            counters,
+            reasons: tally.reasons,
+            failure: failure.map(Error::to_chain),
+            ..unreached_node(self.node, self.options)
+        }
+    }
+
+    /// Says what has happened to the server that makes the dump worthless,
+    /// though every command was answered.
+    fn find_change(&self, at_end: &ServerReport) -> Option<Error> {
+        let (before, after) = (&self.server.stats, &at_end.stats);
+        let what = if before.pid != after.pid || after.uptime < before.uptime {
+            "the server was restarted during the dump"
+        } else if before.flushes != after.flushes {
+            "flush_all was called on the server during the dump"
+        } else {
+            return None;
+        };
+        let error = Error::new(ErrorKind::NodeChanged { what });
+        Some(error.at(Location::node(self.node.address())))
+    }
+
+    fn write_shard(&self, shard: u64, batches: Receiver<ItemBatch>) -> Result<ShardResult> {
+        let mut writer = ShardWriter::new(
+            self.snapshot,
+            ShardOptions {
+                segment_size_max: self.options.segment_size_max,
+                segment_record_count_max: self.options.segment_record_count_max,
+                compression: self.options.compression,
+                node: self.node.address(),
+                node_index: self.node_index,
+                shard_index: shard,
+                shard_bits: self.options.shard_bits,
+                clock_offset: self.server.clock_offset,
+                server_version: self.server.stats.version_text.clone(),
+                created_at: self.started_at,
+            },
+        );
+        let mut result = ShardResult::default();
+        for batch in batches {
+            for record in batch.iter() {
+                match writer.push(&record)? {
+                    Pushed::Stored => result.stored = result.stored.saturating_add(1),
+                    Pushed::Duplicate => result.duplicate = result.duplicate.saturating_add(1),
+                }
+            }
+        }
+        result.segments = writer.finish()?;
+        Ok(result)
+    }
+}
+
+fn note_node_trouble(trouble: &Mutex<Trouble>, error: Error) {
+    // Stopped from outside, or by a writer that tells its own trouble.
+    if error.is_canceled() {
+        return;
+    }
+    let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+    // The first one is the cause, later ones follow from it.
+    trouble.node.get_or_insert(error);
+}
+
+/// Takes chunks of lines until there are no more; after the node's death it
+/// goes on counting lines, so that every one is accounted for.
+fn fetch_all(
+    fetcher: &mut Fetcher<'_>,
+    delivery: &mut Delivery,
+    spool: &Spool,
+    stop: &Cancel,
+    trouble: &Mutex<Trouble>,
+    progress: &dyn Progress,
+) {
+    loop {
+        let chunk = match spool.pop(stop) {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(error) => return note_fatal_trouble(trouble, error),
+        };
+        let before = fetcher.delivered();
+        let fetched = fetcher.fetch(&chunk, &mut |record| delivery.push(record));
+        let after = fetcher.delivered();
+        progress.event(Event::Advanced {
+            items: after.0.saturating_sub(before.0),
+            bytes: after.1.saturating_sub(before.1),
+        });
+        if let Err(error) = fetched {
+            note_node_trouble(trouble, error);
+        }
+    }
+    // A writer that is gone has told why.
+    let _ = delivery.flush();
+}
+
+fn note_fatal_trouble(trouble: &Mutex<Trouble>, error: Error) {
+    if error.is_canceled() {
+        return;
+    }
+    let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+    trouble.fatal.get_or_insert(error);
+}
+
+/// Sorts items by shard, and hands them to the writers in batches.
+struct Delivery {
+    senders: Vec<Sender<ItemBatch>>,
+    batches: Vec<ItemBatch>,
+    shard_bits: u8,
+}
+
+impl Delivery {
+    fn new(senders: Vec<Sender<ItemBatch>>, shard_bits: u8) -> Self {
+        let batches = senders.iter().map(|_| ItemBatch::default()).collect();
+        Self {
+            senders,
+            batches,
+            shard_bits,
+        }
+    }
+
+    fn push(&mut self, record: &Record<'_>) -> Result<()> {
+        let shard = usize::try_from(shard_of(record.key, self.shard_bits)).unwrap_or(0);
+        let Some(batch) = self.batches.get_mut(shard) else {
+            return Err(Error::canceled());
+        };
+        batch.push(record);
+        if batch.byte_len() >= BATCH_LEN {
+            return self.send(shard);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        (0..self.batches.len()).try_for_each(|shard| self.send(shard))
+    }
+
+    /// Waits for the writer if it is behind. One that is gone has failed, and
+    /// raised the node's stop flag.
+    fn send(&mut self, shard: usize) -> Result<()> {
+        let (Some(batch), Some(sender)) = (self.batches.get_mut(shard), self.senders.get(shard))
+        else {
+            return Ok(());
+        };
+        if batch.is_empty() {
+            return Ok(());
+        }
+        sender
+            .send(std::mem::take(batch))
+            .map_err(|_| Error::canceled())
+    }
+}
+
+/// Makes the entry of a node that was never reached.
+pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> ManifestNode {
+    ManifestNode {
+        address: node.address(),
+        server_version: String::new(),
+        pid: 0,
+        server_started_at: 0,
+        clock_offset: "0".to_owned(),
+        walk: "metadump-hash".to_owned(),
+        shard_bits: options.shard_bits,
+        items_start: 0,
+        items_end: 0,
+        counters: Counters::default(),
+        reasons: BTreeMap::new(),
+        failure: None,
+    }
+}

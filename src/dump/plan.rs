@@ -1,0 +1,141 @@
+//! What a dump is going to do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::format::compression::Compression;
+use crate::net::{Connection, NetOptions, ServerReport, ask_server};
+use crate::node::NodeSpec;
+use crate::source::check_server;
+use crate::store::Store;
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct DumpOptions {
+    /// The nodes, in the order of the client's configuration.
+    pub nodes: Vec<NodeSpec>,
+    /// Where the snapshot goes.
+    pub store: Arc<dyn Store>,
+    /// The snapshot's name in the store.
+    pub name: String,
+    /// The placement of the cluster, for the record.
+    pub ring: Option<String>,
+    /// Most bytes of a segment, unless one record alone has more.
+    pub segment_size_max: u64,
+    /// Most records of a segment.
+    pub segment_record_count_max: u64,
+    /// How sections are compressed.
+    pub compression: Compression,
+    /// Connections a node for values; the walk has one more.
+    pub connection_count: usize,
+    /// Nodes side by side.
+    pub parallel_node_count: usize,
+    /// A node has 2^bits shards, each with a writer thread.
+    pub shard_bits: u8,
+    /// Bytes of walk lines held in memory for a node before they spill.
+    pub spool_memory_max: usize,
+    /// Where they spill, in files without a name.
+    pub spool_directory: PathBuf,
+    /// Of sockets.
+    pub net: NetOptions,
+    /// Whether a snapshot without some node is better than none.
+    pub is_partial_allowed: bool,
+}
+
+/// A dump, decided.
+#[derive(Clone, Debug)]
+pub struct DumpPlan {
+    /// What was asked for.
+    pub options: DumpOptions,
+    /// One a node, in the same order.
+    pub nodes: Vec<NodePlan>,
+}
+
+/// What is known of a node before its dump.
+#[derive(Clone, Debug)]
+pub struct NodePlan {
+    /// The node.
+    pub node: NodeSpec,
+    /// What it said of itself, or why it is not dumped.
+    pub server: std::result::Result<ServerReport, String>,
+}
+
+impl DumpPlan {
+    /// Asks every node who it is.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: no node, or one twice.
+    /// - The first node's error, unless partial snapshots are allowed and at
+    ///   least one node answers.
+    pub fn make(options: DumpOptions, cancel: &Cancel) -> Result<Self> {
+        check_nodes(&options.nodes)?;
+        let reports: Vec<Result<ServerReport>> = std::thread::scope(|scope| {
+            let ask = |node| {
+                let (net, cancel) = (&options.net, cancel);
+                scope.spawn(move || ask_node(node, net, cancel))
+            };
+            let handles: Vec<_> = options.nodes.iter().map(ask).collect();
+            handles
+                .into_iter()
+                .map(|handle| join(handle.join()))
+                .collect()
+        });
+        let is_any_alive = reports.iter().any(Result::is_ok);
+        let mut nodes = Vec::new();
+        for (node, report) in options.nodes.iter().zip(reports) {
+            let server = match report {
+                Ok(report) => Ok(report),
+                Err(error) if error.is_canceled() => return Err(error),
+                Err(error) if options.is_partial_allowed && is_any_alive => Err(error.to_chain()),
+                Err(error) => return Err(error),
+            };
+            nodes.push(NodePlan {
+                node: node.clone(),
+                server,
+            });
+        }
+        Ok(Self { options, nodes })
+    }
+
+    /// Returns the items of all nodes, as they count them.
+    pub fn item_count(&self) -> u64 {
+        let reports = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.server.as_ref().ok());
+        reports.fold(0, |sum, report| sum.saturating_add(report.stats.curr_items))
+    }
+}
+
+fn ask_node(node: &NodeSpec, net: &NetOptions, cancel: &Cancel) -> Result<ServerReport> {
+    let mut connection = Connection::connect(node, net, cancel)?;
+    let report = ask_server(&mut connection)?;
+    check_server(node, &report)?;
+    Ok(report)
+}
+
+/// Returns what a thread returned; a panic goes on in the caller.
+pub(super) fn join<T>(joined: std::thread::Result<T>) -> T {
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn check_nodes(nodes: &[NodeSpec]) -> Result<()> {
+    if nodes.is_empty() {
+        return Err(Error::invalid_input(
+            "nodes",
+            "",
+            "wanted at least one HOST:PORT",
+        ));
+    }
+    for (index, node) in nodes.iter().enumerate() {
+        let before = nodes.get(..index).unwrap_or_default();
+        if before.iter().any(|other| other.address() == node.address()) {
+            let allowed = "the node is given twice; its items would be dumped twice";
+            return Err(Error::invalid_input("node", node.address(), allowed));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! What a server says of itself, and how its clock stands to ours.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::Result;
+use crate::net::connection::{Connection, Received};
+use crate::protocol::request::{STATS, STATS_SETTINGS};
+use crate::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
+use crate::protocol::text::Step;
+use crate::units::UnixSecs;
+
+/// A server's statistics and settings at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerReport {
+    /// General statistics.
+    pub stats: ServerStats,
+    /// Settings.
+    pub settings: ServerSettings,
+    /// Seconds to add to a server time to get this host's. 0 when they differ
+    /// by no more than both clocks' resolution.
+    pub clock_offset: i64,
+}
+
+impl ServerReport {
+    /// Offsets up to this many seconds are taken for none: the server's clock
+    /// ticks once a second and may be late by one more.
+    const CLOCK_TOLERANCE: i64 = 2;
+
+    /// Converts a server time to this host's clock.
+    pub fn to_host_time(&self, server_time: UnixSecs) -> UnixSecs {
+        server_time.saturating_add_signed(self.clock_offset)
+    }
+
+    /// Converts a time of this host to the server's clock.
+    pub fn to_server_time(&self, host_time: UnixSecs) -> UnixSecs {
+        host_time.saturating_add_signed(self.clock_offset.saturating_neg())
+    }
+}
+
+/// Asks a server for its statistics and settings.
+///
+/// # Errors
+///
+/// - `Protocol`: the other side is not memcached.
+/// - `Server`: it refuses, for instance because it wants authentication.
+/// - Those of [`Connection::exchange`].
+pub fn ask_server(connection: &mut Connection) -> Result<ServerReport> {
+    let before = host_time();
+    let stats = ServerStats::of(&ask(connection, STATS)?);
+    let after = host_time();
+    let settings = ServerSettings::of(&ask(connection, STATS_SETTINGS)?);
+    let middle = before.saturating_add(after) / 2;
+    // The server shows whole seconds, so half a one on average is missing.
+    let server = i64::try_from(stats.time.0)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1000);
+    let offset = middle.saturating_sub(server.saturating_add(500));
+    let seconds = (offset.saturating_add(500)).div_euclid(1000);
+    let clock_offset = if seconds.abs() <= ServerReport::CLOCK_TOLERANCE {
+        0
+    } else {
+        seconds
+    };
+    Ok(ServerReport {
+        stats,
+        settings,
+        clock_offset,
+    })
+}
+
+/// Milliseconds since the Unix epoch.
+fn host_time() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn ask(connection: &mut Connection, request: &'static [u8]) -> Result<StatTable> {
+    let mut table = StatTable::default();
+    connection.exchange("stats", request, |bytes| {
+        let (step, consumed) = parse_stats(bytes, &mut table)?;
+        Ok(match step {
+            Step::Need => Received::More(consumed),
+            Step::Done((), _) => Received::Done(consumed),
+        })
+    })?;
+    Ok(table)
+}

@@ -1,0 +1,124 @@
+//! A published snapshot.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Location, Result};
+use crate::format::manifest::{Manifest, ManifestSegment, Need};
+use crate::limits::{Limits, check_limit};
+use crate::snapshot::segment_reader::SegmentReader;
+use crate::snapshot::{MANIFEST, SEGMENTS};
+use crate::store::{Listing, ObjectInfo, Store};
+
+/// Reads what a manifest names.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    store: Arc<dyn Store>,
+    name: String,
+    manifest: Manifest,
+    limits: Limits,
+}
+
+impl SnapshotReader {
+    /// Reads and checks the manifest; opens no segment.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound`, or `InvalidInput` for what is no snapshot.
+    /// - `Unsupported`, `Corrupt`, `LimitExceeded`: from [`Manifest::decode`].
+    /// - `Io`.
+    pub fn open(store: Arc<dyn Store>, name: &str, need: Need) -> Result<Self> {
+        let limits = Limits::default();
+        let path = format!("{name}/{MANIFEST}");
+        let place = store.describe(&path);
+        let object = store.open(&path).map_err(|error| {
+            let is_absent = matches!(error.kind(), ErrorKind::NotFound { .. });
+            is_absent
+                .then(|| not_a_snapshot(&*store, name))
+                .flatten()
+                .unwrap_or(error)
+        })?;
+        check_limit("manifest length", object.size(), limits.manifest_len_max)?;
+        let len = usize::try_from(object.size()).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len];
+        object.read_at(0, &mut bytes)?;
+        let manifest = Manifest::decode(&bytes, need, &limits)
+            .map_err(|error| error.at(Location::object(place)))?;
+        Ok(Self {
+            store,
+            name: name.to_owned(),
+            manifest,
+            limits,
+        })
+    }
+
+    /// Returns the manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Returns what to call the snapshot in a message.
+    pub fn describe(&self) -> String {
+        self.store.describe(&self.name)
+    }
+
+    /// Returns the bounds that reading keeps.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns what to call a segment in a message.
+    pub fn segment_place(&self, segment: &ManifestSegment) -> String {
+        self.store
+            .describe(&format!("{}/{}", self.name, segment.object))
+    }
+
+    /// Opens a segment that the manifest names, and checks that it is the one.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: missing, of another size, damaged, or another segment.
+    /// - `Unsupported`, `Io`.
+    pub fn open_segment(&self, segment: &ManifestSegment) -> Result<SegmentReader> {
+        let path = format!("{}/{}", self.name, segment.object);
+        SegmentReader::open(
+            &*self.store,
+            &path,
+            segment,
+            self.manifest.snapshot_id,
+            &self.limits,
+        )
+    }
+
+    /// Lists the objects below the snapshot that the manifest does not name.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`.
+    pub fn list_strays(&self) -> Result<Vec<ObjectInfo>> {
+        let mut objects = self.store.list(
+            &format!("{}/{SEGMENTS}", self.name),
+            Listing::WithUnfinished,
+        )?;
+        let named: std::collections::HashSet<String> = self
+            .manifest
+            .segments
+            .iter()
+            .map(|segment| format!("{}/{}", self.name, segment.object))
+            .collect();
+        objects.retain(|object| !named.contains(&object.name));
+        Ok(objects)
+    }
+}
+
+/// Says better than "not found" why there is no manifest, if it can.
+fn not_a_snapshot(store: &dyn Store, name: &str) -> Option<Error> {
+    let place = store.describe(name);
+    let objects = store.list(name, Listing::WithUnfinished).ok()?;
+    if objects.is_empty() {
+        return Some(Error::new(ErrorKind::NotFound {
+            what: format!("snapshot {place}"),
+        }));
+    }
+    let allowed = "it has no manifest.json: no snapshot, or a dump that did not finish";
+    Some(Error::invalid_input("snapshot", place, allowed))
+}

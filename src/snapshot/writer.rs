@@ -1,0 +1,129 @@
+//! A snapshot in the making.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::ids::SnapshotId;
+use crate::format::manifest::Manifest;
+use crate::snapshot::{MANIFEST, SEGMENTS};
+use crate::store::{Listing, ObjectWriter, Store};
+
+/// Writes segments, and last the manifest.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    store: Arc<dyn Store>,
+    name: String,
+    id: SnapshotId,
+    token: String,
+    /// Segments that this writer started, for [`SnapshotWriter::discard`].
+    started: Mutex<Vec<String>>,
+}
+
+impl SnapshotWriter {
+    /// Checks that the name is free, and starts. Nothing is written yet.
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists`: a snapshot, or what an interrupted dump left.
+    /// - `Io`.
+    pub fn begin(store: Arc<dyn Store>, name: &str) -> Result<Self> {
+        let objects = store.list(name, Listing::WithUnfinished)?;
+        let manifest = format!("{name}/{MANIFEST}");
+        if objects.iter().any(|object| object.name == manifest) {
+            let what = format!("snapshot {}", store.describe(name));
+            return Err(Error::new(ErrorKind::AlreadyExists { what }));
+        }
+        if !objects.is_empty() {
+            let place = store.describe(name);
+            let what = format!("{place}, with {} files and no manifest,", objects.len());
+            return Err(Error::new(ErrorKind::AlreadyExists { what }));
+        }
+        Ok(Self {
+            store,
+            name: name.to_owned(),
+            id: SnapshotId(*uuid::Uuid::now_v7().as_bytes()),
+            token: uuid::Uuid::new_v4().simple().to_string(),
+            started: Mutex::default(),
+        })
+    }
+
+    /// Returns the snapshot's id.
+    pub fn id(&self) -> SnapshotId {
+        self.id
+    }
+
+    /// Returns the snapshot's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the token for the manifest.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Returns what to call the snapshot in a message.
+    pub fn describe(&self) -> String {
+        self.store.describe(&self.name)
+    }
+
+    /// Starts a segment; returns its name below the snapshot's, and its writer.
+    pub(super) fn create_segment(&self, file: &str) -> Result<(String, Box<dyn ObjectWriter>)> {
+        let object = format!("{SEGMENTS}/{file}");
+        let path = format!("{}/{object}", self.name);
+        let writer = self.store.create(&path)?;
+        self.started
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(path);
+        Ok((object, writer))
+    }
+
+    /// Publishes the manifest: from here on the snapshot exists.
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists`: another dump was faster; its snapshot is untouched.
+    /// - `Io`.
+    pub fn publish(&self, manifest: &Manifest) -> Result<()> {
+        let path = format!("{}/{MANIFEST}", self.name);
+        let bytes = manifest.encode();
+        let Err(error) = self.store.put_new(&path, &bytes) else {
+            return Ok(());
+        };
+        // The answer may have been lost on its way, and a retry then finds our
+        // own manifest: the token in it tells.
+        if self.holds(&path, &bytes) {
+            return Ok(());
+        }
+        if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
+            let what = format!("snapshot {}", self.describe());
+            return Err(Error::new(ErrorKind::AlreadyExists { what }));
+        }
+        Err(error)
+    }
+
+    fn holds(&self, path: &str, bytes: &[u8]) -> bool {
+        let Ok(object) = self.store.open(path) else {
+            return false;
+        };
+        let mut found = vec![0; bytes.len()];
+        object.size() == crate::units::to_u64(bytes.len())
+            && object.read_at(0, &mut found).is_ok()
+            && found == bytes
+    }
+
+    /// Removes the segments that this writer made, and nothing else; what
+    /// cannot be removed stays, and is no snapshot.
+    pub fn discard(&self) {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in started.iter() {
+            match self.store.remove(path) {
+                Ok(()) => {}
+                // Dropped before it was finished.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
+                Err(error) => tracing::warn!("leftover of a failed dump: {}", error.to_chain()),
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! How a user names a place: a path, or a `file://` URL.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Operation, Result};
+use crate::store::local::{LocalStore, MmapChoice};
+use crate::store::{Store, check_name};
+
+/// Opens the store in which snapshots are to be written: a directory, which
+/// need not exist yet.
+///
+/// # Errors
+///
+/// - `InvalidInput`: a URL of another kind.
+/// - `Io`: the current directory cannot be found.
+pub fn open_directory(place: &str) -> Result<Arc<dyn Store>> {
+    let path = absolute(local_path(place)?)?;
+    Ok(Arc::new(LocalStore::new(path, MmapChoice::Never)))
+}
+
+/// Opens the store that holds a snapshot, and returns the snapshot's name in
+/// it: `place` is the snapshot's directory, or its manifest.
+///
+/// # Errors
+///
+/// - `InvalidInput`: a URL of another kind, or a path that names no directory.
+/// - `Io`: the current directory cannot be found.
+pub fn open_snapshot_place(place: &str, mmap: MmapChoice) -> Result<(Arc<dyn Store>, String)> {
+    const MANIFEST: &str = "manifest.json";
+    let path = absolute(local_path(place)?)?;
+    let is_manifest = path.file_name().is_some_and(|name| name == MANIFEST);
+    let directory = if is_manifest {
+        path.parent().unwrap_or(&path)
+    } else {
+        &path
+    };
+    let name = directory.file_name().and_then(|name| name.to_str());
+    let (Some(name), Some(root)) = (name, directory.parent()) else {
+        return Err(Error::invalid_input(
+            "snapshot",
+            place,
+            "wanted the directory of a snapshot",
+        ));
+    };
+    check_name(name)?;
+    Ok((Arc::new(LocalStore::new(root, mmap)), name.to_owned()))
+}
+
+fn local_path(place: &str) -> Result<&Path> {
+    let wanted = "wanted a directory, or a file:// URL";
+    if place.is_empty() {
+        return Err(Error::invalid_input("place", place, wanted));
+    }
+    match place.split_once("://") {
+        Some(("file", path)) if path.starts_with('/') => Ok(Path::new(path)),
+        Some(_) => Err(Error::invalid_input("place", place, wanted)),
+        None => Ok(Path::new(place)),
+    }
+}
+
+/// Resolves `.` and `..` where the path exists, since the last part is to be a
+/// name.
+fn absolute(path: &Path) -> Result<std::path::PathBuf> {
+    path.canonicalize()
+        .or_else(|_| std::path::absolute(path))
+        .map_err(|error| Error::io(Operation::Open, path.display().to_string(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_named_by_its_directory_or_its_manifest() {
+        for place in [
+            "/nowhere/night",
+            "/nowhere/night/",
+            "file:///nowhere/night/manifest.json",
+        ] {
+            let (store, name) = open_snapshot_place(place, MmapChoice::Never).unwrap();
+            assert_eq!(store.describe(&name), "/nowhere/night");
+        }
+        assert!(open_snapshot_place("/", MmapChoice::Never).is_err());
+        assert_eq!(
+            open_directory("s3://bucket").unwrap_err().to_string(),
+            "place \"s3://bucket\": wanted a directory, or a file:// URL"
+        );
+    }
+}
