@@ -6,6 +6,7 @@ use crate::defect::{Defect, Structure};
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::block::{Block, BlockHeader};
 use crate::format::bytes::{check_bound, check_count, slice};
+use crate::format::checkpoint::Checkpoint;
 use crate::format::checksum::SegmentDigest;
 use crate::format::column::Columns;
 use crate::format::compression::SectionReader;
@@ -416,6 +417,21 @@ impl SegmentReader {
         };
         frame.check_payload(&self.ids, &payload).map_err(corrupt)?;
         Ok((frame, payload))
+    }
+
+    /// Reads and checks a frame that is neither a block nor the key index.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, `Io`.
+    pub fn read_other_frame(&self, number: usize) -> Result<()> {
+        let (frame, payload) = self.read_frame(number)?;
+        if frame.frame_type == FrameType::Checkpoint {
+            Checkpoint::decode(&payload, &self.ids, frame.offset).map_err(|defect| {
+                Error::corrupt(defect).at(Location::offset(&self.place, frame.offset))
+            })?;
+        }
+        Ok(())
     }
 
     /// Computes the segment digest from the headers alone.

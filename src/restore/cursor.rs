@@ -1,0 +1,105 @@
+//! The blocks of a snapshot, one after the other, for many threads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::defect::Finding;
+use crate::error::{Error, ErrorKind, Location, Result};
+use crate::snapshot::{SegmentReader, SnapshotReader};
+
+/// One block to read.
+#[derive(Debug)]
+pub(super) struct BlockTask {
+    pub(super) segment: Arc<SegmentReader>,
+    pub(super) block: usize,
+    /// The node it came from, by its number in the manifest.
+    pub(super) source_index: usize,
+}
+
+/// What could not be read, and how many records were in it.
+#[derive(Debug, Default)]
+pub(super) struct Damage {
+    pub(super) records: u64,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Damage {
+    /// Findings kept; the count of records goes on.
+    const FINDING_COUNT_MAX: usize = 1000;
+
+    /// Adds a finding for an error of bytes; any other error is the job's end.
+    pub(super) fn add(&mut self, error: Error, place: Location, records: u64) -> Result<()> {
+        let ErrorKind::Corrupt(defect) = error.kind() else {
+            return Err(error);
+        };
+        self.records = self.records.saturating_add(records);
+        if self.findings.len() < Self::FINDING_COUNT_MAX {
+            let location = error.location().cloned().unwrap_or(place);
+            self.findings.push(Finding::new(location, defect.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Hands out the blocks; one segment is open at a time, and those that threads
+/// still read.
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    snapshot: &'a SnapshotReader,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next_segment: usize,
+    open: Option<(Arc<SegmentReader>, usize)>,
+    next_block: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(snapshot: &'a SnapshotReader) -> Self {
+        Self {
+            snapshot,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Returns the next block; a segment that cannot be opened is noted, and
+    /// passed over.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`, `Unsupported`.
+    pub(super) fn next(&self, damage: &Mutex<Damage>) -> Result<Option<BlockTask>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some((segment, source_index)) = &state.open
+                && state.next_block < segment.block_count()
+            {
+                let task = BlockTask {
+                    segment: Arc::clone(segment),
+                    block: state.next_block,
+                    source_index: *source_index,
+                };
+                state.next_block = state.next_block.saturating_add(1);
+                return Ok(Some(task));
+            }
+            state.open = None;
+            let Some(named) = self.snapshot.manifest().segments.get(state.next_segment) else {
+                return Ok(None);
+            };
+            state.next_segment = state.next_segment.saturating_add(1);
+            state.next_block = 0;
+            match self.snapshot.open_segment(named) {
+                Ok(segment) => {
+                    let source_index = usize::try_from(named.node_index).unwrap_or(usize::MAX);
+                    state.open = Some((Arc::new(segment), source_index));
+                }
+                Err(error) => {
+                    let place = Location::object(self.snapshot.segment_place(named));
+                    let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
+                    damage.add(error, place, named.records)?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The restore: a snapshot into live nodes, placed as the client hashes.
+//!
+//! [`RestorePlan::make`] asks the nodes and decides everything;
+//! [`RestorePlan::estimate`] says what would go where; [`RestorePlan::run`]
+//! obeys, and returns a [`RestoreReport`] that accounts for every record.
+
+mod cursor;
+mod estimate;
+mod plan;
+mod report;
+mod run;
+
+pub use estimate::{NodeEstimate, RestoreEstimate};
+pub use plan::{RestoreOptions, RestorePlan};
+pub use report::{NodeRestore, RestoreReport};

@@ -1,0 +1,131 @@
+//! What a restore is going to do.
+
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Location, Result};
+use crate::net::{Connection, NetOptions, ServerReport, ask_server};
+use crate::node::NodeSpec;
+use crate::protocol::request::SetMode;
+use crate::protocol::stats::ServerVersion;
+use crate::ring::{Placement, RingSpec};
+use crate::snapshot::SnapshotReader;
+use crate::units::to_u64;
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct RestoreOptions {
+    /// The nodes, in the order of the client's configuration.
+    pub nodes: Vec<NodeSpec>,
+    /// How the client places keys; needed for more than one node.
+    pub ring: Option<RingSpec>,
+    /// Whether to replace what is there.
+    pub mode: SetMode,
+    /// Connections a node.
+    pub connection_count: usize,
+    /// Threads that read and decompress.
+    pub thread_count: usize,
+    /// Of sockets.
+    pub net: NetOptions,
+}
+
+/// A restore, decided.
+#[derive(Debug)]
+pub struct RestorePlan {
+    /// What was asked for.
+    pub options: RestoreOptions,
+    /// The snapshot.
+    pub snapshot: SnapshotReader,
+    /// What each node said of itself.
+    pub servers: Vec<ServerReport>,
+    pub(super) placement: Placement,
+}
+
+impl RestorePlan {
+    /// Builds the ring and asks every node who it is.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: no ring for several nodes, or nodes that no ring can
+    ///   be made of.
+    /// - `Unsupported`: a node is too old.
+    /// - A node's error: a restore to some of the nodes is none.
+    pub fn make(
+        snapshot: SnapshotReader,
+        options: RestoreOptions,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let placement = place(&snapshot, &options)?;
+        let mut servers = Vec::new();
+        for node in &options.nodes {
+            let mut connection = Connection::connect(node, &options.net, cancel)?;
+            let report = ask_server(&mut connection)?;
+            check_server(node, &report)?;
+            servers.push(report);
+        }
+        Ok(Self {
+            options,
+            snapshot,
+            servers,
+            placement,
+        })
+    }
+}
+
+fn place(snapshot: &SnapshotReader, options: &RestoreOptions) -> Result<Placement> {
+    let manifest = snapshot.manifest();
+    let spec = match (options.ring, options.nodes.as_slice()) {
+        (Some(spec), _) => spec,
+        // One node holds every key, whatever the ring.
+        (None, [_]) => RingSpec::Modula,
+        (None, nodes) => {
+            let names = RingSpec::ALL.map(RingSpec::name).join(", ");
+            let recorded = match &manifest.ring {
+                Some(ring) => format!("; the snapshot records {ring}"),
+                None => String::new(),
+            };
+            return Err(Error::invalid_input(
+                "ring",
+                "",
+                format!(
+                    "wanted the rule by which the client places keys on {} nodes, one of {names}\
+                     {recorded}",
+                    nodes.len()
+                ),
+            ));
+        }
+    };
+    let placement = Placement::new(spec, &options.nodes)?;
+    let (sources, targets) = (manifest.nodes.len(), options.nodes.len());
+    if matches!(placement, Placement::NodeForNode) && sources != targets {
+        return Err(Error::invalid_input(
+            "ring",
+            spec.name(),
+            format!("the snapshot has {sources} nodes, and {targets} are given"),
+        ));
+    }
+    Ok(placement)
+}
+
+fn check_server(node: &NodeSpec, report: &ServerReport) -> Result<()> {
+    let least = ServerVersion::META_COMMANDS;
+    if report.stats.version < least {
+        let kind = ErrorKind::Unsupported {
+            field: "memcached",
+            found: report.stats.version_text.clone(),
+            supported: format!("this build needs {least} or later"),
+        };
+        return Err(Error::new(kind).at(Location::node(node.address())));
+    }
+    if report.settings.item_size_max == 0 {
+        let found = "no item_size_max in its settings";
+        return Err(Error::protocol("memcached settings", found.as_bytes())
+            .at(Location::node(node.address())));
+    }
+    Ok(())
+}
+
+impl RestorePlan {
+    /// Returns the number of destination nodes.
+    pub fn node_count(&self) -> u64 {
+        to_u64(self.options.nodes.len())
+    }
+}

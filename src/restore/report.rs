@@ -1,0 +1,71 @@
+//! What a restore says it did.
+
+use std::time::Duration;
+
+use crate::defect::Finding;
+use crate::node::NodeSpec;
+use crate::target::LoadTally;
+
+/// What became of the records of one destination.
+#[derive(Clone, Debug)]
+pub struct NodeRestore {
+    /// The node.
+    pub node: NodeSpec,
+    /// What became of the records.
+    pub tally: LoadTally,
+    /// Items the node threw out for want of memory meanwhile, by its own count;
+    /// some may be what was there before, or what other clients stored.
+    pub evicted: u64,
+    /// Items on the node afterwards.
+    pub items_end: u64,
+    /// Why the node went away, if it did.
+    pub failure: Option<String>,
+}
+
+/// A finished restore.
+#[derive(Clone, Debug)]
+pub struct RestoreReport {
+    /// Records in the snapshot.
+    pub records: u64,
+    /// One a node, in the order given.
+    pub nodes: Vec<NodeRestore>,
+    /// Records that could not be read.
+    pub damaged: u64,
+    /// Why.
+    pub findings: Vec<Finding>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl RestoreReport {
+    /// Returns the sums over all nodes.
+    pub fn totals(&self) -> LoadTally {
+        let mut totals = LoadTally::default();
+        for node in &self.nodes {
+            totals.merge(&node.tally);
+        }
+        totals
+    }
+
+    /// Returns the items that nodes threw out meanwhile.
+    pub fn evicted(&self) -> u64 {
+        self.nodes
+            .iter()
+            .fold(0, |sum, node| sum.saturating_add(node.evicted))
+    }
+
+    /// Says whether anything was lost: records, items thrown out again, or a
+    /// node.
+    pub fn has_losses(&self) -> bool {
+        self.damaged > 0
+            || self.evicted() > 0
+            || self.totals().losses() > 0
+            || self.nodes.iter().any(|node| node.failure.is_some())
+    }
+
+    /// Returns the records that have an outcome or are a loss; equal to
+    /// `records` when every one is accounted for.
+    pub fn accounted(&self) -> u64 {
+        self.totals().accounted().saturating_add(self.damaged)
+    }
+}

@@ -1,0 +1,248 @@
+//! Readers that decompress and route, loaders that store, side by side.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, bounded};
+use rayon::ThreadPoolBuilder;
+
+use crate::batch::ItemBatch;
+use crate::cancel::Cancel;
+use crate::error::{Error, Operation, Result};
+use crate::format::compression::SectionReader;
+use crate::net::{Connection, ServerReport, ask_server};
+use crate::node::NodeSpec;
+use crate::progress::{Event, Progress};
+use crate::restore::cursor::{BlockTask, Cursor, Damage};
+use crate::restore::plan::RestorePlan;
+use crate::restore::report::{NodeRestore, RestoreReport};
+use crate::target::{LoadOptions, LoadTally, Loader, Router};
+use crate::units::to_u64;
+
+/// Batches on their way to one node.
+const BATCH_COUNT_MAX: usize = 8;
+
+/// What the loaders of one node found.
+#[derive(Debug, Default)]
+struct NodeLoad {
+    tally: LoadTally,
+    failure: Option<Error>,
+}
+
+impl RestorePlan {
+    /// Sends every record to its node.
+    ///
+    /// # Errors
+    ///
+    /// - `Io` of the store, `Unsupported`, `Canceled`. A damaged block, a refused
+    ///   record and a node that goes away are in the report.
+    ///
+    /// # Memory
+    ///
+    /// For each reading thread one decompressed block and up to 256 KiB a node;
+    /// for each node eight such batches; for each connection two more and its
+    /// buffer.
+    pub fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
+        let clock = Instant::now();
+        let totals = self.snapshot.manifest().totals;
+        progress.event(Event::Started {
+            job: "restore",
+            items_total: totals.records,
+            bytes_total: totals.key_bytes.saturating_add(totals.value_bytes),
+        });
+        let stop = cancel.child();
+        let damage = Mutex::new(Damage::default());
+        let (senders, receivers): (Vec<_>, Vec<_>) = self
+            .options
+            .nodes
+            .iter()
+            .map(|_| bounded::<ItemBatch>(BATCH_COUNT_MAX))
+            .unzip();
+        let loads = std::thread::scope(|scope| {
+            let handles: Vec<Vec<_>> = self
+                .options
+                .nodes
+                .iter()
+                .zip(&self.servers)
+                .zip(receivers)
+                .map(|((node, server), batches)| {
+                    (0..self.options.connection_count.max(1))
+                        .map(|_| {
+                            let (batches, stop) = (batches.clone(), &stop);
+                            scope.spawn(move || {
+                                self.load_node(node, server, batches, stop, progress)
+                            })
+                        })
+                        .collect()
+                })
+                .collect();
+            let read = self.read_blocks(&senders, &stop, &damage);
+            // The loaders end when nobody can send any more.
+            drop(senders);
+            if read.is_err() {
+                stop.cancel();
+            }
+            let loads: Vec<NodeLoad> = handles.into_iter().map(merge_loads).collect();
+            read.map(|()| loads)
+        });
+        let loads = loads?;
+        cancel.check()?;
+        let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let nodes = self.options.nodes.iter().zip(&self.servers).zip(loads);
+        let report = RestoreReport {
+            records: totals.records,
+            nodes: nodes
+                .map(|((node, server), load)| {
+                    self.finish_node(node, server, load, cancel, progress)
+                })
+                .collect(),
+            damaged: damage.records,
+            findings: damage.findings,
+            elapsed: clock.elapsed(),
+        };
+        progress.event(Event::Finished);
+        Ok(report)
+    }
+
+    /// Reads all blocks on a pool of threads, and routes their records.
+    fn read_blocks(
+        &self,
+        senders: &[crossbeam_channel::Sender<ItemBatch>],
+        stop: &Cancel,
+        damage: &Mutex<Damage>,
+    ) -> Result<()> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(self.options.thread_count)
+            .thread_name(|number| format!("read-{number}"))
+            .build()
+            .map_err(|error| {
+                Error::io(
+                    Operation::Spawn,
+                    "reading threads",
+                    std::io::Error::other(error),
+                )
+            })?;
+        let cursor = Cursor::new(&self.snapshot);
+        let results = pool.broadcast(|_| {
+            let mut router = Router::new(&self.placement, senders.to_vec());
+            let mut sections = SectionReader::default();
+            while let Some(task) = cursor.next(damage)? {
+                stop.check()?;
+                route_block(&task, &mut router, &mut sections, damage)?;
+            }
+            router.flush()
+        });
+        results.into_iter().collect()
+    }
+
+    /// Stores batches until there are no more. After the node's death it goes
+    /// on taking and counting, so that the readers do not wait for ever.
+    fn load_node(
+        &self,
+        node: &NodeSpec,
+        server: &ServerReport,
+        batches: Receiver<ItemBatch>,
+        stop: &Cancel,
+        progress: &dyn Progress,
+    ) -> NodeLoad {
+        let options = LoadOptions {
+            net: self.options.net,
+            mode: self.options.mode,
+        };
+        let mut loader = Loader::new(node, server, options, stop);
+        let mut failure = None;
+        for batch in batches {
+            if let Err(error) = loader.load(&batch) {
+                failure.get_or_insert(error);
+            }
+            let (items, bytes) = (to_u64(batch.len()), to_u64(batch.byte_len()));
+            progress.event(Event::Advanced { items, bytes });
+        }
+        NodeLoad {
+            tally: loader.into_tally(),
+            failure,
+        }
+    }
+
+    fn finish_node(
+        &self,
+        node: &NodeSpec,
+        server: &ServerReport,
+        load: NodeLoad,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> NodeRestore {
+        let at_end = Connection::connect(node, &self.options.net, cancel)
+            .and_then(|mut connection| ask_server(&mut connection));
+        let (evicted, items_end, unreachable) = match at_end {
+            Ok(report) => {
+                let evicted = report
+                    .stats
+                    .evictions
+                    .saturating_sub(server.stats.evictions);
+                (evicted, report.stats.curr_items, None)
+            }
+            Err(error) => (0, 0, Some(error)),
+        };
+        let failure = load.failure.or(unreachable).map(|error| error.to_chain());
+        progress.event(Event::NodeFinished {
+            node: node.address(),
+            items: load.tally.stored,
+            failure: failure.clone(),
+        });
+        NodeRestore {
+            node: node.clone(),
+            tally: load.tally,
+            evicted,
+            items_end,
+            failure,
+        }
+    }
+}
+
+/// Decompresses a block and routes its records; a damaged one is noted.
+fn route_block(
+    task: &BlockTask,
+    router: &mut Router<'_>,
+    sections: &mut SectionReader,
+    damage: &Mutex<Damage>,
+) -> Result<()> {
+    let note = |error, records| {
+        let place = task.segment.block_location(task.block);
+        damage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(error, place, records)
+    };
+    let decoded = task
+        .segment
+        .read_block(task.block)
+        .and_then(|frame| frame.decode(sections).map_err(Error::corrupt));
+    let block = match decoded {
+        Ok(block) => block,
+        Err(error) => {
+            let entry = task.segment.block_entry(task.block);
+            return note(error, entry.map_or(0, |entry| entry.record_count.into()));
+        }
+    };
+    for index in 0..block.len() {
+        match block.record(index) {
+            Some(Ok(record)) => router.push(&record, task.source_index)?,
+            Some(Err(defect)) => note(Error::corrupt(defect), 1)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn merge_loads(handles: Vec<std::thread::ScopedJoinHandle<'_, NodeLoad>>) -> NodeLoad {
+    let mut merged = NodeLoad::default();
+    for handle in handles {
+        let load = handle
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        merged.tally.merge(&load.tally);
+        merged.failure = merged.failure.or(load.failure);
+    }
+    merged
+}

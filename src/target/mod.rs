@@ -1,0 +1,9 @@
+//! Items into live nodes.
+
+mod load;
+mod rebase;
+mod route;
+
+pub use load::{LoadOptions, LoadTally, Loader};
+pub use rebase::rebase;
+pub use route::Router;

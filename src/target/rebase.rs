@@ -1,0 +1,39 @@
+//! An exptime of the snapshot, on a destination's clock.
+
+use crate::item::Exptime;
+use crate::net::ServerReport;
+use crate::protocol::exptime::{TtlToken, to_ttl_token};
+use crate::units::UnixSecs;
+
+/// Returns what to send so that an item expires at `exptime`, which is on this
+/// host's clock, when this host's clock shows `host_now`.
+pub fn rebase(exptime: Exptime, server: &ServerReport, host_now: UnixSecs) -> TtlToken {
+    let exptime = match exptime {
+        Exptime::Never => Exptime::Never,
+        Exptime::At(at) => Exptime::At(server.to_server_time(at)),
+    };
+    to_ttl_token(exptime, server.to_server_time(host_now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_whose_clock_is_off_gets_its_own_time() {
+        // The server is 1000 s ahead: 1000 are subtracted to get our time.
+        let server = ServerReport {
+            clock_offset: -1000,
+            ..ServerReport::default()
+        };
+        let now = UnixSecs(1_700_000_000);
+        let at = |left: u64| Exptime::At(UnixSecs(now.0 + left));
+        assert_eq!(rebase(at(60), &server, now), TtlToken::Send(60));
+        assert_eq!(
+            rebase(at(3_000_000), &server, now),
+            TtlToken::Send(1_703_001_000)
+        );
+        assert_eq!(rebase(at(0), &server, now), TtlToken::Expired);
+        assert_eq!(rebase(Exptime::Never, &server, now), TtlToken::Send(0));
+    }
+}

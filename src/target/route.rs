@@ -1,0 +1,72 @@
+//! Records to nodes, in batches.
+
+use crossbeam_channel::Sender;
+
+use crate::batch::ItemBatch;
+use crate::error::{Error, Result};
+use crate::item::Record;
+use crate::ring::Placement;
+
+/// Gathers records for each node and hands them on in batches.
+#[derive(Debug)]
+pub struct Router<'a> {
+    placement: &'a Placement,
+    senders: Vec<Sender<ItemBatch>>,
+    batches: Vec<ItemBatch>,
+}
+
+impl<'a> Router<'a> {
+    /// Bytes of a batch: one round trip to a node.
+    const BATCH_LEN: usize = 256 << 10;
+    /// Items of a batch.
+    const BATCH_COUNT: usize = 2048;
+
+    /// Starts with empty batches, one for each node's sender.
+    pub fn new(placement: &'a Placement, senders: Vec<Sender<ItemBatch>>) -> Self {
+        let batches = senders.iter().map(|_| ItemBatch::default()).collect();
+        Self {
+            placement,
+            senders,
+            batches,
+        }
+    }
+
+    /// Adds a record that came from the source node with this number.
+    ///
+    /// # Errors
+    ///
+    /// - `Canceled`: nobody takes batches any more.
+    pub fn push(&mut self, record: &Record<'_>, source_index: usize) -> Result<()> {
+        let node = self.placement.locate(record.key, source_index);
+        let Some(batch) = self.batches.get_mut(node) else {
+            return Err(Error::canceled());
+        };
+        batch.push(record);
+        if batch.byte_len() >= Self::BATCH_LEN || batch.len() >= Self::BATCH_COUNT {
+            return self.send(node);
+        }
+        Ok(())
+    }
+
+    /// Hands on what is left.
+    ///
+    /// # Errors
+    ///
+    /// - `Canceled`: nobody takes batches any more.
+    pub fn flush(&mut self) -> Result<()> {
+        (0..self.batches.len()).try_for_each(|node| self.send(node))
+    }
+
+    fn send(&mut self, node: usize) -> Result<()> {
+        let (Some(batch), Some(sender)) = (self.batches.get_mut(node), self.senders.get(node))
+        else {
+            return Err(Error::canceled());
+        };
+        if batch.is_empty() {
+            return Ok(());
+        }
+        sender
+            .send(std::mem::take(batch))
+            .map_err(|_| Error::canceled())
+    }
+}

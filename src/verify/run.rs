@@ -1,0 +1,460 @@
+//! The checks, segment by segment, many at a time.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+use crate::cancel::Cancel;
+use crate::defect::{Defect, Finding, Structure};
+use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::format::checksum::{ContentDigests, shard_of, value_hash};
+use crate::format::compression::SectionReader;
+use crate::format::manifest::{Digest128, ManifestSegment, Verdict};
+use crate::item::{Record, escape_key};
+use crate::progress::{Event, Progress};
+use crate::snapshot::{SegmentReader, SnapshotReader};
+use crate::units::to_u64;
+use crate::verify::depth::Depth;
+use crate::verify::report::VerifyReport;
+
+/// What the caller asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifyOptions {
+    /// How closely to look.
+    pub depth: Depth,
+    /// Threads.
+    pub thread_count: usize,
+}
+
+/// Checks a snapshot whose manifest could be read.
+///
+/// # Errors
+///
+/// - `Io`, `Unsupported`, `Canceled`. What is wrong with the snapshot is in the
+///   report.
+///
+/// # Memory
+///
+/// For each thread a segment's table of contents, and when deep a decompressed
+/// block and the key index as stored.
+pub fn verify(
+    snapshot: &SnapshotReader,
+    options: &VerifyOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<VerifyReport> {
+    let clock = Instant::now();
+    let manifest = snapshot.manifest();
+    progress.event(Event::Started {
+        job: "verify",
+        items_total: manifest.totals.records,
+        bytes_total: manifest.totals.size,
+    });
+    let check = Check {
+        snapshot,
+        depth: options.depth,
+        cancel,
+        progress,
+        findings: Mutex::default(),
+    };
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(options.thread_count)
+        .thread_name(|number| format!("verify-{number}"))
+        .build()
+        .map_err(|error| {
+            Error::io(
+                Operation::Spawn,
+                "verifying threads",
+                std::io::Error::other(error),
+            )
+        })?;
+    let counts: Vec<Counts> = pool.install(|| {
+        let segments = manifest.segments.par_iter().enumerate();
+        segments
+            .map(|(number, segment)| check.segment(number, segment))
+            .collect::<Result<_>>()
+    })?;
+    check.whole()?;
+    let mut found = check
+        .findings
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    // Threads finish in any order; a report is the same each time.
+    found.kept.sort_by_key(|(number, _)| *number);
+    progress.event(Event::Finished);
+    Ok(VerifyReport {
+        depth: options.depth,
+        findings: found.kept.into_iter().map(|(_, finding)| finding).collect(),
+        finding_count_dropped: found.dropped,
+        segments: to_u64(manifest.segments.len()),
+        blocks: counts.iter().map(|counts| counts.blocks).sum(),
+        records: counts.iter().map(|counts| counts.records).sum(),
+        bytes: counts.iter().map(|counts| counts.bytes).sum(),
+        elapsed: clock.elapsed(),
+    })
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    /// With the number of the segment, to sort by.
+    kept: Vec<(usize, Finding)>,
+    dropped: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    blocks: u64,
+    records: u64,
+    bytes: u64,
+}
+
+struct Check<'a> {
+    snapshot: &'a SnapshotReader,
+    depth: Depth,
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+    findings: Mutex<Found>,
+}
+
+impl Check<'_> {
+    fn add(&self, number: usize, location: Location, defect: Defect) {
+        let mut found = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.kept.len() < VerifyReport::FINDING_COUNT_MAX {
+            found.kept.push((number, Finding::new(location, defect)));
+        } else {
+            found.dropped = found.dropped.saturating_add(1);
+        }
+    }
+
+    /// Turns an error of bytes into a finding; any other ends the job.
+    fn note<T>(&self, number: usize, place: &str, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => {
+                let ErrorKind::Corrupt(defect) = error.kind() else {
+                    return Err(error);
+                };
+                let location = error.location().cloned();
+                let location = location.unwrap_or_else(|| Location::object(place));
+                self.add(number, location, defect.clone());
+                Ok(None)
+            }
+        }
+    }
+
+    fn segment(&self, number: usize, named: &ManifestSegment) -> Result<Counts> {
+        self.cancel.check()?;
+        let place = self.snapshot.segment_place(named);
+        let opened = self.snapshot.open_segment(named);
+        let Some(segment) = self.note(number, &place, opened)? else {
+            return Ok(Counts::default());
+        };
+        self.note(number, &place, segment.read_meta())?;
+        self.compare_counts(number, named, &segment);
+        let counts = Counts {
+            blocks: to_u64(segment.block_count()),
+            records: segment.toc().record_count,
+            bytes: named.size,
+        };
+        if self.depth == Depth::Quick {
+            self.progress.event(Event::Advanced {
+                items: counts.records,
+                bytes: named.size,
+            });
+            return Ok(counts);
+        }
+        self.compare_digest(number, named, &segment)?;
+        self.note(number, &place, segment.check_key_index())?;
+        self.check_other_frames(number, &segment)?;
+        let records = if self.depth == Depth::Deep {
+            self.check_records(number, named, &segment)?
+        } else {
+            self.check_stored(number, &segment)?;
+            counts.records
+        };
+        Ok(Counts { records, ..counts })
+    }
+
+    /// Compares what manifest and table of contents say.
+    fn compare_counts(&self, number: usize, named: &ManifestSegment, segment: &SegmentReader) {
+        let toc = segment.toc();
+        let pairs = [
+            ("records", named.records, toc.record_count),
+            ("blocks", named.blocks, to_u64(segment.block_count())),
+            ("key_bytes", named.key_bytes, toc.key_bytes),
+            ("value_bytes", named.value_bytes, toc.value_bytes),
+        ];
+        for (field, stored, computed) in pairs {
+            if stored != computed {
+                let structure = Structure::Manifest;
+                let defect = Defect::CountMismatch {
+                    structure,
+                    field,
+                    stored,
+                    computed,
+                };
+                self.add(number, Location::object(segment.place()), defect);
+            }
+        }
+        self.compare_digests(
+            number,
+            segment.place(),
+            Structure::Manifest,
+            named,
+            &toc.digests,
+        );
+    }
+
+    fn compare_digests(
+        &self,
+        number: usize,
+        place: &str,
+        structure: Structure,
+        named: &ManifestSegment,
+        computed: &ContentDigests,
+    ) {
+        let pairs = [
+            ("content_digest", named.content_digest, computed.content),
+            (
+                "content_digest_exptime",
+                named.content_digest_exptime,
+                computed.content_exptime,
+            ),
+        ];
+        for (field, stored, computed) in pairs {
+            if stored.0 != computed {
+                let (stored, computed) = (stored.to_string(), Digest128(computed).to_string());
+                let defect = Defect::DigestMismatch {
+                    structure,
+                    field,
+                    stored,
+                    computed,
+                };
+                self.add(number, Location::object(place), defect);
+            }
+        }
+    }
+
+    fn compare_digest(
+        &self,
+        number: usize,
+        named: &ManifestSegment,
+        segment: &SegmentReader,
+    ) -> Result<()> {
+        let place = segment.place();
+        let Some(computed) = self.note(number, place, segment.compute_digest())? else {
+            return Ok(());
+        };
+        if computed != named.digest {
+            let defect = Defect::DigestMismatch {
+                structure: Structure::Segment,
+                field: "digest",
+                stored: named.digest.clone(),
+                computed,
+            };
+            self.add(number, Location::object(place), defect);
+        }
+        Ok(())
+    }
+
+    /// Checks the frames that are neither blocks nor the key index.
+    fn check_other_frames(&self, number: usize, segment: &SegmentReader) -> Result<()> {
+        for (frame, entry) in segment.toc().entries.iter().enumerate() {
+            let is_other = !entry.is_block() && entry.offset != segment.toc().key_index_offset;
+            if is_other {
+                self.note(number, segment.place(), segment.read_other_frame(frame))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_stored(&self, number: usize, segment: &SegmentReader) -> Result<()> {
+        (0..segment.block_count())
+            .into_par_iter()
+            .try_for_each(|block| {
+                self.cancel.check()?;
+                let checked = segment
+                    .read_block(block)
+                    .and_then(|frame| frame.check_stored().map_err(Error::corrupt))
+                    .map_err(|error| error.at(segment.block_location(block)));
+                self.note(number, segment.place(), checked)?;
+                self.advance(segment, block);
+                Ok(())
+            })
+    }
+
+    fn advance(&self, segment: &SegmentReader, block: usize) {
+        if let Some(entry) = segment.block_entry(block) {
+            let items = entry.record_count.into();
+            self.progress.event(Event::Advanced {
+                items,
+                bytes: entry.stored_len,
+            });
+        }
+    }
+
+    /// Decodes every record; compares the counts and digests of those found
+    /// with what the segment promises.
+    fn check_records(
+        &self,
+        number: usize,
+        named: &ManifestSegment,
+        segment: &SegmentReader,
+    ) -> Result<u64> {
+        let tallies: Vec<RecordTally> = (0..segment.block_count())
+            .into_par_iter()
+            .map_init(SectionReader::default, |sections, block| {
+                self.cancel.check()?;
+                let tally = self.check_block(number, named, segment, block, sections)?;
+                self.advance(segment, block);
+                Ok(tally)
+            })
+            .collect::<Result<_>>()?;
+        let mut sum = RecordTally::default();
+        for tally in &tallies {
+            sum.records = sum.records.saturating_add(tally.records);
+            sum.key_bytes = sum.key_bytes.saturating_add(tally.key_bytes);
+            sum.digests.merge(&tally.digests);
+            sum.is_damaged |= tally.is_damaged;
+        }
+        // With a block damaged the sums differ, and that is known already.
+        if !sum.is_damaged {
+            self.compare_digests(
+                number,
+                segment.place(),
+                Structure::Segment,
+                named,
+                &sum.digests,
+            );
+            for (field, stored, computed) in [
+                ("record_count", segment.toc().record_count, sum.records),
+                ("key_bytes", segment.toc().key_bytes, sum.key_bytes),
+            ] {
+                if stored != computed {
+                    let structure = Structure::Toc;
+                    let defect = Defect::CountMismatch {
+                        structure,
+                        field,
+                        stored,
+                        computed,
+                    };
+                    self.add(number, Location::object(segment.place()), defect);
+                }
+            }
+        }
+        Ok(sum.records)
+    }
+
+    fn check_block(
+        &self,
+        number: usize,
+        named: &ManifestSegment,
+        segment: &SegmentReader,
+        block: usize,
+        sections: &mut SectionReader,
+    ) -> Result<RecordTally> {
+        let mut tally = RecordTally::default();
+        let decoded = segment
+            .read_block(block)
+            .and_then(|frame| frame.decode(sections).map_err(Error::corrupt))
+            .map_err(|error| error.at(segment.block_location(block)));
+        let Some(decoded) = self.note(number, segment.place(), decoded)? else {
+            tally.is_damaged = true;
+            return Ok(tally);
+        };
+        let manifest = self.snapshot.manifest();
+        let node = usize::try_from(named.node_index)
+            .ok()
+            .and_then(|at| manifest.nodes.get(at));
+        let shard_bits = node.map_or(0, |node| node.shard_bits);
+        let block_number = u32::try_from(block).unwrap_or(u32::MAX);
+        let mut scratch = Vec::new();
+        for index in 0..decoded.len() {
+            let at_record = || record_location(segment, block, index);
+            match decoded.record(index) {
+                Some(Ok(record)) => {
+                    tally.add(&record, &mut scratch);
+                    let shard = shard_of(record.key, shard_bits);
+                    if shard != named.shard_index {
+                        let key = escape_key(record.key);
+                        let (stored, computed) = (named.shard_index, shard);
+                        let defect = Defect::WrongShard {
+                            key,
+                            stored,
+                            computed,
+                        };
+                        self.add(number, at_record(), defect);
+                    }
+                    // A damaged page has been found before.
+                    if let Ok(blocks) = segment.candidate_blocks(record.key)
+                        && !blocks.contains(&block_number)
+                    {
+                        let defect = Defect::KeyNotIndexed {
+                            key: escape_key(record.key),
+                        };
+                        self.add(number, at_record(), defect);
+                    }
+                }
+                Some(Err(defect)) => {
+                    tally.is_damaged = true;
+                    self.add(number, at_record(), defect);
+                }
+                None => {}
+            }
+        }
+        Ok(tally)
+    }
+
+    /// What concerns the snapshot as a whole.
+    fn whole(&self) -> Result<()> {
+        let last = usize::MAX;
+        for stray in self.snapshot.list_strays()? {
+            self.add(last, Location::object(stray.name), Defect::Stray);
+        }
+        let manifest = self.snapshot.manifest();
+        if manifest.verdict != Verdict::Complete {
+            let missing = manifest
+                .nodes
+                .iter()
+                .filter(|node| node.failure.is_some())
+                .count();
+            let losses = manifest.counters().losses().saturating_add(to_u64(missing));
+            let verdict = manifest.verdict.as_str().to_owned();
+            let place = self.snapshot.describe();
+            self.add(
+                last,
+                Location::object(place),
+                Defect::KnownLoss { losses, verdict },
+            );
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct RecordTally {
+    records: u64,
+    key_bytes: u64,
+    digests: ContentDigests,
+    is_damaged: bool,
+}
+
+impl RecordTally {
+    fn add(&mut self, record: &Record<'_>, scratch: &mut Vec<u8>) {
+        self.records = self.records.saturating_add(1);
+        self.key_bytes = self.key_bytes.saturating_add(to_u64(record.key.len()));
+        let hash = value_hash(record.value);
+        self.digests.add(record.key, &record.meta, hash, scratch);
+    }
+}
+
+fn record_location(segment: &SegmentReader, block: usize, index: usize) -> Location {
+    Location::Object {
+        object: segment.place().to_owned(),
+        block: Some(to_u64(block)),
+        record: Some(to_u64(index)),
+        offset: segment.block_entry(block).map(|entry| entry.offset),
+    }
+}
