@@ -10,12 +10,15 @@
 //! - An object is there as a whole or not at all.
 //! - An object never changes; a name is taken at most once until it is removed.
 
+mod memory;
 mod name;
+mod range;
 
 use std::fmt;
 
 use crate::error::Result;
 
+pub use self::memory::MemoryStore;
 pub use self::name::check_name;
 
 /// An object, as a listing shows it.

@@ -31,6 +31,22 @@ pub fn check_name(name: &str) -> Result<()> {
     ))
 }
 
+/// Checks the prefix of a listing: empty, or a legal name.
+pub(super) fn check_prefix(prefix: &str) -> Result<()> {
+    if prefix.is_empty() {
+        return Ok(());
+    }
+    check_name(prefix)
+}
+
+/// Says whether an object of this name lies under this prefix.
+pub(super) fn is_under(name: &str, prefix: &str) -> bool {
+    prefix.is_empty()
+        || name
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Says whether a component can be part of a finished or unfinished object.
 pub(super) fn is_visible_component(component: &str) -> bool {
     !component.is_empty()
@@ -41,6 +57,14 @@ pub(super) fn is_visible_component(component: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_ends_at_a_component() {
+        assert!(is_under("a/b", "a"));
+        assert!(is_under("a/b", ""));
+        assert!(!is_under("ab/c", "a"));
+        assert!(!is_under("a", "a"));
+    }
 
     #[test]
     fn an_illegal_name_is_shown_on_one_line() {

@@ -1,0 +1,4 @@
+//! Tests of the library and the program from outside.
+
+#[cfg(test)]
+mod store_suite;
