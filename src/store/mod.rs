@@ -10,14 +10,18 @@
 //! - An object is there as a whole or not at all.
 //! - An object never changes; a name is taken at most once until it is removed.
 
+mod directory;
+mod local;
 mod memory;
 mod name;
+mod partial_file;
 mod range;
 
 use std::fmt;
 
 use crate::error::Result;
 
+pub use self::local::LocalStore;
 pub use self::memory::MemoryStore;
 pub use self::name::check_name;
 

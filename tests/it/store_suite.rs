@@ -1,10 +1,14 @@
 //! The obligations of a store, checked for every kind of store.
 
+use std::fs;
+use std::mem;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::sync::Barrier;
 use std::thread;
 
 use mcsnap::error::{Error, ErrorKind};
-use mcsnap::store::{MemoryStore, ObjectInfo, Store};
+use mcsnap::store::{LocalStore, MemoryStore, ObjectInfo, Store};
 
 type Obligation = fn(&dyn Store);
 
@@ -35,6 +39,110 @@ fn check_store(store: &dyn Store) {
 #[test]
 fn memory_store_keeps_the_obligations() {
     check_store(&MemoryStore::new());
+}
+
+#[test]
+fn local_store_keeps_the_obligations() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("made/for/it");
+    check_store(&LocalStore::create(&root).unwrap());
+    let left: Vec<_> = fs::read_dir(&root).unwrap().collect();
+    assert!(left.is_empty(), "{left:?} is left");
+    check_store(&LocalStore::open(&root).unwrap());
+}
+
+#[test]
+fn an_unwritable_directory_is_named_in_the_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(directory.path()).unwrap();
+    store.put_new("file", b"x").unwrap();
+    for error in [
+        store.put_new("file/object", b"x").unwrap_err(),
+        store.create("file/object").unwrap_err(),
+    ] {
+        let text = error.to_chain();
+        assert!(text.starts_with(&store.describe("file/object")), "{text}");
+        assert!(text.contains(": cannot create: "), "{text}");
+    }
+
+    let below_file = directory.path().join("file/below");
+    let error = LocalStore::create(&below_file).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with(below_file.to_str().unwrap()), "{text}");
+}
+
+#[test]
+fn a_root_that_is_no_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let absent = directory.path().join("absent");
+    let error = LocalStore::open(&absent).unwrap_err();
+    assert_not_found(&error, absent.to_str().unwrap());
+
+    let file = directory.path().join("file");
+    fs::write(&file, b"x").unwrap();
+    let error = LocalStore::open(&file).unwrap_err();
+    let is_invalid = matches!(error.kind(), ErrorKind::InvalidInput { .. });
+    assert!(is_invalid, "{error}");
+}
+
+#[test]
+fn foreign_entries_of_a_local_store_are_no_objects() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let store = LocalStore::open(root).unwrap();
+    store.put_new("a/object", b"x").unwrap();
+    fs::write(root.join(".hidden"), b"x").unwrap();
+    fs::write(root.join("a/line\nbreak"), b"x").unwrap();
+    fs::create_dir(root.join("lost+found")).unwrap();
+    fs::write(root.join("lost+found/#12"), b"x").unwrap();
+    fs::create_dir(root.join("b.partial")).unwrap();
+    fs::write(root.join("b.partial/c"), b"x").unwrap();
+    symlink("nowhere", root.join("dangling")).unwrap();
+    symlink(".", root.join("loop")).unwrap();
+    symlink("a/object", root.join("link")).unwrap();
+    let _socket = UnixListener::bind(root.join("socket")).unwrap();
+
+    assert_eq!(names(&store, ""), ["a/object", "link"]);
+    assert_eq!(unfinished(&store, ""), [""; 0]);
+    assert_eq!(read(&store, "link"), b"x");
+    for name in ["socket", "dangling", "a"] {
+        assert_not_found(&store.open(name).unwrap_err(), &store.describe(name));
+    }
+}
+
+#[test]
+fn what_a_killed_writer_left_can_be_listed_and_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(directory.path()).unwrap();
+    let mut writer = store.create("dump/segment").unwrap();
+    writer.write(&[1; 1 << 20]).unwrap();
+    // A killed process runs no destructor either.
+    mem::forget(writer);
+
+    assert_eq!(names(&store, ""), [""; 0]);
+    assert_eq!(unfinished(&store, "dump"), ["dump/segment"]);
+    assert_eq!(store.list_unfinished("").unwrap()[0].size, 1 << 20);
+    store.remove_unfinished("dump/segment").unwrap();
+    assert!(!directory.path().join("dump").exists());
+}
+
+#[test]
+fn pruning_never_takes_a_directory_away_from_another_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = &LocalStore::open(directory.path()).unwrap();
+    thread::scope(|scope| {
+        for racer in 0..4 {
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let name = format!("shared/deep/{racer}-{round}");
+                    store.put_new(&name, b"x").unwrap();
+                    store.remove(&name).unwrap();
+                    drop(store.create(&name).unwrap());
+                }
+            });
+        }
+    });
+    assert!(!directory.path().join("shared").exists());
 }
 
 fn illegal_names_are_refused_by_every_call(store: &dyn Store) {

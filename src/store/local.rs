@@ -1,0 +1,224 @@
+//! Objects as files below a directory.
+//!
+//! An object is written to a sibling, `NAME.partial`, and published by a rename
+//! that does not replace. What a crash can leave behind is a `.partial` file
+//! and empty directories; both are invisible to `list` and to every reader.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::store::directory::{
+    create_directories, is_absent, path_text, prune_up_to, sync_directory, sync_removal, walk,
+};
+use crate::store::name::{UNFINISHED_SUFFIX, check_name, check_prefix};
+use crate::store::partial_file::PartialFile;
+use crate::store::range::{check_range, read_error};
+use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store};
+
+/// A store in a directory of this machine.
+///
+/// Components of a name are directories. They come with the first object and
+/// go with the last, whoever made them. Files are made with the permissions
+/// that the umask leaves. Files put there by other means are objects too,
+/// except hidden ones and those of directories that are symbolic links.
+#[derive(Clone, Debug)]
+pub struct LocalStore {
+    root: Arc<Path>,
+}
+
+impl LocalStore {
+    /// Opens a store in a directory that is there.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound` when the directory is not there.
+    /// - `InvalidInput` when the path is not that of a directory.
+    /// - `Io` when the directory cannot be reached.
+    pub fn open(root: &Path) -> Result<Self> {
+        let root = absolute(root)?;
+        match fs::metadata(&root) {
+            Ok(metadata) if metadata.is_dir() => Ok(Self { root: root.into() }),
+            Ok(_) => Err(Error::invalid_input(
+                "store",
+                path_text(&root),
+                "wanted a directory",
+            )),
+            Err(e) if is_absent(&e) => Err(not_found(&root)),
+            Err(e) => Err(Error::io(Operation::Open, path_text(&root), e)),
+        }
+    }
+
+    /// Opens a store in a directory, and makes the directory and those above
+    /// it where they are missing.
+    ///
+    /// # Errors
+    ///
+    /// - `Io` when the directory cannot be made.
+    /// - As [`LocalStore::open`].
+    pub fn create(root: &Path) -> Result<Self> {
+        let root = absolute(root)?;
+        let made = create_directories(&root)
+            .map_err(|e| Error::io(Operation::Create, path_text(&root), e))?;
+        for directory in made {
+            if let Some(parent) = directory.parent() {
+                sync_directory(parent)?;
+            }
+        }
+        Self::open(&root)
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf> {
+        check_name(name)?;
+        Ok(self.root.join(name))
+    }
+
+    /// Lists the files that are named like an object with this suffix.
+    fn list_files(&self, prefix: &str, suffix: &str) -> Result<Vec<ObjectInfo>> {
+        check_prefix(prefix)?;
+        let mut objects: Vec<_> = walk(&self.root, prefix)?
+            .into_iter()
+            .filter_map(|file| {
+                let name = file.name.strip_suffix(suffix)?;
+                check_name(name).ok()?;
+                Some(ObjectInfo {
+                    name: name.to_owned(),
+                    size: file.size,
+                })
+            })
+            .collect();
+        objects.sort_unstable();
+        Ok(objects)
+    }
+
+    fn remove_file(&self, path: &Path, object: &Path) -> Result<()> {
+        match fs::remove_file(path) {
+            Ok(()) => {}
+            Err(e) if is_absent(&e) => return Err(not_found(object)),
+            Err(e) => return Err(Error::io(Operation::Remove, path_text(path), e)),
+        }
+        let parent = path.parent().unwrap_or(&self.root);
+        prune_up_to(&self.root, parent);
+        sync_removal(&self.root, parent)
+    }
+}
+
+impl Store for LocalStore {
+    fn describe(&self, name: &str) -> String {
+        if name.is_empty() {
+            return path_text(&self.root);
+        }
+        path_text(&self.root.join(name))
+    }
+
+    fn create(&self, name: &str) -> Result<Box<dyn ObjectWriter>> {
+        let path = self.path(name)?;
+        let partial = with_suffix(&path, UNFINISHED_SUFFIX);
+        let writer = PartialFile::create(&self.root, path, partial)?;
+        Ok(Box::new(writer))
+    }
+
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path(name)?;
+        // A name of its own for every attempt, so that what a killed one left
+        // never stands in the way of the next.
+        let suffix = format!(".{}{UNFINISHED_SUFFIX}", Uuid::new_v4().simple());
+        let partial = with_suffix(&path, &suffix);
+        let mut writer = PartialFile::create(&self.root, path, partial)?;
+        writer.append(bytes)?;
+        writer.publish()
+    }
+
+    fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
+        let path = self.path(name)?;
+        let open_error = |e: io::Error| {
+            if is_absent(&e) {
+                not_found(&path)
+            } else {
+                Error::io(Operation::Open, path_text(&path), e)
+            }
+        };
+        // Looked at before it is opened: opening a pipe would wait for its
+        // other end.
+        if !fs::metadata(&path).map_err(open_error)?.is_file() {
+            return Err(not_found(&path));
+        }
+        let file = File::open(&path).map_err(open_error)?;
+        let size = file.metadata().map_err(open_error)?.len();
+        Ok(Box::new(LocalObject {
+            described: path_text(&path),
+            file,
+            size,
+        }))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        self.list_files(prefix, "")
+    }
+
+    fn list_unfinished(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        self.list_files(prefix, UNFINISHED_SUFFIX)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path(name)?;
+        self.remove_file(&path, &path)
+    }
+
+    fn remove_unfinished(&self, name: &str) -> Result<()> {
+        let path = self.path(name)?;
+        self.remove_file(&with_suffix(&path, UNFINISHED_SUFFIX), &path)
+    }
+}
+
+#[derive(Debug)]
+struct LocalObject {
+    described: String,
+    file: File,
+    size: u64,
+}
+
+impl ObjectReader for LocalObject {
+    fn describe(&self) -> &str {
+        &self.described
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        check_range(&self.described, self.size, offset, buffer.len())?;
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|e| read_error(&self.described, offset, e))
+    }
+
+    fn as_bytes(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// Makes a root independent of later changes of the working directory.
+fn absolute(root: &Path) -> Result<PathBuf> {
+    std::path::absolute(root).map_err(|e| {
+        Error::invalid_input("store", path_text(root), "wanted a directory").caused_by(e)
+    })
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+fn not_found(path: &Path) -> Error {
+    Error::new(ErrorKind::NotFound {
+        what: path_text(path),
+    })
+}
