@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::store::directory::{
     create_directories, is_absent, path_text, prune_up_to, sync_directory, sync_removal, walk,
 };
+use crate::store::map::{FileMap, MapChoice, map_by_choice};
 use crate::store::name::{UNFINISHED_SUFFIX, check_name, check_prefix};
 use crate::store::partial_file::PartialFile;
 use crate::store::range::{check_range, read_error};
@@ -30,6 +31,7 @@ use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store};
 #[derive(Clone, Debug)]
 pub struct LocalStore {
     root: Arc<Path>,
+    map_choice: MapChoice,
 }
 
 impl LocalStore {
@@ -43,7 +45,10 @@ impl LocalStore {
     pub fn open(root: &Path) -> Result<Self> {
         let root = absolute(root)?;
         match fs::metadata(&root) {
-            Ok(metadata) if metadata.is_dir() => Ok(Self { root: root.into() }),
+            Ok(metadata) if metadata.is_dir() => Ok(Self {
+                root: root.into(),
+                map_choice: MapChoice::default(),
+            }),
             Ok(_) => Err(Error::invalid_input(
                 "store",
                 path_text(&root),
@@ -71,6 +76,13 @@ impl LocalStore {
             }
         }
         Self::open(&root)
+    }
+
+    /// Sets whether objects that are opened from now on are mapped into
+    /// memory.
+    #[must_use]
+    pub fn with_map(self, map_choice: MapChoice) -> Self {
+        Self { map_choice, ..self }
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {
@@ -151,6 +163,8 @@ impl Store for LocalStore {
         let file = File::open(&path).map_err(open_error)?;
         let size = file.metadata().map_err(open_error)?.len();
         Ok(Box::new(LocalObject {
+            map: map_by_choice(self.map_choice, &file, size)
+                .map_err(|e| Error::io(Operation::Map, path_text(&path), e))?,
             described: path_text(&path),
             file,
             size,
@@ -181,6 +195,7 @@ struct LocalObject {
     described: String,
     file: File,
     size: u64,
+    map: Option<FileMap>,
 }
 
 impl ObjectReader for LocalObject {
@@ -194,13 +209,15 @@ impl ObjectReader for LocalObject {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         check_range(&self.described, self.size, offset, buffer.len())?;
+        // By a call even where there is a map: a file that was truncated in
+        // the meantime is then an error and not a signal.
         self.file
             .read_exact_at(buffer, offset)
             .map_err(|e| read_error(&self.described, offset, e))
     }
 
     fn as_bytes(&self) -> Option<&[u8]> {
-        None
+        self.map.as_ref()?.bytes(&self.file)
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod directory;
 mod local;
+mod map;
 mod memory;
 mod name;
 mod partial_file;
@@ -22,6 +23,7 @@ use std::fmt;
 use crate::error::Result;
 
 pub use self::local::LocalStore;
+pub use self::map::MapChoice;
 pub use self::memory::MemoryStore;
 pub use self::name::check_name;
 

@@ -8,7 +8,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use mcsnap::error::{Error, ErrorKind};
-use mcsnap::store::{LocalStore, MemoryStore, ObjectInfo, Store};
+use mcsnap::store::{LocalStore, MapChoice, MemoryStore, ObjectInfo, Store};
 
 type Obligation = fn(&dyn Store);
 
@@ -48,7 +48,26 @@ fn local_store_keeps_the_obligations() {
     check_store(&LocalStore::create(&root).unwrap());
     let left: Vec<_> = fs::read_dir(&root).unwrap().collect();
     assert!(left.is_empty(), "{left:?} is left");
-    check_store(&LocalStore::open(&root).unwrap());
+    for map_choice in [MapChoice::Always, MapChoice::Never] {
+        check_store(&LocalStore::open(&root).unwrap().with_map(map_choice));
+    }
+}
+
+#[test]
+fn a_map_is_made_as_chosen_and_not_shown_once_the_file_is_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(directory.path()).unwrap();
+    store.put_new("object", b"text").unwrap();
+    let unmapped = store.clone().with_map(MapChoice::Never);
+    assert_eq!(unmapped.open("object").unwrap().as_bytes(), None);
+
+    let reader = store.with_map(MapChoice::Always).open("object").unwrap();
+    assert_eq!(reader.as_bytes(), Some(&b"text"[..]));
+    fs::write(directory.path().join("object"), b"cut").unwrap();
+    assert_eq!(reader.as_bytes(), None);
+    let error = reader.read_at(0, &mut [0; 4]).unwrap_err();
+    let wanted = format!("{}: at offset 0: cannot read", reader.describe());
+    assert_eq!(error.to_string(), wanted);
 }
 
 #[test]
