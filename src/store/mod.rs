@@ -11,6 +11,7 @@
 //! - An object never changes; a name is taken at most once until it is removed.
 
 mod directory;
+mod faulty;
 mod local;
 mod map;
 mod memory;
@@ -22,6 +23,7 @@ use std::fmt;
 
 use crate::error::Result;
 
+pub use self::faulty::{Fault, FaultyStore};
 pub use self::local::LocalStore;
 pub use self::map::MapChoice;
 pub use self::memory::MemoryStore;

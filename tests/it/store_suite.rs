@@ -8,7 +8,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use mcsnap::error::{Error, ErrorKind};
-use mcsnap::store::{LocalStore, MapChoice, MemoryStore, ObjectInfo, Store};
+use mcsnap::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, ObjectInfo, Store};
 
 type Obligation = fn(&dyn Store);
 
@@ -39,6 +39,11 @@ fn check_store(store: &dyn Store) {
 #[test]
 fn memory_store_keeps_the_obligations() {
     check_store(&MemoryStore::new());
+}
+
+#[test]
+fn faulty_store_without_a_fault_keeps_the_obligations() {
+    check_store(&FaultyStore::counting(MemoryStore::new()));
 }
 
 #[test]
