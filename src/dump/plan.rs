@@ -1,7 +1,6 @@
 //! What a dump is going to do.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -9,15 +8,12 @@ use crate::format::compression::Compression;
 use crate::net::{Connection, NetOptions, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::source::check_server;
-use crate::store::Store;
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
 pub struct DumpOptions {
     /// The nodes, in the order of the client's configuration.
     pub nodes: Vec<NodeSpec>,
-    /// Where the snapshot goes.
-    pub store: Arc<dyn Store>,
     /// The snapshot's name in the store.
     pub name: String,
     /// The placement of the cluster, for the record.

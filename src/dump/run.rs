@@ -14,10 +14,11 @@ use crate::format::manifest::{
 };
 use crate::progress::{Event, Progress};
 use crate::snapshot::SnapshotWriter;
+use crate::store::Store;
 use crate::units::UnixSecs;
 
 impl DumpPlan {
-    /// Dumps all nodes and publishes the snapshot.
+    /// Dumps all nodes into a store and publishes the snapshot.
     ///
     /// On any error the segments written so far are removed, and there is no
     /// snapshot.
@@ -34,8 +35,13 @@ impl DumpPlan {
     /// For each node that runs: the spool's bound; for each shard up to five
     /// batches of 256 KiB, an open block, and 48 bytes for each record of an
     /// open segment; for each connection its buffer and the value it reads.
-    pub fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<DumpReport> {
-        let snapshot = SnapshotWriter::begin(Arc::clone(&self.options.store), &self.options.name)?;
+    pub fn run(
+        &self,
+        store: Arc<dyn Store>,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<DumpReport> {
+        let snapshot = SnapshotWriter::begin(store, &self.options.name)?;
         let report = self.run_into(&snapshot, cancel, progress);
         if report.is_err() {
             snapshot.discard();

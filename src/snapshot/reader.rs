@@ -7,7 +7,7 @@ use crate::format::manifest::{Manifest, ManifestSegment, Need};
 use crate::limits::{Limits, check_limit};
 use crate::snapshot::segment_reader::SegmentReader;
 use crate::snapshot::{MANIFEST, SEGMENTS};
-use crate::store::{Listing, ObjectInfo, Store};
+use crate::store::{ObjectInfo, Store};
 
 /// Reads what a manifest names.
 #[derive(Debug)]
@@ -95,10 +95,9 @@ impl SnapshotReader {
     ///
     /// - `Io`.
     pub fn list_strays(&self) -> Result<Vec<ObjectInfo>> {
-        let mut objects = self.store.list(
-            &format!("{}/{SEGMENTS}", self.name),
-            Listing::WithUnfinished,
-        )?;
+        let place = format!("{}/{SEGMENTS}", self.name);
+        let mut objects = self.store.list(&place)?;
+        objects.extend(self.store.list_unfinished(&place)?);
         let named: std::collections::HashSet<String> = self
             .manifest
             .segments
@@ -113,7 +112,8 @@ impl SnapshotReader {
 /// Says better than "not found" why there is no manifest, if it can.
 fn not_a_snapshot(store: &dyn Store, name: &str) -> Option<Error> {
     let place = store.describe(name);
-    let objects = store.list(name, Listing::WithUnfinished).ok()?;
+    let mut objects = store.list(name).ok()?;
+    objects.extend(store.list_unfinished(name).ok()?);
     if objects.is_empty() {
         return Some(Error::new(ErrorKind::NotFound {
             what: format!("snapshot {place}"),

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::ids::SnapshotId;
 use crate::format::manifest::Manifest;
 use crate::snapshot::{MANIFEST, SEGMENTS};
-use crate::store::{Listing, ObjectWriter, Store};
+use crate::store::{ObjectWriter, Store};
 
 /// Writes segments, and last the manifest.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ impl SnapshotWriter {
     /// - `AlreadyExists`: a snapshot, or what an interrupted dump left.
     /// - `Io`.
     pub fn begin(store: Arc<dyn Store>, name: &str) -> Result<Self> {
-        let objects = store.list(name, Listing::WithUnfinished)?;
+        let mut objects = store.list(name)?;
+        objects.extend(store.list_unfinished(name)?);
         let manifest = format!("{name}/{MANIFEST}");
         if objects.iter().any(|object| object.name == manifest) {
             let what = format!("snapshot {}", store.describe(name));
@@ -120,7 +121,7 @@ impl SnapshotWriter {
         for path in started.iter() {
             match self.store.remove(path) {
                 Ok(()) => {}
-                // Dropped before it was finished.
+                // Never finished; its writer has cleaned up.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
                 Err(error) => tracing::warn!("leftover of a failed dump: {}", error.to_chain()),
             }

@@ -1,142 +1,196 @@
 //! Where snapshots live: a flat space of named objects.
 //!
-//! A name is a relative path with `/` between its parts. An object appears
-//! whole or not at all, and never in place of another: that is what makes a
-//! manifest a commit. Streams are written from front to back, with no seek and
-//! no rename by the caller, so that an object store can be one.
+//! What an object means is not known here; `snapshot` decides what is written
+//! and in which order. The traits ask for no more than an object store over
+//! HTTP can do: writing is a stream without seeks, publishing is
+//! create-if-absent, and nothing is ever renamed or changed in place.
+//!
+//! # Invariants
+//!
+//! - An object is there as a whole or not at all.
+//! - An object never changes; a name is taken at most once until it is removed.
 
-use std::fmt::Debug;
-
-use crate::error::{Error, Result};
-
+mod directory;
 mod faulty;
 mod local;
 mod map;
 mod memory;
+mod name;
+mod partial_file;
+mod range;
 mod scratch;
 mod url;
 
-pub use faulty::{Fault, FaultyStore};
-pub use local::{LocalStore, MmapChoice};
-pub use memory::MemoryStore;
-pub use scratch::{Extent, ScratchFile};
-pub use url::{open_directory, open_snapshot_place};
+use std::fmt;
 
-/// A space of named objects.
-///
-/// An implementer publishes an object at once or not at all, refuses to replace
-/// one, and returns what was published to every later read. The suite in
-/// `tests/it/store_suite.rs` checks it.
-pub trait Store: Send + Sync + Debug {
-    /// Returns what to call an object in a message.
-    fn describe(&self, name: &str) -> String;
+use crate::error::Result;
 
-    /// Starts an object. Nothing has its name until
-    /// [`ObjectWriter::finish`].
-    ///
-    /// # Errors
-    ///
-    /// - `InvalidInput`: the name is not a relative path.
-    /// - `AlreadyExists`, `Io`.
-    fn create(&self, name: &str) -> Result<Box<dyn ObjectWriter>>;
+pub use self::faulty::{Fault, FaultyStore};
+pub use self::local::LocalStore;
+pub use self::map::MapChoice;
+pub use self::memory::MemoryStore;
+pub use self::name::check_name;
+pub use self::scratch::{Extent, ScratchFile};
+pub use self::url::{create_directory, open_snapshot_place};
 
-    /// Publishes some bytes, durably.
-    ///
-    /// # Errors
-    ///
-    /// - `AlreadyExists`: an object has the name, and stays as it is.
-    /// - `InvalidInput`, `Io`.
-    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<()>;
-
-    /// Opens an object.
-    ///
-    /// # Errors
-    ///
-    /// - `NotFound`, `InvalidInput`, `Io`.
-    fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>>;
-
-    /// Lists the objects below a prefix (a path, or nothing for all), in the
-    /// order of their names; unfinished ones only if asked for.
-    ///
-    /// # Errors
-    ///
-    /// - `InvalidInput`, `Io`.
-    fn list(&self, prefix: &str, which: Listing) -> Result<Vec<ObjectInfo>>;
-
-    /// Removes an object, and directories that are empty then.
-    ///
-    /// # Errors
-    ///
-    /// - `NotFound`, `InvalidInput`, `Io`.
-    fn remove(&self, name: &str) -> Result<()>;
-}
-
-/// Which objects a listing holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listing {
-    /// Published ones.
-    Published,
-    /// Also what an interrupted writer left.
-    WithUnfinished,
-}
-
-/// An object in the making.
-///
-/// Dropped without `finish`, it leaves nothing under its name.
-pub trait ObjectWriter: Send + Debug {
-    /// Appends bytes.
-    ///
-    /// # Errors
-    ///
-    /// - `Io`; the object is lost then.
-    fn write(&mut self, bytes: &[u8]) -> Result<()>;
-
-    /// Makes the object durable and gives it its name.
-    ///
-    /// # Errors
-    ///
-    /// - `AlreadyExists`: an object has the name, and stays as it is.
-    /// - `Io`.
-    fn finish(self: Box<Self>) -> Result<()>;
-}
-
-/// A published object.
-pub trait ObjectReader: Send + Sync + Debug {
-    /// Bytes of the object.
-    fn size(&self) -> u64;
-
-    /// Fills the buffer from an offset.
-    ///
-    /// # Errors
-    ///
-    /// - `Io`: also when the object ends before the buffer is full.
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
-
-    /// Returns all bytes, where that takes no copy.
-    fn as_bytes(&self) -> Option<&[u8]>;
-}
-
-/// One object of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An object, as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectInfo {
-    /// Its name.
+    /// The name in the store.
     pub name: String,
-    /// Its bytes.
+    /// Bytes.
     pub size: u64,
 }
 
-/// Checks that a name is a relative path of plain parts.
+/// A flat space of named objects, such as `prod-2026/segments/0123.mcs`.
 ///
-/// A part that starts with a dot is refused as well: those names are for
-/// unfinished files and for others' business.
-fn check_name(name: &str) -> Result<()> {
-    let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.');
-    if name.contains('\0') || !name.split('/').all(is_plain) {
-        return Err(Error::invalid_input(
-            "object name",
-            name,
-            "wanted a relative path whose parts do not start with a dot",
-        ));
-    }
-    Ok(())
+/// Every call blocks until it is done. `tests/it/store_suite.rs` holds every
+/// implementer to these obligations:
+///
+/// - A name that [`check_name`] refuses is `InvalidInput` in every call.
+/// - An object is visible to every later `open` and `list`, from any thread,
+///   once `put_new` or `finish` has returned, and survives a loss of power.
+/// - An object is not visible before.
+/// - Of several writers that publish under one name exactly one succeeds; the
+///   others get `AlreadyExists` and change nothing.
+/// - No directory is visible: a name is free again once it is removed, and so
+///   is every prefix of it.
+///
+/// An error of `put_new` or `finish` other than `AlreadyExists` and
+/// `InvalidInput` leaves open whether the object is there: the reply can be
+/// lost after the deed. A caller that must know opens the name and looks.
+///
+/// One object must not be named like the start of another (`a` and `a/b`);
+/// some stores cannot hold both.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// Names an object for people, with the place of the store: `/backup/a.mcs`
+    /// or `memory:a.mcs`. The empty name stands for the store itself.
+    fn describe(&self, name: &str) -> String;
+
+    /// Starts an object that is written as a stream.
+    ///
+    /// Until it is finished or dropped, or forever if the process dies, it is
+    /// in [`Store::list_unfinished`].
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists` when an unfinished object has the name.
+    /// - `InvalidInput` when the name is illegal.
+    /// - `Io` when the store cannot be written.
+    fn create(&self, name: &str) -> Result<Box<dyn ObjectWriter>>;
+
+    /// Publishes a whole object at once, only if no object has that name.
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists` when an object has the name.
+    /// - `InvalidInput` when the name is illegal.
+    /// - `Io` when the store cannot be written.
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Opens an object for reading.
+    ///
+    /// The reader goes on working when the object is removed.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound` when no object has the name.
+    /// - `InvalidInput` when the name is illegal.
+    /// - `Io` when the store cannot be read.
+    fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>>;
+
+    /// Lists the objects whose names start with `prefix` and a `/`, or all of
+    /// them when `prefix` is empty, sorted by the bytes of their names.
+    ///
+    /// A prefix that no object has gives an empty list.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` when the prefix is neither empty nor a legal name.
+    /// - `Io` when the store cannot be read.
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>>;
+
+    /// Lists objects that were started and not finished, as [`Store::list`]
+    /// lists those that were, with the bytes stored so far: what other
+    /// processes write at this moment and what killed ones left behind.
+    ///
+    /// The last component of a name can have an addition that keeps two
+    /// attempts at one object apart.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Store::list`].
+    fn list_unfinished(&self, prefix: &str) -> Result<Vec<ObjectInfo>>;
+
+    /// Removes an object; a loss of power does not bring it back.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound` when no object has the name.
+    /// - `InvalidInput` when the name is illegal.
+    /// - `Io` when the store cannot be written.
+    fn remove(&self, name: &str) -> Result<()>;
+
+    /// Removes an unfinished object, under the name that
+    /// [`Store::list_unfinished`] gave.
+    ///
+    /// A writer that is still at work on it fails from then on, at the latest
+    /// when it finishes.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound` when no unfinished object has the name.
+    /// - `InvalidInput` when the name is illegal.
+    /// - `Io` when the store cannot be written.
+    fn remove_unfinished(&self, name: &str) -> Result<()>;
+}
+
+/// An object on its way into a store.
+///
+/// Dropping it without `finish` leaves nothing under its name, and removes
+/// what was written as far as that is possible; errors of this are not told.
+pub trait ObjectWriter: fmt::Debug + Send {
+    /// Appends bytes.
+    ///
+    /// After an error the object cannot be finished any more.
+    ///
+    /// # Errors
+    ///
+    /// - `Io` when the store cannot be written.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Makes the object durable and visible under its name, only if no object
+    /// has that name.
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists` when an object has the name.
+    /// - `Io` when the store cannot be written, a write failed before, or the
+    ///   unfinished object was removed.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// A stored object, opened for reading by any number of threads.
+pub trait ObjectReader: fmt::Debug + Send + Sync {
+    /// Names the object for people, as [`Store::describe`] does.
+    fn describe(&self) -> &str;
+
+    /// Returns the bytes of the object, counted when it was opened.
+    fn size(&self) -> u64;
+
+    /// Fills the buffer from this offset on.
+    ///
+    /// # Errors
+    ///
+    /// - `Io` when the store cannot be read or the range does not lie inside
+    ///   the object; the buffer may then have been written to.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Returns all bytes when they can be had without a copy, from a memory
+    /// map or from memory.
+    ///
+    /// Whoever gets `None` reads with `read_at`. The answer may change from
+    /// `Some` to `None`, when the store finds that the bytes are no longer
+    /// safe to touch.
+    fn as_bytes(&self) -> Option<&[u8]>;
 }

@@ -4,19 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Operation, Result};
-use crate::store::local::{LocalStore, MmapChoice};
-use crate::store::{Store, check_name};
+use crate::store::{LocalStore, MapChoice, Store, check_name};
 
-/// Opens the store in which snapshots are to be written: a directory, which
-/// need not exist yet.
+/// Opens the store in which snapshots are to be written: a directory, which is
+/// made if it is missing.
 ///
 /// # Errors
 ///
 /// - `InvalidInput`: a URL of another kind.
-/// - `Io`: the current directory cannot be found.
-pub fn open_directory(place: &str) -> Result<Arc<dyn Store>> {
-    let path = absolute(local_path(place)?)?;
-    Ok(Arc::new(LocalStore::new(path, MmapChoice::Never)))
+/// - `Io`: the directory cannot be made.
+pub fn create_directory(place: &str) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(LocalStore::create(&absolute(local_path(
+        place,
+    )?)?)?))
 }
 
 /// Opens the store that holds a snapshot, and returns the snapshot's name in
@@ -26,7 +26,7 @@ pub fn open_directory(place: &str) -> Result<Arc<dyn Store>> {
 ///
 /// - `InvalidInput`: a URL of another kind, or a path that names no directory.
 /// - `Io`: the current directory cannot be found.
-pub fn open_snapshot_place(place: &str, mmap: MmapChoice) -> Result<(Arc<dyn Store>, String)> {
+pub fn open_snapshot_place(place: &str, map_choice: MapChoice) -> Result<(Arc<dyn Store>, String)> {
     const MANIFEST: &str = "manifest.json";
     let path = absolute(local_path(place)?)?;
     let is_manifest = path.file_name().is_some_and(|name| name == MANIFEST);
@@ -44,7 +44,8 @@ pub fn open_snapshot_place(place: &str, mmap: MmapChoice) -> Result<(Arc<dyn Sto
         ));
     };
     check_name(name)?;
-    Ok((Arc::new(LocalStore::new(root, mmap)), name.to_owned()))
+    let store = LocalStore::open(root)?.with_map(map_choice);
+    Ok((Arc::new(store), name.to_owned()))
 }
 
 fn local_path(place: &str) -> Result<&Path> {
@@ -73,17 +74,24 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_named_by_its_directory_or_its_manifest() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory
+            .path()
+            .canonicalize()
+            .unwrap()
+            .display()
+            .to_string();
         for place in [
-            "/nowhere/night",
-            "/nowhere/night/",
-            "file:///nowhere/night/manifest.json",
+            format!("{root}/night"),
+            format!("{root}/night/"),
+            format!("file://{root}/night/manifest.json"),
         ] {
-            let (store, name) = open_snapshot_place(place, MmapChoice::Never).unwrap();
-            assert_eq!(store.describe(&name), "/nowhere/night");
+            let (store, name) = open_snapshot_place(&place, MapChoice::Never).unwrap();
+            assert_eq!(store.describe(&name), format!("{root}/night"));
         }
-        assert!(open_snapshot_place("/", MmapChoice::Never).is_err());
+        assert!(open_snapshot_place("/", MapChoice::Never).is_err());
         assert_eq!(
-            open_directory("s3://bucket").unwrap_err().to_string(),
+            create_directory("s3://bucket").unwrap_err().to_string(),
             "place \"s3://bucket\": wanted a directory, or a file:// URL"
         );
     }

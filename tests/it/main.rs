@@ -1,4 +1,6 @@
-//! The integration tests: one binary, one file for each behaviour.
+//! Tests of the library and the program from outside.
 
 #[cfg(test)]
 mod ring_vectors;
+#[cfg(test)]
+mod store_suite;

@@ -1,0 +1,445 @@
+//! The obligations of a store, checked for every kind of store.
+
+use std::fs;
+use std::mem;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::sync::Barrier;
+use std::thread;
+
+use mcsnap::error::{Error, ErrorKind};
+use mcsnap::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, ObjectInfo, Store};
+
+type Obligation = fn(&dyn Store);
+
+/// Checks every obligation that `Store`, `ObjectWriter` and `ObjectReader`
+/// state; the store starts and ends empty.
+fn check_store(store: &dyn Store) {
+    let obligations: [(&str, Obligation); 12] = [
+        ("illegal names", illegal_names_are_refused_by_every_call),
+        ("round trip", bytes_come_back_as_they_were_written),
+        ("absent objects", absent_objects_are_not_found),
+        ("put_new", put_new_never_replaces),
+        ("finish", finish_never_replaces),
+        ("put_new race", one_of_many_racing_puts_wins),
+        ("second writer", a_name_has_one_unfinished_object_at_a_time),
+        ("visibility", nothing_is_visible_before_finish),
+        ("dropped writer", a_dropped_writer_leaves_nothing),
+        ("removed writer", a_writer_whose_object_was_removed_fails),
+        ("listing", listings_are_sorted_and_end_at_a_component),
+        ("removal", removal_frees_the_name_and_its_prefixes),
+    ];
+    for (name, check) in obligations {
+        check(store);
+        assert_eq!(names(store, ""), [""; 0], "{name} left objects");
+        assert_eq!(unfinished(store, ""), [""; 0], "{name} left parts");
+    }
+}
+
+#[test]
+fn memory_store_keeps_the_obligations() {
+    check_store(&MemoryStore::new());
+}
+
+#[test]
+fn faulty_store_without_a_fault_keeps_the_obligations() {
+    check_store(&FaultyStore::counting(MemoryStore::new()));
+}
+
+#[test]
+fn local_store_keeps_the_obligations() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("made/for/it");
+    check_store(&LocalStore::create(&root).unwrap());
+    let left: Vec<_> = fs::read_dir(&root).unwrap().collect();
+    assert!(left.is_empty(), "{left:?} is left");
+    for map_choice in [MapChoice::Always, MapChoice::Never] {
+        check_store(&LocalStore::open(&root).unwrap().with_map(map_choice));
+    }
+}
+
+#[test]
+fn a_map_is_made_as_chosen_and_not_shown_once_the_file_is_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(directory.path()).unwrap();
+    store.put_new("object", b"text").unwrap();
+    let unmapped = store.clone().with_map(MapChoice::Never);
+    assert_eq!(unmapped.open("object").unwrap().as_bytes(), None);
+
+    let reader = store.with_map(MapChoice::Always).open("object").unwrap();
+    assert_eq!(reader.as_bytes(), Some(&b"text"[..]));
+    fs::write(directory.path().join("object"), b"cut").unwrap();
+    assert_eq!(reader.as_bytes(), None);
+    let error = reader.read_at(0, &mut [0; 4]).unwrap_err();
+    let wanted = format!("{}: at offset 0: cannot read", reader.describe());
+    assert_eq!(error.to_string(), wanted);
+}
+
+#[test]
+fn an_unwritable_directory_is_named_in_the_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(directory.path()).unwrap();
+    store.put_new("file", b"x").unwrap();
+    for error in [
+        store.put_new("file/object", b"x").unwrap_err(),
+        store.create("file/object").unwrap_err(),
+    ] {
+        let text = error.to_chain();
+        assert!(text.starts_with(&store.describe("file/object")), "{text}");
+        assert!(text.contains(": cannot create: "), "{text}");
+    }
+
+    let below_file = directory.path().join("file/below");
+    let error = LocalStore::create(&below_file).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with(below_file.to_str().unwrap()), "{text}");
+}
+
+#[test]
+fn a_root_that_is_no_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let absent = directory.path().join("absent");
+    let error = LocalStore::open(&absent).unwrap_err();
+    assert_not_found(&error, absent.to_str().unwrap());
+
+    let file = directory.path().join("file");
+    fs::write(&file, b"x").unwrap();
+    let error = LocalStore::open(&file).unwrap_err();
+    let is_invalid = matches!(error.kind(), ErrorKind::InvalidInput { .. });
+    assert!(is_invalid, "{error}");
+}
+
+#[test]
+fn foreign_entries_of_a_local_store_are_no_objects() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let store = LocalStore::open(root).unwrap();
+    store.put_new("a/object", b"x").unwrap();
+    fs::write(root.join(".hidden"), b"x").unwrap();
+    fs::write(root.join("a/line\nbreak"), b"x").unwrap();
+    fs::create_dir(root.join("lost+found")).unwrap();
+    fs::write(root.join("lost+found/#12"), b"x").unwrap();
+    fs::create_dir(root.join("b.partial")).unwrap();
+    fs::write(root.join("b.partial/c"), b"x").unwrap();
+    symlink("nowhere", root.join("dangling")).unwrap();
+    symlink(".", root.join("loop")).unwrap();
+    symlink("a/object", root.join("link")).unwrap();
+    let _socket = UnixListener::bind(root.join("socket")).unwrap();
+
+    assert_eq!(names(&store, ""), ["a/object", "link"]);
+    assert_eq!(unfinished(&store, ""), [""; 0]);
+    assert_eq!(read(&store, "link"), b"x");
+    for name in ["socket", "dangling", "a"] {
+        assert_not_found(&store.open(name).unwrap_err(), &store.describe(name));
+    }
+}
+
+#[test]
+fn what_a_killed_writer_left_can_be_listed_and_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(directory.path()).unwrap();
+    let mut writer = store.create("dump/segment").unwrap();
+    writer.write(&[1; 1 << 20]).unwrap();
+    // A killed process runs no destructor either.
+    mem::forget(writer);
+
+    assert_eq!(names(&store, ""), [""; 0]);
+    assert_eq!(unfinished(&store, "dump"), ["dump/segment"]);
+    assert_eq!(store.list_unfinished("").unwrap()[0].size, 1 << 20);
+    store.remove_unfinished("dump/segment").unwrap();
+    assert!(!directory.path().join("dump").exists());
+}
+
+#[test]
+fn pruning_never_takes_a_directory_away_from_another_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = &LocalStore::open(directory.path()).unwrap();
+    thread::scope(|scope| {
+        for racer in 0..4 {
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let name = format!("shared/deep/{racer}-{round}");
+                    store.put_new(&name, b"x").unwrap();
+                    store.remove(&name).unwrap();
+                    drop(store.create(&name).unwrap());
+                }
+            });
+        }
+    });
+    assert!(!directory.path().join("shared").exists());
+}
+
+fn illegal_names_are_refused_by_every_call(store: &dyn Store) {
+    let illegal = [
+        "..",
+        "a/../b",
+        "../a",
+        ".",
+        "a/./b",
+        "/a",
+        "a/",
+        "a//b",
+        "/",
+        "a\0b",
+        "a\nb",
+        ".a",
+        "a/.b",
+        "a.partial",
+        "a.partial/b",
+    ];
+    for name in illegal {
+        let errors = [
+            store.create(name).map(drop),
+            store.put_new(name, b"x"),
+            store.open(name).map(drop),
+            store.list(name).map(drop),
+            store.list_unfinished(name).map(drop),
+            store.remove(name),
+            store.remove_unfinished(name),
+        ];
+        for error in errors {
+            assert_invalid(&error.unwrap_err(), name);
+        }
+    }
+    for error in [
+        store.create("").map(drop),
+        store.put_new("", b"x"),
+        store.open("").map(drop),
+        store.remove(""),
+        store.remove_unfinished(""),
+    ] {
+        assert_invalid(&error.unwrap_err(), "");
+    }
+}
+
+fn bytes_come_back_as_they_were_written(store: &dyn Store) {
+    // Small writes, writes around the size of a likely buffer, and one above.
+    let lengths = [1, 0, 7, 65_536, 3, 262_143, 2, 262_144, 5, 1_000_000];
+    let mut wanted = Vec::new();
+    let mut writer = store.create("trip/streamed").unwrap();
+    for (i, len) in (0_u8..).zip(lengths) {
+        let part = vec![i; len];
+        writer.write(&part).unwrap();
+        wanted.extend_from_slice(&part);
+    }
+    writer.finish().unwrap();
+    store.put_new("trip/put", &wanted).unwrap();
+    store.put_new("trip/empty", b"").unwrap();
+    store.create("trip/empty-stream").unwrap().finish().unwrap();
+
+    for name in ["trip/streamed", "trip/put"] {
+        assert!(read(store, name) == wanted, "{name} has other bytes");
+        reads_keep_inside_the_object(store, name, &wanted);
+    }
+    for name in ["trip/empty", "trip/empty-stream"] {
+        assert_eq!(read(store, name), b"");
+    }
+    for name in names(store, "trip") {
+        store.remove(&name).unwrap();
+    }
+}
+
+fn reads_keep_inside_the_object(store: &dyn Store, name: &str, wanted: &[u8]) {
+    let reader = store.open(name).unwrap();
+    assert_eq!(reader.describe(), store.describe(name));
+    let size = reader.size();
+    assert_eq!(usize::try_from(size).unwrap(), wanted.len());
+    if let Some(bytes) = reader.as_bytes() {
+        assert!(bytes == wanted, "{name} is mapped to other bytes");
+    }
+
+    let mut buffer = [0; 5];
+    reader.read_at(size - 5, &mut buffer).unwrap();
+    assert_eq!(buffer, wanted[wanted.len() - 5..]);
+    reader.read_at(size, &mut []).unwrap();
+    for (offset, len) in [(size - 4, 5), (size, 1), (size + 1, 0), (u64::MAX, 1)] {
+        let error = reader.read_at(offset, &mut buffer[..len]).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(reader.describe()), "{text}");
+        assert!(text.contains(&format!("at offset {offset}")), "{text}");
+    }
+}
+
+fn absent_objects_are_not_found(store: &dyn Store) {
+    store.put_new("here/file", b"x").unwrap();
+    // The first is the start of another name, the second goes on after one.
+    for name in ["here", "here/file/more", "here/other", "gone/file"] {
+        assert_not_found(&store.open(name).unwrap_err(), &store.describe(name));
+        assert_not_found(&store.remove(name).unwrap_err(), &store.describe(name));
+        let error = store.remove_unfinished(name).unwrap_err();
+        assert_not_found(&error, &store.describe(name));
+    }
+    for prefix in ["here/file", "her", "gone", "here/file/more"] {
+        assert_eq!(names(store, prefix), [""; 0]);
+        assert_eq!(unfinished(store, prefix), [""; 0]);
+    }
+    store.remove("here/file").unwrap();
+}
+
+fn put_new_never_replaces(store: &dyn Store) {
+    store.put_new("put", b"first").unwrap();
+    let error = store.put_new("put", b"second").unwrap_err();
+    assert_exists(&error, &store.describe("put"));
+    assert_eq!(read(store, "put"), b"first");
+    store.remove("put").unwrap();
+}
+
+fn finish_never_replaces(store: &dyn Store) {
+    let mut writer = store.create("stream").unwrap();
+    writer.write(b"second").unwrap();
+    store.put_new("stream", b"first").unwrap();
+    assert_exists(&writer.finish().unwrap_err(), &store.describe("stream"));
+    assert_eq!(read(store, "stream"), b"first");
+    assert_eq!(unfinished(store, ""), [""; 0]);
+    store.remove("stream").unwrap();
+}
+
+fn one_of_many_racing_puts_wins(store: &dyn Store) {
+    const RACER_COUNT: usize = 8;
+    for _ in 0..20 {
+        let barrier = Barrier::new(RACER_COUNT);
+        let outcomes: Vec<_> = thread::scope(|scope| {
+            let racers: Vec<_> = (0..RACER_COUNT)
+                .map(|racer| {
+                    let barrier = &barrier;
+                    scope.spawn(move || {
+                        barrier.wait();
+                        store.put_new("race/put", racer.to_string().as_bytes())
+                    })
+                })
+                .collect();
+            racers.into_iter().map(|r| r.join().unwrap()).collect()
+        });
+        let winners: Vec<_> = (0..RACER_COUNT).filter(|&i| outcomes[i].is_ok()).collect();
+        assert_eq!(winners.len(), 1, "{outcomes:?}");
+        assert_eq!(read(store, "race/put"), winners[0].to_string().as_bytes());
+        for error in outcomes.into_iter().filter_map(Result::err) {
+            assert_exists(&error, &store.describe("race/put"));
+        }
+        store.remove("race/put").unwrap();
+    }
+}
+
+fn a_name_has_one_unfinished_object_at_a_time(store: &dyn Store) {
+    let first = store.create("twice/stream").unwrap();
+    let error = store.create("twice/stream").unwrap_err();
+    let unfinished_name = format!("unfinished object {}", store.describe("twice/stream"));
+    assert_exists(&error, &unfinished_name);
+    assert_eq!(unfinished(store, ""), ["twice/stream"]);
+    first.finish().unwrap();
+    store.remove("twice/stream").unwrap();
+}
+
+fn nothing_is_visible_before_finish(store: &dyn Store) {
+    let mut writer = store.create("dir/seen").unwrap();
+    // More than any buffer, so that something must have been stored.
+    writer.write(&[7; 3 << 20]).unwrap();
+    assert_eq!(names(store, ""), [""; 0]);
+    assert_not_found(
+        &store.open("dir/seen").unwrap_err(),
+        &store.describe("dir/seen"),
+    );
+    assert_eq!(unfinished(store, "dir"), ["dir/seen"]);
+    assert!(store.list_unfinished("").unwrap()[0].size > 0);
+
+    writer.finish().unwrap();
+    let info = ObjectInfo {
+        name: "dir/seen".into(),
+        size: 3 << 20,
+    };
+    assert_eq!(store.list("").unwrap(), [info]);
+    assert_eq!(unfinished(store, ""), [""; 0]);
+    store.remove("dir/seen").unwrap();
+}
+
+fn a_dropped_writer_leaves_nothing(store: &dyn Store) {
+    let mut writer = store.create("dropped/deep/object").unwrap();
+    writer.write(b"some").unwrap();
+    drop(writer);
+    assert_eq!(names(store, ""), [""; 0]);
+    assert_eq!(unfinished(store, ""), [""; 0]);
+    // Not even a directory is left that would take the name.
+    store.put_new("dropped", b"x").unwrap();
+    store.remove("dropped").unwrap();
+}
+
+fn a_writer_whose_object_was_removed_fails(store: &dyn Store) {
+    let mut slow = store.create("taken").unwrap();
+    slow.write(b"slow").unwrap();
+    store.remove_unfinished("taken").unwrap();
+    let mut second = store.create("taken").unwrap();
+    second.write(b"second").unwrap();
+
+    let error = slow.finish().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+    assert_eq!(unfinished(store, ""), ["taken"]);
+    second.finish().unwrap();
+    assert_eq!(read(store, "taken"), b"second");
+    store.remove("taken").unwrap();
+}
+
+fn listings_are_sorted_and_end_at_a_component(store: &dyn Store) {
+    // '-' and '.' sort before '/', so a directory walk alone gets this wrong.
+    let sorted = ["a-b/x", "a.mcs", "a/b/c", "a/d", "b"];
+    for name in ["b", "a/d", "a-b/x", "a.mcs", "a/b/c"] {
+        store.put_new(name, name.as_bytes()).unwrap();
+    }
+    assert_eq!(names(store, ""), sorted);
+    assert_eq!(names(store, "a"), ["a/b/c", "a/d"]);
+    assert_eq!(names(store, "a/b"), ["a/b/c"]);
+    assert_eq!(names(store, "b"), [""; 0]);
+    let sizes: Vec<_> = store.list("").unwrap().iter().map(|o| o.size).collect();
+    assert_eq!(sizes, [5, 5, 5, 3, 1]);
+    for name in sorted {
+        store.remove(name).unwrap();
+    }
+}
+
+fn removal_frees_the_name_and_its_prefixes(store: &dyn Store) {
+    store.put_new("old/deep/object", b"old").unwrap();
+    let reader = store.open("old/deep/object").unwrap();
+    store.remove("old/deep/object").unwrap();
+    let error = store.remove("old/deep/object").unwrap_err();
+    assert_not_found(&error, &store.describe("old/deep/object"));
+
+    let mut buffer = [0; 3];
+    reader.read_at(0, &mut buffer).unwrap();
+    assert_eq!(&buffer, b"old");
+
+    store.put_new("old", b"new").unwrap();
+    assert_eq!(read(store, "old"), b"new");
+    store.remove("old").unwrap();
+}
+
+fn names(store: &dyn Store, prefix: &str) -> Vec<String> {
+    let objects = store.list(prefix).unwrap();
+    objects.into_iter().map(|object| object.name).collect()
+}
+
+fn unfinished(store: &dyn Store, prefix: &str) -> Vec<String> {
+    let objects = store.list_unfinished(prefix).unwrap();
+    objects.into_iter().map(|object| object.name).collect()
+}
+
+fn read(store: &dyn Store, name: &str) -> Vec<u8> {
+    let reader = store.open(name).unwrap();
+    let mut bytes = vec![0; usize::try_from(reader.size()).unwrap()];
+    reader.read_at(0, &mut bytes).unwrap();
+    bytes
+}
+
+fn assert_invalid(error: &Error, name: &str) {
+    let is_invalid = matches!(error.kind(), ErrorKind::InvalidInput { .. });
+    assert!(is_invalid, "{name:?}: {error}");
+}
+
+fn assert_not_found(error: &Error, described: &str) {
+    let what = described.to_owned();
+    assert_eq!(*error.kind(), ErrorKind::NotFound { what });
+}
+
+fn assert_exists(error: &Error, described: &str) {
+    let what = described.to_owned();
+    assert_eq!(*error.kind(), ErrorKind::AlreadyExists { what });
+}
