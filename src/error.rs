@@ -270,6 +270,13 @@ impl Error {
             .caused_by(source)
     }
 
+    /// Makes an error of a failed system call on a connection.
+    pub fn net(operation: Operation, node: impl Into<String>, source: io::Error) -> Self {
+        Self::new(ErrorKind::Io { operation })
+            .at(Location::node(node))
+            .caused_by(source)
+    }
+
     /// Makes an error of wrong bytes.
     pub fn corrupt(defect: Defect) -> Self {
         Self::new(ErrorKind::Corrupt(defect))

@@ -215,13 +215,111 @@ impl<'a> KeyIndexPage<'a> {
     /// Visits the blocks that may hold a key with this fingerprint, each once.
     pub fn candidates(&self, fingerprint: u16) -> impl Iterator<Item = u32> + use<'a> {
         let mut last = None;
-        self.entries()
-            .filter(move |&(stored, _)| stored == fingerprint)
+        // Sorted, so the first one is found by halves.
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.entry(middle) {
+                Some((stored, _)) if stored < fingerprint => low = middle.saturating_add(1),
+                Some(_) | None => high = middle,
+            }
+        }
+        let page = *self;
+        (low..self.len())
+            .map_while(move |index| page.entry(index))
+            .take_while(move |&(stored, _)| stored == fingerprint)
             .filter_map(move |(_, block)| {
                 let is_new = last != Some(block);
                 last = Some(block);
                 is_new.then_some(block)
             })
+    }
+
+    fn entry(&self, index: usize) -> Option<(u16, u32)> {
+        let start = index.checked_mul(self.entry_size)?;
+        decode_entry(
+            self.entries
+                .get(start..start.checked_add(self.entry_size)?)?,
+        )
+    }
+}
+
+fn decode_entry(entry: &[u8]) -> Option<(u16, u32)> {
+    let (fingerprint, block) = entry.split_first_chunk::<2>()?;
+    let block = match *block {
+        [a, b] => u32::from(u16::from_le_bytes([a, b])),
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
+        _ => return None,
+    };
+    Some((u16::from_le_bytes(*fingerprint), block))
+}
+
+/// A whole key index, checked once and then asked often.
+#[derive(Debug)]
+pub struct KeyIndex<'a> {
+    shape: KeyIndexShape,
+    pages: Vec<KeyIndexPage<'a>>,
+}
+
+impl<'a> KeyIndex<'a> {
+    /// Checks the payload of a frame, page by page (X1 to X3). The error says
+    /// where in the payload it is.
+    ///
+    /// # Errors
+    ///
+    /// - The defect of the rule that is broken.
+    pub fn decode(
+        payload: &'a [u8],
+        ids: &SegmentIds,
+        block_count: u64,
+    ) -> Result<Self, (u64, Defect)> {
+        let stored_len = to_u64(payload.len());
+        let header = KeyIndexHeader::decode(payload, stored_len, ids).map_err(|d| (0, d))?;
+        let mut pages = Vec::new();
+        let mut entry_count: u64 = 0;
+        let mut offset = to_u64(KEY_INDEX_HEADER_SIZE);
+        let rest = payload.get(KEY_INDEX_HEADER_SIZE..).unwrap_or_default();
+        for (number, page) in (0_u32..).zip(rest.chunks_exact(PAGE_SIZE)) {
+            let page = KeyIndexPage::decode(page, number, &header.shape, ids, block_count);
+            let page = page.map_err(|defect| (offset, defect))?;
+            entry_count = entry_count.saturating_add(to_u64(page.len()));
+            offset = offset.saturating_add(to_u64(PAGE_SIZE));
+            pages.push(page);
+        }
+        let field = "sum of the pages' entries";
+        check_count(Structure::KeyIndex, field, header.entry_count, entry_count)
+            .map_err(|defect| (0, defect))?;
+        Ok(Self {
+            shape: header.shape,
+            pages,
+        })
+    }
+
+    /// Returns the shape, for comparison with the TOC's.
+    pub fn shape(&self) -> KeyIndexShape {
+        self.shape
+    }
+
+    /// Entries in all pages.
+    pub fn len(&self) -> usize {
+        self.pages
+            .iter()
+            .map(KeyIndexPage::len)
+            .fold(0, usize::saturating_add)
+    }
+
+    /// Says whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.pages.iter().all(KeyIndexPage::is_empty)
+    }
+
+    /// Says whether a look-up of the key leads to this block.
+    pub fn leads_to(&self, key: &[u8], block: u32) -> bool {
+        let (page, fingerprint) = self.shape.place(key);
+        let page = usize::try_from(page)
+            .ok()
+            .and_then(|page| self.pages.get(page));
+        page.is_some_and(|page| page.candidates(fingerprint).any(|found| found == block))
     }
 }
 

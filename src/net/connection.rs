@@ -63,7 +63,7 @@ impl Connection {
     /// - `Canceled`.
     pub fn connect(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<Self> {
         let address = node.address();
-        let failed = |operation, error| Error::io(operation, address.clone(), error);
+        let failed = |operation, error| Error::net(operation, address.clone(), error);
         let resolved: Vec<SocketAddr> = (node.connect_host().as_str(), node.port)
             .to_socket_addrs()
             .map_err(|error| failed(Operation::Resolve, error))?
@@ -85,7 +85,7 @@ impl Connection {
             .set_nodelay(true)
             .and_then(|()| stream.set_nonblocking(true))
             .and_then(|()| socket2::SockRef::from(&stream).set_keepalive(true));
-        prepared.map_err(|error| Error::io(Operation::Connect, node.clone(), error))?;
+        prepared.map_err(|error| Error::net(Operation::Connect, node.clone(), error))?;
         Ok(Self {
             stream,
             node,
@@ -188,7 +188,7 @@ impl Connection {
                     return Ok((can_read, ready.contains(PollFlags::OUT)));
                 }
                 Err(errno) => {
-                    return Err(Error::io(Operation::Read, &self.node, errno.into()));
+                    return Err(Error::net(Operation::Read, &self.node, errno.into()));
                 }
             }
         }
@@ -200,7 +200,7 @@ impl Connection {
                 Ok(len) => unsent = unsent.get(len..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(Operation::Write, &self.node, error)),
+                Err(error) => return Err(Error::net(Operation::Write, &self.node, error)),
             }
         }
         Ok(unsent)
@@ -234,7 +234,7 @@ impl Connection {
             {
                 Ok(())
             }
-            Err(error) => Err(Error::io(Operation::Read, &self.node, error)),
+            Err(error) => Err(Error::net(Operation::Read, &self.node, error)),
         }
     }
 

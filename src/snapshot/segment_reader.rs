@@ -13,7 +13,7 @@ use crate::format::compression::SectionReader;
 use crate::format::file_header::FileHeader;
 use crate::format::frame::{FrameHeader, FrameType};
 use crate::format::ids::{SegmentIds, SnapshotId};
-use crate::format::key_index::{KeyIndexHeader, KeyIndexPage};
+use crate::format::key_index::{KeyIndex, KeyIndexPage};
 use crate::format::layout::{
     BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE, PAGE_SIZE,
     TAIL_SIZE, TOC_ENTRY_SIZE,
@@ -291,50 +291,48 @@ impl SegmentReader {
         SegmentMeta::decode(&payload, &self.ids, &self.limits).map_err(corrupt)
     }
 
-    /// Reads and checks the key index as a whole (X1 to X3).
+    /// Reads the payload of the key index, for [`SegmentReader::decode_key_index`].
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, with the page's place; `Io`.
-    pub fn check_key_index(&self) -> Result<()> {
-        let Some(number) = self.key_index_entry() else {
-            return Ok(());
-        };
-        let (frame, payload) = self.read_frame(number)?;
-        let at = |offset: u64| {
-            move |defect| {
-                let offset = frame.payload_offset().saturating_add(offset);
-                Error::corrupt(defect).at(Location::offset(&self.place, offset))
-            }
-        };
-        let header =
-            KeyIndexHeader::decode(&payload, frame.stored_len, &self.ids).map_err(at(0))?;
-        if header.shape != self.toc.key_index {
-            return Err(at(0)(Defect::CountMismatch {
-                structure: Structure::KeyIndex,
-                field: "shape in the TOC",
-                stored: self.toc.key_index.page_count.into(),
-                computed: header.shape.page_count.into(),
-            }));
+    /// - `Corrupt`, `Io`.
+    pub fn read_key_index(&self) -> Result<Cow<'_, [u8]>> {
+        match self.key_index_entry() {
+            Some(number) => self.read_frame(number).map(|(_, payload)| payload),
+            None => Ok(Cow::Borrowed(&[])),
         }
-        let pages = payload.get(KEY_INDEX_HEADER_SIZE..).unwrap_or_default();
-        let mut entry_count = 0;
-        for (page_number, page) in (0_u32..).zip(pages.chunks_exact(PAGE_SIZE)) {
-            let offset = u64::from(page_number)
-                .saturating_mul(to_u64(PAGE_SIZE))
-                .saturating_add(to_u64(KEY_INDEX_HEADER_SIZE));
-            let page = self.decode_page(page, page_number).map_err(at(offset))?;
-            entry_count = page.len().saturating_add(entry_count);
-        }
-        let check = |field, stored, computed| {
-            check_count(Structure::KeyIndex, field, stored, computed).map_err(at(0))
+    }
+
+    /// Checks the key index as a whole (X1 to X3).
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, with the page's place.
+    pub fn decode_key_index<'p>(&self, payload: &'p [u8]) -> Result<KeyIndex<'p>> {
+        let start = self
+            .toc
+            .key_index_offset
+            .saturating_add(to_u64(FRAME_HEADER_SIZE));
+        let at = |(offset, defect): (u64, Defect)| {
+            let location = Location::offset(&self.place, start.saturating_add(offset));
+            Error::corrupt(defect).at(location)
         };
-        check(
-            "sum of the pages' entries",
-            header.entry_count,
-            to_u64(entry_count),
-        )?;
-        check("entry_count", header.entry_count, self.toc.record_count)
+        let index = KeyIndex::decode(payload, &self.ids, to_u64(self.blocks.len())).map_err(at)?;
+        if index.shape() != self.toc.key_index {
+            return Err(at((
+                0,
+                Defect::CountMismatch {
+                    structure: Structure::KeyIndex,
+                    field: "shape in the TOC",
+                    stored: self.toc.key_index.page_count.into(),
+                    computed: index.shape().page_count.into(),
+                },
+            )));
+        }
+        let (entries, records) = (to_u64(index.len()), self.toc.record_count);
+        check_count(Structure::KeyIndex, "entry_count", entries, records)
+            .map_err(|defect| at((0, defect)))?;
+        Ok(index)
     }
 
     /// Returns the blocks that may hold a key, by one page of the key index.

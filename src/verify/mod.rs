@@ -8,4 +8,4 @@ mod run;
 
 pub use depth::Depth;
 pub use report::VerifyReport;
-pub use run::{VerifyOptions, verify};
+pub use run::{VerifyOptions, verify, verify_snapshot};

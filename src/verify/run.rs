@@ -1,6 +1,6 @@
 //! The checks, segment by segment, many at a time.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rayon::ThreadPoolBuilder;
@@ -11,10 +11,12 @@ use crate::defect::{Defect, Finding, Structure};
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::format::checksum::{ContentDigests, shard_of, value_hash};
 use crate::format::compression::SectionReader;
-use crate::format::manifest::{Digest128, ManifestSegment, Verdict};
+use crate::format::key_index::KeyIndex;
+use crate::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
 use crate::item::{Record, escape_key};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{SegmentReader, SnapshotReader};
+use crate::store::Store;
 use crate::units::to_u64;
 use crate::verify::depth::Depth;
 use crate::verify::report::VerifyReport;
@@ -26,6 +28,43 @@ pub struct VerifyOptions {
     pub depth: Depth,
     /// Threads.
     pub thread_count: usize,
+}
+
+/// Checks a snapshot by its place; a damaged manifest is a finding, too.
+///
+/// # Errors
+///
+/// - `NotFound`, `InvalidInput`: there is no snapshot.
+/// - Those of [`verify`].
+pub fn verify_snapshot(
+    store: Arc<dyn Store>,
+    name: &str,
+    options: &VerifyOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<VerifyReport> {
+    let clock = Instant::now();
+    let place = store.describe(name);
+    match SnapshotReader::open(store, name, Need::Verify) {
+        Ok(snapshot) => verify(&snapshot, options, cancel, progress),
+        Err(error) => {
+            let ErrorKind::Corrupt(defect) = error.kind() else {
+                return Err(error);
+            };
+            let location = error.location().cloned();
+            let location = location.unwrap_or_else(|| Location::object(place));
+            Ok(VerifyReport {
+                depth: options.depth,
+                findings: vec![Finding::new(location, defect.clone())],
+                finding_count_dropped: 0,
+                segments: 0,
+                blocks: 0,
+                records: 0,
+                bytes: 0,
+                elapsed: clock.elapsed(),
+            })
+        }
+    }
 }
 
 /// Checks a snapshot whose manifest could be read.
@@ -166,10 +205,17 @@ impl Check<'_> {
             return Ok(counts);
         }
         self.compare_digest(number, named, &segment)?;
-        self.note(number, &place, segment.check_key_index())?;
+        let index_bytes = self
+            .note(number, &place, segment.read_key_index())?
+            .unwrap_or_default();
+        let index = if segment.toc().key_index_offset == 0 {
+            None
+        } else {
+            self.note(number, &place, segment.decode_key_index(&index_bytes))?
+        };
         self.check_other_frames(number, &segment)?;
         let records = if self.depth == Depth::Deep {
-            self.check_records(number, named, &segment)?
+            self.check_records(number, named, &segment, index.as_ref())?
         } else {
             self.check_stored(number, &segment)?;
             counts.records
@@ -302,12 +348,19 @@ impl Check<'_> {
         number: usize,
         named: &ManifestSegment,
         segment: &SegmentReader,
+        index: Option<&KeyIndex<'_>>,
     ) -> Result<u64> {
+        let within = Within {
+            number,
+            named,
+            segment,
+            index,
+        };
         let tallies: Vec<RecordTally> = (0..segment.block_count())
             .into_par_iter()
             .map_init(SectionReader::default, |sections, block| {
                 self.cancel.check()?;
-                let tally = self.check_block(number, named, segment, block, sections)?;
+                let tally = self.check_block(&within, block, sections)?;
                 self.advance(segment, block);
                 Ok(tally)
             })
@@ -349,12 +402,16 @@ impl Check<'_> {
 
     fn check_block(
         &self,
-        number: usize,
-        named: &ManifestSegment,
-        segment: &SegmentReader,
+        within: &Within<'_>,
         block: usize,
         sections: &mut SectionReader,
     ) -> Result<RecordTally> {
+        let Within {
+            number,
+            named,
+            segment,
+            index,
+        } = *within;
         let mut tally = RecordTally::default();
         let decoded = segment
             .read_block(block)
@@ -371,9 +428,9 @@ impl Check<'_> {
         let shard_bits = node.map_or(0, |node| node.shard_bits);
         let block_number = u32::try_from(block).unwrap_or(u32::MAX);
         let mut scratch = Vec::new();
-        for index in 0..decoded.len() {
-            let at_record = || record_location(segment, block, index);
-            match decoded.record(index) {
+        for record in 0..decoded.len() {
+            let at_record = || record_location(segment, block, record);
+            match decoded.record(record) {
                 Some(Ok(record)) => {
                     tally.add(&record, &mut scratch);
                     let shard = shard_of(record.key, shard_bits);
@@ -387,10 +444,8 @@ impl Check<'_> {
                         };
                         self.add(number, at_record(), defect);
                     }
-                    // A damaged page has been found before.
-                    if let Ok(blocks) = segment.candidate_blocks(record.key)
-                        && !blocks.contains(&block_number)
-                    {
+                    // One that cannot be read has been found before.
+                    if index.is_some_and(|index| !index.leads_to(record.key, block_number)) {
                         let defect = Defect::KeyNotIndexed {
                             key: escape_key(record.key),
                         };
@@ -431,6 +486,14 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// The segment that a block is checked as part of.
+struct Within<'a> {
+    number: usize,
+    named: &'a ManifestSegment,
+    segment: &'a SegmentReader,
+    index: Option<&'a KeyIndex<'a>>,
 }
 
 #[derive(Debug, Default)]

@@ -1,2 +1,67 @@
-//! x
-fn main() {}
+//! Takes what is in running memcached servers, puts it into files that last,
+//! and puts it back anywhere.
+
+mod cli;
+mod commands;
+mod config;
+mod context;
+mod exit;
+mod logging;
+mod progress;
+mod render;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::Parser as _;
+use mcsnap::cancel::Cancel;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::cli::Cli;
+use crate::context::Context;
+
+fn main() -> ExitCode {
+    let cancel = Cancel::new();
+    let signal = Arc::new(AtomicUsize::new(0));
+    let cli = Cli::parse();
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let result = watch_signals(&cancel, &signal)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| Context::new(&cli.global, environment, cancel.clone()))
+        .and_then(|context| commands::dispatch(&context, cli.command));
+    match result {
+        Ok(outcome) => exit::code_of(outcome),
+        // Whoever reads our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell it to if this fails.
+            let _ = writeln!(io::stderr(), "mcsnap: {error:#}");
+            exit::code_of_error(&error, signal.load(Ordering::Relaxed))
+        }
+    }
+}
+
+/// The first signal asks the job to stop, the second ends the program.
+fn watch_signals(cancel: &Cancel, signal: &Arc<AtomicUsize>) -> io::Result<()> {
+    for (number, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+        let flag = cancel.flag();
+        // In this order: the shutdown looks at the flag before it is raised.
+        signal_hook::flag::register_conditional_shutdown(number, code, Arc::clone(&flag))?;
+        let value = usize::try_from(number).unwrap_or(0);
+        signal_hook::flag::register_usize(number, Arc::clone(signal), value)?;
+        signal_hook::flag::register(number, flag)?;
+    }
+    Ok(())
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

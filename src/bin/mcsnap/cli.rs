@@ -1,0 +1,119 @@
+//! The command line: the program's own flags, and the list of commands.
+
+use clap::{Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+
+use crate::commands::completions::CompletionsArgs;
+use crate::commands::dump::DumpArgs;
+use crate::commands::man::ManArgs;
+use crate::commands::restore::RestoreArgs;
+use crate::commands::verify::VerifyArgs;
+use crate::settings::{switch, text};
+
+/// Snapshots of memcached: dump running servers into files, verify, restore
+#[derive(Debug, Parser)]
+#[command(
+    name = "mcsnap",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, with losses or findings; \
+                  130, 143 stopped by a signal.\n\
+                  Every setting can also come from MCSNAP_<FLAG> and from a YAML file."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Settings of every command.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct GlobalArgs {
+    /// Form of the report on stdout: text or json [default: text]
+    #[arg(long, global = true, value_name = "FORM")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) format: Option<String>,
+    /// YAML file with settings
+    ///
+    /// Its top level holds the settings of every command, and one mapping a
+    /// command with the same names as the long flags.
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<String>,
+    /// Append the log to a file, as JSON lines
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) log_file: Option<String>,
+    /// Progress on stderr: auto, bars, lines, json or none [default: auto]
+    #[arg(long, global = true, value_name = "KIND")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) progress: Option<String>,
+    /// Say more on stderr; twice for details, three times for all
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[serde(skip)]
+    pub(crate) verbose: u8,
+    /// No progress
+    #[arg(short, long, global = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) quiet: Option<bool>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Read all items of running servers into a snapshot
+    Dump(DumpArgs),
+    /// Check whether a snapshot is whole and sound
+    Verify(VerifyArgs),
+    /// Put a snapshot into running servers, placed as your client hashes
+    Restore(RestoreArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Print a manual page
+    Man(ManArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, ArgAction, CommandFactory as _};
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_help_and_a_value_name_in_capitals() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let name = format!("{} {}", command.get_name(), argument.get_id());
+                let help = argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(!help.is_empty() && !help.ends_with('.'), "{name}: help");
+                assert!(help.len() <= 80, "{name}: help of {} letters", help.len());
+                if takes_value(argument) {
+                    let values = argument.get_value_names().unwrap_or_default();
+                    assert!(!values.is_empty(), "{name}: no value name");
+                    assert!(
+                        values
+                            .iter()
+                            .all(|value| value.to_uppercase() == value.as_str()),
+                        "{name}: {values:?}"
+                    );
+                }
+            }
+            command.get_subcommands().for_each(check);
+        }
+        fn takes_value(argument: &Arg) -> bool {
+            matches!(argument.get_action(), ArgAction::Set | ArgAction::Append)
+        }
+        check(&Cli::command());
+    }
+}

@@ -1,0 +1,24 @@
+//! The commands, a file for each.
+
+pub(crate) mod completions;
+pub(crate) mod dump;
+pub(crate) mod man;
+pub(crate) mod restore;
+pub(crate) mod verify;
+
+use anyhow::Result;
+
+use crate::cli::Command;
+use crate::context::Context;
+use crate::exit::Outcome;
+
+/// Runs a command.
+pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
+    match command {
+        Command::Dump(args) => dump::run(context, &args),
+        Command::Verify(args) => verify::run(context, &args),
+        Command::Restore(args) => restore::run(context, &args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}

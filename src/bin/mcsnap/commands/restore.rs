@@ -1,0 +1,307 @@
+//! `mcsnap restore`: a snapshot into running servers.
+
+use anyhow::Result;
+use mcsnap::format::manifest::Need;
+use mcsnap::net::NetOptions;
+use mcsnap::protocol::request::SetMode;
+use mcsnap::restore::{RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport};
+use mcsnap::ring::RingSpec;
+use mcsnap::snapshot::SnapshotReader;
+use mcsnap::store::open_snapshot_place;
+use mcsnap::target::LoadTally;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::commands::dump::seconds;
+use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, required_snapshot};
+use crate::config::{Resolved, Section};
+use crate::context::{Context, Format};
+use crate::exit::{Outcome, UsageError};
+use crate::render::{count, print_json, print_text, size};
+use crate::settings::{list, parse_choice, parse_count, parse_duration, parse_nodes, switch, text};
+
+/// Flags of `mcsnap restore`.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct RestoreArgs {
+    /// Directory of the snapshot
+    #[arg(value_name = "SNAPSHOT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) snapshot: Option<String>,
+    /// Servers to fill, in the order of your client's configuration
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    #[serde(deserialize_with = "list")]
+    pub(crate) to: Vec<String>,
+    /// How your client places keys on these servers
+    ///
+    /// modula, ketama and ketama-weighted as libmemcached does them;
+    /// node-for-node keeps each key on the node with the same number. Needed
+    /// for more than one server: a wrong guess would hide every key.
+    #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) ring: Option<String>,
+    /// add keeps what a server has, set replaces it [default: add]
+    #[arg(long, value_name = "MODE")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) mode: Option<String>,
+    /// Connections to a server [default: 4]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) connections: Option<String>,
+    /// Threads that read and decompress [default: one a processor]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) threads: Option<String>,
+    /// Longest time to wait for a server [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) timeout: Option<String>,
+    /// Map files into memory: auto or never [default: auto]
+    ///
+    /// auto maps files of local file systems only: a mapped file that another
+    /// host cuts short ends the program with a signal.
+    #[arg(long, value_name = "WHEN")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) mmap: Option<String>,
+    /// Print keys and bytes for each server, and send nothing
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) dry_run: Option<bool>,
+}
+
+impl Section for RestoreArgs {
+    const NAME: Option<&'static str> = Some("restore");
+}
+
+pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
+    let Resolved { settings, origins } = context.resolve(args)?;
+    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let options = options(&settings)?;
+    let (store, name) = open_snapshot_place(place, parse_map_choice(settings.mmap.as_deref())?)?;
+    let snapshot = SnapshotReader::open(store, &name, Need::Restore)?;
+    let plan = RestorePlan::make(snapshot, options, &context.cancel)?;
+    if settings.dry_run == Some(true) {
+        let estimate = plan.estimate(&context.cancel)?;
+        let origins = origins
+            .iter()
+            .map(|(name, origin)| (name.as_str(), origin.as_str()));
+        print_estimate(context.format, place, &plan, &estimate, origins.collect())?;
+        return Ok(if estimate.damaged > 0 {
+            Outcome::Degraded
+        } else {
+            Outcome::Clean
+        });
+    }
+    let progress = context.progress();
+    let report = plan.run(&context.cancel, &progress)?;
+    print_report(context.format, place, &report)?;
+    Ok(if report.has_losses() {
+        Outcome::Degraded
+    } else {
+        Outcome::Clean
+    })
+}
+
+fn options(settings: &RestoreArgs) -> Result<RestoreOptions> {
+    let nodes = parse_nodes(&settings.to)?;
+    if nodes.is_empty() {
+        return Err(UsageError("which servers? pass --to HOST:PORT,...".to_owned()).into());
+    }
+    let or = |setting: &Option<String>, default: &str| {
+        setting.clone().unwrap_or_else(|| default.to_owned())
+    };
+    let connections = parse_count("connections", &or(&settings.connections, "4"), 1, 256)?;
+    Ok(RestoreOptions {
+        nodes,
+        ring: settings
+            .ring
+            .as_deref()
+            .map(str::parse::<RingSpec>)
+            .transpose()?,
+        mode: parse_choice(
+            "mode",
+            &or(&settings.mode, "add"),
+            &[("add", SetMode::Add), ("set", SetMode::Set)],
+        )?,
+        connection_count: usize::try_from(connections)?,
+        thread_count: parse_threads(settings.threads.as_deref())?,
+        net: NetOptions {
+            timeout: parse_duration("timeout", &or(&settings.timeout, "10s"))?,
+        },
+    })
+}
+
+fn print_estimate(
+    format: Format,
+    place: &str,
+    plan: &RestorePlan,
+    estimate: &RestoreEstimate,
+    origins: Vec<(&str, &str)>,
+) -> Result<()> {
+    let nodes = || {
+        plan.options
+            .nodes
+            .iter()
+            .zip(&plan.servers)
+            .zip(&estimate.nodes)
+    };
+    if format == Format::Json {
+        let nodes: Vec<Value> = nodes()
+            .map(|((node, server), estimate)| {
+                json!({"node": node.to_string(), "server_version": server.stats.version_text,
+                       "items_now": server.stats.curr_items, "keys": estimate.keys,
+                       "bytes": estimate.bytes, "expired": estimate.expired})
+            })
+            .collect();
+        let origins: Map<String, Value> = origins
+            .into_iter()
+            .map(|(name, origin)| (name.to_owned(), json!(origin)))
+            .collect();
+        return print_json(&json!({
+            "schema": "mcsnap.restore-plan/1",
+            "snapshot": place,
+            "nodes": nodes,
+            "damaged": estimate.damaged,
+            "findings": estimate.findings.iter().map(finding_json).collect::<Vec<_>>(),
+            "origins": origins,
+        }));
+    }
+    let mut rows = vec![("snapshot", format!("{place} (nothing sent: dry run)"))];
+    rows.extend(nodes().map(|((node, server), estimate)| {
+        (
+            "node",
+            format!(
+                "{node}  {} keys, {}; {} have expired; memcached {} with {} items now",
+                count(estimate.keys),
+                size(estimate.bytes),
+                count(estimate.expired),
+                server.stats.version_text,
+                count(server.stats.curr_items),
+            ),
+        )
+    }));
+    rows.extend(damage_rows(estimate.damaged, &estimate.findings));
+    rows.extend(
+        origins
+            .into_iter()
+            .map(|(name, origin)| ("setting", format!("{name} from the {origin}"))),
+    );
+    print_text(&rows)
+}
+
+fn damage_rows(damaged: u64, findings: &[mcsnap::defect::Finding]) -> Vec<(&'static str, String)> {
+    let mut rows: Vec<_> = findings
+        .iter()
+        .map(|finding| ("damage", finding.to_string()))
+        .collect();
+    if damaged > 0 {
+        rows.push(("lost", format!("{} records are damaged", count(damaged))));
+    }
+    rows
+}
+
+fn tally_json(tally: &LoadTally) -> Value {
+    json!({
+        "taken": tally.taken,
+        "stored": tally.stored,
+        "stored_bytes": tally.stored_bytes,
+        "existing": tally.existing,
+        "expired": tally.expired,
+        "too_large": tally.too_large,
+        "refused": tally.refused,
+        "failed": tally.failed,
+        "unsent": tally.unsent,
+        "clamped": tally.clamped,
+        "reasons": tally.reasons,
+    })
+}
+
+fn print_report(format: Format, place: &str, report: &RestoreReport) -> Result<()> {
+    let totals = report.totals();
+    if format == Format::Json {
+        let nodes: Vec<Value> = report
+            .nodes
+            .iter()
+            .map(|node| {
+                let mut value = tally_json(&node.tally);
+                value["node"] = json!(node.node.to_string());
+                value["evicted"] = json!(node.evicted);
+                value["items_end"] = json!(node.items_end);
+                value["failure"] = json!(node.failure);
+                value
+            })
+            .collect();
+        let mut document = tally_json(&totals);
+        document["schema"] = json!("mcsnap.restore/1");
+        document["snapshot"] = json!(place);
+        document["records"] = json!(report.records);
+        document["damaged"] = json!(report.damaged);
+        document["evicted"] = json!(report.evicted());
+        document["has_losses"] = json!(report.has_losses());
+        document["nodes"] = json!(nodes);
+        let findings: Vec<Value> = report.findings.iter().map(finding_json).collect();
+        document["findings"] = json!(findings);
+        document["elapsed_ms"] = json!(u64::try_from(report.elapsed.as_millis())?);
+        return print_json(&document);
+    }
+    let verdict = if report.has_losses() {
+        "with losses"
+    } else {
+        "complete"
+    };
+    let mut rows = vec![("snapshot", format!("{place} (restored, {verdict})"))];
+    for node in &report.nodes {
+        let failure = node.failure.as_ref().map(|failure| format!("; {failure}"));
+        rows.push((
+            "node",
+            format!(
+                "{}  {} stored, {}; {} existing; {} items now{}",
+                node.node,
+                count(node.tally.stored),
+                size(node.tally.stored_bytes),
+                count(node.tally.existing),
+                count(node.items_end),
+                failure.unwrap_or_default(),
+            ),
+        ));
+        rows.extend(
+            node.tally
+                .reasons
+                .iter()
+                .map(|(reason, n)| ("lost", format!("{} records: {reason}", count(*n)))),
+        );
+    }
+    rows.push((
+        "records",
+        format!(
+            "{} in the snapshot: {} stored, {} existing, {} expired",
+            count(report.records),
+            count(totals.stored),
+            count(totals.existing),
+            count(totals.expired),
+        ),
+    ));
+    rows.push((
+        "lost",
+        format!(
+            "{} too large, {} refused, {} failed, {} unsent, {} damaged, {} evicted again",
+            count(totals.too_large),
+            count(totals.refused),
+            count(totals.failed),
+            count(totals.unsent),
+            count(report.damaged),
+            count(report.evicted()),
+        ),
+    ));
+    if totals.clamped > 0 {
+        let clamped = count(totals.clamped);
+        rows.push((
+            "note",
+            format!("{clamped} records expire in 2038, earlier than they should"),
+        ));
+    }
+    rows.extend(damage_rows(0, &report.findings));
+    rows.push(("time", seconds(report.elapsed)));
+    print_text(&rows)
+}

@@ -1,0 +1,179 @@
+//! `mcsnap verify`: is a snapshot whole and sound.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+use mcsnap::defect::Severity;
+use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::commands::dump::seconds;
+use crate::config::Section;
+use crate::context::{Context, Format};
+use crate::exit::{Outcome, UsageError};
+use crate::render::{count, print_json, print_text, size};
+use crate::settings::{parse_choice, parse_count, switch, text};
+use mcsnap::defect::Finding;
+use mcsnap::error::Location;
+use mcsnap::store::{MapChoice, open_snapshot_place};
+
+/// Flags of `mcsnap verify`.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct VerifyArgs {
+    /// Directory of the snapshot
+    #[arg(value_name = "SNAPSHOT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) snapshot: Option<String>,
+    /// Read every byte and check the stored checksums
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) data: Option<bool>,
+    /// Decode every record; check counts, digests, key index and shards
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) deep: Option<bool>,
+    /// Threads [default: one a processor]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) threads: Option<String>,
+    /// Map files into memory: auto or never [default: auto]
+    ///
+    /// auto maps files of local file systems only: a mapped file that another
+    /// host cuts short ends the program with a signal.
+    #[arg(long, value_name = "WHEN")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) mmap: Option<String>,
+}
+
+impl Section for VerifyArgs {
+    const NAME: Option<&'static str> = Some("verify");
+}
+
+pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome> {
+    let settings = context.resolve(args)?.settings;
+    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let depth = match (settings.deep, settings.data) {
+        (Some(true), _) => Depth::Deep,
+        (_, Some(true)) => Depth::Data,
+        _ => Depth::Quick,
+    };
+    let thread_count = parse_threads(settings.threads.as_deref())?;
+    let map_choice = parse_map_choice(settings.mmap.as_deref())?;
+    let (store, name) = open_snapshot_place(place, map_choice)?;
+    let options = VerifyOptions {
+        depth,
+        thread_count,
+    };
+    let progress = context.progress();
+    let report = verify_snapshot(store, &name, &options, &context.cancel, &progress)?;
+    print_report(context.format, place, &report)?;
+    Ok(if report.has_errors() {
+        Outcome::Degraded
+    } else {
+        Outcome::Clean
+    })
+}
+
+/// Returns the snapshot, which no default can stand for.
+pub(crate) fn required_snapshot(snapshot: Option<&str>) -> Result<&str, UsageError> {
+    snapshot.ok_or_else(|| UsageError("which snapshot? pass its directory".to_owned()))
+}
+
+/// Reads a number of threads; the default is one a processor.
+pub(crate) fn parse_threads(text: Option<&str>) -> Result<usize> {
+    let Some(text) = text else {
+        return Ok(std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
+    };
+    Ok(usize::try_from(parse_count("threads", text, 1, 1024)?)?)
+}
+
+/// Reads when to map files.
+pub(crate) fn parse_map_choice(text: Option<&str>) -> Result<MapChoice> {
+    let choices = [("auto", MapChoice::Auto), ("never", MapChoice::Never)];
+    parse_choice("mmap", text.unwrap_or("auto"), &choices)
+}
+
+/// Writes a finding for programs.
+pub(crate) fn finding_json(finding: &Finding) -> Value {
+    let place = match &finding.location {
+        Location::Object {
+            object,
+            block,
+            record,
+            offset,
+        } => {
+            json!({"object": object, "block": block, "record": record, "offset": offset})
+        }
+        Location::Node { node, key } => json!({"node": node, "key": key}),
+        other => json!({"place": other.to_string()}),
+    };
+    json!({
+        "code": finding.defect.code(),
+        "severity": finding.severity().to_string(),
+        "location": place,
+        "message": finding.defect.to_string(),
+    })
+}
+
+fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()> {
+    let (errors, warnings) = (
+        report.count(Severity::Error),
+        report.count(Severity::Warning),
+    );
+    if format == Format::Json {
+        return print_json(&json!({
+            "schema": "mcsnap.verify/1",
+            "snapshot": place,
+            "depth": report.depth.as_str(),
+            "is_sound": !report.has_errors(),
+            "errors": errors,
+            "warnings": warnings,
+            "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
+            "findings_dropped": report.finding_count_dropped,
+            "segments": report.segments,
+            "blocks": report.blocks,
+            "records": report.records,
+            "size_bytes": report.bytes,
+            "elapsed_ms": u64::try_from(report.elapsed.as_millis())?,
+        }));
+    }
+    let mut out = io::stdout().lock();
+    for finding in &report.findings {
+        writeln!(out, "{finding}")?;
+    }
+    if report.finding_count_dropped > 0 {
+        writeln!(
+            out,
+            "and {} findings more",
+            count(report.finding_count_dropped)
+        )?;
+    }
+    drop(out);
+    let verdict = if report.has_errors() {
+        "damaged"
+    } else {
+        "sound"
+    };
+    print_text(&[
+        (
+            "snapshot",
+            format!("{place} ({verdict}, {} check)", report.depth.as_str()),
+        ),
+        ("findings", format!("{errors} errors, {warnings} warnings")),
+        (
+            "seen",
+            format!(
+                "{} records in {} blocks of {} segments, {}",
+                count(report.records),
+                count(report.blocks),
+                count(report.segments),
+                size(report.bytes),
+            ),
+        ),
+        ("time", seconds(report.elapsed)),
+    ])
+}

@@ -1,0 +1,260 @@
+//! Where a setting comes from: flag, environment, file, default, in this order.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_yaml::{Mapping, Value};
+
+use crate::cli::GlobalArgs;
+use crate::commands::dump::DumpArgs;
+use crate::commands::restore::RestoreArgs;
+use crate::commands::verify::VerifyArgs;
+use crate::exit::UsageError;
+
+/// Settings that one command, or all of them, can be given.
+pub(crate) trait Section: Serialize + DeserializeOwned + Default {
+    /// The mapping's name in the file; none for settings of every command.
+    const NAME: Option<&'static str>;
+}
+
+/// Which layer a setting came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag,
+    Environment,
+    File,
+}
+
+impl Origin {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+        }
+    }
+}
+
+/// Settings with all layers put together; what no layer gives is left out, and
+/// has its default.
+#[derive(Debug)]
+pub(crate) struct Resolved<T> {
+    pub(crate) settings: T,
+    /// Of each setting that a layer gives.
+    pub(crate) origins: BTreeMap<String, Origin>,
+}
+
+/// A configuration file, read and checked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConfigFile {
+    path: String,
+    global: Mapping,
+    commands: BTreeMap<String, Mapping>,
+}
+
+const COMMANDS: [&str; 3] = ["dump", "restore", "verify"];
+
+impl ConfigFile {
+    /// Reads a file; every section is checked, not only the one that is used.
+    pub(crate) fn read(path: &str) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| UsageError(format!("{path}: cannot read: {error}")))?;
+        Self::parse(path, &text)
+    }
+
+    pub(crate) fn parse(path: &str, text: &str) -> Result<Self> {
+        let usage = |message: String| UsageError(format!("{path}: {message}"));
+        let value: Value =
+            serde_yaml::from_str(text).map_err(|error| usage(format!("not YAML: {error}")))?;
+        let root = match value {
+            Value::Null => Mapping::new(),
+            Value::Mapping(root) => root,
+            Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Sequence(_)
+            | Value::Tagged(_) => {
+                return Err(usage("wanted a mapping of settings".to_owned()).into());
+            }
+        };
+        let mut file = Self {
+            path: path.to_owned(),
+            ..Self::default()
+        };
+        for (key, value) in root {
+            let name = key.as_str().map(str::to_owned);
+            match (name, value) {
+                (Some(name), Value::Mapping(section)) if COMMANDS.contains(&name.as_str()) => {
+                    file.commands.insert(name, section);
+                }
+                (Some(name), Value::Null) if COMMANDS.contains(&name.as_str()) => {}
+                (Some(name), _) if COMMANDS.contains(&name.as_str()) => {
+                    return Err(usage(format!("{name}: wanted a mapping of settings")).into());
+                }
+                (_, value) => {
+                    file.global.insert(key, value);
+                }
+            }
+        }
+        file.check::<GlobalArgs>()?;
+        file.check::<DumpArgs>()?;
+        file.check::<RestoreArgs>()?;
+        file.check::<VerifyArgs>()?;
+        Ok(file)
+    }
+
+    fn section(&self, name: Option<&str>) -> Mapping {
+        match name {
+            Some(name) => self.commands.get(name).cloned().unwrap_or_default(),
+            None => self.global.clone(),
+        }
+    }
+
+    fn check<T: Section>(&self) -> Result<()> {
+        let section = self.section(T::NAME);
+        let checked = serde_yaml::from_value::<T>(Value::Mapping(section));
+        let place = T::NAME.map(|name| format!(" {name}:")).unwrap_or_default();
+        match checked {
+            Ok(_) => Ok(()),
+            Err(error) => Err(UsageError(format!("{}:{place} {error}", self.path)).into()),
+        }
+    }
+}
+
+/// Puts the layers together.
+pub(crate) fn resolve<T: Section>(
+    flags: &T,
+    environment: &BTreeMap<String, String>,
+    file: &ConfigFile,
+) -> Result<Resolved<T>> {
+    let mut merged = Mapping::new();
+    let mut origins = BTreeMap::new();
+    let layers = [
+        (Origin::File, file.section(T::NAME)),
+        (Origin::Environment, environment_layer::<T>(environment)?),
+        (Origin::Flag, to_mapping(flags)?),
+    ];
+    for (origin, layer) in layers {
+        for (key, value) in layer {
+            let is_given = match &value {
+                Value::Null => false,
+                Value::Sequence(items) => !items.is_empty(),
+                Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Mapping(_)
+                | Value::Tagged(_) => true,
+            };
+            if is_given {
+                origins.insert(key.as_str().unwrap_or_default().to_owned(), origin);
+                merged.insert(key, value);
+            }
+        }
+    }
+    let settings = serde_yaml::from_value(Value::Mapping(merged))
+        .map_err(|error| UsageError(error.to_string()))?;
+    Ok(Resolved { settings, origins })
+}
+
+/// Returns the settings that the environment gives: `MCSNAP_` and the flag's
+/// name in capitals, with underscores.
+fn environment_layer<T: Section>(environment: &BTreeMap<String, String>) -> Result<Mapping> {
+    let mut layer = Mapping::new();
+    for (key, _) in to_mapping(&T::default())? {
+        let name = key.as_str().unwrap_or_default();
+        let variable = format!("MCSNAP_{}", name.to_uppercase().replace('-', "_"));
+        if let Some(text) = environment.get(&variable) {
+            let one = Mapping::from_iter([(key.clone(), Value::String(text.clone()))]);
+            serde_yaml::from_value::<T>(Value::Mapping(one.clone()))
+                .map_err(|error| UsageError(format!("{variable}: {error}")))?;
+            layer.extend(one);
+        }
+    }
+    Ok(layer)
+}
+
+fn to_mapping<T: Serialize>(settings: &T) -> Result<Mapping> {
+    match serde_yaml::to_value(settings)? {
+        Value::Mapping(mapping) => Ok(mapping),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Sequence(_)
+        | Value::Tagged(_) => Ok(Mapping::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_beats_the_file() {
+        let text = "dump:\n  segment-size: 1MiB\n  connections: 3\n  to: /file\n  nodes: [a, b]\n";
+        let file = ConfigFile::parse("c.yaml", text).unwrap();
+        let variables = environment(&[
+            ("MCSNAP_SEGMENT_SIZE", "2MiB"),
+            ("MCSNAP_TO", "/environment"),
+            ("MCSNAP_ALLOW_PARTIAL", "1"),
+        ]);
+        let flags = DumpArgs {
+            to: Some("/flag".to_owned()),
+            ..DumpArgs::default()
+        };
+        let Resolved { settings, origins } = resolve(&flags, &variables, &file).unwrap();
+        assert_eq!(settings.to.as_deref(), Some("/flag"));
+        assert_eq!(settings.segment_size.as_deref(), Some("2MiB"));
+        assert_eq!(settings.connections.as_deref(), Some("3"));
+        assert_eq!(settings.nodes, ["a", "b"]);
+        assert_eq!(settings.allow_partial, Some(true));
+        assert_eq!(settings.name, None);
+        assert_eq!(origins["to"], Origin::Flag);
+        assert_eq!(origins["segment-size"], Origin::Environment);
+        assert_eq!(origins["connections"], Origin::File);
+        assert!(!origins.contains_key("name"));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_told_with_its_place() {
+        let message = |text| ConfigFile::parse("c.yaml", text).unwrap_err().to_string();
+        let unknown = message("dump:\n  segment-sise: 1MiB\n");
+        assert!(
+            unknown.starts_with("c.yaml: dump: unknown field `segment-sise`"),
+            "{unknown}"
+        );
+        assert!(unknown.contains("`segment-size`"), "{unknown}");
+        let unknown = message("fromat: json\n");
+        assert!(
+            unknown.starts_with("c.yaml: unknown field `fromat`"),
+            "{unknown}"
+        );
+        assert_eq!(message("[1]"), "c.yaml: wanted a mapping of settings");
+        assert_eq!(
+            message("dump: 3"),
+            "c.yaml: dump: wanted a mapping of settings"
+        );
+        assert!(message("a: [").starts_with("c.yaml: not YAML: "));
+        assert!(ConfigFile::parse("c.yaml", "").is_ok());
+    }
+
+    #[test]
+    fn a_wrong_variable_is_told_by_its_name() {
+        let variables = environment(&[("MCSNAP_DRY_RUN", "maybe")]);
+        let error = resolve(&DumpArgs::default(), &variables, &ConfigFile::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "MCSNAP_DRY_RUN: dry-run: \"maybe\" is neither true nor false"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! Reports on stdout, for people and for programs.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+use serde_json::Value;
+
+/// Prints lines of a label and a text, the texts below each other.
+pub(crate) fn print_text(rows: &[(&str, String)]) -> Result<()> {
+    let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    let mut out = io::stdout().lock();
+    for (label, text) in rows {
+        writeln!(out, "{label:width$}  {text}")?;
+    }
+    Ok(())
+}
+
+/// Prints one JSON document.
+pub(crate) fn print_json(document: &Value) -> Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Writes a count with separators: `1,234,567`.
+pub(crate) fn count(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}
+
+/// Writes a number of bytes: `1.2 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).to_string()
+}
