@@ -254,7 +254,7 @@ mod tests {
         let error = resolve(&DumpArgs::default(), &variables, &ConfigFile::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "MCSNAP_DRY_RUN: dry-run: \"maybe\" is neither true nor false"
+            "MCSNAP_DRY_RUN: \"maybe\" is neither true nor false"
         );
     }
 }

@@ -1,0 +1,396 @@
+//! Whatever goes into a snapshot comes out, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mcsnap::cancel::Cancel;
+use mcsnap::format::checksum::shard_of;
+use mcsnap::format::compression::{Compression, SectionReader};
+use mcsnap::format::encoder::Pushed;
+use mcsnap::format::manifest::{
+    Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash,
+    Totals, Verdict, Version,
+};
+use mcsnap::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
+use mcsnap::progress::NoProgress;
+use mcsnap::snapshot::{ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter};
+use mcsnap::store::{MemoryStore, Store};
+use mcsnap::units::UnixSecs;
+use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
+use proptest::prelude::*;
+
+const NAME: &str = "night";
+
+/// An item with its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owned {
+    value: Vec<u8>,
+    meta: ItemMeta,
+}
+
+type Items = BTreeMap<Vec<u8>, Owned>;
+
+fn metas() -> impl Strategy<Value = ItemMeta> {
+    let exptimes = prop_oneof![
+        Just(None),
+        Just(Some(Exptime::Never)),
+        (0..u64::MAX).prop_map(|at| Some(Exptime::At(UnixSecs(at)))),
+    ];
+    (
+        prop::option::of(any::<u64>()),
+        exptimes,
+        prop::option::of(any::<u64>()),
+        prop::option::of(any::<u64>()),
+        prop::option::of(any::<u8>()),
+        any::<bool>(),
+    )
+        .prop_map(|(client_flags, exptime, last_access, cas, class, stale)| {
+            let mut attributes = Attributes::default();
+            attributes.set(Attribute::Stale, stale);
+            ItemMeta {
+                client_flags,
+                exptime,
+                last_access: last_access.map(UnixSecs),
+                cas: cas.map(Cas),
+                slab_class: class.map(SlabClass),
+                attributes,
+            }
+        })
+}
+
+fn values() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => prop::collection::vec(any::<u8>(), 0..300),
+        1 => (any::<u8>(), 0..400_000_usize).prop_map(|(byte, len)| vec![byte; len]),
+        1 => (any::<u64>(), 0..100_000_usize).prop_map(|(seed, len)| noise(seed, len)),
+    ]
+}
+
+/// Bytes that do not compress.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_le_bytes()[7]
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn items() -> impl Strategy<Value = Items> {
+    let keys = prop::collection::vec(any::<u8>(), 1..=250);
+    let owned = (values(), metas()).prop_map(|(value, meta)| Owned { value, meta });
+    prop::collection::btree_map(keys, owned, 0..40)
+}
+
+/// How the small snapshot is cut.
+struct Cut {
+    segment_size_max: u64,
+    segment_record_count_max: u64,
+    compression: Compression,
+    shard_bits: u8,
+}
+
+/// Writes items as a dump of one node would.
+fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<ManifestSegment> {
+    let snapshot = SnapshotWriter::begin(store, NAME).unwrap();
+    let mut segments = Vec::new();
+    for shard in 0..1_u64 << cut.shard_bits {
+        let mut writer = ShardWriter::new(
+            &snapshot,
+            ShardOptions {
+                segment_size_max: cut.segment_size_max,
+                segment_record_count_max: cut.segment_record_count_max,
+                compression: cut.compression,
+                node: "a:1".to_owned(),
+                node_index: 0,
+                shard_index: shard,
+                shard_bits: cut.shard_bits,
+                clock_offset: 0,
+                server_version: "1.6.18".to_owned(),
+                created_at: UnixSecs(1_700_000_000),
+            },
+        );
+        for (key, owned) in items
+            .iter()
+            .filter(|(key, _)| shard_of(key, cut.shard_bits) == shard)
+        {
+            let record = Record {
+                key,
+                value: &owned.value,
+                meta: owned.meta,
+            };
+            assert_eq!(writer.push(&record).unwrap(), Pushed::Stored);
+        }
+        segments.extend(writer.finish().unwrap());
+    }
+    snapshot
+        .publish(&manifest(&snapshot, segments.clone(), cut.shard_bits))
+        .unwrap();
+    segments
+}
+
+fn manifest(snapshot: &SnapshotWriter, segments: Vec<ManifestSegment>, shard_bits: u8) -> Manifest {
+    let totals = Totals::of(&segments);
+    let digests = Manifest::digests(&segments);
+    let stored = totals.records;
+    Manifest {
+        format: "mcsnap".to_owned(),
+        version: Version::default(),
+        features: Features::default(),
+        snapshot_id: snapshot.id(),
+        name: snapshot.name().to_owned(),
+        parents: Vec::new(),
+        token: snapshot.token().to_owned(),
+        tool: "test".to_owned(),
+        started_at: "2026-11-20T02:00:00Z".to_owned(),
+        finished_at: "2026-11-20T02:00:01Z".to_owned(),
+        ring: None,
+        shard_hash: ShardHash::default(),
+        nodes: vec![ManifestNode {
+            address: "a:1".to_owned(),
+            server_version: "1.6.18".to_owned(),
+            pid: 1,
+            server_started_at: 1,
+            clock_offset: "0".to_owned(),
+            walk: "metadump-hash".to_owned(),
+            shard_bits,
+            items_start: stored,
+            items_end: stored,
+            counters: Counters {
+                listed: stored,
+                stored,
+                ..Counters::default()
+            },
+            reasons: BTreeMap::new(),
+            failure: None,
+        }],
+        segments,
+        totals,
+        content_digest: Digest128(digests.content),
+        content_digest_exptime: Digest128(digests.content_exptime),
+        verdict: Verdict::Complete,
+    }
+}
+
+/// Reads everything back, block by block.
+fn read_all(store: Arc<dyn Store>) -> Items {
+    let snapshot = SnapshotReader::open(store, NAME, Need::Read).unwrap();
+    let mut items = Items::new();
+    let mut sections = SectionReader::default();
+    for named in &snapshot.manifest().segments {
+        let segment = snapshot.open_segment(named).unwrap();
+        for number in 0..segment.block_count() {
+            let frame = segment.read_block(number).unwrap();
+            let block = frame.decode(&mut sections).unwrap();
+            let columns = segment.read_keys(number, &mut sections).unwrap();
+            for index in 0..block.len() {
+                let record = block.record(index).unwrap().unwrap();
+                assert_eq!(columns.get(index).unwrap().key, record.key);
+                let owned = Owned {
+                    value: record.value.to_vec(),
+                    meta: record.meta,
+                };
+                assert_eq!(items.insert(record.key.to_vec(), owned), None);
+                let candidates = segment.candidate_blocks(record.key).unwrap();
+                assert!(candidates.contains(&u32::try_from(number).unwrap()));
+            }
+        }
+    }
+    items
+}
+
+fn deep(store: Arc<dyn Store>) -> VerifyReport {
+    let options = VerifyOptions {
+        depth: Depth::Deep,
+        thread_count: 1,
+    };
+    verify_snapshot(store, NAME, &options, &Cancel::new(), &NoProgress).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn what_goes_in_comes_out_and_no_segment_exceeds_its_caps(
+        items in items(),
+        size_kib in 64_u64..600,
+        records in 1_u64..20,
+        level in 0..3,
+        shard_bits in 0_u8..3,
+    ) {
+        let cut = Cut {
+            segment_size_max: size_kib << 10,
+            segment_record_count_max: records,
+            compression: if level == 0 { Compression::None } else { Compression::Zstd(level) },
+            shard_bits,
+        };
+        let store = MemoryStore::new();
+        let segments = write(Arc::new(store.clone()), &items, &cut);
+        for segment in &segments {
+            prop_assert!(segment.records <= cut.segment_record_count_max);
+            prop_assert!(segment.size <= cut.segment_size_max || segment.records == 1);
+            prop_assert!(segment.records > 0);
+        }
+        prop_assert_eq!(read_all(Arc::new(store.clone())), items);
+        let report = deep(Arc::new(store));
+        prop_assert_eq!(report.findings, []);
+    }
+}
+
+/// Two blocks, a few records, one shard.
+fn small_items() -> Items {
+    let meta = ItemMeta {
+        client_flags: Some(7),
+        exptime: Some(Exptime::Never),
+        ..ItemMeta::default()
+    };
+    // The second presence of columns makes a second block.
+    let other = ItemMeta {
+        cas: Some(Cas(9)),
+        ..meta
+    };
+    [
+        ("alpha", "one", meta),
+        ("beta", "two", meta),
+        ("gamma", "three", other),
+    ]
+    .into_iter()
+    .map(|(key, value, meta)| {
+        (
+            key.into(),
+            Owned {
+                value: value.into(),
+                meta,
+            },
+        )
+    })
+    .collect()
+}
+
+const SMALL: Cut = Cut {
+    segment_size_max: 1 << 20,
+    segment_record_count_max: 100,
+    compression: Compression::Zstd(1),
+    shard_bits: 0,
+};
+
+/// Puts other bytes under a name.
+fn replace(store: &MemoryStore, name: &str, bytes: &[u8]) {
+    store.remove(name).unwrap();
+    store.put_new(name, bytes).unwrap();
+}
+
+fn bytes_of(store: &MemoryStore, name: &str) -> Vec<u8> {
+    store.open(name).unwrap().as_bytes().unwrap().to_vec()
+}
+
+#[test]
+fn every_flipped_bit_of_a_segment_is_found_at_its_place() {
+    let store = MemoryStore::new();
+    let segments = write(Arc::new(store.clone()), &small_items(), &SMALL);
+    assert_eq!((segments.len(), segments[0].blocks), (1, 2));
+    let name = format!("{NAME}/{}", segments[0].object);
+    let whole = bytes_of(&store, &name);
+    let mut codes = BTreeSet::new();
+    for bit in 0..whole.len() * 8 {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        replace(&store, &name, &flipped);
+        match verify_quietly(&store) {
+            Ok(report) => {
+                assert!(report.has_errors(), "bit {bit} was not found");
+                let first = report.findings[0].to_string();
+                assert!(
+                    first.contains(".mcs"),
+                    "bit {bit}: {first} names no segment"
+                );
+                codes.extend(report.findings.iter().map(|finding| finding.defect.code()));
+            }
+            // The major version: there is nothing to be found in such a file.
+            Err(error) => assert!((64..80).contains(&bit), "bit {bit}: {error}"),
+        }
+    }
+    assert!(
+        codes.len() >= 4,
+        "all bits gave the same few findings: {codes:?}"
+    );
+}
+
+fn verify_quietly(store: &MemoryStore) -> mcsnap::error::Result<VerifyReport> {
+    let options = VerifyOptions {
+        depth: Depth::Data,
+        thread_count: 1,
+    };
+    verify_snapshot(
+        Arc::new(store.clone()),
+        NAME,
+        &options,
+        &Cancel::new(),
+        &NoProgress,
+    )
+}
+
+#[test]
+fn every_cut_segment_and_a_missing_one_is_found() {
+    let store = MemoryStore::new();
+    let segments = write(Arc::new(store.clone()), &small_items(), &SMALL);
+    let name = format!("{NAME}/{}", segments[0].object);
+    let whole = bytes_of(&store, &name);
+    for len in 0..whole.len() {
+        replace(&store, &name, &whole[..len]);
+        let report = verify_quietly(&store).unwrap();
+        assert_eq!(report.findings[0].defect.code(), "MCS018", "cut to {len}");
+    }
+    store.remove(&name).unwrap();
+    assert_eq!(
+        verify_quietly(&store).unwrap().findings[0].defect.code(),
+        "MCS017"
+    );
+}
+
+#[test]
+fn a_segment_of_another_snapshot_is_refused() {
+    let (mine, other) = (MemoryStore::new(), MemoryStore::new());
+    let here = write(Arc::new(mine.clone()), &small_items(), &SMALL);
+    let there = write(Arc::new(other.clone()), &small_items(), &SMALL);
+    let foreign = bytes_of(&other, &format!("{NAME}/{}", there[0].object));
+    replace(&mine, &format!("{NAME}/{}", here[0].object), &foreign);
+    let report = verify_quietly(&mine).unwrap();
+    assert!(
+        report
+            .findings
+            .iter()
+            .all(|finding| finding.defect.code() == "MCS005"),
+        "{:?}",
+        report.findings
+    );
+}
+
+#[test]
+fn a_repeated_key_is_kept_once() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let snapshot = SnapshotWriter::begin(store, NAME).unwrap();
+    let options = ShardOptions {
+        segment_size_max: 1 << 20,
+        segment_record_count_max: 100,
+        compression: Compression::None,
+        node: String::new(),
+        node_index: 0,
+        shard_index: 0,
+        shard_bits: 0,
+        clock_offset: 0,
+        server_version: String::new(),
+        created_at: UnixSecs(0),
+    };
+    let mut writer = ShardWriter::new(&snapshot, options);
+    let record = Record {
+        key: b"k",
+        value: b"v",
+        meta: ItemMeta::default(),
+    };
+    assert_eq!(writer.push(&record).unwrap(), Pushed::Stored);
+    assert_eq!(writer.push(&record).unwrap(), Pushed::Duplicate);
+    assert_eq!(writer.finish().unwrap()[0].records, 1);
+}
