@@ -1,6 +1,12 @@
 //! Tests of the library and the program from outside.
 
 #[cfg(test)]
+mod client;
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+mod memcached;
+#[cfg(test)]
 mod ring_vectors;
 #[cfg(test)]
 mod store_suite;
