@@ -125,6 +125,14 @@ impl Client {
         answered
     }
 
+    /// Whether the server has ended the connection, after what it sent is read.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        match self.stream.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
     /// Sends one line and returns the first line of the reply.
     pub(crate) fn command(&mut self, line: &str) -> String {
         self.send(format!("{line}\r\n").as_bytes());

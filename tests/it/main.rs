@@ -5,8 +5,12 @@ mod client;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod fake_server;
+#[cfg(test)]
 mod memcached;
 #[cfg(test)]
 mod ring_vectors;
 #[cfg(test)]
 mod store_suite;
+#[cfg(test)]
+mod workdir;
