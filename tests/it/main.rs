@@ -13,4 +13,6 @@ mod ring_vectors;
 #[cfg(test)]
 mod store_suite;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod workdir;
