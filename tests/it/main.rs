@@ -1,10 +1,34 @@
 //! Tests of the library and the program from outside.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod dump_behaviour;
+#[cfg(test)]
+mod fake_server;
+#[cfg(test)]
+mod memcached;
+#[cfg(test)]
+mod restore_behaviour;
+#[cfg(test)]
 mod ring_vectors;
+#[cfg(test)]
+mod round_trip;
 #[cfg(test)]
 mod snapshot_property;
 #[cfg(test)]
 mod store_suite;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod walk_under_load;
+#[cfg(test)]
+mod workdir;

@@ -1,0 +1,324 @@
+//! Bad input gets one clear line that says what, where and what to do.
+
+use std::fs;
+use std::net::TcpListener;
+
+use crate::client::Item;
+use crate::fake_server::{FakeServer, Rule, Step};
+use crate::memcached::Memcached;
+use crate::workdir::Workdir;
+
+/// Runs the program, and compares its exit code and all it says on stderr.
+fn check(workdir: &Workdir, arguments: &[&str], code: i32, message: &str) {
+    let output = workdir.mcsnap(arguments).arg("--progress=none").exits(code);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!("mcsnap: {message}\n")
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+}
+
+#[test]
+fn servers_that_are_none() {
+    let workdir = Workdir::new("no-servers");
+    // A port that was free a moment ago.
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let refused = "cannot connect: Connection refused (os error 111)";
+    check(
+        &workdir,
+        &["dump", "--to", "s", &closed],
+        1,
+        &format!("{closed}: {refused}"),
+    );
+
+    let web = FakeServer::scripted([vec![Step::http_refusal()]]);
+    let address = web.address();
+    let output = workdir
+        .mcsnap(&["dump", "--to", "s", "-q", &address])
+        .exits(1);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    let wanted = format!(
+        "mcsnap: {address}: wanted memcached statistics, got \"HTTP/1.1 400 Bad Request\\x0d\\x0a"
+    );
+    assert!(message.starts_with(&wanted), "{message}");
+    assert_eq!(message.lines().count(), 1);
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    check(
+        &workdir,
+        &["dump", "--to", "s", "--timeout", "300ms", &address],
+        1,
+        &format!("{address}: stats: no reply within 300 ms"),
+    );
+
+    let old = FakeServer::ruled([Rule::new(
+        "stats",
+        [Step::reply("STAT pid 1\r\nSTAT version 1.4.15\r\nEND\r\n")],
+    )]);
+    let address = old.address();
+    check(
+        &workdir,
+        &["dump", "--to", "s", &address],
+        1,
+        &format!("{address}: memcached 1.4.15 is not supported: this build needs 1.6.10 or later"),
+    );
+
+    check(
+        &workdir,
+        &["dump", "--to", "s", "no host:1"],
+        2,
+        "node \"no host:1\": wanted HOST[:PORT][=IP][*WEIGHT][@LABEL], such as 10.0.0.1:11211, \
+         [::1]:11211 or mc1*2",
+    );
+    assert!(
+        !workdir.join("s").exists(),
+        "a failed dump has left a directory"
+    );
+}
+
+#[test]
+fn a_server_that_forbids_the_walk_is_told_so() {
+    let server = Memcached::start_with(&["-X"]);
+    let workdir = Workdir::new("forbidden");
+    let address = server.address();
+    check(
+        &workdir,
+        &["dump", "--to", "s", &address],
+        1,
+        &format!(
+            "{address}: walk of {address} is not supported: the server was started with -X, which \
+             forbids listing keys"
+        ),
+    );
+}
+
+#[test]
+fn a_node_given_twice_and_a_ring_that_is_none() {
+    let server = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let address = server.address();
+    let workdir = Workdir::new("twice");
+    check(
+        &workdir,
+        &["dump", "--to", "s", &address, &address],
+        2,
+        &format!("node \"{address}\": the node is given twice; its items would be dumped twice"),
+    );
+    workdir
+        .mcsnap(&[
+            "dump", "--to", "s", "--name", "a", "--ring", "modula", &address,
+        ])
+        .succeeds();
+    check(
+        &workdir,
+        &["restore", "s/a", "--ring", "modulo", "--to", &address],
+        2,
+        "ring \"modulo\": wanted one of modula, ketama, ketama-weighted, node-for-node",
+    );
+    check(
+        &workdir,
+        &["restore", "s/a", "--to", "127.0.0.1:1,127.0.0.1:2"],
+        2,
+        "ring \"\": wanted the rule by which the client places keys on 2 nodes, one of modula, \
+         ketama, ketama-weighted, node-for-node; the snapshot records modula",
+    );
+    let twice = format!("{address},{address}");
+    check(
+        &workdir,
+        &["restore", "s/a", "--ring", "modula", "--to", &twice],
+        2,
+        &format!("node \"{address}\": has the same address as node \"{address}\" before it"),
+    );
+}
+
+#[test]
+fn places_that_hold_no_snapshot() {
+    let workdir = Workdir::new("places");
+    let root = workdir.path().canonicalize().unwrap().display().to_string();
+    check(
+        &workdir,
+        &["verify", "gone"],
+        1,
+        &format!("snapshot {root}/gone does not exist"),
+    );
+    fs::create_dir(workdir.join("dir")).unwrap();
+    fs::write(workdir.join("dir/file"), "x").unwrap();
+    check(
+        &workdir,
+        &["verify", "dir"],
+        2,
+        &format!(
+            "snapshot \"{root}/dir\": it has no manifest.json: no snapshot, or a dump that did \
+             not finish"
+        ),
+    );
+    fs::create_dir(workdir.join("json")).unwrap();
+    fs::write(workdir.join("json/manifest.json"), "{\"a\": 1}").unwrap();
+    check(
+        &workdir,
+        &["restore", "json", "--to", "127.0.0.1:1"],
+        2,
+        &format!(
+            "{root}/json/manifest.json: manifest \"\": its format is not mcsnap: this is not a \
+             snapshot"
+        ),
+    );
+    fs::create_dir(workdir.join("newer")).unwrap();
+    let newer = "{\"format\": \"mcsnap\", \"version\": {\"major\": 2, \"minor\": 0}}";
+    fs::write(workdir.join("newer/manifest.json"), newer).unwrap();
+    check(
+        &workdir,
+        &["verify", "newer"],
+        1,
+        &format!(
+            "{root}/newer/manifest.json: format version 2 is not supported: this build reads \
+             version 1; upgrade mcsnap to read a newer one"
+        ),
+    );
+}
+
+#[test]
+fn places_that_cannot_be_written() {
+    let server = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let address = server.address();
+    let workdir = Workdir::new("unwritable");
+    let root = workdir.path().canonicalize().unwrap().display().to_string();
+    // Below a file there is no directory, whoever asks; permissions would not
+    // stop a test that runs as root.
+    fs::write(workdir.join("file"), "").unwrap();
+    let output = workdir
+        .mcsnap(&["dump", "--to", "file/s", "-q", &address])
+        .exits(1);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        message.starts_with(&format!("mcsnap: {root}/file")),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("Not a directory (os error 20)\n"),
+        "{message}"
+    );
+
+    workdir
+        .mcsnap(&["dump", "--to", "s", "--name", "a", &address])
+        .succeeds();
+    check(
+        &workdir,
+        &["dump", "--to", "s", "--name", "a", &address],
+        1,
+        &format!("snapshot {root}/s/a already exists; pass another --name"),
+    );
+    check(
+        &workdir,
+        &["dump", "--to", "s", "--name", "../a", &address],
+        2,
+        "snapshot name \"../a\": wanted 1 to 200 letters, digits and ._-+=@: not starting with . \
+         or -",
+    );
+    // What a killed dump has left is in the way, and is not touched.
+    fs::create_dir_all(workdir.join("s/left/segments")).unwrap();
+    fs::write(workdir.join("s/left/segments/x.mcs.partial"), "x").unwrap();
+    check(
+        &workdir,
+        &["dump", "--to", "s", "--name", "left", &address],
+        1,
+        &format!(
+            "{root}/s/left, with 1 files and no manifest, already exists; pass another --name"
+        ),
+    );
+    assert!(workdir.join("s/left/segments/x.mcs.partial").exists());
+}
+
+#[test]
+fn flags_and_files_that_make_no_sense() {
+    let workdir = Workdir::new("flags");
+    check(
+        &workdir,
+        &["dump", "a:1"],
+        2,
+        "where should the snapshot go? pass --to DIR",
+    );
+    check(
+        &workdir,
+        &["verify"],
+        2,
+        "which snapshot? pass its directory",
+    );
+    check(
+        &workdir,
+        &["restore", "s"],
+        2,
+        "which servers? pass --to HOST:PORT,...",
+    );
+    check(
+        &workdir,
+        &["dump", "--to", "s"],
+        2,
+        "nodes \"\": wanted at least one HOST:PORT",
+    );
+    check(
+        &workdir,
+        &["dump", "--to", "s", "a:1", "--segment-size", "10q"],
+        2,
+        "segment-size \"10q\": wanted a size of at least 1.0 MiB, such as 256MiB",
+    );
+    check(
+        &workdir,
+        &["dump", "--to", "s", "a:1", "--shards", "3"],
+        2,
+        "shards \"3\": wanted a power of two, 1 to 256",
+    );
+    check(
+        &workdir,
+        &["dump", "--to", "s", "a:1", "--compression", "lz4"],
+        2,
+        "compression \"lz4\": wanted none, or zstd:LEVEL with 1 to 22",
+    );
+    check(
+        &workdir,
+        &["dump", "--to", "s3://bucket/x", "127.0.0.1:1"],
+        1,
+        "127.0.0.1:1: cannot connect: Connection refused (os error 111)",
+    );
+    fs::write(workdir.join("c.yaml"), "dump:\n  segment-sise: 1MiB\n").unwrap();
+    let output = workdir
+        .mcsnap(&["--config", "c.yaml", "dump", "a:1"])
+        .exits(2);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    let wanted =
+        "mcsnap: c.yaml: dump: unknown field `segment-sise`, expected one of `nodes`, `to`";
+    assert!(message.starts_with(wanted), "{message}");
+    assert_eq!(message.lines().count(), 1);
+    check(
+        &workdir,
+        &["--config", "gone.yaml", "dump", "a:1"],
+        2,
+        "gone.yaml: cannot read: No such file or directory (os error 2)",
+    );
+    // clap's own: a flag that does not exist.
+    workdir.mcsnap(&["dump", "--nonsense"]).exits(2);
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let server = Memcached::start();
+    server
+        .client()
+        .load((0..10).map(|at| Item::new(format!("key:{at}"), "v")));
+    let workdir = Workdir::new("pipe");
+    let program = env!("CARGO_BIN_EXE_mcsnap");
+    // `true` reads nothing, so the page meets a closed pipe.
+    let script = format!("set -o pipefail; '{program}' man | true");
+    let status = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(workdir.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}

@@ -1,0 +1,188 @@
+//! Whatever fails or dies, there is a whole snapshot or none.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mcsnap::cancel::Cancel;
+use mcsnap::dump::{DumpOptions, DumpPlan};
+use mcsnap::format::compression::Compression;
+use mcsnap::format::manifest::Need;
+use mcsnap::net::NetOptions;
+use mcsnap::progress::NoProgress;
+use mcsnap::snapshot::SnapshotReader;
+use mcsnap::store::{Fault, FaultyStore, MemoryStore, Store};
+use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
+
+use crate::client::Item;
+use crate::memcached::Memcached;
+use crate::workdir::Workdir;
+
+const NAME: &str = "night";
+
+fn plan(server: &Memcached) -> DumpPlan {
+    let options = DumpOptions {
+        nodes: vec![server.address().parse().unwrap()],
+        name: NAME.to_owned(),
+        ring: None,
+        segment_size_max: 1 << 20,
+        segment_record_count_max: 100,
+        compression: Compression::Zstd(1),
+        connection_count: 2,
+        parallel_node_count: 1,
+        shard_bits: 1,
+        spool_memory_max: 1 << 20,
+        spool_directory: std::env::temp_dir(),
+        net: NetOptions::default(),
+        is_partial_allowed: false,
+    };
+    DumpPlan::make(options, &Cancel::new()).unwrap()
+}
+
+/// Says whether there is a snapshot; one that is there must be whole.
+fn is_published(store: &MemoryStore, records: u64) -> bool {
+    let store: Arc<dyn Store> = Arc::new(store.clone());
+    let Ok(snapshot) = SnapshotReader::open(Arc::clone(&store), NAME, Need::Read) else {
+        return false;
+    };
+    assert_eq!(snapshot.manifest().totals.records, records);
+    let options = VerifyOptions {
+        depth: Depth::Deep,
+        thread_count: 1,
+    };
+    let report = verify_snapshot(store, NAME, &options, &Cancel::new(), &NoProgress).unwrap();
+    assert_eq!(report.findings, []);
+    true
+}
+
+#[test]
+fn each_store_operation_failed_in_turn_leaves_a_whole_snapshot_or_none() {
+    let server = Memcached::start();
+    let records = 450;
+    server
+        .client()
+        .load((0..records).map(|at| Item::new(format!("key:{at}"), vec![b'v'; 300])));
+    let counting = FaultyStore::counting(MemoryStore::new());
+    plan(&server)
+        .run(Arc::new(counting.clone()), &Cancel::new(), &NoProgress)
+        .unwrap();
+    let operation_count = counting.operation_count();
+    assert!(
+        operation_count > 12,
+        "{operation_count} operations are too few to mean anything"
+    );
+    for fault in [Fault::Freeze, Fault::Once, Fault::LostReply] {
+        let mut published = 0;
+        for fail_at in 0..operation_count {
+            let store = MemoryStore::new();
+            let faulty = FaultyStore::new(store.clone(), fail_at, fault);
+            let done = plan(&server).run(Arc::new(faulty), &Cancel::new(), &NoProgress);
+            let is_there = is_published(&store, records);
+            // A reported success is one.
+            assert!(done.is_err() || is_there, "{fault:?} at {fail_at}");
+            // A lost reply to the last step can only be told by looking.
+            assert!(
+                done.is_ok() || !is_there || fault != Fault::Once,
+                "{fault:?} at {fail_at}: {:?}",
+                done.err()
+            );
+            published += u64::from(is_there);
+            if fault == Fault::Once && done.is_err() {
+                // What it had written it has removed again.
+                assert_eq!(store.list("").unwrap(), [], "{fault:?} at {fail_at}");
+            }
+        }
+        assert!(published < operation_count, "{fault:?} never failed");
+    }
+}
+
+#[test]
+fn a_killed_dump_is_never_a_snapshot() {
+    let server = Memcached::start_with(&["-m", "256"]);
+    let value = |at: u64| vec![at.to_le_bytes()[0]; 1500];
+    server
+        .client()
+        .load((0..60_000).map(|at| Item::new(format!("key:{at}"), value(at))));
+    let address = server.address();
+    let workdir = Workdir::new("killed");
+    let arguments = |name: &str| {
+        [
+            "dump",
+            "--to",
+            "s",
+            "--name",
+            name,
+            "--segment-size",
+            "1MiB",
+            &address,
+        ]
+        .map(str::to_owned)
+    };
+    let started = Instant::now();
+    workdir.mcsnap(&arguments("whole")).succeeds();
+    let whole = started.elapsed();
+    let mut killed = 0;
+    for part in 0..20_u32 {
+        let name = format!("k{part}");
+        let mut child = workdir.mcsnap(&arguments(&name)).spawn();
+        std::thread::sleep(whole.mul_f64(f64::from(part) / 18.0));
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        let place = format!("s/{name}");
+        if status.success() {
+            workdir.mcsnap(&["verify", "--deep", &place]).succeeds();
+            continue;
+        }
+        killed += 1;
+        if workdir.join(&place).join("manifest.json").exists() {
+            // Killed after the last step, and before it could say so.
+            workdir.mcsnap(&["verify", "--deep", &place]).succeeds();
+        } else {
+            let output = workdir.mcsnap(&["verify", &place]).run();
+            assert_ne!(output.status.code(), Some(0));
+        }
+    }
+    assert!(killed > 5, "only {killed} of 20 were killed in time");
+}
+
+#[test]
+fn an_interrupted_dump_leaves_nothing_behind() {
+    let server = Memcached::start_with(&["-m", "256"]);
+    let value = |at: u64| vec![at.to_le_bytes()[0]; 1500];
+    server
+        .client()
+        .load((0..60_000).map(|at| Item::new(format!("key:{at}"), value(at))));
+    let address = server.address();
+    let workdir = Workdir::new("interrupted");
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut child = workdir
+            .mcsnap(&[
+                "dump",
+                "--to",
+                "s",
+                "--name",
+                "a",
+                "--segment-size",
+                "1MiB",
+                &address,
+            ])
+            .spawn();
+        // As soon as the first segment is on its way.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !workdir.join("s/a/segments").exists() {
+            assert!(Instant::now() < deadline, "the dump does not start");
+            std::thread::yield_now();
+        }
+        let pid = child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(code), "SIG{signal}");
+        assert!(
+            !workdir.join("s/a").exists(),
+            "SIG{signal} left something behind"
+        );
+    }
+}

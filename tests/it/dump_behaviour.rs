@@ -1,0 +1,272 @@
+//! What a dump does to a server, and says of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::Item;
+use crate::fake_server::{FakeServer, Rule, Step};
+use crate::memcached::Memcached;
+use crate::workdir::Workdir;
+
+fn dump_json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {
+    let mut all = vec!["dump", "--to", "s", "--format", "json"];
+    all.extend(arguments);
+    serde_json::from_slice(&workdir.mcsnap(&all).exits(code).stdout).unwrap()
+}
+
+#[test]
+fn reading_leaves_no_trace_on_the_server() {
+    let server = Memcached::start();
+    let mut client = server.client();
+    client.load((0..1000).map(|at| Item::new(format!("key:{at}"), "v")));
+    let before = client.keys();
+    let workdir = Workdir::new("no-trace");
+    dump_json(&workdir, &["--name", "a", &server.address()], 0);
+    let after = client.keys();
+    assert_eq!(
+        before, after,
+        "CAS, last access or the fetched mark has changed"
+    );
+    assert!(after.values().all(|fields| fields["fetch"] == "no"));
+    assert_eq!(client.stats("")["get_expired"], "0");
+}
+
+#[test]
+fn the_win_token_of_a_stale_item_is_given_back() {
+    let server = Memcached::start();
+    let mut client = server.client();
+    for key in ["fresh", "stale", "taken"] {
+        client.set(key, 5, 3600, b"value");
+    }
+    assert_eq!(client.command("md stale I"), "HD");
+    assert_eq!(client.command("md taken I"), "HD");
+    let (header, _) = client.mg(b"taken", "v").unwrap();
+    assert!(header.contains(" W"), "{header}");
+    let workdir = Workdir::new("win-token");
+    let report = dump_json(&workdir, &["--name", "a", &server.address()], 0);
+    assert_eq!(report["win_tokens_returned"], 1);
+    // The next client is told to recache, as if nobody had asked before.
+    let (header, _) = client.mg(b"stale", "v").unwrap();
+    assert!(header.contains(" W") && header.contains(" X"), "{header}");
+    let (header, _) = client.mg(b"taken", "v").unwrap();
+    assert!(header.contains(" Z") && !header.contains(" W"), "{header}");
+
+    // And the marks come back with the items.
+    let target = Memcached::start();
+    workdir
+        .mcsnap(&["restore", "s/a", "--to", &target.address()])
+        .succeeds();
+    let mut client = target.client();
+    let (header, value) = client.mg(b"stale", "f t v").unwrap();
+    assert!(
+        header.contains(" W") && header.contains(" X") && header.contains("f5"),
+        "{header}"
+    );
+    assert_eq!(value, b"value");
+    let (header, _) = client.mg(b"taken", "v").unwrap();
+    assert!(header.contains(" X") && header.contains(" Z"), "{header}");
+    let (header, _) = client.mg(b"fresh", "v").unwrap();
+    assert!(!header.contains(" X"), "{header}");
+}
+
+#[test]
+fn a_key_that_no_command_can_carry_is_counted_as_refused() {
+    // A real server holds such a key only if it came over the binary protocol.
+    let long = "%20".repeat(187);
+    let walk = format!("key={long} exp=-1 la=1 cas=1 fetch=no cls=1 size=300\nEND\r\n");
+    let stats = "STAT pid 1\r\nSTAT uptime 10\r\nSTAT time 1700000000\r\n\
+                 STAT version 1.6.18\r\nSTAT curr_items 1\r\nEND\r\n";
+    let settings = "STAT item_size_max 1048576\r\nSTAT cas_enabled yes\r\nEND\r\n";
+    let server = FakeServer::ruled([
+        Rule::new("stats settings", [Step::reply(settings)]),
+        Rule::new("stats", [Step::reply(stats)]),
+        Rule::new("lru_crawler metadump hash", [Step::reply(walk)]),
+    ]);
+    let workdir = Workdir::new("refused");
+    let report = dump_json(&workdir, &["--name", "a", &server.address()], 3);
+    assert_eq!(
+        (&report["refused"], &report["stored"]),
+        (&Value::from(1), &Value::from(0))
+    );
+    assert_eq!(report["verdict"], "lossy");
+    let output = workdir.mcsnap(&["verify", "s/a"]).succeeds();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("MCS020 warning"), "{text}");
+}
+
+#[test]
+fn a_node_that_dies_midway_is_named_and_the_others_finish() {
+    let value = |at: u64| vec![at.to_le_bytes()[0]; 2000];
+    let fill = |server: &Memcached| {
+        server
+            .client()
+            .load((0..40_000).map(|at| Item::new(format!("key:{at}"), value(at))));
+    };
+    for (flag, code) in [("--allow-partial", 3), ("--allow-partial=false", 1)] {
+        let healthy = Memcached::start_with(&["-m", "256"]);
+        let mut dying = Memcached::start_with(&["-m", "256"]);
+        fill(&healthy);
+        fill(&dying);
+        let (first, second) = (healthy.address(), dying.address());
+        let workdir = Workdir::new("dying");
+        let child = workdir
+            .mcsnap(&["dump", "--to", "s", "--name", "a", "--format", "json", flag])
+            .arg("--segment-size=1MiB")
+            .arg(&first)
+            .arg(&second)
+            .spawn();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let has_begun = || {
+            let entries = std::fs::read_dir(workdir.join("s/a/segments"))
+                .into_iter()
+                .flatten();
+            entries
+                .flatten()
+                .any(|entry| entry.file_name().to_string_lossy().starts_with("n0001"))
+        };
+        while !has_begun() {
+            assert!(Instant::now() < deadline, "the dump does not start");
+            std::thread::yield_now();
+        }
+        dying.kill();
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        if code == 1 {
+            assert!(errors.contains(&second), "{errors}");
+            assert!(errors.contains("pass --allow-partial"), "{errors}");
+            assert!(!workdir.join("s/a").exists());
+            continue;
+        }
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["verdict"], "partial");
+        assert_eq!(report["nodes"][0]["stored"], 40_000);
+        assert_eq!(report["nodes"][0]["failure"], Value::Null);
+        let dead = &report["nodes"][1];
+        assert!(
+            dead["failure"].as_str().unwrap().contains(&second),
+            "{dead}"
+        );
+        let number = |name: &str| dead[name].as_u64().unwrap();
+        let outcomes = [
+            "stored",
+            "vanished",
+            "expired",
+            "duplicate",
+            "refused",
+            "failed",
+            "missing",
+        ];
+        assert_eq!(
+            number("listed"),
+            outcomes.into_iter().map(number).sum::<u64>()
+        );
+        let output = workdir.mcsnap(&["verify", "s/a", "--deep"]).succeeds();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("the snapshot is partial"), "{text}");
+    }
+}
+
+#[test]
+fn an_unreachable_node_is_in_the_manifest_of_a_partial_snapshot() {
+    let server = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let workdir = Workdir::new("unreachable");
+    let report = dump_json(
+        &workdir,
+        &[
+            "--allow-partial",
+            "--name",
+            "a",
+            &server.address(),
+            "127.0.0.1:1",
+        ],
+        3,
+    );
+    assert_eq!(report["verdict"], "partial");
+    assert_eq!(
+        report["nodes"][1]["failure"],
+        "127.0.0.1:1: cannot connect: Connection refused (os error 111)"
+    );
+}
+
+#[test]
+fn settings_come_from_the_file_the_environment_and_the_flags() {
+    let server = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let workdir = Workdir::new("settings");
+    let config = format!(
+        "format: json\ndump:\n  nodes: [\"{}\"]\n  to: file\n  name: from-file\n  connections: 2\n",
+        server.address()
+    );
+    std::fs::write(workdir.join("conf.yaml"), config).unwrap();
+    let output = workdir
+        .mcsnap(&["dump", "--to", "flag", "--dry-run"])
+        .env("MCSNAP_CONFIG", "conf.yaml")
+        .env("MCSNAP_NAME", "from-environment")
+        .env("MCSNAP_TO", "environment")
+        .succeeds();
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&plan["to"], &plan["name"]),
+        (&"flag".into(), &"from-environment".into())
+    );
+    assert_eq!(plan["connection_count"], 2);
+    assert_eq!(plan["origins"]["to"], "flag");
+    assert_eq!(plan["origins"]["name"], "environment");
+    assert_eq!(plan["origins"]["connections"], "file");
+    assert!(
+        !workdir.join("flag").exists(),
+        "a dry run has written something"
+    );
+}
+
+#[test]
+fn progress_and_log_are_told_where_they_are_asked_for() {
+    let server = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let workdir = Workdir::new("progress");
+    let output = workdir
+        .mcsnap(&[
+            "dump",
+            "--to",
+            "s",
+            "--progress",
+            "json",
+            "--log-file",
+            "log",
+            &server.address(),
+        ])
+        .succeeds();
+    let events: Vec<Value> = String::from_utf8(output.stderr)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let names: Vec<&str> = events
+        .iter()
+        .map(|event| event["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["started", "node_finished", "finished"]);
+    assert_eq!(events[2]["items"], 1);
+    assert!(workdir.join("log").exists());
+    let output = workdir
+        .mcsnap(&["dump", "--to", "s", "-q", &server.address()])
+        .succeeds();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn completions_and_manual_pages_are_made_at_run_time() {
+    let workdir = Workdir::new("generated");
+    let bash = workdir.mcsnap(&["completions", "bash"]).succeeds();
+    assert!(String::from_utf8_lossy(&bash.stdout).contains("_mcsnap"));
+    let page = workdir.mcsnap(&["man", "restore"]).succeeds();
+    assert!(String::from_utf8_lossy(&page.stdout).contains("node\\-for\\-node"));
+    let output = workdir.mcsnap(&["man", "nothing"]).exits(2);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "mcsnap: command \"nothing\": there is none of this name\n"
+    );
+}
