@@ -9,6 +9,11 @@
 //!
 //! FORMAT.md specifies the files byte for byte.
 
+/// The examples of README.md, so that they compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod batch;
 pub mod cancel;
 pub mod defect;

@@ -204,8 +204,8 @@ fn settings_come_from_the_file_the_environment_and_the_flags() {
     let output = workdir
         .mcsnap(&["dump", "--to", "flag", "--dry-run"])
         .env("MCSNAP_CONFIG", "conf.yaml")
-        .env("MCSNAP_NAME", "from-environment")
-        .env("MCSNAP_TO", "environment")
+        .env("MCSNAP_DUMP_NAME", "from-environment")
+        .env("MCSNAP_DUMP_TO", "environment")
         .succeeds();
     let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(

@@ -18,7 +18,8 @@ use crate::settings::{switch, text};
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, with losses or findings; \
                   130, 143 stopped by a signal.\n\
-                  Every setting can also come from MCSNAP_<FLAG> and from a YAML file."
+                  Every setting can also come from the environment (MCSNAP_<COMMAND>_<FLAG>) and \
+                  from a YAML file (--config)."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -81,10 +82,55 @@ mod tests {
     use clap::{Arg, ArgAction, CommandFactory as _};
 
     use super::*;
+    use crate::config::variable_name;
 
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_readme_lists_every_flag_with_its_variable_and_default() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        let program = Cli::command();
+        let mut rows = Vec::new();
+        let mut add = |section: Option<&str>, command: &clap::Command| {
+            for argument in command
+                .get_arguments()
+                .filter(|argument| argument.is_global_set() == section.is_none())
+            {
+                let Some(long) = argument.get_long() else {
+                    continue;
+                };
+                if ["help", "version"].contains(&long) {
+                    continue;
+                }
+                let help = argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                let default = help
+                    .split_once("[default: ")
+                    .and_then(|(_, rest)| rest.strip_suffix(']'))
+                    .unwrap_or("-");
+                let variable = if long == "verbose" {
+                    "-".to_owned()
+                } else {
+                    format!("`{}`", variable_name(section, long))
+                };
+                rows.push(format!("| `--{long}` | {variable} | {default} |"));
+            }
+        };
+        add(None, &program);
+        for name in ["dump", "verify", "restore"] {
+            add(Some(name), program.find_subcommand(name).unwrap());
+        }
+        let missing: Vec<&String> = rows.iter().filter(|row| !readme.contains(*row)).collect();
+        assert!(missing.is_empty(), "README.md lacks:\n{missing:#?}");
+        for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 130, 143 |"] {
+            assert!(readme.contains(code), "README.md lacks exit code {code}");
+        }
     }
 
     #[test]

@@ -159,13 +159,14 @@ pub(crate) fn resolve<T: Section>(
     Ok(Resolved { settings, origins })
 }
 
-/// Returns the settings that the environment gives: `MCSNAP_` and the flag's
-/// name in capitals, with underscores.
+/// Returns the settings that the environment gives: `MCSNAP_`, the command if it
+/// is one's, and the flag, in capitals with underscores. Two commands may have a
+/// flag of one name and different meaning, such as `--to`.
 fn environment_layer<T: Section>(environment: &BTreeMap<String, String>) -> Result<Mapping> {
     let mut layer = Mapping::new();
     for (key, _) in to_mapping(&T::default())? {
         let name = key.as_str().unwrap_or_default();
-        let variable = format!("MCSNAP_{}", name.to_uppercase().replace('-', "_"));
+        let variable = variable_name(T::NAME, name);
         if let Some(text) = environment.get(&variable) {
             let one = Mapping::from_iter([(key.clone(), Value::String(text.clone()))]);
             serde_yaml::from_value::<T>(Value::Mapping(one.clone()))
@@ -174,6 +175,16 @@ fn environment_layer<T: Section>(environment: &BTreeMap<String, String>) -> Resu
         }
     }
     Ok(layer)
+}
+
+/// Returns the name of the environment variable for a setting.
+pub(crate) fn variable_name(section: Option<&str>, setting: &str) -> String {
+    let section = section
+        .map(|section| format!("{section}_"))
+        .unwrap_or_default();
+    format!("MCSNAP_{section}{setting}")
+        .to_uppercase()
+        .replace('-', "_")
 }
 
 fn to_mapping<T: Serialize>(settings: &T) -> Result<Mapping> {
@@ -204,9 +215,9 @@ mod tests {
         let text = "dump:\n  segment-size: 1MiB\n  connections: 3\n  to: /file\n  nodes: [a, b]\n";
         let file = ConfigFile::parse("c.yaml", text).unwrap();
         let variables = environment(&[
-            ("MCSNAP_SEGMENT_SIZE", "2MiB"),
-            ("MCSNAP_TO", "/environment"),
-            ("MCSNAP_ALLOW_PARTIAL", "1"),
+            ("MCSNAP_DUMP_SEGMENT_SIZE", "2MiB"),
+            ("MCSNAP_DUMP_TO", "/environment"),
+            ("MCSNAP_DUMP_ALLOW_PARTIAL", "1"),
         ]);
         let flags = DumpArgs {
             to: Some("/flag".to_owned()),
@@ -250,11 +261,11 @@ mod tests {
 
     #[test]
     fn a_wrong_variable_is_told_by_its_name() {
-        let variables = environment(&[("MCSNAP_DRY_RUN", "maybe")]);
+        let variables = environment(&[("MCSNAP_DUMP_DRY_RUN", "maybe")]);
         let error = resolve(&DumpArgs::default(), &variables, &ConfigFile::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "MCSNAP_DRY_RUN: \"maybe\" is neither true nor false"
+            "MCSNAP_DUMP_DRY_RUN: \"maybe\" is neither true nor false"
         );
     }
 }
