@@ -9,8 +9,7 @@ use std::path::Path;
 /// Every module of the crate root and its floor. README's table says the same.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "batch", "batch", "cancel", "defect", "error", "item", "limits", "node", "progress",
-        "units",
+        "batch", "cancel", "defect", "error", "item", "limits", "node", "progress", "units",
     ],
     &[
         "format",
