@@ -213,9 +213,9 @@ fn settings_come_from_the_file_the_environment_and_the_flags() {
         (&"flag".into(), &"from-environment".into())
     );
     assert_eq!(plan["connection_count"], 2);
-    assert_eq!(plan["origins"]["to"], "flag");
-    assert_eq!(plan["origins"]["name"], "environment");
-    assert_eq!(plan["origins"]["connections"], "file");
+    assert_eq!(plan["settings"]["to"]["origin"], "flag");
+    assert_eq!(plan["settings"]["name"]["origin"], "environment");
+    assert_eq!(plan["settings"]["connections"]["origin"], "file");
     assert!(
         !workdir.join("flag").exists(),
         "a dry run has written something"

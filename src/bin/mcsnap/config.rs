@@ -43,8 +43,15 @@ impl Origin {
 #[derive(Debug)]
 pub(crate) struct Resolved<T> {
     pub(crate) settings: T,
-    /// Of each setting that a layer gives.
-    pub(crate) origins: BTreeMap<String, Origin>,
+    /// Each setting that a layer gives: its value, and which layer.
+    pub(crate) given: BTreeMap<String, Given>,
+}
+
+/// A setting that a layer gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
 }
 
 /// A configuration file, read and checked.
@@ -131,7 +138,7 @@ pub(crate) fn resolve<T: Section>(
     file: &ConfigFile,
 ) -> Result<Resolved<T>> {
     let mut merged = Mapping::new();
-    let mut origins = BTreeMap::new();
+    let mut given = BTreeMap::new();
     let layers = [
         (Origin::File, file.section(T::NAME)),
         (Origin::Environment, environment_layer::<T>(environment)?),
@@ -149,14 +156,32 @@ pub(crate) fn resolve<T: Section>(
                 | Value::Tagged(_) => true,
             };
             if is_given {
-                origins.insert(key.as_str().unwrap_or_default().to_owned(), origin);
+                let name = key.as_str().unwrap_or_default().to_owned();
+                given.insert(
+                    name,
+                    Given {
+                        value: shown(&value),
+                        origin,
+                    },
+                );
                 merged.insert(key, value);
             }
         }
     }
     let settings = serde_yaml::from_value(Value::Mapping(merged))
         .map_err(|error| UsageError(error.to_string()))?;
-    Ok(Resolved { settings, origins })
+    Ok(Resolved { settings, given })
+}
+
+/// Writes a value as a flag would have it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null | Value::Mapping(_) | Value::Tagged(_) => String::new(),
+        Value::Bool(bool) => bool.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Sequence(items) => items.iter().map(shown).collect::<Vec<_>>().join(","),
+    }
 }
 
 /// Returns the settings that the environment gives: `MCSNAP_`, the command if it
@@ -223,17 +248,18 @@ mod tests {
             to: Some("/flag".to_owned()),
             ..DumpArgs::default()
         };
-        let Resolved { settings, origins } = resolve(&flags, &variables, &file).unwrap();
+        let Resolved { settings, given } = resolve(&flags, &variables, &file).unwrap();
         assert_eq!(settings.to.as_deref(), Some("/flag"));
         assert_eq!(settings.segment_size.as_deref(), Some("2MiB"));
         assert_eq!(settings.connections.as_deref(), Some("3"));
         assert_eq!(settings.nodes, ["a", "b"]);
         assert_eq!(settings.allow_partial, Some(true));
         assert_eq!(settings.name, None);
-        assert_eq!(origins["to"], Origin::Flag);
-        assert_eq!(origins["segment-size"], Origin::Environment);
-        assert_eq!(origins["connections"], Origin::File);
-        assert!(!origins.contains_key("name"));
+        assert_eq!(given["to"].origin, Origin::Flag);
+        assert_eq!(given["segment-size"].origin, Origin::Environment);
+        assert_eq!(given["connections"].origin, Origin::File);
+        assert_eq!(given["nodes"].value, "a,b");
+        assert!(!given.contains_key("name"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `mcsnap dump`: all items of running servers into a snapshot.
 
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport};
@@ -14,10 +15,10 @@ use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::{Resolved, Section};
+use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError};
-use crate::render::{count, print_json, print_text, size};
+use crate::render::{count, given_json, given_rows, print_json, print_text, seconds, size};
 use crate::settings::{list, parse_count, parse_duration, parse_nodes, parse_size, switch, text};
 
 /// Flags of `mcsnap dump`.
@@ -97,7 +98,7 @@ impl Section for DumpArgs {
 }
 
 pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
-    let Resolved { settings, origins } = context.resolve(args)?;
+    let Resolved { settings, given } = context.resolve(args)?;
     let to = settings
         .to
         .as_deref()
@@ -107,10 +108,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
     if settings.dry_run == Some(true) {
-        let origins = origins
-            .iter()
-            .map(|(name, origin)| (name.as_str(), origin.as_str()));
-        print_plan(context.format, &plan, to, origins.collect())?;
+        print_plan(context.format, &plan, to, &given)?;
         return Ok(Outcome::Clean);
     }
     let store = create_directory(to)?;
@@ -196,7 +194,12 @@ fn with_hint(error: Error, node_count: usize) -> anyhow::Error {
     HintedError { error, hint }.into()
 }
 
-fn print_plan(format: Format, plan: &DumpPlan, to: &str, origins: Vec<(&str, &str)>) -> Result<()> {
+fn print_plan(
+    format: Format,
+    plan: &DumpPlan,
+    to: &str,
+    given: &BTreeMap<String, Given>,
+) -> Result<()> {
     let options = &plan.options;
     if format == Format::Json {
         let nodes: Vec<Value> = plan
@@ -209,10 +212,6 @@ fn print_plan(format: Format, plan: &DumpPlan, to: &str, origins: Vec<(&str, &st
                     "clock_offset_s": server.clock_offset}),
                 Err(reason) => json!({"node": node.node.address(), "failure": reason}),
             })
-            .collect();
-        let origins: serde_json::Map<String, Value> = origins
-            .into_iter()
-            .map(|(name, origin)| (name.to_owned(), json!(origin)))
             .collect();
         return print_json(&json!({
             "schema": "mcsnap.dump-plan/1",
@@ -227,7 +226,7 @@ fn print_plan(format: Format, plan: &DumpPlan, to: &str, origins: Vec<(&str, &st
             "shard_count": 1_u32 << options.shard_bits,
             "spool_memory_max": options.spool_memory_max,
             "timeout_ms": u64::try_from(options.net.timeout.as_millis())?,
-            "origins": origins,
+            "settings": given_json(given),
         }));
     }
     let mut rows = vec![(
@@ -259,9 +258,7 @@ fn print_plan(format: Format, plan: &DumpPlan, to: &str, origins: Vec<(&str, &st
             1_u32 << options.shard_bits,
         ),
     ));
-    for (name, origin) in origins {
-        rows.push(("setting", format!("{name} from the {origin}")));
-    }
+    rows.extend(given_rows(given));
     print_text(&rows)
 }
 
@@ -381,9 +378,4 @@ fn node_json(node: &ManifestNode) -> Value {
         "reasons": node.reasons,
         "failure": node.failure,
     })
-}
-
-/// Writes a length of time in seconds.
-pub(crate) fn seconds(length: Duration) -> String {
-    format!("{:.1} s", length.as_secs_f64())
 }

@@ -1,5 +1,7 @@
 //! `mcsnap restore`: a snapshot into running servers.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use mcsnap::format::manifest::Need;
 use mcsnap::net::NetOptions;
@@ -10,14 +12,13 @@ use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::open_snapshot_place;
 use mcsnap::target::LoadTally;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::commands::dump::seconds;
 use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, required_snapshot};
-use crate::config::{Resolved, Section};
+use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, print_json, print_text, size};
+use crate::render::{count, given_json, given_rows, print_json, print_text, seconds, size};
 use crate::settings::{list, parse_choice, parse_count, parse_duration, parse_nodes, switch, text};
 
 /// Flags of `mcsnap restore`.
@@ -75,7 +76,7 @@ impl Section for RestoreArgs {
 }
 
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
-    let Resolved { settings, origins } = context.resolve(args)?;
+    let Resolved { settings, given } = context.resolve(args)?;
     let place = required_snapshot(settings.snapshot.as_deref())?;
     let options = options(&settings)?;
     let (store, name) = open_snapshot_place(place, parse_map_choice(settings.mmap.as_deref())?)?;
@@ -83,10 +84,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let plan = RestorePlan::make(snapshot, options, &context.cancel)?;
     if settings.dry_run == Some(true) {
         let estimate = plan.estimate(&context.cancel)?;
-        let origins = origins
-            .iter()
-            .map(|(name, origin)| (name.as_str(), origin.as_str()));
-        print_estimate(context.format, place, &plan, &estimate, origins.collect())?;
+        print_estimate(context.format, place, &plan, &estimate, &given)?;
         return Ok(if estimate.damaged > 0 {
             Outcome::Degraded
         } else {
@@ -137,7 +135,7 @@ fn print_estimate(
     place: &str,
     plan: &RestorePlan,
     estimate: &RestoreEstimate,
-    origins: Vec<(&str, &str)>,
+    given: &BTreeMap<String, Given>,
 ) -> Result<()> {
     let nodes = || {
         plan.options
@@ -154,17 +152,13 @@ fn print_estimate(
                        "bytes": estimate.bytes, "expired": estimate.expired})
             })
             .collect();
-        let origins: Map<String, Value> = origins
-            .into_iter()
-            .map(|(name, origin)| (name.to_owned(), json!(origin)))
-            .collect();
         return print_json(&json!({
             "schema": "mcsnap.restore-plan/1",
             "snapshot": place,
             "nodes": nodes,
             "damaged": estimate.damaged,
             "findings": estimate.findings.iter().map(finding_json).collect::<Vec<_>>(),
-            "origins": origins,
+            "settings": given_json(given),
         }));
     }
     let mut rows = vec![("snapshot", format!("{place} (nothing sent: dry run)"))];
@@ -182,11 +176,7 @@ fn print_estimate(
         )
     }));
     rows.extend(damage_rows(estimate.damaged, &estimate.findings));
-    rows.extend(
-        origins
-            .into_iter()
-            .map(|(name, origin)| ("setting", format!("{name} from the {origin}"))),
-    );
+    rows.extend(given_rows(given));
     print_text(&rows)
 }
 

@@ -3,20 +3,18 @@
 use std::io::{self, Write as _};
 
 use anyhow::Result;
-use mcsnap::defect::Severity;
+use mcsnap::defect::{Finding, Severity};
+use mcsnap::error::Location;
+use mcsnap::store::{MapChoice, open_snapshot_place};
 use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::commands::dump::seconds;
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, print_json, print_text, size};
+use crate::render::{count, print_json, print_text, seconds, size};
 use crate::settings::{parse_choice, parse_count, switch, text};
-use mcsnap::defect::Finding;
-use mcsnap::error::Location;
-use mcsnap::store::{MapChoice, open_snapshot_place};
 
 /// Flags of `mcsnap verify`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
