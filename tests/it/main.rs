@@ -15,6 +15,8 @@ mod dump_behaviour;
 #[cfg(test)]
 mod fake_server;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod memcached;
 #[cfg(test)]
 mod restore_behaviour;
