@@ -1,7 +1,7 @@
 //! Snapshots of memcached: write them, read them back, check them, move them.
 //!
 //! The library is built in floors, and imports only go down: words (this
-//! level's small modules), pure codecs ([`format`], [`protocol`], [`ring`]),
+//! level's small modules), pure codecs ([`mod@format`], [`protocol`], [`ring`]),
 //! ports ([`store`], [`net`]), engines ([`snapshot`], [`source`], [`target`]),
 //! jobs ([`dump`], [`restore`], [`verify`]). A job takes options, makes a plan
 //! that can be printed, runs it, and returns a report that accounts for every
