@@ -63,7 +63,12 @@ impl Context {
             kind.resolve()
         };
         let bars = MultiProgress::new();
-        logging::start(flags.verbose, global.log_file.as_deref(), &bars)?;
+        logging::start(
+            flags.verbose,
+            global.log_file.as_deref(),
+            &environment,
+            &bars,
+        )?;
         Ok(Self {
             format,
             cancel,
