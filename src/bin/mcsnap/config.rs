@@ -1,6 +1,7 @@
 //! Where a setting comes from: flag, environment, file, default, in this order.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 
 use anyhow::Result;
@@ -151,6 +152,29 @@ fn check_setting<T: Section>(key: &Value, value: &Value) -> Result<(), String> {
         None => format!(", or a command: {}", COMMANDS.join(", ")),
     };
     Err(format!("{error}{commands}"))
+}
+
+/// Takes the environment as text. What is none is left out, unless it would be
+/// a setting.
+pub(crate) fn read_environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>> {
+    let mut environment = BTreeMap::new();
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(value) => {
+                environment.insert(name, value);
+            }
+            Err(_) if name.starts_with(PREFIX) => {
+                return Err(UsageError(format!("{name}: the value is not UTF-8")).into());
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(environment)
 }
 
 /// Puts the layers together.
@@ -389,6 +413,21 @@ mod tests {
         assert_eq!(
             unknown_variables(&variables).unwrap(),
             ["MCSNAP_SEGMENT_SIZE"]
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_setting_that_is_no_text_is_refused_and_other_variables_are_not() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let read = |name: &str| {
+            let pair = (OsString::from(name), OsString::from_vec(vec![0xff]));
+            read_environment([pair].into_iter())
+        };
+        assert!(read("LESS").unwrap().is_empty());
+        assert_eq!(
+            read("MCSNAP_TO").unwrap_err().to_string(),
+            "MCSNAP_TO: the value is not UTF-8"
         );
     }
 
