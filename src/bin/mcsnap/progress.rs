@@ -177,7 +177,7 @@ impl Renderer {
         self.write_text(|| {
             let seconds = self.started.elapsed().as_secs_f64();
             format!(
-                "{}: finished, {} items, {} in {seconds:.1} s",
+                "{}: ended after {} items, {} in {seconds:.1} s",
                 self.job().name,
                 HumanCount(items),
                 ByteSize(bytes)
