@@ -8,7 +8,7 @@ use crate::commands::dump::DumpArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::verify::VerifyArgs;
-use crate::settings::{switch, text};
+use crate::settings::{repeat, repeat_or_none, switch, text};
 
 /// Snapshots of memcached: dump running servers into files, verify, restore
 #[derive(Debug, Parser)]
@@ -53,7 +53,7 @@ pub(crate) struct GlobalArgs {
     pub(crate) progress: Option<String>,
     /// Say more on stderr; twice for details, three times for all
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    #[serde(skip)]
+    #[serde(deserialize_with = "repeat", serialize_with = "repeat_or_none")]
     pub(crate) verbose: u8,
     /// No progress
     #[arg(short, long, global = true, num_args = 0..=1, require_equals = true,

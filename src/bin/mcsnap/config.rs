@@ -1,6 +1,7 @@
 //! Where a setting comes from: flag, environment, file, default, in this order.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 
 use anyhow::Result;
@@ -62,6 +63,9 @@ pub(crate) struct ConfigFile {
     commands: BTreeMap<String, Mapping>,
 }
 
+/// What the name of every variable begins with.
+const PREFIX: &str = "MCSNAP_";
+
 const COMMANDS: [&str; 3] = ["dump", "restore", "verify"];
 
 impl ConfigFile {
@@ -121,14 +125,56 @@ impl ConfigFile {
     }
 
     fn check<T: Section>(&self) -> Result<()> {
-        let section = self.section(T::NAME);
-        let checked = serde_yaml::from_value::<T>(Value::Mapping(section));
-        let place = T::NAME.map(|name| format!(" {name}:")).unwrap_or_default();
-        match checked {
-            Ok(_) => Ok(()),
-            Err(error) => Err(UsageError(format!("{}:{place} {error}", self.path)).into()),
+        let place = T::NAME.map(|name| format!("{name}: ")).unwrap_or_default();
+        for (key, value) in self.section(T::NAME) {
+            check_setting::<T>(&key, &value)
+                .map_err(|message| UsageError(format!("{}: {place}{message}", self.path)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads one setting alone, so that the message can name it.
+fn check_setting<T: Section>(key: &Value, value: &Value) -> Result<(), String> {
+    let Some(name) = key.as_str() else {
+        return Err("the name of a setting is not text".to_owned());
+    };
+    let one = Mapping::from_iter([(key.clone(), value.clone())]);
+    let Err(error) = serde_yaml::from_value::<T>(Value::Mapping(one)) else {
+        return Ok(());
+    };
+    if names::<T>().is_ok_and(|names| names.iter().any(|known| known == name)) {
+        return Err(format!("{name}: {error}"));
+    }
+    // serde lists the settings, but knows nothing of the commands beside them.
+    let commands = match T::NAME {
+        Some(_) => String::new(),
+        None => format!(", or a command: {}", COMMANDS.join(", ")),
+    };
+    Err(format!("{error}{commands}"))
+}
+
+/// Takes the environment as text. What is none is left out, unless it would be
+/// a setting.
+pub(crate) fn read_environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>> {
+    let mut environment = BTreeMap::new();
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(value) => {
+                environment.insert(name, value);
+            }
+            Err(_) if name.starts_with(PREFIX) => {
+                return Err(UsageError(format!("{name}: the value is not UTF-8")).into());
+            }
+            Err(_) => {}
         }
     }
+    Ok(environment)
 }
 
 /// Puts the layers together.
@@ -189,11 +235,12 @@ fn shown(value: &Value) -> String {
 /// flag of one name and different meaning, such as `--to`.
 fn environment_layer<T: Section>(environment: &BTreeMap<String, String>) -> Result<Mapping> {
     let mut layer = Mapping::new();
-    for (key, _) in to_mapping(&T::default())? {
-        let name = key.as_str().unwrap_or_default();
-        let variable = variable_name(T::NAME, name);
-        if let Some(text) = environment.get(&variable) {
-            let one = Mapping::from_iter([(key.clone(), Value::String(text.clone()))]);
+    for name in names::<T>()? {
+        let variable = variable_name(T::NAME, &name);
+        // Empty is how a unit file or a container says "not set".
+        let text = environment.get(&variable).filter(|text| !text.is_empty());
+        if let Some(text) = text {
+            let one = Mapping::from_iter([(name.into(), Value::String(text.clone()))]);
             serde_yaml::from_value::<T>(Value::Mapping(one.clone()))
                 .map_err(|error| UsageError(format!("{variable}: {error}")))?;
             layer.extend(one);
@@ -207,9 +254,36 @@ pub(crate) fn variable_name(section: Option<&str>, setting: &str) -> String {
     let section = section
         .map(|section| format!("{section}_"))
         .unwrap_or_default();
-    format!("MCSNAP_{section}{setting}")
+    format!("{PREFIX}{section}{setting}")
         .to_uppercase()
         .replace('-', "_")
+}
+
+/// Returns the variables that look like settings and are none.
+pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Result<Vec<String>> {
+    let mut known = vec![variable_name(None, "config")];
+    known.extend(variables::<GlobalArgs>()?);
+    known.extend(variables::<DumpArgs>()?);
+    known.extend(variables::<RestoreArgs>()?);
+    known.extend(variables::<VerifyArgs>()?);
+    let unknown = environment
+        .keys()
+        .filter(|name| name.starts_with(PREFIX) && !known.contains(name));
+    Ok(unknown.cloned().collect())
+}
+
+fn variables<T: Section>() -> Result<Vec<String>> {
+    let names = names::<T>()?.into_iter();
+    Ok(names.map(|name| variable_name(T::NAME, &name)).collect())
+}
+
+/// Returns the names of a section's settings: a layer with nothing in it still
+/// has them all.
+fn names<T: Section>() -> Result<Vec<String>> {
+    let keys = to_mapping(&T::default())?.into_iter();
+    Ok(keys
+        .filter_map(|(key, _)| key.as_str().map(str::to_owned))
+        .collect())
 }
 
 fn to_mapping<T: Serialize>(settings: &T) -> Result<Mapping> {
@@ -276,6 +350,28 @@ mod tests {
             unknown.starts_with("c.yaml: unknown field `fromat`"),
             "{unknown}"
         );
+        assert!(
+            unknown.ends_with(", or a command: dump, restore, verify"),
+            "{unknown}"
+        );
+        for (text, wanted) in [
+            ("dump:\n  to: [1]\n", "c.yaml: dump: to: wanted one value"),
+            (
+                "restore:\n  to: [{a: 1}]\n",
+                "c.yaml: restore: to: wanted one value",
+            ),
+            (
+                "verify:\n  deep: perhaps\n",
+                "c.yaml: verify: deep: \"perhaps\" is neither true nor false",
+            ),
+            (
+                "verbose: much\n",
+                "c.yaml: verbose: \"much\": wanted a number from 0 to 255",
+            ),
+            ("1: 2\n", "c.yaml: the name of a setting is not text"),
+        ] {
+            assert_eq!(message(text), wanted);
+        }
         assert_eq!(message("[1]"), "c.yaml: wanted a mapping of settings");
         assert_eq!(
             message("dump: 3"),
@@ -283,6 +379,56 @@ mod tests {
         );
         assert!(message("a: [").starts_with("c.yaml: not YAML: "));
         assert!(ConfigFile::parse("c.yaml", "").is_ok());
+    }
+
+    #[test]
+    fn a_count_that_is_not_given_hides_none_below() {
+        let file = ConfigFile::parse("c.yaml", "verbose: 1\n").unwrap();
+        let verbose = |flag, variables: &[(&str, &str)]| {
+            let flags = GlobalArgs {
+                verbose: flag,
+                ..GlobalArgs::default()
+            };
+            let resolved = resolve(&flags, &environment(variables), &file).unwrap();
+            (resolved.settings.verbose, resolved.given["verbose"].origin)
+        };
+        assert_eq!(verbose(0, &[]), (1, Origin::File));
+        let variables = [("MCSNAP_VERBOSE", "2")];
+        assert_eq!(verbose(0, &variables), (2, Origin::Environment));
+        assert_eq!(verbose(3, &variables), (3, Origin::Flag));
+    }
+
+    #[test]
+    fn variables_that_are_empty_or_unknown_set_nothing() {
+        let variables = environment(&[
+            ("MCSNAP_DUMP_TO", ""),
+            ("MCSNAP_DUMP_SEGMENT_SIZE", ""),
+            ("MCSNAP_SEGMENT_SIZE", "1"),
+            ("MCSNAP_CONFIG", "c.yaml"),
+            ("MCSNAP_VERBOSE", "1"),
+            ("HOME", "h"),
+        ]);
+        let resolved = resolve(&DumpArgs::default(), &variables, &ConfigFile::default()).unwrap();
+        assert_eq!((resolved.settings.to, resolved.given.len()), (None, 0));
+        assert_eq!(
+            unknown_variables(&variables).unwrap(),
+            ["MCSNAP_SEGMENT_SIZE"]
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_setting_that_is_no_text_is_refused_and_other_variables_are_not() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let read = |name: &str| {
+            let pair = (OsString::from(name), OsString::from_vec(vec![0xff]));
+            read_environment([pair].into_iter())
+        };
+        assert!(read("LESS").unwrap().is_empty());
+        assert_eq!(
+            read("MCSNAP_TO").unwrap_err().to_string(),
+            "MCSNAP_TO: the value is not UTF-8"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use indicatif::MultiProgress;
 use mcsnap::cancel::Cancel;
 
 use crate::cli::GlobalArgs;
-use crate::config::{ConfigFile, Resolved, Section, resolve};
+use crate::config::{ConfigFile, Resolved, Section, resolve, unknown_variables};
 use crate::logging;
 use crate::progress::{ProgressKind, Renderer};
 use crate::settings::parse_choice;
@@ -40,10 +40,11 @@ impl Context {
         environment: BTreeMap<String, String>,
         cancel: Cancel,
     ) -> Result<Self> {
-        let path = flags
-            .config
-            .as_ref()
-            .or_else(|| environment.get("MCSNAP_CONFIG"));
+        let path = flags.config.as_ref().or_else(|| {
+            environment
+                .get("MCSNAP_CONFIG")
+                .filter(|path| !path.is_empty())
+        });
         let file = path
             .map(|path| ConfigFile::read(path))
             .transpose()?
@@ -63,7 +64,15 @@ impl Context {
             kind.resolve()
         };
         let bars = MultiProgress::new();
-        logging::start(flags.verbose, global.log_file.as_deref(), &bars)?;
+        logging::start(
+            global.verbose,
+            global.log_file.as_deref(),
+            &environment,
+            &bars,
+        )?;
+        for name in unknown_variables(&environment)? {
+            tracing::warn!("{name} names no setting, and is ignored");
+        }
         Ok(Self {
             format,
             cancel,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use mcsnap::error::{Error, ErrorKind};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// How a command that did its work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,10 @@ const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 const DEGRADED: u8 = 3;
 /// What a shell reports for a program that a signal ended: 128 and its number.
-const SIGNAL_BASE: u8 = 128;
+pub(crate) const SIGNAL_BASE: u8 = 128;
+
+/// The signals that stop a job in good order.
+pub(crate) const SIGNALS: [(i32, &str); 2] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
 
 /// Returns the code of a command that did its work.
 pub(crate) fn code_of(outcome: Outcome) -> ExitCode {
@@ -47,17 +51,73 @@ pub(crate) fn code_of_error(error: &anyhow::Error, signal: usize) -> ExitCode {
     if error.is::<UsageError>() {
         return ExitCode::from(USAGE);
     }
-    let hinted = error
-        .downcast_ref::<HintedError>()
-        .map(|hinted| &hinted.error);
-    match hinted.or_else(|| error.downcast_ref()).map(Error::kind) {
+    match kind_of(error) {
         Some(ErrorKind::Canceled) => code_of_signal(signal),
         Some(ErrorKind::InvalidInput { .. }) => ExitCode::from(USAGE),
         Some(_) | None => ExitCode::from(FAILED),
     }
 }
 
+/// Returns what a user is told of a command that failed.
+pub(crate) fn message_of(error: &anyhow::Error, signal: usize) -> String {
+    let name = SIGNALS
+        .iter()
+        .find(|(number, _)| usize::try_from(*number) == Ok(signal))
+        .map(|(_, name)| name);
+    match (kind_of(error), name) {
+        // Where the job stood when it was stopped is no news to who stopped it.
+        (Some(ErrorKind::Canceled), Some(name)) => format!("stopped by {name}"),
+        _ => format!("{error:#}"),
+    }
+}
+
+fn kind_of(error: &anyhow::Error) -> Option<&ErrorKind> {
+    let hinted = error
+        .downcast_ref::<HintedError>()
+        .map(|hinted| &hinted.error);
+    hinted.or_else(|| error.downcast_ref()).map(Error::kind)
+}
+
 fn code_of_signal(signal: usize) -> ExitCode {
-    let number = u8::try_from(signal).unwrap_or(0);
-    ExitCode::from(SIGNAL_BASE.saturating_add(number))
+    match u8::try_from(signal) {
+        Ok(number) if number > 0 => ExitCode::from(SIGNAL_BASE.saturating_add(number)),
+        Ok(_) | Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_end_has_its_code() {
+        let invalid = || Error::invalid_input("node", "", "wanted one");
+        let hinted = |error| HintedError { error, hint: "h" };
+        let table: [(anyhow::Error, usize, u8); 8] = [
+            (anyhow::anyhow!("any"), 0, 1),
+            (Error::new(ErrorKind::Busy).into(), 0, 1),
+            // A failure stays one, though a signal came as well.
+            (Error::new(ErrorKind::Busy).into(), 15, 1),
+            (UsageError("u".to_owned()).into(), 0, 2),
+            (anyhow::Error::from(invalid()).context("read"), 0, 2),
+            (hinted(invalid()).into(), 0, 2),
+            (Error::canceled().into(), 2, 130),
+            (hinted(Error::canceled()).into(), 15, 143),
+        ];
+        for (error, signal, code) in table {
+            let made = code_of_error(&error, signal);
+            assert_eq!(made, ExitCode::from(code), "{error:#}");
+        }
+        assert_eq!(code_of(Outcome::Clean), ExitCode::from(0));
+        assert_eq!(code_of(Outcome::Degraded), ExitCode::from(3));
+    }
+
+    #[test]
+    fn a_stopped_job_tells_the_signal_by_name() {
+        let stopped = anyhow::Error::from(Error::canceled());
+        assert_eq!(message_of(&stopped, 2), "stopped by SIGINT");
+        assert_eq!(message_of(&stopped, 15), "stopped by SIGTERM");
+        let failed = anyhow::anyhow!("cause").context("step");
+        assert_eq!(message_of(&failed, 2), "step: cause");
+    }
 }

@@ -1,7 +1,8 @@
 //! The log: for whoever looks after the program, apart from its reports.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::Mutex;
 
 use anyhow::Result;
@@ -13,7 +14,12 @@ use tracing_subscriber::prelude::*;
 use crate::exit::UsageError;
 
 /// Sends the log to stderr, and to a file if one is given.
-pub(crate) fn start(verbose: u8, file: Option<&str>, bars: &MultiProgress) -> Result<()> {
+pub(crate) fn start(
+    verbose: u8,
+    file: Option<&str>,
+    environment: &BTreeMap<String, String>,
+    bars: &MultiProgress,
+) -> Result<()> {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -23,6 +29,8 @@ pub(crate) fn start(verbose: u8, file: Option<&str>, bars: &MultiProgress) -> Re
     let bars = bars.clone();
     let to_stderr = fmt::layer()
         .with_writer(move || BesideBars(bars.clone()))
+        // Colours are for eyes; in a pipe or a file they are rubbish.
+        .with_ansi(is_colour_wanted(environment))
         .with_target(false)
         .with_filter(level);
     let to_file = file
@@ -44,6 +52,13 @@ pub(crate) fn start(verbose: u8, file: Option<&str>, bars: &MultiProgress) -> Re
         .with(to_file)
         .try_init()?;
     Ok(())
+}
+
+fn is_colour_wanted(environment: &BTreeMap<String, String>) -> bool {
+    let is_refused = environment
+        .get("NO_COLOR")
+        .is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_refused
 }
 
 /// Writes to stderr above the progress bars, so that lines do not tear.

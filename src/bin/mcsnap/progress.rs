@@ -1,14 +1,18 @@
 //! What a user sees of a running job: bars, lines, or JSON lines, on stderr.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{
+    HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState,
+    ProgressStyle,
+};
 use mcsnap::progress::{Event, Progress};
+use mcsnap::units::percent;
 use serde_json::{Value, json};
 
 /// How progress is shown.
@@ -30,142 +34,175 @@ impl ProgressKind {
         ("none", Self::None),
     ];
 
-    /// Chooses bars on a terminal, lines elsewhere.
+    /// Chooses bars on a terminal, lines elsewhere: bars that are asked for
+    /// where none can be drawn would show nothing at all.
     pub(crate) fn resolve(self) -> Self {
+        self.resolve_for(io::stderr().is_terminal())
+    }
+
+    fn resolve_for(self, is_terminal: bool) -> Self {
         match self {
-            Self::Auto if io::stderr().is_terminal() => Self::Bars,
-            Self::Auto => Self::Lines,
-            Self::Bars | Self::Lines | Self::Json | Self::None => self,
+            Self::Auto | Self::Bars if is_terminal => Self::Bars,
+            Self::Auto | Self::Bars => Self::Lines,
+            Self::Lines | Self::Json | Self::None => self,
         }
     }
 }
 
 /// Shows the events of one job.
+///
+/// An event touches atomics and the clock; only a line that is due takes more.
 #[derive(Debug)]
 pub(crate) struct Renderer {
     kind: ProgressKind,
     bars: MultiProgress,
     items: AtomicU64,
-    bytes: AtomicU64,
+    /// Shared with the bar, which reads it when it draws.
+    bytes: Arc<AtomicU64>,
     /// Milliseconds after the start at which the next line is due.
     next_line_ms: AtomicU64,
     started: Instant,
-    job: Mutex<Option<Job>>,
+    job: OnceLock<Job>,
 }
 
 #[derive(Debug)]
 struct Job {
     name: &'static str,
+    /// 0 when unknown.
     items_total: u64,
     bar: Option<ProgressBar>,
 }
 
 impl Renderer {
-    const LINE_INTERVAL: Duration = Duration::from_secs(10);
-    const JSON_INTERVAL: Duration = Duration::from_secs(1);
+    const LINE_INTERVAL_MS: u64 = 10_000;
+    const JSON_INTERVAL_MS: u64 = 1_000;
 
     pub(crate) fn new(kind: ProgressKind, bars: &MultiProgress) -> Self {
         Self {
             kind,
             bars: bars.clone(),
             items: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            bytes: Arc::default(),
             next_line_ms: AtomicU64::new(0),
             started: Instant::now(),
-            job: Mutex::new(None),
+            job: OnceLock::new(),
         }
     }
 
     fn start(&self, name: &'static str, items_total: u64, bytes_total: u64) {
-        let bar = (self.kind == ProgressKind::Bars).then(|| {
-            let bar = ProgressBar::new(items_total)
-                .with_style(bar_style())
-                .with_prefix(name);
-            bar.enable_steady_tick(Duration::from_millis(200));
-            self.bars.add(bar)
-        });
-        *self.lock() = Some(Job {
+        let is_new = self.job.set(Job {
             name,
             items_total,
-            bar,
+            bar: (self.kind == ProgressKind::Bars).then(|| self.make_bar(name, items_total)),
         });
-        self.put_off(self.interval());
+        if is_new.is_err() {
+            return;
+        }
+        let due = self.elapsed_ms().saturating_add(self.interval_ms());
+        self.next_line_ms.store(due, Ordering::Relaxed);
         self.write_json(|| {
             json!({"event": "started", "job": name, "items_total": items_total,
                    "bytes_total": bytes_total})
         });
+        self.write_text(|| match items_total {
+            0 => format!("{name}: started"),
+            total => format!("{name}: started, about {} items", HumanCount(total)),
+        });
+    }
+
+    fn make_bar(&self, name: &'static str, items_total: u64) -> ProgressBar {
+        let length = (items_total > 0).then_some(items_total);
+        // Among the bars before it is drawn for the first time: a bar of its
+        // own would leave a line behind.
+        let bar = self.bars.add(ProgressBar::with_draw_target(
+            length,
+            ProgressDrawTarget::hidden(),
+        ));
+        bar.set_style(bar_style(length.is_some(), &self.bytes));
+        bar.set_prefix(name);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
     }
 
     fn advance(&self, items: u64, bytes: u64) {
-        let items_done = self
-            .items
-            .fetch_add(items, Ordering::Relaxed)
-            .saturating_add(items);
-        let bytes_done = self
-            .bytes
-            .fetch_add(bytes, Ordering::Relaxed)
-            .saturating_add(bytes);
-        if self.kind == ProgressKind::Bars {
-            if let Some(Job { bar: Some(bar), .. }) = &*self.lock() {
-                bar.set_position(items_done);
-                bar.set_message(ByteSize(bytes_done).to_string());
+        let add = |sum: &AtomicU64, more: u64| {
+            sum.fetch_add(more, Ordering::Relaxed).saturating_add(more)
+        };
+        let (items_done, bytes_done) = (add(&self.items, items), add(&self.bytes, bytes));
+        match self.kind {
+            ProgressKind::Bars => {
+                // By the difference: threads that set sums of different age
+                // would move the bar backwards, and its rate to nothing.
+                if let Some(bar) = self.bar() {
+                    bar.inc(items);
+                }
             }
-            return;
-        }
-        if self.is_due() {
-            self.report(items_done, bytes_done);
+            ProgressKind::Lines | ProgressKind::Json => {
+                if self.is_due(self.elapsed_ms()) {
+                    self.report(items_done, bytes_done);
+                }
+            }
+            ProgressKind::Auto | ProgressKind::None => {}
         }
     }
 
     fn report(&self, items: u64, bytes: u64) {
         self.write_json(|| json!({"event": "advanced", "items": items, "bytes": bytes}));
-        if self.kind != ProgressKind::Lines {
-            return;
-        }
-        let seconds = self.started.elapsed().as_secs();
-        let job = self.lock();
-        let (name, total) = job
-            .as_ref()
-            .map_or(("", 0), |job| (job.name, job.items_total));
-        let size = ByteSize(bytes);
-        let rate = items.checked_div(seconds).unwrap_or(items);
-        self.write_line(&format!(
-            "{name}: {items} of {total} items, {size}, {rate} items/s"
-        ));
+        self.write_text(|| self.job().line(items, bytes, self.started.elapsed()));
     }
 
     fn finish_node(&self, node: &str, items: u64, failure: Option<&str>) {
         self.write_json(
             || json!({"event": "node_finished", "node": node, "items": items, "failure": failure}),
         );
+        let items = HumanCount(items);
         let line = match failure {
             Some(failure) => format!("{node}: failed after {items} items: {failure}"),
             None => format!("{node}: {items} items"),
         };
-        match self.kind {
-            ProgressKind::Bars => {
-                // The terminal is the user's; a lost line there is no loss.
-                let _ = self.bars.println(line);
-            }
-            ProgressKind::Lines => self.write_line(&line),
-            ProgressKind::Auto | ProgressKind::Json | ProgressKind::None => {}
+        if self.kind == ProgressKind::Bars {
+            // The terminal is the user's; a lost line there is no loss.
+            let _ = self.bars.println(&line);
         }
+        self.write_text(|| line.clone());
     }
 
     fn finish(&self) {
-        if let Some(Job { bar: Some(bar), .. }) = &*self.lock() {
+        if let Some(bar) = self.bar() {
             bar.finish_and_clear();
         }
         let items = self.items.load(Ordering::Relaxed);
         let bytes = self.bytes.load(Ordering::Relaxed);
         self.write_json(|| json!({"event": "finished", "items": items, "bytes": bytes}));
+        self.write_text(|| {
+            let seconds = self.started.elapsed().as_secs_f64();
+            format!(
+                "{}: ended after {} items, {} in {seconds:.1} s",
+                self.job().name,
+                HumanCount(items),
+                ByteSize(bytes)
+            )
+        });
     }
 
-    fn interval(&self) -> Duration {
+    /// Returns the job, or a nameless one where its start was never told.
+    fn job(&self) -> &Job {
+        self.job.get().unwrap_or(&Job {
+            name: "job",
+            items_total: 0,
+            bar: None,
+        })
+    }
+
+    fn bar(&self) -> Option<&ProgressBar> {
+        self.job.get().and_then(|job| job.bar.as_ref())
+    }
+
+    fn interval_ms(&self) -> u64 {
         match self.kind {
-            ProgressKind::Json => Self::JSON_INTERVAL,
+            ProgressKind::Json => Self::JSON_INTERVAL_MS,
             ProgressKind::Auto | ProgressKind::Bars | ProgressKind::Lines | ProgressKind::None => {
-                Self::LINE_INTERVAL
+                Self::LINE_INTERVAL_MS
             }
         }
     }
@@ -174,48 +211,90 @@ impl Renderer {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn put_off(&self, interval: Duration) {
-        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        self.next_line_ms.store(
-            self.elapsed_ms().saturating_add(interval),
-            Ordering::Relaxed,
-        );
-    }
-
     /// Says whether a line is due, to one of the threads that ask.
-    fn is_due(&self) -> bool {
+    fn is_due(&self, now_ms: u64) -> bool {
         let due = self.next_line_ms.load(Ordering::Relaxed);
-        let now = self.elapsed_ms();
-        let interval = u64::try_from(self.interval().as_millis()).unwrap_or(u64::MAX);
-        let next = now.saturating_add(interval);
-        let swap = |next| {
+        let next = now_ms.saturating_add(self.interval_ms());
+        let put_off = || {
             self.next_line_ms
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
         };
-        now >= due && swap(next).is_ok()
+        now_ms >= due && put_off().is_ok()
     }
 
     fn write_json(&self, event: impl Fn() -> Value) {
         if self.kind == ProgressKind::Json {
-            self.write_line(&event().to_string());
+            write_line(event().to_string());
         }
     }
 
-    fn write_line(&self, line: &str) {
-        // A closed stderr is no reason to stop the job.
-        let _ = writeln!(io::stderr(), "{line}");
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Job>> {
-        self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    fn write_text(&self, line: impl Fn() -> String) {
+        if self.kind == ProgressKind::Lines {
+            write_line(line());
+        }
     }
 }
 
-fn bar_style() -> ProgressStyle {
-    let template = "{prefix} [{bar:30}] {human_pos}/{human_len} items  {msg}  {per_sec}  ETA {eta}";
+impl Job {
+    /// Writes how far the job is after some time.
+    fn line(&self, items: u64, bytes: u64, elapsed: Duration) -> String {
+        let Self {
+            name, items_total, ..
+        } = *self;
+        let mut line = format!("{name}: {} ", HumanCount(items));
+        if items_total > 0 {
+            // Totals are estimates; more than all of it would look wrong.
+            let share = percent(items, items_total).min(100.0);
+            line.push_str(&format!(
+                "of {} items ({share:.1} %)",
+                HumanCount(items_total)
+            ));
+        } else {
+            line.push_str("items");
+        }
+        let seconds = elapsed.as_secs().max(1);
+        let rate = items / seconds;
+        line.push_str(&format!(
+            ", {}, {} items/s",
+            ByteSize(bytes),
+            HumanCount(rate)
+        ));
+        let left = items_total.saturating_sub(items);
+        if let Some(left_s) = left.checked_div(rate).filter(|_| left > 0) {
+            let left = HumanDuration(Duration::from_secs(left_s));
+            line.push_str(&format!(", about {left} left"));
+        }
+        line
+    }
+}
+
+/// Writes a line in one piece, so that other writers do not tear it.
+fn write_line(mut line: String) {
+    line.push('\n');
+    // A closed stderr is no reason to stop the job.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+fn bar_style(is_total_known: bool, bytes: &Arc<AtomicU64>) -> ProgressStyle {
+    let template = if is_total_known {
+        "{prefix} [{bar:30}] {human_pos}/{human_len} items  {size}  {rate} items/s  ETA {eta}"
+    } else {
+        "{prefix} {spinner} {human_pos} items  {size}  {rate} items/s"
+    };
+    let bytes = Arc::clone(bytes);
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
+        .with_key(
+            "size",
+            move |_: &ProgressState, out: &mut dyn fmt::Write| {
+                // What cannot be drawn is drawn the next time.
+                let _ = write!(out, "{}", ByteSize(bytes.load(Ordering::Relaxed)));
+            },
+        )
+        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = write!(out, "{:.0}", state.per_sec());
+        })
 }
 
 impl Progress for Renderer {
@@ -240,5 +319,75 @@ impl Progress for Renderer {
             // Events of a newer library are none of this program's.
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_for_terminals_only() {
+        assert_eq!(ProgressKind::Auto.resolve_for(true), ProgressKind::Bars);
+        for kind in [ProgressKind::Auto, ProgressKind::Bars] {
+            assert_eq!(kind.resolve_for(false), ProgressKind::Lines);
+        }
+        assert_eq!(ProgressKind::Json.resolve_for(true), ProgressKind::Json);
+    }
+
+    #[test]
+    fn a_line_tells_share_rate_and_time_left() {
+        let line = |items_total, items, seconds| {
+            let job = Job {
+                name: "dump",
+                items_total,
+                bar: None,
+            };
+            job.line(items, 1 << 20, Duration::from_secs(seconds))
+        };
+        assert_eq!(
+            line(200_000, 50_000, 10),
+            "dump: 50,000 of 200,000 items (25.0 %), 1.0 MiB, 5,000 items/s, about 30 seconds left"
+        );
+        assert_eq!(line(0, 9, 0), "dump: 9 items, 1.0 MiB, 9 items/s");
+        assert_eq!(
+            line(10, 20, 1),
+            "dump: 20 of 10 items (100.0 %), 1.0 MiB, 20 items/s"
+        );
+        assert_eq!(
+            line(10, 0, 5),
+            "dump: 0 of 10 items (0.0 %), 1.0 MiB, 0 items/s"
+        );
+    }
+
+    #[test]
+    fn one_thread_of_many_writes_the_line_that_is_due() {
+        let renderer = Renderer::new(ProgressKind::Json, &MultiProgress::new());
+        renderer.next_line_ms.store(500, Ordering::Relaxed);
+        assert!(!renderer.is_due(499));
+        let winners = std::thread::scope(|scope| {
+            let ask = || scope.spawn(|| renderer.is_due(600));
+            let handles: Vec<_> = (0..8).map(|_| ask()).collect();
+            let answers = handles.into_iter().map(|handle| handle.join().unwrap());
+            answers.filter(|&is_due| is_due).count()
+        });
+        assert_eq!(winners, 1);
+        assert!(renderer.is_due(1600));
+    }
+
+    #[test]
+    fn events_of_many_threads_add_up() {
+        let renderer = Renderer::new(ProgressKind::None, &MultiProgress::new());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        renderer.event(Event::Advanced { items: 1, bytes: 3 });
+                    }
+                });
+            }
+        });
+        assert_eq!(renderer.items.load(Ordering::Relaxed), 4000);
+        assert_eq!(renderer.bytes.load(Ordering::Relaxed), 12_000);
     }
 }

@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde::de::{Deserializer, Error as _};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serializer};
+use serde_yaml::Value;
 
 use mcsnap::error::Error;
 use mcsnap::node::NodeSpec;
 
 /// A value of a file or of the environment, before it is known what it is for.
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-enum Scalar {
-    Bool(bool),
-    Number(serde_yaml::Number),
-    Text(String),
-}
+struct Scalar(String);
 
-impl Scalar {
-    fn into_text(self) -> String {
-        match self {
-            Self::Bool(bool) => bool.to_string(),
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text,
-        }
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = match Value::deserialize(deserializer)? {
+            Value::Bool(bool) => bool.to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text,
+            Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => {
+                return Err(D::Error::custom("wanted one value"));
+            }
+        };
+        Ok(Self(text))
     }
 }
 
-/// Reads text; a number is taken as it is written.
+/// Reads text. A number is taken for its value, so that text which only looks
+/// like a number, such as `2026.10`, needs quotes in a file.
 pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<Scalar>::deserialize(deserializer)?.map(Scalar::into_text))
+    Ok(Option::<Scalar>::deserialize(deserializer)?.map(|scalar| scalar.0))
 }
 
 /// Reads a yes or no.
@@ -38,7 +38,7 @@ pub(crate) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     let Some(scalar) = Option::<Scalar>::deserialize(deserializer)? else {
         return Ok(None);
     };
-    match scalar.into_text().as_str() {
+    match scalar.0.as_str() {
         "true" | "1" | "yes" => Ok(Some(true)),
         "false" | "0" | "no" => Ok(Some(false)),
         other => Err(D::Error::custom(format!(
@@ -49,18 +49,38 @@ pub(crate) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 
 /// Reads a list, or text with commas.
 pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        Many(Vec<Scalar>),
-        One(Scalar),
-    }
-    let texts = match Option::<OneOrMany>::deserialize(deserializer)? {
-        None => Vec::new(),
-        Some(OneOrMany::Many(scalars)) => scalars.into_iter().map(Scalar::into_text).collect(),
-        Some(OneOrMany::One(scalar)) => vec![scalar.into_text()],
+    let read = |value| Scalar::deserialize(value).map_err(D::Error::custom);
+    let texts = match Value::deserialize(deserializer)? {
+        Value::Null => Vec::new(),
+        Value::Sequence(values) => values.into_iter().map(read).collect::<Result<_, _>>()?,
+        one @ (Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Mapping(_)
+        | Value::Tagged(_)) => vec![read(one)?],
     };
+    let texts: Vec<String> = texts.into_iter().map(|scalar| scalar.0).collect();
     Ok(split_commas(&texts))
+}
+
+/// Reads how often a flag was given.
+pub(crate) fn repeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let text = text(deserializer)?.unwrap_or_else(|| "0".to_owned());
+    let wanted = || D::Error::custom(format!("\"{text}\": wanted a number from 0 to 255"));
+    text.parse().map_err(|_| wanted())
+}
+
+/// Writes a flag that was not given as no value, which hides none of another
+/// layer.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a field over by reference"
+)]
+pub(crate) fn repeat_or_none<S: Serializer>(count: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+    match *count {
+        0 => serializer.serialize_none(),
+        count => serializer.serialize_u8(count),
+    }
 }
 
 /// Takes lists with commas apart.

@@ -1,12 +1,11 @@
 //! `mcsnap completions`: the completion script of a shell.
 
-use std::io::{self, Write as _};
-
 use anyhow::Result;
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
 use crate::exit::Outcome;
+use crate::render::print;
 
 /// Flags of `mcsnap completions`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +19,6 @@ pub(crate) fn run(args: &CompletionsArgs) -> Result<Outcome> {
     // Into memory first: the generator panics where the pipe is closed.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "mcsnap", &mut script);
-    io::stdout().write_all(&script)?;
+    print(&script)?;
     Ok(Outcome::Clean)
 }

@@ -1,12 +1,11 @@
 //! `mcsnap man`: a manual page of the program or of one command.
 
-use std::io::{self, Write as _};
-
 use anyhow::Result;
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
 use crate::exit::{Outcome, UsageError};
+use crate::render::print;
 
 /// Flags of `mcsnap man`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +27,6 @@ pub(crate) fn run(args: &ManArgs) -> Result<Outcome> {
     };
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page)?;
-    io::stdout().write_all(&page)?;
+    print(&page)?;
     Ok(Outcome::Clean)
 }

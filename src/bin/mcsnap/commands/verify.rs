@@ -1,7 +1,5 @@
 //! `mcsnap verify`: is a snapshot whole and sound.
 
-use std::io::{self, Write as _};
-
 use anyhow::Result;
 use mcsnap::defect::{Finding, Severity};
 use mcsnap::error::Location;
@@ -13,7 +11,7 @@ use serde_json::{Value, json};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, print_json, print_text, seconds, size};
+use crate::render::{count, print, print_json, print_text, seconds, size};
 use crate::settings::{parse_choice, parse_count, switch, text};
 
 /// Flags of `mcsnap verify`.
@@ -139,18 +137,16 @@ fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()
             "elapsed_ms": u64::try_from(report.elapsed.as_millis())?,
         }));
     }
-    let mut out = io::stdout().lock();
-    for finding in &report.findings {
-        writeln!(out, "{finding}")?;
-    }
+    let mut lines: String = report
+        .findings
+        .iter()
+        .map(|finding| format!("{finding}\n"))
+        .collect();
     if report.finding_count_dropped > 0 {
-        writeln!(
-            out,
-            "and {} findings more",
-            count(report.finding_count_dropped)
-        )?;
+        let dropped = count(report.finding_count_dropped);
+        lines.push_str(&format!("and {dropped} findings more\n"));
     }
-    drop(out);
+    print(lines.as_bytes())?;
     let verdict = if report.has_errors() {
         "damaged"
     } else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::config::Given;
@@ -12,19 +12,31 @@ use crate::config::Given;
 /// Prints lines of a label and a text, the texts below each other.
 pub(crate) fn print_text(rows: &[(&str, String)]) -> Result<()> {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    let mut out = io::stdout().lock();
-    for (label, text) in rows {
-        writeln!(out, "{label:width$}  {text}")?;
-    }
-    Ok(())
+    let lines: String = rows
+        .iter()
+        .map(|(label, text)| format!("{label:width$}  {text}\n"))
+        .collect();
+    print(lines.as_bytes())
 }
 
 /// Prints one JSON document.
 pub(crate) fn print_json(document: &Value) -> Result<()> {
+    print(format!("{document:#}\n").as_bytes())
+}
+
+/// Writes to stdout. A reader who has seen enough is no failure; how the
+/// command ended still goes into the exit code.
+pub(crate) fn print(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from)?;
-    writeln!(out)?;
-    Ok(())
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    take_closed_pipe(written).context("cannot write to stdout")
+}
+
+fn take_closed_pipe(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }
 
 /// Writes the settings that are no defaults, for people.
@@ -60,4 +72,16 @@ pub(crate) fn count(number: u64) -> String {
 /// Writes a number of bytes: `1.2 GiB`.
 pub(crate) fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_but_a_full_disk_is() {
+        let result = |kind: io::ErrorKind| take_closed_pipe(Err(kind.into()));
+        assert!(result(io::ErrorKind::BrokenPipe).is_ok());
+        assert!(result(io::ErrorKind::StorageFull).is_err());
+    }
 }
