@@ -164,7 +164,11 @@ fn annotate(bytes: &[u8]) -> String {
                     drawing.fields(TOC_ENTRY, TOC_ENTRY_SIZE);
                 }
             }
-            _ => drawing.prose("description (5.4)", stored_len),
+            FrameType::Meta
+            | FrameType::ValuePart
+            | FrameType::Checkpoint
+            | FrameType::Stat
+            | FrameType::Other(_) => drawing.prose("description (5.4)", stored_len),
         }
         assert_eq!(drawing.at, end);
     }

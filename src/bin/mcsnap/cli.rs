@@ -114,11 +114,7 @@ mod tests {
                     .split_once("[default: ")
                     .and_then(|(_, rest)| rest.strip_suffix(']'))
                     .unwrap_or("-");
-                let variable = if long == "verbose" {
-                    "-".to_owned()
-                } else {
-                    format!("`{}`", variable_name(section, long))
-                };
+                let variable = format!("`{}`", variable_name(section, long));
                 rows.push(format!("| `--{long}` | {variable} | {default} |"));
             }
         };
