@@ -15,6 +15,9 @@ pub struct ServerVersion(pub u32, pub u32, pub u32);
 impl ServerVersion {
     /// First with `metadump hash`, and with the set syntax of today (1.6.10).
     pub const META_COMMANDS: Self = Self(1, 6, 10);
+    /// First whose walk gives way to a growing hash table instead of waiting
+    /// for it with locks held.
+    pub const WALK_GIVES_WAY: Self = Self(1, 6, 28);
     /// First that takes an explicit CAS (`E`).
     pub const EXPLICIT_CAS: Self = Self(1, 6, 27);
 
@@ -120,6 +123,10 @@ pub struct ServerStats {
     pub flushes: u64,
     /// Whether a crawl is running.
     pub is_crawler_running: bool,
+    /// Whether the hash table is growing.
+    pub is_hash_expanding: bool,
+    /// The hash table has 2^n buckets.
+    pub hash_power_level: u64,
 }
 
 impl ServerStats {
@@ -136,7 +143,21 @@ impl ServerStats {
             evictions: table.number("evictions"),
             flushes: table.number("cmd_flush"),
             is_crawler_running: table.number("lru_crawler_running") != 0,
+            is_hash_expanding: table.number("hash_is_expanding") != 0,
+            hash_power_level: table.number("hash_power_level"),
         }
+    }
+
+    /// Says whether a few more items will make the hash table grow, which it
+    /// does at one and a half times its buckets (`assoc.c`).
+    pub fn is_hash_about_to_expand(&self) -> bool {
+        let buckets = 1_u64.checked_shl(u32::try_from(self.hash_power_level).unwrap_or(0));
+        let threshold = buckets.unwrap_or(0).saturating_mul(3) / 2;
+        // Within one percent, which a busy server can fill while a walk starts.
+        let margin = threshold / 100;
+        self.hash_power_level > 0
+            && self.curr_items <= threshold
+            && self.curr_items.saturating_add(margin) > threshold
     }
 
     /// When the server started, on its own clock.
@@ -199,6 +220,19 @@ mod tests {
             error.to_string(),
             "wanted memcached statistics, got \"HTTP/1.1 400 Bad Request\\x0d\\x0a\\x0d\\x0a\""
         );
+    }
+
+    #[test]
+    fn a_hash_table_that_is_nearly_full_is_known() {
+        let stats = |curr_items| ServerStats {
+            curr_items,
+            hash_power_level: 16,
+            ..ServerStats::default()
+        };
+        assert!(!stats(90_000).is_hash_about_to_expand());
+        assert!(stats(98_000).is_hash_about_to_expand());
+        assert!(!stats(99_000).is_hash_about_to_expand());
+        assert!(!ServerStats::default().is_hash_about_to_expand());
     }
 
     #[test]

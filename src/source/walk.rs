@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Result};
-use crate::net::{Connection, NetOptions, Received, ServerReport};
+use crate::net::{Connection, NetOptions, Received, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::protocol::metadump::{WalkLine, classify};
 use crate::protocol::reply::is_refusal;
 use crate::protocol::request::METADUMP_HASH;
-use crate::protocol::stats::ServerVersion;
+use crate::protocol::stats::{ServerStats, ServerVersion};
 use crate::protocol::text::{LINE_LEN_MAX, split_line};
 use crate::source::spool::Spool;
 
@@ -79,14 +79,42 @@ fn walk_until_not_busy(
     let started = Instant::now();
     loop {
         let mut connection = Connection::connect(node, &options, cancel)?;
-        match walk_once(&mut connection, spool) {
+        let may_walk = may_walk(&ask_server(&mut connection)?.stats);
+        let walked = if may_walk {
+            walk_once(&mut connection, spool)
+        } else {
+            Err(Error::new(ErrorKind::Busy))
+        };
+        match walked {
             Err(error) if *error.kind() == ErrorKind::Busy && started.elapsed() < BUSY_WAIT => {
-                tracing::info!(node = node.address(), "another crawl is running, waiting");
+                tracing::info!(
+                    node = node.address(),
+                    "another crawl is running, or the hash table is growing; waiting"
+                );
                 pause(BUSY_INTERVAL, cancel)?;
             }
             walked => return walked,
         }
     }
+}
+
+/// Says whether a walk may start now.
+///
+/// Before 1.6.28 a walk that starts while the hash table starts to grow can
+/// lock the server up: each waits for the other's lock (crawler.c, assoc.c). So
+/// a growing table is waited for. One about to grow is only told of: it may
+/// stay so for ever, and the moment of danger is short.
+fn may_walk(stats: &ServerStats) -> bool {
+    if stats.version >= ServerVersion::WALK_GIVES_WAY {
+        return true;
+    }
+    if stats.is_hash_about_to_expand() {
+        tracing::info!(
+            items = stats.curr_items,
+            "the hash table is about to grow; memcached 1.6.28 and later walk it safely then"
+        );
+    }
+    !stats.is_hash_expanding
 }
 
 /// Waits, but not longer than the cancel flag is down.

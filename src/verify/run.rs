@@ -220,6 +220,14 @@ impl Check<'_> {
             self.check_stored(number, &segment)?;
             counts.records
         };
+        // The tables; the blocks have been told one by one.
+        let block_bytes = segment
+            .toc()
+            .blocks()
+            .map(|entry| entry.stored_len)
+            .sum::<u64>();
+        let bytes = named.size.saturating_sub(block_bytes);
+        self.progress.event(Event::Advanced { items: 0, bytes });
         Ok(Counts { records, ..counts })
     }
 
