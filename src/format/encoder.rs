@@ -67,6 +67,17 @@ pub struct SegmentSummary {
     pub digests: ContentDigests,
 }
 
+/// A segment that has ended.
+#[derive(Debug)]
+pub struct FinishedSegment {
+    /// The bytes that are to be written last.
+    pub rest: Vec<u8>,
+    /// What it holds.
+    pub summary: SegmentSummary,
+    /// For [`SegmentEncoder::with_memory`].
+    pub memory: KeyIndexBuilder,
+}
+
 /// Turns records into the bytes of one segment.
 ///
 /// The caller takes the bytes away as they come ([`SegmentEncoder::pending`])
@@ -109,6 +120,20 @@ impl SegmentEncoder {
     ///
     /// - `InvalidInput`: the compression level is not known.
     pub fn new(meta: &SegmentMeta, options: EncoderOptions) -> Result<Self> {
+        Self::with_memory(meta, options, KeyIndexBuilder::new(options.index_seed))
+    }
+
+    /// Starts a segment with the memory of one that is finished.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: the compression level is not known.
+    pub fn with_memory(
+        meta: &SegmentMeta,
+        options: EncoderOptions,
+        mut index: KeyIndexBuilder,
+    ) -> Result<Self> {
+        index.recycle(options.index_seed);
         let ids = meta.ids();
         let mut encoder = Self {
             ids,
@@ -119,7 +144,7 @@ impl SegmentEncoder {
             digest: SegmentDigest::new(),
             toc: Toc::default(),
             block_count: 0,
-            index: KeyIndexBuilder::new(options.index_seed),
+            index,
             columns: ColumnsBuilder::default(),
             values: Vec::new(),
             times: TimeRanges::default(),
@@ -220,12 +245,13 @@ impl SegmentEncoder {
         self.pending.clear();
     }
 
-    /// Ends the segment; returns the last bytes and what it holds.
+    /// Ends the segment; returns its last bytes, what it holds, and the memory
+    /// for another one.
     ///
     /// # Errors
     ///
     /// - `LimitExceeded`: from [`KeyIndexBuilder::finish`].
-    pub fn finish(mut self) -> Result<(Vec<u8>, SegmentSummary)> {
+    pub fn finish(mut self) -> Result<FinishedSegment> {
         self.flush_block();
         self.emit_key_index()?;
         let toc_offset = self.file_len;
@@ -251,7 +277,11 @@ impl SegmentEncoder {
             value_bytes: toc.value_bytes,
             digests: toc.digests,
         };
-        Ok((self.pending, summary))
+        Ok(FinishedSegment {
+            rest: self.pending,
+            summary,
+            memory: self.index,
+        })
     }
 
     fn flush_block(&mut self) {
@@ -318,9 +348,7 @@ impl SegmentEncoder {
     }
 
     fn emit_key_index(&mut self) -> Result<()> {
-        let empty = KeyIndexBuilder::new(self.options.index_seed);
-        let index = std::mem::replace(&mut self.index, empty);
-        let (header, payload) = index.finish(&self.ids, self.block_count)?;
+        let (header, payload) = self.index.finish(&self.ids, self.block_count)?;
         self.toc.key_index_offset = self.file_len;
         self.toc.key_index = header.shape;
         self.emit_frame(FrameType::KeyIndex, &payload);

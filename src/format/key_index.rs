@@ -435,6 +435,13 @@ impl KeyIndexBuilder {
         )
     }
 
+    /// Forgets all keys but not their memory, for the next segment: a table
+    /// that is made anew each time leaves holes of its size in the heap.
+    pub fn recycle(&mut self, seed: u64) {
+        self.blocks.clear();
+        self.seed = seed;
+    }
+
     /// Builds the payload of the frame.
     ///
     /// # Errors
@@ -442,7 +449,7 @@ impl KeyIndexBuilder {
     /// - `LimitExceeded`: a page overflows whatever the page count, which a
     ///   random seed rules out.
     pub fn finish(
-        self,
+        &self,
         ids: &SegmentIds,
         block_count: u32,
     ) -> Result<(KeyIndexHeader, Vec<u8>), Error> {
@@ -461,8 +468,12 @@ impl KeyIndexBuilder {
         let page_count = self.len().div_ceil(fill.max(1));
         shape.page_count = u32::try_from(page_count).unwrap_or(u32::MAX);
         for _ in 0..Self::TRY_COUNT_MAX {
-            if let Some(pages) = self.pages(&shape) {
-                return Ok(encode_pages(&pages, shape, ids, self.len()));
+            if let Some(payload) = self.encode(shape, ids) {
+                let header = KeyIndexHeader {
+                    entry_count: to_u64(self.len()),
+                    shape,
+                };
+                return Ok((header, payload));
             }
             let more = (shape.page_count / 32).max(1);
             shape.page_count = shape.page_count.saturating_add(more);
@@ -474,53 +485,57 @@ impl KeyIndexBuilder {
         }))
     }
 
-    /// Sorts the keys into pages; `None` when one overflows.
-    fn pages(&self, shape: &KeyIndexShape) -> Option<Vec<Vec<(u16, u32)>>> {
-        let page_count = usize::try_from(shape.page_count).ok()?;
-        let mut pages = vec![Vec::new(); page_count];
-        for (hash, &block) in &self.blocks {
-            let (page, fingerprint) = place(hash.get(), shape.page_count);
-            let entries = pages.get_mut(usize::try_from(page).ok()?)?;
-            if entries.len() >= shape.page_capacity() {
+    /// Writes header and pages; `None` when a page overflows.
+    fn encode(&self, shape: KeyIndexShape, ids: &SegmentIds) -> Option<Vec<u8>> {
+        let mut entries: Vec<(u32, u16, u32)> = self
+            .blocks
+            .iter()
+            .map(|(hash, &block)| {
+                let (page, fingerprint) = place(hash.get(), shape.page_count);
+                (page, fingerprint, block)
+            })
+            .collect();
+        entries.sort_unstable();
+        let header = KeyIndexHeader {
+            entry_count: to_u64(self.len()),
+            shape,
+        };
+        let mut payload = header.encode(ids);
+        let mut rest = entries.as_slice();
+        for number in 0..shape.page_count {
+            let count = rest.iter().take_while(|(page, ..)| *page == number).count();
+            if count > shape.page_capacity() {
                 return None;
             }
-            entries.push((fingerprint, block));
+            let (page, after) = rest.split_at_checked(count)?;
+            encode_page(page, number, shape, ids, &mut payload);
+            rest = after;
         }
-        for entries in &mut pages {
-            entries.sort_unstable();
-        }
-        Some(pages)
+        Some(payload)
     }
 }
 
-fn encode_pages(
-    pages: &[Vec<(u16, u32)>],
+fn encode_page(
+    entries: &[(u32, u16, u32)],
+    number: u32,
     shape: KeyIndexShape,
     ids: &SegmentIds,
-    entry_count: usize,
-) -> (KeyIndexHeader, Vec<u8>) {
-    let header = KeyIndexHeader {
-        entry_count: to_u64(entry_count),
-        shape,
-    };
-    let mut payload = header.encode(ids);
-    for (number, entries) in (0_u32..).zip(pages) {
-        let mut page = Vec::with_capacity(PAGE_SIZE);
-        let count = u16::try_from(entries.len()).unwrap_or(u16::MAX);
-        page.extend_from_slice(&count.to_le_bytes());
-        page.extend_from_slice(&[0; 2]);
-        for (fingerprint, block) in entries {
-            page.extend_from_slice(&fingerprint.to_le_bytes());
-            let block = block.to_le_bytes();
-            let width = usize::from(shape.block_number_width);
-            page.extend_from_slice(block.get(..width).unwrap_or(&block));
-        }
-        page.resize(PAGE_SIZE.saturating_sub(4), 0);
-        let crc = seeded_crc32(ids.segment, &[&number.to_le_bytes(), &page]);
-        payload.extend_from_slice(&crc.to_le_bytes());
-        payload.extend_from_slice(&page);
+    payload: &mut Vec<u8>,
+) {
+    let mut page = Vec::with_capacity(PAGE_SIZE);
+    let count = u16::try_from(entries.len()).unwrap_or(u16::MAX);
+    page.extend_from_slice(&count.to_le_bytes());
+    page.extend_from_slice(&[0; 2]);
+    for (_, fingerprint, block) in entries {
+        page.extend_from_slice(&fingerprint.to_le_bytes());
+        let block = block.to_le_bytes();
+        let width = usize::from(shape.block_number_width);
+        page.extend_from_slice(block.get(..width).unwrap_or(&block));
     }
-    (header, payload)
+    page.resize(PAGE_SIZE.saturating_sub(4), 0);
+    let crc = seeded_crc32(ids.segment, &[&number.to_le_bytes(), &page]);
+    payload.extend_from_slice(&crc.to_le_bytes());
+    payload.extend_from_slice(&page);
 }
 
 #[cfg(test)]

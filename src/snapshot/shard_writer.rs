@@ -2,8 +2,9 @@
 
 use crate::error::Result;
 use crate::format::compression::Compression;
-use crate::format::encoder::{EncoderOptions, Pushed, SegmentEncoder};
+use crate::format::encoder::{EncoderOptions, FinishedSegment, Pushed, SegmentEncoder};
 use crate::format::ids::{SegmentId, SyncMarker};
+use crate::format::key_index::KeyIndexBuilder;
 use crate::format::manifest::{Digest128, ManifestSegment};
 use crate::format::segment_meta::SegmentMeta;
 use crate::item::Record;
@@ -45,6 +46,8 @@ pub struct ShardWriter<'a> {
     options: ShardOptions,
     open: Option<OpenSegment>,
     finished: Vec<ManifestSegment>,
+    /// Of the last finished segment, for the next.
+    memory: KeyIndexBuilder,
 }
 
 #[derive(Debug)]
@@ -65,6 +68,7 @@ impl<'a> ShardWriter<'a> {
             options,
             open: None,
             finished: Vec::new(),
+            memory: KeyIndexBuilder::new(0),
         }
     }
 
@@ -111,7 +115,7 @@ impl<'a> ShardWriter<'a> {
         Ok(self.finished)
     }
 
-    fn start(&self) -> Result<OpenSegment> {
+    fn start(&mut self) -> Result<OpenSegment> {
         let options = &self.options;
         let random = || *uuid::Uuid::new_v4().as_bytes();
         let segment_id = SegmentId(random());
@@ -148,7 +152,8 @@ impl<'a> ShardWriter<'a> {
             options.shard_index,
             id.get(..8).unwrap_or(&id)
         );
-        let encoder = SegmentEncoder::new(&meta, encoder_options)?;
+        let memory = std::mem::replace(&mut self.memory, KeyIndexBuilder::new(0));
+        let encoder = SegmentEncoder::with_memory(&meta, encoder_options, memory)?;
         let (object, writer) = self.snapshot.create_segment(&file)?;
         Ok(OpenSegment {
             encoder,
@@ -166,7 +171,12 @@ impl<'a> ShardWriter<'a> {
         else {
             return Ok(());
         };
-        let (rest, summary) = encoder.finish()?;
+        let FinishedSegment {
+            rest,
+            summary,
+            memory,
+        } = encoder.finish()?;
+        self.memory = memory;
         writer.write(&rest)?;
         writer.finish()?;
         tracing::debug!(

@@ -92,7 +92,7 @@ fn tiny() -> Vec<u8> {
             })
             .unwrap();
     }
-    encoder.finish().unwrap().0
+    encoder.finish().unwrap().rest
 }
 
 #[test]
