@@ -22,6 +22,7 @@ pub mod item;
 pub mod limits;
 pub mod node;
 pub mod progress;
+pub mod reasons;
 pub mod units;
 
 pub mod dump;

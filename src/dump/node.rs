@@ -1,6 +1,5 @@
 //! The dump of one node: a walker, fetchers, and a writer for each shard.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -17,6 +16,7 @@ use crate::item::Record;
 use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
+use crate::reasons::Reasons;
 use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
 use crate::source::{FetchTally, Fetcher, FetcherOptions, Spool, walk};
 use crate::units::UnixSecs;
@@ -344,7 +344,7 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
         items_start: 0,
         items_end: 0,
         counters: Counters::default(),
-        reasons: BTreeMap::new(),
+        reasons: Reasons::default(),
         failure: None,
     }
 }

@@ -201,15 +201,7 @@ impl<'a> KeyIndexPage<'a> {
     pub fn entries(&self) -> impl Iterator<Item = (u16, u32)> + use<'a> {
         self.entries
             .chunks_exact(self.entry_size)
-            .filter_map(|entry| {
-                let (fingerprint, block) = entry.split_first_chunk::<2>()?;
-                let block = match *block {
-                    [a, b] => u32::from(u16::from_le_bytes([a, b])),
-                    [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
-                    _ => return None,
-                };
-                Some((u16::from_le_bytes(*fingerprint), block))
-            })
+            .filter_map(decode_entry)
     }
 
     /// Visits the blocks that may hold a key with this fingerprint, each once.

@@ -1,7 +1,5 @@
 //! The object that makes a snapshot exist. FORMAT.md 5.12.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -13,6 +11,7 @@ use crate::format::file_header::unsupported_version;
 use crate::format::ids::{SegmentId, SnapshotId, to_hex};
 use crate::format::layout::{VERSION_MAJOR, VERSION_MINOR};
 use crate::limits::Limits;
+use crate::reasons::Reasons;
 use crate::units::to_u64;
 
 const STRUCTURE: Structure = Structure::Manifest;
@@ -179,7 +178,7 @@ pub struct ManifestNode {
     pub counters: Counters,
     /// The reasons of refused and failed items, with how many each.
     #[serde(default)]
-    pub reasons: BTreeMap<String, u64>,
+    pub reasons: Reasons,
     /// Why the node was not read to its end.
     pub failure: Option<String>,
 }

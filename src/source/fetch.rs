@@ -1,6 +1,5 @@
 //! The values of walked keys, read without a trace. protocol.txt, "Meta Get".
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +17,7 @@ use crate::protocol::reply::{Reply, ReplyFlags, parse_reply};
 use crate::protocol::request::{write_get, write_mark_stale};
 use crate::protocol::stats::ServerVersion;
 use crate::protocol::text::{Step, parse_i64, parse_u64, split_line};
+use crate::reasons::Reasons;
 use crate::units::{UnixSecs, to_u64};
 
 /// How values are read.
@@ -55,28 +55,13 @@ pub struct FetchTally {
     /// Stale items whose win token was given back.
     pub win_tokens_returned: u64,
     /// Why items were refused or failed, with how many each.
-    pub reasons: BTreeMap<String, u64>,
+    pub reasons: Reasons,
 }
 
 impl FetchTally {
-    /// Most different reasons kept apart; a server whose words differ for each
-    /// item cannot fill the memory.
-    const REASON_COUNT_MAX: usize = 50;
-
-    fn add_reason(&mut self, reason: &str) {
-        let is_full = self.reasons.len() >= Self::REASON_COUNT_MAX;
-        let reason = if is_full && !self.reasons.contains_key(reason) {
-            "other"
-        } else {
-            reason
-        };
-        let count = self.reasons.entry(reason.to_owned()).or_default();
-        *count = count.saturating_add(1);
-    }
-
     fn refuse(&mut self, reason: &str) {
         self.counters.refused = self.counters.refused.saturating_add(1);
-        self.add_reason(reason);
+        self.reasons.add(reason);
     }
 
     /// Adds what another fetcher did.
@@ -87,10 +72,7 @@ impl FetchTally {
         self.win_tokens_returned = self
             .win_tokens_returned
             .saturating_add(other.win_tokens_returned);
-        for (reason, count) in &other.reasons {
-            let sum = self.reasons.entry(reason.clone()).or_default();
-            *sum = sum.saturating_add(*count);
-        }
+        self.reasons.merge(&other.reasons);
     }
 }
 
@@ -339,7 +321,7 @@ impl<'a> Fetcher<'a> {
                     Outcome::Failed(words) => {
                         tracing::debug!(key = escape_key(key), words, "read failed");
                         tally.counters.failed = tally.counters.failed.saturating_add(1);
-                        tally.add_reason(&words);
+                        tally.reasons.add(&words);
                     }
                 }
                 *answered += 1;

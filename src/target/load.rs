@@ -1,7 +1,6 @@
 //! Sets over one connection, every record accounted for. protocol.txt, "Meta
 //! Set".
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::batch::ItemBatch;
@@ -19,6 +18,7 @@ use crate::protocol::request::{
 };
 use crate::protocol::stats::ServerVersion;
 use crate::protocol::text::{Step, parse_u64};
+use crate::reasons::Reasons;
 use crate::target::rebase::rebase;
 use crate::units::{UnixSecs, to_u64};
 
@@ -55,12 +55,10 @@ pub struct LoadTally {
     /// Of the stored: expire in 2038, earlier than they should.
     pub clamped: u64,
     /// Why records were refused or failed, with how many each.
-    pub reasons: BTreeMap<String, u64>,
+    pub reasons: Reasons,
 }
 
 impl LoadTally {
-    const REASON_COUNT_MAX: usize = 50;
-
     /// Returns how many records were lost.
     pub fn losses(&self) -> u64 {
         self.too_large
@@ -95,21 +93,7 @@ impl LoadTally {
         for (sum, count) in pairs {
             *sum = sum.saturating_add(count);
         }
-        for (reason, count) in &other.reasons {
-            let sum = self.reasons.entry(reason.clone()).or_default();
-            *sum = sum.saturating_add(*count);
-        }
-    }
-
-    fn add_reason(&mut self, reason: &str) {
-        let is_full = self.reasons.len() >= Self::REASON_COUNT_MAX;
-        let reason = if is_full && !self.reasons.contains_key(reason) {
-            "other"
-        } else {
-            reason
-        };
-        let count = self.reasons.entry(reason.to_owned()).or_default();
-        *count = count.saturating_add(1);
+        self.reasons.merge(&other.reasons);
     }
 
     fn count(&mut self, fate: &Fate, record: &Record<'_>, is_clamped: bool) {
@@ -127,12 +111,12 @@ impl LoadTally {
             Fate::TooLarge => self.too_large = self.too_large.saturating_add(1),
             Fate::Refused(reason) => {
                 self.refused = self.refused.saturating_add(1);
-                self.add_reason(reason);
+                self.reasons.add(reason);
             }
             Fate::Failed(words) => {
                 tracing::debug!(key = escape_key(record.key), words, "set failed");
                 self.failed = self.failed.saturating_add(1);
-                self.add_reason(words);
+                self.reasons.add(words);
             }
         }
     }

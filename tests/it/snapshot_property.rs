@@ -13,6 +13,7 @@ use mcsnap::format::manifest::{
 };
 use mcsnap::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
 use mcsnap::progress::NoProgress;
+use mcsnap::reasons::Reasons;
 use mcsnap::snapshot::{ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter};
 use mcsnap::store::{MemoryStore, Store};
 use mcsnap::units::UnixSecs;
@@ -163,7 +164,7 @@ fn manifest(snapshot: &SnapshotWriter, segments: Vec<ManifestSegment>, shard_bit
                 stored,
                 ..Counters::default()
             },
-            reasons: BTreeMap::new(),
+            reasons: Reasons::default(),
             failure: None,
         }],
         segments,

@@ -303,7 +303,7 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
         rows.extend(
             node.reasons
                 .iter()
-                .map(|(reason, n)| ("lost", format!("{} items: {reason}", count(*n)))),
+                .map(|(reason, n)| ("lost", format!("{} items: {reason}", count(n)))),
         );
     }
     rows.push((

@@ -259,7 +259,7 @@ fn print_report(format: Format, place: &str, report: &RestoreReport) -> Result<(
             node.tally
                 .reasons
                 .iter()
-                .map(|(reason, n)| ("lost", format!("{} records: {reason}", count(*n)))),
+                .map(|(reason, n)| ("lost", format!("{} records: {reason}", count(n)))),
         );
     }
     rows.push((
