@@ -142,6 +142,26 @@ impl Memcached {
     /// Makes the server silent: it accepts connections and answers nothing.
     pub(crate) fn stop(&self) {
         self.signal("STOP");
+        // The signal is on its way when `kill` returns, and a thread on another
+        // processor may still answer: wait until all have stopped.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.is_stopped() {
+            assert!(Instant::now() < deadline, "the server does not stop");
+            thread::yield_now();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        tasks.flatten().all(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state follows the name, which is in brackets.
+            let state = stat
+                .rsplit(')')
+                .next()
+                .and_then(|rest| rest.trim().chars().next());
+            state == Some('T')
+        })
     }
 
     /// Lets a stopped server go on.

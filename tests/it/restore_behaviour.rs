@@ -134,7 +134,7 @@ fn items_evicted_again_are_a_loss() {
 fn what_has_expired_since_the_dump_is_not_restored() {
     let (source, target) = (Memcached::start(), Memcached::start());
     source.client().load([
-        Item::new("brief", "x").ttl(2),
+        Item::new("brief", "x").ttl(5),
         Item::new("long", "x").ttl(1000),
     ]);
     let workdir = Workdir::new("expired");
