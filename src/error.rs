@@ -71,6 +71,9 @@ pub enum ErrorKind {
     /// The server is doing something that excludes this.
     #[error("server is already running an LRU crawl; retry later")]
     Busy,
+    /// The server is at its limit of connections.
+    #[error("server takes no more connections (its option -c)")]
+    TooManyConnections,
     /// Nothing came in time.
     #[error("{operation}: no reply within {limit_ms} ms")]
     Timeout {
@@ -335,7 +338,10 @@ impl Error {
     /// the caller: a busy, silent or vanished server.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            ErrorKind::Busy | ErrorKind::Timeout { .. } | ErrorKind::Closed => true,
+            ErrorKind::Busy
+            | ErrorKind::TooManyConnections
+            | ErrorKind::Timeout { .. }
+            | ErrorKind::Closed => true,
             ErrorKind::Io { operation } => matches!(
                 operation,
                 Operation::Connect | Operation::Read | Operation::Write | Operation::Resolve

@@ -188,17 +188,8 @@ impl NodeJob<'_> {
         }
     }
 
-    /// Says what has happened to the server that makes the dump worthless,
-    /// though every command was answered.
     fn find_change(&self, at_end: &ServerReport) -> Option<Error> {
-        let (before, after) = (&self.server.stats, &at_end.stats);
-        let what = if before.pid != after.pid || after.uptime < before.uptime {
-            "the server was restarted during the dump"
-        } else if before.flushes != after.flushes {
-            "flush_all was called on the server during the dump"
-        } else {
-            return None;
-        };
+        let what = self.server.find_change(at_end)?;
         let error = Error::new(ErrorKind::NodeChanged { what });
         Some(error.at(Location::node(self.node.address())))
     }

@@ -26,6 +26,17 @@ impl Default for NetOptions {
     }
 }
 
+/// Returns how often a batch is tried, each time over a new connection, before
+/// a node is given up. A server at its limit of connections lives, and will
+/// have room again.
+pub fn try_count_max(error: &Error) -> u32 {
+    if *error.kind() == ErrorKind::TooManyConnections {
+        50
+    } else {
+        3
+    }
+}
+
 /// What the receiver made of the bytes it was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {

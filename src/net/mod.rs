@@ -3,5 +3,5 @@
 mod connection;
 mod server;
 
-pub use connection::{Connection, NetOptions, Received};
+pub use connection::{Connection, NetOptions, Received, try_count_max};
 pub use server::{ServerReport, ask_server};

@@ -26,6 +26,23 @@ impl ServerReport {
     /// ticks once a second and may be late by one more.
     const CLOCK_TOLERANCE: i64 = 2;
 
+    /// Says what has happened to the server, by a later report of it, that makes
+    /// what was done in between worthless though every command was answered.
+    pub fn find_change(&self, later: &Self) -> Option<&'static str> {
+        // Both numbers are whole seconds. The pid alone tells nothing in a
+        // container, where it is 1 before and after.
+        const START_TOLERANCE: u64 = 2;
+        let (before, after) = (&self.stats, &later.stats);
+        let moved = before.started_at().0.abs_diff(after.started_at().0);
+        if before.pid != after.pid || after.uptime < before.uptime || moved > START_TOLERANCE {
+            Some("the server was restarted meanwhile")
+        } else if before.flushes != after.flushes {
+            Some("flush_all was called on the server meanwhile")
+        } else {
+            None
+        }
+    }
+
     /// Converts a server time to this host's clock.
     pub fn to_host_time(&self, server_time: UnixSecs) -> UnixSecs {
         server_time.saturating_add_signed(self.clock_offset)
@@ -86,4 +103,36 @@ fn ask(connection: &mut Connection, request: &'static [u8]) -> Result<StatTable>
         })
     })?;
     Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_is_seen_by_the_start_time_where_the_pid_stays() {
+        let report = |time, uptime, flushes| {
+            let stats = ServerStats {
+                pid: 1,
+                time: UnixSecs(time),
+                uptime,
+                flushes,
+                ..ServerStats::default()
+            };
+            ServerReport {
+                stats,
+                ..ServerReport::default()
+            }
+        };
+        let before = report(1000, 5, 0);
+        assert_eq!(before.find_change(&report(1060, 65, 0)), None);
+        assert_eq!(before.find_change(&report(1061, 65, 0)), None);
+        let restarted = before.find_change(&report(1060, 40, 0));
+        assert_eq!(restarted, Some("the server was restarted meanwhile"));
+        let flushed = before.find_change(&report(1060, 65, 1));
+        assert_eq!(
+            flushed,
+            Some("flush_all was called on the server meanwhile")
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! Replies to meta commands. protocol.txt, "Meta Get" to "Meta No-Op".
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::text::{LINE_LEN_MAX, Step, parse_u64, split_line, words};
 
 /// The one-letter tokens after a reply's code.
@@ -72,7 +72,10 @@ pub fn parse_reply(bytes: &[u8], value_len_max: u64) -> Result<Step<Reply<'_>>> 
         b"EX" if is_code => Reply::Exists(flags),
         b"NF" if is_code => Reply::NotFound(flags),
         b"MN" if is_code => Reply::Noop,
-        _ if is_refusal(line) => Reply::Refused(line),
+        _ if is_refusal(line) => {
+            check_connection(line)?;
+            Reply::Refused(line)
+        }
         _ => return Err(Error::protocol(WANTED, bytes)),
     };
     Ok(Step::Done(reply, consumed))
@@ -86,6 +89,19 @@ pub fn is_refusal(line: &[u8]) -> bool {
             line.strip_prefix(*code)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(b" "))
         })
+}
+
+/// Tells a refusal of the connection from one of a command: the server sends the
+/// former unasked, before it closes, so it is nobody's reply.
+///
+/// # Errors
+///
+/// - `TooManyConnections`.
+pub fn check_connection(line: &[u8]) -> Result<()> {
+    if line.starts_with(b"ERROR Too many open connections") {
+        return Err(Error::new(ErrorKind::TooManyConnections));
+    }
+    Ok(())
 }
 
 fn parse_value<'a>(
@@ -159,6 +175,8 @@ mod tests {
             Reply::Refused(words)
         );
         assert_eq!(done(b"ERROR\r\n"), Reply::Refused(b"ERROR"));
+        let full = parse(b"ERROR Too many open connections\r\n").unwrap_err();
+        assert_eq!(*full.kind(), ErrorKind::TooManyConnections);
         for bytes in [
             &b"HTTP/1.1 400 Bad Request\r\n"[..],
             b"ENOUGH\r\n",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::protocol::reply::is_refusal;
+use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::text::{LINE_LEN_MAX, Step, parse_u64, split_line};
 use crate::units::UnixSecs;
 
@@ -85,6 +85,7 @@ pub fn parse_stats(bytes: &[u8], table: &mut StatTable) -> Result<(Step<()>, usi
             return Ok((Step::Done((), consumed), consumed));
         }
         if is_refusal(line) {
+            check_connection(line)?;
             let words = String::from_utf8_lossy(line).into_owned();
             return Err(Error::new(crate::error::ErrorKind::Server { words }));
         }

@@ -8,7 +8,7 @@ use rayon::ThreadPoolBuilder;
 
 use crate::batch::ItemBatch;
 use crate::cancel::Cancel;
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::format::compression::SectionReader;
 use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
@@ -126,13 +126,25 @@ impl RestorePlan {
         let results = pool.broadcast(|_| {
             let mut router = Router::new(&self.placement, senders.to_vec());
             let mut sections = SectionReader::default();
-            while let Some(task) = cursor.next(damage)? {
-                stop.check()?;
-                route_block(&task, &mut router, &mut sections, damage)?;
-            }
-            router.flush()
+            let mut read = || {
+                while let Some(task) = cursor.next(damage)? {
+                    stop.check()?;
+                    route_block(&task, &mut router, &mut sections, damage)?;
+                }
+                router.flush()
+            };
+            // Nobody needs what the others would still send.
+            read().inspect_err(|_| stop.cancel())
         });
-        results.into_iter().collect()
+        // Others were only stopped because of the first.
+        let mut errors = results.into_iter().filter_map(Result::err);
+        let first = errors.next();
+        let cause = errors.find(|error| !error.is_canceled());
+        match (first, cause) {
+            (Some(first), Some(cause)) if first.is_canceled() => Err(cause),
+            (Some(first), _) => Err(first),
+            (None, _) => Ok(()),
+        }
     }
 
     /// Stores batches until there are no more. After the node's death it goes
@@ -174,17 +186,21 @@ impl RestorePlan {
     ) -> NodeRestore {
         let at_end = Connection::connect(node, &self.options.net, cancel)
             .and_then(|mut connection| ask_server(&mut connection));
-        let (evicted, items_end, unreachable) = match at_end {
+        let (evicted, items_end, trouble) = match at_end {
             Ok(report) => {
                 let evicted = report
                     .stats
                     .evictions
                     .saturating_sub(server.stats.evictions);
-                (evicted, report.stats.curr_items, None)
+                let change = server.find_change(&report).map(|what| {
+                    let error = Error::new(ErrorKind::NodeChanged { what });
+                    error.at(Location::node(node.address()))
+                });
+                (evicted, report.stats.curr_items, change)
             }
             Err(error) => (0, 0, Some(error)),
         };
-        let failure = load.failure.or(unreachable).map(|error| error.to_chain());
+        let failure = load.failure.or(trouble).map(|error| error.to_chain());
         progress.event(Event::NodeFinished {
             node: node.address(),
             items: load.tally.stored,

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::manifest::Counters;
 use crate::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass, escape_key};
 use crate::limits::VALUE_LEN_MAX;
-use crate::net::{Connection, NetOptions, Received, ServerReport};
+use crate::net::{Connection, NetOptions, Received, ServerReport, try_count_max};
 use crate::node::NodeSpec;
 use crate::protocol::exptime;
 use crate::protocol::key::KeyForm;
@@ -89,7 +89,8 @@ struct Asked {
 struct HeldToken {
     key: Range<usize>,
     form: KeyForm,
-    cas: u64,
+    /// `None` on a server without CAS.
+    cas: Option<u64>,
 }
 
 /// Reads values over one connection.
@@ -112,8 +113,6 @@ pub struct Fetcher<'a> {
 }
 
 impl<'a> Fetcher<'a> {
-    /// Tries of a batch, each over a new connection, before giving up.
-    const TRY_COUNT_MAX: u32 = 3;
     const TRY_PAUSE: Duration = Duration::from_millis(200);
     /// Header, CAS and the rest of an item beside key and value: what
     /// memcached counts at least, so that no item within the limit is refused.
@@ -238,7 +237,7 @@ impl<'a> Fetcher<'a> {
             // A batch that gets on is no dead node.
             try_count = if answered > before { 1 } else { try_count + 1 };
             self.connection = None;
-            if !error.is_retryable() || try_count >= Self::TRY_COUNT_MAX {
+            if !error.is_retryable() || try_count >= try_count_max(&error) {
                 self.has_given_up = true;
                 self.count_missing(answered);
                 return Err(error);
@@ -295,11 +294,12 @@ impl<'a> Fetcher<'a> {
                     Outcome::Found {
                         value,
                         meta,
-                        must_return,
+                        has_win_token,
                     } => {
                         // Counted first: the writer counts what it is given.
                         *answered += 1;
-                        if let Some(cas) = must_return {
+                        if has_win_token {
+                            let cas = meta.cas.map(|cas| cas.0);
                             held.push(HeldToken {
                                 key: item.key.clone(),
                                 form: item.form,
@@ -345,8 +345,8 @@ impl<'a> Fetcher<'a> {
         self.request.clear();
         for token in &self.held {
             let key = self.keys.get(token.key.clone()).unwrap_or_default();
-            let keep = keeps_cas.then_some(token.cas);
-            write_mark_stale(key, token.form, Some(token.cas), keep, &mut self.request);
+            let keep = token.cas.filter(|_| keeps_cas);
+            write_mark_stale(key, token.form, token.cas, keep, &mut self.request);
         }
         let mut left = self.held.len();
         let tally = &mut self.tally;
@@ -378,8 +378,8 @@ enum Outcome<'a> {
     Found {
         value: &'a [u8],
         meta: ItemMeta,
-        /// The version whose win token the reply brought.
-        must_return: Option<u64>,
+        /// Whether the reply brought the right to recache the item.
+        has_win_token: bool,
     },
     Vanished,
     Expired,
@@ -401,14 +401,11 @@ impl Reading<'_> {
         match reply {
             Reply::Value { value, flags } => {
                 let meta = self.meta(&item.walked, flags, bytes)?;
-                let must_return = flags
-                    .has(b'W')
-                    .then_some(meta.cas.map(|cas| cas.0))
-                    .flatten();
+                let has_win_token = flags.has(b'W');
                 Ok(Outcome::Found {
                     value,
                     meta,
-                    must_return,
+                    has_win_token,
                 })
             }
             Reply::Miss => match item.walked.exptime {

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Location, Result};
 use crate::net::{Connection, NetOptions, Received, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::protocol::metadump::{WalkLine, classify};
-use crate::protocol::reply::is_refusal;
+use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::request::METADUMP_HASH;
 use crate::protocol::stats::{ServerStats, ServerVersion};
 use crate::protocol::text::{LINE_LEN_MAX, split_line};
@@ -193,6 +193,9 @@ impl ChunkWriter<'_> {
 }
 
 fn incomplete(words: &[u8]) -> Error {
+    if let Err(error) = check_connection(words) {
+        return error;
+    }
     if is_refusal(words) || words.starts_with(b"BADCLASS") {
         let words = String::from_utf8_lossy(words).into_owned();
         return Error::new(ErrorKind::Server { words });

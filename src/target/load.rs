@@ -8,7 +8,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::item::{Attribute, Record, escape_key};
 use crate::limits::VALUE_LEN_MAX;
-use crate::net::{Connection, NetOptions, Received, ServerReport};
+use crate::net::{Connection, NetOptions, Received, ServerReport, try_count_max};
 use crate::node::NodeSpec;
 use crate::protocol::exptime::TtlToken;
 use crate::protocol::key::KeyForm;
@@ -158,7 +158,6 @@ pub struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    const TRY_COUNT_MAX: u32 = 3;
     const TRY_PAUSE: Duration = Duration::from_millis(200);
 
     /// Prepares; connects when the first batch comes.
@@ -241,12 +240,13 @@ impl<'a> Loader<'a> {
                 None => sent.fate = Some(Fate::Refused("the snapshot does not tell the exptime")),
             }
             let client_flags = record.meta.client_flags.unwrap_or(0);
-            if client_flags > self.server.settings.client_flags_max {
+            if sent.fate.is_none() && client_flags > self.server.settings.client_flags_max {
                 sent.fate = Some(Fate::Refused(
                     "client flags above 32 bits, which this node cuts",
                 ));
             }
-            if self.item_size(&record, client_flags) > self.server.settings.item_size_max {
+            let item_size = self.item_size(&record, client_flags);
+            if sent.fate.is_none() && item_size > self.server.settings.item_size_max {
                 sent.fate = Some(Fate::TooLarge);
             }
             sent
@@ -277,7 +277,7 @@ impl<'a> Loader<'a> {
             };
             self.connection = None;
             try_count += 1;
-            if !error.is_retryable() || try_count >= Self::TRY_COUNT_MAX {
+            if !error.is_retryable() || try_count >= try_count_max(&error) {
                 self.has_given_up = true;
                 return Err(error);
             }

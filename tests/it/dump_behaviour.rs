@@ -71,6 +71,42 @@ fn the_win_token_of_a_stale_item_is_given_back() {
 }
 
 #[test]
+fn the_win_token_is_given_back_without_cas_too() {
+    let server = Memcached::start_with(&["-C"]);
+    let mut client = server.client();
+    client.set("stale", 0, 3600, b"value");
+    assert_eq!(client.command("md stale I"), "HD");
+    let workdir = Workdir::new("win-token-no-cas");
+    let report = dump_json(&workdir, &["--name", "a", &server.address()], 0);
+    assert_eq!(report["win_tokens_returned"], 1);
+    let (header, _) = client.mg(b"stale", "v").unwrap();
+    assert!(header.contains(" W") && header.contains(" X"), "{header}");
+}
+
+#[test]
+fn a_server_at_its_limit_of_connections_loses_nothing() {
+    let server = Memcached::start_with(&["-c", "64"]);
+    server
+        .client()
+        .load((0..20_000).map(|at| Item::new(format!("key:{at}"), "v")));
+    // As many as it takes until the server refuses one; then three go.
+    let mut idle = Vec::new();
+    loop {
+        let mut client = server.client();
+        client.send(b"version\r\n");
+        if client.is_closed() || !client.read_line().starts_with("VERSION") {
+            break;
+        }
+        idle.push(client);
+    }
+    idle.truncate(idle.len() - 3);
+    let workdir = Workdir::new("limit");
+    let report = dump_json(&workdir, &["--name", "a", &server.address()], 0);
+    assert_eq!(report["stored"], 20_000);
+    assert_eq!(report["verdict"], "complete");
+}
+
+#[test]
 fn a_key_that_no_command_can_carry_is_counted_as_refused() {
     // A real server holds such a key only if it came over the binary protocol.
     let long = "%20".repeat(187);
@@ -189,6 +225,12 @@ fn an_unreachable_node_is_in_the_manifest_of_a_partial_snapshot() {
         report["nodes"][1]["failure"],
         "127.0.0.1:1: cannot connect: Connection refused (os error 111)"
     );
+    // Whoever restores it is told.
+    let output = workdir
+        .mcsnap(&["restore", "s/a", "--to", &server.address()])
+        .succeeds();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("the dump lacked a server"), "{text}");
 }
 
 #[test]

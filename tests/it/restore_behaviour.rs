@@ -302,3 +302,45 @@ fn a_node_that_dies_midway_is_named_and_the_others_are_filled() {
         usize::try_from(whole).unwrap()
     );
 }
+
+#[test]
+fn a_flush_during_a_restore_is_no_success() {
+    let source = Memcached::start_with(&["-m", "512"]);
+    let target = Memcached::start_with(&["-m", "512"]);
+    source
+        .client()
+        .load((0..60_000).map(|at| Item::new(format!("key:{at}"), vec![b'x'; 2000])));
+    let workdir = Workdir::new("flushed");
+    workdir
+        .mcsnap(&["dump", "--to", "s", "--name", "a", &source.address()])
+        .succeeds();
+    let child = workdir
+        .mcsnap(&[
+            "restore",
+            "s/a",
+            "--format",
+            "json",
+            "--to",
+            &target.address(),
+        ])
+        .spawn();
+    let mut client = target.client();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while client.stats("")["curr_items"] == "0" {
+        assert!(Instant::now() < deadline, "the restore does not start");
+    }
+    client.flush_all();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let failure = report["nodes"][0]["failure"].as_str().unwrap();
+    assert!(
+        failure.ends_with("flush_all was called on the server meanwhile"),
+        "{failure}"
+    );
+}

@@ -320,7 +320,7 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
     rows.push((
         "lost",
         format!(
-            "{} refused, {} failed, {} missing ({:.4} % complete)",
+            "{} refused, {} failed, {} missing ({:.4} % of what was listed is there)",
             count(counters.refused),
             count(counters.failed),
             count(counters.missing),

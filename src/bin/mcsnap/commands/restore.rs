@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use mcsnap::format::manifest::Need;
+use mcsnap::format::manifest::{Need, Verdict};
 use mcsnap::net::NetOptions;
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport};
@@ -81,6 +81,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let options = options(&settings)?;
     let (store, name) = open_snapshot_place(place, parse_map_choice(settings.mmap.as_deref())?)?;
     let snapshot = SnapshotReader::open(store, &name, Need::Restore)?;
+    let verdict = snapshot.manifest().verdict;
     let plan = RestorePlan::make(snapshot, options, &context.cancel)?;
     if settings.dry_run == Some(true) {
         let estimate = plan.estimate(&context.cancel)?;
@@ -93,7 +94,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     }
     let progress = context.progress();
     let report = plan.run(&context.cancel, &progress)?;
-    print_report(context.format, place, &report)?;
+    print_report(context.format, place, verdict, &report)?;
     Ok(if report.has_losses() {
         Outcome::Degraded
     } else {
@@ -207,7 +208,12 @@ fn tally_json(tally: &LoadTally) -> Value {
     })
 }
 
-fn print_report(format: Format, place: &str, report: &RestoreReport) -> Result<()> {
+fn print_report(
+    format: Format,
+    place: &str,
+    snapshot_verdict: Verdict,
+    report: &RestoreReport,
+) -> Result<()> {
     let totals = report.totals();
     if format == Format::Json {
         let nodes: Vec<Value> = report
@@ -225,6 +231,7 @@ fn print_report(format: Format, place: &str, report: &RestoreReport) -> Result<(
         let mut document = tally_json(&totals);
         document["schema"] = json!("mcsnap.restore/1");
         document["snapshot"] = json!(place);
+        document["snapshot_verdict"] = json!(snapshot_verdict.as_str());
         document["records"] = json!(report.records);
         document["damaged"] = json!(report.damaged);
         document["evicted"] = json!(report.evicted());
@@ -235,12 +242,13 @@ fn print_report(format: Format, place: &str, report: &RestoreReport) -> Result<(
         document["elapsed_ms"] = json!(u64::try_from(report.elapsed.as_millis())?);
         return print_json(&document);
     }
-    let verdict = if report.has_losses() {
-        "with losses"
-    } else {
-        "complete"
+    let verdict = match (report.has_losses(), snapshot_verdict) {
+        (true, _) => "restored, with losses",
+        (false, Verdict::Complete) => "restored, complete",
+        (false, Verdict::Lossy) => "all of it restored, but the dump had lost items",
+        (false, Verdict::Partial) => "all of it restored, but the dump lacked a server",
     };
-    let mut rows = vec![("snapshot", format!("{place} (restored, {verdict})"))];
+    let mut rows = vec![("snapshot", format!("{place} ({verdict})"))];
     for node in &report.nodes {
         let failure = node.failure.as_ref().map(|failure| format!("; {failure}"));
         rows.push((
