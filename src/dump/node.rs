@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -75,6 +76,7 @@ impl NodeJob<'_> {
         // Raised when one thread of this node finds that the rest is useless.
         let stop = cancel.child();
         let trouble = Mutex::new(Trouble::default());
+        let alive = AtomicUsize::new(self.options.connection_count);
         let spool = Spool::new(
             self.options.spool_memory_max,
             self.options.spool_directory.clone(),
@@ -89,7 +91,7 @@ impl NodeJob<'_> {
             .unzip();
 
         let (tally, shards) = std::thread::scope(|scope| {
-            let (stop, trouble, spool) = (&stop, &trouble, &spool);
+            let (stop, trouble, spool, alive) = (&stop, &trouble, &spool, &alive);
             scope.spawn(move || {
                 if let Err(error) = walk(self.node, &self.options.net, stop, spool) {
                     note_node_trouble(trouble, error);
@@ -102,7 +104,15 @@ impl NodeJob<'_> {
                         let mut fetcher =
                             Fetcher::new(self.node, self.server, fetcher_options, stop);
                         let mut delivery = Delivery::new(senders, self.options.shard_bits);
-                        fetch_all(&mut fetcher, &mut delivery, spool, stop, trouble, progress);
+                        fetch_all(
+                            &mut fetcher,
+                            &mut delivery,
+                            spool,
+                            stop,
+                            trouble,
+                            alive,
+                            progress,
+                        );
                         fetcher.into_tally()
                     })
                 })
@@ -234,14 +244,17 @@ fn note_node_trouble(trouble: &Mutex<Trouble>, error: Error) {
     trouble.node.get_or_insert(error);
 }
 
-/// Takes chunks of lines until there are no more; after the node's death it
-/// goes on counting lines, so that every one is accounted for.
+/// Takes chunks of lines until there are no more.
+///
+/// A fetcher that gives up leaves the rest to the others; the last one of them
+/// goes on taking and counting, so that every line is accounted for.
 fn fetch_all(
     fetcher: &mut Fetcher<'_>,
     delivery: &mut Delivery,
     spool: &Spool,
     stop: &Cancel,
     trouble: &Mutex<Trouble>,
+    alive: &AtomicUsize,
     progress: &dyn Progress,
 ) {
     loop {
@@ -259,6 +272,9 @@ fn fetch_all(
         });
         if let Err(error) = fetched {
             note_node_trouble(trouble, error);
+            if alive.fetch_sub(1, Ordering::Relaxed) > 1 {
+                break;
+            }
         }
     }
     // A writer that is gone has told why.

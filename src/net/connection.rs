@@ -108,6 +108,11 @@ impl Connection {
         })
     }
 
+    /// Waits at least so long from now on.
+    pub fn be_patient(&mut self, timeout: Duration) {
+        self.timeout = self.timeout.max(timeout);
+    }
+
     /// Returns the node's address as the user wrote it.
     pub fn node(&self) -> &str {
         &self.node

@@ -1,6 +1,7 @@
 //! Readers that decompress and route, loaders that store, side by side.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -66,11 +67,14 @@ impl RestorePlan {
                 .zip(&self.servers)
                 .zip(receivers)
                 .map(|((node, server), batches)| {
-                    (0..self.options.connection_count.max(1))
+                    let count = self.options.connection_count.max(1);
+                    let alive = Arc::new(AtomicUsize::new(count));
+                    (0..count)
                         .map(|_| {
                             let (batches, stop) = (batches.clone(), &stop);
+                            let alive = Arc::clone(&alive);
                             scope.spawn(move || {
-                                self.load_node(node, server, batches, stop, progress)
+                                self.load_node(node, server, batches, &alive, stop, progress)
                             })
                         })
                         .collect()
@@ -147,13 +151,17 @@ impl RestorePlan {
         }
     }
 
-    /// Stores batches until there are no more. After the node's death it goes
-    /// on taking and counting, so that the readers do not wait for ever.
+    /// Stores batches until there are no more.
+    ///
+    /// A loader that gives up leaves the rest to the node's others; the last
+    /// one goes on taking and counting, so that every record is accounted for
+    /// and the readers do not wait for ever.
     fn load_node(
         &self,
         node: &NodeSpec,
         server: &ServerReport,
         batches: Receiver<ItemBatch>,
+        alive: &AtomicUsize,
         stop: &Cancel,
         progress: &dyn Progress,
     ) -> NodeLoad {
@@ -164,11 +172,15 @@ impl RestorePlan {
         let mut loader = Loader::new(node, server, options, stop);
         let mut failure = None;
         for batch in batches {
-            if let Err(error) = loader.load(&batch) {
-                failure.get_or_insert(error);
-            }
+            let loaded = loader.load(&batch);
             let (items, bytes) = (to_u64(batch.len()), to_u64(batch.byte_len()));
             progress.event(Event::Advanced { items, bytes });
+            if let Err(error) = loaded {
+                failure.get_or_insert(error);
+                if alive.fetch_sub(1, Ordering::Relaxed) > 1 {
+                    break;
+                }
+            }
         }
         NodeLoad {
             tally: loader.into_tally(),

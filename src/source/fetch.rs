@@ -76,6 +76,14 @@ impl FetchTally {
     }
 }
 
+/// Longest value that is read: an item may have grown since it was walked, and
+/// the walk's size is not exact to the byte. What is longer than a record may be
+/// is counted as refused; only beyond this the connection is given up.
+const READ_LEN_MAX: u64 = VALUE_LEN_MAX + (8 << 20);
+
+/// Why a value is refused.
+const TOO_LONG: &str = "a value longer than 64 MiB";
+
 /// One asked-for item.
 #[derive(Debug)]
 struct Asked {
@@ -199,7 +207,7 @@ impl<'a> Fetcher<'a> {
         let item_size = walked.item_size.unwrap_or(0);
         let value_len = item_size.saturating_sub(Self::ITEM_OVERHEAD + to_u64(self.key.len()) + 20);
         if value_len > VALUE_LEN_MAX {
-            return self.tally.refuse("a value longer than 64 MiB");
+            return self.tally.refuse(TOO_LONG);
         }
         let start = self.keys.len();
         self.keys.extend_from_slice(&self.key);
@@ -284,7 +292,7 @@ impl<'a> Fetcher<'a> {
             let mut consumed = 0;
             while let Some(item) = asked.get(*answered) {
                 let rest = bytes.get(consumed..).unwrap_or_default();
-                let (reply, len) = match parse_reply(rest, VALUE_LEN_MAX)? {
+                let (reply, len) = match parse_reply(rest, READ_LEN_MAX)? {
                     Step::Need => return Ok(Received::More(consumed)),
                     Step::Done(reply, len) => (reply, len),
                 };
@@ -312,6 +320,7 @@ impl<'a> Fetcher<'a> {
                         deliver(&Record { key, value, meta })?;
                         continue;
                     }
+                    Outcome::TooLong => tally.refuse(TOO_LONG),
                     Outcome::Vanished => {
                         tally.counters.vanished = tally.counters.vanished.saturating_add(1);
                     }
@@ -381,6 +390,7 @@ enum Outcome<'a> {
         /// Whether the reply brought the right to recache the item.
         has_win_token: bool,
     },
+    TooLong,
     Vanished,
     Expired,
     Failed(String),
@@ -399,6 +409,9 @@ impl Reading<'_> {
 
     fn outcome<'r>(&self, item: &Asked, reply: Reply<'r>, bytes: &[u8]) -> Result<Outcome<'r>> {
         match reply {
+            Reply::Value { value, .. } if to_u64(value.len()) > VALUE_LEN_MAX => {
+                Ok(Outcome::TooLong)
+            }
             Reply::Value { value, flags } => {
                 let meta = self.meta(&item.walked, flags, bytes)?;
                 let has_win_token = flags.has(b'W');

@@ -73,13 +73,11 @@ fn walk_until_not_busy(
 ) -> Result<()> {
     // A walk of a large and nearly empty hash table says nothing for long.
     const SILENCE_MAX: Duration = Duration::from_secs(120);
-    let options = NetOptions {
-        timeout: options.timeout.max(SILENCE_MAX),
-    };
     let started = Instant::now();
     loop {
-        let mut connection = Connection::connect(node, &options, cancel)?;
+        let mut connection = Connection::connect(node, options, cancel)?;
         let may_walk = may_walk(&ask_server(&mut connection)?.stats);
+        connection.be_patient(SILENCE_MAX);
         let walked = if may_walk {
             walk_once(&mut connection, spool)
         } else {

@@ -140,6 +140,8 @@ struct Sent {
     form: KeyForm,
     ttl: u64,
     is_clamped: bool,
+    /// A stale item is stored; its marks may not be yet.
+    is_set: bool,
     /// `None` while nobody has told.
     fate: Option<Fate>,
 }
@@ -215,6 +217,7 @@ impl<'a> Loader<'a> {
                 form: KeyForm::Text,
                 ttl: 0,
                 is_clamped: false,
+                is_set: false,
                 fate: None,
             };
             match KeyForm::of(record.key) {
@@ -419,12 +422,20 @@ impl<'a> Loader<'a> {
         };
         self.request.clear();
         self.write_set(batch, sent, 0, false);
-        let fate = self.ask(set_fate)?;
+        let mut fate = self.ask(set_fate)?;
+        // A connection that broke after our own set finds it existing now.
+        if fate == Fate::Existing && sent.is_set {
+            fate = Fate::Stored;
+        }
         if fate == Fate::Stored {
+            sent.is_set = true;
             let cas = self.cas_to_restore(&record);
             self.request.clear();
             write_mark_stale(record.key, sent.form, cas, cas, &mut self.request);
-            self.ask(|_, _| Ok(()))?;
+            if let Some(failed) = self.ask(mark_fate)? {
+                sent.fate = Some(failed);
+                return Ok(());
+            }
             if record.meta.attributes.has(Attribute::WinSent) {
                 self.request.clear();
                 write_take_win_token(record.key, sent.form, &mut self.request);
@@ -478,6 +489,22 @@ impl<'a> Loader<'a> {
         let is_able = self.server.settings.has_cas
             && self.server.stats.version >= ServerVersion::EXPLICIT_CAS;
         record.meta.cas.filter(|_| is_able).map(|cas| cas.0)
+    }
+}
+
+/// Reads the reply to a stale mark; a refusal is the record's failure, since an
+/// item that is stale must not come back as fresh.
+fn mark_fate(reply: &Reply<'_>, bytes: &[u8]) -> Result<Option<Fate>> {
+    match reply {
+        // Not there or not that version any more: somebody has changed it.
+        Reply::Done(_) | Reply::Exists(_) | Reply::NotFound(_) => Ok(None),
+        Reply::Refused(words) => {
+            let words = String::from_utf8_lossy(words);
+            Ok(Some(Fate::Failed(format!("stale mark: {words}"))))
+        }
+        Reply::Value { .. } | Reply::Miss | Reply::NotStored(_) | Reply::Noop => {
+            Err(Error::protocol("HD, EX or NF", bytes))
+        }
     }
 }
 
