@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::error::Location;
+use crate::error::{Error, ErrorKind, Location};
 
 /// The part of a snapshot in which something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -337,6 +337,21 @@ impl Finding {
     /// Puts a defect at its place.
     pub fn new(location: Location, defect: Defect) -> Self {
         Self { location, defect }
+    }
+
+    /// Takes the defect out of an error that is about bytes; `place` is where it
+    /// is, if the error does not say.
+    ///
+    /// # Errors
+    ///
+    /// - The error itself, if it is about anything else.
+    pub fn from_error(error: Error, place: &str) -> Result<Self, Error> {
+        let ErrorKind::Corrupt(defect) = error.kind() else {
+            return Err(error);
+        };
+        let location = error.location().cloned();
+        let location = location.unwrap_or_else(|| Location::object(place));
+        Ok(Self::new(location, defect.clone()))
     }
 
     /// Returns how bad it is.

@@ -306,15 +306,7 @@ impl Columns {
 
     /// Returns a record by its number.
     pub fn get(&self, index: usize) -> Option<KeyRecord<'_>> {
-        if index >= self.record_count {
-            return None;
-        }
-        let start = match index.checked_sub(1) {
-            Some(before) => self.key_ends.get(before).copied()?,
-            None => 0,
-        };
-        let start = usize::try_from(start).ok()?;
-        let end = usize::try_from(self.key_ends.get(index).copied()?).ok()?;
+        let key = self.key(index)?;
         let attributes = match self.cell::<2>(Column::Attributes, index) {
             Some([values, known]) => Attributes::from_bits(values, known)?,
             None => Attributes::default(),
@@ -334,7 +326,7 @@ impl Columns {
             attributes,
         };
         Some(KeyRecord {
-            key: self.column(Column::Key)?.get(start..end)?,
+            key,
             value_len: self
                 .cell::<4>(Column::ValueLen, index)
                 .map(u32::from_le_bytes)?,
@@ -351,6 +343,22 @@ impl Columns {
         };
         let end = self.value_ends.get(index).copied()?;
         Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+
+    /// Returns the key of a record by its number.
+    pub fn key(&self, index: usize) -> Option<&[u8]> {
+        let start = match index.checked_sub(1) {
+            Some(before) => self.key_ends.get(before).copied()?,
+            None => 0,
+        };
+        let start = usize::try_from(start).ok()?;
+        let end = usize::try_from(self.key_ends.get(index).copied()?).ok()?;
+        self.column(Column::Key)?.get(start..end)
+    }
+
+    /// Returns the number of the first record with a key.
+    pub fn position(&self, key: &[u8]) -> Option<usize> {
+        (0..self.record_count).find(|&index| self.key(index) == Some(key))
     }
 
     /// Visits the records in order.

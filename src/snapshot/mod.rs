@@ -14,7 +14,7 @@ mod writer;
 
 pub use name::{generate_name, parse_name};
 pub use reader::SnapshotReader;
-pub use segment_reader::{BlockFrame, SegmentReader};
+pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
 pub use shard_writer::{ShardOptions, ShardWriter};
 pub use writer::SnapshotWriter;
 

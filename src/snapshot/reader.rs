@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::manifest::{Manifest, ManifestSegment, Need};
 use crate::limits::{Limits, check_limit};
-use crate::snapshot::segment_reader::SegmentReader;
+use crate::snapshot::segment_reader::{Opening, SegmentReader};
 use crate::snapshot::{MANIFEST, SEGMENTS};
 use crate::store::{ObjectInfo, Store};
 
@@ -72,6 +72,45 @@ impl SnapshotReader {
             .describe(&format!("{}/{}", self.name, segment.object))
     }
 
+    /// Returns the segments of some nodes, by their addresses; of all for none.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: an address that is not in the snapshot.
+    pub fn segments_of(&self, addresses: &[String]) -> Result<Vec<&ManifestSegment>> {
+        let nodes = &self.manifest.nodes;
+        for address in addresses {
+            if !nodes.iter().any(|node| node.address == *address) {
+                let known: Vec<&str> = nodes.iter().map(|node| node.address.as_str()).collect();
+                let allowed = format!("the snapshot has {}", known.join(", "));
+                return Err(Error::invalid_input("node", address, allowed));
+            }
+        }
+        let is_wanted = |segment: &&ManifestSegment| {
+            addresses.is_empty()
+                || addresses
+                    .iter()
+                    .any(|address| address == self.node(segment))
+        };
+        Ok(self.manifest.segments.iter().filter(is_wanted).collect())
+    }
+
+    /// Returns the address of a segment's node.
+    pub fn node(&self, segment: &ManifestSegment) -> &str {
+        usize::try_from(segment.node_index)
+            .ok()
+            .and_then(|index| self.manifest.nodes.get(index))
+            .map_or("", |node| node.address.as_str())
+    }
+
+    /// Returns the bits of a segment's node that say how many shards it has.
+    pub fn shard_bits(&self, segment: &ManifestSegment) -> u8 {
+        usize::try_from(segment.node_index)
+            .ok()
+            .and_then(|index| self.manifest.nodes.get(index))
+            .map_or(0, |node| node.shard_bits)
+    }
+
     /// Opens a segment that the manifest names, and checks that it is the one.
     ///
     /// # Errors
@@ -79,12 +118,27 @@ impl SnapshotReader {
     /// - `Corrupt`: missing, of another size, damaged, or another segment.
     /// - `Unsupported`, `Io`.
     pub fn open_segment(&self, segment: &ManifestSegment) -> Result<SegmentReader> {
+        self.open_segment_as(segment, Opening::Checked)
+    }
+
+    /// Opens a segment as [`SnapshotReader::open_segment`] does, and reads no
+    /// more of it than the opening says.
+    ///
+    /// # Errors
+    ///
+    /// - As [`SnapshotReader::open_segment`].
+    pub fn open_segment_as(
+        &self,
+        segment: &ManifestSegment,
+        opening: Opening,
+    ) -> Result<SegmentReader> {
         let path = format!("{}/{}", self.name, segment.object);
         SegmentReader::open(
             &*self.store,
             &path,
             segment,
             self.manifest.snapshot_id,
+            opening,
             &self.limits,
         )
     }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding, Structure};
-use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::error::{Error, Location, Operation, Result};
 use crate::format::checksum::{ContentDigests, shard_of, value_hash};
 use crate::format::compression::SectionReader;
 use crate::format::key_index::KeyIndex;
@@ -48,14 +48,10 @@ pub fn verify_snapshot(
     match SnapshotReader::open(store, name, Need::Verify) {
         Ok(snapshot) => verify(&snapshot, options, cancel, progress),
         Err(error) => {
-            let ErrorKind::Corrupt(defect) = error.kind() else {
-                return Err(error);
-            };
-            let location = error.location().cloned();
-            let location = location.unwrap_or_else(|| Location::object(place));
+            let finding = Finding::from_error(error, &place)?;
             Ok(VerifyReport {
                 depth: options.depth,
-                findings: vec![Finding::new(location, defect.clone())],
+                findings: vec![finding],
                 finding_count_dropped: 0,
                 segments: 0,
                 blocks: 0,
@@ -172,12 +168,8 @@ impl Check<'_> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
-                let ErrorKind::Corrupt(defect) = error.kind() else {
-                    return Err(error);
-                };
-                let location = error.location().cloned();
-                let location = location.unwrap_or_else(|| Location::object(place));
-                self.add(number, location, defect.clone());
+                let Finding { location, defect } = Finding::from_error(error, place)?;
+                self.add(number, location, defect);
                 Ok(None)
             }
         }
@@ -429,15 +421,11 @@ impl Check<'_> {
             tally.is_damaged = true;
             return Ok(tally);
         };
-        let manifest = self.snapshot.manifest();
-        let node = usize::try_from(named.node_index)
-            .ok()
-            .and_then(|at| manifest.nodes.get(at));
-        let shard_bits = node.map_or(0, |node| node.shard_bits);
+        let shard_bits = self.snapshot.shard_bits(named);
         let block_number = u32::try_from(block).unwrap_or(u32::MAX);
         let mut scratch = Vec::new();
         for record in 0..decoded.len() {
-            let at_record = || record_location(segment, block, record);
+            let at_record = || segment.record_location(block, record);
             match decoded.record(record) {
                 Some(Ok(record)) => {
                     tally.add(&record, &mut scratch);
@@ -518,14 +506,5 @@ impl RecordTally {
         self.key_bytes = self.key_bytes.saturating_add(to_u64(record.key.len()));
         let hash = value_hash(record.value);
         self.digests.add(record.key, &record.meta, hash, scratch);
-    }
-}
-
-fn record_location(segment: &SegmentReader, block: usize, index: usize) -> Location {
-    Location::Object {
-        object: segment.place().to_owned(),
-        block: Some(to_u64(block)),
-        record: Some(to_u64(index)),
-        offset: segment.block_entry(block).map(|entry| entry.offset),
     }
 }

@@ -11,6 +11,8 @@ use serde_yaml::{Mapping, Value};
 
 use crate::cli::GlobalArgs;
 use crate::commands::dump::DumpArgs;
+use crate::commands::get::GetArgs;
+use crate::commands::ls::LsArgs;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::exit::UsageError;
@@ -66,7 +68,7 @@ pub(crate) struct ConfigFile {
 /// What the name of every variable begins with.
 const PREFIX: &str = "MCSNAP_";
 
-const COMMANDS: [&str; 3] = ["dump", "restore", "verify"];
+const COMMANDS: [&str; 5] = ["dump", "restore", "verify", "ls", "get"];
 
 impl ConfigFile {
     /// Reads a file; every section is checked, not only the one that is used.
@@ -114,6 +116,8 @@ impl ConfigFile {
         file.check::<DumpArgs>()?;
         file.check::<RestoreArgs>()?;
         file.check::<VerifyArgs>()?;
+        file.check::<LsArgs>()?;
+        file.check::<GetArgs>()?;
         Ok(file)
     }
 
@@ -266,6 +270,8 @@ pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Resul
     known.extend(variables::<DumpArgs>()?);
     known.extend(variables::<RestoreArgs>()?);
     known.extend(variables::<VerifyArgs>()?);
+    known.extend(variables::<LsArgs>()?);
+    known.extend(variables::<GetArgs>()?);
     let unknown = environment
         .keys()
         .filter(|name| name.starts_with(PREFIX) && !known.contains(name));
@@ -351,7 +357,7 @@ mod tests {
             "{unknown}"
         );
         assert!(
-            unknown.ends_with(", or a command: dump, restore, verify"),
+            unknown.ends_with(", or a command: dump, restore, verify, ls, get"),
             "{unknown}"
         );
         for (text, wanted) in [

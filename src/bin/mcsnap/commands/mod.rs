@@ -2,6 +2,8 @@
 
 pub(crate) mod completions;
 pub(crate) mod dump;
+pub(crate) mod get;
+pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod restore;
 pub(crate) mod verify;
@@ -18,6 +20,8 @@ pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
         Command::Dump(args) => dump::run(context, &args),
         Command::Verify(args) => verify::run(context, &args),
         Command::Restore(args) => restore::run(context, &args),
+        Command::Ls(args) => ls::run(context, &args),
+        Command::Get(args) => get::run(context, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
