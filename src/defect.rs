@@ -225,6 +225,9 @@ pub enum Defect {
     /// A segment that the manifest names is not there.
     #[error("the manifest names this segment, but it is missing")]
     SegmentMissing,
+    /// There are segments, but no manifest to name them.
+    #[error("the manifest is missing")]
+    ManifestMissing,
     /// The segment is not as long as the manifest says.
     #[error("segment has {computed} bytes, but the manifest says {stored}")]
     SegmentSize {
@@ -273,7 +276,7 @@ impl Defect {
             Self::WrongShard { .. } => "MCS014",
             Self::Malformed { .. } => "MCS015",
             Self::DigestMismatch { .. } => "MCS016",
-            Self::SegmentMissing => "MCS017",
+            Self::SegmentMissing | Self::ManifestMissing => "MCS017",
             Self::SegmentSize { .. } => "MCS018",
             Self::Stray => "MCS019",
             Self::KnownLoss { .. } => "MCS020",
@@ -301,6 +304,7 @@ impl Defect {
             | Self::Malformed { .. }
             | Self::DigestMismatch { .. }
             | Self::SegmentMissing
+            | Self::ManifestMissing
             | Self::SegmentSize { .. } => Severity::Error,
         }
     }

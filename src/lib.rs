@@ -3,7 +3,8 @@
 //! The library is built in floors, and imports only go down: words (this
 //! level's small modules), pure codecs ([`mod@format`], [`protocol`], [`ring`]),
 //! ports ([`store`], [`net`]), engines ([`snapshot`], [`source`], [`target`]),
-//! jobs ([`dump`], [`restore`], [`verify`], [`lookup`], [`listing`]). A job takes options, makes a plan
+//! jobs ([`dump`], [`restore`], [`verify`], [`lookup`], [`listing`],
+//! [`mod@salvage`]). A job takes options, makes a plan
 //! that can be printed, runs it, and returns a report that accounts for every
 //! item; it never prints.
 //!
@@ -33,6 +34,7 @@ pub mod net;
 pub mod protocol;
 pub mod restore;
 pub mod ring;
+pub mod salvage;
 pub mod select;
 pub mod snapshot;
 pub mod source;

@@ -1,6 +1,7 @@
 //! Sections: compressed where it pays, and checksummed both ways. FORMAT.md 5.5.
 
 use std::fmt;
+use std::io::Read as _;
 use std::str::FromStr;
 
 use zstd::bulk::{Compressor, Decompressor};
@@ -305,9 +306,52 @@ impl SectionReader {
     }
 }
 
+/// Returns what can be had of a damaged or cut section: raw bytes from its
+/// start on, of which nothing is checked. For values, which have hashes.
+///
+/// # Memory
+///
+/// At most `raw_len` bytes, which [`SectionDescriptor::decode`] has bounded, and
+/// the window of the zstd frame, at most 128 MiB.
+pub fn salvage_section(descriptor: &SectionDescriptor, stored: &[u8]) -> Vec<u8> {
+    let mut raw = Vec::new();
+    match descriptor.codec {
+        Codec::Plain => raw.extend_from_slice(stored),
+        Codec::Zstd => {
+            if let Ok(decoder) = zstd::stream::read::Decoder::with_buffer(stored) {
+                // What came before an error is kept.
+                let _ = decoder
+                    .take(descriptor.raw_len.into())
+                    .read_to_end(&mut raw);
+            }
+        }
+    }
+    raw
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_section_gives_its_start() {
+        let raw: Vec<u8> = (0..60_000_u32)
+            .flat_map(|n| (n / 3).to_le_bytes())
+            .collect();
+        for compression in [Compression::None, Compression::Zstd(1)] {
+            let mut stored = Vec::new();
+            let descriptor = SectionWriter::new(compression)
+                .unwrap()
+                .write(&raw, &mut stored);
+            assert_eq!(salvage_section(&descriptor, &stored), raw);
+            let start = salvage_section(&descriptor, &stored[..stored.len() * 9 / 10]);
+            assert!(
+                start.len() > raw.len() / 4 && raw.starts_with(&start),
+                "{compression}"
+            );
+            assert_eq!(salvage_section(&descriptor, b""), b"");
+        }
+    }
 
     fn round_trip(compression: Compression, raw: &[u8]) -> (SectionDescriptor, Vec<u8>) {
         let mut out = Vec::new();

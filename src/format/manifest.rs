@@ -139,6 +139,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Judges by what became of the nodes.
+    pub fn of(nodes: &[ManifestNode]) -> Self {
+        if nodes.iter().any(|node| node.failure.is_some()) {
+            Self::Partial
+        } else if nodes.iter().any(|node| node.counters.losses() > 0) {
+            Self::Lossy
+        } else {
+            Self::Complete
+        }
+    }
+
     /// Returns the word in the manifest.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -48,23 +48,33 @@ pub fn look_up(
     }
     let mut segments = snapshot.segments_of(&options.nodes)?;
     segments.retain(|segment| shard_of(key, snapshot.shard_bits(segment)) == segment.shard_index);
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(options.thread_count.min(segments.len().max(1)))
-        .thread_name(|number| format!("lookup-{number}"))
-        .build()
-        .map_err(|error| {
-            let cause = std::io::Error::other(error);
-            Error::io(Operation::Spawn, "look-up threads", cause)
-        })?;
-    let probes: Vec<Probe> = pool.install(|| {
+    let ask = |sections: &mut SectionReader, segment: &&ManifestSegment| {
+        cancel.check()?;
+        probe(snapshot, segment, key, options.is_value_wanted, sections)
+    };
+    let thread_count = options.thread_count.min(segments.len());
+    let probes: Vec<Probe> = if thread_count < 2 {
+        let mut sections = SectionReader::default();
         segments
-            .par_iter()
-            .map_init(SectionReader::default, |sections, segment| {
-                cancel.check()?;
-                probe(snapshot, segment, key, options.is_value_wanted, sections)
-            })
-            .collect::<Result<_>>()
-    })?;
+            .iter()
+            .map(|segment| ask(&mut sections, segment))
+            .collect::<Result<_>>()?
+    } else {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(thread_count)
+            .thread_name(|number| format!("lookup-{number}"))
+            .build()
+            .map_err(|error| {
+                let cause = std::io::Error::other(error);
+                Error::io(Operation::Spawn, "look-up threads", cause)
+            })?;
+        pool.install(|| {
+            segments
+                .par_iter()
+                .map_init(SectionReader::default, ask)
+                .collect::<Result<_>>()
+        })?
+    };
     let mut report = LookupReport {
         segment_count: to_u64(probes.len()),
         ..LookupReport::default()

@@ -66,10 +66,14 @@ impl SnapshotReader {
         &self.limits
     }
 
+    /// Returns the name of a segment in the store.
+    pub fn segment_object(&self, segment: &ManifestSegment) -> String {
+        format!("{}/{}", self.name, segment.object)
+    }
+
     /// Returns what to call a segment in a message.
     pub fn segment_place(&self, segment: &ManifestSegment) -> String {
-        self.store
-            .describe(&format!("{}/{}", self.name, segment.object))
+        self.store.describe(&self.segment_object(segment))
     }
 
     /// Returns the segments of some nodes, by their addresses; of all for none.
@@ -132,10 +136,9 @@ impl SnapshotReader {
         segment: &ManifestSegment,
         opening: Opening,
     ) -> Result<SegmentReader> {
-        let path = format!("{}/{}", self.name, segment.object);
         SegmentReader::open(
             &*self.store,
-            &path,
+            &self.segment_object(segment),
             segment,
             self.manifest.snapshot_id,
             opening,

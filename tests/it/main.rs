@@ -9,6 +9,8 @@ mod client_tests;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod dump_behaviour;

@@ -176,8 +176,8 @@ fn manifest(snapshot: &SnapshotWriter, segments: Vec<ManifestSegment>, shard_bit
 }
 
 /// Reads everything back, block by block.
-fn read_all(store: Arc<dyn Store>) -> Items {
-    let snapshot = SnapshotReader::open(store, NAME, Need::Read).unwrap();
+pub(crate) fn read_all(store: Arc<dyn Store>, name: &str) -> Items {
+    let snapshot = SnapshotReader::open(store, name, Need::Read).unwrap();
     let mut items = Items::new();
     let mut sections = SectionReader::default();
     for named in &snapshot.manifest().segments {
@@ -234,7 +234,7 @@ proptest! {
             prop_assert!(segment.size <= cut.segment_size_max || segment.records == 1);
             prop_assert!(segment.records > 0);
         }
-        prop_assert_eq!(read_all(Arc::new(store.clone())), items);
+        prop_assert_eq!(read_all(Arc::new(store.clone()), NAME), items);
         let report = deep(Arc::new(store));
         prop_assert_eq!(report.findings, []);
     }
@@ -278,12 +278,12 @@ const SMALL: Cut = Cut {
 };
 
 /// Puts other bytes under a name.
-fn replace(store: &MemoryStore, name: &str, bytes: &[u8]) {
+pub(crate) fn replace(store: &MemoryStore, name: &str, bytes: &[u8]) {
     store.remove(name).unwrap();
     store.put_new(name, bytes).unwrap();
 }
 
-fn bytes_of(store: &MemoryStore, name: &str) -> Vec<u8> {
+pub(crate) fn bytes_of(store: &MemoryStore, name: &str) -> Vec<u8> {
     store.open(name).unwrap().as_bytes().unwrap().to_vec()
 }
 

@@ -9,6 +9,7 @@ use crate::commands::get::GetArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::restore::RestoreArgs;
+use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::settings::{repeat, repeat_or_none, switch, text};
 
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Print one key of a snapshot: value and metadata
     Get(GetArgs),
+    /// Write a new snapshot of what is still sound in a damaged one
+    Salvage(SalvageArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Print a manual page
@@ -125,7 +128,7 @@ mod tests {
             }
         };
         add(None, &program);
-        for name in ["dump", "verify", "restore", "ls", "get"] {
+        for name in ["dump", "verify", "restore", "ls", "get", "salvage"] {
             add(Some(name), program.find_subcommand(name).unwrap());
         }
         let missing: Vec<&String> = rows.iter().filter(|row| !readme.contains(*row)).collect();

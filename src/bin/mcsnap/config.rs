@@ -14,6 +14,7 @@ use crate::commands::dump::DumpArgs;
 use crate::commands::get::GetArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::restore::RestoreArgs;
+use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::exit::UsageError;
 
@@ -68,7 +69,7 @@ pub(crate) struct ConfigFile {
 /// What the name of every variable begins with.
 const PREFIX: &str = "MCSNAP_";
 
-const COMMANDS: [&str; 5] = ["dump", "restore", "verify", "ls", "get"];
+const COMMANDS: [&str; 6] = ["dump", "restore", "verify", "ls", "get", "salvage"];
 
 impl ConfigFile {
     /// Reads a file; every section is checked, not only the one that is used.
@@ -118,6 +119,7 @@ impl ConfigFile {
         file.check::<VerifyArgs>()?;
         file.check::<LsArgs>()?;
         file.check::<GetArgs>()?;
+        file.check::<SalvageArgs>()?;
         Ok(file)
     }
 
@@ -272,6 +274,7 @@ pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Resul
     known.extend(variables::<VerifyArgs>()?);
     known.extend(variables::<LsArgs>()?);
     known.extend(variables::<GetArgs>()?);
+    known.extend(variables::<SalvageArgs>()?);
     let unknown = environment
         .keys()
         .filter(|name| name.starts_with(PREFIX) && !known.contains(name));
@@ -357,7 +360,7 @@ mod tests {
             "{unknown}"
         );
         assert!(
-            unknown.ends_with(", or a command: dump, restore, verify, ls, get"),
+            unknown.ends_with(", or a command: dump, restore, verify, ls, get, salvage"),
             "{unknown}"
         );
         for (text, wanted) in [

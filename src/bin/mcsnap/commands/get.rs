@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mcsnap::error::Location;
 use mcsnap::format::manifest::Need;
 use mcsnap::item::{escape_bytes, escape_key};
 use mcsnap::lookup::{Copy, LookupOptions, LookupReport, look_up};
@@ -156,6 +157,7 @@ fn copy_json(key: &[u8], copy: &Copy) -> Result<Value> {
 fn print_copy(key: &[u8], copy: &Copy) -> Result<()> {
     let meta = &copy.meta;
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
+    let (segment, at) = place(&copy.location);
     let mut rows = vec![
         ("key", escape_bytes(key)),
         ("node", copy.node.clone()),
@@ -171,7 +173,8 @@ fn print_copy(key: &[u8], copy: &Copy) -> Result<()> {
             or_unknown(meta.slab_class.map(|class| class.0.to_string())),
         ),
         ("marks", marks(meta.attributes)),
-        ("place", copy.location.to_string()),
+        ("segment", segment),
+        ("at", at),
         (
             "value",
             format!(
@@ -185,6 +188,21 @@ fn print_copy(key: &[u8], copy: &Copy) -> Result<()> {
     print_text(&rows)
 }
 
+/// Takes the place of a record apart: the file, and where in it.
+fn place(location: &Location) -> (String, String) {
+    if let Location::Object {
+        object,
+        block: Some(block),
+        record: Some(record),
+        offset: Some(offset),
+    } = location
+    {
+        let at = format!("block {block}, record {record}, offset {offset}");
+        return (object.clone(), at);
+    }
+    (location.to_string(), String::new())
+}
+
 /// Shows a value as keys are shown, in lines of 80 columns, and not all of a
 /// long one.
 fn value_rows(value: Option<&[u8]>) -> Vec<(&'static str, String)> {
@@ -193,12 +211,18 @@ fn value_rows(value: Option<&[u8]>) -> Vec<(&'static str, String)> {
     let Some(value) = value else {
         return vec![("", "damaged, not shown".to_owned())];
     };
-    let shown = escape_bytes(value.get(..SHOWN_LEN_MAX).unwrap_or(value));
-    let mut rows: Vec<(&str, String)> = shown
-        .as_bytes()
-        .chunks(LINE_LEN)
-        .map(|line| ("", String::from_utf8_lossy(line).into_owned()))
-        .collect();
+    let mut rows = Vec::new();
+    let mut line = String::new();
+    for byte in value.iter().take(SHOWN_LEN_MAX) {
+        let shown = escape_bytes(&[*byte]);
+        if line.len() + shown.len() > LINE_LEN {
+            rows.push(("", std::mem::take(&mut line)));
+        }
+        line.push_str(&shown);
+    }
+    if !line.is_empty() {
+        rows.push(("", line));
+    }
     let rest = value.len().saturating_sub(SHOWN_LEN_MAX);
     if rest > 0 {
         let rest = count(mcsnap::units::to_u64(rest));

@@ -6,6 +6,7 @@ pub(crate) mod get;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod restore;
+pub(crate) mod salvage;
 pub(crate) mod verify;
 
 use anyhow::Result;
@@ -22,6 +23,7 @@ pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
         Command::Restore(args) => restore::run(context, &args),
         Command::Ls(args) => ls::run(context, &args),
         Command::Get(args) => get::run(context, &args),
+        Command::Salvage(args) => salvage::run(context, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
