@@ -3,23 +3,31 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Location, Result};
-use crate::format::manifest::{Manifest, ManifestSegment, Need};
+use crate::format::manifest::{
+    Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash,
+    Totals, Verdict, Version,
+};
 use crate::limits::{Limits, check_limit};
+use crate::reasons::Reasons;
 use crate::snapshot::segment_reader::{Opening, SegmentReader};
 use crate::snapshot::{MANIFEST, SEGMENTS};
 use crate::store::{ObjectInfo, Store};
+use crate::units::to_u64;
 
 /// Reads what a manifest names.
 #[derive(Debug)]
 pub struct SnapshotReader {
     store: Arc<dyn Store>,
     name: String,
+    /// The name is that of a segment, and the manifest made up of it.
+    is_lone_segment: bool,
     manifest: Manifest,
     limits: Limits,
 }
 
 impl SnapshotReader {
-    /// Reads and checks the manifest; opens no segment.
+    /// Reads and checks the manifest; opens no segment. The name of a segment
+    /// stands for a snapshot of it alone.
     ///
     /// # Errors
     ///
@@ -30,13 +38,22 @@ impl SnapshotReader {
         let limits = Limits::default();
         let path = format!("{name}/{MANIFEST}");
         let place = store.describe(&path);
-        let object = store.open(&path).map_err(|error| {
-            let is_absent = matches!(error.kind(), ErrorKind::NotFound { .. });
-            is_absent
-                .then(|| not_a_snapshot(&*store, name))
-                .flatten()
-                .unwrap_or(error)
-        })?;
+        let object = match store.open(&path) {
+            Ok(object) => object,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+                if let Some(manifest) = describe_lone_segment(&*store, name, &limits)? {
+                    return Ok(Self {
+                        store,
+                        name: name.to_owned(),
+                        is_lone_segment: true,
+                        manifest,
+                        limits,
+                    });
+                }
+                return Err(not_a_snapshot(&*store, name).unwrap_or(error));
+            }
+            Err(error) => return Err(error),
+        };
         check_limit("manifest length", object.size(), limits.manifest_len_max)?;
         let len = usize::try_from(object.size()).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len];
@@ -46,6 +63,7 @@ impl SnapshotReader {
         Ok(Self {
             store,
             name: name.to_owned(),
+            is_lone_segment: false,
             manifest,
             limits,
         })
@@ -68,6 +86,9 @@ impl SnapshotReader {
 
     /// Returns the name of a segment in the store.
     pub fn segment_object(&self, segment: &ManifestSegment) -> String {
+        if self.is_lone_segment {
+            return self.name.clone();
+        }
         format!("{}/{}", self.name, segment.object)
     }
 
@@ -152,6 +173,9 @@ impl SnapshotReader {
     ///
     /// - `Io`.
     pub fn list_strays(&self) -> Result<Vec<ObjectInfo>> {
+        if self.is_lone_segment {
+            return Ok(Vec::new());
+        }
         let place = format!("{}/{SEGMENTS}", self.name);
         let mut objects = self.store.list(&place)?;
         objects.extend(self.store.list_unfinished(&place)?);
@@ -164,6 +188,76 @@ impl SnapshotReader {
         objects.retain(|object| !named.contains(&object.name));
         Ok(objects)
     }
+}
+
+/// Makes the manifest of a snapshot that is one segment, if there is one of
+/// this name.
+fn describe_lone_segment(
+    store: &dyn Store,
+    name: &str,
+    limits: &Limits,
+) -> Result<Option<Manifest>> {
+    let object = match store.open(name) {
+        Ok(object) => object,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let size = object.size();
+    let segment = SegmentReader::open_object(object, store.describe(name), limits)?;
+    let meta = segment.read_meta()?;
+    let toc = segment.toc();
+    let segments = vec![ManifestSegment {
+        object: name.to_owned(),
+        segment_id: meta.segment_id,
+        size,
+        digest: segment.compute_digest()?,
+        node_index: 0,
+        shard_index: meta.shard_index,
+        sequence: meta.sequence,
+        records: toc.record_count,
+        blocks: to_u64(segment.block_count()),
+        key_bytes: toc.key_bytes,
+        value_bytes: toc.value_bytes,
+        content_digest: Digest128(toc.digests.content),
+        content_digest_exptime: Digest128(toc.digests.content_exptime),
+    }];
+    Ok(Some(Manifest {
+        format: "mcsnap".to_owned(),
+        version: Version::default(),
+        features: Features::default(),
+        snapshot_id: meta.snapshot_id,
+        name: meta.snapshot_name,
+        parents: Vec::new(),
+        token: String::new(),
+        tool: meta.tool,
+        started_at: meta.created_at.clone(),
+        finished_at: meta.created_at,
+        ring: None,
+        shard_hash: ShardHash::default(),
+        nodes: vec![ManifestNode {
+            address: meta.node,
+            server_version: meta.server_version,
+            pid: 0,
+            server_started_at: 0,
+            clock_offset: meta.clock_offset,
+            walk: "unknown".to_owned(),
+            shard_bits: meta.shard_bits,
+            items_start: toc.record_count,
+            items_end: toc.record_count,
+            counters: Counters {
+                listed: toc.record_count,
+                stored: toc.record_count,
+                ..Counters::default()
+            },
+            reasons: Reasons::default(),
+            failure: None,
+        }],
+        totals: Totals::of(&segments),
+        content_digest: Digest128(toc.digests.content),
+        content_digest_exptime: Digest128(toc.digests.content_exptime),
+        segments,
+        verdict: Verdict::Complete,
+    }))
 }
 
 /// Says better than "not found" why there is no manifest, if it can.

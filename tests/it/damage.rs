@@ -22,6 +22,7 @@ use mcsnap::select::KeyFilter;
 use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::{DamagedPlace, Fault, FaultyStore, MemoryStore, Store};
 use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
+use proptest::prelude::*;
 
 use crate::snapshot_property::{Cut, Items, NAME, Owned, bytes_of, read_all, replace, write};
 
@@ -416,6 +417,47 @@ fn blocks_that_changed_places_are_found_and_brought_out() {
         }
     }
     assert_eq!(covered.len(), 5);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever else is gone, head, tail, tables and all, a frame that is left
+    /// is brought out.
+    #[test]
+    fn many_damages_at_once_cost_no_block_that_they_do_not_touch(
+        damages in prop::collection::vec((any::<prop::sample::Index>(), 1..400_usize), 0..6),
+        is_alone in any::<bool>(),
+        noise in any::<u8>(),
+    ) {
+        let sample = sample(Compression::Zstd(1));
+        let mut bytes = sample.whole.clone();
+        let mut intact: BTreeSet<usize> = (0..sample.keys.len()).collect();
+        for (start, len) in &damages {
+            let start = start.index(bytes.len());
+            let end = (start + len).min(bytes.len());
+            for (at, byte) in (start..end).zip(&mut bytes[start..end]) {
+                *byte ^= noise.wrapping_add(at.to_le_bytes()[0]) | 1;
+            }
+            for (block, range) in sample.blocks().iter().enumerate() {
+                if range.start < end && start < range.end {
+                    intact.remove(&block);
+                }
+            }
+        }
+        replace(&sample.store, &sample.object, &bytes);
+        let input = if is_alone { sample.segment_input() } else { sample.snapshot_input() };
+        sample.salvage(&input, &intact, &format!("{damages:?}"));
+        sample.look(&format!("{damages:?}"));
+    }
+}
+
+#[test]
+fn a_segment_file_is_a_snapshot_of_itself() {
+    let sample = sample(Compression::Zstd(1));
+    let items = read_all(Arc::new(sample.store.clone()), &sample.object);
+    assert_eq!(items, sample.items);
+    assert_eq!(verify(&sample.store, &sample.object).unwrap().findings, []);
 }
 
 #[test]

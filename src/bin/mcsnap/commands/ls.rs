@@ -25,7 +25,7 @@ use crate::settings::{list as parse_list, split_commas, switch, text};
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct LsArgs {
-    /// Directory of the snapshot
+    /// Directory of the snapshot, or a segment file
     #[arg(value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,
