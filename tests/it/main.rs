@@ -29,6 +29,8 @@ mod ring_vectors;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]
+mod salvage_behaviour;
+#[cfg(test)]
 mod snapshot_property;
 #[cfg(test)]
 mod store_suite;
