@@ -17,6 +17,10 @@ mod dump_behaviour;
 #[cfg(test)]
 mod fake_server;
 #[cfg(test)]
+mod forge;
+#[cfg(test)]
+mod forge_tests;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod look_behaviour;
@@ -32,6 +36,8 @@ mod round_trip;
 mod salvage_behaviour;
 #[cfg(test)]
 mod snapshot_property;
+#[cfg(test)]
+mod sound_segments;
 #[cfg(test)]
 mod store_suite;
 #[cfg(test)]
