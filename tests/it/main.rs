@@ -23,6 +23,8 @@ mod forge_tests;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod look_behaviour;
 #[cfg(test)]
 mod memcached;
