@@ -17,6 +17,8 @@ mod fake_server;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod inspect_behaviour;
+#[cfg(test)]
 mod memcached;
 #[cfg(test)]
 mod restore_behaviour;

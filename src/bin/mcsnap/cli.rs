@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::dump::DumpArgs;
+use crate::commands::inspect::InspectArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::verify::VerifyArgs;
@@ -67,6 +68,8 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Read all items of running servers into a snapshot
     Dump(DumpArgs),
+    /// Show what is in a snapshot: TTLs, idle times, sizes, largest values
+    Inspect(InspectArgs),
     /// Check whether a snapshot is whole and sound
     Verify(VerifyArgs),
     /// Put a snapshot into running servers, placed as your client hashes
@@ -119,7 +122,7 @@ mod tests {
             }
         };
         add(None, &program);
-        for name in ["dump", "verify", "restore"] {
+        for name in ["dump", "inspect", "verify", "restore"] {
             add(Some(name), program.find_subcommand(name).unwrap());
         }
         let missing: Vec<&String> = rows.iter().filter(|row| !readme.contains(*row)).collect();

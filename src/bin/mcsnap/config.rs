@@ -11,6 +11,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::cli::GlobalArgs;
 use crate::commands::dump::DumpArgs;
+use crate::commands::inspect::InspectArgs;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::exit::UsageError;
@@ -66,7 +67,7 @@ pub(crate) struct ConfigFile {
 /// What the name of every variable begins with.
 const PREFIX: &str = "MCSNAP_";
 
-const COMMANDS: [&str; 3] = ["dump", "restore", "verify"];
+const COMMANDS: [&str; 4] = ["dump", "inspect", "restore", "verify"];
 
 impl ConfigFile {
     /// Reads a file; every section is checked, not only the one that is used.
@@ -112,6 +113,7 @@ impl ConfigFile {
         }
         file.check::<GlobalArgs>()?;
         file.check::<DumpArgs>()?;
+        file.check::<InspectArgs>()?;
         file.check::<RestoreArgs>()?;
         file.check::<VerifyArgs>()?;
         Ok(file)
@@ -264,6 +266,7 @@ pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Resul
     let mut known = vec![variable_name(None, "config")];
     known.extend(variables::<GlobalArgs>()?);
     known.extend(variables::<DumpArgs>()?);
+    known.extend(variables::<InspectArgs>()?);
     known.extend(variables::<RestoreArgs>()?);
     known.extend(variables::<VerifyArgs>()?);
     let unknown = environment
@@ -351,7 +354,7 @@ mod tests {
             "{unknown}"
         );
         assert!(
-            unknown.ends_with(", or a command: dump, restore, verify"),
+            unknown.ends_with(", or a command: dump, inspect, restore, verify"),
             "{unknown}"
         );
         for (text, wanted) in [

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod dump;
+pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod restore;
 pub(crate) mod verify;
@@ -16,6 +17,7 @@ use crate::exit::Outcome;
 pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
     match command {
         Command::Dump(args) => dump::run(context, &args),
+        Command::Inspect(args) => inspect::run(context, &args),
         Command::Verify(args) => verify::run(context, &args),
         Command::Restore(args) => restore::run(context, &args),
         Command::Completions(args) => completions::run(&args),

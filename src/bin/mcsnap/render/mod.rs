@@ -1,5 +1,8 @@
 //! Reports on stdout, for people and for programs.
 
+pub(crate) mod inspection;
+pub(crate) mod table;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::time::Duration;
