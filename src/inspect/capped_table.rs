@@ -1,5 +1,6 @@
 //! Records by a value of which there may be too many to keep apart.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use crate::inspect::tally::Tally;
@@ -27,12 +28,26 @@ impl<K: Ord> CappedTable<K> {
     }
 
     /// Adds records of one value.
-    pub fn add(&mut self, value: K, tally: &Tally) {
-        if let Some(sum) = self.kept.get_mut(&value) {
+    pub fn add<Q>(&mut self, value: &Q, tally: &Tally)
+    where
+        K: Borrow<Q>,
+        Q: Ord + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(sum) = self.kept.get_mut(value) {
             sum.merge(tally);
             return;
         }
-        self.kept.insert(value, *tally);
+        let is_full = self.kept.len() >= self.value_count_max;
+        if is_full
+            && self
+                .kept
+                .last_key_value()
+                .is_none_or(|(last, _)| last.borrow() < value)
+        {
+            self.others.merge(tally);
+            return;
+        }
+        self.kept.insert(value.to_owned(), *tally);
         if self.kept.len() > self.value_count_max
             && let Some((_, dropped)) = self.kept.pop_last()
         {
@@ -41,10 +56,13 @@ impl<K: Ord> CappedTable<K> {
     }
 
     /// Adds the counts of another part, of the same capacity.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self)
+    where
+        K: Clone,
+    {
         self.others.merge(&other.others);
-        for (value, tally) in other.kept {
-            self.add(value, &tally);
+        for (value, tally) in &other.kept {
+            self.add(value, tally);
         }
     }
 
@@ -81,7 +99,7 @@ mod tests {
         let count = |values: &[u64]| {
             let mut table = CappedTable::new(10);
             for value in values {
-                table.add(*value, &tally(1));
+                table.add(value, &tally(1));
             }
             table
         };
@@ -111,7 +129,7 @@ mod tests {
     fn the_most_bytes_come_first() {
         let mut table = CappedTable::new(3);
         for (value, records) in [(1, 5), (2, 9), (3, 5)] {
-            table.add(value, &tally(records));
+            table.add(&value, &tally(records));
         }
         let order: Vec<_> = table.by_bytes().iter().map(|(value, _)| **value).collect();
         assert_eq!(order, [2, 1, 3]);

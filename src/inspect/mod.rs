@@ -10,6 +10,7 @@
 
 mod capped_table;
 mod histogram;
+mod key_prefix;
 mod largest;
 mod report;
 mod run;
@@ -18,6 +19,7 @@ mod tally;
 
 pub use capped_table::CappedTable;
 pub use histogram::{Bucket, Histogram};
+pub use key_prefix::KeyPrefixTable;
 pub use largest::{LargeValue, Largest};
 pub use report::{InspectReport, NodeShare, Storage};
 pub use run::{InspectOptions, inspect};

@@ -27,6 +27,9 @@ pub struct InspectOptions {
     pub at: Option<UnixSecs>,
     /// Nodes to look at, by their addresses; all if there are none.
     pub nodes: Vec<NodeSpec>,
+    /// What ends the prefix of a key; the first is tried first, see
+    /// [`KeyPrefixTable`](crate::inspect::KeyPrefixTable).
+    pub delimiters: Vec<u8>,
     /// How many of the largest values to name.
     pub largest_count: usize,
     /// Threads.
@@ -85,7 +88,7 @@ pub fn inspect(
             Error::io(Operation::Spawn, "inspecting threads", cause)
         })?;
     let new_part = || Part {
-        statistics: Statistics::new(at, options.largest_count),
+        statistics: Statistics::new(at, &options.delimiters, options.largest_count),
         shares: vec![NodeShare::default(); manifest.nodes.len()],
     };
     let inspection = Inspection {

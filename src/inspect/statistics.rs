@@ -3,6 +3,7 @@
 use crate::format::column::KeyRecord;
 use crate::inspect::capped_table::CappedTable;
 use crate::inspect::histogram::Histogram;
+use crate::inspect::key_prefix::KeyPrefixTable;
 use crate::inspect::largest::Largest;
 use crate::inspect::tally::Tally;
 use crate::item::{Attribute, Exptime, ItemMeta, SlabClass};
@@ -10,14 +11,15 @@ use crate::units::{UnixSecs, to_u64};
 
 /// What records have in common, and what sets them apart.
 ///
-/// Two of them, made for the same moment and the same number of largest values,
-/// merge into what one would have counted: the order of records and the way
+/// Two of them, made for the same moment, delimiters and number of largest
+/// values, merge into what one would have counted: the order of records and the way
 /// they were spread over parts make no difference.
 ///
 /// # Memory
 ///
 /// At most [`ClientFlagsTable::VALUE_COUNT_MAX`] table entries of some 50 bytes,
-/// and the keys of the largest values, whatever is counted.
+/// [`KeyPrefixTable::VALUE_COUNT_MAX`] of some 300, and the keys of the largest
+/// values, whatever is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
     at: UnixSecs,
@@ -33,6 +35,8 @@ pub struct Statistics {
     pub idle: IdleHistogram,
     /// By the length of the value in bytes.
     pub value_sizes: Histogram,
+    /// By the start of the key.
+    pub key_prefixes: KeyPrefixTable,
     /// By allocator class.
     pub slab_classes: SlabClassTable,
     /// By the client's opaque number.
@@ -107,9 +111,9 @@ pub struct MarkTally {
 }
 
 impl Statistics {
-    /// Starts to count, for times relative to a moment, with so many of the
-    /// largest values.
-    pub fn new(at: UnixSecs, largest_count: usize) -> Self {
+    /// Starts to count: times relative to a moment, keys by what stands before
+    /// a delimiter, and so many of the largest values.
+    pub fn new(at: UnixSecs, delimiters: &[u8], largest_count: usize) -> Self {
         Self {
             at,
             total: Tally::default(),
@@ -126,6 +130,7 @@ impl Statistics {
                 unknown: Tally::default(),
             },
             value_sizes: Histogram::new(Histogram::SIZES),
+            key_prefixes: KeyPrefixTable::new(delimiters),
             slab_classes: SlabClassTable {
                 tallies: vec![Tally::default(); SlabClassTable::CLASS_COUNT],
                 unknown: Tally::default(),
@@ -149,6 +154,7 @@ impl Statistics {
         self.value_sizes.add(value_len, &tally);
         self.ttl.add(record.meta.exptime, self.at, &tally);
         self.idle.add(record.meta.last_access, self.at, &tally);
+        self.key_prefixes.add(record.key, &tally);
         self.slab_classes.add(record.meta.slab_class, &tally);
         self.client_flags.add(record.meta.client_flags, &tally);
         self.add_marks(&record.meta, &tally);
@@ -179,6 +185,7 @@ impl Statistics {
         self.idle.since.merge(&other.idle.since);
         self.idle.unknown.merge(&other.idle.unknown);
         self.value_sizes.merge(&other.value_sizes);
+        self.key_prefixes.merge(other.key_prefixes);
         self.slab_classes.merge(&other.slab_classes);
         self.client_flags.values.merge(other.client_flags.values);
         self.client_flags.unknown.merge(&other.client_flags.unknown);
@@ -259,7 +266,7 @@ impl ClientFlagsTable {
     fn add(&mut self, client_flags: Option<u64>, tally: &Tally) {
         match client_flags {
             None => self.unknown.merge(tally),
-            Some(value) => self.values.add(value, tally),
+            Some(value) => self.values.add(&value, tally),
         }
     }
 }

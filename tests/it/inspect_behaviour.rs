@@ -10,7 +10,7 @@ use mcsnap::cancel::Cancel;
 use mcsnap::error::ErrorKind;
 use mcsnap::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
 use mcsnap::format::manifest::{Manifest, Need};
-use mcsnap::inspect::{InspectOptions, InspectReport, inspect};
+use mcsnap::inspect::{InspectOptions, InspectReport, KeyPrefixTable, inspect};
 use mcsnap::progress::NoProgress;
 use mcsnap::snapshot::{SnapshotReader, SnapshotWriter};
 use mcsnap::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, Store};
@@ -24,6 +24,7 @@ use crate::workdir::Workdir;
 const OPTIONS: InspectOptions = InspectOptions {
     at: None,
     nodes: Vec::new(),
+    delimiters: Vec::new(),
     largest_count: 10,
     thread_count: 2,
 };
@@ -177,6 +178,14 @@ fn what_the_servers_have_is_told() {
         sizes,
         [(0, 2), (1, 1200), (1024, 1200), (1 << 18, 2)].into()
     );
+    let prefixes = report["key_prefixes"]["values"].as_array().unwrap();
+    let prefixes: Vec<_> = prefixes
+        .iter()
+        .map(|row| (row["prefix"].as_str().unwrap(), &row["records"]))
+        .collect();
+    let counts = [1200, 2, 1200, 2].map(|records| json!(records));
+    let words = ["page:", "large:", "count:", "empty:"];
+    assert_eq!(prefixes, words.into_iter().zip(&counts).collect::<Vec<_>>());
     let flags = report["client_flags"]["values"].as_array().unwrap();
     let flags: Vec<_> = flags
         .iter()
@@ -220,6 +229,7 @@ fn what_the_servers_have_is_told() {
             "totals",
             "key_length",
             "value_length",
+            "key_prefixes",
             "ttl_left",
             "idle",
             "value_size",
@@ -256,6 +266,7 @@ fn the_text_fits_a_terminal_and_names_the_largest() {
     }
     for heading in [
         "NODE",
+        "KEY PREFIX",
         "TTL LEFT",
         "IDLE FOR",
         "VALUE SIZE",
@@ -416,19 +427,15 @@ fn the_number_of_threads_changes_nothing() {
     let dumped = Dumped::of(2);
     fs::remove_file(&dumped.segments()[2]).unwrap();
     let snapshot = open(Arc::new(dumped.store()), "a");
-    let one = inspect_quietly(
-        &snapshot,
-        &InspectOptions {
-            thread_count: 1,
-            ..OPTIONS
-        },
-    );
+    let with_threads = |thread_count| InspectOptions {
+        delimiters: KeyPrefixTable::DELIMITERS.into(),
+        thread_count,
+        ..OPTIONS
+    };
+    let one = inspect_quietly(&snapshot, &with_threads(1));
+    assert_eq!(one.statistics.key_prefixes.values.by_bytes().len(), 4);
     for thread_count in [2, 7] {
-        let options = InspectOptions {
-            thread_count,
-            ..OPTIONS
-        };
-        let many = inspect_quietly(&snapshot, &options);
+        let many = inspect_quietly(&snapshot, &with_threads(thread_count));
         assert_eq!(many.statistics, one.statistics);
         assert_eq!(many.nodes, one.nodes);
         assert_eq!(many.findings, one.findings);

@@ -68,7 +68,7 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Read all items of running servers into a snapshot
     Dump(DumpArgs),
-    /// Show what is in a snapshot: TTLs, idle times, sizes, largest values
+    /// Show what is in a snapshot: key prefixes, TTLs, idle times, sizes
     Inspect(InspectArgs),
     /// Check whether a snapshot is whole and sound
     Verify(VerifyArgs),

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use mcsnap::error::Error;
 use mcsnap::format::manifest::Need;
-use mcsnap::inspect::{InspectOptions, inspect};
+use mcsnap::inspect::{InspectOptions, KeyPrefixTable, inspect};
 use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::{MapChoice, open_snapshot_place};
 use mcsnap::units::UnixSecs;
@@ -37,6 +37,12 @@ pub(crate) struct InspectArgs {
     #[arg(long, value_name = "HOST:PORT,...")]
     #[serde(deserialize_with = "list")]
     pub(crate) node: Vec<String>,
+    /// What ends the prefix of a key; the first is tried first [default: :/_-.]
+    ///
+    /// The prefix of user:123 is user:, and numbers in it are written #.
+    #[arg(long, value_name = "CHARACTERS")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) delimiters: Option<String>,
     /// How many of the largest values to name [default: 10]
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
@@ -58,6 +64,10 @@ pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
     let options = InspectOptions {
         at: settings.at.as_deref().map(parse_moment).transpose()?,
         nodes: parse_nodes(&settings.node)?,
+        delimiters: settings
+            .delimiters
+            .unwrap_or_else(|| KeyPrefixTable::DELIMITERS.to_owned())
+            .into_bytes(),
         largest_count: usize::try_from(parse_count("top", top, 0, 1000)?)?,
         thread_count: parse_threads(settings.threads.as_deref())?,
     };

@@ -45,6 +45,7 @@ impl Inspection<'_> {
             "totals": share_json(&totals, total),
             "key_length": length_json(statistics.key_len, totals.tally.key_bytes, total),
             "value_length": length_json(statistics.value_len, value_bytes, total),
+            "key_prefixes": self.key_prefixes_json(),
             "ttl_left": {
                 "expired": tally_json(&statistics.ttl.expired, total),
                 "buckets": buckets_json(statistics.ttl.left.buckets(), "seconds", total),
@@ -67,6 +68,25 @@ impl Inspection<'_> {
             "findings_dropped": report.finding_count_dropped,
             "elapsed_ms": u64::try_from(report.elapsed.as_millis())?,
         }))
+    }
+
+    fn key_prefixes_json(self) -> Value {
+        let statistics = &self.report.statistics;
+        let prefixes = &statistics.key_prefixes;
+        let values: Vec<Value> = prefixes
+            .values
+            .by_bytes()
+            .into_iter()
+            .map(|(prefix, tally)| {
+                let name = [("prefix", json!(escape_bytes(prefix)))];
+                with_members(name, tally, &statistics.total)
+            })
+            .collect();
+        json!({
+            "values": values,
+            "others": tally_json(prefixes.values.others(), &statistics.total),
+            "none": tally_json(&prefixes.none, &statistics.total),
+        })
     }
 
     fn slab_classes_json(self) -> Value {

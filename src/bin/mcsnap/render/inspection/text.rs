@@ -10,7 +10,7 @@ use mcsnap::units::{UnixSecs, to_f64, to_u64};
 
 use crate::render::inspection::{Inspection, share};
 use crate::render::table::{
-    Align, Column, Row, Tail, WIDTH, draw, fit_end, fit_start, labelled, plain,
+    Align, Column, Row, Tail, WIDTH, draw, fit_end, fit_key, fit_start, labelled, plain,
 };
 use crate::render::{count, size};
 
@@ -23,6 +23,8 @@ const FINDING_COUNT_MAX: usize = 20;
 const FAILURE_LEN_MAX: usize = 300;
 /// Columns of the labels at the start.
 const LABEL_WIDTH: usize = 8;
+/// Columns of the prefix of a key.
+const PREFIX_WIDTH: usize = 30;
 /// Columns of a node's address in a table.
 const ADDRESS_WIDTH: usize = 24;
 
@@ -47,6 +49,7 @@ impl Inspection<'_> {
             section(self.draw_nodes());
         }
         if self.report.statistics.total.records > 0 {
+            section(self.draw_key_prefixes());
             section(self.draw_ttl());
             section(self.draw_idle());
             section(self.draw_value_sizes());
@@ -256,6 +259,22 @@ impl Inspection<'_> {
         ];
         columns.extend(detail.map(|detail| column(detail, Align::Right, 9)));
         draw(&columns, &rows)
+    }
+
+    fn draw_key_prefixes(self) -> String {
+        let prefixes = &self.report.statistics.key_prefixes;
+        let by_bytes = prefixes.values.by_bytes();
+        let (shown, others) = by_bytes
+            .split_at_checked(ROW_COUNT_MAX)
+            .unwrap_or((&by_bytes, &[]));
+        let mut lines: Vec<Line> = shown
+            .iter()
+            .map(|(prefix, tally)| Line::new(fit_key(prefix, PREFIX_WIDTH), tally))
+            .collect();
+        push_others(&mut lines, others.iter().map(|(_, tally)| *tally));
+        push_filled(&mut lines, "not kept apart", prefixes.values.others());
+        push_filled(&mut lines, "no prefix", &prefixes.none);
+        self.draw_lines("KEY PREFIX", None, &lines)
     }
 
     fn draw_ttl(self) -> String {
@@ -655,7 +674,7 @@ mod tests {
 
     #[test]
     fn a_small_snapshot_looks_like_this() {
-        let mut statistics = Statistics::new(AT, 2);
+        let mut statistics = Statistics::new(AT, b":", 2);
         let mut attributes = Attributes::default();
         attributes.set(Attribute::Fetched, true);
         attributes.set(Attribute::Stale, false);
@@ -708,7 +727,7 @@ mod tests {
         const HUGE: u64 = 123_456_789_012_345_678;
         let long_text = "\u{1b}[31mlong \u{202e}\u{4e2d}\u{6587}".repeat(30);
         let long_host = format!("{}:65535", "h".repeat(200));
-        let mut statistics = Statistics::new(AT, 20);
+        let mut statistics = Statistics::new(AT, b":", 20);
         let huge = Tally {
             records: HUGE,
             key_bytes: HUGE,
@@ -781,7 +800,10 @@ mod tests {
 
     #[test]
     fn nothing_and_nothing_known_are_told_as_such() {
-        let empty = report(Statistics::new(AT, 10), vec![Some(NodeShare::default())]);
+        let empty = report(
+            Statistics::new(AT, b":", 10),
+            vec![Some(NodeShare::default())],
+        );
         let manifest = manifest(&["a:1"], "");
         let text = draw_checked("s", &manifest, &empty);
         assert!(
@@ -794,7 +816,7 @@ mod tests {
             "{text}"
         );
 
-        let mut statistics = Statistics::new(AT, 10);
+        let mut statistics = Statistics::new(AT, b":", 10);
         statistics.add(&record(b"k", 0, ItemMeta::default()), 0);
         let share = NodeShare {
             tally: statistics.total,
