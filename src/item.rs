@@ -49,6 +49,17 @@ impl Attribute {
         Self::Incompressible,
     ];
 
+    /// Returns the name in FORMAT.md 5.6.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Stale => "stale",
+            Self::WinSent => "win-sent",
+            Self::KeyIsBinary => "key-is-binary",
+            Self::Incompressible => "incompressible",
+        }
+    }
+
     const fn mask(self) -> u8 {
         match self {
             Self::Fetched => 1,

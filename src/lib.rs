@@ -3,10 +3,9 @@
 //! The library is built in floors, and imports only go down: words (this
 //! level's small modules), pure codecs ([`mod@format`], [`protocol`], [`ring`]),
 //! ports ([`store`], [`net`]), engines ([`snapshot`], [`source`], [`target`]),
-//! jobs ([`dump`], [`restore`], [`verify`], [`lookup`], [`listing`],
-//! [`mod@salvage`]). A job takes options, makes a plan
-//! that can be printed, runs it, and returns a report that accounts for every
-//! item; it never prints.
+//! jobs ([`dump`], [`restore`], [`verify`], [`inspect`], [`lookup`], [`listing`],
+//! [`mod@salvage`]). A job takes options, makes a plan that can be printed, runs
+//! it, and returns a report that accounts for every item; it never prints.
 //!
 //! FORMAT.md specifies the files byte for byte.
 
@@ -28,6 +27,7 @@ pub mod units;
 
 pub mod dump;
 pub mod format;
+pub mod inspect;
 pub mod listing;
 pub mod lookup;
 pub mod net;

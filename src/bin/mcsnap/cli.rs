@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::dump::DumpArgs;
 use crate::commands::get::GetArgs;
+use crate::commands::inspect::InspectArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::restore::RestoreArgs;
@@ -70,6 +71,8 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Read all items of running servers into a snapshot
     Dump(DumpArgs),
+    /// Show what is in a snapshot: key prefixes, TTLs, idle times, sizes
+    Inspect(InspectArgs),
     /// Check whether a snapshot is whole and sound
     Verify(VerifyArgs),
     /// Put a snapshot into running servers, placed as your client hashes
@@ -128,7 +131,9 @@ mod tests {
             }
         };
         add(None, &program);
-        for name in ["dump", "verify", "restore", "ls", "get", "salvage"] {
+        for name in [
+            "dump", "restore", "verify", "inspect", "ls", "get", "salvage",
+        ] {
             add(Some(name), program.find_subcommand(name).unwrap());
         }
         let missing: Vec<&String> = rows.iter().filter(|row| !readme.contains(*row)).collect();

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod dump;
 pub(crate) mod get;
+pub(crate) mod inspect;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod restore;
@@ -19,6 +20,7 @@ use crate::exit::Outcome;
 pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
     match command {
         Command::Dump(args) => dump::run(context, &args),
+        Command::Inspect(args) => inspect::run(context, &args),
         Command::Verify(args) => verify::run(context, &args),
         Command::Restore(args) => restore::run(context, &args),
         Command::Ls(args) => ls::run(context, &args),

@@ -1,6 +1,8 @@
 //! Reports on stdout, for people and for programs.
 
+pub(crate) mod inspection;
 pub(crate) mod record;
+pub(crate) mod table;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
