@@ -73,7 +73,7 @@ pub struct FrameFlags(u8);
 impl FrameFlags {
     const CRITICAL: u8 = 1;
     const PAYLOAD_CRC: u8 = 1 << 1;
-    const RESERVED: u8 = 0b1100;
+    pub(super) const RESERVED: u8 = 0b1100;
 
     /// Returns the flags that this build writes for a type.
     pub fn of(frame_type: FrameType) -> Self {

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use crate::defect::{Defect, Structure};
 use crate::format::bytes::ByteReader;
-use crate::format::frame::FrameHeader;
+use crate::format::frame::{FrameFlags, FrameHeader};
 use crate::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use crate::format::layout::{FRAME_HEADER_SIZE, FRAME_MARKER};
 
@@ -27,13 +27,20 @@ pub struct FrameClaim {
 }
 
 impl FrameClaim {
-    /// Reads what 48 bytes say, if they start with the marker.
+    /// Reads what 48 bytes say, if they start with the marker and may be a
+    /// header.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = ByteReader::new(bytes, Structure::FrameHeader);
         reader.magic(&FRAME_MARKER).ok()?;
         let sync = SyncMarker(reader.array().ok()?);
         let frame_type = reader.u8().ok()?;
-        reader.bytes(11).ok()?;
+        // Whatever has reserved bits set is no frame of this version.
+        let flags = reader.u8().ok()?;
+        reader.reserved(2, "field at offset 14").ok()?;
+        if flags & FrameFlags::RESERVED != 0 {
+            return None;
+        }
+        reader.bytes(8).ok()?;
         let offset = reader.u64().ok()?;
         let stored_len = reader.u64().ok()?;
         Some(Self {

@@ -68,7 +68,7 @@ pub fn salvage(
 ) -> Result<SalvageReport> {
     let clock = Instant::now();
     let snapshot = SnapshotWriter::begin(output, &options.name)?;
-    let sources = open(input, &Limits::default())?;
+    let sources = open(input, &Limits::default(), cancel)?;
     let bytes_total = sources
         .sources
         .iter()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding};
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::ids::SnapshotId;
@@ -47,9 +48,9 @@ pub(super) fn describe(input: &DamagedPlace) -> String {
 }
 
 /// Opens all files that there are.
-pub(super) fn open(input: &DamagedPlace, limits: &Limits) -> Result<Sources> {
+pub(super) fn open(input: &DamagedPlace, limits: &Limits, cancel: &Cancel) -> Result<Sources> {
     match input {
-        DamagedPlace::Snapshot { store, name } => open_snapshot(store, name, limits),
+        DamagedPlace::Snapshot { store, name } => open_snapshot(store, name, limits, cancel),
         DamagedPlace::Segment {
             store,
             object,
@@ -58,7 +59,7 @@ pub(super) fn open(input: &DamagedPlace, limits: &Limits) -> Result<Sources> {
             let reader = open_object(&**store, object, *is_unfinished)?;
             let expected = Expected::default();
             let place = store.describe(object);
-            let segment = DamagedSegment::open(reader, place, &expected, limits)?;
+            let segment = DamagedSegment::open(reader, place, &expected, limits, cancel)?;
             let mut sources = Sources::without_manifest();
             sources.is_all_there = true;
             sources.add_described(vec![segment]);
@@ -79,10 +80,15 @@ fn open_object(
     }
 }
 
-fn open_snapshot(store: &Arc<dyn Store>, name: &str, limits: &Limits) -> Result<Sources> {
+fn open_snapshot(
+    store: &Arc<dyn Store>,
+    name: &str,
+    limits: &Limits,
+    cancel: &Cancel,
+) -> Result<Sources> {
     let place = store.describe(&format!("{name}/{MANIFEST}"));
     match SnapshotReader::open(Arc::clone(store), name, Need::Read) {
-        Ok(snapshot) => open_named(&**store, &snapshot, limits),
+        Ok(snapshot) => open_named(&**store, &snapshot, limits, cancel),
         Err(error) => {
             let is_absent = matches!(
                 error.kind(),
@@ -93,7 +99,7 @@ fn open_snapshot(store: &Arc<dyn Store>, name: &str, limits: &Limits) -> Result<
             } else {
                 Finding::from_error(error, &place)?
             };
-            let mut sources = open_all(&**store, name, limits)?;
+            let mut sources = open_all(&**store, name, limits, cancel)?;
             sources.findings.insert(0, finding);
             Ok(sources)
         }
@@ -101,7 +107,12 @@ fn open_snapshot(store: &Arc<dyn Store>, name: &str, limits: &Limits) -> Result<
 }
 
 /// Opens the segments that a manifest names.
-fn open_named(store: &dyn Store, snapshot: &SnapshotReader, limits: &Limits) -> Result<Sources> {
+fn open_named(
+    store: &dyn Store,
+    snapshot: &SnapshotReader,
+    limits: &Limits,
+    cancel: &Cancel,
+) -> Result<Sources> {
     let manifest = snapshot.manifest();
     let mut sources = Sources {
         manifest: Some(manifest.clone()),
@@ -129,7 +140,7 @@ fn open_named(store: &dyn Store, snapshot: &SnapshotReader, limits: &Limits) -> 
             records: Some(named.records),
         };
         sources.sources.push(Source {
-            segment: DamagedSegment::open(object, place, &expected, limits)?,
+            segment: DamagedSegment::open(object, place, &expected, limits, cancel)?,
             expected,
             // Decoding the manifest has checked the number.
             node: usize::try_from(named.node_index).unwrap_or(0),
@@ -141,7 +152,7 @@ fn open_named(store: &dyn Store, snapshot: &SnapshotReader, limits: &Limits) -> 
 }
 
 /// Opens whatever may be a segment below a name.
-fn open_all(store: &dyn Store, name: &str, limits: &Limits) -> Result<Sources> {
+fn open_all(store: &dyn Store, name: &str, limits: &Limits, cancel: &Cancel) -> Result<Sources> {
     let directory = format!("{name}/{SEGMENTS}");
     let finished = store.list(&directory)?.into_iter();
     let unfinished = store.list_unfinished(&directory)?.into_iter();
@@ -153,7 +164,9 @@ fn open_all(store: &dyn Store, name: &str, limits: &Limits) -> Result<Sources> {
         let reader = open_object(store, &object, is_unfinished)?;
         let place = store.describe(&object);
         let expected = Expected::default();
-        segments.push(DamagedSegment::open(reader, place, &expected, limits)?);
+        segments.push(DamagedSegment::open(
+            reader, place, &expected, limits, cancel,
+        )?);
     }
     if segments.is_empty() {
         let place = store.describe(&directory);

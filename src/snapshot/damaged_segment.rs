@@ -17,7 +17,7 @@ use crate::format::frame::{FrameHeader, FrameType};
 use crate::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use crate::format::key_index::KeyIndex;
 use crate::format::layout::{
-    BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE,
+    BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, FRAME_MARKER, TAIL_SIZE, TOC_ENTRY_SIZE,
 };
 use crate::format::salvage::{FrameClaim, decode_frame_anywhere, find_markers, surrogate_id};
 use crate::format::segment_meta::SegmentMeta;
@@ -105,13 +105,15 @@ impl DamagedSegment {
     /// # Errors
     ///
     /// - `Unsupported`: a sound file header says another major version.
+    /// - `Canceled`.
     pub fn open(
         object: Box<dyn ObjectReader>,
         place: String,
         expected: &Expected,
         limits: &Limits,
+        cancel: &Cancel,
     ) -> Result<Self> {
-        let mut reader = LossyReader::new(&*object);
+        let mut reader = LossyReader::random(&*object);
         let header = FileHeader::decode(reader.bytes(0, to_u64(FILE_HEADER_SIZE)));
         if let Err(error) = header
             && matches!(error.kind(), ErrorKind::Unsupported { .. })
@@ -126,8 +128,8 @@ impl DamagedSegment {
             identity: None,
             meta: None,
         };
-        segment.identity = segment.find_identity(expected);
-        segment.meta = segment.find_meta();
+        segment.identity = segment.find_identity(expected, cancel)?;
+        segment.meta = segment.find_meta(cancel)?;
         Ok(segment)
     }
 
@@ -156,8 +158,8 @@ impl DamagedSegment {
         self.identity.is_some()
     }
 
-    fn find_identity(&self, expected: &Expected) -> Option<Identity> {
-        let mut reader = LossyReader::new(&*self.object);
+    fn find_identity(&self, expected: &Expected, cancel: &Cancel) -> Result<Option<Identity>> {
+        let mut reader = LossyReader::random(&*self.object);
         let of_ids = |ids: SegmentIds| Identity {
             segment: ids.segment,
             snapshot: Some(ids.snapshot),
@@ -174,15 +176,16 @@ impl DamagedSegment {
             let snapshot = same
                 .filter(|identity| identity.segment == segment)
                 .find_map(|identity| identity.snapshot);
-            return Some(Identity { segment, snapshot });
+            return Ok(Some(Identity { segment, snapshot }));
         }
         match (header, tail) {
             (Some(header), Some(tail)) if header.segment != tail.segment => {
                 // Two segments in one file: that which has more frames in it.
-                self.find_identity_by_frames(&mut reader).or(Some(header))
+                let found = self.find_identity_by_frames(cancel)?;
+                Ok(found.or(Some(header)))
             }
-            (Some(identity), _) | (None, Some(identity)) => Some(identity),
-            (None, None) => self.find_identity_by_frames(&mut reader),
+            (Some(identity), _) | (None, Some(identity)) => Ok(Some(identity)),
+            (None, None) => self.find_identity_by_frames(cancel),
         }
     }
 
@@ -202,7 +205,7 @@ impl DamagedSegment {
     /// A value may itself be a segment. Its frames say a place before the one
     /// where they stand, which no frame of this file does unless bytes were put
     /// in front.
-    fn find_identity_by_frames(&self, reader: &mut LossyReader<'_>) -> Option<Identity> {
+    fn find_identity_by_frames(&self, cancel: &Cancel) -> Result<Option<Identity>> {
         #[derive(Default)]
         struct Tally {
             in_place: u64,
@@ -211,12 +214,14 @@ impl DamagedSegment {
             ids: Option<SegmentIds>,
             confirmed: Option<SegmentId>,
         }
+        let mut scan = LossyReader::sequential(&*self.object);
+        let reader = &mut LossyReader::random(&*self.object);
         let mut tallies: BTreeMap<[u8; 8], Tally> = BTreeMap::new();
         let size = self.object.size();
         let mut from = 0;
-        while let Some(at) = next_marker(reader, from, size) {
+        while let Some(at) = next_marker(&mut scan, from, size, cancel)? {
             from = at.saturating_add(1);
-            let header = reader.bytes(at, to_u64(FRAME_HEADER_SIZE)).to_vec();
+            let header = scan.bytes(at, to_u64(FRAME_HEADER_SIZE)).to_vec();
             let Some(claim) = FrameClaim::read(&header) else {
                 continue;
             };
@@ -243,21 +248,21 @@ impl DamagedSegment {
             }
             tally.header = header;
         }
-        tallies
+        let best = tallies
             .into_values()
             .filter(|tally| tally.ids.is_some() || tally.confirmed.is_some())
-            .max_by_key(|tally| (tally.in_place, tally.all))
-            .and_then(|tally| {
-                let known = tally.ids.map(|ids| Identity {
-                    segment: ids.segment,
-                    snapshot: Some(ids.snapshot),
-                });
-                let surrogate = tally.confirmed.map(|segment| Identity {
-                    segment,
-                    snapshot: None,
-                });
-                known.or(surrogate)
-            })
+            .max_by_key(|tally| (tally.in_place, tally.all));
+        Ok(best.and_then(|tally| {
+            let known = tally.ids.map(|ids| Identity {
+                segment: ids.segment,
+                snapshot: Some(ids.snapshot),
+            });
+            let surrogate = tally.confirmed.map(|segment| Identity {
+                segment,
+                snapshot: None,
+            });
+            known.or(surrogate)
+        }))
     }
 
     /// Reads the ids out of a frame that repeats them, and proves them by its
@@ -313,14 +318,15 @@ impl DamagedSegment {
 
     /// Reads the description, which stands right behind the file header unless
     /// the front is missing.
-    fn find_meta(&self) -> Option<SegmentMeta> {
-        let identity = self.identity?;
-        let mut reader = LossyReader::new(&*self.object);
-        let size = self.object.size();
+    fn find_meta(&self, cancel: &Cancel) -> Result<Option<SegmentMeta>> {
+        let Some(identity) = self.identity else {
+            return Ok(None);
+        };
+        let mut reader = LossyReader::random(&*self.object);
         let mut from = 0;
         // Farther behind it would only be by chance.
-        let end = size.min(2 << 20);
-        while let Some(at) = next_marker(&mut reader, from, end) {
+        let end = self.object.size().min(2 << 20);
+        while let Some(at) = next_marker(&mut reader, from, end, cancel)? {
             from = at.saturating_add(1);
             let header = reader.bytes(at, to_u64(FRAME_HEADER_SIZE));
             let Ok(frame) = decode_frame_anywhere(header, identity.segment) else {
@@ -329,15 +335,13 @@ impl DamagedSegment {
             if frame.frame_type == FrameType::Meta {
                 let len = frame.stored_len.min(self.limits.meta_len_max);
                 let payload = reader.bytes(at.saturating_add(to_u64(FRAME_HEADER_SIZE)), len);
-                if frame
-                    .check_payload(&ids_of(identity.segment), payload)
-                    .is_ok()
-                {
-                    return serde_json::from_slice(payload).ok();
+                let checked = frame.check_payload(&ids_of(identity.segment), payload);
+                if checked.is_ok() {
+                    return Ok(serde_json::from_slice(payload).ok());
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     /// Brings out every record that can be proved, in the order of the file;
@@ -362,7 +366,13 @@ impl DamagedSegment {
         let mut walk = Walk {
             segment: self,
             id: identity.segment,
-            reader: LossyReader::new(&*self.object),
+            scan: LossyReader::sequential(&*self.object),
+            reader: LossyReader::random(&*self.object),
+            failed_len_max: self
+                .object
+                .size()
+                .saturating_mul(4)
+                .saturating_add(FAILED_LEN_FREE),
             sections: SectionReader::default(),
             cancel,
             tally: SegmentSalvage {
@@ -415,24 +425,29 @@ fn ids_of(segment: SegmentId) -> SegmentIds {
 }
 
 /// Returns the next place before `end` where a frame may start.
-fn next_marker(reader: &mut LossyReader<'_>, from: u64, end: u64) -> Option<u64> {
-    /// Bytes looked through at once.
-    const STRIDE: u64 = 1 << 20;
-    /// A marker may lie across the end of a stride.
-    const OVERLAP: u64 = 3;
+fn next_marker(
+    reader: &mut LossyReader<'_>,
+    from: u64,
+    end: u64,
+    cancel: &Cancel,
+) -> Result<Option<u64>> {
+    let marker_len = to_u64(FRAME_MARKER.len());
     let mut at = from;
     while at < end {
-        let len = STRIDE.min(end.saturating_sub(at));
-        let bytes = reader.bytes(at, len);
+        cancel.check()?;
+        let bytes = reader.bytes_at_hand(at, marker_len);
         if let Some(found) = find_markers(bytes).next() {
-            return Some(at.saturating_add(to_u64(found)));
+            let found = at.saturating_add(to_u64(found));
+            return Ok((found < end).then_some(found));
         }
-        if to_u64(bytes.len()) < STRIDE {
-            return None;
+        let len = to_u64(bytes.len());
+        if len < marker_len {
+            break;
         }
-        at = at.saturating_add(STRIDE - OVERLAP);
+        // A marker may lie across the end of what was at hand.
+        at = at.saturating_add(len).saturating_sub(marker_len - 1);
     }
-    None
+    Ok(None)
 }
 
 /// A block that is not whole, to be looked at again at the end.
@@ -442,11 +457,20 @@ struct DamagedBlock {
     stored_len: Option<u64>,
 }
 
+/// Bytes that may be looked at in vain, besides four times the file.
+const FAILED_LEN_FREE: u64 = 64 << 20;
+
 /// One walk through a damaged segment.
 struct Walk<'a> {
     segment: &'a DamagedSegment,
     id: SegmentId,
+    /// Goes through the file, once.
+    scan: LossyReader<'a>,
+    /// Looks at what the scan finds.
     reader: LossyReader<'a>,
+    /// Bytes that may still be looked at in vain: structures that claim each
+    /// other's bytes would otherwise be read again and again.
+    failed_len_max: u64,
     sections: SectionReader,
     cancel: &'a Cancel,
     tally: SegmentSalvage,
@@ -460,7 +484,7 @@ struct Walk<'a> {
     damaged: BTreeMap<u64, DamagedBlock>,
     /// How far before its own place the last frame stood.
     shift: i128,
-    /// The same of each frame, by its sequence number.
+    /// The same of each frame with which it changed, by its sequence number.
     shifts: BTreeMap<u64, i128>,
     /// Frames that a table of contents or a checkpoint knows, by their
     /// sequence numbers.
@@ -521,23 +545,13 @@ impl Walk<'_> {
     /// where a frame is damaged.
     fn scan(&mut self, take: &mut dyn FnMut(&Record<'_>) -> Result<()>) -> Result<()> {
         let size = self.tally.size;
-        let mut at = to_u64(FILE_HEADER_SIZE);
-        if self.tally.size < at {
-            return Ok(());
-        }
         // Without its head, the file starts anywhere.
-        let starts_with_frame = FrameClaim::read(self.reader.bytes(at, to_u64(FRAME_HEADER_SIZE)));
-        if starts_with_frame.is_none() {
-            at = 0;
-        }
-        loop {
-            self.cancel.check()?;
-            let header = self.reader.bytes(at, to_u64(FRAME_HEADER_SIZE));
+        let mut from = 0;
+        while let Some(at) = next_marker(&mut self.scan, from, size, self.cancel)? {
+            from = at.saturating_add(1);
+            let header = self.scan.bytes(at, to_u64(FRAME_HEADER_SIZE));
             match decode_frame_anywhere(header, self.id) {
-                Ok(frame) => {
-                    at = self.frame(at, &frame, take)?;
-                    continue;
-                }
+                Ok(frame) => from = self.frame(at, &frame, take)?,
                 // Its checksum is right, so that it is a frame of this segment.
                 Err(defect @ Defect::UnknownCritical { .. }) => {
                     self.note(at, defect);
@@ -545,11 +559,8 @@ impl Walk<'_> {
                 }
                 Err(_) => {}
             }
-            match next_marker(&mut self.reader, at.saturating_add(1), size) {
-                Some(found) => at = found,
-                None => return Ok(()),
-            }
         }
+        Ok(())
     }
 
     /// Takes blocks whose frame headers are damaged: they follow a frame whose
@@ -592,6 +603,13 @@ impl Walk<'_> {
         take: &mut dyn FnMut(&Record<'_>) -> Result<()>,
     ) -> Result<u64> {
         let payload_offset = at.saturating_add(to_u64(FRAME_HEADER_SIZE));
+        let bound = self.segment.limits.toc_entry_count_max;
+        let checked = check_bound(Structure::FrameHeader, "sequence", frame.sequence, bound);
+        if let Err(defect) = checked {
+            self.note(at, defect);
+            self.tally.is_loss_unknown = true;
+            return Ok(payload_offset);
+        }
         let is_new = self.sequences.insert(frame.sequence);
         // What is missing or too much in front moves all that follows: told
         // once, where it starts.
@@ -610,8 +628,10 @@ impl Walk<'_> {
                 },
             );
         }
+        if shift != self.shift || self.shifts.is_empty() {
+            self.shifts.insert(frame.sequence, shift);
+        }
         self.shift = shift;
-        self.shifts.insert(frame.sequence, shift);
         self.covered = self.covered.saturating_add(to_u64(FRAME_HEADER_SIZE));
         let end = payload_offset.saturating_add(frame.stored_len);
         let next = frame.sequence.saturating_add(1);
@@ -637,6 +657,7 @@ impl Walk<'_> {
 
     /// Reads a frame that is no block, for what it tells of the blocks.
     fn table(&mut self, payload_offset: u64, frame: &FrameHeader) {
+        let size = self.tally.size;
         let entry_len = to_u64(TOC_ENTRY_SIZE);
         let bound = self
             .segment
@@ -644,10 +665,10 @@ impl Walk<'_> {
             .toc_entry_count_max
             .saturating_mul(entry_len);
         let structure = Structure::FramePayload;
-        let checked = check_bound(structure, "stored_len", frame.stored_len, bound);
-        let payload = self
-            .reader
-            .bytes(payload_offset, frame.stored_len.min(bound));
+        let left = self.failed_len_max.min(bound);
+        let checked = check_bound(structure, "stored_len", frame.stored_len, left);
+        let len = checked.as_ref().map_or(0, |()| frame.stored_len);
+        let payload = self.reader.bytes(payload_offset, len);
         let ids = ids_of(self.id);
         let limits = &self.segment.limits;
         let mut entries = Vec::new();
@@ -691,7 +712,12 @@ impl Walk<'_> {
                 self.records_total = self.records_total.or(records_total);
                 self.has_end |= frame.frame_type == FrameType::Toc;
             }
-            Err(defect) => self.note(payload_offset, defect),
+            Err(defect) => {
+                self.failed_len_max = self
+                    .failed_len_max
+                    .saturating_sub(frame.stored_len.min(size));
+                self.note(payload_offset, defect);
+            }
         }
     }
 
@@ -707,14 +733,21 @@ impl Walk<'_> {
         else {
             return Ok(None);
         };
-        let payload = self.reader.bytes(payload_offset, payload_len);
-        let Ok(block) = Block::decode(&header, payload, &mut self.sections) else {
-            return Ok(None);
-        };
-        let hashes_fit = (0..block.len()).all(|index| matches!(block.record(index), Some(Ok(_))));
-        if !hashes_fit {
+        if payload_len > self.failed_len_max {
             return Ok(None);
         }
+        let payload = self.reader.bytes(payload_offset, payload_len);
+        let whole = Block::decode(&header, payload, &mut self.sections)
+            .ok()
+            .filter(|block| {
+                (0..block.len()).all(|index| matches!(block.record(index), Some(Ok(_))))
+            });
+        let Some(block) = whole else {
+            self.failed_len_max = self
+                .failed_len_max
+                .saturating_sub(payload_len.min(self.tally.size));
+            return Ok(None);
+        };
         let end = payload_offset.saturating_add(payload_len);
         self.sequences.insert(sequence);
         self.damaged.remove(&sequence);
@@ -792,11 +825,11 @@ impl Walk<'_> {
     }
 
     /// Returns where a frame is now that was written at `offset`, by the frames
-    /// around it; `None` if that is before the file.
+    /// before it; `None` if that is before the file.
     fn place_now(&self, sequence: u64, offset: u64) -> Option<u64> {
+        let before = self.shifts.range(..=sequence).next_back();
         let after = self.shifts.range(sequence..).next();
-        let before = self.shifts.range(..sequence).next_back();
-        let shift = after.or(before).map_or(0, |(_, shift)| *shift);
+        let shift = before.or(after).map_or(0, |(_, shift)| *shift);
         u64::try_from(i128::from(offset).saturating_sub(shift)).ok()
     }
 
@@ -902,7 +935,7 @@ impl Walk<'_> {
 
     /// Adds up what is lost.
     fn finish(mut self) -> SegmentSalvage {
-        self.tally.bytes_unreadable = self.reader.unreadable_len();
+        self.tally.bytes_unreadable = self.scan.unreadable_len();
         self.tally.bytes_lost = self.tally.size.saturating_sub(self.covered);
         if let Some(total) = self.records_total {
             let lost = total.saturating_sub(self.tally.records);

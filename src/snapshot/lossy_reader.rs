@@ -13,6 +13,8 @@ use crate::units::to_u64;
 #[derive(Debug)]
 pub(super) struct LossyReader<'a> {
     object: &'a dyn ObjectReader,
+    /// Bytes read at once, unless more are wanted.
+    window_len: u64,
     start: u64,
     window: Vec<u8>,
     /// Numbers of the pages that could not be read.
@@ -21,13 +23,21 @@ pub(super) struct LossyReader<'a> {
 
 /// Bytes of a page: what the kernel reads at least.
 const PAGE_LEN: u64 = 4096;
-/// Bytes read at once, unless more are wanted.
-const WINDOW_LEN: u64 = 1 << 20;
-
 impl<'a> LossyReader<'a> {
-    pub(super) fn new(object: &'a dyn ObjectReader) -> Self {
+    /// Makes a reader that goes through the object from front to back.
+    pub(super) fn sequential(object: &'a dyn ObjectReader) -> Self {
+        Self::new(object, 1 << 20)
+    }
+
+    /// Makes a reader that looks here and there.
+    pub(super) fn random(object: &'a dyn ObjectReader) -> Self {
+        Self::new(object, 16 << 10)
+    }
+
+    fn new(object: &'a dyn ObjectReader, window_len: u64) -> Self {
         Self {
             object,
+            window_len,
             start: 0,
             window: Vec::new(),
             lost_pages: BTreeSet::new(),
@@ -49,7 +59,8 @@ impl<'a> LossyReader<'a> {
         }
         let window_end = self.start.saturating_add(to_u64(self.window.len()));
         if offset < self.start || end > window_end {
-            self.fill(offset, end.max(offset.saturating_add(WINDOW_LEN)).min(size));
+            let window_end = offset.saturating_add(self.window_len);
+            self.fill(offset, end.max(window_end).min(size));
         }
         let range = |from: u64| usize::try_from(from.saturating_sub(self.start)).ok();
         match (range(offset), range(end)) {
@@ -58,11 +69,23 @@ impl<'a> LossyReader<'a> {
         }
     }
 
+    /// Returns what is in the window from `offset` on, `least` bytes unless the
+    /// object ends: no byte is read twice by whoever goes forward.
+    pub(super) fn bytes_at_hand(&mut self, offset: u64, least: u64) -> &[u8] {
+        let window_end = self.start.saturating_add(to_u64(self.window.len()));
+        let is_within = offset >= self.start && offset.saturating_add(least) <= window_end;
+        let len = if is_within {
+            window_end.saturating_sub(offset)
+        } else {
+            self.window_len.max(least)
+        };
+        self.bytes(offset, len)
+    }
+
     fn fill(&mut self, offset: u64, end: u64) {
         let len = usize::try_from(end.saturating_sub(offset)).unwrap_or(0);
         self.start = offset;
-        self.window.clear();
-        self.window.resize(len, 0);
+        self.window = vec![0; len];
         if self.object.read_at(offset, &mut self.window).is_ok() {
             return;
         }
@@ -123,7 +146,7 @@ mod tests {
     fn a_bad_page_is_zeros_and_counted_once() {
         let bytes: Vec<u8> = (0..65_536_u32).map(|n| n.to_le_bytes()[0] | 1).collect();
         let disk = BadDisk(bytes.clone());
-        let mut reader = LossyReader::new(&disk);
+        let mut reader = LossyReader::sequential(&disk);
         for (offset, len) in [
             (0, 100),
             (12_000, 1000),
@@ -141,5 +164,12 @@ mod tests {
             }
         }
         assert_eq!(reader.unreadable_len(), 4096);
+        // What is at hand reaches as far as it was read, and no farther.
+        let mut reader = LossyReader::random(&disk);
+        assert_eq!(reader.bytes_at_hand(100, 4).len(), 16 << 10);
+        assert_eq!(reader.bytes_at_hand(16_400, 4).len(), 84);
+        assert_eq!(reader.bytes_at_hand(16_482, 4).len(), 16 << 10);
+        assert_eq!(reader.bytes_at_hand(65_534, 4).len(), 2);
+        assert_eq!(reader.bytes_at_hand(65_536, 4).len(), 0);
     }
 }

@@ -336,30 +336,36 @@ fn flip_each_bit(sample: &Sample, byte: usize) {
 
 #[test]
 fn every_prefix_and_every_rest_gives_the_blocks_that_it_has() {
-    for compression in [Compression::None, Compression::Zstd(1)] {
-        let sample = sample(compression);
-        let blocks = sample.blocks();
-        let whole = |range: Range<usize>| -> BTreeSet<usize> {
-            let blocks = blocks.iter().enumerate();
-            blocks
-                .filter(|(_, block)| range.start <= block.start && block.end <= range.end)
-                .map(|(number, _)| number)
-                .collect()
-        };
-        let len = sample.whole.len();
-        // Behind the blocks there is nothing to be lost but tables.
-        let blocks_end = blocks.last().unwrap().end;
-        for cut in (0..blocks_end + 200).chain((blocks_end..len).step_by(97)) {
-            let (start, end) = sample.whole.split_at(cut);
-            let what = format!("{compression}: the first {cut} bytes");
-            sample.check(start, &whole(0..cut), &what);
-            // With no manifest to tell which segment it is.
-            sample.salvage(&sample.segment_input(), &whole(0..cut), &what);
-            if cut > 0 {
-                let what = format!("{compression}: all but the first {cut} bytes");
-                sample.check(end, &whole(cut..len), &what);
-                sample.salvage(&sample.segment_input(), &whole(cut..len), &what);
-            }
+    std::thread::scope(|scope| {
+        for compression in [Compression::None, Compression::Zstd(1)] {
+            scope.spawn(move || cut_everywhere(compression));
+        }
+    });
+}
+
+fn cut_everywhere(compression: Compression) {
+    let sample = sample(compression);
+    let blocks = sample.blocks();
+    let whole = |range: Range<usize>| -> BTreeSet<usize> {
+        let blocks = blocks.iter().enumerate();
+        blocks
+            .filter(|(_, block)| range.start <= block.start && block.end <= range.end)
+            .map(|(number, _)| number)
+            .collect()
+    };
+    let len = sample.whole.len();
+    // Behind the blocks there is nothing to be lost but tables.
+    let blocks_end = blocks.last().unwrap().end;
+    for cut in (0..blocks_end + 200).chain((blocks_end..len).step_by(97)) {
+        let (start, end) = sample.whole.split_at(cut);
+        let what = format!("{compression}: the first {cut} bytes");
+        sample.check(start, &whole(0..cut), &what);
+        // With no manifest to tell which segment it is.
+        sample.salvage(&sample.segment_input(), &whole(0..cut), &what);
+        if cut > 0 {
+            let what = format!("{compression}: all but the first {cut} bytes");
+            sample.check(end, &whole(cut..len), &what);
+            sample.salvage(&sample.segment_input(), &whole(cut..len), &what);
         }
     }
 }

@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 
 use mcsnap::cancel::Cancel;
 use mcsnap::error::Result;
-use mcsnap::format::compression::Compression;
-use mcsnap::format::layout::Field;
+use mcsnap::format::block::{BlockHeader, TimeRanges};
+use mcsnap::format::compression::{Codec, Compression, SectionDescriptor};
+use mcsnap::format::file_header::FileHeader;
+use mcsnap::format::frame::{FrameHeader, FrameType};
+use mcsnap::format::ids::SegmentIds;
+use mcsnap::format::layout::{FRAME_MARKER, Field};
 use mcsnap::format::manifest::Need;
 use mcsnap::listing::{ListingOptions, list};
 use mcsnap::lookup::{LookupOptions, look_up};
@@ -320,6 +324,71 @@ fn schemes() -> Vec<(&'static str, Vec<u8>)> {
 fn schemes_of_several_lies_cost_little_time() {
     for (what, bytes) in schemes() {
         ask_everyone(&bytes, what);
+    }
+}
+
+/// A segment with 256 KiB of something behind its description, where only a
+/// scan comes by.
+fn stuffed(mut next: impl FnMut(&SegmentIds, u64) -> Vec<u8>) -> Vec<u8> {
+    let segment = sound_segments::plain();
+    let ids = FileHeader::decode(&segment).unwrap().ids;
+    let forge = Forge::new(&segment);
+    let start = forge.range(Place::Frame(1)).start;
+    let mut bytes = segment[..start].to_vec();
+    while bytes.len() < 1 << 18 {
+        let more = next(&ids, u64::try_from(bytes.len()).unwrap());
+        bytes.extend_from_slice(&more);
+    }
+    bytes.extend_from_slice(&segment[start..]);
+    bytes
+}
+
+#[test]
+fn a_scan_is_not_led_in_circles() {
+    let schemes: [(&str, Vec<u8>); 4] = [
+        ("markers", stuffed(|_, _| FRAME_MARKER.to_vec())),
+        (
+            "frames that claim each other",
+            stuffed(|ids, at| {
+                let mut frame = FrameHeader::new(ids, FrameType::Other(200), at / 48, at, b"");
+                frame.stored_len = 200_000;
+                frame.encode(ids)
+            }),
+        ),
+        (
+            "tables that claim each other",
+            stuffed(|ids, at| {
+                let mut frame = FrameHeader::new(ids, FrameType::Toc, at / 48, at, b"");
+                frame.stored_len = 200_000;
+                frame.encode(ids)
+            }),
+        ),
+        (
+            "blocks that claim each other",
+            stuffed(|ids, at| {
+                let section = SectionDescriptor {
+                    codec: Codec::Plain,
+                    stored_len: 90_000,
+                    raw_len: 90_000,
+                    stored_crc: 0,
+                    raw_crc: 0,
+                };
+                let header = BlockHeader {
+                    record_count: 1,
+                    times: TimeRanges::default(),
+                    keys: section,
+                    values: section,
+                };
+                let mut frame = FrameHeader::new(ids, FrameType::Block, at / 132, at, b"");
+                frame.stored_len = header.payload_len();
+                [frame.encode(ids), header.encode(ids, at / 132)].concat()
+            }),
+        ),
+    ];
+    for (what, bytes) in schemes {
+        ask_everyone(&bytes, what);
+        // And with nothing to say which segment it is.
+        ask_everyone(&bytes[100..bytes.len() - 100], what);
     }
 }
 

@@ -10,12 +10,12 @@ use mcsnap::format::manifest::Need;
 use mcsnap::item::{escape_bytes, escape_key};
 use mcsnap::lookup::{Copy, LookupOptions, LookupReport, look_up};
 use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::open_snapshot_place;
+use mcsnap::store::{MapChoice, open_snapshot_place};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::commands::ls::parse_key;
-use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, required_snapshot};
+use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
@@ -48,10 +48,6 @@ pub(crate) struct GetArgs {
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
     pub(crate) threads: Option<String>,
-    /// Map files into memory: auto or never [default: auto]
-    #[arg(long, value_name = "WHEN")]
-    #[serde(deserialize_with = "text")]
-    pub(crate) mmap: Option<String>,
 }
 
 impl Section for GetArgs {
@@ -70,7 +66,8 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
         is_value_wanted: true,
         thread_count: parse_threads(settings.threads.as_deref())?,
     };
-    let (store, name) = open_snapshot_place(place, parse_map_choice(settings.mmap.as_deref())?)?;
+    // Through a map the kernel would read the values around, too.
+    let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
     let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
     let report = look_up(&snapshot, &key, &options, &context.cancel)?;
     print_findings(&report.findings);

@@ -9,11 +9,11 @@ use mcsnap::item::{escape_bytes, unescape_bytes};
 use mcsnap::listing::{ListedRecord, ListingOptions, list};
 use mcsnap::select::KeyFilter;
 use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::open_snapshot_place;
+use mcsnap::store::{MapChoice, open_snapshot_place};
 use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 
-use crate::commands::verify::{parse_map_choice, parse_threads, required_snapshot};
+use crate::commands::verify::{parse_threads, required_snapshot};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
@@ -58,10 +58,6 @@ pub(crate) struct LsArgs {
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
     pub(crate) threads: Option<String>,
-    /// Map files into memory: auto or never [default: auto]
-    #[arg(long, value_name = "WHEN")]
-    #[serde(deserialize_with = "text")]
-    pub(crate) mmap: Option<String>,
 }
 
 impl Section for LsArgs {
@@ -90,7 +86,8 @@ pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
         filter: KeyFilter::new(prefix.as_deref(), settings.glob.as_deref())?,
         thread_count: parse_threads(settings.threads.as_deref())?,
     };
-    let (store, name) = open_snapshot_place(place, parse_map_choice(settings.mmap.as_deref())?)?;
+    // Through a map the kernel would read the values around, too.
+    let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
     let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
     let line = match (context.format, settings.keys, settings.long) {
         (Format::Json, _, _) => Line::Json,
