@@ -389,3 +389,25 @@ impl Inspection<'_> {
         self.progress.event(Event::Advanced { items, bytes });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_findings_the_first_are_kept_whatever_the_order() {
+        let finding = || Finding::new(Location::object("s"), Defect::SegmentMissing);
+        let max = InspectReport::FINDING_COUNT_MAX;
+        let numbers: Vec<usize> = (0..max + 50).collect();
+        let mut forward = Found::default();
+        let mut backward = Found::default();
+        for (one, other) in numbers.iter().zip(numbers.iter().rev()) {
+            forward.add((*one, 0), finding());
+            backward.add((*other, 0), finding());
+        }
+        for found in [&forward, &backward] {
+            assert_eq!((found.kept.len(), found.dropped), (max, 50));
+            assert!(found.kept.keys().map(|(number, _)| *number).eq(0..max));
+        }
+    }
+}
