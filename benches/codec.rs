@@ -254,16 +254,8 @@ fn copy_and_hash(records: &Records, copy: &mut Vec<u8>) -> u64 {
 
 /// Finds a key by the index, then its value.
 fn look_up(segment: &SegmentReader, key: &[u8], sections: &mut SectionReader) -> Option<Vec<u8>> {
-    for block in segment.candidate_blocks(key).unwrap() {
-        let block = usize::try_from(block).unwrap();
-        let columns = segment.read_keys(block, sections).unwrap();
-        if let Some(index) = columns.iter().position(|record| record.key == key) {
-            let decoded = segment.read_block(block).unwrap();
-            let decoded = decoded.decode(sections).unwrap();
-            return Some(decoded.record(index).unwrap().unwrap().value.to_vec());
-        }
-    }
-    None
+    let found = segment.find(key, sections).unwrap()?;
+    Some(segment.read_value(&found, sections).unwrap())
 }
 
 fn bench_throughput(criterion: &mut Criterion) {
