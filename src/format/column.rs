@@ -103,6 +103,29 @@ impl Column {
     }
 }
 
+/// What FORMAT.md 5.6 says of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnFacts {
+    /// Its number in the directory.
+    pub id: u8,
+    /// Its name in the document.
+    pub name: &'static str,
+    /// Bytes of one record's part; `None` for the keys themselves.
+    pub width: Option<u64>,
+    /// Whether writers set the critical bit, and every block has the column.
+    pub is_critical: bool,
+}
+
+/// Visits the columns that this build knows, in the order of their ids.
+pub fn known_columns() -> impl Iterator<Item = ColumnFacts> {
+    Column::ALL.into_iter().map(|column| ColumnFacts {
+        id: column.id(),
+        name: column.name(),
+        width: column.width(),
+        is_critical: column.is_required(),
+    })
+}
+
 /// Bit 0 of a column's flags: a reader that does not know it must refuse.
 const COLUMN_CRITICAL: u8 = 1;
 
