@@ -129,7 +129,7 @@ impl SegmentReader {
         let tables_len = tables_len_guess(segment.blocks);
         let reader = match opening {
             Opening::Checked => Self::open_checked(object, place.clone(), tables_len, limits)?,
-            Opening::Lookup => Self::open_tables(object, place.clone(), tables_len, limits)?,
+            Opening::Lookup => Self::open_tables(object, place.clone(), tables_len, None, limits)?,
         };
         // Only the ids of segment and snapshot stand in the manifest.
         let named = SegmentIds {
@@ -169,17 +169,17 @@ impl SegmentReader {
         let header =
             FileHeader::decode(&bytes).map_err(|error| error.at(Location::offset(&place, 0)))?;
         drop(bytes);
-        let reader = Self::open_tables(object, place, tables_len, limits)?;
-        reader.check_header_ids(&header)?;
-        Ok(reader)
+        Self::open_tables(object, place, tables_len, Some(&header), limits)
     }
 
     /// Reads tail and table of contents, with one read if the guess of their
-    /// length is right.
+    /// length is right. Before anything is believed that the ids seed, they are
+    /// compared with the file header's (H4), if there is one.
     fn open_tables(
         object: Box<dyn ObjectReader>,
         place: String,
         tables_len: u64,
+        header: Option<&FileHeader>,
         limits: &Limits,
     ) -> Result<Self> {
         let at = |offset: u64| {
@@ -200,6 +200,10 @@ impl SegmentReader {
             .unwrap_or_default()
             .to_vec();
         let tail = Tail::decode(&tail_bytes, size).map_err(at(tail_offset))?;
+        if let Some(header) = header {
+            let checked = header.ids.check(&tail.ids, Structure::Tail);
+            checked.map_err(at(tail_offset))?;
+        }
         let toc_len_max = limits
             .toc_entry_count_max
             .saturating_mul(to_u64(TOC_ENTRY_SIZE) * 2);
@@ -235,17 +239,14 @@ impl SegmentReader {
         let bytes = read(&*self.object, 0, to_u64(FILE_HEADER_SIZE))?;
         let header = FileHeader::decode(&bytes)
             .map_err(|error| error.at(Location::offset(&self.place, 0)))?;
-        self.check_header_ids(&header)?;
-        Ok(bytes)
-    }
-
-    /// Compares the file header with the tail (H4).
-    fn check_header_ids(&self, header: &FileHeader) -> Result<()> {
         let tail_offset = self.object.size().saturating_sub(to_u64(TAIL_SIZE));
         header
             .ids
             .check(&self.ids, Structure::Tail)
-            .map_err(|defect| Error::corrupt(defect).at(Location::offset(&self.place, tail_offset)))
+            .map_err(|defect| {
+                Error::corrupt(defect).at(Location::offset(&self.place, tail_offset))
+            })?;
+        Ok(bytes)
     }
 
     /// Returns what to call the segment in a message.
