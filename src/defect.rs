@@ -1,7 +1,7 @@
 //! What can be wrong with a snapshot, as values.
 //!
 //! The same defect is an error where a job cannot go on ([`crate::error`]) and
-//! a finding where it can (`verify`). FORMAT.md section 12 lists the codes.
+//! a finding where it can (`verify`). FORMAT.md section 11 lists the codes.
 
 use std::fmt;
 
@@ -250,7 +250,7 @@ pub enum Defect {
 }
 
 impl Defect {
-    /// Every code, in the order of FORMAT.md section 12.
+    /// Every code, in the order of FORMAT.md section 11.
     pub const CODES: [&'static str; 20] = [
         "MCS001", "MCS002", "MCS003", "MCS004", "MCS005", "MCS006", "MCS007", "MCS008", "MCS009",
         "MCS010", "MCS011", "MCS012", "MCS013", "MCS014", "MCS015", "MCS016", "MCS017", "MCS018",

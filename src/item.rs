@@ -40,7 +40,7 @@ pub enum Attribute {
 }
 
 impl Attribute {
-    /// Every mark, in the order of the bits in FORMAT.md 5.4.
+    /// Every mark, in the order of the bits in FORMAT.md 5.6.
     pub const ALL: [Self; 5] = [
         Self::Fetched,
         Self::Stale,

@@ -86,7 +86,7 @@ impl BlockHeader {
         header
     }
 
-    /// Reads and checks the header at the start of a payload (B1 to B3, B6).
+    /// Reads and checks the header at the start of a payload (B1 to B5).
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ impl BlockHeader {
         )
     }
 
-    /// Decompresses and checks the keys and metadata (B4, B5, K1 to K6).
+    /// Decompresses and checks the keys and metadata (B6, B7, K1 to K8).
     ///
     /// # Errors
     ///

@@ -101,7 +101,7 @@ impl SectionDescriptor {
     ///
     /// # Errors
     ///
-    /// - Rules B3 and B6.
+    /// - Rules B2 and B3.
     pub fn decode(
         reader: &mut ByteReader<'_>,
         structure: Structure,
@@ -146,7 +146,7 @@ impl SectionDescriptor {
         Ok(descriptor)
     }
 
-    /// Checks the stored bytes alone (first half of B4).
+    /// Checks the stored bytes alone (first half of B6).
     ///
     /// # Errors
     ///
@@ -267,7 +267,7 @@ impl SectionReader {
     ///
     /// # Errors
     ///
-    /// - Rules B4 and B5.
+    /// - Rules B6 and B7.
     ///
     /// # Memory
     ///
@@ -290,6 +290,10 @@ impl SectionReader {
                 // memory is reserved for it.
                 let claimed = zstd::zstd_safe::get_frame_content_size(stored);
                 if !matches!(claimed, Ok(Some(len)) if len == raw_len) {
+                    return Err(failed());
+                }
+                // Without this, frames that hold nothing could follow.
+                if zstd::zstd_safe::find_frame_compressed_size(stored) != Ok(stored.len()) {
                     return Err(failed());
                 }
                 raw.reserve_exact(usize::try_from(raw_len).map_err(|_| failed())?);
@@ -402,6 +406,26 @@ mod tests {
             };
             let defect = SectionReader::default()
                 .read(&lie, &stored, Structure::ValueSection, &mut Vec::new())
+                .unwrap_err();
+            assert_eq!(defect.code(), "MCS011");
+        }
+    }
+
+    #[test]
+    fn bytes_behind_the_frame_are_refused_even_if_they_hold_nothing() {
+        let (descriptor, stored) = round_trip(Compression::Zstd(3), &[7; 100_000]);
+        // A skippable frame of four bytes, and a frame of none.
+        let skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip".to_vec();
+        let empty = zstd::bulk::compress(b"", 1).unwrap();
+        for more in [skippable, empty, vec![0]] {
+            let stored = [stored.as_slice(), &more].concat();
+            let longer = SectionDescriptor {
+                stored_len: descriptor.stored_len + u32::try_from(more.len()).unwrap(),
+                stored_crc: crc32(&stored),
+                ..descriptor
+            };
+            let defect = SectionReader::default()
+                .read(&longer, &stored, Structure::ValueSection, &mut Vec::new())
                 .unwrap_err();
             assert_eq!(defect.code(), "MCS011");
         }

@@ -424,7 +424,7 @@ impl Manifest {
         format!("{body}{CHECKSUM_START}{checksum}{CHECKSUM_END}").into_bytes()
     }
 
-    /// Reads and checks a manifest (N1, N2, N5, and the sums of N4).
+    /// Reads and checks a manifest (N1 to N7).
     ///
     /// # Errors
     ///
@@ -473,11 +473,13 @@ impl Manifest {
 
     fn check(&self) -> std::result::Result<(), Defect> {
         for segment in &self.segments {
-            let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-            if !segment.object.split('/').all(is_plain) || segment.object.contains('\0') {
+            if !segment.object.split('/').all(is_plain) {
                 return Err(Defect::Malformed {
                     structure: STRUCTURE,
-                    reason: format!("\"{}\" is not a relative path", segment.object),
+                    reason: format!(
+                        "\"{}\" is not a relative path",
+                        segment.object.escape_debug()
+                    ),
                 });
             }
             let node_count = to_u64(self.nodes.len());
@@ -536,6 +538,14 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// Says whether a store could hold an object with this component in its name.
+fn is_plain(component: &str) -> bool {
+    !component.is_empty()
+        && !component.starts_with('.')
+        && !component.ends_with(".partial")
+        && !component.contains(char::is_control)
 }
 
 #[expect(
@@ -651,6 +661,42 @@ mod tests {
             decode(other.as_bytes()).unwrap_err().kind(),
             ErrorKind::InvalidInput { .. }
         ));
+    }
+
+    #[test]
+    fn segments_whose_names_no_store_takes_are_refused() {
+        let mut manifest = manifest();
+        manifest.segments.push(ManifestSegment {
+            object: String::new(),
+            segment_id: SegmentId([1; 16]),
+            size: 0,
+            digest: String::new(),
+            node_index: 0,
+            shard_index: 0,
+            sequence: 0,
+            records: 0,
+            blocks: 0,
+            key_bytes: 0,
+            value_bytes: 0,
+            content_digest: Digest128(0),
+            content_digest_exptime: Digest128(0),
+        });
+        for object in [
+            "",
+            "/a",
+            "a//b",
+            "a/",
+            ".",
+            "a/../b",
+            ".a",
+            "a.partial",
+            "a\nb",
+        ] {
+            manifest.segments[0].object = object.to_owned();
+            let error = decode(&manifest.encode()).unwrap_err().to_string();
+            let wanted = "manifest cannot be understood: \"";
+            assert!(error.starts_with(wanted), "{object:?}: {error}");
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl SegmentMeta {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads and checks a payload (M1, M2).
+    /// Reads and checks a payload (M2, M3).
     ///
     /// # Errors
     ///

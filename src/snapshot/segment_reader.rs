@@ -127,10 +127,10 @@ impl SegmentReader {
             return Err(at_place(Defect::SegmentSize { stored, computed }));
         }
         let tables_len = tables_len_guess(segment.blocks);
-        let reader = Self::open_tables(object, place.clone(), tables_len, limits)?;
-        if opening == Opening::Checked {
-            reader.check_file_header()?;
-        }
+        let reader = match opening {
+            Opening::Checked => Self::open_checked(object, place.clone(), tables_len, limits)?,
+            Opening::Lookup => Self::open_tables(object, place.clone(), tables_len, None, limits)?,
+        };
         // Only the ids of segment and snapshot stand in the manifest.
         let named = SegmentIds {
             segment: segment.segment_id,
@@ -153,33 +153,41 @@ impl SegmentReader {
         place: String,
         limits: &Limits,
     ) -> Result<Self> {
-        let reader = Self::open_tables(object, place, to_u64(TAIL_SIZE), limits)?;
-        reader.check_file_header()?;
-        Ok(reader)
+        Self::open_checked(object, place, to_u64(TAIL_SIZE), limits)
+    }
+
+    /// Reads the file header, and only then the tables: in another major version
+    /// they may be laid out otherwise, and would look damaged.
+    fn open_checked(
+        object: Box<dyn ObjectReader>,
+        place: String,
+        tables_len: u64,
+        limits: &Limits,
+    ) -> Result<Self> {
+        check_size(&*object, &place)?;
+        let bytes = read(&*object, 0, to_u64(FILE_HEADER_SIZE))?;
+        let header =
+            FileHeader::decode(&bytes).map_err(|error| error.at(Location::offset(&place, 0)))?;
+        drop(bytes);
+        Self::open_tables(object, place, tables_len, Some(&header), limits)
     }
 
     /// Reads tail and table of contents, with one read if the guess of their
-    /// length is right.
+    /// length is right. Before anything is believed that the ids seed, they are
+    /// compared with the file header's (H4), if there is one.
     fn open_tables(
         object: Box<dyn ObjectReader>,
         place: String,
         tables_len: u64,
+        header: Option<&FileHeader>,
         limits: &Limits,
     ) -> Result<Self> {
         let at = |offset: u64| {
             let place = place.clone();
             move |defect: Defect| Error::corrupt(defect).at(Location::offset(place, offset))
         };
+        check_size(&*object, &place)?;
         let size = object.size();
-        let least = to_u64(FILE_HEADER_SIZE + TAIL_SIZE);
-        if size < least {
-            let structure = Structure::Segment;
-            return Err(at(0)(Defect::Truncated {
-                structure,
-                needed: least,
-                found: size,
-            }));
-        }
         let tail_offset = size.saturating_sub(to_u64(TAIL_SIZE));
         let end_len = tables_len.clamp(to_u64(TAIL_SIZE), size);
         let end_offset = size.saturating_sub(end_len);
@@ -192,6 +200,10 @@ impl SegmentReader {
             .unwrap_or_default()
             .to_vec();
         let tail = Tail::decode(&tail_bytes, size).map_err(at(tail_offset))?;
+        if let Some(header) = header {
+            let checked = header.ids.check(&tail.ids, Structure::Tail);
+            checked.map_err(at(tail_offset))?;
+        }
         let toc_len_max = limits
             .toc_entry_count_max
             .saturating_mul(to_u64(TOC_ENTRY_SIZE) * 2);
@@ -431,14 +443,15 @@ impl SegmentReader {
         let corrupt = |defect| {
             Error::corrupt(defect).at(Location::offset(&self.place, to_u64(FILE_HEADER_SIZE)))
         };
-        let (frame, payload) = self.read_frame(0)?;
-        if frame.frame_type != FrameType::Meta {
+        let first = self.toc.entries.first().map(|entry| entry.frame_type);
+        if first != Some(FrameType::Meta) {
             return Err(corrupt(Defect::IllegalValue {
                 structure: Structure::Toc,
                 field: "type of the first frame",
-                stored: frame.frame_type.to_raw().into(),
+                stored: first.map_or(0, FrameType::to_raw).into(),
             }));
         }
+        let (_, payload) = self.read_frame(0)?;
         SegmentMeta::decode(&payload, &self.ids, &self.limits).map_err(corrupt)
     }
 
@@ -454,7 +467,7 @@ impl SegmentReader {
         }
     }
 
-    /// Checks the key index as a whole (X1 to X3).
+    /// Checks the key index as a whole (X1 to X4).
     ///
     /// # Errors
     ///
@@ -492,7 +505,13 @@ impl SegmentReader {
     ///
     /// - `Corrupt`: the page is damaged; `Io`.
     pub fn candidate_blocks(&self, key: &[u8]) -> Result<Vec<u32>> {
-        if self.key_index_entry().is_none() || self.toc.key_index.page_count == 0 {
+        if self.key_index_entry().is_none() {
+            // A segment without a key index: any block may hold it.
+            return Ok((0..self.blocks.len())
+                .filter_map(|block| u32::try_from(block).ok())
+                .collect());
+        }
+        if self.toc.key_index.page_count == 0 {
             return Ok(Vec::new());
         }
         let (page_number, fingerprint) = self.toc.key_index.place(key);
@@ -576,11 +595,60 @@ impl SegmentReader {
     pub fn read_other_frame(&self, number: usize) -> Result<()> {
         let (frame, payload) = self.read_frame(number)?;
         if frame.frame_type == FrameType::Checkpoint {
-            Checkpoint::decode(&payload, &self.ids, frame.offset).map_err(|defect| {
-                Error::corrupt(defect).at(Location::offset(&self.place, frame.offset))
-            })?;
+            Checkpoint::decode(&payload, &self.ids, frame.offset)
+                .and_then(|checkpoint| self.check_checkpoint(number, &checkpoint))
+                .map_err(|defect| {
+                    Error::corrupt(defect).at(Location::offset(&self.place, frame.offset))
+                })?;
         }
         Ok(())
+    }
+
+    /// Compares a checkpoint with the table of contents (C4): whoever reads
+    /// what is left of a cut file has nothing else.
+    fn check_checkpoint(
+        &self,
+        number: usize,
+        stored: &Checkpoint,
+    ) -> std::result::Result<(), Defect> {
+        let before = self.toc.entries.get(..number).unwrap_or_default();
+        let previous = before
+            .iter()
+            .rposition(|entry| entry.frame_type == FrameType::Checkpoint);
+        let offset = previous
+            .and_then(|previous| before.get(previous))
+            .map_or(0, |entry| entry.offset);
+        let records = before.iter().fold(0, |sum: u64, entry| {
+            sum.saturating_add(entry.record_count.into())
+        });
+        let since = before.get(previous.unwrap_or(0)..).unwrap_or_default();
+        let pairs = [
+            ("previous_offset", stored.previous_offset, offset),
+            ("meta_offset", stored.meta_offset, to_u64(FILE_HEADER_SIZE)),
+            ("record_count", stored.record_count, records),
+            (
+                "entry_count",
+                to_u64(stored.entries.len()),
+                to_u64(since.len()),
+            ),
+        ];
+        for (field, stored, computed) in pairs {
+            check_count(Structure::Checkpoint, field, stored, computed)?;
+        }
+        match stored
+            .entries
+            .iter()
+            .zip(since)
+            .find(|(stored, entry)| stored != entry)
+        {
+            Some((stored, entry)) => Err(Defect::CountMismatch {
+                structure: Structure::Checkpoint,
+                field: "entry of the frame at",
+                stored: stored.offset,
+                computed: entry.offset,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Computes the segment digest from the headers alone.
@@ -611,8 +679,11 @@ impl SegmentReader {
             })?;
             digest.update(&bytes);
             if entry.frame_type == FrameType::KeyIndex {
-                for page in 0..self.toc.key_index.page_count {
-                    let offset = u64::from(page)
+                let pages_len = entry
+                    .stored_len
+                    .saturating_sub(to_u64(KEY_INDEX_HEADER_SIZE));
+                for page in 0..pages_len / to_u64(PAGE_SIZE) {
+                    let offset = page
                         .saturating_mul(to_u64(PAGE_SIZE))
                         .saturating_add(entry.offset)
                         .saturating_add(len);
@@ -625,7 +696,7 @@ impl SegmentReader {
         Ok(digest.finish())
     }
 
-    /// Compares a frame with its entry (T2, F3).
+    /// Compares a frame with its entry (T5, F3).
     fn check_entry(&self, number: usize, frame: &FrameHeader) -> std::result::Result<(), Defect> {
         let structure = Structure::FrameHeader;
         let Some(entry) = self.toc.entries.get(number) else {
@@ -659,7 +730,7 @@ impl SegmentReader {
         )
     }
 
-    /// Compares a block with its entry (T2).
+    /// Compares a block with its entry (T5).
     fn check_block_entry(
         &self,
         number: usize,
@@ -683,6 +754,21 @@ impl SegmentReader {
         }
         Ok(())
     }
+}
+
+/// Refuses an object that has no room for file header and tail (A1).
+fn check_size(object: &dyn ObjectReader, place: &str) -> Result<()> {
+    let (needed, found) = (to_u64(FILE_HEADER_SIZE + TAIL_SIZE), object.size());
+    if found >= needed {
+        return Ok(());
+    }
+    let structure = Structure::Segment;
+    let defect = Defect::Truncated {
+        structure,
+        needed,
+        found,
+    };
+    Err(Error::corrupt(defect).at(Location::offset(place, 0)))
 }
 
 fn decode_toc(

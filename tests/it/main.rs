@@ -25,6 +25,8 @@ mod golden;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod independent_reader;
+#[cfg(test)]
 mod inspect_behaviour;
 #[cfg(test)]
 mod look_behaviour;
