@@ -28,9 +28,9 @@ use crate::snapshot_property::{Cut, Items, NAME, Owned, bytes_of, read_all, repl
 
 const SALVAGED: &str = "salvaged";
 
-/// Six records, each a block of its own, and all blocks of one length.
+/// Four records, each a block of its own, and all blocks of one length.
 fn items() -> Items {
-    (0..6_u8)
+    (0..4_u8)
         .map(|number| {
             // The server told more of every other item, which starts a block.
             let meta = ItemMeta {
