@@ -6,7 +6,7 @@
 pub enum Event {
     /// The job starts; totals are estimates, 0 when unknown.
     Started {
-        /// `dump`, `inspect`, `restore` or `verify`.
+        /// `dump`, `inspect`, `restore`, `salvage` or `verify`.
         job: &'static str,
         /// Items the job expects to handle.
         items_total: u64,
