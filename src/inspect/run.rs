@@ -15,7 +15,6 @@ use crate::format::manifest::{Manifest, ManifestSegment};
 use crate::inspect::report::{InspectReport, NodeShare, Storage};
 use crate::inspect::statistics::Statistics;
 use crate::inspect::tally::Tally;
-use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::snapshot::{SegmentReader, SnapshotReader};
 use crate::units::{UnixSecs, to_u64};
@@ -26,7 +25,7 @@ pub struct InspectOptions {
     /// The moment that times are relative to; none for the end of the dump.
     pub at: Option<UnixSecs>,
     /// Nodes to look at, by their addresses; all if there are none.
-    pub nodes: Vec<NodeSpec>,
+    pub nodes: Vec<String>,
     /// What ends the prefix of a key; the first is tried first, see
     /// [`KeyPrefixTable`](crate::inspect::KeyPrefixTable).
     pub delimiters: Vec<u8>,
@@ -59,7 +58,7 @@ pub fn inspect(
 ) -> Result<InspectReport> {
     let clock = Instant::now();
     let manifest = snapshot.manifest();
-    let is_selected = select_nodes(manifest, &options.nodes)?;
+    let is_selected = snapshot.select_nodes(&options.nodes)?;
     let at = match options.at {
         Some(at) => at,
         None => finished_at(manifest)
@@ -69,11 +68,7 @@ pub fn inspect(
         // The manifest's decoding has checked that there is such a node.
         usize::try_from(segment.node_index).unwrap_or(usize::MAX)
     };
-    let segments: Vec<&ManifestSegment> = manifest
-        .segments
-        .iter()
-        .filter(|segment| is_selected.get(node_index(segment)) == Some(&true))
-        .collect();
+    let segments = snapshot.segments_of(&options.nodes)?;
     progress.event(Event::Started {
         job: "inspect",
         items_total: segments.iter().map(|segment| segment.records).sum(),
@@ -123,36 +118,6 @@ pub fn inspect(
         finding_count_dropped: found.dropped,
         elapsed: clock.elapsed(),
     })
-}
-
-/// Says of each node of the manifest whether to look at it.
-fn select_nodes(manifest: &Manifest, wanted: &[NodeSpec]) -> Result<Vec<bool>> {
-    const NAMED_COUNT_MAX: usize = 20;
-    let addresses: Vec<&str> = manifest
-        .nodes
-        .iter()
-        .map(|node| node.address.as_str())
-        .collect();
-    let wanted: Vec<String> = wanted.iter().map(NodeSpec::address).collect();
-    for address in &wanted {
-        if !addresses.contains(&address.as_str()) {
-            let mut named = addresses
-                .get(..NAMED_COUNT_MAX)
-                .unwrap_or(&addresses)
-                .join(", ");
-            if addresses.len() > NAMED_COUNT_MAX {
-                named.push_str(", ...");
-            }
-            return Err(Error::invalid_input(
-                "node",
-                address.as_str(),
-                format!("wanted a node of the snapshot: {named}"),
-            ));
-        }
-    }
-    let is_wanted =
-        |address: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == address);
-    Ok(addresses.into_iter().map(is_wanted).collect())
 }
 
 /// Returns when the dump ended.

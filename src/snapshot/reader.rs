@@ -8,6 +8,7 @@ use crate::format::manifest::{
     Totals, Verdict, Version,
 };
 use crate::limits::{Limits, check_limit};
+use crate::node::NodeSpec;
 use crate::reasons::Reasons;
 use crate::snapshot::segment_reader::{Opening, SegmentReader};
 use crate::snapshot::{MANIFEST, SEGMENTS};
@@ -97,25 +98,49 @@ impl SnapshotReader {
         self.store.describe(&self.segment_object(segment))
     }
 
-    /// Returns the segments of some nodes, by their addresses; of all for none.
+    /// Says of each node of the manifest whether it is one of those wanted, by
+    /// their addresses; all are, if none is wanted.
     ///
     /// # Errors
     ///
     /// - `InvalidInput`: an address that is not in the snapshot.
-    pub fn segments_of(&self, addresses: &[String]) -> Result<Vec<&ManifestSegment>> {
+    pub fn select_nodes(&self, wanted: &[String]) -> Result<Vec<bool>> {
+        const NAMED_COUNT_MAX: usize = 20;
         let nodes = &self.manifest.nodes;
-        for address in addresses {
-            if !nodes.iter().any(|node| node.address == *address) {
-                let known: Vec<&str> = nodes.iter().map(|node| node.address.as_str()).collect();
-                let allowed = format!("the snapshot has {}", known.join(", "));
-                return Err(Error::invalid_input("node", address, allowed));
+        let mut selected = vec![wanted.is_empty(); nodes.len()];
+        for text in wanted {
+            // As the user writes it now may be shorter than it is there.
+            let address = text.parse().map(|node: NodeSpec| node.address());
+            let is_same = |node: &ManifestNode| {
+                node.address == *text || address.as_ref().is_ok_and(|full| node.address == *full)
+            };
+            if !nodes.iter().any(is_same) {
+                let known = nodes.iter().map(|node| node.address.as_str());
+                let mut named: Vec<&str> = known.take(NAMED_COUNT_MAX).collect();
+                if nodes.len() > NAMED_COUNT_MAX {
+                    named.push("...");
+                }
+                let allowed = format!("wanted a node of the snapshot: {}", named.join(", "));
+                return Err(Error::invalid_input("node", text, allowed));
+            }
+            for (slot, node) in selected.iter_mut().zip(nodes) {
+                *slot |= is_same(node);
             }
         }
+        Ok(selected)
+    }
+
+    /// Returns the segments of some nodes, as [`SnapshotReader::select_nodes`]
+    /// has them.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: an address that is not in the snapshot.
+    pub fn segments_of(&self, wanted: &[String]) -> Result<Vec<&ManifestSegment>> {
+        let selected = self.select_nodes(wanted)?;
         let is_wanted = |segment: &&ManifestSegment| {
-            addresses.is_empty()
-                || addresses
-                    .iter()
-                    .any(|address| address == self.node(segment))
+            let node = usize::try_from(segment.node_index).unwrap_or(usize::MAX);
+            selected.get(node) == Some(&true)
         };
         Ok(self.manifest.segments.iter().filter(is_wanted).collect())
     }

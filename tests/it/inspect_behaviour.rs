@@ -292,7 +292,7 @@ fn a_node_and_a_moment_can_be_chosen() {
     let dumped = Dumped::of(2);
     let address = dumped.servers[1].address();
     let far = dumped.far.to_string();
-    let report = dumped.inspect_json(&["--node", &address, "--top=1", "--at", &far]);
+    let report = dumped.inspect_json(&["--nodes", &address, "--top=1", "--at", &far]);
     assert_eq!(report["nodes_not_inspected"], 1);
     assert_eq!(report["nodes"].as_array().unwrap().len(), 1);
     assert_eq!(report["nodes"][0]["address"], address);
@@ -305,12 +305,12 @@ fn a_node_and_a_moment_can_be_chosen() {
     let both = dumped.servers.iter().map(Memcached::address);
     let both = both.collect::<Vec<_>>().join(",");
     assert_eq!(
-        dumped.inspect_json(&["--node", &both])["totals"]["records"],
+        dumped.inspect_json(&["--nodes", &both])["totals"]["records"],
         2404
     );
     for (arguments, message) in [
         (
-            ["--node", "gone:1"],
+            ["--nodes", "gone:1"],
             format!(
                 "node \"gone:1\": wanted a node of the snapshot: {}",
                 both.replace(',', ", ")

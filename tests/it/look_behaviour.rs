@@ -255,7 +255,7 @@ fn the_program_looks_into_the_dump_of_a_real_server() {
     );
     let (_, message) = text(&["ls", "s/n", "--nodes", "b:1"], 2);
     assert!(
-        message.starts_with("mcsnap: node \"b:1\": the snapshot has 127.0.0.1:"),
+        message.starts_with("mcsnap: node \"b:1\": wanted a node of the snapshot: 127.0.0.1:"),
         "{message}"
     );
 }

@@ -17,13 +17,13 @@ use crate::context::{Context, Format};
 use crate::exit::Outcome;
 use crate::render::inspection::Inspection;
 use crate::render::{print, print_json};
-use crate::settings::{list, parse_count, parse_nodes, text};
+use crate::settings::{list, parse_count, split_commas, text};
 
 /// Flags of `mcsnap inspect`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct InspectArgs {
-    /// Directory of the snapshot
+    /// Directory of the snapshot, or a segment file
     #[arg(value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,
@@ -33,10 +33,10 @@ pub(crate) struct InspectArgs {
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub(crate) at: Option<String>,
-    /// Look at these nodes of the snapshot only
-    #[arg(long, value_name = "HOST:PORT,...")]
+    /// Look at these nodes only, by their addresses in the snapshot
+    #[arg(long, value_name = "NODE,...")]
     #[serde(deserialize_with = "list")]
-    pub(crate) node: Vec<String>,
+    pub(crate) nodes: Vec<String>,
     /// What ends the prefix of a key; the first is tried first [default: :/_-.]
     ///
     /// The prefix of user:123 is user:, and numbers in it are written #.
@@ -63,7 +63,7 @@ pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
     let top = settings.top.as_deref().unwrap_or("10");
     let options = InspectOptions {
         at: settings.at.as_deref().map(parse_moment).transpose()?,
-        nodes: parse_nodes(&settings.node)?,
+        nodes: split_commas(&settings.nodes),
         delimiters: settings
             .delimiters
             .unwrap_or_else(|| KeyPrefixTable::DELIMITERS.to_owned())
