@@ -15,6 +15,10 @@ mod dump_behaviour;
 #[cfg(test)]
 mod fake_server;
 #[cfg(test)]
+mod forge;
+#[cfg(test)]
+mod forge_tests;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod memcached;
@@ -26,6 +30,8 @@ mod ring_vectors;
 mod round_trip;
 #[cfg(test)]
 mod snapshot_property;
+#[cfg(test)]
+mod sound_segments;
 #[cfg(test)]
 mod store_suite;
 #[cfg(test)]

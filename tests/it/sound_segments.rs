@@ -1,0 +1,114 @@
+//! Small segments of every kind that a writer makes, the same on every run:
+//! where forging and fuzzing start.
+
+use mcsnap::format::compression::Compression;
+use mcsnap::format::encoder::{EncoderOptions, SegmentEncoder};
+use mcsnap::format::ids::{SegmentId, SnapshotId, SyncMarker};
+use mcsnap::format::segment_meta::SegmentMeta;
+use mcsnap::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
+use mcsnap::units::UnixSecs;
+
+/// Two blocks, both sections plain; the first has every column, the second
+/// only the required ones.
+pub(crate) fn plain() -> Vec<u8> {
+    let mut attributes = Attributes::default();
+    attributes.set(Attribute::Fetched, true);
+    attributes.set(Attribute::Stale, false);
+    let told = ItemMeta {
+        client_flags: Some(7),
+        exptime: Some(Exptime::At(UnixSecs(1_800_000_000))),
+        last_access: Some(UnixSecs(1_700_000_000)),
+        cas: Some(Cas(42)),
+        slab_class: Some(SlabClass(3)),
+        attributes,
+    };
+    let never = ItemMeta {
+        exptime: Some(Exptime::Never),
+        ..told
+    };
+    let records = [
+        ("user:1", "Ada", told),
+        ("user:2", "", never),
+        ("bare", "value", ItemMeta::default()),
+    ];
+    encode(
+        Compression::None,
+        EncoderOptions::BLOCK_RAW_LEN,
+        records.map(|(key, value, meta)| (key.to_owned(), value.to_owned(), meta)),
+    )
+}
+
+/// Two blocks whose sections are both compressed.
+pub(crate) fn compressed() -> Vec<u8> {
+    let records = (0..40).map(|number| {
+        let meta = ItemMeta {
+            client_flags: Some(number / 20),
+            cas: (number >= 20).then_some(Cas(number)),
+            ..ItemMeta::default()
+        };
+        let value = "lorem ipsum ".repeat(4);
+        (format!("user:session:{number:04}"), value, meta)
+    });
+    encode(Compression::Zstd(1), EncoderOptions::BLOCK_RAW_LEN, records)
+}
+
+/// A block a record and so, after the 64th frame, a checkpoint.
+pub(crate) fn with_checkpoint() -> Vec<u8> {
+    let records = (0..66).map(|number| (format!("k{number}"), String::new(), ItemMeta::default()));
+    encode(Compression::None, 1, records)
+}
+
+/// No record at all.
+pub(crate) fn empty() -> Vec<u8> {
+    encode(Compression::None, 1, [])
+}
+
+/// All of them, with their names.
+pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("plain", plain()),
+        ("compressed", compressed()),
+        ("with_checkpoint", with_checkpoint()),
+        ("empty", empty()),
+    ]
+}
+
+fn encode(
+    compression: Compression,
+    block_raw_len: usize,
+    records: impl IntoIterator<Item = (String, String, ItemMeta)>,
+) -> Vec<u8> {
+    let meta = SegmentMeta {
+        segment_id: SegmentId([0x11; 16]),
+        snapshot_id: SnapshotId([0x22; 16]),
+        sync_marker: SyncMarker([0x33; 8]),
+        snapshot_name: "night".to_owned(),
+        node: "a:1".to_owned(),
+        node_index: 0,
+        worker: 0,
+        attempt: 0,
+        shard_index: 0,
+        shard_bits: 0,
+        sequence: 0,
+        clock_offset: "0".to_owned(),
+        compression: compression.to_string(),
+        server_version: "1.6.18".to_owned(),
+        tool: "test".to_owned(),
+        created_at: "2026-11-20T02:00:00Z".to_owned(),
+    };
+    let options = EncoderOptions {
+        compression,
+        block_raw_len,
+        index_seed: 5,
+    };
+    let mut encoder = SegmentEncoder::new(&meta, options).expect("the level is a legal one");
+    for (key, value, meta) in records {
+        let record = Record {
+            key: key.as_bytes(),
+            value: value.as_bytes(),
+            meta,
+        };
+        encoder.push(&record).expect("the record is within limits");
+    }
+    encoder.finish().expect("few keys fit any page").rest
+}
