@@ -179,6 +179,10 @@ impl<'a> KeyIndexPage<'a> {
             entries,
             entry_size,
         };
+        if block_count == 0 {
+            let entry_count = to_u64(decoded.len());
+            check_count(structure, "entry_count", entry_count, 0)?;
+        }
         for (_, block) in decoded.entries() {
             // The greatest legal number is one below the count.
             let bound = block_count.saturating_sub(1);

@@ -280,6 +280,13 @@ impl SegmentReader {
         let corrupt = |defect| {
             Error::corrupt(defect).at(Location::offset(&self.place, to_u64(FILE_HEADER_SIZE)))
         };
+        if self.toc.entries.is_empty() {
+            return Err(corrupt(Defect::IllegalValue {
+                structure: Structure::Toc,
+                field: "entry_count",
+                stored: 0,
+            }));
+        }
         let (frame, payload) = self.read_frame(0)?;
         if frame.frame_type != FrameType::Meta {
             return Err(corrupt(Defect::IllegalValue {
@@ -451,7 +458,10 @@ impl SegmentReader {
                 | FrameType::Toc
                 | FrameType::Other(_) => 0,
             };
-            let len = to_u64(FRAME_HEADER_SIZE.saturating_add(header_len));
+            // By the frame's own length: a count that lies would be believed
+            // once for every such frame.
+            let header_len = to_u64(header_len).min(entry.stored_len);
+            let len = to_u64(FRAME_HEADER_SIZE).saturating_add(header_len);
             let bytes = read(&*self.object, entry.offset, len)?;
             let checked = FrameHeader::decode(&bytes, &self.ids, entry.offset)
                 .and_then(|frame| self.check_entry(number, &frame));
@@ -460,8 +470,9 @@ impl SegmentReader {
             })?;
             digest.update(&bytes);
             if entry.frame_type == FrameType::KeyIndex {
-                for page in 0..self.toc.key_index.page_count {
-                    let offset = u64::from(page)
+                let pages_len = entry.stored_len.saturating_sub(header_len);
+                for page in 0..pages_len / to_u64(PAGE_SIZE) {
+                    let offset = page
                         .saturating_mul(to_u64(PAGE_SIZE))
                         .saturating_add(entry.offset)
                         .saturating_add(len);

@@ -19,6 +19,8 @@ mod forge;
 #[cfg(test)]
 mod forge_tests;
 #[cfg(test)]
+mod forged_segments;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod memcached;
