@@ -9,6 +9,10 @@ mod client_tests;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod decoder_checks;
+#[cfg(test)]
+mod decoder_property;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod dump_behaviour;
@@ -16,6 +20,10 @@ mod dump_behaviour;
 mod fake_server;
 #[cfg(test)]
 mod forge;
+#[cfg(test)]
+mod forge_manifest;
+#[cfg(test)]
+mod forge_recipe;
 #[cfg(test)]
 mod forge_tests;
 #[cfg(test)]
