@@ -246,6 +246,9 @@ fn compress_into(compressor: &mut Compressor<'_>, raw: &[u8], stored: &mut Vec<u
     to_u64(stored_len).saturating_mul(100) <= to_u64(raw.len()).saturating_mul(97)
 }
 
+/// First bytes of a zstd frame. RFC 8878, 3.1.1.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 /// Decompresses sections; keeps the decompressor's tables between them.
 pub struct SectionReader(Decompressor<'static>);
 
@@ -286,14 +289,17 @@ impl SectionReader {
             Codec::Zstd => {
                 let raw_len = descriptor.raw_len.into();
                 let failed = || Defect::Decompression { structure, raw_len };
+                // The library also reads the formats before RFC 8878, with old
+                // code that none of our files needs, and any frames behind the
+                // first.
+                let frame_len = zstd::zstd_safe::find_frame_compressed_size(stored);
+                if !stored.starts_with(&ZSTD_MAGIC) || frame_len != Ok(stored.len()) {
+                    return Err(failed());
+                }
                 // The zstd frame states its own size; a lie is refused before
                 // memory is reserved for it.
                 let claimed = zstd::zstd_safe::get_frame_content_size(stored);
                 if !matches!(claimed, Ok(Some(len)) if len == raw_len) {
-                    return Err(failed());
-                }
-                // Without this, frames that hold nothing could follow.
-                if zstd::zstd_safe::find_frame_compressed_size(stored) != Ok(stored.len()) {
                     return Err(failed());
                 }
                 raw.reserve_exact(usize::try_from(raw_len).map_err(|_| failed())?);
@@ -322,7 +328,10 @@ pub fn salvage_section(descriptor: &SectionDescriptor, stored: &[u8]) -> Vec<u8>
     match descriptor.codec {
         Codec::Plain => raw.extend_from_slice(stored),
         Codec::Zstd => {
-            if let Ok(decoder) = zstd::stream::read::Decoder::with_buffer(stored) {
+            let decoder = zstd::stream::read::Decoder::with_buffer(stored);
+            if stored.starts_with(&ZSTD_MAGIC)
+                && let Ok(decoder) = decoder
+            {
                 // What came before an error is kept.
                 let _ = decoder
                     .take(descriptor.raw_len.into())
@@ -408,6 +417,46 @@ mod tests {
                 .read(&lie, &stored, Structure::ValueSection, &mut Vec::new())
                 .unwrap_err();
             assert_eq!(defect.code(), "MCS011");
+        }
+    }
+
+    /// Reads a stored zstd section that is to hold `raw`.
+    fn read_zstd(stored: &[u8], raw: &[u8]) -> std::result::Result<Vec<u8>, Defect> {
+        let descriptor = SectionDescriptor {
+            codec: Codec::Zstd,
+            stored_len: u32::try_from(stored.len()).unwrap(),
+            raw_len: u32::try_from(raw.len()).unwrap(),
+            stored_crc: crc32(stored),
+            raw_crc: crc32(raw),
+        };
+        let mut found = Vec::new();
+        SectionReader::default()
+            .read(&descriptor, stored, Structure::ValueSection, &mut found)
+            .map(|()| found)
+    }
+
+    #[test]
+    fn a_section_is_one_zstd_frame_of_the_published_format_and_nothing_else() {
+        let raw = [b'a'; 200];
+        let frame = zstd::bulk::compress(&raw, 1).unwrap();
+        assert_eq!(read_zstd(&frame, &raw), Ok(raw.to_vec()));
+        let empty = zstd::bulk::compress(&[], 1).unwrap();
+        // Magic number, length 2, two bytes that every decoder skips.
+        let skipped = [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, b'x', b'x'];
+        // A frame of zstd 0.7, which its library still reads: magic number,
+        // content size 200, a block of 200 times the same byte, the end.
+        let old = [
+            0x27, 0xb5, 0x2f, 0xfd, 0x20, 200, 0x80, 0, 200, b'a', 0xc0, 0, 0,
+        ];
+        for (what, stored) in [
+            ("two frames", [&frame[..], &empty].concat()),
+            ("a skipped frame behind", [&frame[..], &skipped].concat()),
+            ("a skipped frame in front", [&skipped[..], &frame].concat()),
+            ("a byte behind", [&frame[..], b"x"].concat()),
+            ("a frame before RFC 8878", old.to_vec()),
+        ] {
+            let defect = read_zstd(&stored, &raw).expect_err(what);
+            assert_eq!(defect.code(), "MCS011", "{what}");
         }
     }
 

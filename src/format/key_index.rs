@@ -179,6 +179,10 @@ impl<'a> KeyIndexPage<'a> {
             entries,
             entry_size,
         };
+        if block_count == 0 {
+            let entry_count = to_u64(decoded.len());
+            check_count(structure, "entry_count", entry_count, 0)?;
+        }
         let mut last = None;
         for (fingerprint, block) in decoded.entries() {
             // A look-up by halves would miss what is out of order.

@@ -56,11 +56,13 @@ pub fn classify(line: &[u8]) -> WalkLine<'_> {
 /// Reads an item's line; its key is decoded into `key`, which is overwritten.
 /// `None` for a line that is not one, such as one cut in the middle.
 pub fn parse_item(line: &[u8], key: &mut Vec<u8>) -> Option<WalkItem> {
-    let mut words = words(line);
-    let encoded = words.next()?.strip_prefix(b"key=")?;
+    // No spaces in front, as for `classify`, which not every line goes through.
+    let line = line.strip_prefix(b"key=")?;
+    let key_end = memchr::memchr(b' ', line).unwrap_or(line.len());
+    let (encoded, rest) = line.split_at_checked(key_end)?;
     decode_key(encoded, key)?;
     let mut item = WalkItem::default();
-    for word in words {
+    for word in words(rest) {
         let equals = memchr::memchr(b'=', word)?;
         let (name, text) = word.split_at_checked(equals)?;
         let text = text.get(1..)?;
@@ -158,6 +160,7 @@ mod tests {
             b"key=a exp=x",
             b"key=a exp",
             b"kex=a",
+            b" key=a",
             b"",
         ] {
             assert_eq!(parse(line), None, "{line:?}");

@@ -1,7 +1,7 @@
 //! Replies to meta commands. protocol.txt, "Meta Get" to "Meta No-Op".
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::text::{LINE_LEN_MAX, Step, parse_u64, split_line, words};
+use crate::protocol::text::{Step, parse_line, parse_u64, words};
 
 /// The one-letter tokens after a reply's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,7 @@ pub enum Reply<'a> {
 /// - `LimitExceeded`: the value is longer than `value_len_max`.
 pub fn parse_reply(bytes: &[u8], value_len_max: u64) -> Result<Step<Reply<'_>>> {
     const WANTED: &str = "a reply to a meta command";
-    let Some((line, consumed)) = split_line(bytes) else {
-        if bytes.len() > LINE_LEN_MAX {
-            return Err(Error::protocol(WANTED, bytes));
-        }
+    let Step::Done(line, consumed) = parse_line(bytes, WANTED)? else {
         return Ok(Step::Need);
     };
     let (code, rest) = line.split_at_checked(2).unwrap_or((line, b""));
@@ -135,6 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::text::LINE_LEN_MAX;
 
     fn parse(bytes: &[u8]) -> Result<Step<Reply<'_>>> {
         parse_reply(bytes, 1024)

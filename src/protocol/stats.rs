@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::protocol::reply::{check_connection, is_refusal};
-use crate::protocol::text::{LINE_LEN_MAX, Step, parse_u64, split_line};
+use crate::protocol::text::{Step, parse_line, parse_u64};
 use crate::units::UnixSecs;
 
 /// A version of memcached, such as 1.6.18.
@@ -74,10 +74,7 @@ pub fn parse_stats(bytes: &[u8], table: &mut StatTable) -> Result<(Step<()>, usi
     let mut consumed: usize = 0;
     loop {
         let rest = bytes.get(consumed..).unwrap_or_default();
-        let Some((line, len)) = split_line(rest) else {
-            if rest.len() > LINE_LEN_MAX {
-                return Err(Error::protocol(WANTED, rest));
-            }
+        let Step::Done(line, len) = parse_line(rest, WANTED)? else {
             return Ok((Step::Need, consumed));
         };
         consumed = consumed.saturating_add(len);

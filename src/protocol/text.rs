@@ -1,5 +1,7 @@
 //! Lines and numbers, as the protocol writes them.
 
+use crate::error::{Error, Result};
+
 /// Longest line taken from a server, in bytes: a walk line holds a key of 250
 /// bytes as up to 750, and some 200 bytes of fields.
 pub const LINE_LEN_MAX: usize = 4096;
@@ -22,6 +24,23 @@ pub fn split_line(bytes: &[u8]) -> Option<(&[u8], usize)> {
         line.strip_suffix(b"\r").unwrap_or(line),
         end.saturating_add(1),
     ))
+}
+
+/// Reads the line at the front of `bytes`, without its end.
+///
+/// # Errors
+///
+/// - `Protocol`, with what was `wanted`: the line is longer than
+///   [`LINE_LEN_MAX`], whether its end has come or not.
+pub fn parse_line<'a>(bytes: &'a [u8], wanted: &'static str) -> Result<Step<&'a [u8]>> {
+    // A line end beyond the longest line is not looked for.
+    const LINE_END_MAX: usize = LINE_LEN_MAX.saturating_add(1);
+    let window = bytes.get(..LINE_END_MAX).unwrap_or(bytes);
+    match split_line(window) {
+        Some((line, len)) => Ok(Step::Done(line, len)),
+        None if window.len() < LINE_END_MAX => Ok(Step::Need),
+        None => Err(Error::protocol(wanted, bytes)),
+    }
 }
 
 /// Reads a decimal number, all digits.
@@ -69,5 +88,17 @@ mod tests {
         assert_eq!(split_line(b"END\r\nx"), Some((&b"END"[..], 5)));
         assert_eq!(split_line(b"key=a\n"), Some((&b"key=a"[..], 6)));
         assert_eq!(split_line(b"EN"), None);
+    }
+
+    #[test]
+    fn a_line_is_too_long_whether_its_end_has_come_or_not() {
+        let longest = [&[b'x'; LINE_LEN_MAX][..], b"\nEND"].concat();
+        let (line, end) = longest.split_at(LINE_LEN_MAX);
+        let step = parse_line(&longest, "a line").unwrap();
+        assert_eq!(step, Step::Done(line, LINE_LEN_MAX + 1));
+        assert_eq!(parse_line(line, "a line").unwrap(), Step::Need);
+        let longer = [b"x", line, end].concat();
+        assert!(parse_line(&longer, "a line").is_err());
+        assert!(parse_line(&longer[..=LINE_LEN_MAX], "a line").is_err());
     }
 }

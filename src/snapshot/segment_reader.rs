@@ -670,7 +670,10 @@ impl SegmentReader {
                 | FrameType::Toc
                 | FrameType::Other(_) => 0,
             };
-            let len = to_u64(FRAME_HEADER_SIZE.saturating_add(header_len));
+            // By the frame's own length: a count that lies would be believed
+            // once for every such frame.
+            let header_len = to_u64(header_len).min(entry.stored_len);
+            let len = to_u64(FRAME_HEADER_SIZE).saturating_add(header_len);
             let bytes = read(&*self.object, entry.offset, len)?;
             let checked = FrameHeader::decode(&bytes, &self.ids, entry.offset)
                 .and_then(|frame| self.check_entry(number, &frame));

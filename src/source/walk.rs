@@ -10,7 +10,7 @@ use crate::protocol::metadump::{WalkLine, classify};
 use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::request::METADUMP_HASH;
 use crate::protocol::stats::{ServerStats, ServerVersion};
-use crate::protocol::text::{LINE_LEN_MAX, split_line};
+use crate::protocol::text::{Step, parse_line, split_line};
 use crate::source::spool::Spool;
 
 /// Says whether a server can be walked and read by this build.
@@ -149,10 +149,7 @@ impl ChunkWriter<'_> {
         // sends nothing after the end.
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
-            let Some((line, len)) = split_line(rest) else {
-                if rest.len() > LINE_LEN_MAX {
-                    return Err(Error::protocol("a line of a walk", rest));
-                }
+            let Step::Done(line, len) = parse_line(rest, "a line of a walk")? else {
                 return Ok(Received::More(consumed));
             };
             match classify(line) {

@@ -100,12 +100,17 @@ pub(crate) struct Forge {
 impl Forge {
     /// Takes a sound segment.
     pub(crate) fn new(segment: &[u8]) -> Self {
+        Self::of_any(segment).expect("a sound segment is needed")
+    }
+
+    /// Takes any bytes whose frames, by the lengths they claim, lead from the
+    /// file header to a table of contents in front of the tail.
+    pub(crate) fn of_any(bytes: &[u8]) -> Option<Self> {
         let mut forge = Self {
-            bytes: segment.to_vec(),
+            bytes: bytes.to_vec(),
             frames: Vec::new(),
         };
-        forge.find_frames();
-        forge
+        forge.find_frames().then_some(forge)
     }
 
     /// Returns the segment as it is, checksums and all.
@@ -129,7 +134,8 @@ impl Forge {
         }
         for checkpoint in 0..self.count_of(CHECKPOINT) {
             places.push(Place::Checkpoint(checkpoint));
-            let entries = self.entry_count(CHECKPOINT, checkpoint, CHECKPOINT_HEADER_SIZE);
+            let frame = self.nth(CHECKPOINT, checkpoint);
+            let entries = entry_count(frame, CHECKPOINT_HEADER_SIZE);
             places.extend((0..entries).map(|entry| Place::CheckpointEntry(checkpoint, entry)));
         }
         if self.count_of(KEY_INDEX) > 0 {
@@ -137,7 +143,8 @@ impl Forge {
             places.extend((0..self.page_count()).map(Place::Page));
         }
         places.push(Place::Toc);
-        places.extend((0..self.entry_count(TOC, 0, TOC_HEADER_SIZE)).map(Place::TocEntry));
+        let entries = entry_count(self.toc(), TOC_HEADER_SIZE);
+        places.extend((0..entries).map(Place::TocEntry));
         places.push(Place::Tail);
         places.retain(|&place| self.range(place).end <= self.bytes.len());
         places
@@ -185,7 +192,7 @@ impl Forge {
             Place::CheckpointEntry(checkpoint, entry) => {
                 self.range(Place::Checkpoint(checkpoint)).end + entry * TOC_ENTRY_SIZE
             }
-            Place::Toc => self.nth(TOC, 0).payload().start,
+            Place::Toc => self.toc().payload().start,
             Place::TocEntry(entry) => self.range(Place::Toc).end + entry * TOC_ENTRY_SIZE,
             Place::Tail => self.bytes.len() - TAIL_SIZE,
         };
@@ -198,6 +205,11 @@ impl Forge {
         self.frames[frame].payload()
     }
 
+    /// The stored bytes of a section, as far as its block has them.
+    pub(crate) fn section(&self, block: usize, side: Side) -> &[u8] {
+        &self.bytes[self.section_range(block, side)]
+    }
+
     /// Overwrites bytes anywhere.
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> &mut Self {
         self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
@@ -206,9 +218,13 @@ impl Forge {
 
     /// Returns a number by the name of its field.
     pub(crate) fn get(&self, place: Place, name: &str) -> u64 {
-        let field = field_of(place, name);
+        self.get_field(place, field_of(place, name))
+    }
+
+    /// Returns a number, of a longer field its first 8 bytes.
+    pub(crate) fn get_field(&self, place: Place, field: Field) -> u64 {
         let start = self.range(place).start + field.offset;
-        LittleEndian::read_uint(&self.bytes[start..], field.size)
+        LittleEndian::read_uint(&self.bytes[start..], field.size.min(8))
     }
 
     /// Sets a number by the name of its field, the first of that name.
@@ -216,7 +232,7 @@ impl Forge {
         self.set_field(place, field_of(place, name), value)
     }
 
-    /// Sets a number of up to 8 bytes; it must fit the field.
+    /// Sets a number, of a longer field its first 8 bytes; it must fit.
     pub(crate) fn set_field(&mut self, place: Place, field: Field, value: u64) -> &mut Self {
         let bytes = value.to_le_bytes();
         let (kept, cut) = bytes.split_at(field.size.min(bytes.len()));
@@ -294,17 +310,13 @@ impl Forge {
         raw: &[u8],
     ) -> &mut Self {
         let frame = self.frame_of_block(block);
+        let start = self.payload(frame).start;
+        let range = self.section_range(block, side);
         let mut payload = self.bytes[self.payload(frame)].to_vec();
-        let key_len = to_usize(self.get(Place::Section(block, Side::Keys), "stored_len"));
-        let (keys, values) = (
-            BLOCK_HEADER_SIZE..BLOCK_HEADER_SIZE + key_len,
-            BLOCK_HEADER_SIZE + key_len..payload.len(),
+        payload.splice(
+            range.start - start..range.end - start,
+            stored.iter().copied(),
         );
-        let range = match side {
-            Side::Keys => keys,
-            Side::Values => values,
-        };
-        payload.splice(range, stored.iter().copied());
         self.set_payload(frame, &payload);
         let place = Place::Section(block, side);
         self.set(place, "codec", codec.into());
@@ -335,30 +347,38 @@ impl Forge {
         self.bytes
     }
 
-    /// Reads where frames start and end off a sound segment.
-    fn find_frames(&mut self) {
+    /// Finds the frames by the lengths they claim; false when these do not fit
+    /// the file.
+    fn find_frames(&mut self) -> bool {
+        let Some(tail_start) = self.bytes.len().checked_sub(TAIL_SIZE) else {
+            return false;
+        };
         let mut start = FILE_HEADER_SIZE;
-        while start + TAIL_SIZE < self.bytes.len() {
+        while start + FRAME_HEADER_SIZE <= tail_start {
             self.frames.push(Frame {
                 kind: 0,
                 start,
-                end: start + FRAME_HEADER_SIZE,
+                end: start,
             });
             let place = Place::Frame(self.frames.len() - 1);
-            let kind = self.get(place, "type").to_le_bytes()[0];
-            let stored_len = to_usize(self.get(place, "stored_len"));
+            let [kind, ..] = self.get(place, "type").to_le_bytes();
+            let payload_start = start + FRAME_HEADER_SIZE;
+            let end = payload_start.saturating_add(to_usize(self.get(place, "stored_len")));
             let frame = self.frames.last_mut().expect("it was just pushed");
-            frame.kind = kind;
-            frame.end += stored_len;
-            start = frame.end;
+            (frame.kind, frame.end) = (kind, end);
+            start = end;
         }
-        assert_eq!(start + TAIL_SIZE, self.bytes.len(), "not a sound segment");
-        assert_eq!(self.frames.last().map(|frame| frame.kind), Some(TOC));
+        let has_toc = self
+            .frames
+            .last()
+            .is_some_and(|frame| frame.kind == TOC && frame.payload().len() >= TOC_HEADER_SIZE);
+        start == tail_start && has_toc
     }
 
     /// Makes every place, length and count of frames true: in their headers,
-    /// the table of contents and the tail.
-    fn link(&mut self) -> &mut Self {
+    /// the table of contents and the tail. What a block's header says of the
+    /// block is repeated, be it true or not.
+    pub(crate) fn link(&mut self) -> &mut Self {
         let mut start = FILE_HEADER_SIZE;
         for number in 0..self.frames.len() {
             let frame = &mut self.frames[number];
@@ -371,7 +391,7 @@ impl Forge {
             self.set(place, "stored_len", to_u64(len - FRAME_HEADER_SIZE));
         }
         self.link_toc();
-        let toc = *self.frames.last().expect("every segment has a TOC");
+        let toc = *self.toc();
         let file_len = to_u64(self.bytes.len());
         self.set(Place::Tail, "toc_offset", to_u64(toc.start));
         self.set(Place::Tail, "toc_len", to_u64(toc.end - toc.start));
@@ -428,6 +448,17 @@ impl Forge {
             let section = Place::Section(block, side);
             self.set(entry, stored_len, self.get(section, "stored_len"));
             self.set(entry, raw_len, self.get(section, "raw_len"));
+        }
+    }
+
+    fn section_range(&self, block: usize, side: Side) -> Range<usize> {
+        let payload = self.nth(BLOCK, block).payload();
+        let key_start = payload.start + BLOCK_HEADER_SIZE;
+        let key_len = to_usize(self.get(Place::Section(block, Side::Keys), "stored_len"));
+        let key_end = key_start.saturating_add(key_len).min(payload.end);
+        match side {
+            Side::Keys => key_start..key_end,
+            Side::Values => key_end..payload.end,
         }
     }
 
@@ -496,7 +527,6 @@ impl Forge {
             BLOCK => BLOCK_HEADER_SIZE,
             CHECKPOINT => CHECKPOINT_HEADER_SIZE,
             KEY_INDEX => KEY_INDEX_HEADER_SIZE,
-            TOC => TOC_HEADER_SIZE,
             _ => 0,
         };
         self.frames
@@ -519,15 +549,19 @@ impl Forge {
         found.expect("there is no such block").0
     }
 
-    fn entry_count(&self, kind: u8, number: usize, header_size: usize) -> usize {
-        let payload = self.nth(kind, number).payload();
-        payload.len().saturating_sub(header_size) / TOC_ENTRY_SIZE
+    fn toc(&self) -> &Frame {
+        self.frames.last().expect("a segment ends with its TOC")
     }
 
     fn page_count(&self) -> usize {
         let payload = self.nth(KEY_INDEX, 0).payload();
         payload.len().saturating_sub(KEY_INDEX_HEADER_SIZE) / PAGE_SIZE
     }
+}
+
+/// Entries of a table of contents or a checkpoint.
+fn entry_count(frame: &Frame, header_size: usize) -> usize {
+    frame.payload().len().saturating_sub(header_size) / TOC_ENTRY_SIZE
 }
 
 fn field_of(place: Place, name: &str) -> Field {

@@ -59,6 +59,7 @@ fn a_sound_segment_stays_as_it_is() {
         assert_eq!(code(&segment), None, "{name}");
         let forge = Forge::new(&segment);
         assert_eq!(forge.bytes(), segment);
+        assert!(Forge::of_any(&segment[..segment.len() - 1]).is_none());
         assert_eq!(forge.clone().seal(), segment, "{name}");
         for frame in 0..forge.frame_count() {
             let payload = forge.bytes()[forge.payload(frame)].to_vec();
@@ -147,6 +148,7 @@ fn content_can_be_replaced() {
     assert_eq!(code(&bytes), Some("MCS010"));
     let stored_len = forge.get(Place::Section(1, Side::Values), "stored_len");
     assert_eq!(stored_len, u64::try_from(stored.len()).unwrap());
+    assert_eq!(forge.section(1, Side::Values), stored);
     forge.set_section(1, Side::Values, PLAIN, b"value", b"value");
     assert_eq!(forge.seal(), sound);
 }

@@ -11,6 +11,10 @@ mod crash;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod decoder_checks;
+#[cfg(test)]
+mod decoder_property;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod dump_behaviour;
@@ -19,7 +23,13 @@ mod fake_server;
 #[cfg(test)]
 mod forge;
 #[cfg(test)]
+mod forge_manifest;
+#[cfg(test)]
+mod forge_recipe;
+#[cfg(test)]
 mod forge_tests;
+#[cfg(test)]
+mod forged_segments;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

@@ -1,0 +1,375 @@
+//! What every decoder owes to bytes that anybody may have made, whatever they
+//! are: each function panics where one owes it. Property tests and `tools/fuzz`
+//! call them.
+
+use std::fmt::Write as _;
+
+use mcsnap::error::{Error, ErrorKind, Result};
+use mcsnap::format::checksum::value_hash;
+use mcsnap::format::compression::SectionReader;
+use mcsnap::format::key_index::KeyIndex;
+use mcsnap::format::layout::FILE_HEADER_SIZE;
+use mcsnap::format::manifest::{Manifest, Need};
+use mcsnap::format::segment_meta::SegmentMeta;
+use mcsnap::format::toc::{Toc, TocEntry};
+use mcsnap::item::KEY_LEN_MAX;
+use mcsnap::limits::Limits;
+use mcsnap::protocol::metadump::{WalkLine, classify, parse_item};
+use mcsnap::protocol::reply::parse_reply;
+use mcsnap::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
+use mcsnap::protocol::text::{Step, parse_line};
+use mcsnap::snapshot::SegmentReader;
+use mcsnap::store::ObjectReader;
+
+/// What a reader got out of a segment.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Whether its tables were taken.
+    pub(crate) is_open: bool,
+    /// Blocks decoded whole.
+    pub(crate) blocks: usize,
+    /// Records returned as good.
+    pub(crate) records: usize,
+    /// Findings: code and text.
+    pub(crate) complaints: Vec<String>,
+    digest: Option<String>,
+}
+
+impl Seen {
+    /// Notes an error. Bytes in memory can be wrong in two ways only; an error
+    /// of another kind would send the user after the wrong thing.
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        let error = match result {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let code = if let ErrorKind::Corrupt(defect) = error.kind() {
+            defect.code()
+        } else {
+            let is_version = matches!(error.kind(), ErrorKind::Unsupported { .. });
+            assert!(is_version, "not an error of the bytes: {error}");
+            "unsupported"
+        };
+        self.complaints.push(format!("{code} {error}"));
+        None
+    }
+}
+
+/// An object in memory that lends its bytes, as a mapped file does, or copies
+/// them, as a file that is not mapped.
+#[derive(Debug)]
+struct MemoryObject {
+    bytes: Vec<u8>,
+    lends: bool,
+}
+
+impl ObjectReader for MemoryObject {
+    fn describe(&self) -> &'static str {
+        "segment"
+    }
+
+    fn size(&self) -> u64 {
+        to_u64(self.bytes.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        // Memory has been taken for the buffer already.
+        let start = usize::try_from(offset).expect("64 bits");
+        let end = start.checked_add(buffer.len()).expect("64 bits");
+        let bytes = self.bytes.get(start..end);
+        buffer.copy_from_slice(bytes.expect("a read past the end"));
+        Ok(())
+    }
+
+    fn as_bytes(&self) -> Option<&[u8]> {
+        self.lends.then_some(&self.bytes)
+    }
+}
+
+/// Reads everything out of a segment, mapped and not.
+pub(crate) fn check_segment(bytes: &[u8], limits: &Limits) -> Seen {
+    let [mapped, copied] = [true, false].map(|lends| {
+        let bytes = bytes.to_vec();
+        read_segment(Box::new(MemoryObject { bytes, lends }), limits)
+    });
+    assert_eq!(mapped, copied, "a mapped segment is read as any other");
+    mapped
+}
+
+fn read_segment(object: Box<dyn ObjectReader>, limits: &Limits) -> Seen {
+    let mut seen = Seen::default();
+    let opened = SegmentReader::open_object(object, "segment".to_owned(), limits);
+    let Some(segment) = seen.note(opened) else {
+        return seen;
+    };
+    seen.is_open = true;
+    check_toc(segment.toc(), limits);
+    if let Some(meta) = seen.note(segment.read_meta()) {
+        let again = SegmentMeta::decode(&meta.encode(), &meta.ids(), limits);
+        assert_eq!(again, Ok(meta));
+    }
+    seen.digest = seen.note(segment.compute_digest());
+    for frame in 0..segment.toc().entries.len() {
+        seen.note(segment.read_frame(frame));
+        seen.note(segment.read_other_frame(frame));
+    }
+    let index_bytes = seen.note(segment.read_key_index()).unwrap_or_default();
+    let index = seen.note(segment.decode_key_index(&index_bytes));
+    if let Some(index) = &index {
+        assert_eq!(to_u64(index.len()), segment.toc().record_count);
+    }
+    let mut sections = SectionReader::default();
+    for block in 0..segment.block_count() {
+        check_block(&segment, block, index.as_ref(), &mut sections, &mut seen);
+    }
+    for key in [&b""[..], b"absent", &[0xff; KEY_LEN_MAX]] {
+        candidates(&segment, key, &mut seen);
+    }
+    let beyond = segment.read_block(segment.block_count()).map(|_| ());
+    let kind = beyond.expect_err("there is no such block");
+    assert!(matches!(kind.kind(), ErrorKind::InvalidInput { .. }));
+    seen
+}
+
+fn check_toc(toc: &Toc, limits: &Limits) {
+    let payload = toc.encode();
+    let offset = toc
+        .entries
+        .last()
+        .map_or(to_u64(FILE_HEADER_SIZE), TocEntry::end);
+    assert_eq!(Toc::decode(&payload, offset, limits).as_ref(), Ok(toc));
+    // A vector that grows by doubling, of entries not much larger than stored.
+    let memory = toc.entries.capacity() * size_of::<TocEntry>();
+    assert!(memory <= 4 * payload.len(), "{memory} bytes of entries");
+    let records: u64 = toc
+        .blocks()
+        .map(|block| u64::from(block.record_count))
+        .sum();
+    assert!(records <= toc.record_count);
+}
+
+fn check_block(
+    segment: &SegmentReader,
+    number: usize,
+    index: Option<&KeyIndex<'_>>,
+    sections: &mut SectionReader,
+    seen: &mut Seen,
+) {
+    /// A look-up reads a page; many of them would take all the time.
+    const LOOK_UP_COUNT_MAX: usize = 32;
+    let columns = seen.note(segment.read_keys(number, sections));
+    let Some(frame) = seen.note(segment.read_block(number)) else {
+        return;
+    };
+    let is_stored_right = seen
+        .note(frame.check_stored().map_err(Error::corrupt))
+        .is_some();
+    let decoded = frame.decode(sections).map_err(Error::corrupt);
+    let Some(block) = seen.note(decoded) else {
+        return;
+    };
+    assert!(is_stored_right, "a wrong checksum was not seen");
+    let columns = columns.expect("the keys alone are read as the whole block is");
+    let record_count = usize::try_from(frame.header.record_count).expect("64 bits");
+    assert_eq!((block.len(), columns.len()), (record_count, record_count));
+    assert!(block.record(record_count).is_none() && columns.get(record_count).is_none());
+    assert_eq!(columns.iter().count(), record_count);
+    seen.blocks += 1;
+    let mut value_bytes = 0;
+    for at in 0..record_count {
+        let keys = columns.get(at).expect("a record that is counted");
+        assert_eq!(block.columns().get(at), Some(keys));
+        value_bytes += u64::from(keys.value_len);
+        let record = block.record(at).expect("a record that is counted");
+        let Some(record) = seen.note(record.map_err(Error::corrupt)) else {
+            continue;
+        };
+        seen.records += 1;
+        assert_eq!((record.key, record.meta), (keys.key, keys.meta));
+        assert!((1..=KEY_LEN_MAX).contains(&record.key.len()));
+        assert_eq!(to_u64(record.value.len()), u64::from(keys.value_len));
+        assert_eq!(value_hash(record.value), keys.value_hash, "a wrong value");
+        if at < LOOK_UP_COUNT_MAX {
+            let found = candidates(segment, record.key, seen);
+            if let Some(index) = index {
+                let found = found.expect("every page of this index was sound");
+                for block in 0..u32::try_from(segment.block_count()).expect("few blocks") {
+                    let is_found = found.contains(&block);
+                    assert_eq!(index.leads_to(record.key, block), is_found);
+                }
+            }
+        }
+    }
+    assert_eq!(value_bytes, u64::from(frame.header.values.raw_len));
+}
+
+fn candidates(segment: &SegmentReader, key: &[u8], seen: &mut Seen) -> Option<Vec<u32>> {
+    let found = seen.note(segment.candidate_blocks(key))?;
+    for &block in &found {
+        let block = usize::try_from(block).expect("64 bits");
+        assert!(block < segment.block_count(), "block {block} is not there");
+    }
+    Some(found)
+}
+
+/// Reads a manifest for every need; says whether it can be read at all.
+pub(crate) fn check_manifest(bytes: &[u8], limits: &Limits) -> bool {
+    let needs = [Need::Read, Need::Restore, Need::Verify];
+    let [read, restored, verified] = needs.map(|need| {
+        let manifest = Manifest::decode(bytes, need, limits).ok()?;
+        let again = Manifest::decode(&manifest.encode(), need, limits);
+        assert_eq!(again.as_ref().ok(), Some(&manifest));
+        Some(manifest)
+    });
+    // What can be restored or verified can be read: they need more.
+    for more in [restored, verified].into_iter().flatten() {
+        assert_eq!(read.as_ref(), Some(&more));
+    }
+    read.is_some()
+}
+
+/// Reads the lines of a walk as they come whole and in pieces; returns how many
+/// items there are.
+pub(crate) fn check_walk(bytes: &[u8], piece_len: usize) -> usize {
+    let read = |bytes: &[u8]| match parse_line(bytes, "a line of a walk") {
+        Ok(Step::Done(line, len)) => Taken::Whole(line.to_vec(), len),
+        Ok(Step::Need) => Taken::Part,
+        Err(error) => Taken::Refused(reason(&error)),
+    };
+    let lines = feed(bytes, bytes.len(), read);
+    assert_eq!(lines, feed(bytes, 1, read));
+    assert_eq!(lines, feed(bytes, piece_len, read));
+    let items = lines.found.iter().map(|line| check_walk_line(line));
+    items.map(usize::from).sum()
+}
+
+/// Reads one line of a walk; says whether it is an item.
+fn check_walk_line(line: &[u8]) -> bool {
+    let mut key = Vec::new();
+    let parsed = parse_item(line, &mut key);
+    // What the key's memory holds from before makes no difference.
+    let mut used = vec![b'x'; 300];
+    assert_eq!(parse_item(line, &mut used), parsed);
+    let kind = classify(line);
+    let Some(item) = parsed else {
+        return false;
+    };
+    assert_eq!(kind, WalkLine::Item, "an item that no walk would hand on");
+    assert_eq!(key, used);
+    assert!((1..=KEY_LEN_MAX).contains(&key.len()));
+    // Every byte of the key encoded, and the rest as it is.
+    let mut encoded = String::from("key=");
+    for byte in &key {
+        write!(encoded, "%{byte:02X}").expect("a string takes everything");
+    }
+    let key_end = line.iter().position(|&byte| byte == b' ');
+    let rest = &line[key_end.unwrap_or(line.len())..];
+    let again = parse_item(&[encoded.as_bytes(), rest].concat(), &mut used);
+    assert_eq!((again, used), (Some(item), key));
+    true
+}
+
+/// Reads replies to meta commands as they come whole and in pieces; returns
+/// how many there are.
+pub(crate) fn check_replies(bytes: &[u8], value_len_max: u64, piece_len: usize) -> usize {
+    let read = |bytes: &[u8]| match parse_reply(bytes, value_len_max) {
+        Ok(Step::Done(reply, len)) => {
+            assert!(len > 0 && len <= bytes.len());
+            Taken::Whole(format!("{reply:?}"), len)
+        }
+        Ok(Step::Need) => Taken::Part,
+        Err(error) => Taken::Refused(reason(&error)),
+    };
+    let replies = feed(bytes, bytes.len(), read);
+    assert_eq!(replies, feed(bytes, 1, read));
+    assert_eq!(replies, feed(bytes, piece_len, read));
+    replies.found.len()
+}
+
+/// Reads statistics as they come whole and in pieces; says whether they end.
+pub(crate) fn check_stats(bytes: &[u8], piece_len: usize) -> bool {
+    let (whole, refusal) = feed_stats(bytes, bytes.len());
+    for len in [1, piece_len] {
+        assert_eq!(feed_stats(bytes, len), (whole.clone(), refusal.clone()));
+    }
+    let stats = ServerStats::of(&whole);
+    let _ = (stats.is_hash_about_to_expand(), stats.started_at());
+    let _ = ServerSettings::of(&whole);
+    refusal.is_none()
+}
+
+/// What has been read when all has come, and how it ended.
+fn feed_stats(bytes: &[u8], piece_len: usize) -> (StatTable, Option<String>) {
+    let mut table = StatTable::default();
+    let (mut start, mut end) = (0, 0);
+    loop {
+        match parse_stats(&bytes[start..end], &mut table) {
+            Ok((Step::Done((), _), _)) => return (table, None),
+            Ok((Step::Need, len)) => start += len,
+            Err(error) => return (table, Some(reason(&error))),
+        }
+        if end == bytes.len() {
+            return (table, Some("cut".to_owned()));
+        }
+        end = bytes.len().min(end + piece_len.max(1));
+    }
+}
+
+/// One look at the front of a stream.
+enum Taken<T> {
+    Whole(T, usize),
+    Part,
+    Refused(String),
+}
+
+/// All that was taken from a stream.
+#[derive(Debug, PartialEq, Eq)]
+struct Fed<T> {
+    found: Vec<T>,
+    refusal: Option<String>,
+    /// What is left is the beginning of something.
+    rest_len: usize,
+}
+
+/// Takes a stream apart that arrives in pieces of this length.
+fn feed<T>(bytes: &[u8], piece_len: usize, read: impl Fn(&[u8]) -> Taken<T>) -> Fed<T> {
+    let mut fed = Fed {
+        found: Vec::new(),
+        refusal: None,
+        rest_len: 0,
+    };
+    let (mut start, mut end) = (0, 0);
+    loop {
+        match read(&bytes[start..end]) {
+            Taken::Whole(found, len) => {
+                fed.found.push(found);
+                start += len;
+                continue;
+            }
+            Taken::Refused(reason) => {
+                fed.refusal = Some(reason);
+                return fed;
+            }
+            Taken::Part if end < bytes.len() => {
+                end = bytes.len().min(end + piece_len.max(1));
+            }
+            Taken::Part => {
+                fed.rest_len = end - start;
+                return fed;
+            }
+        }
+    }
+}
+
+/// What an error says, without the bytes it shows: they are those that have
+/// come so far.
+fn reason(error: &Error) -> String {
+    if let ErrorKind::Protocol { wanted, .. } = error.kind() {
+        return format!("wanted {wanted}");
+    }
+    error.to_string()
+}
+
+fn to_u64(len: usize) -> u64 {
+    u64::try_from(len).expect("no length is above 64 bits")
+}

@@ -1,0 +1,103 @@
+//! Segments whose checksums are right and that are wrong all the same: each
+//! was once read as if it were sound, or took the reader too long.
+
+use mcsnap::error::ErrorKind;
+use mcsnap::format::checksum::SegmentDigest;
+use mcsnap::format::layout::{
+    BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE,
+    PAGE_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE,
+};
+use mcsnap::limits::Limits;
+use mcsnap::snapshot::SegmentReader;
+use mcsnap::store::{MemoryStore, Store as _};
+
+use crate::forge::{BLOCK, Forge, KEY_INDEX, Place};
+use crate::sound_segments;
+
+fn open(bytes: &[u8]) -> SegmentReader {
+    let store = MemoryStore::new();
+    store.put_new("forged.mcs", bytes).unwrap();
+    let object = store.open("forged.mcs").unwrap();
+    SegmentReader::open_object(object, "forged".to_owned(), &Limits::default()).unwrap()
+}
+
+/// The code of the finding that reading ends with.
+fn code<T: std::fmt::Debug>(result: mcsnap::error::Result<T>) -> &'static str {
+    let error = result.unwrap_err();
+    let ErrorKind::Corrupt(defect) = error.kind() else {
+        panic!("not an error of the bytes: {error}");
+    };
+    defect.code()
+}
+
+#[test]
+fn a_segment_without_any_frame_is_damaged() {
+    let mut forge = Forge::new(&sound_segments::empty());
+    while forge.frame_count() > 1 {
+        forge.remove_frame(0);
+    }
+    // Once the caller was told to have asked for a frame that is not there.
+    assert_eq!(code(open(&forge.seal()).read_meta()), "MCS007");
+}
+
+#[test]
+fn an_index_of_no_blocks_has_no_entries() {
+    let mut forge = Forge::new(&sound_segments::plain());
+    forge.remove_frame(1).remove_frame(1);
+    let page = forge.range(Place::Page(0));
+    assert_eq!(page.len(), PAGE_HEADER_SIZE);
+    for entry in 0..3 {
+        let block_number = page.end + entry * 4 + 2;
+        forge.write(block_number, &[0, 0]);
+    }
+    let segment = open(&forge.seal());
+    assert_eq!(segment.block_count(), 0);
+    // Once block 0 was among the candidates.
+    assert_eq!(code(segment.candidate_blocks(b"user:1")), "MCS010");
+}
+
+/// FORMAT.md 6, of frames that are as long as they say.
+fn digest_by_the_document(forge: &Forge) -> String {
+    let bytes = forge.bytes();
+    let mut digest = SegmentDigest::new();
+    digest.update(&bytes[..FILE_HEADER_SIZE]);
+    for frame in 0..forge.frame_count() {
+        let payload = forge.payload(frame);
+        digest.update(&bytes[payload.start - FRAME_HEADER_SIZE..payload.start]);
+        let payload = &bytes[payload];
+        match forge.kind(frame) {
+            BLOCK => digest.update(&payload[..BLOCK_HEADER_SIZE]),
+            KEY_INDEX => {
+                let (header, pages) = payload.split_at(KEY_INDEX_HEADER_SIZE);
+                digest.update(header);
+                for page in pages.chunks_exact(PAGE_SIZE) {
+                    digest.update(&page[..4]);
+                }
+            }
+            _ => {}
+        }
+    }
+    digest.update(&bytes[bytes.len() - TAIL_SIZE..]);
+    digest.finish()
+}
+
+#[test]
+fn the_digest_of_an_index_ends_where_its_frame_does() {
+    for (name, segment) in sound_segments::all() {
+        let found = open(&segment).compute_digest().unwrap();
+        assert_eq!(
+            found,
+            digest_by_the_document(&Forge::new(&segment)),
+            "{name}"
+        );
+    }
+    // A page count far above the pages there are was believed for every key
+    // index frame: with many of them, reading took the square of the size.
+    let mut forge = Forge::new(&sound_segments::plain());
+    forge.insert_frame(1, KEY_INDEX, 1, &[0; KEY_INDEX_HEADER_SIZE + PAGE_SIZE]);
+    forge.insert_frame(5, 200, 0, &[0; 5 * PAGE_SIZE]);
+    forge.set(Place::Toc, "key_index_page_count", 5);
+    let forged = forge.seal();
+    let expected = digest_by_the_document(&Forge::new(&forged));
+    assert_eq!(open(&forged).compute_digest().unwrap(), expected);
+}
