@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Reads a snapshot as FORMAT.md says, and shares no code with mcsnap.
 
-usage: tools/read_snapshot.py [--check] [--values] SNAPSHOT_DIRECTORY | SEGMENT_FILE
+usage: tools/read_snapshot.py [--check] [--values] PLACE...
+
+A place is the directory of a snapshot, or a segment file. Of several, names in
+findings start with the place.
 
 Prints one JSON object a record, in the shape of `mcsnap ls --format json`, and
-findings on standard error. The exit code is 0; 3 if there are findings; 1 if
-this is no snapshot, or one of a newer version; 2 for a wrong command line.
+findings on standard error. The exit code is 0; 3 if there are findings; 1 if a
+place holds no snapshot, or one of a newer version; 2 for a wrong command line.
 
   --check   prints the findings instead, as `MCS003 OBJECT OFFSET: TEXT`; the
             offset is that of the structure (of the frame, if it is in a block),
@@ -605,11 +608,14 @@ class Segment:
         payload = self.payload(self.entry_frame(0))
         require(len(payload) <= META_LEN_MAX, "MCS008", at, "META: length")  # L9
         try:
-            self.meta = parse(payload, META_TEXT)  # M2
+            meta = parse(payload, META_TEXT)  # M2
         except ValueError as error:
             raise Damage("MCS015", at, f"META: {error}") from None
-        ids = tuple(bytes.fromhex(self.meta[name]) for name in Ids._fields)
-        require(ids == self.ids, "MCS005", at, "META: other ids than the file header")  # M3
+        is_legal = meta.get("shard_bits", 0) <= 64
+        require(is_legal, "MCS007", at, "META: shard_bits")  # M3
+        ids = tuple(bytes.fromhex(meta[name]) for name in Ids._fields)
+        require(ids == self.ids, "MCS005", at, "META: other ids than the file header")  # M4
+        self.meta = meta
 
     def read_block(self, entry, frame, payload):
         """5.5; every finding names the frame."""
@@ -682,9 +688,11 @@ class Segment:
         require(not any(page[end:]), "MCS004", at, f"{name}: the rest is not zero")
         types = "<HH" if width == 2 else "<HI"
         rows = list(struct.iter_unpack(types, page[PAGE_HEADER.size : end]))
-        require(rows == sorted(rows), "MCS007", at, f"{name}: not sorted")
-        is_legal = all(block < max(self.block_count, 1) for _, block in rows)
-        require(is_legal, "MCS008", at, f"{name}: block number")  # X3
+        for row, before in zip(rows, rows[:1] + rows):
+            require(before <= row, "MCS007", at, f"{name}: not sorted")
+            # Where there are no blocks, the sum of the entries tells.
+            is_legal = row[1] < max(self.block_count, 1)
+            require(is_legal, "MCS008", at, f"{name}: block {row[1]}")  # X3
         return rows
 
     def read_checkpoint(self, number, previous, payload):
@@ -1120,6 +1128,8 @@ def read_manifest(data):
         require(is_legal, "MCS015", None, f"manifest: object {escaped(name.encode())}")  # N6
         is_legal = segment["node_index"] < len(nodes)
         require(is_legal, "MCS010", None, "manifest: node_index")  # N6
+    for node in nodes:
+        require(node["shard_bits"] <= 64, "MCS007", None, "manifest: shard_bits")
     totals = {name: sum(int(segment[name]) for segment in segments) for name in SUMS}
     totals["segments"] = len(segments)
     for name, total in totals.items():  # N7
@@ -1181,12 +1191,14 @@ class Reading:
     def __init__(self, is_check, with_values):
         self.is_check, self.with_values = is_check, with_values
         self.finding_count = 0
+        # What names in findings start with.
+        self.prefix = ""
 
     def finding(self, name, damage):
         self.finding_count += 1
         offset = "-" if damage.offset is None else damage.offset
         out = sys.stdout if self.is_check else sys.stderr
-        print(f"{damage.code} {name} {offset}: {damage.text}", file=out)
+        print(f"{damage.code} {self.prefix}{name} {offset}: {damage.text}", file=out)
 
     def segment(self, name, data, said=None, manifest=None):
         def found(damage):
@@ -1274,22 +1286,34 @@ def strays(directory, manifest):
 def main(arguments):
     options = [argument for argument in arguments if argument.startswith("--")]
     places = [argument for argument in arguments if not argument.startswith("--")]
-    if len(places) != 1 or not set(options) <= {"--check", "--values"}:
+    if not places or not set(options) <= {"--check", "--values"}:
         print(__doc__, file=sys.stderr)
         return 2
     sys.stdout.reconfigure(encoding="utf-8")
     reading = Reading("--check" in options, "--values" in options)
-    try:
-        if os.path.isdir(places[0]):
-            reading.snapshot(places[0])
-        else:
-            with open(places[0], "rb") as file:
-                reading.segment(os.path.basename(places[0]), file.read())
-    except (OSError, Unsupported) as error:
-        print(f"read_snapshot: {places[0]}: {error}", file=sys.stderr)
-        return 1
-    return 3 if reading.finding_count else 0
+    is_any_unread = False
+    for place in places:
+        is_snapshot = os.path.isdir(place)
+        if len(places) > 1:
+            folder = place if is_snapshot else os.path.dirname(place)
+            reading.prefix = os.path.join(folder, "")
+        try:
+            if is_snapshot:
+                reading.snapshot(place)
+            else:
+                with open(place, "rb") as file:
+                    reading.segment(os.path.basename(place), file.read())
+        except BrokenPipeError:
+            raise
+        except (OSError, Unsupported) as error:
+            print(f"read_snapshot: {place}: {error}", file=sys.stderr)
+            is_any_unread = True
+    return 1 if is_any_unread else 3 if reading.finding_count else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BrokenPipeError:
+        # Whoever read this has seen enough; Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

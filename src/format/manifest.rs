@@ -10,6 +10,7 @@ use crate::format::checksum::ContentDigests;
 use crate::format::file_header::unsupported_version;
 use crate::format::ids::{SegmentId, SnapshotId, to_hex};
 use crate::format::layout::{VERSION_MAJOR, VERSION_MINOR};
+use crate::format::segment_meta::check_shard_bits;
 use crate::limits::Limits;
 use crate::reasons::Reasons;
 use crate::units::to_u64;
@@ -491,6 +492,9 @@ impl Manifest {
                     computed: node_count,
                 });
             }
+        }
+        for node in &self.nodes {
+            check_shard_bits(STRUCTURE, node.shard_bits)?;
         }
         let totals = Totals::of(&self.segments);
         let sums = [

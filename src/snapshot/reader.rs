@@ -7,6 +7,7 @@ use crate::format::manifest::{
     Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash,
     Totals, Verdict, Version,
 };
+use crate::format::segment_meta::SegmentMeta;
 use crate::limits::{Limits, check_limit};
 use crate::node::NodeSpec;
 use crate::reasons::Reasons;
@@ -229,13 +230,25 @@ fn describe_lone_segment(
     };
     let size = object.size();
     let segment = SegmentReader::open_object(object, store.describe(name), limits)?;
-    let meta = segment.read_meta()?;
+    // A damaged description or frame costs no block: whoever reads it is told.
+    let meta = match segment.read_meta() {
+        Ok(meta) => meta,
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => {
+            SegmentMeta::nameless(segment.ids())
+        }
+        Err(error) => return Err(error),
+    };
+    let digest = match segment.compute_digest() {
+        Ok(digest) => digest,
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => String::new(),
+        Err(error) => return Err(error),
+    };
     let toc = segment.toc();
     let segments = vec![ManifestSegment {
         object: name.to_owned(),
         segment_id: meta.segment_id,
         size,
-        digest: segment.compute_digest()?,
+        digest,
         node_index: 0,
         shard_index: meta.shard_index,
         sequence: meta.sequence,

@@ -254,6 +254,11 @@ impl SegmentReader {
         &self.place
     }
 
+    /// Returns the ids that its parts repeat.
+    pub fn ids(&self) -> &SegmentIds {
+        &self.ids
+    }
+
     /// Returns the table of contents.
     pub fn toc(&self) -> &Toc {
         &self.toc
