@@ -1,19 +1,23 @@
 //! A reader that shares no code with the library, `tools/read_snapshot.py`, finds
 //! in a snapshot what the library finds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mcsnap::cancel::Cancel;
+use mcsnap::error::{ErrorKind, Location};
 use mcsnap::format::compression::SectionReader;
 use mcsnap::format::manifest::Need;
 use mcsnap::item::{Attribute, Exptime, Record, escape_bytes};
+use mcsnap::progress::NoProgress;
 use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
 use serde_json::{Map, Value, json};
 
 use crate::client::Item;
@@ -231,6 +235,96 @@ fn check_values(place: &Path, items: &BTreeMap<Vec<u8>, Item>) {
         }
     }
     assert_eq!(seen, items.len());
+}
+
+/// A finding as both readers tell it: code, object, offset in it.
+pub(crate) type Told = (String, String, Option<u64>);
+
+/// What the library finds at a place; nothing where it refuses it as no
+/// snapshot, or as one that it does not support.
+pub(crate) fn verify_by_library(place: &Path) -> Option<BTreeSet<Told>> {
+    let (store, name) = open_snapshot_place(place.to_str().unwrap(), MapChoice::Auto).unwrap();
+    let root = format!("{}/", store.describe(&name));
+    let options = VerifyOptions {
+        depth: Depth::Deep,
+        thread_count: 1,
+    };
+    let report = verify_snapshot(store, &name, &options, &Cancel::new(), &NoProgress);
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            let is_newer = matches!(error.kind(), ErrorKind::Unsupported { .. });
+            let is_none = error.to_string().ends_with("this is not a snapshot");
+            assert!(is_newer || is_none, "{}: {error}", place.display());
+            return None;
+        }
+    };
+    let told = report.findings.iter().map(|finding| {
+        let Location::Object { object, offset, .. } = &finding.location else {
+            panic!("{finding}");
+        };
+        let object = match object.strip_prefix(&root) {
+            Some(within) => within,
+            // Strays are named as in the store.
+            None => object.strip_prefix(&format!("{name}/")).unwrap_or(object),
+        };
+        let is_lone = place.is_file();
+        let is_whole = format!("{object}/") == root;
+        let object = match (is_lone, is_whole) {
+            (true, _) => name.as_str(),
+            (false, true) => ".",
+            (false, false) => object,
+        };
+        (finding.defect.code().to_owned(), object.to_owned(), *offset)
+    });
+    Some(told.collect())
+}
+
+/// What the independent reader finds at some places, by their paths.
+pub(crate) fn verify_independently(places: &[&Path]) -> BTreeMap<PathBuf, Option<BTreeSet<Told>>> {
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/read_snapshot.py");
+    let workdir = Workdir::new("independent-check");
+    let mut run = workdir.run_of(python()).arg(tool).arg("--check");
+    let mut all = BTreeMap::new();
+    for place in places {
+        run = run.arg(place);
+        all.insert(place.to_path_buf(), Some(BTreeSet::new()));
+    }
+    let output = run.run();
+    let (out, errors) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    for line in errors.lines() {
+        let place = line
+            .strip_prefix("read_snapshot: ")
+            .and_then(|line| Some(line.split_once(": ")?.0));
+        let place = place.unwrap_or_else(|| panic!("{errors}"));
+        all.insert(place.into(), None);
+    }
+    for line in out.lines() {
+        let (head, _) = line.split_once(": ").unwrap();
+        let (code, rest) = head.split_once(' ').unwrap();
+        let (path, offset) = rest.rsplit_once(' ').unwrap();
+        let place = places
+            .iter()
+            .find(|place| Path::new(path).starts_with(place));
+        let place = place.unwrap_or_else(|| panic!("{line}"));
+        let within = Path::new(path)
+            .strip_prefix(place)
+            .unwrap()
+            .to_str()
+            .unwrap();
+        let object = match within {
+            "" if place.is_dir() => ".",
+            "" => place.file_name().unwrap().to_str().unwrap(),
+            within => within,
+        };
+        let told = (code.to_owned(), object.to_owned(), offset.parse().ok());
+        let found = all.get_mut(*place).unwrap().as_mut().unwrap();
+        found.insert(told);
+    }
+    all
 }
 
 #[test]

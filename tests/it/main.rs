@@ -33,6 +33,10 @@ mod forged_segments;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod golden_corrupt;
+#[cfg(test)]
+mod golden_valid;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod independent_reader;
