@@ -39,7 +39,7 @@ const TIME_MAX: Duration = Duration::from_secs(1);
 const MEMORY_KIB_MAX: &str = "900000";
 
 /// Lies that a field of so many bytes can hold.
-fn lies(size: usize, stored: u64) -> Vec<u64> {
+pub(crate) fn lies(size: usize, stored: u64) -> Vec<u64> {
     let most = u64::MAX >> (64 - 8 * size.min(8));
     let mut lies: Vec<u64> = [
         0,

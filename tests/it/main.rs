@@ -1,6 +1,8 @@
 //! Tests of the library and the program from outside.
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod client;
