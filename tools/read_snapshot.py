@@ -390,6 +390,7 @@ FILE_MAGIC = bytes.fromhex("89 4d 43 53 0d 0a 1a 0a")
 FRAME_MARKER = bytes.fromhex("f7 4d 43 46")
 TAIL_MAGIC = bytes.fromhex("89 4d 43 54 0d 0a 1a 0a")
 PAGE_SIZE = 4096
+ZSTD_MAGIC = bytes.fromhex("28 b5 2f fd")
 
 # Id: name, and type of one record's part.
 COLUMNS = {
@@ -686,12 +687,13 @@ class Segment:
         end = PAGE_HEADER.size + header.entry_count * (2 + width)
         require(end <= PAGE_SIZE, "MCS001", at, f"{name}: entry_count")  # X3
         require(not any(page[end:]), "MCS004", at, f"{name}: the rest is not zero")
+        is_legal = header.entry_count == 0 or self.block_count > 0
+        require(is_legal, "MCS010", at, f"{name}: entries, but no block")
         types = "<HH" if width == 2 else "<HI"
         rows = list(struct.iter_unpack(types, page[PAGE_HEADER.size : end]))
         for row, before in zip(rows, rows[:1] + rows):
             require(before <= row, "MCS007", at, f"{name}: not sorted")
-            # Where there are no blocks, the sum of the entries tells.
-            is_legal = row[1] < max(self.block_count, 1)
+            is_legal = row[1] < self.block_count
             require(is_legal, "MCS008", at, f"{name}: block {row[1]}")  # X3
         return rows
 
@@ -774,14 +776,15 @@ class Segment:
                 return  # Found again where the frame is read.
             payload_at = entry.offset + FRAME_HEADER.size
             sha.update(self.data[entry.offset : payload_at])
+            payload = self.data[payload_at : payload_at + entry.stored_len]
             if entry.type == BLOCK:
-                sha.update(self.data[payload_at : payload_at + BLOCK_HEADER.size])
+                sha.update(payload[: BLOCK_HEADER.size])
             elif entry.type == KEY_INDEX:
-                pages_at = payload_at + KEY_INDEX_HEADER.size
-                sha.update(self.data[payload_at:pages_at])
-                for page in range((entry.stored_len - KEY_INDEX_HEADER.size) // PAGE_SIZE):
-                    page_at = pages_at + page * PAGE_SIZE
-                    sha.update(self.data[page_at : page_at + 4])
+                sha.update(payload[: KEY_INDEX_HEADER.size])
+                pages = payload[KEY_INDEX_HEADER.size :]
+                for page in range(len(pages) // PAGE_SIZE):
+                    page_at = page * PAGE_SIZE
+                    sha.update(pages[page_at : page_at + 4])
         sha.update(self.data[self.toc_at : self.toc_at + FRAME_HEADER.size])
         sha.update(self.data[self.tail_at :])
         is_same = self.said["digest"] == "sha256:" + sha.hexdigest()
@@ -808,6 +811,7 @@ def unpack(section, stored, at):
     raw = stored
     if section.codec == 1:
         try:
+            require(stored[:4] == ZSTD_MAGIC, "MCS011", at, "section: no frame of RFC 8878")
             size = zstandard.get_frame_parameters(stored).content_size
             require(size == section.raw_len, "MCS011", at, f"section: content size {size}")
             # Once within the known size, then once more to see where it ends.
