@@ -27,11 +27,15 @@ pub struct SalvageReport {
     /// What concerns the snapshot as a whole: its manifest, missing or foreign
     /// segments.
     pub findings: Vec<Finding>,
+    /// Segments that the manifest names and nobody can read.
+    pub segments_missing: u64,
+    /// Their blocks.
+    pub blocks_missing: u64,
     /// Records that are known to be lost, those of missing segments included.
     pub records_lost: u64,
     /// More may be lost: nothing tells how much there was.
     pub is_loss_unknown: bool,
-    /// Records that were dropped since another segment of the shard had the key.
+    /// Records that were dropped since the segment had another of the key.
     pub duplicates: u64,
     /// How long it took.
     pub elapsed: Duration,

@@ -9,7 +9,8 @@ use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::cancel::Cancel;
-use crate::error::{Error, Operation, Result};
+use crate::defect::{Defect, Finding};
+use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::format::checksum::shard_of;
 use crate::format::compression::Compression;
 use crate::format::encoder::Pushed;
@@ -17,11 +18,12 @@ use crate::format::manifest::{
     Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
     Version,
 };
+use crate::item::escape_key;
 use crate::limits::Limits;
 use crate::progress::{Event, Progress};
 use crate::salvage::report::{SalvageReport, SalvagedSegment};
-use crate::salvage::sources::{Source, Sources, describe, open};
-use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
+use crate::salvage::sources::{Source, Sources, describe, find_sources};
+use crate::snapshot::{DamagedSegment, SegmentSalvage, ShardOptions, ShardWriter, SnapshotWriter};
 use crate::store::{DamagedPlace, Store};
 use crate::units::UnixSecs;
 
@@ -68,11 +70,11 @@ pub fn salvage(
 ) -> Result<SalvageReport> {
     let clock = Instant::now();
     let snapshot = SnapshotWriter::begin(output, &options.name)?;
-    let sources = open(input, &Limits::default(), cancel)?;
+    let mut sources = find_sources(input, &Limits::default(), cancel)?;
     let bytes_total = sources
         .sources
         .iter()
-        .map(|source| source.segment.size())
+        .map(|source| source.size)
         .fold(0, u64::saturating_add);
     let items_total = sources
         .manifest
@@ -83,7 +85,7 @@ pub fn salvage(
         items_total,
         bytes_total,
     });
-    let result = write_all(&snapshot, &sources, options, cancel, progress)
+    let result = write_in_shards(&snapshot, &mut sources, options, cancel, progress)
         .and_then(|shards| publish(&snapshot, input, sources, shards, cancel, clock));
     if result.is_err() {
         snapshot.discard();
@@ -98,8 +100,45 @@ struct ShardSalvage {
     node: usize,
     segments: Vec<ManifestSegment>,
     files: Vec<SalvagedSegment>,
+    /// Records of keys that another record of the segment had.
     duplicates: u64,
+    /// Records whose values are too large to be written, though not to be read.
+    refused: u64,
+    /// Records of another shard, and the first of them.
     misplaced: u64,
+    first_misplaced: Option<Finding>,
+}
+
+/// Writes every node in the shards that it is said to have; and where that turns
+/// out to be wrong, all of it anew as one shard.
+fn write_in_shards(
+    snapshot: &SnapshotWriter,
+    sources: &mut Sources,
+    options: &SalvageOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Vec<ShardSalvage>> {
+    let shards = write_all(snapshot, sources, options, cancel, progress)?;
+    let misplaced: BTreeMap<usize, Finding> = shards
+        .iter()
+        .filter_map(|shard| Some((shard.node, shard.first_misplaced.clone()?)))
+        .collect();
+    if misplaced.is_empty() {
+        return Ok(shards);
+    }
+    snapshot.discard();
+    for (node, finding) in misplaced {
+        sources.findings.push(finding);
+        if let Some(node) = sources.nodes.get_mut(node) {
+            node.shard_bits = 0;
+        }
+        for source in &mut sources.sources {
+            if source.node == node {
+                source.shard_index = 0;
+            }
+        }
+    }
+    write_all(snapshot, sources, options, cancel, progress)
 }
 
 fn write_all(
@@ -147,7 +186,16 @@ fn write_all(
                         .map_or_else(String::new, |node| node.server_version.clone()),
                     created_at: now,
                 };
-                write_shard(snapshot, node, shard_options, &files, cancel, progress)
+                let store = &*sources.store;
+                write_shard(
+                    snapshot,
+                    store,
+                    node,
+                    shard_options,
+                    &files,
+                    cancel,
+                    progress,
+                )
             })
             .collect()
     })
@@ -155,6 +203,7 @@ fn write_all(
 
 fn write_shard(
     snapshot: &SnapshotWriter,
+    store: &dyn Store,
     node: usize,
     options: ShardOptions,
     files: &[&Source],
@@ -168,32 +217,71 @@ fn write_shard(
         segments: Vec::new(),
         files: Vec::new(),
         duplicates: 0,
+        refused: 0,
         misplaced: 0,
+        first_misplaced: None,
     };
     for file in files {
-        let salvage = file
-            .segment
-            .salvage(&file.expected, cancel, &mut |record| {
-                if shard_of(record.key, shard_bits) != shard_index {
-                    shard.misplaced = shard.misplaced.saturating_add(1);
-                    return Ok(());
+        let object = match file.file.open(store) {
+            Ok(object) => object,
+            Err(error) => {
+                let place = store.describe(&file.file.object);
+                let finding = Finding::from_any_error(error, &place)?;
+                shard.files.push(unreadable(place, file, finding));
+                continue;
+            }
+        };
+        let place = object.describe().to_owned();
+        let limits = Limits::default();
+        let segment = DamagedSegment::open(object, place.clone(), file.identity, &limits, cancel)?;
+        let salvage = segment.salvage(file.records_total, cancel, &mut |record| {
+            let belongs = shard_of(record.key, shard_bits);
+            if belongs != shard_index {
+                shard.misplaced = shard.misplaced.saturating_add(1);
+                shard.first_misplaced.get_or_insert_with(|| {
+                    let key = escape_key(record.key);
+                    let (stored, computed) = (shard_index, belongs);
+                    let defect = Defect::WrongShard {
+                        key,
+                        stored,
+                        computed,
+                    };
+                    Finding::new(Location::object(place.clone()), defect)
+                });
+                return Ok(());
+            }
+            match writer.push(record) {
+                Ok(Pushed::Stored) => {}
+                Ok(Pushed::Duplicate) => shard.duplicates = shard.duplicates.saturating_add(1),
+                Err(error) if matches!(error.kind(), ErrorKind::LimitExceeded { .. }) => {
+                    shard.refused = shard.refused.saturating_add(1);
                 }
-                if writer.push(record)? == Pushed::Duplicate {
-                    shard.duplicates = shard.duplicates.saturating_add(1);
-                }
-                Ok(())
-            })?;
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })?;
         progress.event(Event::Advanced {
             items: salvage.records,
             bytes: salvage.size,
         });
-        shard.files.push(SalvagedSegment {
-            place: file.segment.place().to_owned(),
-            salvage,
-        });
+        shard.files.push(SalvagedSegment { place, salvage });
     }
     shard.segments = writer.finish()?;
     Ok(shard)
+}
+
+/// A file that could be looked at before, and cannot be opened any more.
+fn unreadable(place: String, file: &Source, finding: Finding) -> SalvagedSegment {
+    let salvage = SegmentSalvage {
+        size: file.size,
+        bytes_lost: file.size,
+        bytes_unreadable: file.size,
+        records_lost: file.records_total.unwrap_or(0),
+        is_loss_unknown: file.records_total.is_none(),
+        findings: vec![finding],
+        ..SegmentSalvage::default()
+    };
+    SalvagedSegment { place, salvage }
 }
 
 fn publish(
@@ -208,6 +296,8 @@ fn publish(
         manifest: original,
         mut nodes,
         findings,
+        segments_missing,
+        blocks_missing,
         records_missing,
         is_all_there,
         created_at,
@@ -218,13 +308,16 @@ fn publish(
     let (mut segments, mut files) = (Vec::new(), Vec::<SalvagedSegment>::new());
     let mut duplicates: u64 = 0;
     let mut known_losses: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut node_duplicates: BTreeMap<usize, u64> = BTreeMap::new();
     for shard in shards {
         duplicates = duplicates.saturating_add(shard.duplicates);
+        let of_node = node_duplicates.entry(shard.node).or_default();
+        *of_node = of_node.saturating_add(shard.duplicates);
         let in_files = shard
             .files
             .iter()
             .map(|file| file.salvage.records_lost)
-            .fold(shard.misplaced, u64::saturating_add);
+            .fold(shard.refused, u64::saturating_add);
         records_lost = records_lost.saturating_add(in_files);
         let known = known_losses.entry(shard.node).or_default();
         *known = known.saturating_add(in_files);
@@ -247,7 +340,8 @@ fn publish(
     }
     for (index, node) in nodes.iter_mut().enumerate() {
         let known = known_losses.get(&index).copied().unwrap_or(0);
-        account(node, index, &segments, known);
+        let duplicates = node_duplicates.get(&index).copied().unwrap_or(0);
+        account(node, index, &segments, known, duplicates);
     }
     let digests = Manifest::digests(&segments);
     let now = Timestamp::now();
@@ -290,6 +384,8 @@ fn publish(
         manifest,
         segments: files,
         findings,
+        segments_missing,
+        blocks_missing,
         records_lost,
         is_loss_unknown,
         duplicates,
@@ -298,7 +394,13 @@ fn publish(
 }
 
 /// Puts a node's counters right: what it lacks now is a loss.
-fn account(node: &mut ManifestNode, index: usize, segments: &[ManifestSegment], known: u64) {
+fn account(
+    node: &mut ManifestNode,
+    index: usize,
+    segments: &[ManifestSegment],
+    known: u64,
+    duplicates: u64,
+) {
     let stored = segments
         .iter()
         .filter(|segment| usize::try_from(segment.node_index) == Ok(index))
@@ -306,8 +408,10 @@ fn account(node: &mut ManifestNode, index: usize, segments: &[ManifestSegment], 
         .fold(0, u64::saturating_add);
     let counters = &mut node.counters;
     // Without a manifest there were none, and the walk's are not known.
-    let lost = counters.stored.saturating_sub(stored).max(known);
+    let kept = stored.saturating_add(duplicates);
+    let lost = counters.stored.saturating_sub(kept).max(known);
     counters.stored = stored;
+    counters.duplicate = counters.duplicate.saturating_add(duplicates);
     counters.failed = counters.failed.saturating_add(lost);
     counters.listed = counters.accounted();
     if lost > 0 {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::format::layout::FRAME_MARKER;
+use crate::format::salvage::find_markers;
 use crate::store::ObjectReader;
 use crate::units::to_u64;
 
@@ -80,6 +83,36 @@ impl<'a> LossyReader<'a> {
             self.window_len.max(least)
         };
         self.bytes(offset, len)
+    }
+
+    /// Returns the next place before `end` where a frame may start.
+    ///
+    /// # Errors
+    ///
+    /// - `Canceled`.
+    pub(super) fn next_marker(
+        &mut self,
+        from: u64,
+        end: u64,
+        cancel: &Cancel,
+    ) -> Result<Option<u64>> {
+        let marker_len = to_u64(FRAME_MARKER.len());
+        let mut at = from;
+        while at < end {
+            cancel.check()?;
+            let bytes = self.bytes_at_hand(at, marker_len);
+            if let Some(found) = find_markers(bytes).next() {
+                let found = at.saturating_add(to_u64(found));
+                return Ok((found < end).then_some(found));
+            }
+            let len = to_u64(bytes.len());
+            if len < marker_len {
+                break;
+            }
+            // A marker may lie across the end of what was at hand.
+            at = at.saturating_add(len).saturating_sub(marker_len - 1);
+        }
+        Ok(None)
     }
 
     fn fill(&mut self, offset: u64, end: u64) {

@@ -6,17 +6,21 @@
 //!   does not exist.
 //! - It names durable, complete segments only.
 
+mod coverage;
 mod damaged_segment;
 mod lossy_reader;
 mod name;
 mod reader;
+mod salvage_walk;
+mod segment_identity;
 mod segment_reader;
 mod shard_writer;
 mod writer;
 
-pub use damaged_segment::{DamagedSegment, Expected, SegmentSalvage};
+pub use damaged_segment::{DamagedSegment, SegmentSalvage};
 pub use name::{generate_name, parse_name};
 pub use reader::SnapshotReader;
+pub use segment_identity::{Identity, stated_identity};
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
 pub use shard_writer::{ShardOptions, ShardWriter};
 pub use writer::SnapshotWriter;

@@ -126,6 +126,7 @@ fn report_json(place: &str, report: &SalvageReport) -> Value {
                 "bytes_unreadable": salvage.bytes_unreadable,
                 "lost_key_count": salvage.lost_key_count,
                 "lost_keys": salvage.lost_keys,
+                "findings_dropped": salvage.finding_count_dropped,
                 "findings": salvage.findings.iter().map(finding_json).collect::<Vec<_>>(),
             })
         })
@@ -137,6 +138,8 @@ fn report_json(place: &str, report: &SalvageReport) -> Value {
         "verdict": report.manifest.verdict.as_str(),
         "content_digest": report.manifest.content_digest,
         "records": report.records(),
+        "segments_missing": report.segments_missing,
+        "blocks_missing": report.blocks_missing,
         "records_lost": report.records_lost,
         "is_loss_unknown": report.is_loss_unknown,
         "duplicates": report.duplicates,
@@ -160,6 +163,10 @@ fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
         .map(|finding| format!("{finding}\n"))
         .collect();
     print(findings.as_bytes())?;
+    let dropped = report.sum(|salvage| salvage.finding_count_dropped);
+    if dropped > 0 {
+        print(format!("and {} findings more\n", count(dropped)).as_bytes())?;
+    }
     let lost = match (report.records_lost, report.is_loss_unknown) {
         (0, false) => "none lost".to_owned(),
         (0, true) => "nothing tells how many are lost".to_owned(),
@@ -181,7 +188,11 @@ fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
             format!(
                 "{} whole, {} damaged or missing, {} repeated",
                 count(report.sum(|salvage| salvage.blocks_whole)),
-                count(report.sum(|salvage| salvage.blocks_damaged)),
+                count(
+                    report
+                        .sum(|salvage| salvage.blocks_damaged)
+                        .saturating_add(report.blocks_missing)
+                ),
                 count(report.sum(|salvage| salvage.blocks_repeated)),
             ),
         ),
@@ -207,7 +218,10 @@ fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
     let key_count = report.sum(|salvage| salvage.lost_key_count);
     let more = key_count.saturating_sub(u64::try_from(SHOWN_KEYS_MAX)?);
     if more > 0 {
-        let more = format!("and {} more; --format json lists them", count(more));
+        let more = format!(
+            "and {} more; --format json lists 10,000 a segment",
+            count(more)
+        );
         rows.push(("", more));
     }
     print_text(&rows)
