@@ -40,7 +40,7 @@ pub enum Attribute {
 }
 
 impl Attribute {
-    /// Every mark, in the order of the bits in FORMAT.md 5.4.
+    /// Every mark, in the order of the bits in FORMAT.md 5.6.
     pub const ALL: [Self; 5] = [
         Self::Fetched,
         Self::Stale,
@@ -48,6 +48,17 @@ impl Attribute {
         Self::KeyIsBinary,
         Self::Incompressible,
     ];
+
+    /// Returns the name in FORMAT.md 5.6.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Stale => "stale",
+            Self::WinSent => "win-sent",
+            Self::KeyIsBinary => "key-is-binary",
+            Self::Incompressible => "incompressible",
+        }
+    }
 
     const fn mask(self) -> u8 {
         match self {
@@ -165,6 +176,32 @@ pub fn escape_bytes(bytes: &[u8]) -> String {
     text
 }
 
+/// Reads what [`escape_bytes`] wrote. Other text stands for its bytes in UTF-8;
+/// `None` for a backslash with neither `\\` nor `xNN` after it.
+pub fn unescape_bytes(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            bytes.push(byte);
+        } else if let Some(after) = after.strip_prefix(b"\\") {
+            bytes.push(b'\\');
+            rest = after;
+        } else {
+            let (digits, after) = after.strip_prefix(b"x")?.split_at_checked(2)?;
+            let digits = std::str::from_utf8(digits).ok()?;
+            // `from_str_radix` would also take a sign.
+            if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return None;
+            }
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = after;
+        }
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +222,19 @@ mod tests {
         assert_eq!(Attributes::from_bits(0b10, 0b01), None);
         assert_eq!(Attributes::from_bits(0, 0b1000_0000), None);
         assert!(Attributes::from_bits(0b10, 0b11).is_some());
+    }
+
+    #[test]
+    fn what_is_escaped_is_read_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(unescape_bytes(&escape_bytes(&all)), Some(all));
+        assert_eq!(
+            unescape_bytes("\u{e9}\\xFF"),
+            Some(b"\xc3\xa9\xff".to_vec())
+        );
+        for text in ["\\", "\\x", "\\x1", "\\x+1", "\\n", "\\xg0"] {
+            assert_eq!(unescape_bytes(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! The library is built in floors, and imports only go down: words (this
 //! level's small modules), pure codecs ([`mod@format`], [`protocol`], [`ring`]),
 //! ports ([`store`], [`net`]), engines ([`snapshot`], [`source`], [`target`]),
-//! jobs ([`dump`], [`restore`], [`verify`]). A job takes options, makes a plan
-//! that can be printed, runs it, and returns a report that accounts for every
-//! item; it never prints.
+//! jobs ([`dump`], [`restore`], [`verify`], [`inspect`], [`lookup`], [`listing`],
+//! [`mod@salvage`]). A job takes options, makes a plan that can be printed, runs
+//! it, and returns a report that accounts for every item; it never prints.
 //!
 //! FORMAT.md specifies the files byte for byte.
 
@@ -27,10 +27,15 @@ pub mod units;
 
 pub mod dump;
 pub mod format;
+pub mod inspect;
+pub mod listing;
+pub mod lookup;
 pub mod net;
 pub mod protocol;
 pub mod restore;
 pub mod ring;
+pub mod salvage;
+pub mod select;
 pub mod snapshot;
 pub mod source;
 pub mod store;

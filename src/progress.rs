@@ -6,7 +6,7 @@
 pub enum Event {
     /// The job starts; totals are estimates, 0 when unknown.
     Started {
-        /// `dump`, `restore` or `verify`.
+        /// `dump`, `inspect`, `restore`, `salvage` or `verify`.
         job: &'static str,
         /// Items the job expects to handle.
         items_total: u64,
@@ -18,7 +18,7 @@ pub enum Event {
         /// Items done since.
         items: u64,
         /// Bytes done since: values for a dump or a restore, stored bytes for
-        /// a verify.
+        /// a verify, stored keys for an inspection.
         bytes: u64,
     },
     /// A node is done with.

@@ -21,7 +21,8 @@ impl Reasons {
         self.add_many(reason, 1);
     }
 
-    fn add_many(&mut self, reason: &str, count: u64) {
+    /// Counts some items with one reason.
+    pub fn add_many(&mut self, reason: &str, count: u64) {
         let is_full = self.0.len() >= Self::COUNT_MAX && !self.0.contains_key(reason);
         let reason = if is_full { Self::OTHER } else { reason };
         let sum = self.0.entry(reason.to_owned()).or_default();

@@ -9,9 +9,7 @@ use crate::dump::node::{NodeDump, NodeJob, unreached_node};
 use crate::dump::plan::{DumpPlan, join};
 use crate::dump::report::DumpReport;
 use crate::error::{Error, Result};
-use crate::format::manifest::{
-    Digest128, Features, Manifest, ManifestNode, ShardHash, Totals, Verdict, Version,
-};
+use crate::format::manifest::{Digest128, Features, Manifest, ShardHash, Totals, Verdict, Version};
 use crate::progress::{Event, Progress};
 use crate::snapshot::SnapshotWriter;
 use crate::store::Store;
@@ -91,7 +89,7 @@ impl DumpPlan {
             finished_at: to_text(SystemTime::now()),
             ring: self.options.ring.clone(),
             shard_hash: ShardHash::default(),
-            verdict: verdict(&nodes),
+            verdict: Verdict::of(&nodes),
             nodes,
             totals: Totals::of(&segments),
             segments,
@@ -224,16 +222,6 @@ impl DumpPlan {
             Some(error) if !self.options.is_partial_allowed => Err(error),
             failure => Ok(NodeDump { failure, ..dump }),
         }
-    }
-}
-
-fn verdict(nodes: &[ManifestNode]) -> Verdict {
-    if nodes.iter().any(|node| node.failure.is_some()) {
-        Verdict::Partial
-    } else if nodes.iter().any(|node| node.counters.losses() > 0) {
-        Verdict::Lossy
-    } else {
-        Verdict::Complete
     }
 }
 

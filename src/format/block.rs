@@ -86,7 +86,7 @@ impl BlockHeader {
         header
     }
 
-    /// Reads and checks the header at the start of a payload (B1 to B3, B6).
+    /// Reads and checks the header at the start of a payload (B1 to B5).
     ///
     /// # Errors
     ///
@@ -149,6 +149,22 @@ impl BlockHeader {
         Ok(header)
     }
 
+    /// Returns how long the payload would be by its header's own words, which
+    /// are not checked; for a payload whose frame header is lost.
+    pub fn claimed_payload_len(payload: &[u8]) -> Option<u64> {
+        let mut reader = ByteReader::new(payload, Structure::BlockHeader);
+        // Up to the stored lengths of the two sections.
+        reader.bytes(44).ok()?;
+        let keys = reader.u32().ok()?;
+        reader.bytes(16).ok()?;
+        let values = reader.u32().ok()?;
+        Some(
+            to_u64(BLOCK_HEADER_SIZE)
+                .saturating_add(keys.into())
+                .saturating_add(values.into()),
+        )
+    }
+
     /// Bytes of the header and both sections.
     pub fn payload_len(&self) -> u64 {
         to_u64(BLOCK_HEADER_SIZE)
@@ -186,7 +202,7 @@ impl BlockHeader {
         )
     }
 
-    /// Decompresses and checks the keys and metadata (B4, B5, K1 to K6).
+    /// Decompresses and checks the keys and metadata (B6, B7, K1 to K8).
     ///
     /// # Errors
     ///
@@ -318,6 +334,16 @@ mod tests {
         let record = block.record(0).unwrap().unwrap();
         assert_eq!((record.key, record.value), (&b"k"[..], &b"abc"[..]));
         assert!(block.record(1).is_none());
+    }
+
+    #[test]
+    fn a_header_tells_its_payload_s_length_by_itself() {
+        let bytes = payload();
+        assert_eq!(
+            BlockHeader::claimed_payload_len(&bytes),
+            Some(to_u64(bytes.len()))
+        );
+        assert_eq!(BlockHeader::claimed_payload_len(&bytes[..60]), None);
     }
 
     #[test]

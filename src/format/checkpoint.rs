@@ -3,7 +3,7 @@
 use crate::defect::{Defect, Structure};
 use crate::format::bytes::{ByteReader, check_count};
 use crate::format::ids::SegmentIds;
-use crate::format::layout::{FILE_HEADER_SIZE, TOC_ENTRY_SIZE};
+use crate::format::layout::TOC_ENTRY_SIZE;
 use crate::format::toc::TocEntry;
 use crate::units::to_u64;
 
@@ -14,6 +14,8 @@ pub struct Checkpoint {
     pub ids: SegmentIds,
     /// Of the previous CHECKPOINT frame; 0 if there is none.
     pub previous_offset: u64,
+    /// Of the META frame.
+    pub meta_offset: u64,
     /// Records before this checkpoint.
     pub record_count: u64,
     /// The frames since the previous one, that one included.
@@ -29,7 +31,7 @@ impl Checkpoint {
         let entry_count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         payload.extend_from_slice(&entry_count.to_le_bytes());
         payload.extend_from_slice(&[0; 4]);
-        payload.extend_from_slice(&to_u64(FILE_HEADER_SIZE).to_le_bytes());
+        payload.extend_from_slice(&self.meta_offset.to_le_bytes());
         payload.extend_from_slice(&self.record_count.to_le_bytes());
         for entry in &self.entries {
             entry.encode(&mut payload);
@@ -37,7 +39,7 @@ impl Checkpoint {
         payload
     }
 
-    /// Reads and checks the payload of a frame that starts at `offset` (C1, C2).
+    /// Reads and checks the payload of a frame that starts at `offset` (C1 to C3).
     ///
     /// # Errors
     ///
@@ -50,7 +52,7 @@ impl Checkpoint {
         let previous_offset = reader.u64()?;
         let entry_count = reader.u32()?;
         reader.reserved(4, "field at offset 52")?;
-        let _meta_offset = reader.u64()?;
+        let meta_offset = reader.u64()?;
         let record_count = reader.u64()?;
         if previous_offset >= offset {
             let stored = previous_offset;
@@ -75,6 +77,7 @@ impl Checkpoint {
         Ok(Self {
             ids: stored,
             previous_offset,
+            meta_offset,
             record_count,
             entries,
         })

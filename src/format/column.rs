@@ -103,6 +103,29 @@ impl Column {
     }
 }
 
+/// What FORMAT.md 5.6 says of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnFacts {
+    /// Its number in the directory.
+    pub id: u8,
+    /// Its name in the document.
+    pub name: &'static str,
+    /// Bytes of one record's part; `None` for the keys themselves.
+    pub width: Option<u64>,
+    /// Whether writers set the critical bit, and every block has the column.
+    pub is_critical: bool,
+}
+
+/// Visits the columns that this build knows, in the order of their ids.
+pub fn known_columns() -> impl Iterator<Item = ColumnFacts> {
+    Column::ALL.into_iter().map(|column| ColumnFacts {
+        id: column.id(),
+        name: column.name(),
+        width: column.width(),
+        is_critical: column.is_required(),
+    })
+}
+
 /// Bit 0 of a column's flags: a reader that does not know it must refuse.
 const COLUMN_CRITICAL: u8 = 1;
 
@@ -264,7 +287,7 @@ pub struct KeyRecord<'a> {
 }
 
 impl Columns {
-    /// Takes a raw section apart and checks it (K1, K2, K4 to K6).
+    /// Takes a raw section apart and checks it (K1 to K7).
     ///
     /// # Errors
     ///
@@ -306,15 +329,7 @@ impl Columns {
 
     /// Returns a record by its number.
     pub fn get(&self, index: usize) -> Option<KeyRecord<'_>> {
-        if index >= self.record_count {
-            return None;
-        }
-        let start = match index.checked_sub(1) {
-            Some(before) => self.key_ends.get(before).copied()?,
-            None => 0,
-        };
-        let start = usize::try_from(start).ok()?;
-        let end = usize::try_from(self.key_ends.get(index).copied()?).ok()?;
+        let key = self.key(index)?;
         let attributes = match self.cell::<2>(Column::Attributes, index) {
             Some([values, known]) => Attributes::from_bits(values, known)?,
             None => Attributes::default(),
@@ -334,7 +349,7 @@ impl Columns {
             attributes,
         };
         Some(KeyRecord {
-            key: self.column(Column::Key)?.get(start..end)?,
+            key,
             value_len: self
                 .cell::<4>(Column::ValueLen, index)
                 .map(u32::from_le_bytes)?,
@@ -351,6 +366,22 @@ impl Columns {
         };
         let end = self.value_ends.get(index).copied()?;
         Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+
+    /// Returns the key of a record by its number.
+    pub fn key(&self, index: usize) -> Option<&[u8]> {
+        let start = match index.checked_sub(1) {
+            Some(before) => self.key_ends.get(before).copied()?,
+            None => 0,
+        };
+        let start = usize::try_from(start).ok()?;
+        let end = usize::try_from(self.key_ends.get(index).copied()?).ok()?;
+        self.column(Column::Key)?.get(start..end)
+    }
+
+    /// Returns the number of the first record with a key.
+    pub fn position(&self, key: &[u8]) -> Option<usize> {
+        (0..self.record_count).find(|&index| self.key(index) == Some(key))
     }
 
     /// Visits the records in order.
@@ -403,14 +434,18 @@ impl Columns {
     fn check_attributes(&self) -> Result<(), Defect> {
         let marks = self.column(Column::Attributes).unwrap_or_default();
         for mark in marks.chunks_exact(2) {
-            if let &[values, known] = mark
-                && Attributes::from_bits(values, known).is_none()
-            {
-                return Err(Defect::IllegalValue {
+            let &[values, known] = mark else { continue };
+            if (values | known) & !Attributes::MASK != 0 {
+                return Err(Defect::ReservedNotZero {
                     structure: STRUCTURE,
-                    field: "ATTRIBUTES",
-                    stored: LittleEndian::read_u16(mark).into(),
+                    field: "bit of ATTRIBUTES",
                 });
+            }
+            if Attributes::from_bits(values, known).is_none() {
+                return Err(illegal_column(
+                    "ATTRIBUTES",
+                    LittleEndian::read_u16(mark).into(),
+                ));
             }
         }
         Ok(())
@@ -608,6 +643,25 @@ mod tests {
         assert_eq!(columns.get(0).unwrap().key, b"k");
         with[37] = COLUMN_CRITICAL;
         assert_eq!(Columns::decode(with, 1).unwrap_err().code(), "MCS009");
+    }
+
+    #[test]
+    fn a_mark_without_a_meaning_and_one_that_is_not_known_are_refused() {
+        let code = |marks: [u8; 2]| {
+            let mut builder = ColumnsBuilder::default();
+            let mut meta = ItemMeta::default();
+            meta.attributes.set(Attribute::Stale, true);
+            builder.push(b"k", 3, 7, &meta);
+            let mut raw = Vec::new();
+            builder.finish(&mut raw);
+            let end = raw.len() - 2;
+            raw[end..].copy_from_slice(&marks);
+            Columns::decode(raw, 1).map_err(|defect| defect.code())
+        };
+        assert!(code([0b10, 0b10]).is_ok());
+        assert_eq!(code([0b100000, 0b100000]).unwrap_err(), "MCS004");
+        assert_eq!(code([0, 0b1000_0000]).unwrap_err(), "MCS004");
+        assert_eq!(code([0b11, 0b10]).unwrap_err(), "MCS007");
     }
 
     #[test]

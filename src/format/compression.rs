@@ -1,6 +1,7 @@
 //! Sections: compressed where it pays, and checksummed both ways. FORMAT.md 5.5.
 
 use std::fmt;
+use std::io::Read as _;
 use std::str::FromStr;
 
 use zstd::bulk::{Compressor, Decompressor};
@@ -100,7 +101,7 @@ impl SectionDescriptor {
     ///
     /// # Errors
     ///
-    /// - Rules B3 and B6.
+    /// - Rules B2 and B3.
     pub fn decode(
         reader: &mut ByteReader<'_>,
         structure: Structure,
@@ -145,7 +146,7 @@ impl SectionDescriptor {
         Ok(descriptor)
     }
 
-    /// Checks the stored bytes alone (first half of B4).
+    /// Checks the stored bytes alone (first half of B6).
     ///
     /// # Errors
     ///
@@ -269,7 +270,7 @@ impl SectionReader {
     ///
     /// # Errors
     ///
-    /// - Rules B4 and B5.
+    /// - Rules B6 and B7.
     ///
     /// # Memory
     ///
@@ -315,9 +316,55 @@ impl SectionReader {
     }
 }
 
+/// Returns what can be had of a damaged or cut section: raw bytes from its
+/// start on, of which nothing is checked. For values, which have hashes.
+///
+/// # Memory
+///
+/// At most `raw_len` bytes, which [`SectionDescriptor::decode`] has bounded, and
+/// the window of the zstd frame, at most 128 MiB.
+pub fn salvage_section(descriptor: &SectionDescriptor, stored: &[u8]) -> Vec<u8> {
+    let mut raw = Vec::new();
+    match descriptor.codec {
+        Codec::Plain => raw.extend_from_slice(stored),
+        Codec::Zstd => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(stored);
+            if stored.starts_with(&ZSTD_MAGIC)
+                && let Ok(decoder) = decoder
+            {
+                // What came before an error is kept.
+                let _ = decoder
+                    .take(descriptor.raw_len.into())
+                    .read_to_end(&mut raw);
+            }
+        }
+    }
+    raw
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_section_gives_its_start() {
+        let raw: Vec<u8> = (0..60_000_u32)
+            .flat_map(|n| (n / 3).to_le_bytes())
+            .collect();
+        for compression in [Compression::None, Compression::Zstd(1)] {
+            let mut stored = Vec::new();
+            let descriptor = SectionWriter::new(compression)
+                .unwrap()
+                .write(&raw, &mut stored);
+            assert_eq!(salvage_section(&descriptor, &stored), raw);
+            let start = salvage_section(&descriptor, &stored[..stored.len() * 9 / 10]);
+            assert!(
+                start.len() > raw.len() / 4 && raw.starts_with(&start),
+                "{compression}"
+            );
+            assert_eq!(salvage_section(&descriptor, b""), b"");
+        }
+    }
 
     fn round_trip(compression: Compression, raw: &[u8]) -> (SectionDescriptor, Vec<u8>) {
         let mut out = Vec::new();
@@ -410,6 +457,26 @@ mod tests {
         ] {
             let defect = read_zstd(&stored, &raw).expect_err(what);
             assert_eq!(defect.code(), "MCS011", "{what}");
+        }
+    }
+
+    #[test]
+    fn bytes_behind_the_frame_are_refused_even_if_they_hold_nothing() {
+        let (descriptor, stored) = round_trip(Compression::Zstd(3), &[7; 100_000]);
+        // A skippable frame of four bytes, and a frame of none.
+        let skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip".to_vec();
+        let empty = zstd::bulk::compress(b"", 1).unwrap();
+        for more in [skippable, empty, vec![0]] {
+            let stored = [stored.as_slice(), &more].concat();
+            let longer = SectionDescriptor {
+                stored_len: descriptor.stored_len + u32::try_from(more.len()).unwrap(),
+                stored_crc: crc32(&stored),
+                ..descriptor
+            };
+            let defect = SectionReader::default()
+                .read(&longer, &stored, Structure::ValueSection, &mut Vec::new())
+                .unwrap_err();
+            assert_eq!(defect.code(), "MCS011");
         }
     }
 

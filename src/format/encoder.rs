@@ -11,8 +11,8 @@ use crate::format::frame::{FrameHeader, FrameType};
 use crate::format::ids::SegmentIds;
 use crate::format::key_index::KeyIndexBuilder;
 use crate::format::layout::{
-    BLOCK_HEADER_SIZE, CHECKPOINT_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE, PAGE_SIZE,
-    TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
+    BLOCK_HEADER_SIZE, CHECKPOINT_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE,
+    KEY_INDEX_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
 };
 use crate::format::segment_meta::SegmentMeta;
 use crate::format::tail::Tail;
@@ -334,6 +334,7 @@ impl SegmentEncoder {
         let checkpoint = Checkpoint {
             ids: self.ids,
             previous_offset: self.checkpoint_offset,
+            meta_offset: to_u64(FILE_HEADER_SIZE),
             record_count: self.toc.record_count,
             entries: self
                 .toc

@@ -58,7 +58,7 @@ impl FrameType {
 
     /// Says whether this build can read such a frame, or may skip it whatever
     /// its critical bit says.
-    fn is_known(self) -> bool {
+    pub fn is_known(self) -> bool {
         match self {
             Self::Meta | Self::Block | Self::Checkpoint | Self::KeyIndex | Self::Toc => true,
             Self::ValuePart | Self::Stat | Self::Other(_) => false,
@@ -73,7 +73,7 @@ pub struct FrameFlags(u8);
 impl FrameFlags {
     const CRITICAL: u8 = 1;
     const PAYLOAD_CRC: u8 = 1 << 1;
-    const RESERVED: u8 = 0b1100;
+    pub(super) const RESERVED: u8 = 0b1100;
 
     /// Returns the flags that this build writes for a type.
     pub fn of(frame_type: FrameType) -> Self {
@@ -91,6 +91,11 @@ impl FrameFlags {
     /// Returns the byte in the file.
     pub fn to_raw(self) -> u8 {
         self.0
+    }
+
+    /// Takes the byte in the file.
+    pub fn from_raw(raw: u8) -> Self {
+        Self(raw)
     }
 
     /// Says whether a reader that does not know the type must refuse it.

@@ -111,7 +111,7 @@ impl KeyIndexHeader {
     ///
     /// # Errors
     ///
-    /// - Rule X1 and illegal values.
+    /// - Rules X1 and X2.
     pub fn decode(payload: &[u8], stored_len: u64, ids: &SegmentIds) -> Result<Self, Defect> {
         const COVERED: usize = KEY_INDEX_HEADER_SIZE.saturating_sub(4);
         let structure = Structure::KeyIndex;
@@ -153,7 +153,7 @@ pub struct KeyIndexPage<'a> {
 }
 
 impl<'a> KeyIndexPage<'a> {
-    /// Checks a page (X1) and its block numbers (X3).
+    /// Checks a page (X1, X3).
     ///
     /// # Errors
     ///
@@ -183,7 +183,17 @@ impl<'a> KeyIndexPage<'a> {
             let entry_count = to_u64(decoded.len());
             check_count(structure, "entry_count", entry_count, 0)?;
         }
-        for (_, block) in decoded.entries() {
+        let mut last = None;
+        for (fingerprint, block) in decoded.entries() {
+            // A look-up by halves would miss what is out of order.
+            if last > Some((fingerprint, block)) {
+                return Err(Defect::IllegalValue {
+                    structure,
+                    field: "fingerprint out of order",
+                    stored: fingerprint.into(),
+                });
+            }
+            last = Some((fingerprint, block));
             // The greatest legal number is one below the count.
             let bound = block_count.saturating_sub(1);
             check_bound(structure, "block number", block.into(), bound)?;
@@ -258,7 +268,7 @@ pub struct KeyIndex<'a> {
 }
 
 impl<'a> KeyIndex<'a> {
-    /// Checks the payload of a frame, page by page (X1 to X3). The error says
+    /// Checks the payload of a frame, page by page (X1 to X4). The error says
     /// where in the payload it is.
     ///
     /// # Errors
@@ -579,6 +589,26 @@ mod tests {
             }
             // A 16-bit fingerprint among hundreds of entries is seldom shared.
             assert!(probes <= usize::try_from(key_count + key_count / 20).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_page_whose_entries_are_not_in_order_is_refused() {
+        let shape = KeyIndexShape {
+            seed: 0,
+            page_count: 1,
+            page_size: 4096,
+            block_number_width: 2,
+        };
+        let decode = |entries: &[(u32, u16, u32)]| {
+            let mut page = Vec::new();
+            encode_page(entries, 0, shape, &IDS, &mut page);
+            KeyIndexPage::decode(&page, 0, &shape, &IDS, 9).map(|page| page.len())
+        };
+        // Two keys of one block may have one fingerprint.
+        assert_eq!(decode(&[(0, 1, 3), (0, 1, 3), (0, 2, 0)]), Ok(3));
+        for unordered in [[(0, 2, 0), (0, 1, 3)], [(0, 1, 3), (0, 1, 2)]] {
+            assert_eq!(decode(&unordered).unwrap_err().code(), "MCS007");
         }
     }
 

@@ -10,6 +10,7 @@ use crate::format::checksum::ContentDigests;
 use crate::format::file_header::unsupported_version;
 use crate::format::ids::{SegmentId, SnapshotId, to_hex};
 use crate::format::layout::{VERSION_MAJOR, VERSION_MINOR};
+use crate::format::segment_meta::check_shard_bits;
 use crate::limits::Limits;
 use crate::reasons::Reasons;
 use crate::units::to_u64;
@@ -139,6 +140,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Judges by what became of the nodes.
+    pub fn of(nodes: &[ManifestNode]) -> Self {
+        if nodes.iter().any(|node| node.failure.is_some()) {
+            Self::Partial
+        } else if nodes.iter().any(|node| node.counters.losses() > 0) {
+            Self::Lossy
+        } else {
+            Self::Complete
+        }
+    }
+
     /// Returns the word in the manifest.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -413,7 +425,7 @@ impl Manifest {
         format!("{body}{CHECKSUM_START}{checksum}{CHECKSUM_END}").into_bytes()
     }
 
-    /// Reads and checks a manifest (N1, N2, N5, and the sums of N4).
+    /// Reads and checks a manifest (N1 to N7).
     ///
     /// # Errors
     ///
@@ -462,11 +474,13 @@ impl Manifest {
 
     fn check(&self) -> std::result::Result<(), Defect> {
         for segment in &self.segments {
-            let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-            if !segment.object.split('/').all(is_plain) || segment.object.contains('\0') {
+            if !segment.object.split('/').all(is_plain) {
                 return Err(Defect::Malformed {
                     structure: STRUCTURE,
-                    reason: format!("\"{}\" is not a relative path", segment.object),
+                    reason: format!(
+                        "\"{}\" is not a relative path",
+                        segment.object.escape_debug()
+                    ),
                 });
             }
             let node_count = to_u64(self.nodes.len());
@@ -478,6 +492,9 @@ impl Manifest {
                     computed: node_count,
                 });
             }
+        }
+        for node in &self.nodes {
+            check_shard_bits(STRUCTURE, node.shard_bits)?;
         }
         let totals = Totals::of(&self.segments);
         let sums = [
@@ -525,6 +542,14 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// Says whether a store could hold an object with this component in its name.
+fn is_plain(component: &str) -> bool {
+    !component.is_empty()
+        && !component.starts_with('.')
+        && !component.ends_with(".partial")
+        && !component.contains(char::is_control)
 }
 
 #[expect(
@@ -640,6 +665,42 @@ mod tests {
             decode(other.as_bytes()).unwrap_err().kind(),
             ErrorKind::InvalidInput { .. }
         ));
+    }
+
+    #[test]
+    fn segments_whose_names_no_store_takes_are_refused() {
+        let mut manifest = manifest();
+        manifest.segments.push(ManifestSegment {
+            object: String::new(),
+            segment_id: SegmentId([1; 16]),
+            size: 0,
+            digest: String::new(),
+            node_index: 0,
+            shard_index: 0,
+            sequence: 0,
+            records: 0,
+            blocks: 0,
+            key_bytes: 0,
+            value_bytes: 0,
+            content_digest: Digest128(0),
+            content_digest_exptime: Digest128(0),
+        });
+        for object in [
+            "",
+            "/a",
+            "a//b",
+            "a/",
+            ".",
+            "a/../b",
+            ".a",
+            "a.partial",
+            "a\nb",
+        ] {
+            manifest.segments[0].object = object.to_owned();
+            let error = decode(&manifest.encode()).unwrap_err().to_string();
+            let wanted = "manifest cannot be understood: \"";
+            assert!(error.starts_with(wanted), "{object:?}: {error}");
+        }
     }
 
     #[test]

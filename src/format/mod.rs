@@ -25,6 +25,7 @@ pub mod ids;
 pub mod key_index;
 pub mod layout;
 pub mod manifest;
+pub mod salvage;
 pub mod segment_meta;
 pub mod tail;
 pub mod toc;

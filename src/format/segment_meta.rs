@@ -60,6 +60,29 @@ pub struct SegmentMeta {
 }
 
 impl SegmentMeta {
+    /// Makes a description that says nothing but the ids, for a segment whose
+    /// own is lost.
+    pub fn nameless(ids: &SegmentIds) -> Self {
+        Self {
+            segment_id: ids.segment,
+            snapshot_id: ids.snapshot,
+            sync_marker: ids.sync,
+            snapshot_name: String::new(),
+            node: String::new(),
+            node_index: 0,
+            worker: 0,
+            attempt: 0,
+            shard_index: 0,
+            shard_bits: 0,
+            sequence: 0,
+            clock_offset: String::new(),
+            compression: String::new(),
+            server_version: String::new(),
+            tool: String::new(),
+            created_at: String::new(),
+        }
+    }
+
     /// Returns the ids.
     pub fn ids(&self) -> SegmentIds {
         SegmentIds {
@@ -75,11 +98,11 @@ impl SegmentMeta {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads and checks a payload (M1, M2).
+    /// Reads and checks a payload (M2 to M4).
     ///
     /// # Errors
     ///
-    /// - `AboveLimit`, `Malformed`, `Foreign`.
+    /// - `AboveLimit`, `Malformed`, `IllegalValue`, `Foreign`.
     pub fn decode(payload: &[u8], ids: &SegmentIds, limits: &Limits) -> Result<Self, Defect> {
         let structure = Structure::Meta;
         check_bound(
@@ -92,7 +115,24 @@ impl SegmentMeta {
             structure,
             reason: error.to_string(),
         })?;
+        check_shard_bits(structure, meta.shard_bits)?;
         ids.check(&meta.ids(), structure)?;
         Ok(meta)
     }
+}
+
+/// Refuses more shards than a hash can tell apart.
+///
+/// # Errors
+///
+/// - `IllegalValue`.
+pub fn check_shard_bits(structure: Structure, shard_bits: u8) -> Result<(), Defect> {
+    if u32::from(shard_bits) > u64::BITS {
+        return Err(Defect::IllegalValue {
+            structure,
+            field: "shard_bits",
+            stored: shard_bits.into(),
+        });
+    }
+    Ok(())
 }

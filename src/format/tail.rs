@@ -35,7 +35,7 @@ impl Tail {
         tail
     }
 
-    /// Reads and checks the last bytes of a segment of `file_len` bytes (A1, A2).
+    /// Reads and checks the last bytes of a segment of `file_len` bytes (A2 to A4).
     ///
     /// # Errors
     ///

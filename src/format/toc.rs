@@ -4,7 +4,7 @@ use crate::defect::{Defect, Structure};
 use crate::format::block::{BlockHeader, TimeRanges};
 use crate::format::bytes::{ByteReader, check_bound, check_count};
 use crate::format::checksum::ContentDigests;
-use crate::format::frame::{FrameHeader, FrameType};
+use crate::format::frame::{FrameFlags, FrameHeader, FrameType};
 use crate::format::key_index::KeyIndexShape;
 use crate::format::layout::{FILE_HEADER_SIZE, FRAME_HEADER_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE};
 use crate::limits::Limits;
@@ -79,6 +79,20 @@ impl TocEntry {
         self.offset
             .saturating_add(to_u64(FRAME_HEADER_SIZE))
             .saturating_add(self.stored_len)
+    }
+
+    /// Refuses a frame that must be understood and is not known (F5): whoever
+    /// reads the blocks alone would otherwise pass over it.
+    fn check_known(&self, structure: Structure) -> Result<(), Defect> {
+        let flags = FrameFlags::from_raw(self.flags);
+        if flags.is_critical() && !self.frame_type.is_known() {
+            return Err(Defect::UnknownCritical {
+                structure,
+                what: "frame type",
+                stored: self.frame_type.to_raw().to_string(),
+            });
+        }
+        Ok(())
     }
 
     /// Says whether the frame holds records.
@@ -195,8 +209,8 @@ impl Toc {
         payload
     }
 
-    /// Reads and checks a payload whose frame starts at `toc_offset` (T1, T4,
-    /// and the sums of T3 that the entries alone can show).
+    /// Reads and checks a payload whose frame starts at `toc_offset` (T1 to
+    /// T4, and F5 by the entries).
     ///
     /// # Errors
     ///
@@ -257,8 +271,9 @@ impl Toc {
             to_u64(reader.rest().len()),
         )?;
         for entry in reader.rest().chunks_exact(entry_size) {
-            toc.entries
-                .push(TocEntry::decode(&mut ByteReader::new(entry, structure))?);
+            let entry = TocEntry::decode(&mut ByteReader::new(entry, structure))?;
+            entry.check_known(structure)?;
+            toc.entries.push(entry);
         }
         toc.check_places(toc_offset)?;
         toc.check_sums()?;
@@ -299,6 +314,13 @@ impl Toc {
         check_count(structure, "record_count", self.record_count, records)?;
         if self.key_index_offset != 0 {
             self.key_index.check(structure)?;
+            if self.key_index.page_count == 0 && self.record_count > 0 {
+                return Err(Defect::IllegalValue {
+                    structure,
+                    field: "key_index_page_count",
+                    stored: 0,
+                });
+            }
             let is_there = self.entries.iter().any(|entry| {
                 entry.offset == self.key_index_offset && entry.frame_type == FrameType::KeyIndex
             });
@@ -380,6 +402,35 @@ mod tests {
         let mut hostile = payload.clone();
         hostile[..4].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(code(&hostile, TOC_OFFSET), Err("MCS008"));
+        let unindexed = Toc {
+            entries: vec![
+                toc().entries[0],
+                TocEntry {
+                    frame_type: FrameType::KeyIndex,
+                    offset: TOC_OFFSET,
+                    record_count: 0,
+                    ..toc().entries[0]
+                },
+            ],
+            key_index_offset: TOC_OFFSET,
+            key_index: KeyIndexShape {
+                seed: 0,
+                page_count: 0,
+                page_size: 4096,
+                block_number_width: 2,
+            },
+            ..toc()
+        };
+        assert_eq!(
+            code(&unindexed.encode(), TOC_OFFSET + 148),
+            Err("MCS007"),
+            "records, but no page"
+        );
+        let mut unknown = payload.clone();
+        unknown[TOC_HEADER_SIZE] = 8;
+        assert_eq!(code(&unknown, TOC_OFFSET), Err("MCS009"));
+        unknown[TOC_HEADER_SIZE + 1] = 0;
+        assert_eq!(code(&unknown, TOC_OFFSET), Ok("fine"));
         for len in 0..payload.len() {
             assert!(
                 code(&payload[..len], TOC_OFFSET).is_err(),

@@ -1,27 +1,29 @@
 //! A published segment: its tables, and its frames by their place.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::defect::{Defect, Structure};
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::block::{Block, BlockHeader};
 use crate::format::bytes::{check_bound, check_count, slice};
 use crate::format::checkpoint::Checkpoint;
-use crate::format::checksum::SegmentDigest;
+use crate::format::checksum::{SegmentDigest, value_hash};
 use crate::format::column::Columns;
-use crate::format::compression::SectionReader;
+use crate::format::compression::{SectionDescriptor, SectionReader};
 use crate::format::file_header::FileHeader;
 use crate::format::frame::{FrameHeader, FrameType};
 use crate::format::ids::{SegmentIds, SnapshotId};
 use crate::format::key_index::{KeyIndex, KeyIndexPage};
 use crate::format::layout::{
     BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE, PAGE_SIZE,
-    TAIL_SIZE, TOC_ENTRY_SIZE,
+    TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
 };
 use crate::format::manifest::ManifestSegment;
 use crate::format::segment_meta::SegmentMeta;
 use crate::format::tail::Tail;
 use crate::format::toc::{Toc, TocEntry};
+use crate::item::ItemMeta;
 use crate::limits::Limits;
 use crate::store::{ObjectReader, Store};
 use crate::units::to_u64;
@@ -36,9 +38,37 @@ pub struct SegmentReader {
     limits: Limits,
     /// Entry numbers of the blocks, in order.
     blocks: Vec<usize>,
-    header_bytes: Vec<u8>,
     tail_bytes: Vec<u8>,
     toc_frame: FrameHeader,
+}
+
+/// A record that a look-up found, without its value.
+#[derive(Debug)]
+pub struct FoundRecord {
+    /// Zero-based number of the block.
+    pub block: usize,
+    /// Zero-based number of the record in its block.
+    pub record: usize,
+    /// Everything but key and value.
+    pub meta: ItemMeta,
+    /// Bytes of the value.
+    pub value_len: u32,
+    /// XXH3-64 of the value.
+    pub value_hash: u64,
+    /// Where the value is in the raw value section.
+    value_range: Range<usize>,
+    values: SectionDescriptor,
+    values_offset: u64,
+}
+
+/// How a segment that the manifest names is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Tail, table of contents and file header are read and compared.
+    Checked,
+    /// Tail and table of contents alone, which say all that a look-up needs:
+    /// one read, where the store maps no files.
+    Lookup,
 }
 
 /// A block's frame, its header checked, its sections still as stored.
@@ -81,6 +111,7 @@ impl SegmentReader {
         path: &str,
         segment: &ManifestSegment,
         snapshot: SnapshotId,
+        opening: Opening,
         limits: &Limits,
     ) -> Result<Self> {
         let place = store.describe(path);
@@ -95,7 +126,11 @@ impl SegmentReader {
             let (stored, computed) = (segment.size, object.size());
             return Err(at_place(Defect::SegmentSize { stored, computed }));
         }
-        let reader = Self::open_object(object, place.clone(), limits)?;
+        let tables_len = tables_len_guess(segment.blocks);
+        let reader = match opening {
+            Opening::Checked => Self::open_checked(object, place.clone(), tables_len, limits)?,
+            Opening::Lookup => Self::open_tables(object, place.clone(), tables_len, None, limits)?,
+        };
         // Only the ids of segment and snapshot stand in the manifest.
         let named = SegmentIds {
             segment: segment.segment_id,
@@ -118,39 +153,70 @@ impl SegmentReader {
         place: String,
         limits: &Limits,
     ) -> Result<Self> {
+        Self::open_checked(object, place, to_u64(TAIL_SIZE), limits)
+    }
+
+    /// Reads the file header, and only then the tables: in another major version
+    /// they may be laid out otherwise, and would look damaged.
+    fn open_checked(
+        object: Box<dyn ObjectReader>,
+        place: String,
+        tables_len: u64,
+        limits: &Limits,
+    ) -> Result<Self> {
+        check_size(&*object, &place)?;
+        let bytes = read(&*object, 0, to_u64(FILE_HEADER_SIZE))?;
+        let header =
+            FileHeader::decode(&bytes).map_err(|error| error.at(Location::offset(&place, 0)))?;
+        drop(bytes);
+        Self::open_tables(object, place, tables_len, Some(&header), limits)
+    }
+
+    /// Reads tail and table of contents, with one read if the guess of their
+    /// length is right. Before anything is believed that the ids seed, they are
+    /// compared with the file header's (H4), if there is one.
+    fn open_tables(
+        object: Box<dyn ObjectReader>,
+        place: String,
+        tables_len: u64,
+        header: Option<&FileHeader>,
+        limits: &Limits,
+    ) -> Result<Self> {
         let at = |offset: u64| {
             let place = place.clone();
             move |defect: Defect| Error::corrupt(defect).at(Location::offset(place, offset))
         };
+        check_size(&*object, &place)?;
         let size = object.size();
-        let least = to_u64(FILE_HEADER_SIZE + TAIL_SIZE);
-        if size < least {
-            let structure = Structure::Segment;
-            return Err(at(0)(Defect::Truncated {
-                structure,
-                needed: least,
-                found: size,
-            }));
-        }
         let tail_offset = size.saturating_sub(to_u64(TAIL_SIZE));
-        let tail_bytes = read(&*object, tail_offset, to_u64(TAIL_SIZE))?.into_owned();
+        let end_len = tables_len.clamp(to_u64(TAIL_SIZE), size);
+        let end_offset = size.saturating_sub(end_len);
+        let end = read(&*object, end_offset, end_len)?;
+        let within_end = |offset: u64, len: u64| {
+            let start = offset.checked_sub(end_offset)?;
+            slice(&end, start, len, Structure::Segment).ok()
+        };
+        let tail_bytes = within_end(tail_offset, to_u64(TAIL_SIZE))
+            .unwrap_or_default()
+            .to_vec();
         let tail = Tail::decode(&tail_bytes, size).map_err(at(tail_offset))?;
-        let header_bytes = read(&*object, 0, to_u64(FILE_HEADER_SIZE))?.into_owned();
-        let header = FileHeader::decode(&header_bytes)
-            .map_err(|error| error.at(Location::offset(place.clone(), 0)))?;
-        header
-            .ids
-            .check(&tail.ids, Structure::Tail)
-            .map_err(at(tail_offset))?;
+        if let Some(header) = header {
+            let checked = header.ids.check(&tail.ids, Structure::Tail);
+            checked.map_err(at(tail_offset))?;
+        }
         let toc_len_max = limits
             .toc_entry_count_max
             .saturating_mul(to_u64(TOC_ENTRY_SIZE) * 2);
         check_bound(Structure::Tail, "toc_len", tail.toc_len, toc_len_max)
             .map_err(at(tail_offset))?;
-        let toc_bytes = read(&*object, tail.toc_offset, tail.toc_len)?;
+        let toc_bytes = match within_end(tail.toc_offset, tail.toc_len) {
+            Some(bytes) => Cow::Borrowed(bytes),
+            None => read(&*object, tail.toc_offset, tail.toc_len)?,
+        };
         let (toc_frame, toc) =
-            decode_toc(&toc_bytes, &header.ids, &tail, limits).map_err(at(tail.toc_offset))?;
+            decode_toc(&toc_bytes, &tail.ids, &tail, limits).map_err(at(tail.toc_offset))?;
         drop(toc_bytes);
+        drop(end);
         let entries = toc.entries.iter().enumerate();
         let blocks = entries
             .filter(|(_, entry)| entry.is_block())
@@ -159,19 +225,38 @@ impl SegmentReader {
         Ok(Self {
             object,
             place,
-            ids: header.ids,
+            ids: tail.ids,
             toc,
             limits: *limits,
             blocks,
-            header_bytes,
             tail_bytes,
             toc_frame,
         })
     }
 
+    /// Reads the file header and compares it with the tail; returns its bytes.
+    fn check_file_header(&self) -> Result<Cow<'_, [u8]>> {
+        let bytes = read(&*self.object, 0, to_u64(FILE_HEADER_SIZE))?;
+        let header = FileHeader::decode(&bytes)
+            .map_err(|error| error.at(Location::offset(&self.place, 0)))?;
+        let tail_offset = self.object.size().saturating_sub(to_u64(TAIL_SIZE));
+        header
+            .ids
+            .check(&self.ids, Structure::Tail)
+            .map_err(|defect| {
+                Error::corrupt(defect).at(Location::offset(&self.place, tail_offset))
+            })?;
+        Ok(bytes)
+    }
+
     /// Returns what to call the segment in a message.
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Returns the ids that its parts repeat.
+    pub fn ids(&self) -> &SegmentIds {
+        &self.ids
     }
 
     /// Returns the table of contents.
@@ -195,6 +280,16 @@ impl SegmentReader {
             object: self.place.clone(),
             block: Some(to_u64(block)),
             record: None,
+            offset: self.block_entry(block).map(|entry| entry.offset),
+        }
+    }
+
+    /// Returns where a record is, for messages.
+    pub fn record_location(&self, block: usize, record: usize) -> Location {
+        Location::Object {
+            object: self.place.clone(),
+            block: Some(to_u64(block)),
+            record: Some(to_u64(record)),
             offset: self.block_entry(block).map(|entry| entry.offset),
         }
     }
@@ -233,6 +328,15 @@ impl SegmentReader {
     ///
     /// - `Corrupt`, with the block's place; `Io`.
     pub fn read_keys(&self, block: usize, sections: &mut SectionReader) -> Result<Columns> {
+        self.read_header_and_keys(block, sections)
+            .map(|(_, columns)| columns)
+    }
+
+    fn read_header_and_keys(
+        &self,
+        block: usize,
+        sections: &mut SectionReader,
+    ) -> Result<(BlockHeader, Columns)> {
         let corrupt = |defect| Error::corrupt(defect).at(self.block_location(block));
         let Some(&number) = self.blocks.get(block) else {
             return Err(Error::invalid_input(
@@ -266,9 +370,73 @@ impl SegmentReader {
             let header =
                 BlockHeader::decode(payload, stored_len, &self.ids, frame.sequence, &self.limits)?;
             self.check_block_entry(number, &frame, &header)?;
-            header.decode_keys(header.key_section(payload)?, sections)
+            let columns = header.decode_keys(header.key_section(payload)?, sections)?;
+            Ok((header, columns))
         };
         decoded().map_err(corrupt)
+    }
+
+    /// Looks a key up: one page of the key index, and the key section of each
+    /// block that its fingerprint names.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: what had to be read is damaged, so that nobody can tell
+    ///   whether the key is there; `Io`.
+    pub fn find(&self, key: &[u8], sections: &mut SectionReader) -> Result<Option<FoundRecord>> {
+        for number in self.candidate_blocks(key)? {
+            let block = usize::try_from(number).unwrap_or(usize::MAX);
+            let (header, columns) = self.read_header_and_keys(block, sections)?;
+            let Some(record) = columns.position(key) else {
+                continue;
+            };
+            let (Some(found), Some(value_range), Some(entry)) = (
+                columns.get(record),
+                columns.value_range(record),
+                self.block_entry(block),
+            ) else {
+                continue;
+            };
+            let values_offset = entry
+                .offset
+                .saturating_add(to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE))
+                .saturating_add(header.keys.stored_len.into());
+            return Ok(Some(FoundRecord {
+                block,
+                record,
+                meta: found.meta,
+                value_len: found.value_len,
+                value_hash: found.value_hash,
+                value_range,
+                values: header.values,
+                values_offset,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Reads the value of a record that [`SegmentReader::find`] of this segment
+    /// found: its block's value section, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, with the record's place; `Io`.
+    pub fn read_value(&self, found: &FoundRecord, sections: &mut SectionReader) -> Result<Vec<u8>> {
+        let place = || self.record_location(found.block, found.record);
+        let corrupt = |defect| Error::corrupt(defect).at(place());
+        // Bounded when the block's header was decoded.
+        let len = found.values.stored_len.into();
+        let stored = read(&*self.object, found.values_offset, len)?;
+        let mut raw = Vec::new();
+        sections
+            .read(&found.values, &stored, Structure::ValueSection, &mut raw)
+            .map_err(corrupt)?;
+        let value = raw.get(found.value_range.clone()).unwrap_or_default();
+        let (stored, computed) = (found.value_hash, value_hash(value));
+        if stored != computed {
+            return Err(corrupt(Defect::ValueHashMismatch { stored, computed }));
+        }
+        Ok(value.to_vec())
     }
 
     /// Reads and checks the segment's description of itself.
@@ -280,21 +448,15 @@ impl SegmentReader {
         let corrupt = |defect| {
             Error::corrupt(defect).at(Location::offset(&self.place, to_u64(FILE_HEADER_SIZE)))
         };
-        if self.toc.entries.is_empty() {
-            return Err(corrupt(Defect::IllegalValue {
-                structure: Structure::Toc,
-                field: "entry_count",
-                stored: 0,
-            }));
-        }
-        let (frame, payload) = self.read_frame(0)?;
-        if frame.frame_type != FrameType::Meta {
+        let first = self.toc.entries.first().map(|entry| entry.frame_type);
+        if first != Some(FrameType::Meta) {
             return Err(corrupt(Defect::IllegalValue {
                 structure: Structure::Toc,
                 field: "type of the first frame",
-                stored: frame.frame_type.to_raw().into(),
+                stored: first.map_or(0, FrameType::to_raw).into(),
             }));
         }
+        let (_, payload) = self.read_frame(0)?;
         SegmentMeta::decode(&payload, &self.ids, &self.limits).map_err(corrupt)
     }
 
@@ -310,7 +472,7 @@ impl SegmentReader {
         }
     }
 
-    /// Checks the key index as a whole (X1 to X3).
+    /// Checks the key index as a whole (X1 to X4).
     ///
     /// # Errors
     ///
@@ -348,7 +510,13 @@ impl SegmentReader {
     ///
     /// - `Corrupt`: the page is damaged; `Io`.
     pub fn candidate_blocks(&self, key: &[u8]) -> Result<Vec<u32>> {
-        if self.key_index_entry().is_none() || self.toc.key_index.page_count == 0 {
+        if self.key_index_entry().is_none() {
+            // A segment without a key index: any block may hold it.
+            return Ok((0..self.blocks.len())
+                .filter_map(|block| u32::try_from(block).ok())
+                .collect());
+        }
+        if self.toc.key_index.page_count == 0 {
             return Ok(Vec::new());
         }
         let (page_number, fingerprint) = self.toc.key_index.place(key);
@@ -432,11 +600,60 @@ impl SegmentReader {
     pub fn read_other_frame(&self, number: usize) -> Result<()> {
         let (frame, payload) = self.read_frame(number)?;
         if frame.frame_type == FrameType::Checkpoint {
-            Checkpoint::decode(&payload, &self.ids, frame.offset).map_err(|defect| {
-                Error::corrupt(defect).at(Location::offset(&self.place, frame.offset))
-            })?;
+            Checkpoint::decode(&payload, &self.ids, frame.offset)
+                .and_then(|checkpoint| self.check_checkpoint(number, &checkpoint))
+                .map_err(|defect| {
+                    Error::corrupt(defect).at(Location::offset(&self.place, frame.offset))
+                })?;
         }
         Ok(())
+    }
+
+    /// Compares a checkpoint with the table of contents (C4): whoever reads
+    /// what is left of a cut file has nothing else.
+    fn check_checkpoint(
+        &self,
+        number: usize,
+        stored: &Checkpoint,
+    ) -> std::result::Result<(), Defect> {
+        let before = self.toc.entries.get(..number).unwrap_or_default();
+        let previous = before
+            .iter()
+            .rposition(|entry| entry.frame_type == FrameType::Checkpoint);
+        let offset = previous
+            .and_then(|previous| before.get(previous))
+            .map_or(0, |entry| entry.offset);
+        let records = before.iter().fold(0, |sum: u64, entry| {
+            sum.saturating_add(entry.record_count.into())
+        });
+        let since = before.get(previous.unwrap_or(0)..).unwrap_or_default();
+        let pairs = [
+            ("previous_offset", stored.previous_offset, offset),
+            ("meta_offset", stored.meta_offset, to_u64(FILE_HEADER_SIZE)),
+            ("record_count", stored.record_count, records),
+            (
+                "entry_count",
+                to_u64(stored.entries.len()),
+                to_u64(since.len()),
+            ),
+        ];
+        for (field, stored, computed) in pairs {
+            check_count(Structure::Checkpoint, field, stored, computed)?;
+        }
+        match stored
+            .entries
+            .iter()
+            .zip(since)
+            .find(|(stored, entry)| stored != entry)
+        {
+            Some((stored, entry)) => Err(Defect::CountMismatch {
+                structure: Structure::Checkpoint,
+                field: "entry of the frame at",
+                stored: stored.offset,
+                computed: entry.offset,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Computes the segment digest from the headers alone.
@@ -446,7 +663,7 @@ impl SegmentReader {
     /// - `Corrupt`, `Io`.
     pub fn compute_digest(&self) -> Result<String> {
         let mut digest = SegmentDigest::new();
-        digest.update(&self.header_bytes);
+        digest.update(&self.check_file_header()?);
         for (number, entry) in self.toc.entries.iter().enumerate() {
             let header_len = match entry.frame_type {
                 FrameType::Block => BLOCK_HEADER_SIZE,
@@ -470,7 +687,9 @@ impl SegmentReader {
             })?;
             digest.update(&bytes);
             if entry.frame_type == FrameType::KeyIndex {
-                let pages_len = entry.stored_len.saturating_sub(header_len);
+                let pages_len = entry
+                    .stored_len
+                    .saturating_sub(to_u64(KEY_INDEX_HEADER_SIZE));
                 for page in 0..pages_len / to_u64(PAGE_SIZE) {
                     let offset = page
                         .saturating_mul(to_u64(PAGE_SIZE))
@@ -485,7 +704,7 @@ impl SegmentReader {
         Ok(digest.finish())
     }
 
-    /// Compares a frame with its entry (T2, F3).
+    /// Compares a frame with its entry (T5, F3).
     fn check_entry(&self, number: usize, frame: &FrameHeader) -> std::result::Result<(), Defect> {
         let structure = Structure::FrameHeader;
         let Some(entry) = self.toc.entries.get(number) else {
@@ -519,7 +738,7 @@ impl SegmentReader {
         )
     }
 
-    /// Compares a block with its entry (T2).
+    /// Compares a block with its entry (T5).
     fn check_block_entry(
         &self,
         number: usize,
@@ -543,6 +762,21 @@ impl SegmentReader {
         }
         Ok(())
     }
+}
+
+/// Refuses an object that has no room for file header and tail (A1).
+fn check_size(object: &dyn ObjectReader, place: &str) -> Result<()> {
+    let (needed, found) = (to_u64(FILE_HEADER_SIZE + TAIL_SIZE), object.size());
+    if found >= needed {
+        return Ok(());
+    }
+    let structure = Structure::Segment;
+    let defect = Defect::Truncated {
+        structure,
+        needed,
+        found,
+    };
+    Err(Error::corrupt(defect).at(Location::offset(place, 0)))
 }
 
 fn decode_toc(
@@ -582,6 +816,19 @@ fn decode_toc(
         });
     }
     Ok((frame, toc))
+}
+
+/// Returns how many bytes the table of contents and the tail of a segment with
+/// so many blocks have, or a little more.
+fn tables_len_guess(block_count: u64) -> u64 {
+    // Besides the blocks: description, key index, and the checkpoints, of which
+    // there are fewer than one for 32 blocks.
+    let entries = block_count
+        .saturating_add(block_count / 32)
+        .saturating_add(4);
+    entries
+        .saturating_mul(to_u64(TOC_ENTRY_SIZE))
+        .saturating_add(to_u64(FRAME_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE))
 }
 
 /// Returns a range of an object, borrowed where it is mapped. The caller has

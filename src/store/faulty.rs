@@ -142,6 +142,15 @@ impl Store for FaultyStore {
         }))
     }
 
+    fn open_unfinished(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
+        let open = |store: &dyn Store| store.open_unfinished(name);
+        let inner = self.run(Operation::Open, name, open)?;
+        Ok(Box::new(FaultyReader {
+            inner,
+            ledger: Arc::clone(&self.ledger),
+        }))
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
         self.run(Operation::List, prefix, |store| store.list(prefix))
     }

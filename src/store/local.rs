@@ -108,6 +108,30 @@ impl LocalStore {
         Ok(objects)
     }
 
+    fn open_file(&self, path: PathBuf) -> Result<Box<dyn ObjectReader>> {
+        let open_error = |e: io::Error| {
+            if is_absent(&e) {
+                not_found(&path)
+            } else {
+                Error::io(Operation::Open, path_text(&path), e)
+            }
+        };
+        // Looked at before it is opened: opening a pipe would wait for its
+        // other end.
+        if !fs::metadata(&path).map_err(open_error)?.is_file() {
+            return Err(not_found(&path));
+        }
+        let file = File::open(&path).map_err(open_error)?;
+        let size = file.metadata().map_err(open_error)?.len();
+        Ok(Box::new(LocalObject {
+            map: map_by_choice(self.map_choice, &file, size)
+                .map_err(|e| Error::io(Operation::Map, path_text(&path), e))?,
+            described: path_text(&path),
+            file,
+            size,
+        }))
+    }
+
     fn remove_file(&self, path: &Path, object: &Path) -> Result<()> {
         match fs::remove_file(path) {
             Ok(()) => {}
@@ -148,27 +172,12 @@ impl Store for LocalStore {
 
     fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
         let path = self.path(name)?;
-        let open_error = |e: io::Error| {
-            if is_absent(&e) {
-                not_found(&path)
-            } else {
-                Error::io(Operation::Open, path_text(&path), e)
-            }
-        };
-        // Looked at before it is opened: opening a pipe would wait for its
-        // other end.
-        if !fs::metadata(&path).map_err(open_error)?.is_file() {
-            return Err(not_found(&path));
-        }
-        let file = File::open(&path).map_err(open_error)?;
-        let size = file.metadata().map_err(open_error)?.len();
-        Ok(Box::new(LocalObject {
-            map: map_by_choice(self.map_choice, &file, size)
-                .map_err(|e| Error::io(Operation::Map, path_text(&path), e))?,
-            described: path_text(&path),
-            file,
-            size,
-        }))
+        self.open_file(path)
+    }
+
+    fn open_unfinished(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
+        let path = self.path(name)?;
+        self.open_file(with_suffix(&path, UNFINISHED_SUFFIX))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {

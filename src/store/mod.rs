@@ -31,7 +31,7 @@ pub use self::map::MapChoice;
 pub use self::memory::MemoryStore;
 pub use self::name::check_name;
 pub use self::scratch::{Extent, ScratchFile};
-pub use self::url::{create_directory, open_snapshot_place};
+pub use self::url::{DamagedPlace, create_directory, open_damaged_place, open_snapshot_place};
 
 /// An object, as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,6 +121,17 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// - As [`Store::list`].
     fn list_unfinished(&self, prefix: &str) -> Result<Vec<ObjectInfo>>;
+
+    /// Opens an object that was started and not finished, by its name in
+    /// [`Store::list_unfinished`], for whoever wants what was stored of it.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound` when no unfinished object has the name, or the store keeps
+    ///   no bytes of them that could be read.
+    /// - `InvalidInput` when the name is illegal.
+    /// - `Io` when the store cannot be read.
+    fn open_unfinished(&self, name: &str) -> Result<Box<dyn ObjectReader>>;
 
     /// Removes an object; a loss of power does not bring it back.
     ///

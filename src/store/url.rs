@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::store::name::UNFINISHED_SUFFIX;
 use crate::store::{LocalStore, MapChoice, Store, check_name};
+
+/// A snapshot may be named by its manifest, too.
+const MANIFEST: &str = "manifest.json";
 
 /// Opens the store in which snapshots are to be written: a directory, which is
 /// made if it is missing.
@@ -27,7 +31,6 @@ pub fn create_directory(place: &str) -> Result<Arc<dyn Store>> {
 /// - `InvalidInput`: a URL of another kind, or a path that names no directory.
 /// - `Io`: the current directory cannot be found.
 pub fn open_snapshot_place(place: &str, map_choice: MapChoice) -> Result<(Arc<dyn Store>, String)> {
-    const MANIFEST: &str = "manifest.json";
     let path = absolute(local_path(place)?)?;
     let is_manifest = path.file_name().is_some_and(|name| name == MANIFEST);
     let directory = if is_manifest {
@@ -46,6 +49,66 @@ pub fn open_snapshot_place(place: &str, map_choice: MapChoice) -> Result<(Arc<dy
     check_name(name)?;
     let store = LocalStore::open(root)?.with_map(map_choice);
     Ok((Arc::new(store), name.to_owned()))
+}
+
+/// What a place that a user names has in it.
+#[derive(Clone, Debug)]
+pub enum DamagedPlace {
+    /// A directory, which is or was a snapshot.
+    Snapshot {
+        /// The store around it.
+        store: Arc<dyn Store>,
+        /// Its name there.
+        name: String,
+    },
+    /// A file, which is or was a segment.
+    Segment {
+        /// The store around it.
+        store: Arc<dyn Store>,
+        /// Its name there, without what marks an unfinished one.
+        object: String,
+        /// It never got its final name.
+        is_unfinished: bool,
+    },
+}
+
+/// Opens a place that may be damaged in any way, to be read by calls alone: a
+/// disk that fails is then an error and not a signal.
+///
+/// # Errors
+///
+/// - `InvalidInput`: a URL of another kind, or a name no object can have.
+/// - `NotFound`, `Io`: there is nothing, or it cannot be reached.
+pub fn open_damaged_place(place: &str) -> Result<DamagedPlace> {
+    let path = absolute(local_path(place)?)?;
+    let metadata = std::fs::metadata(&path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Error::new(ErrorKind::NotFound {
+                what: path.display().to_string(),
+            });
+        }
+        Error::io(Operation::Open, path.display().to_string(), error)
+    })?;
+    let is_segment = metadata.is_file() && path.file_name().is_none_or(|name| name != MANIFEST);
+    if !is_segment {
+        let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
+        return Ok(DamagedPlace::Snapshot { store, name });
+    }
+    let name = path.file_name().and_then(|name| name.to_str());
+    let (Some(name), Some(root)) = (name, path.parent()) else {
+        let allowed = "wanted a segment file, or the directory of a snapshot";
+        return Err(Error::invalid_input("segment", place, allowed));
+    };
+    let object = name.strip_suffix(UNFINISHED_SUFFIX);
+    let is_unfinished = object.is_some();
+    let object = object.unwrap_or(name).to_owned();
+    check_name(&object)?;
+    let store = LocalStore::open(root)?.with_map(MapChoice::Never);
+    Ok(DamagedPlace::Segment {
+        store: Arc::new(store),
+        object,
+        is_unfinished,
+    })
 }
 
 fn local_path(place: &str) -> Result<&Path> {

@@ -9,8 +9,11 @@ use rayon::prelude::*;
 use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding, Structure};
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::format::block::{Block, TimeRanges};
+use crate::format::bytes::check_count;
 use crate::format::checksum::{ContentDigests, shard_of, value_hash};
 use crate::format::compression::SectionReader;
+use crate::format::frame::FrameType;
 use crate::format::key_index::KeyIndex;
 use crate::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
 use crate::item::{Record, escape_key};
@@ -48,14 +51,10 @@ pub fn verify_snapshot(
     match SnapshotReader::open(store, name, Need::Verify) {
         Ok(snapshot) => verify(&snapshot, options, cancel, progress),
         Err(error) => {
-            let ErrorKind::Corrupt(defect) = error.kind() else {
-                return Err(error);
-            };
-            let location = error.location().cloned();
-            let location = location.unwrap_or_else(|| Location::object(place));
+            let finding = Finding::from_error(error, &place)?;
             Ok(VerifyReport {
                 depth: options.depth,
-                findings: vec![Finding::new(location, defect.clone())],
+                findings: vec![finding],
                 finding_count_dropped: 0,
                 segments: 0,
                 blocks: 0,
@@ -172,12 +171,8 @@ impl Check<'_> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
-                let ErrorKind::Corrupt(defect) = error.kind() else {
-                    return Err(error);
-                };
-                let location = error.location().cloned();
-                let location = location.unwrap_or_else(|| Location::object(place));
-                self.add(number, location, defect.clone());
+                let Finding { location, defect } = Finding::from_error(error, place)?;
+                self.add(number, location, defect);
                 Ok(None)
             }
         }
@@ -205,13 +200,12 @@ impl Check<'_> {
             return Ok(counts);
         }
         self.compare_digest(number, named, &segment)?;
-        let index_bytes = self
-            .note(number, &place, segment.read_key_index())?
-            .unwrap_or_default();
-        let index = if segment.toc().key_index_offset == 0 {
-            None
-        } else {
-            self.note(number, &place, segment.decode_key_index(&index_bytes))?
+        let index_bytes = self.note(number, &place, segment.read_key_index())?;
+        let index = match &index_bytes {
+            Some(bytes) if segment.toc().key_index_offset != 0 => {
+                self.note(number, &place, segment.decode_key_index(bytes))?
+            }
+            Some(_) | None => None,
         };
         self.check_other_frames(number, &segment)?;
         let records = if self.depth == Depth::Deep {
@@ -298,8 +292,11 @@ impl Check<'_> {
         segment: &SegmentReader,
     ) -> Result<()> {
         let place = segment.place();
-        let Some(computed) = self.note(number, place, segment.compute_digest())? else {
-            return Ok(());
+        let computed = match segment.compute_digest() {
+            Ok(computed) => computed,
+            // A damaged frame is told where the frame is read.
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => return Ok(()),
+            Err(error) => return Err(error),
         };
         if computed != named.digest {
             let defect = Defect::DigestMismatch {
@@ -313,11 +310,13 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks the frames that are neither blocks nor the key index.
+    /// Checks the frames that are neither blocks nor the description nor the
+    /// key index, which have been read.
     fn check_other_frames(&self, number: usize, segment: &SegmentReader) -> Result<()> {
         for (frame, entry) in segment.toc().entries.iter().enumerate() {
-            let is_other = !entry.is_block() && entry.offset != segment.toc().key_index_offset;
-            if is_other {
+            let is_description = frame == 0 && entry.frame_type == FrameType::Meta;
+            let is_index = entry.offset == segment.toc().key_index_offset;
+            if !entry.is_block() && !is_description && !is_index {
                 self.note(number, segment.place(), segment.read_other_frame(frame))?;
             }
         }
@@ -377,6 +376,7 @@ impl Check<'_> {
         for tally in &tallies {
             sum.records = sum.records.saturating_add(tally.records);
             sum.key_bytes = sum.key_bytes.saturating_add(tally.key_bytes);
+            sum.value_bytes = sum.value_bytes.saturating_add(tally.value_bytes);
             sum.digests.merge(&tally.digests);
             sum.is_damaged |= tally.is_damaged;
         }
@@ -392,6 +392,7 @@ impl Check<'_> {
             for (field, stored, computed) in [
                 ("record_count", segment.toc().record_count, sum.records),
                 ("key_bytes", segment.toc().key_bytes, sum.key_bytes),
+                ("value_bytes", segment.toc().value_bytes, sum.value_bytes),
             ] {
                 if stored != computed {
                     let structure = Structure::Toc;
@@ -423,21 +424,23 @@ impl Check<'_> {
         let mut tally = RecordTally::default();
         let decoded = segment
             .read_block(block)
-            .and_then(|frame| frame.decode(sections).map_err(Error::corrupt))
+            .and_then(|frame| {
+                let decoded = frame.decode(sections).map_err(Error::corrupt)?;
+                Ok((frame.header.times, decoded))
+            })
             .map_err(|error| error.at(segment.block_location(block)));
-        let Some(decoded) = self.note(number, segment.place(), decoded)? else {
+        let Some((times, decoded)) = self.note(number, segment.place(), decoded)? else {
             tally.is_damaged = true;
             return Ok(tally);
         };
-        let manifest = self.snapshot.manifest();
-        let node = usize::try_from(named.node_index)
-            .ok()
-            .and_then(|at| manifest.nodes.get(at));
-        let shard_bits = node.map_or(0, |node| node.shard_bits);
+        let bounds = check_bounds(&times, &decoded)
+            .map_err(|defect| Error::corrupt(defect).at(segment.block_location(block)));
+        self.note(number, segment.place(), bounds)?;
+        let shard_bits = self.snapshot.shard_bits(named);
         let block_number = u32::try_from(block).unwrap_or(u32::MAX);
         let mut scratch = Vec::new();
         for record in 0..decoded.len() {
-            let at_record = || record_location(segment, block, record);
+            let at_record = || segment.record_location(block, record);
             match decoded.record(record) {
                 Some(Ok(record)) => {
                     tally.add(&record, &mut scratch);
@@ -496,6 +499,36 @@ impl Check<'_> {
     }
 }
 
+/// Compares the times that a block's header promises with those of its records
+/// (B8): whoever leaves blocks out by them would leave out the wrong ones.
+fn check_bounds(stored: &TimeRanges, block: &Block) -> std::result::Result<(), Defect> {
+    let mut computed = TimeRanges::default();
+    for record in block.columns().iter() {
+        computed.add(&record.meta);
+    }
+    let structure = Structure::BlockHeader;
+    let counts = (stored.never_count.into(), computed.never_count.into());
+    check_count(structure, "never_count", counts.0, counts.1)?;
+    let pairs = [
+        ("exptime_min", stored.exptime_min, computed.exptime_min),
+        ("exptime_max", stored.exptime_max, computed.exptime_max),
+        (
+            "last_access_min",
+            stored.last_access_min,
+            computed.last_access_min,
+        ),
+        (
+            "last_access_max",
+            stored.last_access_max,
+            computed.last_access_max,
+        ),
+    ];
+    for (field, stored, computed) in pairs {
+        check_count(structure, field, stored, computed)?;
+    }
+    Ok(())
+}
+
 /// The segment that a block is checked as part of.
 struct Within<'a> {
     number: usize,
@@ -508,6 +541,7 @@ struct Within<'a> {
 struct RecordTally {
     records: u64,
     key_bytes: u64,
+    value_bytes: u64,
     digests: ContentDigests,
     is_damaged: bool,
 }
@@ -516,16 +550,8 @@ impl RecordTally {
     fn add(&mut self, record: &Record<'_>, scratch: &mut Vec<u8>) {
         self.records = self.records.saturating_add(1);
         self.key_bytes = self.key_bytes.saturating_add(to_u64(record.key.len()));
+        self.value_bytes = self.value_bytes.saturating_add(to_u64(record.value.len()));
         let hash = value_hash(record.value);
         self.digests.add(record.key, &record.meta, hash, scratch);
-    }
-}
-
-fn record_location(segment: &SegmentReader, block: usize, index: usize) -> Location {
-    Location::Object {
-        object: segment.place().to_owned(),
-        block: Some(to_u64(block)),
-        record: Some(to_u64(index)),
-        offset: segment.block_entry(block).map(|entry| entry.offset),
     }
 }

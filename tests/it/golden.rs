@@ -1,47 +1,35 @@
-//! Files that every later release must read, byte for byte.
+//! The complete small file: `testdata/valid/tiny.mcs`, and its drawing by field
+//! at the end of FORMAT.md.
 //!
-//! `MCSNAP_BLESS=1` writes them anew; the difference is then for a person to
-//! judge.
+//! `MCSNAP_BLESS=1` draws it anew; the difference is then for a person to judge.
+//! Nothing but a change of the format changes the file itself.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mcsnap::format::column::known_columns;
 use mcsnap::format::compression::{Compression, SectionReader};
 use mcsnap::format::encoder::{EncoderOptions, SegmentEncoder};
 use mcsnap::format::frame::FrameType;
 use mcsnap::format::ids::{SegmentId, SnapshotId, SyncMarker};
 use mcsnap::format::layout::{
-    BLOCK_HEADER, BLOCK_HEADER_SIZE, COLUMN_ENTRY, COLUMN_ENTRY_SIZE, COLUMNS_HEADER,
-    COLUMNS_HEADER_SIZE, FILE_HEADER, FILE_HEADER_SIZE, FRAME_HEADER, FRAME_HEADER_SIZE, Field,
-    KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE, PAGE_HEADER, PAGE_HEADER_SIZE, SECTION, TAIL,
-    TAIL_SIZE, TOC_ENTRY, TOC_ENTRY_SIZE, TOC_HEADER, TOC_HEADER_SIZE,
+    BLOCK_HEADER, BLOCK_HEADER_SIZE, COLUMN_ENTRY, COLUMNS_HEADER, FILE_HEADER, FRAME_HEADER,
+    Field, KEY_INDEX_HEADER, PAGE_HEADER, SECTION, TAIL, TAIL_SIZE, TOC_ENTRY, TOC_HEADER,
 };
 use mcsnap::format::segment_meta::SegmentMeta;
-use mcsnap::item::{Cas, Exptime, ItemMeta, Record};
+use mcsnap::item::{Cas, Exptime, ItemMeta, Record, escape_bytes};
 use mcsnap::limits::Limits;
 use mcsnap::snapshot::SegmentReader;
 use mcsnap::store::{MemoryStore, Store as _};
 use mcsnap::units::UnixSecs;
 
-fn testdata(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("testdata")
-        .join(name)
+fn in_project(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// Compares with a file of testdata, or writes it.
-fn check(name: &str, found: &[u8]) {
-    let path = testdata(name);
-    if std::env::var_os("MCSNAP_BLESS").is_some() {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, found).unwrap();
-    }
-    let stored = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert!(
-        stored == found,
-        "{name} is not what this build writes; see MCSNAP_BLESS"
-    );
+fn stored() -> Vec<u8> {
+    fs::read(in_project("testdata/valid/tiny.mcs")).unwrap()
 }
 
 const RECORDS: [(&[u8], &[u8], Exptime); 2] = [
@@ -58,7 +46,7 @@ fn record_meta(exptime: Exptime) -> ItemMeta {
     }
 }
 
-fn tiny() -> Vec<u8> {
+pub(crate) fn tiny() -> Vec<u8> {
     let meta = SegmentMeta {
         segment_id: SegmentId([0x11; 16]),
         snapshot_id: SnapshotId([0x22; 16]),
@@ -95,19 +83,45 @@ fn tiny() -> Vec<u8> {
     encoder.finish().unwrap().rest
 }
 
-#[test]
-fn the_tiny_segment_is_written_as_ever_and_its_annotation_fits() {
-    let bytes = tiny();
-    check("valid/tiny.mcs", &bytes);
-    check("valid/tiny.txt", annotate(&bytes).as_bytes());
+/// Splits FORMAT.md at the fence of the drawing: what is before it, in it and
+/// behind it.
+fn split_document(text: &str) -> (&str, &str, &str) {
+    let chapter = text.find("\n## 13. A complete small file\n").unwrap();
+    let start = chapter + text[chapter..].find("\n```text\n").unwrap() + "\n```text\n".len();
+    let end = start + text[start..].find("\n```").unwrap() + 1;
+    (&text[..start], &text[start..end], &text[end..])
 }
 
 #[test]
-fn the_tiny_segment_is_read() {
+fn the_small_file_is_written_as_ever_and_the_document_ends_with_its_drawing() {
+    let bytes = tiny();
+    assert!(
+        bytes == stored(),
+        "testdata/valid/tiny.mcs is not what this build writes"
+    );
+    let path = in_project("FORMAT.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, found, after) = split_document(&text);
+    assert_eq!(after, "```\n", "the drawing is to be the end of FORMAT.md");
+    let drawn = draw(&bytes);
+    if std::env::var_os("MCSNAP_BLESS").is_some() {
+        fs::write(&path, format!("{before}{drawn}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        found == drawn,
+        "the drawing in FORMAT.md is not that of the small file; see MCSNAP_BLESS"
+    );
+}
+
+#[test]
+fn the_drawing_alone_gives_the_small_file_back_and_its_records() {
+    let text = fs::read_to_string(in_project("FORMAT.md")).unwrap();
+    let bytes = bytes_of_drawing(split_document(&text).1);
+    assert!(bytes == stored(), "the drawing has other bytes");
+
     let store = MemoryStore::new();
-    store
-        .put_new("tiny.mcs", &fs::read(testdata("valid/tiny.mcs")).unwrap())
-        .unwrap();
+    store.put_new("tiny.mcs", &bytes).unwrap();
     let object = store.open("tiny.mcs").unwrap();
     let segment =
         SegmentReader::open_object(object, "tiny.mcs".to_owned(), &Limits::default()).unwrap();
@@ -128,54 +142,98 @@ fn the_tiny_segment_is_read() {
     assert_eq!((block.len(), segment.block_count()), (2, 1));
 }
 
-/// Draws the segment field by field, from the tables that the codecs are
-/// checked against.
-fn annotate(bytes: &[u8]) -> String {
+/// Where the columns of the drawing start.
+const NAME_AT: usize = 8;
+const BYTES_AT: usize = 34;
+const MEANING_AT: usize = 83;
+
+/// Bytes on a line.
+const LINE_LEN: usize = 16;
+
+/// Reads the bytes off the drawing, and nothing else.
+fn bytes_of_drawing(drawing: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in drawing.lines() {
+        // Anything but an offset is a title.
+        let Some(Ok(offset)) = line.get(..6).map(|text| text.trim().parse::<usize>()) else {
+            continue;
+        };
+        assert_eq!(offset, bytes.len(), "{line}");
+        let column = &line[BYTES_AT..line.len().min(MEANING_AT)];
+        if let Some(count) = column.trim().strip_suffix(" times 00") {
+            bytes.resize(bytes.len() + count.parse::<usize>().unwrap(), 0);
+        } else {
+            let hex = column.split_whitespace();
+            bytes.extend(hex.map(|pair| u8::from_str_radix(pair, 16).unwrap()));
+        }
+    }
+    bytes
+}
+
+/// Draws a segment of one plain block field by field, from the tables that the
+/// codecs are checked against.
+fn draw(bytes: &[u8]) -> String {
     let mut drawing = Drawing {
         bytes,
         at: 0,
         text: String::new(),
     };
+    drawing.line("offset", "field", "bytes", "meaning");
     drawing.title("file header (5.1)");
-    drawing.fields(FILE_HEADER, FILE_HEADER_SIZE);
+    drawing.fields(FILE_HEADER);
     let tail_start = bytes.len() - TAIL_SIZE;
     while drawing.at < tail_start {
         let frame_type = FrameType::from_raw(bytes[drawing.at + 12]);
         let stored_len = usize::try_from(drawing.number(32, 8)).unwrap();
-        drawing.title(&format!("frame header (5.2): {frame_type:?}"));
-        drawing.fields(FRAME_HEADER, FRAME_HEADER_SIZE);
+        let name = frame_name(frame_type);
+        drawing.title(&format!("frame header (5.2) of the {name} frame"));
+        drawing.fields(FRAME_HEADER);
         let end = drawing.at + stored_len;
         match frame_type {
             FrameType::Block => drawing.block(),
-            FrameType::KeyIndex => {
-                drawing.title("key index header (5.8)");
-                drawing.fields(KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE);
-                drawing.title("page 0 (5.8)");
-                drawing.fields(PAGE_HEADER, PAGE_HEADER_SIZE);
-                drawing.field("entry", 4);
-                drawing.field("entry", 4);
-                drawing.zeros("padding", end - drawing.at);
-            }
+            FrameType::KeyIndex => drawing.key_index(end),
             FrameType::Toc => {
                 drawing.title("table of contents (5.10)");
-                drawing.fields(TOC_HEADER, TOC_HEADER_SIZE);
+                drawing.fields(TOC_HEADER);
                 while drawing.at < end {
-                    drawing.title("entry (5.10)");
-                    drawing.fields(TOC_ENTRY, TOC_ENTRY_SIZE);
+                    let kind = FrameType::from_raw(bytes[drawing.at]);
+                    drawing.title(&format!("entry of the {} frame (5.10)", frame_name(kind)));
+                    drawing.fields(TOC_ENTRY);
                 }
             }
             FrameType::Meta
             | FrameType::ValuePart
             | FrameType::Checkpoint
             | FrameType::Stat
-            | FrameType::Other(_) => drawing.prose("description (5.4)", stored_len),
+            | FrameType::Other(_) => {
+                drawing.title(&format!("{name} (5.4), text"));
+                while drawing.at < end {
+                    let len = LINE_LEN.min(end - drawing.at);
+                    let text = &bytes[drawing.at..drawing.at + len];
+                    drawing.field("", len, &escape_bytes(text));
+                }
+            }
         }
         assert_eq!(drawing.at, end);
     }
     drawing.title("tail (5.11)");
-    drawing.fields(TAIL, TAIL_SIZE);
+    drawing.fields(TAIL);
     assert_eq!(drawing.at, bytes.len());
     drawing.text
+}
+
+/// The name of a frame type in FORMAT.md.
+pub(crate) fn frame_name(frame_type: FrameType) -> String {
+    match frame_type {
+        FrameType::Meta => "META".to_owned(),
+        FrameType::Block => "BLOCK".to_owned(),
+        FrameType::ValuePart => "VALUE_PART".to_owned(),
+        FrameType::Checkpoint => "CHECKPOINT".to_owned(),
+        FrameType::KeyIndex => "KEY_INDEX".to_owned(),
+        FrameType::Stat => "STAT".to_owned(),
+        FrameType::Toc => "TOC".to_owned(),
+        FrameType::Other(raw) => raw.to_string(),
+    }
 }
 
 struct Drawing<'a> {
@@ -186,53 +244,65 @@ struct Drawing<'a> {
 
 impl Drawing<'_> {
     fn title(&mut self, title: &str) {
-        let gap = if self.text.is_empty() { "" } else { "\n" };
-        writeln!(self.text, "{gap}{title}").unwrap();
+        writeln!(self.text, "\n{title}").unwrap();
     }
 
+    fn line(&mut self, offset: &str, name: &str, bytes: &str, meaning: &str) {
+        let names = BYTES_AT - NAME_AT - 2;
+        let hex = MEANING_AT - BYTES_AT - 2;
+        let line = format!("{offset:>6}  {name:names$}  {bytes:hex$}  {meaning}");
+        writeln!(self.text, "{}", line.trim_end()).unwrap();
+    }
+
+    /// A number some bytes ahead.
     fn number(&self, offset: usize, size: usize) -> u64 {
         let start = self.at + offset;
-        let bytes = &self.bytes[start..start + size];
-        bytes
-            .iter()
-            .rev()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+        little_endian(&self.bytes[start..start + size])
     }
 
-    fn field(&mut self, name: &str, size: usize) {
-        let hex: Vec<String> = self.bytes[self.at..self.at + size]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let (at, hex) = (self.at, hex.join(" "));
-        writeln!(self.text, "{at:6}  {name:24} {hex}").unwrap();
+    fn take(&mut self, size: usize) -> &[u8] {
+        let start = self.at;
         self.at += size;
+        &self.bytes[start..self.at]
     }
 
-    fn fields(&mut self, fields: &[Field], size: usize) {
+    /// Draws one field, on several lines if it is long.
+    fn field(&mut self, name: &str, size: usize, meaning: &str) {
         let end = self.at + size;
-        for field in fields {
-            self.field(field.name, field.size);
-        }
-        assert_eq!(self.at, end);
-    }
-
-    fn zeros(&mut self, name: &str, size: usize) {
-        assert!(
-            self.bytes[self.at..self.at + size]
+        let (mut name, mut meaning) = (name, meaning);
+        while self.at < end {
+            let at = self.at.to_string();
+            let hex: Vec<String> = self
+                .take(LINE_LEN.min(end - self.at))
                 .iter()
-                .all(|byte| *byte == 0)
-        );
-        let at = self.at;
-        writeln!(self.text, "{at:6}  {name:24} {size} times 00").unwrap();
-        self.at += size;
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            self.line(&at, name, &hex.join(" "), meaning);
+            (name, meaning) = ("", "");
+        }
     }
 
-    fn prose(&mut self, name: &str, size: usize) {
-        let text = std::str::from_utf8(&self.bytes[self.at..self.at + size]).unwrap();
-        let at = self.at;
-        writeln!(self.text, "{at:6}  {name:24} {text}").unwrap();
-        self.at += size;
+    fn fields(&mut self, fields: &[Field]) {
+        for field in fields {
+            let bytes = &self.bytes[self.at..self.at + field.size];
+            self.field(field.name, field.size, &meaning(field.name, bytes));
+        }
+    }
+
+    fn key_index(&mut self, end: usize) {
+        self.title("key index (5.8)");
+        self.fields(KEY_INDEX_HEADER);
+        self.title("page 0 (5.8)");
+        let entry_count = self.number(4, 2);
+        self.fields(PAGE_HEADER);
+        for _ in 0..entry_count {
+            let (fingerprint, block) = (self.number(0, 2), self.number(2, 2));
+            let meaning = format!("fingerprint {fingerprint}, block {block}");
+            self.field("entry", 4, &meaning);
+        }
+        let (at, size) = (self.at.to_string(), end - self.at);
+        assert!(self.take(size).iter().all(|byte| *byte == 0));
+        self.line(&at, "the rest", &format!("{size} times 00"), "");
     }
 
     fn block(&mut self) {
@@ -243,28 +313,85 @@ impl Drawing<'_> {
         for field in BLOCK_HEADER {
             if field.name.ends_with("_section") {
                 for part in SECTION {
-                    self.field(&format!("{}.{}", field.name, part.name), part.size);
+                    let bytes = &self.bytes[self.at..self.at + part.size];
+                    let name = format!("{}.{}", field.name, part.name);
+                    self.field(&name, part.size, &meaning(part.name, bytes));
                 }
             } else {
-                self.field(field.name, field.size);
+                self.fields(std::slice::from_ref(field));
             }
         }
         assert_eq!(self.at, end);
         self.title("key section (5.6)");
         let key_end = self.at + key_len;
         let column_count = self.number(0, 2);
-        self.fields(COLUMNS_HEADER, COLUMNS_HEADER_SIZE);
+        self.fields(COLUMNS_HEADER);
         let mut columns = Vec::new();
         for _ in 0..column_count {
-            let len = usize::try_from(self.number(4, 4)).unwrap();
-            columns.push((format!("column {}", self.number(0, 1)), len));
-            self.fields(COLUMN_ENTRY, COLUMN_ENTRY_SIZE);
+            let id = u8::try_from(self.number(0, 1)).unwrap();
+            let facts = known_columns().find(|column| column.id == id).unwrap();
+            columns.push((facts, usize::try_from(self.number(4, 4)).unwrap()));
+            self.field("id", 1, facts.name);
+            self.fields(&COLUMN_ENTRY[1..]);
         }
-        for (name, len) in columns {
-            self.field(&name, len);
+        for (facts, len) in columns {
+            let bytes = &self.bytes[self.at..self.at + len];
+            let meaning = match facts.width {
+                None => escape_bytes(bytes),
+                Some(width) => bytes
+                    .chunks(usize::try_from(width).unwrap())
+                    .map(|cell| cell_meaning(facts.name, cell))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            };
+            self.field(facts.name, len, &meaning);
         }
         assert_eq!(self.at, key_end);
         self.title("value section (5.7)");
-        self.field("values", value_len);
+        let values = escape_bytes(&self.bytes[self.at..self.at + value_len]);
+        self.field("values", value_len, &values);
+    }
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    let bytes = bytes.iter().rev();
+    bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// What a number means to a reader of the document; nothing where the bytes
+/// say it themselves.
+fn meaning(name: &str, bytes: &[u8]) -> String {
+    let number = if bytes.len() <= 8 {
+        little_endian(bytes)
+    } else {
+        0
+    };
+    match name {
+        "type" => frame_name(FrameType::from_raw(bytes[0])),
+        "codec" => ["plain", "zstd"][usize::from(bytes[0])].to_owned(),
+        "flags" => {
+            let names = ["critical", "payload_crc is present"];
+            let is_set = |bit: &usize| number >> bit & 1 == 1;
+            let set: Vec<&str> = (0..2).filter(is_set).map(|bit| names[bit]).collect();
+            set.join(", ")
+        }
+        "content_digest" | "content_digest_exptime" => {
+            let digits = bytes.iter().rev().map(|byte| format!("{byte:02x}"));
+            digits.collect()
+        }
+        "magic" | "marker" | "sync_marker" | "segment_id" | "snapshot_id" | "reserved"
+        | "unused" => String::new(),
+        _ if name.ends_with("_crc") => String::new(),
+        _ if number == u64::MAX => "2^64-1".to_owned(),
+        _ => number.to_string(),
+    }
+}
+
+fn cell_meaning(column: &str, cell: &[u8]) -> String {
+    let number = little_endian(cell);
+    match column {
+        "VALUE_HASH" => format!("{number:016x}"),
+        "EXPTIME" if number == u64::MAX => "never".to_owned(),
+        _ => number.to_string(),
     }
 }

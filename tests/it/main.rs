@@ -1,6 +1,8 @@
 //! Tests of the library and the program from outside.
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod client;
@@ -8,6 +10,8 @@ mod client;
 mod client_tests;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod decoder_checks;
 #[cfg(test)]
@@ -31,6 +35,18 @@ mod forged_segments;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod golden_corrupt;
+#[cfg(test)]
+mod golden_valid;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod independent_reader;
+#[cfg(test)]
+mod inspect_behaviour;
+#[cfg(test)]
+mod look_behaviour;
+#[cfg(test)]
 mod memcached;
 #[cfg(test)]
 mod restore_behaviour;
@@ -38,6 +54,8 @@ mod restore_behaviour;
 mod ring_vectors;
 #[cfg(test)]
 mod round_trip;
+#[cfg(test)]
+mod salvage_behaviour;
 #[cfg(test)]
 mod snapshot_property;
 #[cfg(test)]

@@ -20,16 +20,16 @@ use mcsnap::units::UnixSecs;
 use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use proptest::prelude::*;
 
-const NAME: &str = "night";
+pub(crate) const NAME: &str = "night";
 
 /// An item with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Owned {
-    value: Vec<u8>,
-    meta: ItemMeta,
+pub(crate) struct Owned {
+    pub(crate) value: Vec<u8>,
+    pub(crate) meta: ItemMeta,
 }
 
-type Items = BTreeMap<Vec<u8>, Owned>;
+pub(crate) type Items = BTreeMap<Vec<u8>, Owned>;
 
 fn metas() -> impl Strategy<Value = ItemMeta> {
     let exptimes = prop_oneof![
@@ -68,7 +68,7 @@ fn values() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Bytes that do not compress.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
         state = state
@@ -86,15 +86,15 @@ fn items() -> impl Strategy<Value = Items> {
 }
 
 /// How the small snapshot is cut.
-struct Cut {
-    segment_size_max: u64,
-    segment_record_count_max: u64,
-    compression: Compression,
-    shard_bits: u8,
+pub(crate) struct Cut {
+    pub(crate) segment_size_max: u64,
+    pub(crate) segment_record_count_max: u64,
+    pub(crate) compression: Compression,
+    pub(crate) shard_bits: u8,
 }
 
 /// Writes items as a dump of one node would.
-fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<ManifestSegment> {
+pub(crate) fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<ManifestSegment> {
     let snapshot = SnapshotWriter::begin(store, NAME).unwrap();
     let mut segments = Vec::new();
     for shard in 0..1_u64 << cut.shard_bits {
@@ -176,8 +176,8 @@ fn manifest(snapshot: &SnapshotWriter, segments: Vec<ManifestSegment>, shard_bit
 }
 
 /// Reads everything back, block by block.
-fn read_all(store: Arc<dyn Store>) -> Items {
-    let snapshot = SnapshotReader::open(store, NAME, Need::Read).unwrap();
+pub(crate) fn read_all(store: Arc<dyn Store>, name: &str) -> Items {
+    let snapshot = SnapshotReader::open(store, name, Need::Read).unwrap();
     let mut items = Items::new();
     let mut sections = SectionReader::default();
     for named in &snapshot.manifest().segments {
@@ -234,7 +234,7 @@ proptest! {
             prop_assert!(segment.size <= cut.segment_size_max || segment.records == 1);
             prop_assert!(segment.records > 0);
         }
-        prop_assert_eq!(read_all(Arc::new(store.clone())), items);
+        prop_assert_eq!(read_all(Arc::new(store.clone()), NAME), items);
         let report = deep(Arc::new(store));
         prop_assert_eq!(report.findings, []);
     }
@@ -278,12 +278,12 @@ const SMALL: Cut = Cut {
 };
 
 /// Puts other bytes under a name.
-fn replace(store: &MemoryStore, name: &str, bytes: &[u8]) {
+pub(crate) fn replace(store: &MemoryStore, name: &str, bytes: &[u8]) {
     store.remove(name).unwrap();
     store.put_new(name, bytes).unwrap();
 }
 
-fn bytes_of(store: &MemoryStore, name: &str) -> Vec<u8> {
+pub(crate) fn bytes_of(store: &MemoryStore, name: &str) -> Vec<u8> {
     store.open(name).unwrap().as_bytes().unwrap().to_vec()
 }
 

@@ -29,6 +29,8 @@ const FLOORS: [&[&str]; 5] = [
         "endpoint",
         "inspect",
         "interop",
+        "listing",
+        "lookup",
         "mirror",
         "restore",
         "retention",

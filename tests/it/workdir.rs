@@ -50,7 +50,8 @@ impl Workdir {
         run
     }
 
-    fn run_of(&self, program: &str) -> Run {
+    /// Another program, without arguments yet, run as ours is.
+    pub(crate) fn run_of(&self, program: &str) -> Run {
         let mut command = Command::new(program);
         command.current_dir(self.path()).stdin(Stdio::null());
         // The settings of the person who runs the tests are not the tests'.

@@ -5,8 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::dump::DumpArgs;
+use crate::commands::get::GetArgs;
+use crate::commands::inspect::InspectArgs;
+use crate::commands::ls::LsArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::restore::RestoreArgs;
+use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::settings::{repeat, repeat_or_none, switch, text};
 
@@ -17,7 +21,7 @@ use crate::settings::{repeat, repeat_or_none, switch, text};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, with losses or findings; \
-                  130, 143 stopped by a signal.\n\
+                  4 no such key; 130, 143 stopped by a signal.\n\
                   Every setting can also come from the environment (MCSNAP_<COMMAND>_<FLAG>) and \
                   from a YAML file (--config)."
 )]
@@ -67,10 +71,18 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Read all items of running servers into a snapshot
     Dump(DumpArgs),
+    /// Show what is in a snapshot: key prefixes, TTLs, idle times, sizes
+    Inspect(InspectArgs),
     /// Check whether a snapshot is whole and sound
     Verify(VerifyArgs),
     /// Put a snapshot into running servers, placed as your client hashes
     Restore(RestoreArgs),
+    /// List the keys of a snapshot, with their metadata
+    Ls(LsArgs),
+    /// Print one key of a snapshot: value and metadata
+    Get(GetArgs),
+    /// Write a new snapshot of what is still sound in a damaged one
+    Salvage(SalvageArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Print a manual page
@@ -119,12 +131,14 @@ mod tests {
             }
         };
         add(None, &program);
-        for name in ["dump", "verify", "restore"] {
+        for name in [
+            "dump", "restore", "verify", "inspect", "ls", "get", "salvage",
+        ] {
             add(Some(name), program.find_subcommand(name).unwrap());
         }
         let missing: Vec<&String> = rows.iter().filter(|row| !readme.contains(*row)).collect();
         assert!(missing.is_empty(), "README.md lacks:\n{missing:#?}");
-        for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 130, 143 |"] {
+        for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 4 |", "| 130, 143 |"] {
             assert!(readme.contains(code), "README.md lacks exit code {code}");
         }
     }

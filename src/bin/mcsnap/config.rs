@@ -11,7 +11,11 @@ use serde_yaml::{Mapping, Value};
 
 use crate::cli::GlobalArgs;
 use crate::commands::dump::DumpArgs;
+use crate::commands::get::GetArgs;
+use crate::commands::inspect::InspectArgs;
+use crate::commands::ls::LsArgs;
 use crate::commands::restore::RestoreArgs;
+use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::exit::UsageError;
 
@@ -66,7 +70,9 @@ pub(crate) struct ConfigFile {
 /// What the name of every variable begins with.
 const PREFIX: &str = "MCSNAP_";
 
-const COMMANDS: [&str; 3] = ["dump", "restore", "verify"];
+const COMMANDS: [&str; 7] = [
+    "dump", "restore", "verify", "inspect", "ls", "get", "salvage",
+];
 
 impl ConfigFile {
     /// Reads a file; every section is checked, not only the one that is used.
@@ -112,8 +118,12 @@ impl ConfigFile {
         }
         file.check::<GlobalArgs>()?;
         file.check::<DumpArgs>()?;
+        file.check::<InspectArgs>()?;
         file.check::<RestoreArgs>()?;
         file.check::<VerifyArgs>()?;
+        file.check::<LsArgs>()?;
+        file.check::<GetArgs>()?;
+        file.check::<SalvageArgs>()?;
         Ok(file)
     }
 
@@ -264,8 +274,12 @@ pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Resul
     let mut known = vec![variable_name(None, "config")];
     known.extend(variables::<GlobalArgs>()?);
     known.extend(variables::<DumpArgs>()?);
+    known.extend(variables::<InspectArgs>()?);
     known.extend(variables::<RestoreArgs>()?);
     known.extend(variables::<VerifyArgs>()?);
+    known.extend(variables::<LsArgs>()?);
+    known.extend(variables::<GetArgs>()?);
+    known.extend(variables::<SalvageArgs>()?);
     let unknown = environment
         .keys()
         .filter(|name| name.starts_with(PREFIX) && !known.contains(name));
@@ -351,7 +365,7 @@ mod tests {
             "{unknown}"
         );
         assert!(
-            unknown.ends_with(", or a command: dump, restore, verify"),
+            unknown.ends_with(", or a command: dump, restore, verify, inspect, ls, get, salvage"),
             "{unknown}"
         );
         for (text, wanted) in [

@@ -12,6 +12,8 @@ pub(crate) enum Outcome {
     Clean,
     /// Done, with losses or findings.
     Degraded,
+    /// Done; what was looked for is not there.
+    NotFound,
 }
 
 /// The command line, the environment or the configuration file is wrong.
@@ -31,6 +33,7 @@ const FAILED: u8 = 1;
 /// clap's own code, too.
 pub(crate) const USAGE: u8 = 2;
 const DEGRADED: u8 = 3;
+const NOT_FOUND: u8 = 4;
 /// What a shell reports for a program that a signal ended: 128 and its number.
 pub(crate) const SIGNAL_BASE: u8 = 128;
 
@@ -42,6 +45,7 @@ pub(crate) fn code_of(outcome: Outcome) -> ExitCode {
     match outcome {
         Outcome::Clean => ExitCode::SUCCESS,
         Outcome::Degraded => ExitCode::from(DEGRADED),
+        Outcome::NotFound => ExitCode::from(NOT_FOUND),
     }
 }
 
@@ -110,6 +114,7 @@ mod tests {
         }
         assert_eq!(code_of(Outcome::Clean), ExitCode::from(0));
         assert_eq!(code_of(Outcome::Degraded), ExitCode::from(3));
+        assert_eq!(code_of(Outcome::NotFound), ExitCode::from(4));
     }
 
     #[test]

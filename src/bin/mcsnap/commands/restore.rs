@@ -9,7 +9,7 @@ use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport};
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::open_snapshot_place;
+use mcsnap::store::{MapChoice, open_snapshot_place};
 use mcsnap::target::LoadTally;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ use crate::settings::{list, parse_choice, parse_count, parse_duration, parse_nod
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct RestoreArgs {
-    /// Directory of the snapshot
+    /// Directory of the snapshot, or a segment file
     #[arg(value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,
@@ -79,7 +79,13 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let Resolved { settings, given } = context.resolve(args)?;
     let place = required_snapshot(settings.snapshot.as_deref())?;
     let options = options(&settings)?;
-    let (store, name) = open_snapshot_place(place, parse_map_choice(settings.mmap.as_deref())?)?;
+    let map_choice = match settings.dry_run {
+        // It looks at keys alone; through a map the kernel would read the
+        // values around, too.
+        Some(true) => MapChoice::Never,
+        _ => parse_map_choice(settings.mmap.as_deref())?,
+    };
+    let (store, name) = open_snapshot_place(place, map_choice)?;
     let snapshot = SnapshotReader::open(store, &name, Need::Restore)?;
     let verdict = snapshot.manifest().verdict;
     let plan = RestorePlan::make(snapshot, options, &context.cancel)?;

@@ -18,7 +18,7 @@ use crate::settings::{parse_choice, parse_count, switch, text};
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct VerifyArgs {
-    /// Directory of the snapshot
+    /// Directory of the snapshot, or a segment file
     #[arg(value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,

@@ -1,10 +1,16 @@
 //! Reports on stdout, for people and for programs.
 
+pub(crate) mod inspection;
+pub(crate) mod record;
+pub(crate) mod table;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mcsnap::defect::Finding;
 use serde_json::{Value, json};
 
 use crate::config::Given;
@@ -36,6 +42,25 @@ fn take_closed_pipe(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
+    }
+}
+
+/// Writes to stdout, and says whether anybody still reads.
+pub(crate) fn print_on(bytes: &[u8]) -> io::Result<ControlFlow<()>> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Prints what is damaged on stderr, a line each: stdout is for what was asked.
+pub(crate) fn print_findings(findings: &[Finding]) {
+    let mut out = io::stderr().lock();
+    for finding in findings {
+        // Nothing is left to tell it to if this fails; the exit code does.
+        let _ = writeln!(out, "mcsnap: {finding}");
     }
 }
 

@@ -1,0 +1,229 @@
+//! `mcsnap get`: one key of a snapshot.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mcsnap::error::Location;
+use mcsnap::format::manifest::Need;
+use mcsnap::item::{escape_bytes, escape_key};
+use mcsnap::lookup::{Copy, LookupOptions, LookupReport, look_up};
+use mcsnap::snapshot::SnapshotReader;
+use mcsnap::store::{MapChoice, open_snapshot_place};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::commands::ls::parse_key;
+use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
+use crate::config::Section;
+use crate::context::{Context, Format};
+use crate::exit::{Outcome, UsageError};
+use crate::render::record::{RecordJson, UNKNOWN, exptime, marks, moment};
+use crate::render::{count, print, print_findings, print_json, print_text};
+use crate::settings::{list, split_commas, switch, text};
+
+/// Flags of `mcsnap get`.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct GetArgs {
+    /// Directory of the snapshot, or a segment file
+    #[arg(value_name = "SNAPSHOT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) snapshot: Option<String>,
+    /// The key, as keys are printed: \xNN for odd bytes, a backslash twice
+    #[arg(value_name = "KEY")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) key: Option<String>,
+    /// Look at these nodes only, by their addresses in the snapshot
+    #[arg(long, value_name = "NODE,...")]
+    #[serde(deserialize_with = "list")]
+    pub(crate) nodes: Vec<String>,
+    /// Print the value and nothing else, byte for byte
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) raw: Option<bool>,
+    /// Segments asked side by side [default: one a processor]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) threads: Option<String>,
+}
+
+impl Section for GetArgs {
+    const NAME: Option<&'static str> = Some("get");
+}
+
+pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
+    let settings = context.resolve(args)?.settings;
+    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let Some(key) = settings.key.as_deref() else {
+        return Err(UsageError("which key? pass it after the snapshot".to_owned()).into());
+    };
+    let key = parse_key("key", key)?;
+    let options = LookupOptions {
+        nodes: split_commas(&settings.nodes),
+        is_value_wanted: true,
+        thread_count: parse_threads(settings.threads.as_deref())?,
+    };
+    // Through a map the kernel would read the values around, too.
+    let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
+    let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
+    let report = look_up(&snapshot, &key, &options, &context.cancel)?;
+    print_findings(&report.findings);
+    if settings.raw == Some(true) {
+        print_raw(&key, &report)?;
+    } else if context.format == Format::Json {
+        print_report(place, &key, &report)?;
+    } else {
+        for copy in &report.copies {
+            print_copy(&key, copy)?;
+        }
+    }
+    tell_absence(place, &key, &report);
+    Ok(
+        match (report.findings.is_empty(), report.copies.is_empty()) {
+            (false, _) => Outcome::Degraded,
+            (true, true) => Outcome::NotFound,
+            (true, false) => Outcome::Clean,
+        },
+    )
+}
+
+/// Says on stderr why there is nothing on stdout.
+fn tell_absence(place: &str, key: &[u8], report: &LookupReport) {
+    if !report.copies.is_empty() {
+        return;
+    }
+    let key = escape_key(key);
+    let message = if report.findings.is_empty() {
+        format!("key \"{key}\" is not in {place}")
+    } else {
+        format!("cannot tell whether key \"{key}\" is in {place}: what says so is damaged")
+    };
+    // Nothing is left to tell it to if this fails; the exit code does.
+    let _ = writeln!(io::stderr(), "mcsnap: {message}");
+}
+
+fn print_raw(key: &[u8], report: &LookupReport) -> Result<()> {
+    let mut values = report.copies.iter().filter_map(|copy| copy.value.as_ref());
+    let Some(value) = values.next() else {
+        return Ok(());
+    };
+    if values.any(|other| other != value) {
+        let nodes: Vec<&str> = report
+            .copies
+            .iter()
+            .map(|copy| copy.node.as_str())
+            .collect();
+        let (key, nodes) = (escape_key(key), nodes.join(", "));
+        return Err(UsageError(format!(
+            "key \"{key}\" has different values on {nodes}; choose one with --nodes"
+        ))
+        .into());
+    }
+    print(value).context("cannot print the value")
+}
+
+fn print_report(place: &str, key: &[u8], report: &LookupReport) -> Result<()> {
+    print_json(&json!({
+        "schema": "mcsnap.get/1",
+        "snapshot": place,
+        "key": escape_bytes(key),
+        "copies": report
+            .copies
+            .iter()
+            .map(|copy| copy_json(key, copy))
+            .collect::<Result<Vec<Value>>>()?,
+        "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
+        "segments_asked": report.segment_count,
+    }))
+}
+
+fn copy_json(key: &[u8], copy: &Copy) -> Result<Value> {
+    let record = RecordJson::new(key, &copy.node, copy.value_len, copy.value_hash, &copy.meta);
+    let mut json = serde_json::to_value(record)?;
+    if let Value::Object(members) = &mut json {
+        let value = copy.value.as_ref().map(|value| STANDARD.encode(value));
+        members.insert("value_base64".to_owned(), json!(value));
+        members.insert("place".to_owned(), json!(copy.location.to_string()));
+    }
+    Ok(json)
+}
+
+fn print_copy(key: &[u8], copy: &Copy) -> Result<()> {
+    let meta = &copy.meta;
+    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
+    let (segment, at) = place(&copy.location);
+    let mut rows = vec![
+        ("key", escape_bytes(key)),
+        ("node", copy.node.clone()),
+        ("expires", exptime(meta.exptime)),
+        ("last access", or_unknown(meta.last_access.map(moment))),
+        (
+            "client flags",
+            or_unknown(meta.client_flags.map(|flags| flags.to_string())),
+        ),
+        ("cas", or_unknown(meta.cas.map(|cas| cas.0.to_string()))),
+        (
+            "slab class",
+            or_unknown(meta.slab_class.map(|class| class.0.to_string())),
+        ),
+        ("marks", marks(meta.attributes)),
+        ("segment", segment),
+        ("at", at),
+        (
+            "value",
+            format!(
+                "{} bytes, XXH3-64 {:016x}",
+                count(copy.value_len.into()),
+                copy.value_hash
+            ),
+        ),
+    ];
+    rows.extend(value_rows(copy.value.as_deref()));
+    print_text(&rows)
+}
+
+/// Takes the place of a record apart: the file, and where in it.
+fn place(location: &Location) -> (String, String) {
+    if let Location::Object {
+        object,
+        block: Some(block),
+        record: Some(record),
+        offset: Some(offset),
+    } = location
+    {
+        let at = format!("block {block}, record {record}, offset {offset}");
+        return (object.clone(), at);
+    }
+    (location.to_string(), String::new())
+}
+
+/// Shows a value as keys are shown, in lines of 80 columns, and not all of a
+/// long one.
+fn value_rows(value: Option<&[u8]>) -> Vec<(&'static str, String)> {
+    const SHOWN_LEN_MAX: usize = 512;
+    const LINE_LEN: usize = 80 - "client flags".len() - 2;
+    let Some(value) = value else {
+        return vec![("", "damaged, not shown".to_owned())];
+    };
+    let mut rows = Vec::new();
+    let mut line = String::new();
+    for byte in value.iter().take(SHOWN_LEN_MAX) {
+        let shown = escape_bytes(&[*byte]);
+        if line.len() + shown.len() > LINE_LEN {
+            rows.push(("", std::mem::take(&mut line)));
+        }
+        line.push_str(&shown);
+    }
+    if !line.is_empty() {
+        rows.push(("", line));
+    }
+    let rest = value.len().saturating_sub(SHOWN_LEN_MAX);
+    if rest > 0 {
+        let rest = count(mcsnap::units::to_u64(rest));
+        rows.push(("", format!("and {rest} bytes more; --raw prints all")));
+    }
+    rows
+}

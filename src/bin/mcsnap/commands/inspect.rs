@@ -1,0 +1,134 @@
+//! `mcsnap inspect`: what is in a snapshot.
+
+use std::time::SystemTime;
+
+use anyhow::Result;
+use mcsnap::error::Error;
+use mcsnap::format::manifest::Need;
+use mcsnap::inspect::{InspectOptions, KeyPrefixTable, inspect};
+use mcsnap::snapshot::SnapshotReader;
+use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::units::UnixSecs;
+use serde::{Deserialize, Serialize};
+
+use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
+use crate::config::Section;
+use crate::context::{Context, Format};
+use crate::exit::Outcome;
+use crate::render::inspection::Inspection;
+use crate::render::{print, print_json};
+use crate::settings::{list, parse_count, split_commas, text};
+
+/// Flags of `mcsnap inspect`.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct InspectArgs {
+    /// Directory of the snapshot, or a segment file
+    #[arg(value_name = "SNAPSHOT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) snapshot: Option<String>,
+    /// See TTLs and idle times from this moment [default: the end of the dump]
+    ///
+    /// now, a time such as 2026-11-20T02:00:00Z, or seconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) at: Option<String>,
+    /// Look at these nodes only, by their addresses in the snapshot
+    #[arg(long, value_name = "NODE,...")]
+    #[serde(deserialize_with = "list")]
+    pub(crate) nodes: Vec<String>,
+    /// What ends the prefix of a key; the first is tried first [default: :/_-.]
+    ///
+    /// The prefix of user:123 is user:, and numbers in it are written #.
+    #[arg(long, value_name = "CHARACTERS")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) delimiters: Option<String>,
+    /// How many of the largest values to name [default: 10]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) top: Option<String>,
+    /// Threads [default: one a processor]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) threads: Option<String>,
+}
+
+impl Section for InspectArgs {
+    const NAME: Option<&'static str> = Some("inspect");
+}
+
+pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
+    let settings = context.resolve(args)?.settings;
+    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let top = settings.top.as_deref().unwrap_or("10");
+    let options = InspectOptions {
+        at: settings.at.as_deref().map(parse_moment).transpose()?,
+        nodes: split_commas(&settings.nodes),
+        delimiters: settings
+            .delimiters
+            .unwrap_or_else(|| KeyPrefixTable::DELIMITERS.to_owned())
+            .into_bytes(),
+        largest_count: usize::try_from(parse_count("top", top, 0, 1000)?)?,
+        thread_count: parse_threads(settings.threads.as_deref())?,
+    };
+    // Reads of mapped files bring what lies around in, which is values.
+    let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
+    let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
+    let progress = context.progress();
+    let report = inspect(&snapshot, &options, &context.cancel, &progress)?;
+    let inspection = Inspection {
+        place,
+        manifest: snapshot.manifest(),
+        report: &report,
+    };
+    match context.format {
+        Format::Text => print(inspection.to_text().as_bytes())?,
+        Format::Json => print_json(&inspection.to_json(&finding_json)?)?,
+    }
+    Ok(if report.has_errors() {
+        Outcome::Degraded
+    } else {
+        Outcome::Clean
+    })
+}
+
+/// Reads a moment.
+fn parse_moment(text: &str) -> Result<UnixSecs> {
+    if text == "now" {
+        return Ok(UnixSecs::from_system_time(SystemTime::now()));
+    }
+    let seconds = text.parse().ok();
+    let seconds = seconds.or_else(|| {
+        let moment = text.parse::<jiff::Timestamp>().ok()?;
+        u64::try_from(moment.as_second()).ok()
+    });
+    let allowed = "wanted now, a time such as 2026-11-20T02:00:00Z, or seconds since 1970";
+    seconds
+        .map(UnixSecs)
+        .ok_or_else(|| Error::invalid_input("at", text, allowed).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_read_in_each_of_its_forms() {
+        for (text, wanted) in [
+            ("0", 0),
+            ("1795140000", 1_795_140_000),
+            ("2026-11-20T02:00:00Z", 1_795_140_000),
+            ("2026-11-20T03:00:00.9+01:00", 1_795_140_000),
+        ] {
+            assert_eq!(parse_moment(text).unwrap(), UnixSecs(wanted), "{text}");
+        }
+        assert!(parse_moment("now").unwrap() > UnixSecs(1_700_000_000));
+        for text in ["", "-1", "yesterday", "2026-11-20", "1960-01-01T00:00:00Z"] {
+            let error = parse_moment(text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("at \"{text}\": wanted now")),
+                "{error}"
+            );
+        }
+    }
+}

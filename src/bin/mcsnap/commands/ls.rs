@@ -1,0 +1,179 @@
+//! `mcsnap ls`: the keys of a snapshot, with their metadata.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::Result;
+use mcsnap::error::{Error, Operation};
+use mcsnap::format::manifest::Need;
+use mcsnap::item::{escape_bytes, unescape_bytes};
+use mcsnap::listing::{ListedRecord, ListingOptions, list};
+use mcsnap::select::KeyFilter;
+use mcsnap::snapshot::SnapshotReader;
+use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::units::UnixSecs;
+use serde::{Deserialize, Serialize};
+
+use crate::commands::verify::{parse_threads, required_snapshot};
+use crate::config::Section;
+use crate::context::{Context, Format};
+use crate::exit::{Outcome, UsageError};
+use crate::render::record::{RecordJson, UNKNOWN, exptime, marks, moment};
+use crate::render::{print, print_findings, print_on};
+use crate::settings::{list as parse_list, split_commas, switch, text};
+
+/// Flags of `mcsnap ls`.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct LsArgs {
+    /// Directory of the snapshot, or a segment file
+    #[arg(value_name = "SNAPSHOT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) snapshot: Option<String>,
+    /// Keys that start so
+    ///
+    /// Written as keys are printed: \xNN for a byte that is no printable ASCII,
+    /// and a backslash twice.
+    #[arg(long, value_name = "TEXT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) prefix: Option<String>,
+    /// Keys that match as a whole: * ? [a-z] {this,that}
+    #[arg(long, value_name = "PATTERN")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) glob: Option<String>,
+    /// Keys of these nodes only, by their addresses in the snapshot
+    #[arg(long, value_name = "NODE,...")]
+    #[serde(deserialize_with = "parse_list")]
+    pub(crate) nodes: Vec<String>,
+    /// Show last access, client flags, slab class, marks and node, too
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) long: Option<bool>,
+    /// Print the keys alone
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", conflicts_with = "long")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) keys: Option<bool>,
+    /// Threads [default: one a processor]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) threads: Option<String>,
+}
+
+impl Section for LsArgs {
+    const NAME: Option<&'static str> = Some("ls");
+}
+
+/// What a line holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Key,
+    Short,
+    Long,
+    Json,
+}
+
+pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
+    let settings = context.resolve(args)?.settings;
+    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let prefix = settings
+        .prefix
+        .as_deref()
+        .map(|text| parse_key("prefix", text))
+        .transpose()?;
+    let options = ListingOptions {
+        nodes: split_commas(&settings.nodes),
+        filter: KeyFilter::new(prefix.as_deref(), settings.glob.as_deref())?,
+        thread_count: parse_threads(settings.threads.as_deref())?,
+    };
+    // Through a map the kernel would read the values around, too.
+    let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
+    let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
+    let line = match (context.format, settings.keys, settings.long) {
+        (Format::Json, _, _) => Line::Json,
+        (Format::Text, Some(true), _) => Line::Key,
+        (Format::Text, _, Some(true)) => Line::Long,
+        (Format::Text, _, _) => Line::Short,
+    };
+    // Whoever counts or cuts lines wants none but records.
+    if io::stdout().is_terminal() {
+        print(heading(line).as_bytes())?;
+    }
+    let report = list(
+        &snapshot,
+        &options,
+        &context.cancel,
+        &|listed, out| write_line(line, listed, out),
+        &mut |bytes| print_on(bytes).map_err(|error| Error::io(Operation::Write, "stdout", error)),
+    )?;
+    print_findings(&report.findings);
+    tracing::info!(listed = report.listed, seen = report.seen, "listed");
+    Ok(if report.findings.is_empty() {
+        Outcome::Clean
+    } else {
+        Outcome::Degraded
+    })
+}
+
+/// Reads a key, or the start of one, as keys are printed.
+pub(crate) fn parse_key(what: &'static str, text: &str) -> Result<Vec<u8>, UsageError> {
+    unescape_bytes(text).ok_or_else(|| {
+        let allowed = "a backslash is written \\\\, and any byte \\xNN";
+        UsageError(format!("{what} \"{text}\": {allowed}"))
+    })
+}
+
+fn heading(line: Line) -> &'static str {
+    match line {
+        Line::Key | Line::Json => "",
+        Line::Short => "     BYTES  EXPIRES               KEY\n",
+        Line::Long => {
+            "     BYTES  EXPIRES               LAST ACCESS                FLAGS  SLAB  \
+             MARKS                 NODE                   KEY\n"
+        }
+    }
+}
+
+fn write_line(line: Line, listed: &ListedRecord<'_>, out: &mut Vec<u8>) {
+    let record = &listed.record;
+    let meta = &record.meta;
+    // Writing to memory cannot fail.
+    let _ = match line {
+        Line::Key => writeln!(out, "{}", escape_bytes(record.key)),
+        Line::Short => writeln!(
+            out,
+            "{:>10}  {:20}  {}",
+            record.value_len,
+            exptime(meta.exptime),
+            escape_bytes(record.key),
+        ),
+        Line::Long => writeln!(
+            out,
+            "{:>10}  {:20}  {:20}  {:>10}  {:>4}  {:20}  {:21}  {}",
+            record.value_len,
+            exptime(meta.exptime),
+            or_unknown(meta.last_access.map(|UnixSecs(at)| moment(UnixSecs(at)))),
+            or_unknown(meta.client_flags.map(|flags| flags.to_string())),
+            or_unknown(meta.slab_class.map(|class| class.0.to_string())),
+            marks(meta.attributes),
+            listed.node,
+            escape_bytes(record.key),
+        ),
+        Line::Json => {
+            let json = RecordJson::new(
+                record.key,
+                listed.node,
+                record.value_len,
+                record.value_hash,
+                meta,
+            );
+            serde_json::to_writer(&mut *out, &json)
+                .map_err(io::Error::from)
+                .and_then(|()| out.write_all(b"\n"))
+        }
+    };
+}
+
+fn or_unknown(text: Option<String>) -> String {
+    text.unwrap_or_else(|| UNKNOWN.to_owned())
+}

@@ -1,0 +1,214 @@
+//! `mcsnap salvage`: what can still be had of a damaged snapshot or segment.
+
+use anyhow::Result;
+use mcsnap::salvage::{SalvageOptions, SalvageReport, salvage};
+use mcsnap::snapshot::parse_name;
+use mcsnap::store::{DamagedPlace, create_directory, open_damaged_place};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
+use crate::config::Section;
+use crate::context::{Context, Format};
+use crate::exit::{Outcome, UsageError};
+use crate::render::{count, print, print_json, print_text, seconds};
+use crate::settings::{parse_count, parse_size, text};
+
+/// Flags of `mcsnap salvage`.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct SalvageArgs {
+    /// Directory of the snapshot, or a segment file; it is only read
+    #[arg(value_name = "SNAPSHOT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) snapshot: Option<String>,
+    /// Directory in which the new snapshot gets a directory of its own
+    #[arg(long, value_name = "DIR")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) to: Option<String>,
+    /// Name of the new snapshot [default: the old one and -salvaged]
+    #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) name: Option<String>,
+    /// Most bytes of a segment file [default: 256MiB]
+    #[arg(long, value_name = "BYTES")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) segment_size: Option<String>,
+    /// Most records of a segment file [default: 500000]
+    ///
+    /// Bounds the memory of a writer: up to 48 bytes a record.
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) segment_records: Option<String>,
+    /// Compression: none, or zstd:LEVEL with 1 to 22 [default: zstd:1]
+    #[arg(long, value_name = "KIND")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) compression: Option<String>,
+    /// Threads [default: one a processor]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) threads: Option<String>,
+}
+
+impl Section for SalvageArgs {
+    const NAME: Option<&'static str> = Some("salvage");
+}
+
+pub(crate) fn run(context: &Context, args: &SalvageArgs) -> Result<Outcome> {
+    let settings = context.resolve(args)?.settings;
+    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let to = settings
+        .to
+        .as_deref()
+        .ok_or_else(|| UsageError("where should the new snapshot go? pass --to DIR".to_owned()))?;
+    let or = |setting: &Option<String>, default: &str| {
+        setting.clone().unwrap_or_else(|| default.to_owned())
+    };
+    let input = open_damaged_place(place)?;
+    let name = match settings.name.as_deref() {
+        Some(name) => parse_name(name)?,
+        None => default_name(&input)?,
+    };
+    let options = SalvageOptions {
+        name,
+        segment_size_max: parse_size(
+            "segment-size",
+            &or(&settings.segment_size, "256MiB"),
+            1 << 20,
+        )?,
+        segment_record_count_max: parse_count(
+            "segment-records",
+            &or(&settings.segment_records, "500000"),
+            1,
+            1 << 32,
+        )?,
+        compression: or(&settings.compression, "zstd:1").parse()?,
+        thread_count: parse_threads(settings.threads.as_deref())?,
+    };
+    let store = create_directory(to)?;
+    let progress = context.progress();
+    let report = salvage(&input, store, &options, &context.cancel, &progress)?;
+    match context.format {
+        Format::Json => print_json(&report_json(place, &report))?,
+        Format::Text => print_report(place, &report)?,
+    }
+    Ok(if report.has_loss() {
+        Outcome::Degraded
+    } else {
+        Outcome::Clean
+    })
+}
+
+fn default_name(input: &DamagedPlace) -> Result<String> {
+    let old = match input {
+        DamagedPlace::Snapshot { name, .. } => name,
+        DamagedPlace::Segment { object, .. } => object.strip_suffix(".mcs").unwrap_or(object),
+    };
+    Ok(parse_name(&format!("{old}-salvaged"))?)
+}
+
+fn report_json(place: &str, report: &SalvageReport) -> Value {
+    let segments: Vec<Value> = report
+        .segments
+        .iter()
+        .map(|segment| {
+            let salvage = &segment.salvage;
+            json!({
+                "object": segment.place,
+                "size": salvage.size,
+                "records": salvage.records,
+                "records_lost": salvage.records_lost,
+                "is_loss_unknown": salvage.is_loss_unknown,
+                "blocks_whole": salvage.blocks_whole,
+                "blocks_damaged": salvage.blocks_damaged,
+                "blocks_repeated": salvage.blocks_repeated,
+                "bytes_lost": salvage.bytes_lost,
+                "bytes_unreadable": salvage.bytes_unreadable,
+                "lost_key_count": salvage.lost_key_count,
+                "lost_keys": salvage.lost_keys,
+                "findings": salvage.findings.iter().map(finding_json).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({
+        "schema": "mcsnap.salvage/1",
+        "from": place,
+        "snapshot": report.place,
+        "verdict": report.manifest.verdict.as_str(),
+        "content_digest": report.manifest.content_digest,
+        "records": report.records(),
+        "records_lost": report.records_lost,
+        "is_loss_unknown": report.is_loss_unknown,
+        "duplicates": report.duplicates,
+        "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
+        "segments": segments,
+        "elapsed_ms": u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
+    /// More keys than this are for a program to read.
+    const SHOWN_KEYS_MAX: usize = 20;
+    let of_segments = report
+        .segments
+        .iter()
+        .flat_map(|segment| &segment.salvage.findings);
+    let findings: String = report
+        .findings
+        .iter()
+        .chain(of_segments)
+        .map(|finding| format!("{finding}\n"))
+        .collect();
+    print(findings.as_bytes())?;
+    let lost = match (report.records_lost, report.is_loss_unknown) {
+        (0, false) => "none lost".to_owned(),
+        (0, true) => "nothing tells how many are lost".to_owned(),
+        (lost, false) => format!("{} lost", count(lost)),
+        (lost, true) => format!("{} lost, and nothing tells how many more", count(lost)),
+    };
+    let mut rows = vec![
+        (
+            "snapshot",
+            format!("{} ({})", report.place, report.manifest.verdict.as_str()),
+        ),
+        ("from", place.to_owned()),
+        (
+            "records",
+            format!("{} brought out, {lost}", count(report.records())),
+        ),
+        (
+            "blocks",
+            format!(
+                "{} whole, {} damaged or missing, {} repeated",
+                count(report.sum(|salvage| salvage.blocks_whole)),
+                count(report.sum(|salvage| salvage.blocks_damaged)),
+                count(report.sum(|salvage| salvage.blocks_repeated)),
+            ),
+        ),
+        (
+            "bytes",
+            format!(
+                "{} of {} are part of nothing sound, {} of these unreadable",
+                count(report.sum(|salvage| salvage.bytes_lost)),
+                count(report.sum(|salvage| salvage.size)),
+                count(report.sum(|salvage| salvage.bytes_unreadable)),
+            ),
+        ),
+        ("digest", report.manifest.content_digest.to_string()),
+        ("time", seconds(report.elapsed)),
+    ];
+    let keys = report
+        .segments
+        .iter()
+        .flat_map(|segment| &segment.salvage.lost_keys);
+    for key in keys.take(SHOWN_KEYS_MAX) {
+        rows.push(("lost key", key.clone()));
+    }
+    let key_count = report.sum(|salvage| salvage.lost_key_count);
+    let more = key_count.saturating_sub(u64::try_from(SHOWN_KEYS_MAX)?);
+    if more > 0 {
+        let more = format!("and {} more; --format json lists them", count(more));
+        rows.push(("", more));
+    }
+    print_text(&rows)
+}

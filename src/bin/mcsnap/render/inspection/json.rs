@@ -1,0 +1,265 @@
+//! An inspection for programs.
+
+use anyhow::Result;
+use mcsnap::defect::Finding;
+use mcsnap::format::manifest::ManifestNode;
+use mcsnap::inspect::{Bucket, LargeValue, LengthRange, NodeShare, Tally};
+use mcsnap::item::{Attribute, Exptime, SlabClass, escape_bytes};
+use mcsnap::units::{UnixSecs, to_f64};
+use serde_json::{Map, Value, json};
+
+use crate::render::inspection::{Inspection, share};
+
+impl Inspection<'_> {
+    /// Writes all of it for programs.
+    pub(crate) fn to_json(self, findings: &dyn Fn(&Finding) -> Value) -> Result<Value> {
+        let (manifest, report) = (self.manifest, self.report);
+        let statistics = &report.statistics;
+        let total = &statistics.total;
+        let totals = report.totals();
+        let value_bytes = totals.tally.value_bytes;
+        Ok(json!({
+            "schema": "mcsnap.inspect/1",
+            "snapshot": {
+                "place": self.place,
+                "name": manifest.name,
+                "snapshot_id": manifest.snapshot_id.to_string(),
+                "format_version": {
+                    "major": manifest.version.major,
+                    "minor": manifest.version.minor,
+                },
+                "tool": manifest.tool,
+                "started_at": manifest.started_at,
+                "finished_at": manifest.finished_at,
+                "ring": manifest.ring,
+                "verdict": manifest.verdict.as_str(),
+                "content_digest": manifest.content_digest.to_string(),
+                "content_digest_exptime": manifest.content_digest_exptime.to_string(),
+                "parents": manifest.parents,
+            },
+            "at_unix_seconds": report.at.0,
+            "is_whole": !report.has_errors(),
+            "nodes": self.nodes().map(|(node, share)| node_json(node, share, total))
+                .collect::<Vec<_>>(),
+            "nodes_not_inspected": report.nodes.iter().filter(|share| share.is_none()).count(),
+            "totals": share_json(&totals, total),
+            "key_length": length_json(statistics.key_len, totals.tally.key_bytes, total),
+            "value_length": length_json(statistics.value_len, value_bytes, total),
+            "key_prefixes": self.key_prefixes_json(),
+            "ttl_left": {
+                "expired": tally_json(&statistics.ttl.expired, total),
+                "buckets": buckets_json(statistics.ttl.left.buckets(), "seconds", total),
+                "never": tally_json(&statistics.ttl.never, total),
+                "unknown": tally_json(&statistics.ttl.unknown, total),
+            },
+            "idle": {
+                "buckets": buckets_json(statistics.idle.since.buckets(), "seconds", total),
+                "unknown": tally_json(&statistics.idle.unknown, total),
+            },
+            "value_size": {
+                "buckets": buckets_json(statistics.value_sizes.buckets(), "bytes", total),
+            },
+            "slab_classes": self.slab_classes_json(),
+            "client_flags": self.client_flags_json(),
+            "marks": self.marks_json(),
+            "largest_values": statistics.largest.iter().map(|large| self.large_json(&large))
+                .collect::<Vec<_>>(),
+            "findings": report.findings.iter().map(findings).collect::<Vec<_>>(),
+            "findings_dropped": report.finding_count_dropped,
+            "elapsed_ms": u64::try_from(report.elapsed.as_millis())?,
+        }))
+    }
+
+    fn key_prefixes_json(self) -> Value {
+        let statistics = &self.report.statistics;
+        let prefixes = &statistics.key_prefixes;
+        let values: Vec<Value> = prefixes
+            .values
+            .by_bytes()
+            .into_iter()
+            .map(|(prefix, tally)| {
+                let name = [("prefix", json!(escape_bytes(prefix)))];
+                with_members(name, tally, &statistics.total)
+            })
+            .collect();
+        json!({
+            "values": values,
+            "others": tally_json(prefixes.values.others(), &statistics.total),
+            "none": tally_json(&prefixes.none, &statistics.total),
+        })
+    }
+
+    fn slab_classes_json(self) -> Value {
+        let statistics = &self.report.statistics;
+        let classes = statistics.slab_classes.iter();
+        let classes: Vec<Value> = classes
+            .map(|(SlabClass(class), tally)| {
+                with_members(
+                    [
+                        ("slab_class", json!(class)),
+                        ("mean_bytes", json!(mean(tally.bytes(), tally.records))),
+                    ],
+                    tally,
+                    &statistics.total,
+                )
+            })
+            .collect();
+        let unknown = tally_json(&statistics.slab_classes.unknown, &statistics.total);
+        json!({"classes": classes, "unknown": unknown})
+    }
+
+    fn client_flags_json(self) -> Value {
+        let statistics = &self.report.statistics;
+        let flags = &statistics.client_flags;
+        let values: Vec<Value> = flags
+            .values
+            .by_bytes()
+            .into_iter()
+            .map(|(value, tally)| {
+                let name = [("client_flags", json!(value.to_string()))];
+                with_members(name, tally, &statistics.total)
+            })
+            .collect();
+        json!({
+            "values": values,
+            "others": tally_json(flags.values.others(), &statistics.total),
+            "unknown": tally_json(&flags.unknown, &statistics.total),
+        })
+    }
+
+    fn marks_json(self) -> Value {
+        let statistics = &self.report.statistics;
+        let total = &statistics.total;
+        let marks = Attribute::ALL.into_iter().zip(&statistics.marks);
+        let marks = marks.map(|(mark, sums)| {
+            let sums = json!({
+                "set": tally_json(&sums.set, total),
+                "unset": tally_json(&sums.unset, total),
+                "unknown": tally_json(&sums.unknown, total),
+            });
+            (mark.as_str().replace('-', "_"), sums)
+        });
+        Value::Object(marks.collect())
+    }
+
+    fn large_json(self, large: &LargeValue<'_>) -> Value {
+        let exptime = match large.meta.exptime {
+            None => Value::Null,
+            Some(Exptime::Never) => json!("never"),
+            Some(Exptime::At(UnixSecs(at))) => json!(at),
+        };
+        json!({
+            "key": escape_bytes(large.key),
+            "value_bytes": large.value_len,
+            "node": self.address(large),
+            "exptime": exptime,
+            "last_access": large.meta.last_access.map(|UnixSecs(at)| at),
+            "client_flags": large.meta.client_flags.map(|flags| flags.to_string()),
+            "slab_class": large.meta.slab_class.map(|SlabClass(class)| class),
+        })
+    }
+}
+
+fn mean(sum: u64, records: u64) -> f64 {
+    if records == 0 {
+        return 0.0;
+    }
+    rounded(to_f64(sum) / to_f64(records))
+}
+
+/// As many digits as mean anything.
+fn rounded(number: f64) -> f64 {
+    (number * 1e4).round() / 1e4
+}
+
+fn tally_members(tally: &Tally, total: &Tally) -> [(&'static str, Value); 6] {
+    let records_percent = rounded(share(tally.records, total.records));
+    let bytes_percent = rounded(share(tally.bytes(), total.bytes()));
+    [
+        ("records", json!(tally.records)),
+        ("bytes", json!(tally.bytes())),
+        ("key_bytes", json!(tally.key_bytes)),
+        ("value_bytes", json!(tally.value_bytes)),
+        ("records_percent", json!(records_percent)),
+        ("bytes_percent", json!(bytes_percent)),
+    ]
+}
+
+fn tally_json(tally: &Tally, total: &Tally) -> Value {
+    with_members([], tally, total)
+}
+
+/// Writes members, and those of a tally after them.
+fn with_members<const N: usize>(
+    members: [(&'static str, Value); N],
+    tally: &Tally,
+    total: &Tally,
+) -> Value {
+    let all = members.into_iter().chain(tally_members(tally, total));
+    Value::Object(all.map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+fn buckets_json(buckets: impl Iterator<Item = Bucket>, unit: &str, total: &Tally) -> Vec<Value> {
+    let bounds = |bucket: &Bucket| {
+        let mut members = Map::new();
+        members.insert(format!("at_least_{unit}"), json!(bucket.at_least));
+        members.insert(format!("below_{unit}"), json!(bucket.below));
+        members
+    };
+    buckets
+        .map(|bucket| {
+            let mut members = bounds(&bucket);
+            let tally = tally_members(&bucket.tally, total);
+            members.extend(tally.map(|(name, value)| (name.to_owned(), value)));
+            Value::Object(members)
+        })
+        .collect()
+}
+
+fn length_json(range: Option<LengthRange>, sum: u64, total: &Tally) -> Value {
+    json!({
+        "min_bytes": range.map(|range| range.min),
+        "mean_bytes": range.map(|_| mean(sum, total.records)),
+        "max_bytes": range.map(|range| range.max),
+    })
+}
+
+fn share_json(share: &NodeShare, total: &Tally) -> Value {
+    let storage = share.storage;
+    let ratio = |raw: u64, stored: u64| (stored > 0).then(|| rounded(to_f64(raw) / to_f64(stored)));
+    with_members(
+        [
+            ("unreadable_records", json!(share.unreadable)),
+            ("size_bytes", json!(storage.size)),
+            ("segments", json!(storage.segments)),
+            ("blocks", json!(storage.blocks)),
+            ("key_section_bytes", json!(storage.key_raw)),
+            ("key_section_stored_bytes", json!(storage.key_stored)),
+            ("value_section_bytes", json!(storage.value_raw)),
+            ("value_section_stored_bytes", json!(storage.value_stored)),
+            (
+                "key_compression_ratio",
+                json!(ratio(storage.key_raw, storage.key_stored)),
+            ),
+            (
+                "value_compression_ratio",
+                json!(ratio(storage.value_raw, storage.value_stored)),
+            ),
+        ],
+        &share.tally,
+        total,
+    )
+}
+
+fn node_json(node: &ManifestNode, share: &NodeShare, total: &Tally) -> Value {
+    json!({
+        "address": node.address,
+        "server_version": node.server_version,
+        "items_start": node.items_start,
+        "items_end": node.items_end,
+        "counters": node.counters,
+        "reasons": node.reasons,
+        "failure": node.failure,
+        "share": share_json(share, total),
+    })
+}

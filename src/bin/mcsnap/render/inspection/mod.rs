@@ -1,0 +1,40 @@
+//! An inspection on stdout.
+
+mod json;
+mod text;
+
+use mcsnap::format::manifest::{Manifest, ManifestNode};
+use mcsnap::inspect::{InspectReport, LargeValue, NodeShare};
+use mcsnap::units::percent;
+
+/// What is shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inspection<'a> {
+    /// As the user named the snapshot.
+    pub(crate) place: &'a str,
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) report: &'a InspectReport,
+}
+
+impl<'a> Inspection<'a> {
+    /// Visits the nodes that were looked at.
+    fn nodes(self) -> impl Iterator<Item = (&'a ManifestNode, &'a NodeShare)> {
+        let nodes = self.manifest.nodes.iter().zip(&self.report.nodes);
+        nodes.filter_map(|(node, share)| Some((node, share.as_ref()?)))
+    }
+
+    /// Returns the address of a record's node.
+    fn address(self, large: &LargeValue<'_>) -> &'a str {
+        let node = self.manifest.nodes.get(large.node_index);
+        node.map_or("", |node| node.address.as_str())
+    }
+}
+
+/// In percent; nothing of nothing is nothing.
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        percent(part, whole)
+    }
+}

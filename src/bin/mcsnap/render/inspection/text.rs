@@ -1,0 +1,848 @@
+//! An inspection for people, on 80 columns.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use mcsnap::format::manifest::Counters;
+use mcsnap::inspect::{Bucket, LengthRange, Tally};
+use mcsnap::item::{Attribute, Exptime, SlabClass};
+use mcsnap::units::{UnixSecs, to_f64, to_u64};
+
+use crate::render::inspection::{Inspection, share};
+use crate::render::table::{
+    Align, Column, Row, Tail, WIDTH, draw, fit_end, fit_key, fit_start, labelled, plain,
+};
+use crate::render::{count, size};
+
+/// Rows of a table that has one for each node, class or value; the rest is
+/// summed.
+const ROW_COUNT_MAX: usize = 20;
+/// Findings shown; `verify` shows them all.
+const FINDING_COUNT_MAX: usize = 20;
+/// Letters of the words of a node's failure.
+const FAILURE_LEN_MAX: usize = 300;
+/// Columns of the labels at the start.
+const LABEL_WIDTH: usize = 8;
+/// Columns of the prefix of a key.
+const PREFIX_WIDTH: usize = 30;
+/// Columns of a node's address in a table.
+const ADDRESS_WIDTH: usize = 24;
+
+impl Inspection<'_> {
+    /// Adds up what became of the lines of the walks that were looked at.
+    fn counters(self) -> Counters {
+        let mut counters = Counters::default();
+        for (node, _) in self.nodes() {
+            counters.merge(&node.counters);
+        }
+        counters
+    }
+
+    /// Draws all of it; no line is longer than 80 columns.
+    pub(crate) fn to_text(self) -> String {
+        let mut text = self.draw_head();
+        let mut section = |table: String| {
+            text.push('\n');
+            text.push_str(&table);
+        };
+        if !self.manifest.nodes.is_empty() {
+            section(self.draw_nodes());
+        }
+        if self.report.statistics.total.records > 0 {
+            section(self.draw_key_prefixes());
+            section(self.draw_ttl());
+            section(self.draw_idle());
+            section(self.draw_value_sizes());
+            section(self.draw_slab_classes());
+            section(self.draw_client_flags());
+            section(self.draw_marks());
+            if self.report.statistics.largest.iter().next().is_some() {
+                section(self.draw_largest());
+            }
+        }
+        if !self.report.findings.is_empty() {
+            section(self.draw_findings());
+        }
+        text
+    }
+
+    fn draw_head(self) -> String {
+        let manifest = self.manifest;
+        let verdict = manifest.verdict.as_str();
+        let place = fit_start(&plain(self.place), 55);
+        let mut rows = vec![
+            ("snapshot", format!("{place} ({verdict})")),
+            ("name", one_line(&manifest.name)),
+            ("id", manifest.snapshot_id.to_string()),
+            ("dumped", self.dumped()),
+            ("times", self.moment()),
+        ];
+        if let Some(ring) = &manifest.ring {
+            rows.push(("ring", one_line(ring)));
+        }
+        let counters = self.counters();
+        rows.push(("nodes", self.node_count()));
+        rows.push(("digest", manifest.content_digest.to_string()));
+        rows.push(("items", items_line(&counters)));
+        rows.push(("lost", lost_line(&counters)));
+        rows.extend(self.failures());
+        let totals = self.report.totals();
+        let storage = totals.storage;
+        rows.push((
+            "records",
+            format!(
+                "{}, with {} of keys and {} of values",
+                count(totals.tally.records),
+                size(totals.tally.key_bytes),
+                size(totals.tally.value_bytes)
+            ),
+        ));
+        if totals.unreadable > 0 || self.report.has_errors() {
+            let unreadable = count(totals.unreadable);
+            rows.push((
+                "damage",
+                format!("{unreadable} records cannot be read; see the findings below"),
+            ));
+        }
+        rows.push((
+            "keys",
+            self.lengths(self.report.statistics.key_len, totals.tally.key_bytes),
+        ));
+        let value_bytes = totals.tally.value_bytes;
+        rows.push((
+            "values",
+            self.lengths(self.report.statistics.value_len, value_bytes),
+        ));
+        rows.push((
+            "stored",
+            format!(
+                "{} in {} blocks of {} segments",
+                size(storage.size),
+                count(storage.blocks),
+                count(storage.segments)
+            ),
+        ));
+        rows.push((
+            "ratio",
+            format!(
+                "keys and metadata {}, values {}",
+                ratio_text(storage.key_raw, storage.key_stored),
+                ratio_text(storage.value_raw, storage.value_stored)
+            ),
+        ));
+        rows.iter()
+            .map(|(label, text)| labelled(label, LABEL_WIDTH, text))
+            .collect()
+    }
+
+    fn failures(self) -> Vec<(&'static str, String)> {
+        let failed: Vec<String> = self
+            .nodes()
+            .filter_map(|(node, _)| {
+                let failure = fit_end(&plain(node.failure.as_deref()?), FAILURE_LEN_MAX);
+                Some(format!("{}: {failure}", plain(&node.address)))
+            })
+            .collect();
+        let hidden = failed.len().saturating_sub(ROW_COUNT_MAX);
+        let more = (hidden > 0).then(|| format!("and {} nodes more", count(to_u64(hidden))));
+        let shown = failed.into_iter().take(ROW_COUNT_MAX).chain(more);
+        shown.map(|line| ("failed", line)).collect()
+    }
+
+    fn node_count(self) -> String {
+        const VERSION_COUNT_MAX: usize = 5;
+        let versions: BTreeSet<&str> = self
+            .nodes()
+            .map(|(node, _)| node.server_version.as_str())
+            .filter(|version| !version.is_empty())
+            .collect();
+        let mut named: Vec<String> = versions
+            .iter()
+            .take(VERSION_COUNT_MAX)
+            .map(|version| plain(version))
+            .collect();
+        if versions.len() > VERSION_COUNT_MAX {
+            named.push("...".to_owned());
+        }
+        let (seen, all) = (self.nodes().count(), self.manifest.nodes.len());
+        let seen = if seen == all {
+            count(to_u64(all))
+        } else {
+            format!("{} of {}", count(to_u64(seen)), count(to_u64(all)))
+        };
+        if named.is_empty() {
+            return seen;
+        }
+        format!("{seen}, memcached {}", one_line(&named.join(", ")))
+    }
+
+    fn dumped(self) -> String {
+        let (start, end) = (&self.manifest.started_at, &self.manifest.finished_at);
+        let took = match (parse_moment(start), parse_moment(end)) {
+            (Some(start), Some(end)) => format!(", in {}", span(end.saturating_sub(start))),
+            (_, _) => String::new(),
+        };
+        format!(
+            "{} to {}{took}, by {}",
+            one_line(start),
+            one_line(end),
+            one_line(&self.manifest.tool)
+        )
+    }
+
+    fn moment(self) -> String {
+        let at = self.report.at.0;
+        let which = if parse_moment(&self.manifest.finished_at) == Some(at) {
+            ", the end of the dump"
+        } else {
+            ""
+        };
+        format!(
+            "TTL left and idle time as of {}{which}",
+            moment_text(self.report.at)
+        )
+    }
+
+    fn lengths(self, range: Option<LengthRange>, sum: u64) -> String {
+        let Some(LengthRange { min, max }) = range else {
+            return "none".to_owned();
+        };
+        let records = self.report.statistics.total.records;
+        let tenths = sum.saturating_mul(10).checked_div(records).unwrap_or(0);
+        let mean = format!("{}.{}", count(tenths / 10), tenths % 10);
+        format!("{} to {} bytes, {mean} on average", count(min), count(max))
+    }
+
+    fn draw_nodes(self) -> String {
+        let mut nodes: Vec<Line> = self
+            .nodes()
+            .map(|(node, share)| Line {
+                label: fit_start(&plain(&node.address), ADDRESS_WIDTH),
+                tally: share.tally,
+                detail: count(node.counters.losses().saturating_add(share.unreadable)),
+            })
+            .collect();
+        nodes.sort_by_key(|line| Reverse(line.tally.bytes()));
+        let others = nodes.split_off(ROW_COUNT_MAX.min(nodes.len()));
+        push_others(&mut nodes, others.iter().map(|line| &line.tally));
+        self.draw_lines("NODE", Some("lost"), &nodes)
+    }
+
+    /// Draws labels with counts, perhaps a detail, and bars by bytes.
+    fn draw_lines(self, heading: &str, detail: Option<&str>, lines: &[Line]) -> String {
+        let total = self.report.statistics.total;
+        let tallies = lines.iter().map(|line| line.tally.bytes());
+        let most = tallies.max().unwrap_or(0);
+        let rows: Vec<Row> = lines
+            .iter()
+            .map(|line| {
+                let mut cells = vec![line.label.clone()];
+                cells.extend(tally_cells(&line.tally, &total));
+                cells.extend(detail.map(|_| line.detail.clone()));
+                Row {
+                    cells,
+                    tail: Tail::Bar(share(line.tally.bytes(), most) / 100.0),
+                }
+            })
+            .collect();
+        let column = |heading, align, width_min| Column {
+            heading,
+            align,
+            width_min,
+        };
+        let mut columns = vec![
+            column(heading, Align::Left, 17),
+            column("records", Align::Right, 11),
+            column("%", Align::Right, 5),
+            column("bytes", Align::Right, 9),
+            column("%", Align::Right, 5),
+        ];
+        columns.extend(detail.map(|detail| column(detail, Align::Right, 9)));
+        draw(&columns, &rows)
+    }
+
+    fn draw_key_prefixes(self) -> String {
+        let prefixes = &self.report.statistics.key_prefixes;
+        let by_bytes = prefixes.values.by_bytes();
+        let (shown, others) = by_bytes
+            .split_at_checked(ROW_COUNT_MAX)
+            .unwrap_or((&by_bytes, &[]));
+        let mut lines: Vec<Line> = shown
+            .iter()
+            .map(|(prefix, tally)| Line::new(fit_key(prefix, PREFIX_WIDTH), tally))
+            .collect();
+        push_others(&mut lines, others.iter().map(|(_, tally)| *tally));
+        push_filled(&mut lines, "not kept apart", prefixes.values.others());
+        push_filled(&mut lines, "no prefix", &prefixes.none);
+        self.draw_lines("KEY PREFIX", None, &lines)
+    }
+
+    fn draw_ttl(self) -> String {
+        let ttl = &self.report.statistics.ttl;
+        let mut lines = Vec::new();
+        push_filled(&mut lines, "expired", &ttl.expired);
+        lines.extend(filled_buckets(ttl.left.buckets(), time_label));
+        push_filled(&mut lines, "never", &ttl.never);
+        push_filled(&mut lines, "unknown", &ttl.unknown);
+        self.draw_lines("TTL LEFT", None, &lines)
+    }
+
+    fn draw_idle(self) -> String {
+        let idle = &self.report.statistics.idle;
+        let mut lines: Vec<_> = filled_buckets(idle.since.buckets(), time_label).collect();
+        push_filled(&mut lines, "unknown", &idle.unknown);
+        self.draw_lines("IDLE FOR", None, &lines)
+    }
+
+    fn draw_value_sizes(self) -> String {
+        let sizes = self.report.statistics.value_sizes.buckets();
+        let lines: Vec<_> = filled_buckets(sizes, size_label).collect();
+        self.draw_lines("VALUE SIZE", None, &lines)
+    }
+
+    fn draw_slab_classes(self) -> String {
+        let classes = &self.report.statistics.slab_classes;
+        let mut by_bytes: Vec<_> = classes.iter().collect();
+        by_bytes.sort_by_key(|(_, tally)| Reverse(tally.bytes()));
+        let (shown, others) = by_bytes
+            .split_at_checked(ROW_COUNT_MAX)
+            .unwrap_or((&by_bytes, &[]));
+        let mut shown = shown.to_vec();
+        shown.sort_by_key(|(SlabClass(class), _)| *class);
+        let mut lines: Vec<Line> = shown
+            .into_iter()
+            .map(|(SlabClass(class), tally)| Line::new(class.to_string(), tally))
+            .collect();
+        push_others(&mut lines, others.iter().map(|(_, tally)| *tally));
+        push_filled(&mut lines, "unknown", &classes.unknown);
+        for line in &mut lines {
+            let mean = line.tally.bytes().checked_div(line.tally.records);
+            line.detail = size(mean.unwrap_or(0));
+        }
+        self.draw_lines("SLAB CLASS", Some("mean"), &lines)
+    }
+
+    fn draw_client_flags(self) -> String {
+        let flags = &self.report.statistics.client_flags;
+        let by_bytes = flags.values.by_bytes();
+        let (shown, others) = by_bytes
+            .split_at_checked(ROW_COUNT_MAX)
+            .unwrap_or((&by_bytes, &[]));
+        let mut lines: Vec<Line> = shown
+            .iter()
+            .map(|(value, tally)| Line::new(value.to_string(), tally))
+            .collect();
+        push_others(&mut lines, others.iter().map(|(_, tally)| *tally));
+        push_filled(&mut lines, "not kept apart", flags.values.others());
+        push_filled(&mut lines, "unknown", &flags.unknown);
+        self.draw_lines("CLIENT FLAGS", None, &lines)
+    }
+
+    fn draw_marks(self) -> String {
+        let marks = &self.report.statistics.marks;
+        let lines: Vec<Line> = Attribute::ALL
+            .into_iter()
+            .zip(marks)
+            .map(|(mark, sums)| Line {
+                detail: count(sums.unknown.records),
+                ..Line::new(mark.as_str().to_owned(), &sums.set)
+            })
+            .collect();
+        self.draw_lines("MARK", Some("unknown"), &lines)
+    }
+
+    fn draw_largest(self) -> String {
+        // One node would be the same in each line.
+        let has_nodes = self.nodes().nth(1).is_some();
+        let rows: Vec<Row> = self
+            .report
+            .statistics
+            .largest
+            .iter()
+            .map(|large| {
+                let mut cells = vec![
+                    format!("{} B", count(large.value_len.into())),
+                    ttl_text(large.meta.exptime, self.report.at),
+                ];
+                if has_nodes {
+                    cells.push(fit_start(&plain(self.address(&large)), ADDRESS_WIDTH));
+                }
+                Row {
+                    cells,
+                    tail: Tail::Key(large.key.to_vec()),
+                }
+            })
+            .collect();
+        let column = |heading, align, width_min| Column {
+            heading,
+            align,
+            width_min,
+        };
+        let mut columns = vec![
+            column("LARGEST VALUES", Align::Right, 0),
+            column("TTL left", Align::Right, 0),
+        ];
+        if has_nodes {
+            columns.push(column("node", Align::Left, 0));
+        }
+        columns.push(column("key", Align::Left, 0));
+        draw(&columns, &rows)
+    }
+
+    fn draw_findings(self) -> String {
+        let findings = &self.report.findings;
+        let mut text = "FINDINGS\n".to_owned();
+        for finding in findings.iter().take(FINDING_COUNT_MAX) {
+            text.push_str(&labelled("", 0, &plain(&finding.to_string())));
+        }
+        let hidden = to_u64(findings.len().saturating_sub(FINDING_COUNT_MAX))
+            .saturating_add(self.report.finding_count_dropped);
+        if hidden > 0 {
+            let more = format!("and {} findings more", count(hidden));
+            text.push_str(&labelled("", 0, &more));
+        }
+        text
+    }
+}
+
+/// A line of a table of counts.
+#[derive(Clone, Debug)]
+struct Line {
+    label: String,
+    tally: Tally,
+    /// For a column of the table's own.
+    detail: String,
+}
+
+impl Line {
+    fn new(label: String, tally: &Tally) -> Self {
+        Self {
+            label,
+            tally: *tally,
+            detail: String::new(),
+        }
+    }
+}
+
+/// Writes text from outside on what the label leaves of a line.
+fn one_line(text: &str) -> String {
+    fit_end(&plain(text), WIDTH.saturating_sub(LABEL_WIDTH + 2))
+}
+
+fn items_line(counters: &Counters) -> String {
+    format!(
+        "{} listed: {} stored, {} vanished, {} expired, {} duplicate",
+        count(counters.listed),
+        count(counters.stored),
+        count(counters.vanished),
+        count(counters.expired),
+        count(counters.duplicate)
+    )
+}
+
+fn lost_line(counters: &Counters) -> String {
+    format!(
+        "{} refused, {} failed, {} missing",
+        count(counters.refused),
+        count(counters.failed),
+        count(counters.missing)
+    )
+}
+
+/// The cells of records and bytes, with their shares.
+fn tally_cells(tally: &Tally, total: &Tally) -> [String; 4] {
+    [
+        count(tally.records),
+        share_text(tally.records, total.records),
+        size(tally.bytes()),
+        share_text(tally.bytes(), total.bytes()),
+    ]
+}
+
+/// Writes a share in percent; what is not nothing and not all is told from it.
+fn share_text(part: u64, whole: u64) -> String {
+    let share = share(part, whole);
+    if part > 0 && share < 0.05 {
+        return "<0.1".to_owned();
+    }
+    if part < whole && share >= 99.95 {
+        return ">99.9".to_owned();
+    }
+    format!("{share:.1}")
+}
+
+fn ratio_text(raw: u64, stored: u64) -> String {
+    if stored == 0 {
+        return "none".to_owned();
+    }
+    format!("{:.2}", to_f64(raw) / to_f64(stored))
+}
+
+/// Adds a line where there is something to tell.
+fn push_filled(lines: &mut Vec<Line>, label: &str, tally: &Tally) {
+    if tally.records > 0 {
+        lines.push(Line::new(label.to_owned(), tally));
+    }
+}
+
+/// Adds a line for all that have none of their own.
+fn push_others<'a>(lines: &mut Vec<Line>, others: impl ExactSizeIterator<Item = &'a Tally>) {
+    let label = match others.len() {
+        0 => return,
+        1 => "1 other".to_owned(),
+        number => format!("{} others", count(to_u64(number))),
+    };
+    let mut sum = Tally::default();
+    for tally in others {
+        sum.merge(tally);
+    }
+    lines.push(Line::new(label, &sum));
+}
+
+/// Labels the buckets from the first to the last that has records.
+fn filled_buckets(
+    buckets: impl Iterator<Item = Bucket>,
+    label: fn(&Bucket) -> String,
+) -> impl Iterator<Item = Line> {
+    let mut buckets: Vec<Bucket> = buckets
+        .skip_while(|bucket| bucket.tally.records == 0)
+        .collect();
+    while buckets
+        .last()
+        .is_some_and(|bucket| bucket.tally.records == 0)
+    {
+        buckets.pop();
+    }
+    buckets
+        .into_iter()
+        .map(move |bucket| Line::new(label(&bucket), &bucket.tally))
+}
+
+fn time_label(bucket: &Bucket) -> String {
+    match (bucket.at_least, bucket.below) {
+        (0, Some(below)) => format!("under {}", span(below)),
+        (at_least, Some(below)) => format!("{} to {}", span(at_least), span(below)),
+        (at_least, None) => format!("{} and more", span(at_least)),
+    }
+}
+
+fn size_label(bucket: &Bucket) -> String {
+    let bound = |bytes: u64| match bytes.trailing_zeros() {
+        _ if bytes == 0 => "0 B".to_owned(),
+        0..10 => format!("{bytes} B"),
+        10..20 => format!("{} KiB", bytes >> 10),
+        20.. => format!("{} MiB", bytes >> 20),
+    };
+    match (bucket.at_least, bucket.below) {
+        (0, Some(1)) => "empty".to_owned(),
+        (at_least, Some(below)) => format!("{} to {}", bound(at_least), bound(below)),
+        (at_least, None) => format!("{} and more", bound(at_least)),
+    }
+}
+
+/// Writes a number of seconds by its two greatest units.
+fn span(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (unit, letter) in UNITS {
+        let number = rest / unit;
+        rest %= unit;
+        if number > 0 {
+            parts.push(format!("{number}{letter}"));
+        }
+        // Two neighbouring units: "1d 4s" would be too exact.
+        if !parts.is_empty() && unit > 1 {
+            let next = UNITS.iter().find(|(smaller, _)| *smaller < unit);
+            if let Some((smaller, letter)) = next
+                && rest / smaller > 0
+            {
+                parts.push(format!("{}{letter}", rest / smaller));
+            }
+            break;
+        }
+    }
+    if parts.is_empty() {
+        return "0s".to_owned();
+    }
+    parts.join(" ")
+}
+
+fn ttl_text(exptime: Option<Exptime>, at: UnixSecs) -> String {
+    match exptime {
+        None => "unknown".to_owned(),
+        Some(Exptime::Never) => "never".to_owned(),
+        Some(Exptime::At(UnixSecs(end))) => match end.saturating_sub(at.0) {
+            0 => "expired".to_owned(),
+            left => span(left),
+        },
+    }
+}
+
+fn parse_moment(text: &str) -> Option<u64> {
+    let moment = text.parse::<jiff::Timestamp>().ok()?;
+    u64::try_from(moment.as_second()).ok()
+}
+
+fn moment_text(UnixSecs(at): UnixSecs) -> String {
+    let moment = i64::try_from(at)
+        .ok()
+        .and_then(|at| jiff::Timestamp::from_second(at).ok());
+    moment.map_or_else(|| format!("second {at}"), |moment| moment.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use mcsnap::defect::{Defect, Finding};
+    use mcsnap::error::Location;
+    use mcsnap::format::column::KeyRecord;
+    use mcsnap::format::manifest::Manifest;
+    use mcsnap::inspect::{InspectReport, NodeShare, Statistics, Storage};
+    use mcsnap::item::{Attributes, ItemMeta};
+    use serde_json::json;
+
+    use super::*;
+
+    const AT: UnixSecs = UnixSecs(1_795_140_000);
+
+    fn manifest(nodes: &[&str], text: &str) -> Manifest {
+        let listed = if text.is_empty() {
+            "4"
+        } else {
+            "123456789012345678"
+        };
+        let nodes: Vec<_> = nodes
+            .iter()
+            .map(|address| {
+                json!({
+                    "address": address, "server_version": format!("1.6.18{text}"), "pid": "1",
+                    "server_started_at": "1", "clock_offset": "0", "walk": "metadump-hash",
+                    "shard_bits": 0, "items_start": "0", "items_end": "0",
+                    "counters": {"listed": listed, "stored": listed},
+                    "failure": (!text.is_empty()).then_some(text),
+                })
+            })
+            .collect();
+        let digest = "0".repeat(32);
+        serde_json::from_value(json!({
+            "format": "mcsnap", "version": {"major": 1, "minor": 0}, "snapshot_id": digest,
+            "name": format!("night{text}"), "token": "", "tool": format!("mcsnap 0.1.0{text}"),
+            "started_at": "2026-11-20T01:58:00Z", "finished_at": "2026-11-20T02:00:00Z",
+            "ring": (!text.is_empty()).then_some(text),
+            "shard_hash": {"algorithm": "xxh3-64", "seed": "0"}, "nodes": nodes, "segments": [],
+            "totals": {"segments": "0", "size": "0", "records": "0", "key_bytes": "0",
+                       "value_bytes": "0"},
+            "content_digest": digest, "content_digest_exptime": digest, "verdict": "complete",
+        }))
+        .unwrap()
+    }
+
+    fn report(statistics: Statistics, nodes: Vec<Option<NodeShare>>) -> InspectReport {
+        InspectReport {
+            at: AT,
+            nodes,
+            statistics,
+            findings: Vec::new(),
+            finding_count_dropped: 0,
+            elapsed: std::time::Duration::ZERO,
+        }
+    }
+
+    fn draw_checked(place: &str, manifest: &Manifest, report: &InspectReport) -> String {
+        let inspection = Inspection {
+            place,
+            manifest,
+            report,
+        };
+        let text = inspection.to_text();
+        for line in text.lines() {
+            let is_drawable = |letter: char| matches!(letter, ' '..='~' | '█'..='▏');
+            assert!(line.chars().all(is_drawable), "{line:?}");
+            assert!(line.chars().count() <= WIDTH, "{line:?}");
+        }
+        text
+    }
+
+    fn record(key: &[u8], value_len: u32, meta: ItemMeta) -> KeyRecord<'_> {
+        KeyRecord {
+            key,
+            value_len,
+            value_hash: 0,
+            meta,
+        }
+    }
+
+    #[test]
+    fn a_small_snapshot_looks_like_this() {
+        let mut statistics = Statistics::new(AT, b":", 2);
+        let mut attributes = Attributes::default();
+        attributes.set(Attribute::Fetched, true);
+        attributes.set(Attribute::Stale, false);
+        for (key, value_len, exptime, idle) in [
+            (&b"page:1"[..], 3000, Exptime::At(UnixSecs(AT.0 + 90)), 3),
+            (
+                b"page:\xff2",
+                2000,
+                Exptime::At(UnixSecs(AT.0 + 86_399)),
+                60,
+            ),
+            (b"count:1", 0, Exptime::Never, 7200),
+            (b"gone", 14, Exptime::At(AT), 90),
+        ] {
+            let meta = ItemMeta {
+                client_flags: Some(u64::from(value_len > 100) * 65_535),
+                exptime: Some(exptime),
+                last_access: Some(UnixSecs(AT.0 - idle)),
+                slab_class: Some(SlabClass(if value_len > 100 { 17 } else { 1 })),
+                attributes,
+                ..ItemMeta::default()
+            };
+            statistics.add(&record(key, value_len, meta), 0);
+        }
+        let share = NodeShare {
+            tally: statistics.total,
+            unreadable: 0,
+            storage: Storage {
+                segments: 1,
+                blocks: 1,
+                size: 4000,
+                key_stored: 100,
+                key_raw: 250,
+                value_stored: 2507,
+                value_raw: 5014,
+            },
+        };
+        let manifest = manifest(&["cache1:11211"], "");
+        let text = draw_checked(
+            "/backup/night",
+            &manifest,
+            &report(statistics, vec![Some(share)]),
+        );
+        let wanted = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/inspect.txt"));
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn no_line_is_too_long_whatever_the_data() {
+        const HUGE: u64 = 123_456_789_012_345_678;
+        let long_text = "\u{1b}[31mlong \u{202e}\u{4e2d}\u{6587}".repeat(30);
+        let long_host = format!("{}:65535", "h".repeat(200));
+        let mut statistics = Statistics::new(AT, b":", 20);
+        let huge = Tally {
+            records: HUGE,
+            key_bytes: HUGE,
+            value_bytes: HUGE,
+        };
+        for number in 0..=u8::MAX {
+            let key = [number; 250];
+            let meta = ItemMeta {
+                client_flags: Some(u64::MAX - u64::from(number)),
+                exptime: Some(Exptime::At(UnixSecs(u64::MAX - 1))),
+                last_access: Some(UnixSecs(0)),
+                slab_class: Some(SlabClass(number)),
+                ..ItemMeta::default()
+            };
+            statistics.add(&record(&key, u32::MAX, meta), usize::from(number % 2));
+        }
+        for sum in [
+            &mut statistics.total,
+            &mut statistics.ttl.expired,
+            &mut statistics.ttl.never,
+            &mut statistics.ttl.unknown,
+            &mut statistics.idle.unknown,
+            &mut statistics.slab_classes.unknown,
+            &mut statistics.client_flags.unknown,
+        ] {
+            sum.merge(&huge);
+        }
+        for mark in &mut statistics.marks {
+            mark.set.merge(&huge);
+            mark.unknown.merge(&huge);
+        }
+        for quantity in [0, 60, 1 << 20, u64::MAX] {
+            statistics.value_sizes.add(quantity, &huge);
+            statistics.ttl.left.add(quantity, &huge);
+            statistics.idle.since.add(quantity, &huge);
+        }
+        let share = NodeShare {
+            tally: huge,
+            unreadable: HUGE,
+            storage: Storage {
+                segments: HUGE,
+                blocks: HUGE,
+                size: HUGE,
+                key_stored: 1,
+                key_raw: HUGE,
+                value_stored: 1,
+                value_raw: HUGE,
+            },
+        };
+        let addresses: Vec<&str> = std::iter::repeat_n(long_host.as_str(), 30).collect();
+        let mut report = report(statistics, vec![Some(share); 30]);
+        report.at = UnixSecs(u64::MAX);
+        report.findings = (0..30)
+            .map(|_| Finding::new(Location::object("/path".repeat(40)), Defect::SegmentMissing))
+            .collect();
+        let manifest = manifest(&addresses, &long_text);
+        let text = draw_checked(&"/long/path".repeat(20), &manifest, &report);
+        for part in [
+            "10 others",
+            "236 others",
+            "\\x00\\x00...",
+            "and 10 findings more",
+            "and 10 nodes more",
+            "3,703,703,670,370,370,340 records cannot be read",
+            "100.0",
+        ] {
+            assert!(text.contains(part), "no {part:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_nothing_known_are_told_as_such() {
+        let empty = report(
+            Statistics::new(AT, b":", 10),
+            vec![Some(NodeShare::default())],
+        );
+        let manifest = manifest(&["a:1"], "");
+        let text = draw_checked("s", &manifest, &empty);
+        assert!(
+            text.contains("\nrecords   0, with 0 B of keys and 0 B of values\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nkeys      none\n"), "{text}");
+        assert!(
+            !text.contains("TTL LEFT") && !text.contains("LARGEST"),
+            "{text}"
+        );
+
+        let mut statistics = Statistics::new(AT, b":", 10);
+        statistics.add(&record(b"k", 0, ItemMeta::default()), 0);
+        let share = NodeShare {
+            tally: statistics.total,
+            ..NodeShare::default()
+        };
+        let text = draw_checked("s", &manifest, &report(statistics, vec![Some(share)]));
+        for heading in ["TTL LEFT", "IDLE FOR", "SLAB CLASS", "CLIENT FLAGS"] {
+            let mut lines = text.lines().skip_while(|line| !line.starts_with(heading));
+            let line = lines.nth(1).unwrap_or_default();
+            assert!(line.starts_with("unknown "), "{heading}\n{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_by_two_units() {
+        for (seconds, wanted) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3661, "1h 1m"),
+            (86_405, "1d"),
+            (2_592_000, "30d"),
+            (90_000, "1d 1h"),
+            (u64::MAX, "213503982334601d 7h"),
+        ] {
+            assert_eq!(span(seconds), wanted);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The keys and metadata of every block, many at a time.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+use crate::cancel::Cancel;
+use crate::defect::{Defect, Finding, Structure};
+use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::format::compression::SectionReader;
+use crate::format::manifest::{Manifest, ManifestSegment};
+use crate::inspect::report::{InspectReport, NodeShare, Storage};
+use crate::inspect::statistics::Statistics;
+use crate::inspect::tally::Tally;
+use crate::progress::{Event, Progress};
+use crate::snapshot::{SegmentReader, SnapshotReader};
+use crate::units::{UnixSecs, to_u64};
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct InspectOptions {
+    /// The moment that times are relative to; none for the end of the dump.
+    pub at: Option<UnixSecs>,
+    /// Nodes to look at, by their addresses; all if there are none.
+    pub nodes: Vec<String>,
+    /// What ends the prefix of a key; the first is tried first, see
+    /// [`KeyPrefixTable`](crate::inspect::KeyPrefixTable).
+    pub delimiters: Vec<u8>,
+    /// How many of the largest values to name.
+    pub largest_count: usize,
+    /// Threads.
+    pub thread_count: usize,
+}
+
+/// Reads the keys and metadata of a snapshot, and counts.
+///
+/// Values are not read, and the counts are the same for any number of threads.
+///
+/// # Errors
+///
+/// - `InvalidInput`: a node that the snapshot does not have.
+/// - `Corrupt`: the manifest does not say when the dump ended, and no moment is
+///   given. What else is damaged is in the report.
+/// - `Io`, `Unsupported`, `Canceled`.
+///
+/// # Memory
+///
+/// For each thread a segment's table of contents, a decompressed key section,
+/// one [`Statistics`] and a [`NodeShare`] for each node.
+pub fn inspect(
+    snapshot: &SnapshotReader,
+    options: &InspectOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<InspectReport> {
+    let clock = Instant::now();
+    let manifest = snapshot.manifest();
+    let is_selected = snapshot.select_nodes(&options.nodes)?;
+    let at = match options.at {
+        Some(at) => at,
+        None => finished_at(manifest)
+            .map_err(|error| error.at(Location::object(snapshot.describe())))?,
+    };
+    let node_index = |segment: &ManifestSegment| {
+        // The manifest's decoding has checked that there is such a node.
+        usize::try_from(segment.node_index).unwrap_or(usize::MAX)
+    };
+    let segments = snapshot.segments_of(&options.nodes)?;
+    progress.event(Event::Started {
+        job: "inspect",
+        items_total: segments.iter().map(|segment| segment.records).sum(),
+        bytes_total: 0,
+    });
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(options.thread_count)
+        .thread_name(|number| format!("inspect-{number}"))
+        .build()
+        .map_err(|error| {
+            let cause = std::io::Error::other(error);
+            Error::io(Operation::Spawn, "inspecting threads", cause)
+        })?;
+    let new_part = || Part {
+        statistics: Statistics::new(at, &options.delimiters, options.largest_count),
+        shares: vec![NodeShare::default(); manifest.nodes.len()],
+    };
+    let inspection = Inspection {
+        snapshot,
+        cancel,
+        progress,
+        parts: (0..pool.current_num_threads())
+            .map(|_| Mutex::new(new_part()))
+            .collect(),
+        found: Mutex::default(),
+    };
+    pool.install(|| {
+        let segments = segments.par_iter().enumerate();
+        segments
+            .try_for_each(|(number, named)| inspection.segment(number, named, node_index(named)))
+    })?;
+    let mut whole = new_part();
+    for part in inspection.parts {
+        whole.merge(part.into_inner().unwrap_or_else(PoisonError::into_inner));
+    }
+    let found = inspection.found.into_inner();
+    let found = found.unwrap_or_else(PoisonError::into_inner);
+    progress.event(Event::Finished);
+    let shares = whole.shares.into_iter().zip(is_selected);
+    Ok(InspectReport {
+        at,
+        nodes: shares
+            .map(|(share, is_selected)| is_selected.then_some(share))
+            .collect(),
+        statistics: whole.statistics,
+        findings: found.kept.into_values().collect(),
+        finding_count_dropped: found.dropped,
+        elapsed: clock.elapsed(),
+    })
+}
+
+/// Returns when the dump ended.
+fn finished_at(manifest: &Manifest) -> Result<UnixSecs> {
+    let text = &manifest.finished_at;
+    let moment = text.parse::<jiff::Timestamp>().ok();
+    moment
+        .and_then(|moment| u64::try_from(moment.as_second()).ok())
+        .map(UnixSecs)
+        .ok_or_else(|| {
+            Error::corrupt(Defect::Malformed {
+                structure: Structure::Manifest,
+                reason: format!("finished_at \"{text}\" is no RFC 3339 time after 1970"),
+            })
+        })
+}
+
+/// What one thread counted.
+struct Part {
+    statistics: Statistics,
+    /// One a node of the manifest.
+    shares: Vec<NodeShare>,
+}
+
+impl Part {
+    fn merge(&mut self, other: Self) {
+        self.statistics.merge(other.statistics);
+        for (sum, share) in self.shares.iter_mut().zip(&other.shares) {
+            sum.merge(share);
+        }
+    }
+}
+
+/// The first findings, in the order of the segments and their blocks; the same
+/// whatever the order in which they were found.
+#[derive(Debug, Default)]
+struct Found {
+    kept: BTreeMap<(usize, usize), Finding>,
+    dropped: u64,
+}
+
+impl Found {
+    fn add(&mut self, place: (usize, usize), finding: Finding) {
+        self.kept.insert(place, finding);
+        if self.kept.len() > InspectReport::FINDING_COUNT_MAX {
+            self.kept.pop_last();
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+}
+
+/// What was read of a segment or a part of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct SegmentRead {
+    tally: Tally,
+    is_damaged: bool,
+}
+
+impl SegmentRead {
+    fn merge(mut self, other: Self) -> Self {
+        self.tally.merge(&other.tally);
+        self.is_damaged |= other.is_damaged;
+        self
+    }
+}
+
+struct Inspection<'a> {
+    snapshot: &'a SnapshotReader,
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+    /// One a thread of the pool, so that none waits for another.
+    parts: Vec<Mutex<Part>>,
+    found: Mutex<Found>,
+}
+
+impl Inspection<'_> {
+    fn segment(&self, number: usize, named: &ManifestSegment, node_index: usize) -> Result<()> {
+        self.cancel.check()?;
+        let mut share = NodeShare {
+            storage: Storage {
+                segments: 1,
+                blocks: named.blocks,
+                size: named.size,
+                ..Storage::default()
+            },
+            ..NodeShare::default()
+        };
+        let place = || Location::object(self.snapshot.segment_place(named));
+        let opened = self.snapshot.open_segment(named);
+        let Some(segment) = self.note((number, 0), place, opened)? else {
+            share.unreadable = named.records;
+            self.add_share(node_index, &share);
+            self.advance(named.records, 0);
+            return Ok(());
+        };
+        for entry in segment.toc().blocks() {
+            share.storage.merge(&Storage {
+                key_stored: entry.key_stored_len.into(),
+                key_raw: entry.key_raw_len.into(),
+                value_stored: entry.value_stored_len.into(),
+                value_raw: entry.value_raw_len.into(),
+                ..Storage::default()
+            });
+        }
+        self.add_share(node_index, &share);
+        let read = (0..segment.block_count())
+            .into_par_iter()
+            .map_init(SectionReader::default, |sections, block| {
+                self.cancel.check()?;
+                self.block(number, node_index, &segment, block, sections)
+            })
+            .try_reduce(SegmentRead::default, |one, two| Ok(one.merge(two)))?;
+        // With a block damaged the sums differ, and that is known already.
+        if !read.is_damaged {
+            self.compare_counts(number, named, &segment, &read.tally);
+        }
+        Ok(())
+    }
+
+    fn block(
+        &self,
+        number: usize,
+        node_index: usize,
+        segment: &SegmentReader,
+        block: usize,
+        sections: &mut SectionReader,
+    ) -> Result<SegmentRead> {
+        let place = || segment.block_location(block);
+        let columns = segment.read_keys(block, sections);
+        let columns = self.note((number, block.saturating_add(1)), place, columns)?;
+        let mut read = SegmentRead::default();
+        let entry = segment.block_entry(block);
+        let records = entry.map_or(0, |entry| entry.record_count.into());
+        if let Some(columns) = columns {
+            self.with_part(|part| {
+                for record in columns.iter() {
+                    part.statistics.add(&record, node_index);
+                    read.tally.merge(&Tally::of(&record));
+                }
+            });
+            self.add_share(
+                node_index,
+                &NodeShare {
+                    tally: read.tally,
+                    ..NodeShare::default()
+                },
+            );
+        } else {
+            read.is_damaged = true;
+            self.add_share(
+                node_index,
+                &NodeShare {
+                    unreadable: records,
+                    ..NodeShare::default()
+                },
+            );
+        }
+        let bytes = entry.map_or(0, |entry| entry.key_stored_len.into());
+        self.advance(records, bytes);
+        Ok(read)
+    }
+
+    /// Compares what was read with what the manifest says.
+    fn compare_counts(
+        &self,
+        number: usize,
+        named: &ManifestSegment,
+        segment: &SegmentReader,
+        read: &Tally,
+    ) {
+        let pairs = [
+            ("records", named.records, read.records),
+            ("blocks", named.blocks, to_u64(segment.block_count())),
+            ("key_bytes", named.key_bytes, read.key_bytes),
+            ("value_bytes", named.value_bytes, read.value_bytes),
+        ];
+        for (at, (field, stored, computed)) in (1_usize..).zip(pairs) {
+            if stored != computed {
+                let defect = Defect::CountMismatch {
+                    structure: Structure::Manifest,
+                    field,
+                    stored,
+                    computed,
+                };
+                let finding = Finding::new(Location::object(segment.place()), defect);
+                // After those of the blocks.
+                self.add_finding((number, segment.block_count().saturating_add(at)), finding);
+            }
+        }
+    }
+
+    /// Turns an error of bytes into a finding; any other ends the job.
+    fn note<T>(
+        &self,
+        order: (usize, usize),
+        place: impl FnOnce() -> Location,
+        result: Result<T>,
+    ) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => {
+                let ErrorKind::Corrupt(defect) = error.kind() else {
+                    return Err(error);
+                };
+                let location = error.location().cloned().unwrap_or_else(place);
+                self.add_finding(order, Finding::new(location, defect.clone()));
+                Ok(None)
+            }
+        }
+    }
+
+    fn add_finding(&self, order: (usize, usize), finding: Finding) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.add(order, finding);
+    }
+
+    fn add_share(&self, node_index: usize, share: &NodeShare) {
+        self.with_part(|part| {
+            if let Some(sum) = part.shares.get_mut(node_index) {
+                sum.merge(share);
+            }
+        });
+    }
+
+    /// Calls with the part of this thread.
+    fn with_part(&self, call: impl FnOnce(&mut Part)) {
+        let own = rayon::current_thread_index().unwrap_or(0);
+        if let Some(part) = self.parts.get(own) {
+            call(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    fn advance(&self, items: u64, bytes: u64) {
+        self.progress.event(Event::Advanced { items, bytes });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_findings_the_first_are_kept_whatever_the_order() {
+        let finding = || Finding::new(Location::object("s"), Defect::SegmentMissing);
+        let max = InspectReport::FINDING_COUNT_MAX;
+        let numbers: Vec<usize> = (0..max + 50).collect();
+        let mut forward = Found::default();
+        let mut backward = Found::default();
+        for (one, other) in numbers.iter().zip(numbers.iter().rev()) {
+            forward.add((*one, 0), finding());
+            backward.add((*other, 0), finding());
+        }
+        for found in [&forward, &backward] {
+            assert_eq!((found.kept.len(), found.dropped), (max, 50));
+            assert!(found.kept.keys().map(|(number, _)| *number).eq(0..max));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The keys of a snapshot with their metadata, from the key sections alone.
+
+mod report;
+mod run;
+
+pub use report::ListingReport;
+pub use run::{ListedRecord, ListingOptions, list};

@@ -1,0 +1,7 @@
+//! One key in a snapshot, by the key indexes: which nodes had it, and what.
+
+mod report;
+mod run;
+
+pub use report::{Copy, LookupReport};
+pub use run::{LookupOptions, look_up};

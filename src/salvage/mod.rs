@@ -1,0 +1,8 @@
+//! What can still be had of a damaged snapshot or segment, as a new snapshot.
+
+mod report;
+mod run;
+mod sources;
+
+pub use report::{SalvageReport, SalvagedSegment};
+pub use run::{SalvageOptions, salvage};

@@ -1,0 +1,316 @@
+//! The work: shard by shard, many at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use jiff::Timestamp;
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Operation, Result};
+use crate::format::checksum::shard_of;
+use crate::format::compression::Compression;
+use crate::format::encoder::Pushed;
+use crate::format::manifest::{
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
+    Version,
+};
+use crate::limits::Limits;
+use crate::progress::{Event, Progress};
+use crate::salvage::report::{SalvageReport, SalvagedSegment};
+use crate::salvage::sources::{Source, Sources, describe, open};
+use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
+use crate::store::{DamagedPlace, Store};
+use crate::units::UnixSecs;
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct SalvageOptions {
+    /// Name of the new snapshot.
+    pub name: String,
+    /// Most bytes of a segment, unless one record alone has more.
+    pub segment_size_max: u64,
+    /// Most records of a segment; each takes up to 48 bytes of memory.
+    pub segment_record_count_max: u64,
+    /// How sections are compressed.
+    pub compression: Compression,
+    /// Shards worked on side by side.
+    pub thread_count: usize,
+}
+
+/// Why a salvaged node has records less than it had.
+const REASON: &str = "damaged in the snapshot that was salvaged";
+
+/// Writes a new snapshot of every record that can still be proved; the input is
+/// only read.
+///
+/// # Errors
+///
+/// - `AlreadyExists`: there is something under the new name.
+/// - `NotFound`, `InvalidInput`: no segment at all, or nothing in any.
+/// - `Unsupported`: a newer format.
+/// - `Io`: the new snapshot cannot be written; what was written of it is
+///   removed. What cannot be read is a loss, and in the report.
+/// - `Canceled`.
+///
+/// # Memory
+///
+/// For each thread one block, the table of contents of a segment, and the key
+/// index of the one that is written.
+pub fn salvage(
+    input: &DamagedPlace,
+    output: Arc<dyn Store>,
+    options: &SalvageOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<SalvageReport> {
+    let clock = Instant::now();
+    let snapshot = SnapshotWriter::begin(output, &options.name)?;
+    let sources = open(input, &Limits::default(), cancel)?;
+    let bytes_total = sources
+        .sources
+        .iter()
+        .map(|source| source.segment.size())
+        .fold(0, u64::saturating_add);
+    let items_total = sources
+        .manifest
+        .as_ref()
+        .map_or(0, |manifest| manifest.totals.records);
+    progress.event(Event::Started {
+        job: "salvage",
+        items_total,
+        bytes_total,
+    });
+    let result = write_all(&snapshot, &sources, options, cancel, progress)
+        .and_then(|shards| publish(&snapshot, input, sources, shards, cancel, clock));
+    if result.is_err() {
+        snapshot.discard();
+    }
+    progress.event(Event::Finished);
+    result
+}
+
+/// What came of one shard.
+#[derive(Debug)]
+struct ShardSalvage {
+    node: usize,
+    segments: Vec<ManifestSegment>,
+    files: Vec<SalvagedSegment>,
+    duplicates: u64,
+    misplaced: u64,
+}
+
+fn write_all(
+    snapshot: &SnapshotWriter,
+    sources: &Sources,
+    options: &SalvageOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Vec<ShardSalvage>> {
+    // One writer for each shard: its segments follow each other.
+    let mut shards: BTreeMap<(usize, u64), Vec<&Source>> = BTreeMap::new();
+    for source in &sources.sources {
+        let shard = (source.node, source.shard_index);
+        shards.entry(shard).or_default().push(source);
+    }
+    for sources in shards.values_mut() {
+        sources.sort_by_key(|source| source.sequence);
+    }
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(options.thread_count)
+        .thread_name(|number| format!("salvage-{number}"))
+        .build()
+        .map_err(|error| {
+            let cause = std::io::Error::other(error);
+            Error::io(Operation::Spawn, "salvaging threads", cause)
+        })?;
+    let now = UnixSecs::from_system_time(SystemTime::now());
+    pool.install(|| {
+        shards
+            .into_par_iter()
+            .map(|((node, shard_index), files)| {
+                let described = sources.nodes.get(node);
+                let shard_options = ShardOptions {
+                    segment_size_max: options.segment_size_max,
+                    segment_record_count_max: options.segment_record_count_max,
+                    compression: options.compression,
+                    node: described.map_or_else(String::new, |node| node.address.clone()),
+                    node_index: u32::try_from(node).unwrap_or(u32::MAX),
+                    shard_index,
+                    shard_bits: described.map_or(0, |node| node.shard_bits),
+                    clock_offset: described
+                        .and_then(|node| node.clock_offset.parse().ok())
+                        .unwrap_or(0),
+                    server_version: described
+                        .map_or_else(String::new, |node| node.server_version.clone()),
+                    created_at: now,
+                };
+                write_shard(snapshot, node, shard_options, &files, cancel, progress)
+            })
+            .collect()
+    })
+}
+
+fn write_shard(
+    snapshot: &SnapshotWriter,
+    node: usize,
+    options: ShardOptions,
+    files: &[&Source],
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<ShardSalvage> {
+    let (shard_index, shard_bits) = (options.shard_index, options.shard_bits);
+    let mut writer = ShardWriter::new(snapshot, options);
+    let mut shard = ShardSalvage {
+        node,
+        segments: Vec::new(),
+        files: Vec::new(),
+        duplicates: 0,
+        misplaced: 0,
+    };
+    for file in files {
+        let salvage = file
+            .segment
+            .salvage(&file.expected, cancel, &mut |record| {
+                if shard_of(record.key, shard_bits) != shard_index {
+                    shard.misplaced = shard.misplaced.saturating_add(1);
+                    return Ok(());
+                }
+                if writer.push(record)? == Pushed::Duplicate {
+                    shard.duplicates = shard.duplicates.saturating_add(1);
+                }
+                Ok(())
+            })?;
+        progress.event(Event::Advanced {
+            items: salvage.records,
+            bytes: salvage.size,
+        });
+        shard.files.push(SalvagedSegment {
+            place: file.segment.place().to_owned(),
+            salvage,
+        });
+    }
+    shard.segments = writer.finish()?;
+    Ok(shard)
+}
+
+fn publish(
+    snapshot: &SnapshotWriter,
+    input: &DamagedPlace,
+    sources: Sources,
+    shards: Vec<ShardSalvage>,
+    cancel: &Cancel,
+    clock: Instant,
+) -> Result<SalvageReport> {
+    let Sources {
+        manifest: original,
+        mut nodes,
+        findings,
+        records_missing,
+        is_all_there,
+        created_at,
+        ..
+    } = sources;
+    let mut is_loss_unknown = !is_all_there;
+    let mut records_lost = records_missing;
+    let (mut segments, mut files) = (Vec::new(), Vec::<SalvagedSegment>::new());
+    let mut duplicates: u64 = 0;
+    let mut known_losses: BTreeMap<usize, u64> = BTreeMap::new();
+    for shard in shards {
+        duplicates = duplicates.saturating_add(shard.duplicates);
+        let in_files = shard
+            .files
+            .iter()
+            .map(|file| file.salvage.records_lost)
+            .fold(shard.misplaced, u64::saturating_add);
+        records_lost = records_lost.saturating_add(in_files);
+        let known = known_losses.entry(shard.node).or_default();
+        *known = known.saturating_add(in_files);
+        is_loss_unknown |= shard.files.iter().any(|file| file.salvage.is_loss_unknown);
+        segments.extend(shard.segments);
+        files.extend(shard.files);
+    }
+    let totals = Totals::of(&segments);
+    // A snapshot of an empty cache is whole with no records.
+    let is_empty_by_right = original
+        .as_ref()
+        .is_some_and(|manifest| manifest.totals.records == 0);
+    if totals.records == 0 && !is_empty_by_right {
+        let unreadable: u64 = files.iter().map(|file| file.salvage.bytes_unreadable).sum();
+        let mut allowed = "no record in it can be proved to be sound".to_owned();
+        if unreadable > 0 {
+            allowed.push_str(&format!("; {unreadable} bytes of it cannot be read"));
+        }
+        return Err(Error::invalid_input("damaged", describe(input), allowed));
+    }
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let known = known_losses.get(&index).copied().unwrap_or(0);
+        account(node, index, &segments, known);
+    }
+    let digests = Manifest::digests(&segments);
+    let now = Timestamp::now();
+    let now = Timestamp::from_second(now.as_second())
+        .unwrap_or(now)
+        .to_string();
+    // The times are those of the items, not of the salvage: whoever reads the
+    // snapshot reckons with them.
+    let (started_at, finished_at) = match &original {
+        Some(manifest) => (manifest.started_at.clone(), manifest.finished_at.clone()),
+        None => {
+            let at = created_at.unwrap_or(now);
+            (at.clone(), at)
+        }
+    };
+    let manifest = Manifest {
+        format: "mcsnap".to_owned(),
+        version: Version::default(),
+        features: Features::default(),
+        snapshot_id: snapshot.id(),
+        name: snapshot.name().to_owned(),
+        parents: Vec::new(),
+        token: snapshot.token().to_owned(),
+        tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION"), " salvage").to_owned(),
+        started_at,
+        finished_at,
+        ring: original.as_ref().and_then(|manifest| manifest.ring.clone()),
+        shard_hash: ShardHash::default(),
+        verdict: Verdict::of(&nodes),
+        nodes,
+        totals,
+        content_digest: Digest128(digests.content),
+        content_digest_exptime: Digest128(digests.content_exptime),
+        segments,
+    };
+    cancel.check()?;
+    snapshot.publish(&manifest)?;
+    Ok(SalvageReport {
+        place: snapshot.describe(),
+        manifest,
+        segments: files,
+        findings,
+        records_lost,
+        is_loss_unknown,
+        duplicates,
+        elapsed: clock.elapsed(),
+    })
+}
+
+/// Puts a node's counters right: what it lacks now is a loss.
+fn account(node: &mut ManifestNode, index: usize, segments: &[ManifestSegment], known: u64) {
+    let stored = segments
+        .iter()
+        .filter(|segment| usize::try_from(segment.node_index) == Ok(index))
+        .map(|segment| segment.records)
+        .fold(0, u64::saturating_add);
+    let counters = &mut node.counters;
+    // Without a manifest there were none, and the walk's are not known.
+    let lost = counters.stored.saturating_sub(stored).max(known);
+    counters.stored = stored;
+    counters.failed = counters.failed.saturating_add(lost);
+    counters.listed = counters.accounted();
+    if lost > 0 {
+        node.reasons.add_many(REASON, lost);
+    }
+}

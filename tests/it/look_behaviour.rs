@@ -1,0 +1,292 @@
+//! Looking into a snapshot reads what it must, and says what it cannot know.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mcsnap::cancel::Cancel;
+use mcsnap::format::checksum::shard_of;
+use mcsnap::format::compression::Compression;
+use mcsnap::format::layout::{
+    BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
+};
+use mcsnap::format::manifest::{ManifestSegment, Need};
+use mcsnap::listing::{ListingOptions, list};
+use mcsnap::lookup::{LookupOptions, LookupReport, look_up};
+use mcsnap::select::KeyFilter;
+use mcsnap::snapshot::{Opening, SnapshotReader};
+use mcsnap::store::{FaultyStore, MemoryStore};
+
+use crate::client::Item;
+use crate::memcached::Memcached;
+use crate::snapshot_property::{Cut, Items, NAME, Owned, noise, write};
+use crate::workdir::Workdir;
+
+/// Some hundred records of 1 KiB in two shards of several segments and blocks.
+fn filled(store: &MemoryStore) -> (Items, Vec<ManifestSegment>) {
+    let items: Items = (0..3000_u64)
+        .map(|number| {
+            let owned = Owned {
+                value: noise(number, 1024),
+                meta: Default::default(),
+            };
+            (format!("key:{number}").into_bytes(), owned)
+        })
+        .collect();
+    let cut = Cut {
+        segment_size_max: 1 << 20,
+        segment_record_count_max: 1 << 20,
+        compression: Compression::Zstd(1),
+        shard_bits: 1,
+    };
+    let segments = write(Arc::new(store.clone()), &items, &cut);
+    assert!(segments.len() >= 4, "{} segments", segments.len());
+    (items, segments)
+}
+
+fn get(snapshot: &SnapshotReader, key: &[u8]) -> LookupReport {
+    let options = LookupOptions {
+        nodes: Vec::new(),
+        is_value_wanted: true,
+        thread_count: 2,
+    };
+    look_up(snapshot, key, &options, &Cancel::new()).unwrap()
+}
+
+#[test]
+fn a_look_up_reads_a_page_and_the_sections_of_one_block_and_no_more() {
+    let store = MemoryStore::new();
+    let (items, segments) = filled(&store);
+    let counting = FaultyStore::counting(store);
+    let snapshot = SnapshotReader::open(Arc::new(counting.clone()), NAME, Need::Read).unwrap();
+    let mut false_probes = 0;
+    for (key, owned) in items.iter().step_by(7) {
+        let shard: Vec<&ManifestSegment> = segments
+            .iter()
+            .filter(|segment| segment.shard_index == shard_of(key, 1))
+            .collect();
+        // What it may cost: the tables of each segment of the shard, a page of
+        // each, and one block of the segment that has the key.
+        let tables: u64 = shard.iter().map(|segment| tables_len(segment)).sum();
+        let pages = PAGE_SIZE * shard.len();
+        let (keys, values) = sections_of(&snapshot, &shard, key);
+        let head = FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE;
+        let least = tables + u64::try_from(pages + head).unwrap() + keys + values;
+        let (operations, bytes) = (counting.operation_count(), counting.bytes_read());
+        let report = get(&snapshot, key);
+        let operations = counting.operation_count() - operations;
+        let bytes = counting.bytes_read() - bytes;
+        assert_eq!(report.copies.len(), 1);
+        assert_eq!(report.copies[0].value.as_ref(), Some(&owned.value));
+        assert_eq!(report.segment_count, u64::try_from(shard.len()).unwrap());
+        // To open, to read the tables, to read a page; and keys and values once.
+        let expected = u64::try_from(3 * shard.len() + 2).unwrap();
+        if operations > expected {
+            false_probes += operations - expected;
+        } else {
+            assert_eq!((operations, bytes), (expected, least));
+        }
+    }
+    // One in 65,536 / (entries of a page) look-ups; a page has some hundred.
+    assert!(false_probes <= 20, "{false_probes} blocks read for nothing");
+}
+
+/// Bytes of the one read that brings table of contents and tail.
+fn tables_len(segment: &ManifestSegment) -> u64 {
+    let entries = segment.blocks + segment.blocks / 32 + 4;
+    let len = FRAME_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE;
+    u64::try_from(len).unwrap() + entries * u64::try_from(TOC_ENTRY_SIZE).unwrap()
+}
+
+/// Stored bytes of both sections of the block that has a key.
+fn sections_of(snapshot: &SnapshotReader, shard: &[&ManifestSegment], key: &[u8]) -> (u64, u64) {
+    let mut sections = Default::default();
+    for named in shard {
+        let segment = snapshot.open_segment_as(named, Opening::Lookup).unwrap();
+        if let Some(found) = segment.find(key, &mut sections).unwrap() {
+            let entry = segment.block_entry(found.block).unwrap();
+            return (entry.key_stored_len.into(), entry.value_stored_len.into());
+        }
+    }
+    panic!("no segment has {key:?}");
+}
+
+#[test]
+fn a_key_that_is_not_there_costs_no_block() {
+    let store = MemoryStore::new();
+    let (_, segments) = filled(&store);
+    let counting = FaultyStore::counting(store);
+    let snapshot = SnapshotReader::open(Arc::new(counting.clone()), NAME, Need::Read).unwrap();
+    let mut costly = 0;
+    for number in 0..200 {
+        let key = format!("absent:{number}").into_bytes();
+        let asked = segments
+            .iter()
+            .filter(|segment| segment.shard_index == shard_of(&key, 1))
+            .count();
+        let operations = counting.operation_count();
+        let report = get(&snapshot, &key);
+        assert_eq!((report.copies.len(), report.findings.len()), (0, 0));
+        let operations = counting.operation_count() - operations;
+        costly += operations - 3 * u64::try_from(asked).unwrap();
+    }
+    assert!(
+        costly <= 10,
+        "{costly} blocks read for keys that are not there"
+    );
+}
+
+#[test]
+fn a_listing_reads_no_value() {
+    let store = MemoryStore::new();
+    let (items, segments) = filled(&store);
+    let counting = FaultyStore::counting(store);
+    let snapshot = SnapshotReader::open(Arc::new(counting.clone()), NAME, Need::Read).unwrap();
+    let before = counting.bytes_read();
+    let options = ListingOptions {
+        nodes: Vec::new(),
+        filter: KeyFilter::new(Some(b"key:1"), Some("*[05]")).unwrap(),
+        thread_count: 2,
+    };
+    let mut keys = BTreeSet::new();
+    let report = list(
+        &snapshot,
+        &options,
+        &Cancel::new(),
+        &|listed, out| {
+            out.extend_from_slice(listed.record.key);
+            out.push(b'\n');
+        },
+        &mut |bytes| {
+            let lines = bytes.split(|byte| *byte == b'\n');
+            keys.extend(lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec));
+            Ok(std::ops::ControlFlow::Continue(()))
+        },
+    )
+    .unwrap();
+    let wanted: BTreeSet<Vec<u8>> = items
+        .keys()
+        .filter(|key| key.starts_with(b"key:1") && (key.ends_with(b"0") || key.ends_with(b"5")))
+        .cloned()
+        .collect();
+    assert_eq!(keys, wanted);
+    assert_eq!(report.listed, u64::try_from(wanted.len()).unwrap());
+    assert_eq!(report.seen, u64::try_from(items.len()).unwrap());
+    let bytes = counting.bytes_read() - before;
+    let size: u64 = segments.iter().map(|segment| segment.size).sum();
+    assert!(bytes * 10 < size, "{bytes} bytes of {size} were read");
+}
+
+#[test]
+fn the_program_looks_into_the_dump_of_a_real_server() {
+    let server = Memcached::start();
+    let mut client = server.client();
+    client.load([
+        Item::new("user:1", "Ada").flags(7),
+        Item::new("user:2", vec![b'x'; 2000]).ttl(3600),
+        Item::new("a\\b", "backslash"),
+        Item::new("empty", ""),
+    ]);
+    let workdir = Workdir::new("look");
+    workdir
+        .mcsnap(&["dump", "--to", "s", "--name", "n", &server.address()])
+        .succeeds();
+    let text = |arguments: &[&str], code: i32| {
+        let output = workdir.mcsnap(arguments).exits(code);
+        (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+
+    let (keys, _) = text(&["ls", "s/n", "--keys"], 0);
+    let keys: BTreeSet<&str> = keys.lines().collect();
+    assert_eq!(
+        keys,
+        BTreeSet::from(["user:1", "user:2", "a\\\\b", "empty"])
+    );
+    let (users, _) = text(&["ls", "s/n", "--prefix", "user:"], 0);
+    assert_eq!(users.lines().count(), 2);
+    assert!(
+        users.contains("         3  never                 user:1\n"),
+        "{users}"
+    );
+    let (one, _) = text(&["ls", "s/n", "--glob", "*:2", "--format", "json"], 0);
+    let one: serde_json::Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(
+        (&one["key"], &one["value_len"]),
+        (&"user:2".into(), &2000.into())
+    );
+
+    let (value, _) = text(&["get", "s/n", "user:1", "--raw"], 0);
+    assert_eq!(value, "Ada");
+    let (value, _) = text(&["get", "s/n", "a\\\\b", "--raw"], 0);
+    assert_eq!(value, "backslash");
+    let (copy, _) = text(&["get", "s/n", "user:1"], 0);
+    for row in [
+        "client flags  7\n",
+        "expires       never\n",
+        "              Ada\n",
+    ] {
+        assert!(copy.contains(row), "{copy}");
+    }
+    let (long, _) = text(&["get", "s/n", "user:2"], 0);
+    assert!(
+        long.contains("and 1,488 bytes more; --raw prints all"),
+        "{long}"
+    );
+    let place = format!("{}:", workdir.path().display());
+    for line in long
+        .lines()
+        .filter(|line| !line.contains(&place[..place.len() - 1]))
+    {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let (json, _) = text(&["get", "s/n", "empty", "--format", "json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["copies"][0]["value_base64"], "");
+
+    let (nothing, message) = text(&["get", "s/n", "user:3"], 4);
+    assert_eq!(nothing, "");
+    assert_eq!(message, "mcsnap: key \"user:3\" is not in s/n\n");
+    let (_, message) = text(&["get", "s/n", "a\\b"], 2);
+    assert!(
+        message.starts_with("mcsnap: key \"a\\b\": a backslash is written"),
+        "{message}"
+    );
+    let (_, message) = text(&["ls", "s/n", "--nodes", "b:1"], 2);
+    assert!(
+        message.starts_with("mcsnap: node \"b:1\": wanted a node of the snapshot: 127.0.0.1:"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_value_that_differs_between_nodes_is_not_chosen_for_the_user() {
+    let servers = [Memcached::start(), Memcached::start()];
+    let mut arguments = vec![
+        "dump".to_owned(),
+        "--to=s".to_owned(),
+        "--name=n".to_owned(),
+    ];
+    for (server, value) in servers.iter().zip(["one", "two"]) {
+        server
+            .client()
+            .load([Item::new("k", value), Item::new("same", "v")]);
+        arguments.push(server.address());
+    }
+    let workdir = Workdir::new("copies");
+    workdir.mcsnap(&arguments).succeeds();
+    let same = workdir.mcsnap(&["get", "s/n", "same", "--raw"]).succeeds();
+    assert_eq!(same.stdout, b"v");
+    let output = workdir.mcsnap(&["get", "s/n", "k", "--raw"]).exits(2);
+    assert_eq!(output.stdout, b"");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("different values"), "{message}");
+    for (server, value) in servers.iter().zip(["one", "two"]) {
+        let nodes = format!("--nodes={}", server.address());
+        let output = workdir
+            .mcsnap(&["get", "s/n", "k", "--raw", &nodes])
+            .succeeds();
+        assert_eq!(output.stdout, value.as_bytes());
+    }
+}

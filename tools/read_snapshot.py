@@ -1,0 +1,1323 @@
+#!/usr/bin/env python3
+"""Reads a snapshot as FORMAT.md says, and shares no code with mcsnap.
+
+usage: tools/read_snapshot.py [--check] [--values] PLACE...
+
+A place is the directory of a snapshot, or a segment file. Of several, names in
+findings start with the place.
+
+Prints one JSON object a record, in the shape of `mcsnap ls --format json`, and
+findings on standard error. The exit code is 0; 3 if there are findings; 1 if a
+place holds no snapshot, or one of a newer version; 2 for a wrong command line.
+
+  --check   prints the findings instead, as `MCS003 OBJECT OFFSET: TEXT`; the
+            offset is that of the structure (of the frame, if it is in a block),
+            or `-` where the finding is about the object as a whole
+  --values  adds each value, as value_base64
+
+It is made to be read beside FORMAT.md, whose rules (H1, F2, ...) stand where
+they are checked. Files are read as a whole.
+"""
+
+import base64
+import collections
+import hashlib
+import json
+import os
+import struct
+import sys
+import zlib
+
+try:
+    import zstandard
+except ImportError:
+    sys.exit(
+        "read_snapshot: this python3 has no zstandard; run tools/setup, then"
+        " /usr/bin/python3 tools/read_snapshot.py"
+    )
+
+MASK32 = (1 << 32) - 1
+MASK64 = (1 << 64) - 1
+MASK128 = (1 << 128) - 1
+
+# Limits, FORMAT.md 8.
+KEY_LEN_MAX = 250  # L1
+BLOCK_RECORD_COUNT_MAX = 65_536  # L5
+RAW_KEYS_MAX = 32 << 20  # L6
+RAW_VALUES_MAX = 65 << 20  # L7
+FRAME_COUNT_MAX = 4_000_000  # L8
+META_LEN_MAX = 1 << 20  # L9
+MANIFEST_LEN_MAX = 256 << 20  # L10
+RECORD_COUNT_MAX = 1 << 32  # L11
+
+META, BLOCK, CHECKPOINT, KEY_INDEX, TOC = 1, 2, 4, 5, 7
+KNOWN_FRAMES = (META, BLOCK, CHECKPOINT, KEY_INDEX, TOC)
+CRITICAL, HAS_PAYLOAD_CRC = 1, 2
+NEVER = MASK64
+
+
+# --- XXH3, of the public specification of xxHash ---------------------------
+
+PRIME32_1, PRIME32_2, PRIME32_3 = 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D
+PRIME64_1 = 0x9E3779B185EBCA87
+PRIME64_2 = 0xC2B2AE3D27D4EB4F
+PRIME64_3 = 0x165667B19E3779F9
+PRIME64_4 = 0x85EBCA77C2B2AE63
+PRIME64_5 = 0x27D4EB2F165667C5
+PRIME_MX1 = 0x165667919E3779F9
+PRIME_MX2 = 0x9FB21C651E98DF25
+
+SECRET = bytes.fromhex(
+    "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
+    "cb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c"
+    "3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8"
+    "a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364"
+    "eac5ac8334d3ebc3c581a0fffa1363eb170ddd51b7f0da49d316552629d4689e"
+    "2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e"
+)
+
+
+def word(data, at):
+    return int.from_bytes(data[at : at + 8], "little")
+
+
+def half_word(data, at):
+    return int.from_bytes(data[at : at + 4], "little")
+
+
+def swapped(value, size):
+    return int.from_bytes(value.to_bytes(size, "little"), "big")
+
+
+def rotated(value, by, bits):
+    return ((value << by) | (value >> (bits - by))) & ((1 << bits) - 1)
+
+
+def folded(a, b):
+    product = a * b
+    return (product & MASK64) ^ (product >> 64)
+
+
+def avalanche(x):
+    x ^= x >> 37
+    x = x * PRIME_MX1 & MASK64
+    return x ^ (x >> 32)
+
+
+def avalanche_xxh64(x):
+    x ^= x >> 33
+    x = x * PRIME64_2 & MASK64
+    x ^= x >> 29
+    x = x * PRIME64_3 & MASK64
+    return x ^ (x >> 32)
+
+
+def mixed(data, at, secret_at, seed):
+    return folded(
+        word(data, at) ^ ((word(SECRET, secret_at) + seed) & MASK64),
+        word(data, at + 8) ^ ((word(SECRET, secret_at + 8) - seed) & MASK64),
+    )
+
+
+def mix_two(acc, data, first, second, secret_at, seed):
+    acc[0] = (acc[0] + mixed(data, first, secret_at, seed)) & MASK64
+    acc[1] = (acc[1] + mixed(data, second, secret_at + 16, seed)) & MASK64
+    acc[0] ^= (word(data, second) + word(data, second + 8)) & MASK64
+    acc[1] ^= (word(data, first) + word(data, first + 8)) & MASK64
+
+
+def long_accumulators(data, secret):
+    """The eight accumulators after all of more than 240 bytes."""
+    a0, a1, a2, a3 = PRIME32_3, PRIME64_1, PRIME64_2, PRIME64_3
+    a4, a5, a6, a7 = PRIME64_4, PRIME32_2, PRIME64_5, PRIME32_1
+    stripe = struct.Struct("<8Q").unpack_from
+    length = len(data)
+    # The last block has 15 whole stripes at most, so it is never scrambled.
+    places = [(64 * n, n % 16 * 8, n % 16 == 15) for n in range((length - 1) // 64)]
+    places.append((length - 64, 192 - 71, False))
+    secrets = [stripe(secret, at) for at in range(0, 192 - 64 + 1)]
+    end = secrets[128]
+    for at, secret_at, scramble in places:
+        d0, d1, d2, d3, d4, d5, d6, d7 = stripe(data, at)
+        s0, s1, s2, s3, s4, s5, s6, s7 = secrets[secret_at]
+        v = d0 ^ s0
+        a1 += d0
+        a0 += (v & MASK32) * (v >> 32)
+        v = d1 ^ s1
+        a0 += d1
+        a1 += (v & MASK32) * (v >> 32)
+        v = d2 ^ s2
+        a3 += d2
+        a2 += (v & MASK32) * (v >> 32)
+        v = d3 ^ s3
+        a2 += d3
+        a3 += (v & MASK32) * (v >> 32)
+        v = d4 ^ s4
+        a5 += d4
+        a4 += (v & MASK32) * (v >> 32)
+        v = d5 ^ s5
+        a4 += d5
+        a5 += (v & MASK32) * (v >> 32)
+        v = d6 ^ s6
+        a7 += d6
+        a6 += (v & MASK32) * (v >> 32)
+        v = d7 ^ s7
+        a6 += d7
+        a7 += (v & MASK32) * (v >> 32)
+        if scramble:
+            acc = []
+            for lane, key in zip((a0, a1, a2, a3, a4, a5, a6, a7), end):
+                lane &= MASK64
+                acc.append((lane ^ (lane >> 47) ^ key) * PRIME32_1 & MASK64)
+            a0, a1, a2, a3, a4, a5, a6, a7 = acc
+    return [lane & MASK64 for lane in (a0, a1, a2, a3, a4, a5, a6, a7)]
+
+
+def merged(acc, secret, secret_at, start):
+    for i in range(0, 8, 2):
+        start += folded(
+            acc[i] ^ word(secret, secret_at + 8 * i),
+            acc[i + 1] ^ word(secret, secret_at + 8 * i + 8),
+        )
+    return avalanche(start & MASK64)
+
+
+def derived_secret(seed):
+    if seed == 0:
+        return SECRET
+    words = struct.unpack("<24Q", SECRET)
+    signed = [seed if i % 2 == 0 else -seed for i in range(24)]
+    return struct.pack("<24Q", *((w + s) & MASK64 for w, s in zip(words, signed)))
+
+
+def xxh3_64(data):
+    """XXH3-64, seed 0: all that the format needs of it."""
+    length = len(data)
+    if length == 0:
+        return avalanche_xxh64(word(SECRET, 56) ^ word(SECRET, 64))
+    if length <= 3:
+        return avalanche_xxh64(combined_1_to_3(data) ^ half_word(SECRET, 0) ^ half_word(SECRET, 4))
+    if length <= 8:
+        x = half_word(data, length - 4) | half_word(data, 0) << 32
+        x ^= word(SECRET, 8) ^ word(SECRET, 16)
+        x ^= rotated(x, 49, 64) ^ rotated(x, 24, 64)
+        x = x * PRIME_MX2 & MASK64
+        x ^= (x >> 35) + length
+        x = x * PRIME_MX2 & MASK64
+        return x ^ (x >> 28)
+    if length <= 16:
+        low = word(SECRET, 24) ^ word(SECRET, 32) ^ word(data, 0)
+        high = word(SECRET, 40) ^ word(SECRET, 48) ^ word(data, length - 8)
+        return avalanche((length + swapped(low, 8) + high + folded(low, high)) & MASK64)
+    if length <= 240:
+        acc = length * PRIME64_1
+        if length <= 128:
+            for i in range((length - 1) // 32, -1, -1):
+                acc += mixed(data, 16 * i, 32 * i, 0)
+                acc += mixed(data, length - 16 * i - 16, 32 * i + 16, 0)
+        else:
+            for i in range(8):
+                acc += mixed(data, 16 * i, 16 * i, 0)
+            acc = avalanche(acc & MASK64)
+            for i in range(8, length // 16):
+                acc += mixed(data, 16 * i, 16 * (i - 8) + 3, 0)
+            acc += mixed(data, length - 16, 119, 0)
+        return avalanche(acc & MASK64)
+    return merged(long_accumulators(data, SECRET), SECRET, 11, length * PRIME64_1 & MASK64)
+
+
+def combined_1_to_3(data):
+    length = len(data)
+    return data[-1] | length << 8 | data[0] << 16 | data[length >> 1] << 24
+
+
+def xxh3_128(data, seed=0):
+    """XXH3-128; its high half is the number's upper 64 bits."""
+    low, high = xxh3_128_halves(data, seed)
+    return high << 64 | low
+
+
+def xxh3_128_halves(data, seed):
+    length = len(data)
+    if length == 0:
+        return (
+            avalanche_xxh64(seed ^ word(SECRET, 64) ^ word(SECRET, 72)),
+            avalanche_xxh64(seed ^ word(SECRET, 80) ^ word(SECRET, 88)),
+        )
+    if length <= 3:
+        combined = combined_1_to_3(data)
+        turned = rotated(swapped(combined, 4), 13, 32)
+        low = ((half_word(SECRET, 0) ^ half_word(SECRET, 4)) + seed) & MASK64
+        high = ((half_word(SECRET, 8) ^ half_word(SECRET, 12)) - seed) & MASK64
+        return avalanche_xxh64(low ^ combined), avalanche_xxh64(high ^ turned)
+    if length <= 8:
+        seed ^= swapped(seed & MASK32, 4) << 32
+        x = half_word(data, 0) | half_word(data, length - 4) << 32
+        x ^= ((word(SECRET, 16) ^ word(SECRET, 24)) + seed) & MASK64
+        product = x * (PRIME64_1 + 4 * length)
+        high, low = product >> 64, product & MASK64
+        high = (high + (low << 1)) & MASK64
+        low ^= high >> 3
+        low ^= low >> 35
+        low = low * PRIME_MX2 & MASK64
+        return low ^ (low >> 28), avalanche(high)
+    if length <= 16:
+        first, last = word(data, 0), word(data, length - 8)
+        a = ((word(SECRET, 32) ^ word(SECRET, 40)) - seed) & MASK64 ^ first ^ last
+        b = ((word(SECRET, 48) ^ word(SECRET, 56)) + seed) & MASK64 ^ last
+        product = a * PRIME64_1
+        low = (product + ((length - 1) << 54)) & MASK64
+        high = ((product >> 64) + b + (b & MASK32) * (PRIME32_2 - 1)) & MASK64
+        low ^= swapped(high, 8)
+        product = low * PRIME64_2
+        high = ((product >> 64) + high * PRIME64_2) & MASK64
+        return avalanche(product & MASK64), avalanche(high)
+    if length <= 240:
+        acc = [length * PRIME64_1 & MASK64, 0]
+        if length <= 128:
+            for i in range((length - 1) // 32, -1, -1):
+                mix_two(acc, data, 16 * i, length - 16 * i - 16, 32 * i, seed)
+        else:
+            for i in range(4):
+                mix_two(acc, data, 32 * i, 32 * i + 16, 32 * i, seed)
+            acc = [avalanche(half) for half in acc]
+            for i in range(4, length // 32):
+                mix_two(acc, data, 32 * i, 32 * i + 16, 32 * (i - 4) + 3, seed)
+            mix_two(acc, data, length - 16, length - 32, 103, -seed & MASK64)
+        low = (acc[0] + acc[1]) & MASK64
+        high = acc[0] * PRIME64_1 + acc[1] * PRIME64_4 + (length - seed) * PRIME64_2
+        return avalanche(low), -avalanche(high & MASK64) & MASK64
+    secret = derived_secret(seed)
+    acc = long_accumulators(data, secret)
+    return (
+        merged(acc, secret, 11, length * PRIME64_1 & MASK64),
+        merged(acc, secret, 192 - 75, ~(length * PRIME64_2) & MASK64),
+    )
+
+
+# --- Structures of a segment, FORMAT.md 5.1 to 5.11 --------------------------
+
+
+class Unsupported(Exception):
+    """A newer version or an unknown feature: no damage, but unreadable here."""
+
+
+class Damage(Exception):
+    """A rule that does not hold, and the offset of the structure, if it has one."""
+
+    def __init__(self, code, offset, text):
+        super().__init__(code, offset, text)
+        self.code, self.offset, self.text = code, offset, text
+
+
+def require(holds, code, offset, text):
+    if not holds:
+        raise Damage(code, offset, text)
+
+
+class Layout:
+    """A structure of fixed size; fields named `-` are reserved."""
+
+    def __init__(self, name, types, fields):
+        self.name = name
+        self.struct = struct.Struct("<" + types)
+        self.size = self.struct.size
+        self.type = collections.namedtuple("Fields", fields.split(), rename=True)
+        self.reserved = [i for i, field in enumerate(fields.split()) if field == "-"]
+
+    def read(self, data, at, place):
+        """The fields at `at`; `place` is what a finding names."""
+        require(at + self.size <= len(data), "MCS001", place, f"{self.name} is cut short")
+        return self.type(*self.struct.unpack_from(data, at))
+
+    def check_reserved(self, fields, place):
+        for i in self.reserved:
+            is_zero = not any(fields[i]) if isinstance(fields[i], bytes) else fields[i] == 0
+            require(is_zero, "MCS004", place, f"{self.name}: a reserved field is not zero")
+
+
+FILE_HEADER = Layout(
+    "file header",
+    "8sHHI16s16s8sII",
+    "magic major minor - segment_id snapshot_id sync_marker - header_crc",
+)
+FRAME_HEADER = Layout(
+    "frame header",
+    "4s8sBBHQQQII",
+    "marker sync_marker type flags - sequence offset stored_len payload_crc header_crc",
+)
+BLOCK_HEADER = Layout(
+    "block header",
+    "IIQQQQ20s20sI",
+    "record_count never_count exptime_min exptime_max last_access_min last_access_max"
+    " key_section value_section header_crc",
+)
+SECTION = Layout("section", "BBHIIII", "codec flags - stored_len raw_len stored_crc raw_crc")
+COLUMNS_HEADER = Layout("key section", "HH", "column_count -")
+COLUMN_ENTRY = Layout("column entry", "BBHI", "id flags encoding len")
+KEY_INDEX_HEADER = Layout(
+    "key index",
+    "QQIIB3sI",
+    "entry_count seed page_count page_size block_number_width - header_crc",
+)
+PAGE_HEADER = Layout("key index page", "IHH", "page_crc entry_count -")
+CHECKPOINT_HEADER = Layout(
+    "checkpoint",
+    "16s16s8sQIIQQ",
+    "segment_id snapshot_id sync_marker previous_offset entry_count - meta_offset record_count",
+)
+TOC_HEADER = Layout(
+    "table of contents",
+    "IHHQQQ16s16sQQIIB7s",
+    "entry_count entry_size - record_count key_bytes value_bytes content_digest"
+    " content_digest_exptime key_index_offset key_index_seed key_index_page_count"
+    " key_index_page_size block_number_width -",
+)
+TOC_ENTRY = Layout(
+    "entry of the table of contents",
+    "BBBBIQQIIIIQQQQII",
+    "type flags temperature - record_count offset stored_len key_stored_len value_stored_len"
+    " key_raw_len value_raw_len exptime_min exptime_max last_access_min last_access_max"
+    " never_count unused",
+)
+TAIL = Layout(
+    "tail",
+    "8s16s16s8sQQQII",
+    "magic segment_id snapshot_id sync_marker toc_offset toc_len file_len - tail_crc",
+)
+
+FILE_MAGIC = bytes.fromhex("89 4d 43 53 0d 0a 1a 0a")
+FRAME_MARKER = bytes.fromhex("f7 4d 43 46")
+TAIL_MAGIC = bytes.fromhex("89 4d 43 54 0d 0a 1a 0a")
+PAGE_SIZE = 4096
+ZSTD_MAGIC = bytes.fromhex("28 b5 2f fd")
+
+# Id: name, and type of one record's part.
+COLUMNS = {
+    1: ("KEY_LEN", "B"),
+    2: ("KEY", None),
+    3: ("VALUE_LEN", "I"),
+    4: ("VALUE_HASH", "Q"),
+    5: ("CLIENT_FLAGS", "Q"),
+    6: ("EXPTIME", "Q"),
+    7: ("LAST_ACCESS", "Q"),
+    8: ("CAS", "Q"),
+    9: ("SLAB_CLASS", "B"),
+    10: ("ATTRIBUTES", "H"),
+}
+REQUIRED_COLUMNS = ("KEY_LEN", "KEY", "VALUE_LEN", "VALUE_HASH")
+MARKS = ("fetched", "stale", "win_sent", "key_is_binary", "incompressible")
+
+Ids = collections.namedtuple("Ids", "segment_id snapshot_id sync_marker")
+Record = collections.namedtuple(
+    "Record",
+    "key value value_hash client_flags exptime last_access cas slab_class attributes",
+)
+
+
+def ids_of(fields):
+    return Ids(fields.segment_id, fields.snapshot_id, fields.sync_marker)
+
+
+def crc32(*parts):
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return crc
+
+
+def u32(number):
+    return number.to_bytes(4, "little")
+
+
+def u64(number):
+    return number.to_bytes(8, "little")
+
+
+class Segment:
+    """One segment file.
+
+    `found` is called with each finding after which reading goes on; `said` is
+    what the manifest says of the segment, or nothing for a lone file.
+    """
+
+    def __init__(self, data, found, said=None):
+        self.data, self.found, self.said = data, found, said
+        self.meta = {}
+        # The records of each block; nothing for a damaged one.
+        self.blocks = []
+
+    def check(self, rule, *arguments):
+        """Runs a check whose failure does not end the reading."""
+        try:
+            return rule(*arguments)
+        except Damage as damage:
+            self.found(damage)
+            return None
+
+    def open(self):
+        """Tail, file header and table of contents: without them all is lost."""
+        data, size = self.data, len(self.data)
+        require(size >= FILE_HEADER.size + TAIL.size, "MCS001", 0, "the file is cut short")  # A1
+
+        header = FILE_HEADER.read(data, 0, 0)
+        require(header.magic == FILE_MAGIC, "MCS002", 0, "file header: magic")  # H1
+        require(header.header_crc == crc32(data[:60]), "MCS003", 0, "file header: checksum")  # H2
+        if header.major != 1:  # H3
+            raise Unsupported(f"format version {header.major}")
+        FILE_HEADER.check_reserved(header, 0)
+
+        self.tail_at = at = size - TAIL.size
+        tail = TAIL.read(data, at, at)
+        require(tail.magic == TAIL_MAGIC, "MCS002", at, "tail: magic")  # A2
+        require(tail.tail_crc == crc32(data[at : at + 76]), "MCS003", at, "tail: checksum")
+        TAIL.check_reserved(tail, at)
+        require(tail.file_len == size, "MCS010", at, f"tail: file_len {tail.file_len}")  # A3
+        is_legal = tail.toc_offset >= FILE_HEADER.size and tail.toc_len >= FRAME_HEADER.size
+        require(is_legal, "MCS007", at, "tail: toc_offset or toc_len")  # A4
+        toc_end = tail.toc_offset + tail.toc_len
+        require(toc_end == at, "MCS006", at, f"tail: the TOC ends at {toc_end}")
+        require(tail.toc_len <= 2 * FRAME_COUNT_MAX * TOC_ENTRY.size, "MCS008", at, "tail: toc_len")
+        self.ids = ids_of(header)
+        is_same = self.ids == ids_of(tail)
+        require(is_same, "MCS005", at, "tail: other ids than the file header")  # H4
+
+        self.toc_at = at = tail.toc_offset
+        frame = self.frame(at)
+        require(frame.type == TOC, "MCS007", at, f"TOC: a frame of type {frame.type}")
+        toc_len = FRAME_HEADER.size + frame.stored_len
+        require(toc_len <= tail.toc_len, "MCS001", at, "TOC is cut short")
+        require(toc_len == tail.toc_len, "MCS010", at, "TOC: not as long as the tail says")
+        self.read_toc(self.payload(frame))
+        is_last = frame.sequence == len(self.entries)
+        require(is_last, "MCS006", at, f"TOC: sequence {frame.sequence}")  # F3
+
+    def frame(self, at):
+        """5.2: the frame header that stands at `at`."""
+        data, name = self.data, "frame header"
+        frame = FRAME_HEADER.read(data, at, at)
+        require(frame.marker == FRAME_MARKER, "MCS002", at, f"{name}: marker")  # F1
+        require(frame.sync_marker == self.ids.sync_marker, "MCS005", at, f"{name}: sync marker")
+        computed = crc32(self.ids.segment_id, data[at : at + 44])
+        require(frame.header_crc == computed, "MCS003", at, f"{name}: checksum")  # F2
+        FRAME_HEADER.check_reserved(frame, at)
+        require(frame.flags & 0b1100 == 0, "MCS004", at, f"{name}: reserved flags")
+        require(frame.offset == at, "MCS006", at, f"{name}: offset {frame.offset}")  # F3
+        is_readable = frame.type in KNOWN_FRAMES or not frame.flags & CRITICAL
+        require(is_readable, "MCS009", at, f"unknown critical frame type {frame.type}")  # F5
+        return frame
+
+    def payload(self, frame):
+        at = frame.offset + FRAME_HEADER.size
+        payload = self.data[at : at + frame.stored_len]
+        if frame.flags & HAS_PAYLOAD_CRC:  # F4
+            computed = crc32(self.ids.segment_id, payload)
+            require(frame.payload_crc == computed, "MCS003", frame.offset, "payload: checksum")
+        return payload
+
+    def read_toc(self, payload):
+        """5.10"""
+        at, name = self.toc_at, "TOC"
+        self.toc = toc = TOC_HEADER.read(payload, 0, at)
+        TOC_HEADER.check_reserved(toc, at)
+        is_legal = toc.entry_size >= TOC_ENTRY.size
+        require(is_legal, "MCS007", at, f"{name}: entry_size {toc.entry_size}")  # T1
+        require(toc.entry_count <= FRAME_COUNT_MAX, "MCS008", at, f"{name}: entry_count")
+        require(toc.record_count <= RECORD_COUNT_MAX, "MCS008", at, f"{name}: record_count")
+        needed = TOC_HEADER.size + toc.entry_count * toc.entry_size
+        require(len(payload) == needed, "MCS010", at, f"{name}: not as long as its entries need")
+        self.entries = []
+        for start in range(TOC_HEADER.size, len(payload), toc.entry_size):
+            # A longer entry of a later version starts with these 80 bytes.
+            entry = TOC_ENTRY.read(payload, start, at)
+            TOC_ENTRY.check_reserved(entry, at)
+            self.entries.append(entry)
+            is_readable = entry.type in KNOWN_FRAMES or not entry.flags & CRITICAL
+            require(is_readable, "MCS009", at, f"unknown critical frame type {entry.type}")  # F5
+        place = FILE_HEADER.size
+        for number, entry in enumerate(self.entries):  # T2
+            is_there = entry.offset == place
+            require(is_there, "MCS006", at, f"{name}: frame {number} is not at {place}")
+            place += FRAME_HEADER.size + entry.stored_len
+        require(place == at, "MCS006", at, f"{name}: the last frame ends at {place}")
+        records = sum(entry.record_count for entry in self.entries)
+        require(records == toc.record_count, "MCS010", at, f"{name}: record_count")  # T3
+        self.block_count = sum(entry.type == BLOCK for entry in self.entries)
+        if toc.key_index_offset != 0:  # T4
+            require(toc.key_index_page_size == PAGE_SIZE, "MCS007", at, f"{name}: page size")
+            require(toc.block_number_width in (2, 4), "MCS007", at, f"{name}: block_number_width")
+            is_legal = toc.key_index_page_count > 0 or toc.record_count == 0
+            require(is_legal, "MCS007", at, f"{name}: page count")
+            is_there = any(
+                entry.type == KEY_INDEX and entry.offset == toc.key_index_offset
+                for entry in self.entries
+            )
+            require(is_there, "MCS007", at, f"{name}: no key index at key_index_offset")
+
+    def read(self, shard=None):
+        """META, then every frame in the order of the TOC, then what spans frames.
+
+        `shard` is the index and the bits that the manifest says; in a lone file
+        META stands for it.
+        """
+        self.check(self.read_meta)
+        if not self.said and self.meta:
+            shard = self.meta.get("shard_index", 0), self.meta.get("shard_bits", 0)
+        if self.said:
+            self.check(self.check_digest)
+        index = None
+        previous = None
+        for number, entry in enumerate(self.entries):
+            if entry.type == BLOCK:
+                self.blocks.append(None)
+            elif number == 0 and entry.type == META:
+                continue
+            try:
+                frame = self.entry_frame(number)
+                payload = self.payload(frame)
+                if entry.type == BLOCK:
+                    self.blocks[-1] = self.read_block(entry, frame, payload)
+                elif entry.type == CHECKPOINT:
+                    self.read_checkpoint(number, previous, payload)
+                elif entry.offset == self.toc.key_index_offset:
+                    index = self.read_key_index(entry, payload)
+            except Damage as damage:
+                self.found(damage)
+            if entry.type == CHECKPOINT:
+                previous = number
+        self.check_records(index, shard)
+
+    def entry_frame(self, number):
+        """The frame of an entry: T5, F3."""
+        entry, toc = self.entries[number], self.toc
+        at = entry.offset
+        longest = max(RAW_KEYS_MAX + RAW_VALUES_MAX, toc.key_index_page_count * PAGE_SIZE)
+        longest += FRAME_HEADER.size + BLOCK_HEADER.size
+        require(entry.stored_len <= longest, "MCS008", at, f"TOC: stored_len {entry.stored_len}")
+        frame = self.frame(at)
+        require(frame.sequence == number, "MCS006", at, f"frame header: sequence {frame.sequence}")
+        for name in ("type", "flags", "stored_len"):
+            is_same = getattr(entry, name) == getattr(frame, name)
+            require(is_same, "MCS010", at, f"frame header: not the {name} in the TOC")
+        return frame
+
+    def read_meta(self):
+        """5.4"""
+        at = FILE_HEADER.size
+        is_first = bool(self.entries) and self.entries[0].type == META
+        require(is_first, "MCS007", at, "the first frame is not META")  # M1
+        payload = self.payload(self.entry_frame(0))
+        require(len(payload) <= META_LEN_MAX, "MCS008", at, "META: length")  # L9
+        try:
+            meta = parse(payload, META_TEXT)  # M2
+        except ValueError as error:
+            raise Damage("MCS015", at, f"META: {error}") from None
+        is_legal = meta.get("shard_bits", 0) <= 64
+        require(is_legal, "MCS007", at, "META: shard_bits")  # M3
+        ids = tuple(bytes.fromhex(meta[name]) for name in Ids._fields)
+        require(ids == self.ids, "MCS005", at, "META: other ids than the file header")  # M4
+        self.meta = meta
+
+    def read_block(self, entry, frame, payload):
+        """5.5; every finding names the frame."""
+        at, name = entry.offset, "block header"
+        header = BLOCK_HEADER.read(payload, 0, at)
+        computed = crc32(self.ids.segment_id, u64(frame.sequence), payload[:80])
+        require(header.header_crc == computed, "MCS003", at, f"{name}: checksum")  # B1
+        keys = read_section(header.key_section, RAW_KEYS_MAX, at)
+        values = read_section(header.value_section, RAW_VALUES_MAX, at)
+        count = header.record_count
+        require(count > 0, "MCS007", at, f"{name}: record_count 0")  # B4
+        require(count <= BLOCK_RECORD_COUNT_MAX, "MCS008", at, f"{name}: record_count {count}")
+        keys_at = BLOCK_HEADER.size
+        values_at = keys_at + keys.stored_len
+        is_long_enough = values_at + values.stored_len == len(payload)
+        require(is_long_enough, "MCS010", at, f"{name}: not as long as its sections need")  # B5
+        pairs = {
+            "key_stored_len": keys.stored_len,
+            "value_stored_len": values.stored_len,
+            "key_raw_len": keys.raw_len,
+            "value_raw_len": values.raw_len,
+        }
+        for field in ("record_count", "never_count", "exptime_min", "exptime_max",
+                      "last_access_min", "last_access_max"):
+            pairs[field] = getattr(header, field)
+        for field, number in pairs.items():  # T5
+            is_same = getattr(entry, field) == number
+            require(is_same, "MCS010", at, f"{name}: not the {field} in the TOC")
+        raw_keys = unpack(keys, payload[keys_at:values_at], at)
+        columns = read_columns(raw_keys, count, at)
+        is_same = sum(columns["VALUE_LEN"]) == values.raw_len
+        require(is_same, "MCS010", at, "VALUE_LEN: not the length of the value section")  # K8
+        raw_values = unpack(values, payload[values_at:], at)
+        self.check(check_bounds, header, columns, at)  # B8
+        return records_of(columns, raw_values)
+
+    def read_key_index(self, entry, payload):
+        """5.8; returns the header and the set of entries of each page."""
+        at, name = entry.offset + FRAME_HEADER.size, "key index"
+        header = KEY_INDEX_HEADER.read(payload, 0, at)
+        computed = crc32(self.ids.segment_id, payload[:28])
+        require(header.header_crc == computed, "MCS003", at, f"{name}: checksum")  # X1
+        KEY_INDEX_HEADER.check_reserved(header, at)
+        require(header.page_size == PAGE_SIZE, "MCS007", at, f"{name}: page_size")  # X2
+        width = header.block_number_width
+        require(width in (2, 4), "MCS007", at, f"{name}: block_number_width {width}")
+        needed = KEY_INDEX_HEADER.size + header.page_count * PAGE_SIZE
+        require(len(payload) == needed, "MCS010", at, f"{name}: not as long as its pages need")
+        pages = [
+            self.read_page(payload[start : start + PAGE_SIZE], number, width, at + start)
+            for number, start in enumerate(range(KEY_INDEX_HEADER.size, needed, PAGE_SIZE))
+        ]
+        total = sum(len(rows) for rows in pages)
+        require(total == header.entry_count, "MCS010", at, f"{name}: entry_count")  # X4
+        toc = self.toc
+        shape = (toc.key_index_seed, toc.key_index_page_count, toc.block_number_width)
+        is_same = shape == (header.seed, header.page_count, width)
+        require(is_same, "MCS010", at, f"{name}: not the shape in the TOC")  # X4
+        require(total == toc.record_count, "MCS010", at, f"{name}: not an entry a record")
+        return header, [set(rows) for rows in pages]
+
+    def read_page(self, page, number, width, at):
+        name = f"key index page {number}"
+        header = PAGE_HEADER.read(page, 0, at)
+        computed = crc32(self.ids.segment_id, u32(number), page[4:])
+        require(header.page_crc == computed, "MCS003", at, f"{name}: checksum")  # X1
+        PAGE_HEADER.check_reserved(header, at)
+        end = PAGE_HEADER.size + header.entry_count * (2 + width)
+        require(end <= PAGE_SIZE, "MCS001", at, f"{name}: entry_count")  # X3
+        require(not any(page[end:]), "MCS004", at, f"{name}: the rest is not zero")
+        is_legal = header.entry_count == 0 or self.block_count > 0
+        require(is_legal, "MCS010", at, f"{name}: entries, but no block")
+        types = "<HH" if width == 2 else "<HI"
+        rows = list(struct.iter_unpack(types, page[PAGE_HEADER.size : end]))
+        for row, before in zip(rows, rows[:1] + rows):
+            require(before <= row, "MCS007", at, f"{name}: not sorted")
+            is_legal = row[1] < self.block_count
+            require(is_legal, "MCS008", at, f"{name}: block {row[1]}")  # X3
+        return rows
+
+    def read_checkpoint(self, number, previous, payload):
+        """5.9; `previous` is the number of the checkpoint before."""
+        at, name = self.entries[number].offset, "checkpoint"
+        header = CHECKPOINT_HEADER.read(payload, 0, at)
+        require(ids_of(header) == self.ids, "MCS005", at, f"{name}: other ids")  # C1
+        CHECKPOINT_HEADER.check_reserved(header, at)
+        require(header.previous_offset < at, "MCS007", at, f"{name}: previous_offset")  # C2
+        needed = CHECKPOINT_HEADER.size + header.entry_count * TOC_ENTRY.size
+        require(len(payload) == needed, "MCS010", at, f"{name}: not as long as its entries need")
+        entries = []
+        for start in range(CHECKPOINT_HEADER.size, needed, TOC_ENTRY.size):
+            entry = TOC_ENTRY.read(payload, start, at)
+            TOC_ENTRY.check_reserved(entry, at)
+            entries.append(entry[:-1])
+        # C4; `unused`, the last field, is ignored.
+        said = (header.previous_offset, header.meta_offset, header.record_count, entries)
+        computed = (
+            0 if previous is None else self.entries[previous].offset,
+            FILE_HEADER.size,
+            sum(entry.record_count for entry in self.entries[:number]),
+            [entry[:-1] for entry in self.entries[previous or 0 : number]],
+        )
+        require(said == computed, "MCS010", at, f"{name}: does not agree with the TOC")
+
+    def check_records(self, index, shard):
+        """What needs the records: V1, X5, N9, T6."""
+        places = [entry.offset for entry in self.entries if entry.type == BLOCK]
+        is_whole = True
+        counted = []
+        for number, (at, records) in enumerate(zip(places, self.blocks)):
+            is_whole = is_whole and records is not None
+            sound = []
+            for record in records or ():
+                key = escaped(record.key)
+                if xxh3_64(record.value) != record.value_hash:
+                    self.found(Damage("MCS012", at, f"the value of {key} has another hash"))
+                    is_whole = False
+                    continue
+                sound.append(record)
+                if shard and shard_of(record.key, shard[1]) != shard[0]:
+                    self.found(Damage("MCS014", at, f"{key} belongs to another shard"))
+                if index and not leads_to(index, record.key, number):
+                    self.found(Damage("MCS013", at, f"the key index does not lead to {key}"))
+            if records is not None:
+                self.blocks[number] = sound
+            counted += sound
+        # With a block damaged the sums differ, and that is known already.
+        if is_whole:
+            self.check_sums(counted)
+
+    def check_sums(self, records):
+        """T6; the digests, as the manifest says them, or else the TOC."""
+        toc = self.toc
+        sums = {
+            "record_count": len(records),
+            "key_bytes": sum(len(record.key) for record in records),
+            "value_bytes": sum(len(record.value) for record in records),
+        }
+        for name, number in sums.items():
+            if number != getattr(toc, name):
+                self.found(Damage("MCS010", None, f"TOC: {name} is not that of the records"))
+        said = self.said or self.toc_digests()
+        for name, number in zip(DIGESTS, content_digests(records)):
+            if said[name].lower() != f"{number:032x}":
+                self.found(Damage("MCS016", None, f"{name} is not that of the records"))
+
+    def toc_digests(self):
+        return {name: getattr(self.toc, name)[::-1].hex() for name in DIGESTS}
+
+    def check_digest(self):
+        """N8, and 6: what covers every checksum of the segment."""
+        sha = hashlib.sha256(self.data[: FILE_HEADER.size])
+        for number, entry in enumerate(self.entries):
+            try:
+                self.entry_frame(number)
+            except Damage:
+                return  # Found again where the frame is read.
+            payload_at = entry.offset + FRAME_HEADER.size
+            sha.update(self.data[entry.offset : payload_at])
+            payload = self.data[payload_at : payload_at + entry.stored_len]
+            if entry.type == BLOCK:
+                sha.update(payload[: BLOCK_HEADER.size])
+            elif entry.type == KEY_INDEX:
+                sha.update(payload[: KEY_INDEX_HEADER.size])
+                pages = payload[KEY_INDEX_HEADER.size :]
+                for page in range(len(pages) // PAGE_SIZE):
+                    page_at = page * PAGE_SIZE
+                    sha.update(pages[page_at : page_at + 4])
+        sha.update(self.data[self.toc_at : self.toc_at + FRAME_HEADER.size])
+        sha.update(self.data[self.tail_at :])
+        is_same = self.said["digest"] == "sha256:" + sha.hexdigest()
+        require(is_same, "MCS016", None, "the segment has another digest")
+
+
+def read_section(stored, longest, at):
+    section = SECTION.read(stored, 0, at)
+    require(section.flags == 0, "MCS004", at, "section: reserved flags")
+    SECTION.check_reserved(section, at)
+    require(section.codec in (0, 1), "MCS007", at, f"section: codec {section.codec}")  # B2
+    require(section.raw_len <= longest, "MCS008", at, f"section: raw_len {section.raw_len}")  # B3
+    is_legal = section.stored_len <= section.raw_len
+    require(is_legal, "MCS008", at, "section: stored_len above raw_len")  # B3
+    if section.codec == 0:
+        is_legal = section.stored_len == section.raw_len
+        require(is_legal, "MCS010", at, "section: plain, and of two lengths")
+    return section
+
+
+def unpack(section, stored, at):
+    """The raw bytes of a section: B6, B7."""
+    require(section.stored_crc == crc32(stored), "MCS003", at, "section: checksum as stored")
+    raw = stored
+    if section.codec == 1:
+        try:
+            require(stored[:4] == ZSTD_MAGIC, "MCS011", at, "section: no frame of RFC 8878")
+            size = zstandard.get_frame_parameters(stored).content_size
+            require(size == section.raw_len, "MCS011", at, f"section: content size {size}")
+            # Once within the known size, then once more to see where it ends.
+            raw = zstandard.ZstdDecompressor().decompress(stored)
+            once_more = zstandard.ZstdDecompressor().decompressobj()
+            once_more.decompress(stored)
+        except zstandard.ZstdError as error:
+            raise Damage("MCS011", at, f"section: {error}") from None
+        require(len(raw) == section.raw_len, "MCS011", at, f"section: {len(raw)} bytes")
+        require(not once_more.unused_data, "MCS011", at, "section: more than one frame")
+    require(section.raw_crc == crc32(raw), "MCS003", at, "section: checksum of the raw bytes")
+    return raw
+
+
+def read_columns(raw, count, at):
+    """5.6: the parts of all records by the column's name; keys as one piece."""
+    header = COLUMNS_HEADER.read(raw, 0, at)
+    COLUMNS_HEADER.check_reserved(header, at)
+    require(header.column_count <= 255, "MCS007", at, "key section: column_count")
+    place = COLUMNS_HEADER.size + header.column_count * COLUMN_ENTRY.size
+    columns = {}
+    last_id = 0
+    for number in range(header.column_count):
+        entry = COLUMN_ENTRY.read(raw, COLUMNS_HEADER.size + number * COLUMN_ENTRY.size, at)
+        require(entry.flags & ~CRITICAL == 0, "MCS004", at, "column entry: reserved flags")
+        require(entry.id > last_id, "MCS007", at, f"column {entry.id}: not ascending")  # K1
+        last_id = entry.id
+        name, kind = COLUMNS.get(entry.id, (None, None))
+        is_readable = name or not entry.flags & CRITICAL
+        require(is_readable, "MCS009", at, f"unknown critical column {entry.id}")  # K2
+        part = raw[place : place + entry.len]
+        place += entry.len
+        if not name:
+            continue
+        require(entry.encoding == 0, "MCS007", at, f"{name}: encoding {entry.encoding}")  # K3
+        columns[name] = part
+        if kind:
+            needed = struct.calcsize("<" + kind) * count
+            require(entry.len == needed, "MCS010", at, f"{name}: {entry.len} bytes")  # K4
+            # What goes past the section is found below.
+            if len(part) == needed:
+                columns[name] = struct.unpack(f"<{count}{kind}", part)
+    require(place == len(raw), "MCS010", at, "the columns do not fill the key section")
+    for name in REQUIRED_COLUMNS:  # K5
+        require(name in columns, "MCS010", at, f"there is no {name}")
+    lens = columns["KEY_LEN"]
+    require(all(1 <= n <= KEY_LEN_MAX for n in lens), "MCS007", at, "KEY_LEN: not 1 to 250")  # K6
+    require(sum(lens) == len(columns["KEY"]), "MCS010", at, "KEY: not the sum of KEY_LEN")
+    for pair in columns.get("ATTRIBUTES", ()):
+        marks, known = pair & 0xFF, pair >> 8
+        is_legal = (marks | known) >> len(MARKS) == 0
+        require(is_legal, "MCS004", at, "ATTRIBUTES: a reserved bit")
+        require(marks & ~known == 0, "MCS007", at, "ATTRIBUTES: a mark that is not known")
+    return columns
+
+
+def check_bounds(header, columns, at):
+    """Never_count and the bounds of the times."""
+    exptimes = columns.get("EXPTIME", ())
+    finite = [exptime for exptime in exptimes if exptime != NEVER]
+    accesses = columns.get("LAST_ACCESS", ())
+    bounds = {
+        "never_count": len(exptimes) - len(finite),
+        "exptime_min": min(finite, default=MASK64),
+        "exptime_max": max(finite, default=0),
+        "last_access_min": min(accesses, default=MASK64),
+        "last_access_max": max(accesses, default=0),
+    }
+    for name, number in bounds.items():
+        is_same = getattr(header, name) == number
+        require(is_same, "MCS010", at, f"block header: {name} is not that of the records")
+
+
+def records_of(columns, values):
+    count = len(columns["KEY_LEN"])
+    optional = ("CLIENT_FLAGS", "EXPTIME", "LAST_ACCESS", "CAS", "SLAB_CLASS")
+    rows = zip(
+        columns["KEY_LEN"],
+        columns["VALUE_LEN"],
+        columns["VALUE_HASH"],
+        *(columns.get(name, (None,) * count) for name in optional),
+        columns.get("ATTRIBUTES", (0,) * count),
+    )
+    records = []
+    key_at = value_at = 0
+    for key_len, value_len, value_hash, *rest in rows:
+        key = columns["KEY"][key_at : key_at + key_len]
+        value = values[value_at : value_at + value_len]
+        records.append(Record(key, value, value_hash, *rest))
+        key_at += key_len
+        value_at += value_len
+    return records
+
+
+# --- Hashes and digests, FORMAT.md 6 -----------------------------------------
+
+DIGESTS = ("content_digest", "content_digest_exptime")
+
+
+def shard_of(key, bits):
+    return xxh3_64(key) >> (64 - bits)
+
+
+def leads_to(index, key, block):
+    """Says whether the look-up of a key names its block."""
+    header, pages = index
+    hash128 = xxh3_128(key, header.seed)
+    page = (hash128 >> 64) * header.page_count >> 64
+    return (hash128 & 0xFFFF, block) in pages[page] if pages else False
+
+
+def content_digests(records):
+    """The sums over all records, without and with the exptime."""
+    plain = with_exptime = 0
+    for record in records:
+        flags_known = record.client_flags is not None
+        exptime_known = record.exptime is not None
+        rest = u64(record.client_flags or 0) + u64(record.value_hash)
+        plain += xxh3_128(record.key + bytes([flags_known]) + rest)
+        known = bytes([flags_known | exptime_known << 1])
+        with_exptime += xxh3_128(record.key + known + rest + u64(record.exptime or 0))
+    return plain & MASK128, with_exptime & MASK128
+
+
+# --- Text, FORMAT.md 5.4 and 5.12 --------------------------------------------
+
+
+def text(found):
+    return isinstance(found, str)
+
+
+def number(bits):
+    return lambda found: type(found) is int and 0 <= found < 1 << bits
+
+
+def decimal(found):
+    return text(found) and found.isascii() and found.isdigit() and int(found) < 1 << 64
+
+
+def hexadecimal(size):
+    digits = frozenset("0123456789abcdefABCDEF")
+    return lambda found: text(found) and len(found) == 2 * size and digits.issuperset(found)
+
+
+def nullable(kind):
+    return lambda found: found is None or kind(found)
+
+
+def list_of(kind):
+    return lambda found: isinstance(found, list) and all(kind(each) for each in found)
+
+
+def map_of(kind):
+    return lambda found: isinstance(found, dict) and all(kind(each) for each in found.values())
+
+
+def members(required, optional=()):
+    """An object with these members; any other is ignored."""
+    optional = dict(optional)
+
+    def holds(found):
+        if not isinstance(found, dict):
+            return False
+        for name, kind in {**required, **optional}.items():
+            if name not in found and name in required:
+                raise ValueError(f"{name} is missing")
+            if name in found.twice:
+                raise ValueError(f"{name} stands twice")
+            if name in found and not kind(found[name]):
+                raise ValueError(f"{name} cannot be understood")
+        return True
+
+    return holds
+
+
+class Members(dict):
+    """An object that remembers which members stood twice."""
+
+    def __init__(self, pairs):
+        super().__init__(pairs)
+        counts = collections.Counter(name for name, _ in pairs)
+        self.twice = {name for name, count in counts.items() if count > 1}
+
+
+def no_constant(word):
+    raise ValueError(f"{word} is not JSON")
+
+
+def parse(data, kind):
+    """The value of a JSON text of some kind; a ValueError says what is wrong."""
+    try:
+        found = json.loads(
+            bytes(data).decode("utf-8"), object_pairs_hook=Members, parse_constant=no_constant
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not kind(found):
+        raise ValueError("not an object")
+    return found
+
+
+META_TEXT = members(
+    {"segment_id": hexadecimal(16), "snapshot_id": hexadecimal(16), "sync_marker": hexadecimal(8)},
+    {
+        "snapshot_name": text,
+        "node": text,
+        "node_index": number(32),
+        "worker": number(32),
+        "attempt": number(32),
+        "shard_index": number(64),
+        "shard_bits": number(8),
+        "sequence": number(32),
+        "clock_offset": text,
+        "compression": text,
+        "server_version": text,
+        "tool": text,
+        "created_at": text,
+    },
+)
+
+VERSION = members({"major": number(64), "minor": number(64)})
+
+OUTCOMES = ("stored", "vanished", "expired", "duplicate", "refused", "failed", "missing")
+
+NODE = members(
+    {
+        "address": text,
+        "server_version": text,
+        "pid": decimal,
+        "server_started_at": decimal,
+        "clock_offset": text,
+        "walk": text,
+        "shard_bits": number(8),
+        "items_start": decimal,
+        "items_end": decimal,
+        "counters": members({}, {name: decimal for name in ("listed", *OUTCOMES)}),
+    },
+    {"reasons": map_of(number(64)), "failure": nullable(text)},
+)
+
+SEGMENT = members(
+    {
+        "object": text,
+        "segment_id": hexadecimal(16),
+        "size": decimal,
+        "digest": text,
+        "node_index": number(32),
+        "shard_index": decimal,
+        "sequence": number(32),
+        "records": decimal,
+        "blocks": decimal,
+        "key_bytes": decimal,
+        "value_bytes": decimal,
+        "content_digest": hexadecimal(16),
+        "content_digest_exptime": hexadecimal(16),
+    }
+)
+
+SUMS = ("size", "records", "key_bytes", "value_bytes")
+
+MANIFEST_TEXT = members(
+    {
+        "format": text,
+        "version": VERSION,
+        "snapshot_id": hexadecimal(16),
+        "name": text,
+        "token": text,
+        "tool": text,
+        "started_at": text,
+        "finished_at": text,
+        "shard_hash": members({"algorithm": text, "seed": text}),
+        "nodes": list_of(NODE),
+        "segments": list_of(SEGMENT),
+        "totals": members({name: decimal for name in ("segments", *SUMS)}),
+        "content_digest": hexadecimal(16),
+        "content_digest_exptime": hexadecimal(16),
+        "verdict": lambda found: found in ("complete", "lossy", "partial"),
+    },
+    {
+        "features": members({}, {job: list_of(text) for job in ("read", "restore", "verify")}),
+        "parents": list_of(text),
+        "ring": nullable(text),
+    },
+)
+
+# What any major version has.
+ENVELOPE = members({}, {"format": text, "version": VERSION})
+
+CHECKSUM_START = b',\n  "checksum": "sha256:'
+CHECKSUM_END = b'"\n}\n'
+
+
+def read_manifest(data):
+    """5.12"""
+    require(len(data) <= MANIFEST_LEN_MAX, "MCS008", None, "manifest: length")  # N1
+    try:
+        envelope = parse(data, ENVELOPE)
+        if envelope.get("format") != "mcsnap":
+            raise Unsupported("the manifest's format is not mcsnap: this is no snapshot")
+        version = envelope.get("version", {"major": 1})
+        if version["major"] != 1:  # N2
+            raise Unsupported(f"format version {version['major']}")
+        body, digits = data[: -64 - len(CHECKSUM_END)], data[-64 - len(CHECKSUM_END) :][:64]
+        is_there = body.endswith(CHECKSUM_START) and data.endswith(CHECKSUM_END)
+        require(is_there, "MCS015", None, "manifest: does not end with its checksum")  # N3
+        sha = hashlib.sha256(body + b"0" * 64 + CHECKSUM_END).hexdigest()
+        require(digits == sha.encode(), "MCS016", None, "manifest: checksum")
+        manifest = parse(data, MANIFEST_TEXT)
+    except ValueError as error:
+        raise Damage("MCS015", None, f"manifest: {error}") from None
+    features = manifest.get("features", {})
+    for feature in features.get("verify", []) + features.get("read", []):  # N5
+        raise Unsupported(f"feature {feature}")
+    nodes, segments = manifest["nodes"], manifest["segments"]
+    for segment in segments:
+        name = segment["object"]
+        is_legal = is_plain_path(name)
+        require(is_legal, "MCS015", None, f"manifest: object {escaped(name.encode())}")  # N6
+        is_legal = segment["node_index"] < len(nodes)
+        require(is_legal, "MCS010", None, "manifest: node_index")  # N6
+    for node in nodes:
+        require(node["shard_bits"] <= 64, "MCS007", None, "manifest: shard_bits")
+    totals = {name: sum(int(segment[name]) for segment in segments) for name in SUMS}
+    totals["segments"] = len(segments)
+    for name, total in totals.items():  # N7
+        require(int(manifest["totals"][name]) == total, "MCS010", None, f"manifest: totals.{name}")
+    stored = sum(int(node["counters"].get("stored", 0)) for node in nodes)
+    require(stored == totals["records"], "MCS010", None, "manifest: counters.stored")
+    for node in nodes:
+        counters = node["counters"]
+        accounted = sum(int(counters.get(name, 0)) for name in OUTCOMES)
+        is_same = int(counters.get("listed", 0)) == accounted
+        require(is_same, "MCS010", None, "manifest: counters.listed")
+    for name in DIGESTS:
+        total = sum(int(segment[name], 16) for segment in segments) & MASK128
+        require(int(manifest[name], 16) == total, "MCS016", None, f"manifest: {name}")
+    return manifest
+
+
+def is_plain_path(name):
+    return not any(
+        not part or part.startswith(".") or part.endswith(".partial") for part in name.split("/")
+    ) and not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in name)
+
+
+# --- Output -------------------------------------------------------------------
+
+
+def escaped(key):
+    """Printable ASCII as it is, a backslash doubled, any other byte as \\xNN."""
+    return "".join(
+        "\\\\" if byte == 0x5C else chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}"
+        for byte in key
+    )
+
+
+def line_of(record, node, with_value):
+    marks, known = record.attributes & 0xFF, record.attributes >> 8
+    line = {
+        "key": escaped(record.key),
+        "node": node,
+        "value_len": len(record.value),
+        "value_hash": f"{record.value_hash:016x}",
+        "client_flags": None if record.client_flags is None else str(record.client_flags),
+        "exptime": "never" if record.exptime == NEVER else record.exptime,
+        "last_access": record.last_access,
+        "cas": None if record.cas is None else str(record.cas),
+        "slab_class": record.slab_class,
+        "marks": {
+            name: bool(marks >> bit & 1) for bit, name in enumerate(MARKS) if known >> bit & 1
+        },
+    }
+    if with_value:
+        line["value_base64"] = base64.b64encode(record.value).decode()
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+
+
+class Reading:
+    """One run: what was asked for, and how many findings there are."""
+
+    def __init__(self, is_check, with_values):
+        self.is_check, self.with_values = is_check, with_values
+        self.finding_count = 0
+        # What names in findings start with.
+        self.prefix = ""
+
+    def finding(self, name, damage):
+        self.finding_count += 1
+        offset = "-" if damage.offset is None else damage.offset
+        out = sys.stdout if self.is_check else sys.stderr
+        print(f"{damage.code} {self.prefix}{name} {offset}: {damage.text}", file=out)
+
+    def segment(self, name, data, said=None, manifest=None):
+        def found(damage):
+            self.finding(name, damage)
+
+        segment = Segment(data, found, said)
+        try:
+            segment.open()
+            if said:
+                check_said(said, manifest, segment)
+        except Damage as damage:
+            found(damage)
+            return
+        shard = None
+        if said:
+            node = manifest["nodes"][said["node_index"]]
+            shard = int(said["shard_index"]), node["shard_bits"]
+        segment.read(shard)
+        address = node["address"] if said else segment.meta.get("node", "")
+        if not self.is_check:
+            for records in segment.blocks:
+                for record in records or ():
+                    print(line_of(record, address, self.with_values))
+
+    def snapshot(self, directory):
+        with open(os.path.join(directory, "manifest.json"), "rb") as file:
+            data = file.read()
+        try:
+            manifest = read_manifest(data)
+        except Damage as damage:
+            self.finding("manifest.json", damage)
+            return
+        for said in manifest["segments"]:
+            name = said["object"]
+            try:
+                with open(os.path.join(directory, name), "rb") as file:
+                    data = file.read()
+            except FileNotFoundError:
+                self.finding(name, Damage("MCS017", None, "the segment is missing"))  # N8
+                continue
+            if len(data) != int(said["size"]):
+                words = f"{len(data)} bytes, not {said['size']}"
+                self.finding(name, Damage("MCS018", None, words))  # N8
+                continue
+            self.segment(name, data, said, manifest)
+        for name in strays(directory, manifest):
+            self.finding(name, Damage("MCS019", None, "the manifest does not name this"))  # N10
+        verdict = manifest["verdict"]
+        if verdict != "complete":
+            self.finding(".", Damage("MCS020", None, f"the snapshot is {verdict}"))  # N11
+
+
+def check_said(said, manifest, segment):
+    """N8, as far as tail and TOC tell."""
+    is_same = (said["segment_id"].lower(), manifest["snapshot_id"].lower()) == (
+        segment.ids.segment_id.hex(),
+        segment.ids.snapshot_id.hex(),
+    )
+    require(is_same, "MCS005", None, "other ids than in the manifest")
+    toc = segment.toc
+    sums = {
+        "records": toc.record_count,
+        "blocks": segment.block_count,
+        "key_bytes": toc.key_bytes,
+        "value_bytes": toc.value_bytes,
+    }
+    for name, found in sums.items():
+        if int(said[name]) != found:
+            segment.found(Damage("MCS010", None, f"TOC: not the {name} in the manifest"))
+    for name, found in segment.toc_digests().items():
+        if said[name].lower() != found:
+            segment.found(Damage("MCS016", None, f"TOC: not the {name} in the manifest"))
+
+
+def strays(directory, manifest):
+    named = {segment["object"] for segment in manifest["segments"]}
+    for folder, folders, files in os.walk(os.path.join(directory, "segments")):
+        folders.sort()
+        for file in sorted(files):
+            name = os.path.relpath(os.path.join(folder, file), directory)
+            if name not in named:
+                yield name
+
+
+def main(arguments):
+    options = [argument for argument in arguments if argument.startswith("--")]
+    places = [argument for argument in arguments if not argument.startswith("--")]
+    if not places or not set(options) <= {"--check", "--values"}:
+        print(__doc__, file=sys.stderr)
+        return 2
+    sys.stdout.reconfigure(encoding="utf-8")
+    reading = Reading("--check" in options, "--values" in options)
+    is_any_unread = False
+    for place in places:
+        is_snapshot = os.path.isdir(place)
+        if len(places) > 1:
+            folder = place if is_snapshot else os.path.dirname(place)
+            reading.prefix = os.path.join(folder, "")
+        try:
+            if is_snapshot:
+                reading.snapshot(place)
+            else:
+                with open(place, "rb") as file:
+                    reading.segment(os.path.basename(place), file.read())
+        except BrokenPipeError:
+            raise
+        except (OSError, Unsupported) as error:
+            print(f"read_snapshot: {place}: {error}", file=sys.stderr)
+            is_any_unread = True
+    return 1 if is_any_unread else 3 if reading.finding_count else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BrokenPipeError:
+        # Whoever read this has seen enough; Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
