@@ -80,7 +80,7 @@ fn forged_segments_get_to_every_check() {
     let mut codes: BTreeMap<String, usize> = BTreeMap::new();
     let (mut opened, mut records) = (0, 0);
     let mut state = 1_u64;
-    for _ in 0..250 {
+    for _ in 0..600 {
         let recipe: Vec<u8> = (0..40)
             .map(|_| {
                 state = state

@@ -16,9 +16,10 @@ use std::ops::Range;
 use byteorder::{ByteOrder as _, LittleEndian};
 use mcsnap::format::layout::{
     BLOCK_HEADER, BLOCK_HEADER_SIZE, CHECKPOINT_HEADER, CHECKPOINT_HEADER_SIZE, COLUMN_ENTRY,
-    COLUMN_ENTRY_SIZE, COLUMNS_HEADER, FILE_HEADER, FILE_HEADER_SIZE, FRAME_HEADER,
-    FRAME_HEADER_SIZE, FRAME_MARKER, Field, KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE, PAGE_HEADER,
-    PAGE_SIZE, SECTION, TAIL, TAIL_SIZE, TOC_ENTRY, TOC_ENTRY_SIZE, TOC_HEADER, TOC_HEADER_SIZE,
+    COLUMN_ENTRY_SIZE, COLUMNS_HEADER, COLUMNS_HEADER_SIZE, FILE_HEADER, FILE_HEADER_SIZE,
+    FRAME_HEADER, FRAME_HEADER_SIZE, FRAME_MARKER, Field, KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE,
+    PAGE_HEADER, PAGE_SIZE, SECTION, TAIL, TAIL_SIZE, TOC_ENTRY, TOC_ENTRY_SIZE, TOC_HEADER,
+    TOC_HEADER_SIZE,
 };
 
 /// Frame types, FORMAT.md 5.3.
@@ -122,14 +123,17 @@ impl Forge {
     pub(crate) fn places(&self) -> Vec<Place> {
         let mut places = vec![Place::FileHeader];
         places.extend((0..self.frames.len()).map(Place::Frame));
-        for block in 0..self.count_of(BLOCK) {
+        for (block, (_, frame)) in self.of_kind(BLOCK).enumerate() {
             places.push(Place::Block(block));
             places.push(Place::Section(block, Side::Keys));
             places.push(Place::Section(block, Side::Values));
-            if self.get(Place::Section(block, Side::Keys), "codec") == u64::from(PLAIN) {
+            let room = frame.payload().len() - BLOCK_HEADER_SIZE;
+            let is_plain = self.get(Place::Section(block, Side::Keys), "codec") == u64::from(PLAIN);
+            if is_plain && let Some(room) = room.checked_sub(COLUMNS_HEADER_SIZE) {
                 places.push(Place::Columns(block));
-                let columns = self.get(Place::Columns(block), "column_count");
-                places.extend((0..to_usize(columns)).map(|column| Place::Column(block, column)));
+                let columns = to_usize(self.get(Place::Columns(block), "column_count"));
+                let columns = columns.min(room / COLUMN_ENTRY_SIZE);
+                places.extend((0..columns).map(|column| Place::Column(block, column)));
             }
         }
         for checkpoint in 0..self.count_of(CHECKPOINT) {
@@ -146,7 +150,6 @@ impl Forge {
         let entries = entry_count(self.toc(), TOC_HEADER_SIZE);
         places.extend((0..entries).map(Place::TocEntry));
         places.push(Place::Tail);
-        places.retain(|&place| self.range(place).end <= self.bytes.len());
         places
     }
 
@@ -205,9 +208,17 @@ impl Forge {
         self.frames[frame].payload()
     }
 
-    /// The stored bytes of a section, as far as its block has them.
-    pub(crate) fn section(&self, block: usize, side: Side) -> &[u8] {
-        &self.bytes[self.section_range(block, side)]
+    /// Where the stored bytes of a section are, by the length it claims and as
+    /// far as its block reaches.
+    pub(crate) fn section_range(&self, block: usize, side: Side) -> Range<usize> {
+        let payload = self.nth(BLOCK, block).payload();
+        let key_start = payload.start + BLOCK_HEADER_SIZE;
+        let key_len = to_usize(self.get(Place::Section(block, Side::Keys), "stored_len"));
+        let key_end = key_start.saturating_add(key_len).min(payload.end);
+        match side {
+            Side::Keys => key_start..key_end,
+            Side::Values => key_end..payload.end,
+        }
     }
 
     /// Overwrites bytes anywhere.
@@ -250,6 +261,11 @@ impl Forge {
         self.frames.len()
     }
 
+    /// Blocks, as far as they are long enough for a header.
+    pub(crate) fn block_count(&self) -> usize {
+        self.count_of(BLOCK)
+    }
+
     /// The type of a frame, as it was before any lie.
     pub(crate) fn kind(&self, frame: usize) -> u8 {
         self.frames[frame].kind
@@ -258,7 +274,7 @@ impl Forge {
     /// Puts another payload into a frame.
     pub(crate) fn set_payload(&mut self, frame: usize, payload: &[u8]) -> &mut Self {
         let range = self.payload(frame);
-        self.bytes.splice(range, payload.iter().copied());
+        replace(&mut self.bytes, range, payload);
         let new_len = payload.len();
         self.frames[frame].end = self.frames[frame].start + FRAME_HEADER_SIZE + new_len;
         self.link()
@@ -282,8 +298,8 @@ impl Forge {
             start,
             end: start + header.len() + payload.len(),
         };
-        self.bytes
-            .splice(start..start, header.into_iter().chain(payload.to_vec()));
+        let whole = [&header, payload].concat();
+        replace(&mut self.bytes, start..start, &whole);
         self.frames.insert(at, frame);
         let place = Place::Frame(at);
         self.set(place, "type", kind.into());
@@ -313,10 +329,8 @@ impl Forge {
         let start = self.payload(frame).start;
         let range = self.section_range(block, side);
         let mut payload = self.bytes[self.payload(frame)].to_vec();
-        payload.splice(
-            range.start - start..range.end - start,
-            stored.iter().copied(),
-        );
+        let range = range.start - start..range.end - start;
+        replace(&mut payload, range, stored);
         self.set_payload(frame, &payload);
         let place = Place::Section(block, side);
         self.set(place, "codec", codec.into());
@@ -354,7 +368,7 @@ impl Forge {
             return false;
         };
         let mut start = FILE_HEADER_SIZE;
-        while start + FRAME_HEADER_SIZE <= tail_start {
+        while start.saturating_add(FRAME_HEADER_SIZE) <= tail_start {
             self.frames.push(Frame {
                 kind: 0,
                 start,
@@ -402,8 +416,8 @@ impl Forge {
         let entry_count = self.frames.len() - 1;
         let payload = self.payload(entry_count);
         let entries = payload.start + TOC_HEADER_SIZE..payload.end;
-        self.bytes
-            .splice(entries, vec![0; entry_count * TOC_ENTRY_SIZE]);
+        let blank = vec![0; entry_count * TOC_ENTRY_SIZE];
+        replace(&mut self.bytes, entries, &blank);
         let toc = &mut self.frames[entry_count];
         toc.end = toc.payload().start + TOC_HEADER_SIZE + entry_count * TOC_ENTRY_SIZE;
         let stored_len = to_u64(toc.payload().len());
@@ -448,17 +462,6 @@ impl Forge {
             let section = Place::Section(block, side);
             self.set(entry, stored_len, self.get(section, "stored_len"));
             self.set(entry, raw_len, self.get(section, "raw_len"));
-        }
-    }
-
-    fn section_range(&self, block: usize, side: Side) -> Range<usize> {
-        let payload = self.nth(BLOCK, block).payload();
-        let key_start = payload.start + BLOCK_HEADER_SIZE;
-        let key_len = to_usize(self.get(Place::Section(block, Side::Keys), "stored_len"));
-        let key_end = key_start.saturating_add(key_len).min(payload.end);
-        match side {
-            Side::Keys => key_start..key_end,
-            Side::Values => key_end..payload.end,
         }
     }
 
@@ -557,6 +560,14 @@ impl Forge {
         let payload = self.nth(KEY_INDEX, 0).payload();
         payload.len().saturating_sub(KEY_INDEX_HEADER_SIZE) / PAGE_SIZE
     }
+}
+
+/// Puts other bytes in the place of some; `splice` would move them one by one.
+fn replace(bytes: &mut Vec<u8>, range: Range<usize>, new: &[u8]) {
+    let rest = bytes.split_off(range.end);
+    bytes.truncate(range.start);
+    bytes.extend_from_slice(new);
+    bytes.extend_from_slice(&rest);
 }
 
 /// Entries of a table of contents or a checkpoint.

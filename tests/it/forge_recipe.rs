@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use mcsnap::format::compression::{Codec, Compression, SectionWriter};
 
-use crate::forge::{Forge, Place};
+use crate::forge::{Forge, Place, Side};
 use crate::sound_segments;
 
 /// Orders carried out at most.
@@ -39,6 +39,14 @@ pub(crate) fn forge(recipe: &[u8]) -> Vec<u8> {
 /// one are returned as they are.
 pub(crate) fn reseal(bytes: &[u8]) -> Vec<u8> {
     Forge::of_any(bytes).map_or_else(|| bytes.to_vec(), Forge::seal)
+}
+
+/// Both sections of every block.
+fn sections(forge: &Forge) -> Vec<(usize, Side)> {
+    let blocks = 0..forge.block_count();
+    blocks
+        .flat_map(|block| [(block, Side::Keys), (block, Side::Values)])
+        .collect()
 }
 
 struct Steps<'a> {
@@ -106,33 +114,34 @@ impl<'a> Steps<'a> {
         forge.set_field(place, field, value & (u64::MAX >> (64 - bits)));
     }
 
-    /// Writes a few bytes into a payload.
+    /// Writes a few bytes into a payload, or into a stored section.
     fn overwrite(&mut self, forge: &mut Forge) {
-        let payload = forge.payload(self.index(forge.frame_count()));
-        let start = payload.start + self.index(payload.len().max(1));
+        let sections = sections(forge);
+        let range = if self.byte() % 2 == 0 || sections.is_empty() {
+            forge.payload(self.index(forge.frame_count()))
+        } else {
+            let (block, side) = sections[self.index(sections.len())];
+            forge.section_range(block, side)
+        };
+        let start = range.start + self.index(range.len().max(1));
         let bytes = self.run();
-        let bytes = &bytes[..bytes.len().min(payload.end.saturating_sub(start))];
+        let bytes = &bytes[..bytes.len().min(range.end.saturating_sub(start))];
         forge.write(start, bytes);
     }
 
     /// Puts another content into a section, plain or compressed, with lengths
     /// and checksums that are true.
     fn change_section(&mut self, forge: &mut Forge) {
-        let mut sections = Vec::new();
-        for place in forge.places() {
-            if let Place::Section(block, side) = place {
-                sections.push((block, side));
-            }
-        }
+        let sections = sections(forge);
         if sections.is_empty() {
             return;
         }
         let (block, side) = sections[self.index(sections.len())];
         let choice = self.byte();
-        let mut raw = forge.section(block, side).to_vec();
+        let mut raw = forge.bytes()[forge.section_range(block, side)].to_vec();
         if choice & 1 != 0 {
             // Long, and of next to no length when compressed.
-            raw.resize(raw.len() + (1 << (self.byte() % 21)), self.byte());
+            raw.resize(raw.len() + (1 << (self.byte() % 17)), self.byte());
         }
         let start = self.index(raw.len() + 1);
         let end = (start + usize::from(self.byte())).min(raw.len());

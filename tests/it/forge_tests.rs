@@ -75,16 +75,7 @@ fn whatever_is_changed_no_checksum_complains() {
     let mut codes = BTreeSet::new();
     for (name, segment) in sound_segments::all() {
         let forge = Forge::new(&segment);
-        // Its many blocks are as those of the others, and take their time.
-        let is_long = name == "with_checkpoint";
-        let is_new = |place: &Place| {
-            matches!(
-                place,
-                Place::Checkpoint(_) | Place::CheckpointEntry(_, 0..2)
-            )
-        };
-        let places = forge.places().into_iter();
-        for place in places.filter(|place| !is_long || is_new(place)) {
+        for place in forge.places() {
             for field in Forge::fields(place) {
                 let at = forge.range(place).start + field.offset;
                 for bit in [0, 7] {
@@ -148,7 +139,9 @@ fn content_can_be_replaced() {
     assert_eq!(code(&bytes), Some("MCS010"));
     let stored_len = forge.get(Place::Section(1, Side::Values), "stored_len");
     assert_eq!(stored_len, u64::try_from(stored.len()).unwrap());
-    assert_eq!(forge.section(1, Side::Values), stored);
+    let range = forge.section_range(1, Side::Values);
+    assert_eq!(forge.bytes()[range], stored);
+    assert_eq!(forge.block_count(), 2);
     forge.set_section(1, Side::Values, PLAIN, b"value", b"value");
     assert_eq!(forge.seal(), sound);
 }
@@ -162,7 +155,7 @@ fn frames_can_be_added_and_taken_out() {
         .map(|frame| forge.kind(frame))
         .collect();
     assert!(kinds.starts_with(&[META, BLOCK, BLOCK]), "{kinds:?}");
-    assert!(kinds.ends_with(&[BLOCK, KEY_INDEX, TOC]), "{kinds:?}");
+    assert!(kinds.ends_with(&[CHECKPOINT, KEY_INDEX, TOC]), "{kinds:?}");
     let checkpoint = kinds.iter().position(|&kind| kind == CHECKPOINT);
     forge.remove_frame(checkpoint.unwrap());
     assert_eq!(read(&forge.clone().seal()).unwrap(), values);

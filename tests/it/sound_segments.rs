@@ -8,6 +8,8 @@ use mcsnap::format::segment_meta::SegmentMeta;
 use mcsnap::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
 use mcsnap::units::UnixSecs;
 
+use crate::forge::{CHECKPOINT, Forge, HAS_PAYLOAD_CRC, Place};
+
 /// Two blocks, both sections plain; the first has every column, the second
 /// only the required ones.
 pub(crate) fn plain() -> Vec<u8> {
@@ -52,10 +54,25 @@ pub(crate) fn compressed() -> Vec<u8> {
     encode(Compression::Zstd(1), EncoderOptions::BLOCK_RAW_LEN, records)
 }
 
-/// A block a record and so, after the 64th frame, a checkpoint.
+/// As `plain`, and a checkpoint of its first frames before the key index. A
+/// writer makes one after 64 frames; so many would take tests their time.
 pub(crate) fn with_checkpoint() -> Vec<u8> {
-    let records = (0..66).map(|number| (format!("k{number}"), String::new(), ItemMeta::default()));
-    encode(Compression::None, 1, records)
+    let mut forge = Forge::new(&plain());
+    let mut payload = Vec::new();
+    // FORMAT.md 5.9: the ids, no checkpoint before, three entries, the META
+    // frame, three records; then the entries of the table of contents.
+    payload.extend_from_slice(&[0x11; 16]);
+    payload.extend_from_slice(&[0x22; 16]);
+    payload.extend_from_slice(&[0x33; 8]);
+    payload.extend_from_slice(&0_u64.to_le_bytes());
+    payload.extend_from_slice(&3_u64.to_le_bytes());
+    payload.extend_from_slice(&64_u64.to_le_bytes());
+    payload.extend_from_slice(&3_u64.to_le_bytes());
+    let (first, last) = (Place::TocEntry(0), Place::TocEntry(2));
+    let entries = forge.range(first).start..forge.range(last).end;
+    payload.extend_from_slice(&forge.bytes()[entries]);
+    forge.insert_frame(3, CHECKPOINT, HAS_PAYLOAD_CRC, &payload);
+    forge.seal()
 }
 
 /// No record at all.
