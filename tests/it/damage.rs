@@ -11,8 +11,8 @@ use mcsnap::defect::Finding;
 use mcsnap::error::{ErrorKind, Location};
 use mcsnap::format::compression::{Compression, SectionReader};
 use mcsnap::format::frame::FrameType;
-use mcsnap::format::layout::{FRAME_HEADER_SIZE, PAGE_SIZE};
-use mcsnap::format::manifest::Need;
+use mcsnap::format::layout::{FRAME_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE};
+use mcsnap::format::manifest::{ManifestSegment, Need};
 use mcsnap::item::{Cas, ItemMeta};
 use mcsnap::listing::{ListingOptions, list};
 use mcsnap::lookup::{LookupOptions, look_up};
@@ -24,6 +24,7 @@ use mcsnap::store::{DamagedPlace, Fault, FaultyStore, MemoryStore, Store};
 use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use proptest::prelude::*;
 
+use crate::forge::{CRITICAL, Forge, HAS_PAYLOAD_CRC};
 use crate::snapshot_property::{Cut, Items, NAME, Owned, bytes_of, read_all, replace, write};
 
 const SALVAGED: &str = "salvaged";
@@ -581,22 +582,7 @@ fn each_store_operation_failed_in_turn_leaves_a_whole_salvage_or_none() {
 #[test]
 fn without_a_manifest_every_segment_is_salvaged_and_a_missing_one_is_told() {
     let store = MemoryStore::new();
-    let items: Items = (0..40_u8)
-        .map(|number| {
-            let owned = Owned {
-                value: vec![number; 50],
-                meta: ItemMeta::default(),
-            };
-            (vec![b'k', number], owned)
-        })
-        .collect();
-    let cut = Cut {
-        segment_size_max: 1 << 20,
-        segment_record_count_max: 8,
-        compression: Compression::None,
-        shard_bits: 1,
-    };
-    let segments = write(Arc::new(store.clone()), &items, &cut);
+    let (items, segments) = several(&store);
     assert!(segments.len() >= 5);
     let input = DamagedPlace::Snapshot {
         store: Arc::new(store.clone()),
@@ -641,4 +627,150 @@ fn without_a_manifest_every_segment_is_salvaged_and_a_missing_one_is_told() {
     taken.unwrap();
     let error = run_into(&input, Arc::new(store)).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::AlreadyExists { .. }));
+}
+
+#[test]
+fn a_hole_in_front_of_the_tail_is_a_loss_that_nobody_can_count() {
+    let sample = sample(Compression::Zstd(1));
+    let blocks = sample.blocks();
+    let mut bytes = sample.whole.clone();
+    let tail = bytes.len() - TAIL_SIZE;
+    bytes[blocks[1].end..tail].fill(0);
+    replace(&sample.store, &sample.object, &bytes);
+    let report = run(&sample.segment_input(), &MemoryStore::new()).unwrap();
+    assert_eq!(report.records(), 2);
+    assert!(report.is_loss_unknown, "{report:?}");
+}
+
+#[test]
+fn frames_for_newer_readers_are_a_loss_that_nobody_can_count() {
+    let segment = crate::sound_segments::plain();
+    let mut forge = Forge::new(&segment);
+    // SEALED, before the key index.
+    forge.insert_frame(3, 9, CRITICAL | HAS_PAYLOAD_CRC, b"who knows");
+    let store = MemoryStore::new();
+    store.put_new("x.mcs", &forge.seal()).unwrap();
+    let input = DamagedPlace::Segment {
+        store: Arc::new(store),
+        object: "x.mcs".to_owned(),
+        is_unfinished: false,
+    };
+    let report = run(&input, &MemoryStore::new()).unwrap();
+    assert!(
+        report.is_loss_unknown && report.records() == 3,
+        "{report:?}"
+    );
+    let codes = report.segments[0].salvage.findings.iter();
+    assert!(
+        codes
+            .map(|finding| finding.defect.code())
+            .any(|code| code == "MCS009")
+    );
+}
+
+/// Some segments in two shards.
+fn several(store: &MemoryStore) -> (Items, Vec<ManifestSegment>) {
+    let items: Items = (0..40_u8)
+        .map(|number| {
+            let owned = Owned {
+                value: vec![number; 50],
+                meta: ItemMeta::default(),
+            };
+            (vec![b'k', number], owned)
+        })
+        .collect();
+    let cut = Cut {
+        segment_size_max: 1 << 20,
+        segment_record_count_max: 8,
+        compression: Compression::None,
+        shard_bits: 1,
+    };
+    let segments = write(Arc::new(store.clone()), &items, &cut);
+    (items, segments)
+}
+
+#[test]
+fn segments_under_each_other_s_names_are_found_by_what_they_are() {
+    let store = MemoryStore::new();
+    let (items, segments) = several(&store);
+    let names: Vec<String> = segments
+        .iter()
+        .map(|segment| format!("{NAME}/{}", segment.object))
+        .collect();
+    let first = bytes_of(&store, &names[0]);
+    let last = bytes_of(&store, names.last().unwrap());
+    replace(&store, &names[0], &last);
+    replace(&store, names.last().unwrap(), &first);
+    let input = DamagedPlace::Snapshot {
+        store: Arc::new(store),
+        name: NAME.to_owned(),
+    };
+    let output = MemoryStore::new();
+    let report = run(&input, &output).unwrap();
+    assert!(!report.has_loss());
+    assert_eq!(read_all(Arc::new(output), SALVAGED), items);
+    let codes: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| finding.defect.code())
+        .collect();
+    assert_eq!(codes, ["MCS005", "MCS005"]);
+}
+
+#[test]
+fn a_second_copy_of_a_segment_adds_nothing() {
+    let store = MemoryStore::new();
+    let (items, segments) = several(&store);
+    store.remove(&format!("{NAME}/manifest.json")).unwrap();
+    let bytes = bytes_of(&store, &format!("{NAME}/{}", segments[0].object));
+    store
+        .put_new(&format!("{NAME}/segments/copy.mcs"), &bytes)
+        .unwrap();
+    // A cut copy is left out for the whole one, whichever comes first.
+    let cut = &bytes[..bytes.len() / 2];
+    store
+        .put_new(&format!("{NAME}/segments/a.mcs"), cut)
+        .unwrap();
+    let input = DamagedPlace::Snapshot {
+        store: Arc::new(store),
+        name: NAME.to_owned(),
+    };
+    let output = MemoryStore::new();
+    let report = run(&input, &output).unwrap();
+    assert_eq!(report.records(), u64::try_from(items.len()).unwrap());
+    assert_eq!(report.manifest.nodes.len(), 1);
+    assert_eq!(read_all(Arc::new(output), SALVAGED), items);
+    let strays = report.findings.iter();
+    assert_eq!(
+        strays
+            .filter(|finding| finding.defect.code() == "MCS019")
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn records_in_a_wrong_shard_are_written_in_a_right_one() {
+    let store = MemoryStore::new();
+    let (items, _) = several(&store);
+    // A manifest that swaps the shards.
+    let path = format!("{NAME}/manifest.json");
+    let mut manifest = open(&store).manifest().clone();
+    for segment in &mut manifest.segments {
+        segment.shard_index = 1 - segment.shard_index;
+    }
+    replace(&store, &path, &manifest.encode());
+    let input = DamagedPlace::Snapshot {
+        store: Arc::new(store),
+        name: NAME.to_owned(),
+    };
+    let output = MemoryStore::new();
+    let report = run(&input, &output).unwrap();
+    assert!(!report.has_loss());
+    assert_eq!(report.findings[0].defect.code(), "MCS014");
+    assert_eq!(read_all(Arc::new(output.clone()), SALVAGED), items);
+    assert_eq!(verify(&output, SALVAGED).unwrap().findings, []);
+    // What the first try wrote is gone.
+    let segments = output.list(&format!("{SALVAGED}/segments")).unwrap();
+    assert_eq!(segments.len(), report.manifest.segments.len());
 }

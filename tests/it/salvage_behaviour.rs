@@ -198,3 +198,44 @@ fn what_is_no_segment_is_refused_and_leaves_nothing() {
         "mcsnap: where should the new snapshot go? pass --to DIR\n"
     );
 }
+
+#[test]
+fn more_segments_than_open_files_are_no_hindrance() {
+    let workdir = Workdir::new("salvage-many");
+    let server = Memcached::start();
+    server
+        .client()
+        .load((0..3000).map(|number| Item::new(format!("key:{number}"), "v")));
+    workdir
+        .mcsnap(&[
+            "dump",
+            "--to",
+            "s",
+            "--name",
+            "n",
+            "--segment-records",
+            "50",
+        ])
+        .arg(server.address())
+        .succeeds();
+    assert!(segments(&workdir.join("s/n")).len() >= 60);
+    for input in ["manifest", "no manifest"] {
+        let name = input.replace(' ', "-");
+        let program = env!("CARGO_BIN_EXE_mcsnap");
+        let line = format!("ulimit -n 40; exec {program} salvage s/n --to out --name {name} -q");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(workdir.path())
+            .output()
+            .unwrap();
+        let wanted = if input == "manifest" { 0 } else { 3 };
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(wanted), "{input}: {stderr}");
+        let listed = workdir
+            .mcsnap(&["ls", "--keys"])
+            .arg(format!("out/{name}"))
+            .succeeds();
+        assert_eq!(listed.stdout.split(|byte| *byte == b'\n').count() - 1, 3000);
+        let _ = fs::remove_file(workdir.join("s/n/manifest.json"));
+    }
+}
