@@ -220,9 +220,13 @@ impl ObjectReader for LocalObject {
         check_range(&self.described, self.size, offset, buffer.len())?;
         // By a call even where there is a map: a file that was truncated in
         // the meantime is then an error and not a signal.
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(|e| read_error(&self.described, offset, e))
+        self.file.read_exact_at(buffer, offset).map_err(|e| {
+            if e.kind() == io::ErrorKind::UnexpectedEof {
+                let cause = io::Error::new(e.kind(), "the file has become shorter");
+                return read_error(&self.described, offset, cause);
+            }
+            read_error(&self.described, offset, e)
+        })
     }
 
     fn as_bytes(&self) -> Option<&[u8]> {

@@ -1,11 +1,13 @@
-//! The memory map of a local file: the one place with `unsafe`.
+//! The memory map of a local file: the one place of the library with `unsafe`.
 //!
 //! What a map gains is that blocks are checked and decompressed where they lie,
 //! with no copy. What it costs is that an error of the disk, or a file that
 //! another process truncates, is no error of a call but the signal SIGBUS. The
 //! length is looked at again whenever the bytes are handed out; what remains
-//! is a truncation during the use that follows, and a disk that fails. No
-//! writer of this crate ever truncates a file or writes to a published one.
+//! is a truncation during the use that follows, and a disk that fails; there
+//! the program's handler says so and ends it, and a program of one's own that
+//! cannot be ended so reads by calls. No writer of this crate ever truncates a
+//! file or writes to a published one.
 
 use std::fs::File;
 use std::io;

@@ -108,7 +108,22 @@ impl PartialFile {
         // All of them, not only those this writer made: whoever made one may
         // not have come to the end of its own publishing yet.
         let parent = self.path.parent().unwrap_or(&self.root);
-        sync_up_to(&self.root, parent)
+        let synced = sync_up_to(&self.root, parent);
+        if synced.is_err() {
+            self.withdraw();
+        }
+        synced
+    }
+
+    /// Takes the final name away again: whoever is told of a failure must not
+    /// find the object, which the next loss of power may take away.
+    fn withdraw(&mut self) {
+        if self.is_own(&self.path) {
+            // Nobody is left to be told of an error; the object stays.
+            let _ = fs::remove_file(&self.path);
+        }
+        // Its directory is to be pruned as well.
+        self.progress = Progress::Failed;
     }
 
     /// Gives the complete file its final name, if that is free.
@@ -120,7 +135,10 @@ impl PartialFile {
             return Err(self.error(Operation::Publish, cause));
         }
         let (outcome, is_linked) = match rename_new(&self.partial, &self.path) {
-            Err(e) if is_not_offered(&e) => (fs::hard_link(&self.partial, &self.path), true),
+            Err(e) if is_not_offered(&e) => {
+                let link = || fs::hard_link(&self.partial, &self.path);
+                (again_if_interrupted(link), true)
+            }
             outcome => (outcome, false),
         };
         match outcome {
@@ -205,8 +223,20 @@ fn create_file(directory: &Path, path: &Path) -> io::Result<File> {
 }
 
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?;
-    Ok(())
+    let rename = || rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
+    again_if_interrupted(|| Ok(rename()?))
+}
+
+/// Makes a call until no signal interrupts it, which those of a network file
+/// system or a daemon may do to any call; the standard library sees to it for
+/// reads, writes and syncs only.
+fn again_if_interrupted<T>(call: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -63,6 +63,8 @@ mod sound_segments;
 #[cfg(test)]
 mod store_suite;
 #[cfg(test)]
+mod system_faults;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod walk_under_load;

@@ -29,7 +29,7 @@ pub(crate) struct HintedError {
     pub(crate) hint: &'static str,
 }
 
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// clap's own code, too.
 pub(crate) const USAGE: u8 = 2;
 const DEGRADED: u8 = 3;

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser as _;
 use mcsnap::cancel::Cancel;
+use signal_hook::consts::SIGBUS;
 
 use crate::cli::Cli;
 use crate::context::Context;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let signal = Arc::new(AtomicUsize::new(0));
     let cli = Cli::parse();
     let result = watch_signals(&cancel, &signal)
+        .and_then(|()| tell_bus_errors())
         .map_err(anyhow::Error::from)
         .and_then(|()| config::read_environment(std::env::vars_os()))
         .and_then(|environment| Context::new(&cli.global, environment, cancel.clone()))
@@ -57,4 +59,27 @@ fn watch_signals(cancel: &Cancel, signal: &Arc<AtomicUsize>) -> io::Result<()> {
         signal_hook::flag::register(number, flag)?;
     }
     Ok(())
+}
+
+/// Ends the program with a message where a mapped file cannot be read any more:
+/// another process cut it short, or its disk failed. Only the kernel knows, and
+/// only at the moment of the access, so that no check before it can help.
+///
+/// What a job was writing at that moment stays behind as after a kill; the jobs
+/// that map files, verify and restore, write none.
+#[expect(
+    unsafe_code,
+    reason = "a signal's action may only do what is safe at any moment"
+)]
+fn tell_bus_errors() -> io::Result<()> {
+    let action = || {
+        const MESSAGE: &[u8] = b"mcsnap: a file became shorter, or its disk failed, while it \
+            was mapped into memory (SIGBUS); with --mmap never it is named\n";
+        // Nothing is left to tell it to if this fails.
+        let _ = rustix::io::write(rustix::stdio::stderr(), MESSAGE);
+        signal_hook::low_level::exit(exit::FAILED.into());
+    };
+    // SAFETY: write and _exit are safe in a signal handler, and nothing else is
+    // called: no memory is taken, no lock, no destructor runs.
+    unsafe { signal_hook::low_level::register(SIGBUS, action) }.map(drop)
 }
