@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, ErrorKind, Location};
+use crate::error::{Error, ErrorKind, Location, Operation};
 
 /// The part of a snapshot in which something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -247,14 +247,21 @@ pub enum Defect {
         /// The manifest's verdict.
         verdict: String,
     },
+    /// The bytes are not there to judge: the store fails, or they are of a
+    /// version that this build does not read.
+    #[error("it cannot be read: {reason}")]
+    Unreadable {
+        /// What failed, and why.
+        reason: String,
+    },
 }
 
 impl Defect {
     /// Every code, in the order of FORMAT.md section 11.
-    pub const CODES: [&'static str; 20] = [
+    pub const CODES: [&'static str; 21] = [
         "MCS001", "MCS002", "MCS003", "MCS004", "MCS005", "MCS006", "MCS007", "MCS008", "MCS009",
         "MCS010", "MCS011", "MCS012", "MCS013", "MCS014", "MCS015", "MCS016", "MCS017", "MCS018",
-        "MCS019", "MCS020",
+        "MCS019", "MCS020", "MCS021",
     ];
 
     /// Returns the stable code of this kind of defect.
@@ -280,6 +287,7 @@ impl Defect {
             Self::SegmentSize { .. } => "MCS018",
             Self::Stray => "MCS019",
             Self::KnownLoss { .. } => "MCS020",
+            Self::Unreadable { .. } => "MCS021",
         }
     }
 
@@ -305,7 +313,8 @@ impl Defect {
             | Self::DigestMismatch { .. }
             | Self::SegmentMissing
             | Self::ManifestMissing
-            | Self::SegmentSize { .. } => Severity::Error,
+            | Self::SegmentSize { .. }
+            | Self::Unreadable { .. } => Severity::Error,
         }
     }
 }
@@ -358,6 +367,43 @@ impl Finding {
         Ok(Self::new(location, defect.clone()))
     }
 
+    /// Takes whatever keeps one object from being read as a finding, so that a
+    /// job can go on with the others: wrong bytes as [`Finding::from_error`]
+    /// does; a store that fails, an object that is not there and one of an
+    /// unsupported version as [`Defect::Unreadable`].
+    ///
+    /// # Errors
+    ///
+    /// - The error itself, if it is about anything else, such as `Canceled`.
+    pub fn from_any_error(error: Error, place: &str) -> Result<Self, Error> {
+        let is_unreadable = match error.kind() {
+            ErrorKind::Io { operation } => matches!(
+                operation,
+                Operation::Open | Operation::Read | Operation::List | Operation::Map
+            ),
+            ErrorKind::Unsupported { .. } | ErrorKind::NotFound { .. } => true,
+            ErrorKind::Corrupt(_)
+            | ErrorKind::LimitExceeded { .. }
+            | ErrorKind::Protocol { .. }
+            | ErrorKind::Server { .. }
+            | ErrorKind::Busy
+            | ErrorKind::TooManyConnections
+            | ErrorKind::Timeout { .. }
+            | ErrorKind::Closed
+            | ErrorKind::NodeChanged { .. }
+            | ErrorKind::AlreadyExists { .. }
+            | ErrorKind::InvalidInput { .. }
+            | ErrorKind::Canceled => false,
+        };
+        if !is_unreadable {
+            return Self::from_error(error, place);
+        }
+        let location = error.location().cloned();
+        let location = location.unwrap_or_else(|| Location::object(place));
+        let reason = error.to_reason();
+        Ok(Self::new(location, Defect::Unreadable { reason }))
+    }
+
     /// Returns how bad it is.
     pub fn severity(&self) -> Severity {
         self.defect.severity()
@@ -374,5 +420,46 @@ impl fmt::Display for Finding {
             self.location,
             self.defect
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_keeps_one_object_from_being_read_is_a_finding_and_nothing_else_is() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let unreadable = [
+            (
+                Error::io(Operation::Open, "a.mcs", denied()),
+                "MCS021 error: a.mcs: it cannot be read: cannot open: permission denied",
+            ),
+            (
+                Error::new(ErrorKind::NotFound {
+                    what: "segment".to_owned(),
+                }),
+                "MCS021 error: b.mcs: it cannot be read: segment does not exist",
+            ),
+            (
+                Error::corrupt(Defect::SegmentMissing),
+                "MCS017 error: b.mcs: the manifest names this segment, but it is missing",
+            ),
+        ];
+        for (error, text) in unreadable {
+            let finding = Finding::from_any_error(error, "b.mcs").unwrap();
+            assert_eq!(finding.to_string(), text);
+        }
+        for error in [
+            Error::canceled(),
+            Error::invalid_input("node", "", "wanted one"),
+            Error::io(Operation::Write, "stdout", denied()),
+        ] {
+            let kind = error.kind().clone();
+            let kept = Finding::from_any_error(error, "b.mcs").unwrap_err();
+            assert_eq!(*kept.kind(), kind);
+        }
     }
 }

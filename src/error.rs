@@ -366,7 +366,15 @@ impl Error {
 
     /// Writes the error and its causes in one line.
     pub fn to_chain(&self) -> String {
-        let mut text = self.to_string();
+        self.with_causes(self.to_string())
+    }
+
+    /// Writes the error and its causes in one line, without the place.
+    pub fn to_reason(&self) -> String {
+        self.with_causes(self.0.kind.to_string())
+    }
+
+    fn with_causes(&self, mut text: String) -> String {
         let mut cause = self.source();
         while let Some(error) = cause {
             text.push_str(": ");

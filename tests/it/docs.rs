@@ -92,12 +92,13 @@ fn every_finding_code_is_documented_and_every_documented_one_exists() {
         .match_indices("[MCS")
         .filter_map(|(at, _)| text.get(at + 1..at + 7))
         .collect();
-    // MCS020 is no rule of the format: it repeats what the dump itself said.
+    // Two are no rules of the format: MCS020 repeats what the dump itself said,
+    // and MCS021 what the store or the version did not let a reader see.
     let without_rule: Vec<_> = Defect::CODES
         .iter()
         .filter(|code| !rules.contains(*code))
         .collect();
-    assert_eq!(without_rule, [&"MCS020"]);
+    assert_eq!(without_rule, [&"MCS020", &"MCS021"]);
 }
 
 /// Reads `250 bytes`, `65,536`, `64 MiB`, `2^32`, or a sum of two such.
