@@ -9,6 +9,6 @@ pub struct ListingReport {
     pub listed: u64,
     /// Records that were looked at, those that the filter dropped included.
     pub seen: u64,
-    /// What is damaged, and so not listed.
+    /// What is damaged or cannot be read, and so not listed.
     pub findings: Vec<Finding>,
 }

@@ -47,8 +47,8 @@ const ROUND_BLOCKS: usize = 8;
 /// # Errors
 ///
 /// - `InvalidInput`: no such node.
-/// - `Io`, `Unsupported`, `Canceled`, and what `out` fails with. Damage is in
-///   the report.
+/// - `Canceled`, and what `out` fails with. What is damaged or cannot be read
+///   is in the report.
 ///
 /// # Memory
 ///
@@ -74,7 +74,9 @@ pub fn list(
         let segment = match snapshot.open_segment_as(named, Opening::Lookup) {
             Ok(segment) => segment,
             Err(error) => {
-                report.findings.push(Finding::from_error(error, &place)?);
+                report
+                    .findings
+                    .push(Finding::from_any_error(error, &place)?);
                 continue;
             }
         };
@@ -130,7 +132,7 @@ impl Reading<'_> {
         let columns = match self.segment.read_keys(block, sections) {
             Ok(columns) => columns,
             Err(error) => {
-                text.finding = Some(Finding::from_error(error, self.segment.place())?);
+                text.finding = Some(Finding::from_any_error(error, self.segment.place())?);
                 return Ok(text);
             }
         };

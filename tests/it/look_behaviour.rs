@@ -260,6 +260,61 @@ fn the_program_looks_into_the_dump_of_a_real_server() {
     );
 }
 
+/// A file that leads to itself cannot be opened, not even by root.
+#[test]
+fn a_segment_that_cannot_be_opened_takes_nothing_from_the_others() {
+    let servers = [Memcached::start(), Memcached::start()];
+    let workdir = Workdir::new("unreadable");
+    let mut dump = vec![
+        "dump".to_owned(),
+        "--to=s".to_owned(),
+        "--name=n".to_owned(),
+    ];
+    for (server, key) in servers.iter().zip(["here", "there"]) {
+        server.client().load([Item::new(key, "v")]);
+        dump.push(server.address());
+    }
+    workdir.mcsnap(&dump).succeeds();
+    let manifest = std::fs::read(workdir.path().join("s/n/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let object = manifest["segments"][1]["object"].as_str().unwrap();
+    let path = workdir.path().join("s/n").join(object);
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(path.file_name().unwrap(), &path).unwrap();
+    let told = |output: &std::process::Output| {
+        let text = String::from_utf8(output.stderr.clone()).unwrap();
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("MCS021"))
+            .collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        assert!(lines[0].contains(object), "{text}");
+        assert!(
+            lines[0].contains("it cannot be read: cannot open: "),
+            "{text}"
+        );
+        text
+    };
+
+    let output = workdir.mcsnap(&["ls", "s/n", "--keys"]).exits(3);
+    assert_eq!(output.stdout, b"here\n");
+    told(&output);
+    let output = workdir.mcsnap(&["get", "s/n", "here", "--raw"]).exits(3);
+    assert_eq!(output.stdout, b"v");
+    told(&output);
+    let output = workdir.mcsnap(&["get", "s/n", "there"]).exits(3);
+    assert_eq!(output.stdout, b"");
+    assert!(told(&output).contains("cannot tell whether key \"there\" is in s/n"));
+    for job in ["inspect", "verify"] {
+        let output = workdir.mcsnap(&[job, "s/n", "--format=json"]).exits(3);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["findings"][0]["code"], "MCS021", "{job}");
+    }
+    let text = workdir.mcsnap(&["inspect", "s/n"]).exits(3).stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("cannot be read"), "{text}");
+}
+
 #[test]
 fn a_value_that_differs_between_nodes_is_not_chosen_for_the_user() {
     let servers = [Memcached::start(), Memcached::start()];

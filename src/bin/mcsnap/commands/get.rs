@@ -99,7 +99,9 @@ fn tell_absence(place: &str, key: &[u8], report: &LookupReport) {
     let message = if report.findings.is_empty() {
         format!("key \"{key}\" is not in {place}")
     } else {
-        format!("cannot tell whether key \"{key}\" is in {place}: what says so is damaged")
+        format!(
+            "cannot tell whether key \"{key}\" is in {place}: what says so is damaged or cannot be read"
+        )
     };
     // Nothing is left to tell it to if this fails; the exit code does.
     let _ = writeln!(io::stderr(), "mcsnap: {message}");
