@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mcsnap::cancel::Cancel;
 use mcsnap::format::checksum::shard_of;
@@ -14,11 +15,12 @@ use mcsnap::listing::{ListingOptions, list};
 use mcsnap::lookup::{LookupOptions, LookupReport, look_up};
 use mcsnap::select::KeyFilter;
 use mcsnap::snapshot::{Opening, SnapshotReader};
-use mcsnap::store::{FaultyStore, MemoryStore};
+use mcsnap::store::{FaultyStore, MemoryStore, Store as _};
 
 use crate::client::Item;
 use crate::memcached::Memcached;
 use crate::snapshot_property::{Cut, Items, NAME, Owned, noise, write};
+use crate::sound_segments;
 use crate::workdir::Workdir;
 
 /// Some hundred records of 1 KiB in two shards of several segments and blocks.
@@ -174,6 +176,42 @@ fn a_listing_reads_no_value() {
     let bytes = counting.bytes_read() - before;
     let size: u64 = segments.iter().map(|segment| segment.size).sum();
     assert!(bytes * 10 < size, "{bytes} bytes of {size} were read");
+}
+
+/// Few bytes in a file may be much text, of which little may wait for a reader
+/// who is slow.
+#[test]
+fn a_listing_hands_out_its_text_in_pieces() {
+    const THREADS: usize = 2;
+    let store = MemoryStore::new();
+    store.put_new("wide.mcs", &sound_segments::wide()).unwrap();
+    let snapshot = SnapshotReader::open(Arc::new(store), "wide.mcs", Need::Read).unwrap();
+    let options = ListingOptions {
+        nodes: Vec::new(),
+        filter: KeyFilter::default(),
+        thread_count: THREADS,
+    };
+    let rendered = AtomicUsize::new(0);
+    let (mut handed, mut waiting_max) = (Vec::new(), 0);
+    let report = list(
+        &snapshot,
+        &options,
+        &Cancel::new(),
+        &|listed, out| {
+            rendered.fetch_add(1, Ordering::Relaxed);
+            out.extend_from_slice(listed.record.key);
+        },
+        &mut |bytes| {
+            waiting_max = waiting_max.max(rendered.load(Ordering::Relaxed) - handed.len() / 20);
+            handed.extend_from_slice(bytes);
+            Ok(std::ops::ControlFlow::Continue(()))
+        },
+    )
+    .unwrap();
+    assert_eq!((report.listed, report.seen), (131_072, 131_072));
+    let wanted = (0..131_072).map(|number| format!("{number:-<20}").into_bytes());
+    assert!(wanted.eq(handed.chunks(20).map(<[u8]>::to_vec)));
+    assert!(waiting_max <= 1024 * THREADS, "{waiting_max} records wait");
 }
 
 #[test]

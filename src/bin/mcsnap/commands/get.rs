@@ -70,7 +70,7 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
     let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
     let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
     let report = look_up(&snapshot, &key, &options, &context.cancel)?;
-    print_findings(&report.findings);
+    print_findings(&report.findings, 0);
     if settings.raw == Some(true) {
         print_raw(&key, &report)?;
     } else if context.format == Format::Json {
