@@ -1,9 +1,13 @@
 //! Bounds on what comes from outside; each has a name that its error gives.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::units::to_u64;
 
 /// Longest value stored inside a block, in bytes. FORMAT.md 8 (L3).
 pub const VALUE_LEN_MAX: u64 = 64 << 20;
+
+/// Longest address of a node, in bytes. FORMAT.md 8 (L13).
+pub const NODE_ADDRESS_LEN_MAX: usize = 4096;
 
 /// Bounds a reader checks before it allocates or seeks. FORMAT.md section 8
 /// gives the reason for each default.
@@ -11,6 +15,8 @@ pub const VALUE_LEN_MAX: u64 = 64 << 20;
 pub struct Limits {
     /// Bytes of a manifest.
     pub manifest_len_max: u64,
+    /// Bytes of a node's address, which a listing repeats for every record.
+    pub node_address_len_max: u64,
     /// Bytes of a META frame's text.
     pub meta_len_max: u64,
     /// Raw bytes of a block's key section.
@@ -29,6 +35,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             manifest_len_max: 256 << 20,
+            node_address_len_max: to_u64(NODE_ADDRESS_LEN_MAX),
             meta_len_max: 1 << 20,
             key_section_len_max: 32 << 20,
             value_section_len_max: VALUE_LEN_MAX + (1 << 20),

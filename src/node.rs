@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::limits::NODE_ADDRESS_LEN_MAX;
 
 /// memcached's own port, used where a node gives none.
 pub const DEFAULT_PORT: u16 = 11211;
@@ -106,13 +107,15 @@ fn parse(text: &str) -> Option<NodeSpec> {
     let legal = !host.is_empty()
         && host.bytes().all(is_host_byte)
         && label.is_none_or(|label| !label.is_empty());
-    legal.then(|| NodeSpec {
+    let node = legal.then(|| NodeSpec {
         host: host.to_owned(),
         port,
         ip,
         weight,
         label: label.map(str::to_owned),
-    })
+    });
+    // A longer one could not be written down in a snapshot.
+    node.filter(|node| node.address().len() <= NODE_ADDRESS_LEN_MAX)
 }
 
 fn parse_host_and_port(text: &str) -> Option<(&str, u16)> {
@@ -165,5 +168,8 @@ mod tests {
         ] {
             assert!(text.parse::<NodeSpec>().is_err(), "{text:?} was accepted");
         }
+        let host = |len: usize| format!("{}:1", "h".repeat(len - 2));
+        assert!(host(NODE_ADDRESS_LEN_MAX).parse::<NodeSpec>().is_ok());
+        assert!(host(NODE_ADDRESS_LEN_MAX + 1).parse::<NodeSpec>().is_err());
     }
 }

@@ -48,6 +48,7 @@ RAW_VALUES_MAX = 65 << 20  # L7
 FRAME_COUNT_MAX = 4_000_000  # L8
 META_LEN_MAX = 1 << 20  # L9
 MANIFEST_LEN_MAX = 256 << 20  # L10
+NODE_ADDRESS_LEN_MAX = 4096  # L13
 RECORD_COUNT_MAX = 1 << 32  # L11
 
 META, BLOCK, CHECKPOINT, KEY_INDEX, TOC = 1, 2, 4, 5, 7
@@ -612,6 +613,8 @@ class Segment:
             meta = parse(payload, META_TEXT)  # M2
         except ValueError as error:
             raise Damage("MCS015", at, f"META: {error}") from None
+        is_legal = len(meta.get("node", "").encode()) <= NODE_ADDRESS_LEN_MAX
+        require(is_legal, "MCS008", at, "META: node")  # M5
         is_legal = meta.get("shard_bits", 0) <= 64
         require(is_legal, "MCS007", at, "META: shard_bits")  # M3
         ids = tuple(bytes.fromhex(meta[name]) for name in Ids._fields)
@@ -1133,6 +1136,8 @@ def read_manifest(data):
         is_legal = segment["node_index"] < len(nodes)
         require(is_legal, "MCS010", None, "manifest: node_index")  # N6
     for node in nodes:
+        is_legal = len(node["address"].encode()) <= NODE_ADDRESS_LEN_MAX
+        require(is_legal, "MCS008", None, "manifest: address")  # N6
         require(node["shard_bits"] <= 64, "MCS007", None, "manifest: shard_bits")
     totals = {name: sum(int(segment[name]) for segment in segments) for name in SUMS}
     totals["segments"] = len(segments)

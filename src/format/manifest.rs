@@ -10,7 +10,7 @@ use crate::format::checksum::ContentDigests;
 use crate::format::file_header::unsupported_version;
 use crate::format::ids::{SegmentId, SnapshotId, to_hex};
 use crate::format::layout::{VERSION_MAJOR, VERSION_MINOR};
-use crate::format::segment_meta::check_shard_bits;
+use crate::format::segment_meta::{check_address, check_shard_bits};
 use crate::limits::Limits;
 use crate::reasons::Reasons;
 use crate::units::to_u64;
@@ -451,7 +451,7 @@ impl Manifest {
         check_checksum(bytes).map_err(Error::corrupt)?;
         let manifest: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         manifest.check_features(need)?;
-        manifest.check().map_err(Error::corrupt)?;
+        manifest.check(limits).map_err(Error::corrupt)?;
         Ok(manifest)
     }
 
@@ -472,7 +472,7 @@ impl Manifest {
         }
     }
 
-    fn check(&self) -> std::result::Result<(), Defect> {
+    fn check(&self, limits: &Limits) -> std::result::Result<(), Defect> {
         for segment in &self.segments {
             if !segment.object.split('/').all(is_plain) {
                 return Err(Defect::Malformed {
@@ -494,6 +494,7 @@ impl Manifest {
             }
         }
         for node in &self.nodes {
+            check_address(STRUCTURE, "address", &node.address, limits)?;
             check_shard_bits(STRUCTURE, node.shard_bits)?;
         }
         let totals = Totals::of(&self.segments);

@@ -98,7 +98,7 @@ impl SegmentMeta {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads and checks a payload (M2 to M4).
+    /// Reads and checks a payload (M2 to M5).
     ///
     /// # Errors
     ///
@@ -115,10 +115,26 @@ impl SegmentMeta {
             structure,
             reason: error.to_string(),
         })?;
+        check_address(structure, "node", &meta.node, limits)?;
         check_shard_bits(structure, meta.shard_bits)?;
         ids.check(&meta.ids(), structure)?;
         Ok(meta)
     }
+}
+
+/// Refuses an address that would swell a listing (L13).
+///
+/// # Errors
+///
+/// - `AboveLimit`.
+pub fn check_address(
+    structure: Structure,
+    field: &'static str,
+    address: &str,
+    limits: &Limits,
+) -> Result<(), Defect> {
+    let len = to_u64(address.len());
+    check_bound(structure, field, len, limits.node_address_len_max)
 }
 
 /// Refuses more shards than a hash can tell apart.
@@ -135,4 +151,26 @@ pub fn check_shard_bits(structure: Structure, shard_bits: u8) -> Result<(), Defe
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_as_long_as_the_limit_and_no_longer() {
+        let limits = Limits::default();
+        let ids = SegmentIds {
+            segment: SegmentId([1; 16]),
+            snapshot: SnapshotId([2; 16]),
+            sync: SyncMarker([3; 8]),
+        };
+        let mut meta = SegmentMeta::nameless(&ids);
+        meta.node = "x".repeat(4096);
+        let decoded = SegmentMeta::decode(&meta.encode(), &ids, &limits);
+        assert_eq!(decoded.as_ref(), Ok(&meta));
+        meta.node.push('x');
+        let refused = SegmentMeta::decode(&meta.encode(), &ids, &limits).unwrap_err();
+        assert_eq!(refused.code(), "MCS008");
+    }
 }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding, Structure};
-use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::error::{Error, Location, Operation, Result};
 use crate::format::compression::SectionReader;
 use crate::format::manifest::{Manifest, ManifestSegment};
 use crate::inspect::report::{InspectReport, NodeShare, Storage};
@@ -43,8 +43,8 @@ pub struct InspectOptions {
 ///
 /// - `InvalidInput`: a node that the snapshot does not have.
 /// - `Corrupt`: the manifest does not say when the dump ended, and no moment is
-///   given. What else is damaged is in the report.
-/// - `Io`, `Unsupported`, `Canceled`.
+///   given. What else is damaged or cannot be read is in the report.
+/// - `Canceled`.
 ///
 /// # Memory
 ///
@@ -309,7 +309,8 @@ impl Inspection<'_> {
         }
     }
 
-    /// Turns an error of bytes into a finding; any other ends the job.
+    /// Turns what keeps a part from being read into a finding; any other error
+    /// ends the job.
     fn note<T>(
         &self,
         order: (usize, usize),
@@ -319,11 +320,9 @@ impl Inspection<'_> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
-                let ErrorKind::Corrupt(defect) = error.kind() else {
-                    return Err(error);
-                };
-                let location = error.location().cloned().unwrap_or_else(place);
-                self.add_finding(order, Finding::new(location, defect.clone()));
+                let place = error.location().cloned().unwrap_or_else(place);
+                let finding = Finding::from_any_error(error.at(place), "")?;
+                self.add_finding(order, finding);
                 Ok(None)
             }
         }

@@ -1,14 +1,14 @@
 //! Blocks decoded side by side, and told in order.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
-use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::cancel::Cancel;
 use crate::defect::Finding;
 use crate::error::{Error, Operation, Result};
-use crate::format::column::KeyRecord;
+use crate::format::column::{Columns, KeyRecord};
 use crate::format::compression::SectionReader;
 use crate::listing::report::ListingReport;
 use crate::select::KeyFilter;
@@ -35,8 +35,16 @@ pub struct ListedRecord<'a> {
     pub record: KeyRecord<'a>,
 }
 
-/// Blocks a thread decodes before the text of all is handed out.
+/// Blocks a thread decodes before their text is handed out.
 const ROUND_BLOCKS: usize = 8;
+/// Raw bytes of key sections that a thread decodes before; a block may have
+/// more by itself, and is then alone in its round.
+const ROUND_RAW_LEN: u64 = 4 << 20;
+/// Records whose text is made at once. A record may take some kilobytes, most of
+/// them its node's address.
+const PIECE_RECORDS: usize = 256;
+/// Pieces a thread makes before they are handed out.
+const ROUND_PIECES: usize = 4;
 
 /// Lists records in the order of the manifest's segments, their blocks and
 /// records.
@@ -47,12 +55,13 @@ const ROUND_BLOCKS: usize = 8;
 /// # Errors
 ///
 /// - `InvalidInput`: no such node.
-/// - `Io`, `Unsupported`, `Canceled`, and what `out` fails with. Damage is in
-///   the report.
+/// - `Canceled`, and what `out` fails with. What is damaged or cannot be read
+///   is in the report.
 ///
 /// # Memory
 ///
-/// The key sections and the text of eight blocks a thread.
+/// For each thread 4 MiB of raw key sections, but one section at least, and the
+/// text of 1,024 records; and the segment's table of contents.
 pub fn list(
     snapshot: &SnapshotReader,
     options: &ListingOptions,
@@ -74,74 +83,135 @@ pub fn list(
         let segment = match snapshot.open_segment_as(named, Opening::Lookup) {
             Ok(segment) => segment,
             Err(error) => {
-                report.findings.push(Finding::from_error(error, &place)?);
+                report
+                    .findings
+                    .push(Finding::from_any_error(error, &place)?);
                 continue;
             }
         };
-        let reading = Reading {
-            segment: &segment,
+        let listing = Listing {
             node: snapshot.node(named),
             filter: &options.filter,
             render,
+            pool: &pool,
+            cancel,
         };
-        let blocks: Vec<usize> = (0..segment.block_count()).collect();
-        for round in blocks.chunks(options.thread_count.saturating_mul(ROUND_BLOCKS).max(1)) {
-            cancel.check()?;
-            let texts: Vec<Text> = pool.install(|| {
-                round
-                    .par_iter()
-                    .map_init(SectionReader::default, |sections, &block| {
-                        reading.block(block, sections)
-                    })
-                    .collect::<Result<_>>()
-            })?;
-            for text in texts {
-                report.seen = report.seen.saturating_add(text.seen);
-                report.listed = report.listed.saturating_add(text.listed);
-                report.findings.extend(text.finding);
-                if out(&text.bytes)?.is_break() {
-                    return Ok(report);
-                }
+        let mut next = 0;
+        while next < segment.block_count() {
+            let end = round_end(&segment, next, options.thread_count);
+            if listing
+                .round(&segment, next..end, &mut report, out)?
+                .is_break()
+            {
+                return Ok(report);
             }
+            next = end;
         }
     }
     Ok(report)
 }
 
-/// What one block gave.
+/// Returns the block after the last that is decoded along with the first.
+fn round_end(segment: &SegmentReader, first: usize, thread_count: usize) -> usize {
+    let threads = to_u64(thread_count.max(1));
+    let mut room = threads.saturating_mul(ROUND_RAW_LEN);
+    let count_max = thread_count.max(1).saturating_mul(ROUND_BLOCKS);
+    let last = first.saturating_add(count_max).min(segment.block_count());
+    let fits = |block: &usize| {
+        let entry = segment.block_entry(*block);
+        // What does not fit its header is refused before it is decompressed.
+        let len = entry.map_or(0, |entry| u64::from(entry.key_raw_len));
+        let left = room.checked_sub(len);
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let count = (first..last).take_while(fits).count();
+    first.saturating_add(count.max(1))
+}
+
+/// The text of some records.
 #[derive(Debug, Default)]
 struct Text {
     bytes: Vec<u8>,
     listed: u64,
-    seen: u64,
-    finding: Option<Finding>,
 }
 
-struct Reading<'a> {
-    segment: &'a SegmentReader,
+struct Listing<'a> {
     node: &'a str,
     filter: &'a KeyFilter,
     render: &'a (dyn Fn(&ListedRecord<'_>, &mut Vec<u8>) + Sync),
+    pool: &'a ThreadPool,
+    cancel: &'a Cancel,
 }
 
-impl Reading<'_> {
-    fn block(&self, block: usize, sections: &mut SectionReader) -> Result<Text> {
-        let mut text = Text::default();
-        let columns = match self.segment.read_keys(block, sections) {
-            Ok(columns) => columns,
-            Err(error) => {
-                text.finding = Some(Finding::from_error(error, self.segment.place())?);
-                return Ok(text);
+impl Listing<'_> {
+    /// Decodes some blocks side by side, and hands out their text in pieces.
+    fn round(
+        &self,
+        segment: &SegmentReader,
+        blocks: Range<usize>,
+        report: &mut ListingReport,
+        out: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        self.cancel.check()?;
+        let decoded: Vec<Result<Columns>> = self.pool.install(|| {
+            blocks
+                .into_par_iter()
+                .map_init(SectionReader::default, |sections, block| {
+                    segment.read_keys(block, sections)
+                })
+                .collect()
+        });
+        let mut blocks = Vec::new();
+        for columns in decoded {
+            match columns {
+                Ok(columns) => blocks.push(columns),
+                Err(error) => report.add(Finding::from_any_error(error, segment.place())?),
             }
-        };
-        text.seen = to_u64(columns.len());
-        for record in columns.iter() {
+        }
+        let pieces: Vec<(&Columns, Range<usize>)> = blocks.iter().flat_map(pieces_of).collect();
+        let count_max = self
+            .pool
+            .current_num_threads()
+            .saturating_mul(ROUND_PIECES)
+            .max(1);
+        for pieces in pieces.chunks(count_max) {
+            self.cancel.check()?;
+            let texts: Vec<Text> = self.pool.install(|| {
+                let pieces = pieces.par_iter();
+                pieces
+                    .map(|(columns, records)| self.text(columns, records.clone()))
+                    .collect()
+            });
+            for (text, (_, records)) in texts.iter().zip(pieces) {
+                report.seen = report.seen.saturating_add(to_u64(records.len()));
+                report.listed = report.listed.saturating_add(text.listed);
+                if !text.bytes.is_empty() && out(&text.bytes)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn text(&self, columns: &Columns, records: Range<usize>) -> Text {
+        let mut text = Text::default();
+        for record in records.filter_map(|index| columns.get(index)) {
             if self.filter.matches(record.key) {
                 let node = self.node;
                 (self.render)(&ListedRecord { node, record }, &mut text.bytes);
                 text.listed = text.listed.saturating_add(1);
             }
         }
-        Ok(text)
+        text
     }
+}
+
+/// Cuts the records of a block.
+fn pieces_of(columns: &Columns) -> impl Iterator<Item = (&Columns, Range<usize>)> {
+    let starts = (0..columns.len()).step_by(PIECE_RECORDS);
+    starts.map(move |start| {
+        let end = start.saturating_add(PIECE_RECORDS).min(columns.len());
+        (columns, start..end)
+    })
 }

@@ -26,7 +26,7 @@ pub struct Copy {
 pub struct LookupReport {
     /// One for each node that had the key, in the order of the manifest.
     pub copies: Vec<Copy>,
-    /// What is damaged of that which had to be read. With findings and no
+    /// What is damaged or cannot be read of that which had to be. With findings and no
     /// copies nobody can tell whether the key is there.
     pub findings: Vec<Finding>,
     /// Segments that were asked.

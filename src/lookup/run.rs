@@ -35,7 +35,7 @@ pub struct LookupOptions {
 /// # Errors
 ///
 /// - `InvalidInput`: no key can be like this, or no such node.
-/// - `Io`, `Unsupported`, `Canceled`. Damage is in the report.
+/// - `Canceled`. What is damaged or cannot be read is in the report.
 pub fn look_up(
     snapshot: &SnapshotReader,
     key: &[u8],
@@ -104,7 +104,7 @@ fn probe(
     let damaged = |error| {
         Ok(Probe {
             copy: None,
-            finding: Some(Finding::from_error(error, &place)?),
+            finding: Some(Finding::from_any_error(error, &place)?),
         })
     };
     let segment = match snapshot.open_segment_as(named, Opening::Lookup) {
@@ -128,7 +128,7 @@ fn probe(
     if is_value_wanted {
         match segment.read_value(&found, sections) {
             Ok(value) => copy.value = Some(value),
-            Err(error) => finding = Some(Finding::from_error(error, &place)?),
+            Err(error) => finding = Some(Finding::from_any_error(error, &place)?),
         }
     }
     Ok(Probe {

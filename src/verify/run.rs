@@ -70,7 +70,7 @@ pub fn verify_snapshot(
 ///
 /// # Errors
 ///
-/// - `Io`, `Unsupported`, `Canceled`. What is wrong with the snapshot is in the
+/// - `Canceled`. What is wrong with the snapshot or cannot be read is in the
 ///   report.
 ///
 /// # Memory
@@ -166,12 +166,13 @@ impl Check<'_> {
         }
     }
 
-    /// Turns an error of bytes into a finding; any other ends the job.
+    /// Turns what keeps a part from being read into a finding; any other error
+    /// ends the job.
     fn note<T>(&self, number: usize, place: &str, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
-                let Finding { location, defect } = Finding::from_error(error, place)?;
+                let Finding { location, defect } = Finding::from_any_error(error, place)?;
                 self.add(number, location, defect);
                 Ok(None)
             }
@@ -476,7 +477,9 @@ impl Check<'_> {
     /// What concerns the snapshot as a whole.
     fn whole(&self) -> Result<()> {
         let last = usize::MAX;
-        for stray in self.snapshot.list_strays()? {
+        let strays = self.snapshot.list_strays();
+        let strays = self.note(last, &self.snapshot.describe(), strays)?;
+        for stray in strays.into_iter().flatten() {
             self.add(last, Location::object(stray.name), Defect::Stray);
         }
         let manifest = self.snapshot.manifest();

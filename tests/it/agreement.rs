@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use mcsnap::format::layout::PAGE_SIZE;
+use mcsnap::limits::NODE_ADDRESS_LEN_MAX;
 use serde_json::{Value, json};
 
 use crate::forge::{Forge, Place};
@@ -146,7 +147,12 @@ fn lying_texts(text: &Value) -> Vec<(Value, String)> {
     collect_pointers(text, String::new(), &mut pointers);
     let mut texts = Vec::new();
     for pointer in pointers {
-        for value in other_values() {
+        let mut values = other_values();
+        if pointer.ends_with("/node") || pointer.ends_with("/address") {
+            let lens = [NODE_ADDRESS_LEN_MAX, NODE_ADDRESS_LEN_MAX + 1];
+            values.extend(lens.map(|len| json!("x".repeat(len))));
+        }
+        for value in values {
             // The library's parser takes a list for the members of an object in
             // order, and so an empty one for an object without members.
             let is_object = text.pointer(&pointer).unwrap().is_object();

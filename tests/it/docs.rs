@@ -141,6 +141,7 @@ fn every_limit_in_the_format_document_is_that_of_the_code() {
         ("L10", limits.manifest_len_max),
         ("L11", limits.segment_record_count_max),
         ("L12", sections + headers),
+        ("L13", limits.node_address_len_max),
     ];
     let text = document("FORMAT.md");
     let mut found = BTreeMap::new();

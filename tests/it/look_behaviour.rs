@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mcsnap::cancel::Cancel;
 use mcsnap::format::checksum::shard_of;
@@ -14,11 +15,12 @@ use mcsnap::listing::{ListingOptions, list};
 use mcsnap::lookup::{LookupOptions, LookupReport, look_up};
 use mcsnap::select::KeyFilter;
 use mcsnap::snapshot::{Opening, SnapshotReader};
-use mcsnap::store::{FaultyStore, MemoryStore};
+use mcsnap::store::{FaultyStore, MemoryStore, Store as _};
 
 use crate::client::Item;
 use crate::memcached::Memcached;
 use crate::snapshot_property::{Cut, Items, NAME, Owned, noise, write};
+use crate::sound_segments;
 use crate::workdir::Workdir;
 
 /// Some hundred records of 1 KiB in two shards of several segments and blocks.
@@ -176,6 +178,42 @@ fn a_listing_reads_no_value() {
     assert!(bytes * 10 < size, "{bytes} bytes of {size} were read");
 }
 
+/// Few bytes in a file may be much text, of which little may wait for a reader
+/// who is slow.
+#[test]
+fn a_listing_hands_out_its_text_in_pieces() {
+    const THREADS: usize = 2;
+    let store = MemoryStore::new();
+    store.put_new("wide.mcs", &sound_segments::wide()).unwrap();
+    let snapshot = SnapshotReader::open(Arc::new(store), "wide.mcs", Need::Read).unwrap();
+    let options = ListingOptions {
+        nodes: Vec::new(),
+        filter: KeyFilter::default(),
+        thread_count: THREADS,
+    };
+    let rendered = AtomicUsize::new(0);
+    let (mut handed, mut waiting_max) = (Vec::new(), 0);
+    let report = list(
+        &snapshot,
+        &options,
+        &Cancel::new(),
+        &|listed, out| {
+            rendered.fetch_add(1, Ordering::Relaxed);
+            out.extend_from_slice(listed.record.key);
+        },
+        &mut |bytes| {
+            waiting_max = waiting_max.max(rendered.load(Ordering::Relaxed) - handed.len() / 20);
+            handed.extend_from_slice(bytes);
+            Ok(std::ops::ControlFlow::Continue(()))
+        },
+    )
+    .unwrap();
+    assert_eq!((report.listed, report.seen), (131_072, 131_072));
+    let wanted = (0..131_072).map(|number| format!("{number:-<20}").into_bytes());
+    assert!(wanted.eq(handed.chunks(20).map(<[u8]>::to_vec)));
+    assert!(waiting_max <= 1024 * THREADS, "{waiting_max} records wait");
+}
+
 #[test]
 fn the_program_looks_into_the_dump_of_a_real_server() {
     let server = Memcached::start();
@@ -258,6 +296,61 @@ fn the_program_looks_into_the_dump_of_a_real_server() {
         message.starts_with("mcsnap: node \"b:1\": wanted a node of the snapshot: 127.0.0.1:"),
         "{message}"
     );
+}
+
+/// A file that leads to itself cannot be opened, not even by root.
+#[test]
+fn a_segment_that_cannot_be_opened_takes_nothing_from_the_others() {
+    let servers = [Memcached::start(), Memcached::start()];
+    let workdir = Workdir::new("unreadable");
+    let mut dump = vec![
+        "dump".to_owned(),
+        "--to=s".to_owned(),
+        "--name=n".to_owned(),
+    ];
+    for (server, key) in servers.iter().zip(["here", "there"]) {
+        server.client().load([Item::new(key, "v")]);
+        dump.push(server.address());
+    }
+    workdir.mcsnap(&dump).succeeds();
+    let manifest = std::fs::read(workdir.path().join("s/n/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let object = manifest["segments"][1]["object"].as_str().unwrap();
+    let path = workdir.path().join("s/n").join(object);
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(path.file_name().unwrap(), &path).unwrap();
+    let told = |output: &std::process::Output| {
+        let text = String::from_utf8(output.stderr.clone()).unwrap();
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("MCS021"))
+            .collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        assert!(lines[0].contains(object), "{text}");
+        assert!(
+            lines[0].contains("it cannot be read: cannot open: "),
+            "{text}"
+        );
+        text
+    };
+
+    let output = workdir.mcsnap(&["ls", "s/n", "--keys"]).exits(3);
+    assert_eq!(output.stdout, b"here\n");
+    told(&output);
+    let output = workdir.mcsnap(&["get", "s/n", "here", "--raw"]).exits(3);
+    assert_eq!(output.stdout, b"v");
+    told(&output);
+    let output = workdir.mcsnap(&["get", "s/n", "there"]).exits(3);
+    assert_eq!(output.stdout, b"");
+    assert!(told(&output).contains("cannot tell whether key \"there\" is in s/n"));
+    for job in ["inspect", "verify"] {
+        let output = workdir.mcsnap(&[job, "s/n", "--format=json"]).exits(3);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["findings"][0]["code"], "MCS021", "{job}");
+    }
+    let text = workdir.mcsnap(&["inspect", "s/n"]).exits(3).stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("cannot be read"), "{text}");
 }
 
 #[test]

@@ -80,7 +80,14 @@ pub(crate) fn empty() -> Vec<u8> {
     encode(Compression::None, 1, [])
 }
 
-/// All of them, with their names.
+/// Two blocks of as many records as one may have, in few bytes.
+pub(crate) fn wide() -> Vec<u8> {
+    let meta = ItemMeta::default();
+    let records = (0..131_072).map(|number| (format!("{number:-<20}"), String::new(), meta));
+    encode(Compression::Zstd(1), usize::MAX, records)
+}
+
+/// The small ones, with their names.
 pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("plain", plain()),

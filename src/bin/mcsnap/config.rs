@@ -25,12 +25,12 @@ pub(crate) trait Section: Serialize + DeserializeOwned + Default {
     const NAME: Option<&'static str>;
 }
 
-/// Which layer a setting came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which layer a setting came from; a greater one hides a lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
-    Flag,
-    Environment,
     File,
+    Environment,
+    Flag,
 }
 
 impl Origin {

@@ -70,7 +70,7 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
     let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
     let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
     let report = look_up(&snapshot, &key, &options, &context.cancel)?;
-    print_findings(&report.findings);
+    print_findings(&report.findings, 0);
     if settings.raw == Some(true) {
         print_raw(&key, &report)?;
     } else if context.format == Format::Json {
@@ -99,7 +99,9 @@ fn tell_absence(place: &str, key: &[u8], report: &LookupReport) {
     let message = if report.findings.is_empty() {
         format!("key \"{key}\" is not in {place}")
     } else {
-        format!("cannot tell whether key \"{key}\" is in {place}: what says so is damaged")
+        format!(
+            "cannot tell whether key \"{key}\" is in {place}: what says so is damaged or cannot be read"
+        )
     };
     // Nothing is left to tell it to if this fails; the exit code does.
     let _ = writeln!(io::stderr(), "mcsnap: {message}");

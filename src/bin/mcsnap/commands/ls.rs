@@ -106,7 +106,7 @@ pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
         &|listed, out| write_line(line, listed, out),
         &mut |bytes| print_on(bytes).map_err(|error| Error::io(Operation::Write, "stdout", error)),
     )?;
-    print_findings(&report.findings);
+    print_findings(&report.findings, report.finding_count_dropped);
     tracing::info!(listed = report.listed, seen = report.seen, "listed");
     Ok(if report.findings.is_empty() {
         Outcome::Clean

@@ -56,11 +56,14 @@ pub(crate) fn print_on(bytes: &[u8]) -> io::Result<ControlFlow<()>> {
 }
 
 /// Prints what is damaged on stderr, a line each: stdout is for what was asked.
-pub(crate) fn print_findings(findings: &[Finding]) {
+pub(crate) fn print_findings(findings: &[Finding], dropped: u64) {
     let mut out = io::stderr().lock();
     for finding in findings {
         // Nothing is left to tell it to if this fails; the exit code does.
         let _ = writeln!(out, "mcsnap: {finding}");
+    }
+    if dropped > 0 {
+        let _ = writeln!(out, "mcsnap: and {} findings more", count(dropped));
     }
 }
 
