@@ -18,6 +18,7 @@ use mcsnap::snapshot::{Opening, SnapshotReader};
 use mcsnap::store::{FaultyStore, MemoryStore, Store as _};
 
 use crate::client::Item;
+use crate::forge::Forge;
 use crate::forge_manifest;
 use crate::memcached::Memcached;
 use crate::snapshot_property::{Cut, Items, NAME, Owned, noise, write};
@@ -375,6 +376,38 @@ fn what_was_said_last_is_done_and_an_empty_list_is_not_taken_for_all() {
         assert_eq!(output.stdout, b"", "{job}");
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(message.contains("an empty list"), "{message}");
+    }
+}
+
+/// A terminal obeys escape sequences, and a line of its own looks like ours.
+#[test]
+fn what_a_file_says_reaches_no_terminal_raw() {
+    let workdir = Workdir::new("escapes");
+    let segment = sound_segments::plain();
+    let mut forge = Forge::new(&segment);
+    let text = segment[forge.payload(0)].to_vec();
+    let text = String::from_utf8(text).unwrap();
+    let text = text.replace("a:1", "a\\u001b[31m\\nmcsnap: all is well\\u202e");
+    forge.set_payload(0, text.as_bytes());
+    std::fs::write(workdir.join("s.mcs"), forge.seal()).unwrap();
+    for (arguments, code) in [
+        (&["ls", "s.mcs", "--long"][..], 0),
+        (&["get", "s.mcs", "user:1"], 0),
+        (&["inspect", "s.mcs"], 0),
+        (&["verify", "s.mcs"], 0),
+        (&["ls", "s.mcs", "--nodes=b"], 2),
+    ] {
+        let output = workdir.mcsnap(arguments).exits(code);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            !text.contains(['\u{1b}', '\u{202e}']),
+            "{arguments:?}: {text}"
+        );
+        assert!(!text.contains("\nmcsnap: all"), "{arguments:?}: {text}");
+        if arguments[0] == "get" || arguments[0] == "ls" {
+            assert!(text.contains("\\x1b[31m\\x0amcsnap: all is well"), "{text}");
+        }
     }
 }
 

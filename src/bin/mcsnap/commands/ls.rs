@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::Result;
 use mcsnap::error::{Error, Operation};
 use mcsnap::format::manifest::Need;
-use mcsnap::item::{escape_bytes, unescape_bytes};
+use mcsnap::item::{escape_bytes, escape_controls, unescape_bytes};
 use mcsnap::listing::{ListedRecord, ListingOptions, list};
 use mcsnap::select::KeyFilter;
 use mcsnap::snapshot::SnapshotReader;
@@ -167,7 +167,7 @@ fn write_line(line: Line, listed: &ListedRecord<'_>, out: &mut Vec<u8>) {
             or_unknown(meta.client_flags.map(|flags| flags.to_string())),
             or_unknown(meta.slab_class.map(|class| class.0.to_string())),
             marks(meta.attributes),
-            listed.node,
+            escape_controls(listed.node),
             escape_bytes(record.key),
         ),
         Line::Json => {
