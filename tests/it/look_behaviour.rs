@@ -379,6 +379,22 @@ fn what_was_said_last_is_done_and_an_empty_list_is_not_taken_for_all() {
     }
 }
 
+#[test]
+fn who_looks_into_an_unfinished_dump_is_told_of_salvage() {
+    let workdir = Workdir::new("unfinished");
+    std::fs::create_dir_all(workdir.join("n/segments")).unwrap();
+    std::fs::write(
+        workdir.join("n/segments/s.mcs.partial"),
+        sound_segments::plain(),
+    )
+    .unwrap();
+    for arguments in [&["ls", "n"][..], &["get", "n", "k"], &["verify", "n"]] {
+        let output = workdir.mcsnap(arguments).exits(2);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("mcsnap salvage"), "{text}");
+    }
+}
+
 /// A terminal obeys escape sequences, and a line of its own looks like ours.
 #[test]
 fn what_a_file_says_reaches_no_terminal_raw() {
