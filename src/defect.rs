@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Location, Operation};
+use crate::item::escape_controls;
 
 /// The part of a snapshot in which something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -412,14 +413,10 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}: {}: {}",
-            self.defect.code(),
-            self.severity(),
-            self.location,
-            self.defect
-        )
+        // Names and reasons may hold what the file does.
+        let text = format!("{}: {}", self.location, self.defect);
+        let text = escape_controls(&text);
+        write!(f, "{} {}: {text}", self.defect.code(), self.severity())
     }
 }
 

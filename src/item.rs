@@ -1,5 +1,6 @@
 //! What memcached holds: an item, its metadata, and the same at rest.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::units::UnixSecs;
@@ -158,6 +159,28 @@ pub fn escape_key(key: &[u8]) -> String {
         text.push_str("...");
     }
     text
+}
+
+/// Writes text from outside for people: what would move a cursor, start a line or
+/// turn the direction of writing is escaped as `\xNN`, all else is as it was.
+pub fn escape_controls(text: &str) -> Cow<'_, str> {
+    let is_control = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(letter, '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_control(letter) {
+            escaped.push_str(&escape_bytes(letter.encode_utf8(&mut [0; 4]).as_bytes()));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 /// Writes bytes for people as [`escape_key`] does, all of them.

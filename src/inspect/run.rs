@@ -71,7 +71,10 @@ pub fn inspect(
     let segments = snapshot.segments_of(&options.nodes)?;
     progress.event(Event::Started {
         job: "inspect",
-        items_total: segments.iter().map(|segment| segment.records).sum(),
+        // A manifest may claim more than a number can hold.
+        items_total: segments
+            .iter()
+            .fold(0, |sum: u64, segment| sum.saturating_add(segment.records)),
         bytes_total: 0,
     });
     let pool = ThreadPoolBuilder::new()

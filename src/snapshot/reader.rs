@@ -308,6 +308,7 @@ fn not_a_snapshot(store: &dyn Store, name: &str) -> Option<Error> {
             what: format!("snapshot {place}"),
         }));
     }
-    let allowed = "it has no manifest.json: no snapshot, or a dump that did not finish";
+    let allowed = "it has no manifest.json: no snapshot, or a dump that did not finish, of which \
+                   mcsnap salvage makes a snapshot";
     Some(Error::invalid_input("snapshot", place, allowed))
 }

@@ -154,7 +154,7 @@ fn places_that_hold_no_snapshot() {
         2,
         &format!(
             "snapshot \"{root}/dir\": it has no manifest.json: no snapshot, or a dump that did \
-             not finish"
+             not finish, of which mcsnap salvage makes a snapshot"
         ),
     );
     fs::create_dir(workdir.join("json")).unwrap();

@@ -56,6 +56,28 @@ fn an_index_of_no_blocks_has_no_entries() {
     assert_eq!(code(segment.candidate_blocks(b"user:1")), "MCS010");
 }
 
+/// An index without pages would say of every key that it is not there.
+#[test]
+fn an_index_of_no_pages_does_not_hide_records() {
+    let store = MemoryStore::new();
+    let mut forge = Forge::new(&sound_segments::plain());
+    forge.set(Place::Toc, "key_index_page_count", 0);
+    store.put_new("no-pages.mcs", &forge.seal()).unwrap();
+    let object = store.open("no-pages.mcs").unwrap();
+    let limits = Limits::default();
+    let opened = SegmentReader::open_object(object, "forged".to_owned(), &limits);
+    assert_eq!(code(opened), "MCS007");
+
+    // With no index at all every block is asked.
+    let mut forge = Forge::new(&sound_segments::plain());
+    forge.set(Place::Toc, "key_index_page_count", 0);
+    forge.set(Place::Toc, "key_index_offset", 0);
+    let segment = open(&forge.seal());
+    assert_eq!(segment.candidate_blocks(b"user:1").unwrap(), [0, 1]);
+    let found = segment.find(b"user:1", &mut Default::default()).unwrap();
+    assert!(found.is_some());
+}
+
 /// FORMAT.md 6, of frames that are as long as they say.
 fn digest_by_the_document(forge: &Forge) -> String {
     let bytes = forge.bytes();

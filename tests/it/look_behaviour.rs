@@ -18,6 +18,8 @@ use mcsnap::snapshot::{Opening, SnapshotReader};
 use mcsnap::store::{FaultyStore, MemoryStore, Store as _};
 
 use crate::client::Item;
+use crate::forge::Forge;
+use crate::forge_manifest;
 use crate::memcached::Memcached;
 use crate::snapshot_property::{Cut, Items, NAME, Owned, noise, write};
 use crate::sound_segments;
@@ -351,6 +353,107 @@ fn a_segment_that_cannot_be_opened_takes_nothing_from_the_others() {
     let text = workdir.mcsnap(&["inspect", "s/n"]).exits(3).stdout;
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("cannot be read"), "{text}");
+}
+
+#[test]
+fn what_was_said_last_is_done_and_an_empty_list_is_not_taken_for_all() {
+    let workdir = Workdir::new("said-last");
+    std::fs::write(workdir.join("s.mcs"), sound_segments::plain()).unwrap();
+    let lines = |file: &str, flag: &[&str]| {
+        std::fs::write(workdir.join("c.yaml"), format!("ls:\n  {file}: true\n")).unwrap();
+        let arguments = [&["ls", "s.mcs", "--config=c.yaml"], flag].concat();
+        let output = workdir.mcsnap(&arguments).succeeds();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (keys, long) = (lines("keys", &[]), lines("long", &[]));
+    assert_eq!(keys, "user:1\nuser:2\nbare\n");
+    assert!(long.contains("a:1"), "{long}");
+    assert_eq!(lines("keys", &["--long"]), long);
+    assert_eq!(lines("long", &["--keys"]), keys);
+
+    for job in ["ls", "inspect"] {
+        let output = workdir.mcsnap(&[job, "s.mcs", "--nodes", ""]).exits(2);
+        assert_eq!(output.stdout, b"", "{job}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains("an empty list"), "{message}");
+    }
+}
+
+#[test]
+fn who_looks_into_an_unfinished_dump_is_told_of_salvage() {
+    let workdir = Workdir::new("unfinished");
+    std::fs::create_dir_all(workdir.join("n/segments")).unwrap();
+    std::fs::write(
+        workdir.join("n/segments/s.mcs.partial"),
+        sound_segments::plain(),
+    )
+    .unwrap();
+    for arguments in [&["ls", "n"][..], &["get", "n", "k"], &["verify", "n"]] {
+        let output = workdir.mcsnap(arguments).exits(2);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("mcsnap salvage"), "{text}");
+    }
+}
+
+/// A terminal obeys escape sequences, and a line of its own looks like ours.
+#[test]
+fn what_a_file_says_reaches_no_terminal_raw() {
+    let workdir = Workdir::new("escapes");
+    let segment = sound_segments::plain();
+    let mut forge = Forge::new(&segment);
+    let text = segment[forge.payload(0)].to_vec();
+    let text = String::from_utf8(text).unwrap();
+    let text = text.replace("a:1", "a\\u001b[31m\\nmcsnap: all is well\\u202e");
+    forge.set_payload(0, text.as_bytes());
+    std::fs::write(workdir.join("s.mcs"), forge.seal()).unwrap();
+    for (arguments, code) in [
+        (&["ls", "s.mcs", "--long"][..], 0),
+        (&["get", "s.mcs", "user:1"], 0),
+        (&["inspect", "s.mcs"], 0),
+        (&["verify", "s.mcs"], 0),
+        (&["ls", "s.mcs", "--nodes=b"], 2),
+    ] {
+        let output = workdir.mcsnap(arguments).exits(code);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            !text.contains(['\u{1b}', '\u{202e}']),
+            "{arguments:?}: {text}"
+        );
+        assert!(!text.contains("\nmcsnap: all"), "{arguments:?}: {text}");
+        if arguments[0] == "get" || arguments[0] == "ls" {
+            assert!(text.contains("\\x1b[31m\\x0amcsnap: all is well"), "{text}");
+        }
+    }
+}
+
+/// Two segments of 2^64 - 1 records each: the sums stop at the greatest number.
+#[test]
+fn counts_beyond_what_a_number_holds_do_not_end_an_inspection() {
+    let workdir = Workdir::new("counts");
+    std::fs::create_dir(workdir.join("n")).unwrap();
+    let text = String::from_utf8(forge_manifest::sound()).unwrap();
+    let mut text: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let most = serde_json::json!(u64::MAX.to_string());
+    for segment in 0..2 {
+        text["segments"][segment]["records"] = most.clone();
+    }
+    text["totals"]["records"] = most.clone();
+    for counter in ["listed", "stored"] {
+        text["nodes"][0]["counters"][counter] = most.clone();
+    }
+    text["nodes"][0]["counters"]["failed"] = serde_json::json!("0");
+    let checksum = text["checksum"].as_str().unwrap().to_owned();
+    text.as_object_mut().unwrap().shift_remove("checksum");
+    let body = serde_json::to_string_pretty(&text).unwrap();
+    let body = body.strip_suffix("\n}").unwrap();
+    let text = format!("{body},\n  \"checksum\": \"{checksum}\"\n}}\n");
+    let sealed = forge_manifest::reseal(text.as_bytes());
+    std::fs::write(workdir.join("n/manifest.json"), sealed).unwrap();
+    // Its segments are not there, which is what the report is about.
+    let output = workdir.mcsnap(&["inspect", "n"]).exits(3);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("MCS017"), "{text}");
 }
 
 #[test]

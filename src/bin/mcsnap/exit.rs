@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use mcsnap::error::{Error, ErrorKind};
+use mcsnap::item::escape_controls;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// How a command that did its work ended.
@@ -71,7 +72,8 @@ pub(crate) fn message_of(error: &anyhow::Error, signal: usize) -> String {
     match (kind_of(error), name) {
         // Where the job stood when it was stopped is no news to who stopped it.
         (Some(ErrorKind::Canceled), Some(name)) => format!("stopped by {name}"),
-        _ => format!("{error:#}"),
+        // It may name what stands in a file.
+        _ => escape_controls(&format!("{error:#}")).into_owned(),
     }
 }
 

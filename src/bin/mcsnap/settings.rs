@@ -60,7 +60,12 @@ pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
         | Value::Tagged(_)) => vec![read(one)?],
     };
     let texts: Vec<String> = texts.into_iter().map(|scalar| scalar.0).collect();
-    Ok(split_commas(&texts))
+    let parts = split_commas(&texts);
+    // An empty variable in a script must not come to mean "all".
+    if parts.is_empty() && !texts.is_empty() {
+        return Err(D::Error::custom("an empty list; leave it out, or name one"));
+    }
+    Ok(parts)
 }
 
 /// Reads how often a flag was given.

@@ -1,11 +1,12 @@
 //! `mcsnap ls`: the keys of a snapshot, with their metadata.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Result;
 use mcsnap::error::{Error, Operation};
 use mcsnap::format::manifest::Need;
-use mcsnap::item::{escape_bytes, unescape_bytes};
+use mcsnap::item::{escape_bytes, escape_controls, unescape_bytes};
 use mcsnap::listing::{ListedRecord, ListingOptions, list};
 use mcsnap::select::KeyFilter;
 use mcsnap::snapshot::SnapshotReader;
@@ -14,7 +15,7 @@ use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::verify::{parse_threads, required_snapshot};
-use crate::config::Section;
+use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::record::{RecordJson, UNKNOWN, exptime, marks, moment};
@@ -74,7 +75,7 @@ enum Line {
 }
 
 pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
-    let settings = context.resolve(args)?.settings;
+    let Resolved { settings, given } = context.resolve(args)?;
     let place = required_snapshot(settings.snapshot.as_deref())?;
     let prefix = settings
         .prefix
@@ -89,11 +90,9 @@ pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
     // Through a map the kernel would read the values around, too.
     let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
     let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
-    let line = match (context.format, settings.keys, settings.long) {
-        (Format::Json, _, _) => Line::Json,
-        (Format::Text, Some(true), _) => Line::Key,
-        (Format::Text, _, Some(true)) => Line::Long,
-        (Format::Text, _, _) => Line::Short,
+    let line = match context.format {
+        Format::Json => Line::Json,
+        Format::Text => choose_line(&settings, &given),
     };
     // Whoever counts or cuts lines wants none but records.
     if io::stdout().is_terminal() {
@@ -113,6 +112,18 @@ pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
     } else {
         Outcome::Degraded
     })
+}
+
+/// Of the two that exclude each other, what was said last wins: a flag hides
+/// what a file says.
+fn choose_line(settings: &LsArgs, given: &BTreeMap<String, Given>) -> Line {
+    let origin = |name: &str| given.get(name).map(|given| given.origin);
+    match (settings.keys == Some(true), settings.long == Some(true)) {
+        (true, true) if origin("long") > origin("keys") => Line::Long,
+        (true, _) => Line::Key,
+        (false, true) => Line::Long,
+        (false, false) => Line::Short,
+    }
 }
 
 /// Reads a key, or the start of one, as keys are printed.
@@ -156,7 +167,7 @@ fn write_line(line: Line, listed: &ListedRecord<'_>, out: &mut Vec<u8>) {
             or_unknown(meta.client_flags.map(|flags| flags.to_string())),
             or_unknown(meta.slab_class.map(|class| class.0.to_string())),
             marks(meta.attributes),
-            listed.node,
+            escape_controls(listed.node),
             escape_bytes(record.key),
         ),
         Line::Json => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mcsnap::defect::Finding;
+use mcsnap::item::escape_controls;
 use serde_json::{Value, json};
 
 use crate::config::Given;
@@ -20,7 +21,11 @@ pub(crate) fn print_text(rows: &[(&str, String)]) -> Result<()> {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     let lines: String = rows
         .iter()
-        .map(|(label, text)| format!("{label:width$}  {text}\n"))
+        .map(|(label, text)| {
+            // Of a text that a file or a server gave, no part is a line of its own.
+            let text = escape_controls(text);
+            format!("{label:width$}  {text}\n")
+        })
         .collect();
     print(lines.as_bytes())
 }
