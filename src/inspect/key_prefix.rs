@@ -21,7 +21,7 @@ pub struct KeyPrefixTable {
 
 impl KeyPrefixTable {
     /// Prefixes kept apart.
-    pub const VALUE_COUNT_MAX: usize = 10_000;
+    pub const VALUE_COUNT_MAX: usize = 65_536;
     /// A colon, as memcached's own option `-D`; where a key has none, a slash,
     /// an underscore, a dash, a dot.
     pub const DELIMITERS: &'static str = ":/_-.";

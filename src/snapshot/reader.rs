@@ -76,6 +76,12 @@ impl SnapshotReader {
         &self.manifest
     }
 
+    /// Says whether this is one segment by itself, of a snapshot whose manifest
+    /// is not known.
+    pub fn is_lone_segment(&self) -> bool {
+        self.is_lone_segment
+    }
+
     /// Returns what to call the snapshot in a message.
     pub fn describe(&self) -> String {
         self.store.describe(&self.name)

@@ -138,6 +138,22 @@ fn a_killed_dump_or_a_single_file_is_salvaged_as_far_as_it_got() {
         "{count} of {COUNT}"
     );
 
+    // Whoever looks first is told of it.
+    let output = workdir.mcsnap(&["ls", "s/n"]).exits(2);
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("mcsnap salvage")
+    );
+    fs::write(snapshot.join("manifest.json"), "{\"format\":\"mcsnap\"}").unwrap();
+    let output = workdir.mcsnap(&["get", "s/n", "key:1"]).exits(1);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.ends_with("; mcsnap salvage brings out what is sound\n"),
+        "{message}"
+    );
+    fs::remove_file(snapshot.join("manifest.json")).unwrap();
+
     // A whole file by itself loses nothing, an unfinished one its end.
     let whole = segments(&snapshot).remove(0);
     let whole = whole.to_str().unwrap();

@@ -9,12 +9,12 @@ use mcsnap::error::Location;
 use mcsnap::format::manifest::Need;
 use mcsnap::item::{escape_bytes, escape_key};
 use mcsnap::lookup::{Copy, LookupOptions, LookupReport, look_up};
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::store::MapChoice;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::commands::ls::parse_key;
+use crate::commands::open_snapshot;
 use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
 use crate::config::Section;
 use crate::context::{Context, Format};
@@ -67,8 +67,7 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
         thread_count: parse_threads(settings.threads.as_deref())?,
     };
     // Through a map the kernel would read the values around, too.
-    let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
-    let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
+    let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
     let report = look_up(&snapshot, &key, &options, &context.cancel)?;
     print_findings(&report.findings, 0);
     if settings.raw == Some(true) {

@@ -6,11 +6,11 @@ use anyhow::Result;
 use mcsnap::error::Error;
 use mcsnap::format::manifest::Need;
 use mcsnap::inspect::{InspectOptions, KeyPrefixTable, inspect};
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::store::MapChoice;
 use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 
+use crate::commands::open_snapshot;
 use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
 use crate::config::Section;
 use crate::context::{Context, Format};
@@ -72,13 +72,13 @@ pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
         thread_count: parse_threads(settings.threads.as_deref())?,
     };
     // Reads of mapped files bring what lies around in, which is values.
-    let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
-    let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
+    let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
     let progress = context.progress();
     let report = inspect(&snapshot, &options, &context.cancel, &progress)?;
     let inspection = Inspection {
         place,
         manifest: snapshot.manifest(),
+        is_lone_segment: snapshot.is_lone_segment(),
         report: &report,
     };
     match context.format {

@@ -9,11 +9,11 @@ use mcsnap::format::manifest::Need;
 use mcsnap::item::{escape_bytes, escape_controls, unescape_bytes};
 use mcsnap::listing::{ListedRecord, ListingOptions, list};
 use mcsnap::select::KeyFilter;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::store::MapChoice;
 use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 
+use crate::commands::open_snapshot;
 use crate::commands::verify::{parse_threads, required_snapshot};
 use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
@@ -88,8 +88,7 @@ pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
         thread_count: parse_threads(settings.threads.as_deref())?,
     };
     // Through a map the kernel would read the values around, too.
-    let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
-    let snapshot = SnapshotReader::open(store, &name, Need::Read)?;
+    let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
     let line = match context.format {
         Format::Json => Line::Json,
         Format::Text => choose_line(&settings, &given),

@@ -11,10 +11,14 @@ pub(crate) mod salvage;
 pub(crate) mod verify;
 
 use anyhow::Result;
+use mcsnap::error::ErrorKind;
+use mcsnap::format::manifest::Need;
+use mcsnap::snapshot::SnapshotReader;
+use mcsnap::store::{MapChoice, open_snapshot_place};
 
 use crate::cli::Command;
 use crate::context::Context;
-use crate::exit::Outcome;
+use crate::exit::{HintedError, Outcome};
 
 /// Runs a command.
 pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
@@ -29,4 +33,17 @@ pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
+}
+
+/// Opens a snapshot; where its manifest, or all of it, is damaged, says what may
+/// help.
+fn open_snapshot(place: &str, map_choice: MapChoice, need: Need) -> Result<SnapshotReader> {
+    let (store, name) = open_snapshot_place(place, map_choice)?;
+    SnapshotReader::open(store, &name, need).map_err(|error| {
+        if !matches!(error.kind(), ErrorKind::Corrupt(_)) {
+            return error.into();
+        }
+        let hint = "mcsnap salvage brings out what is sound";
+        HintedError { error, hint }.into()
+    })
 }

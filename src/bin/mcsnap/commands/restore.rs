@@ -8,12 +8,12 @@ use mcsnap::net::NetOptions;
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport};
 use mcsnap::ring::RingSpec;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::store::MapChoice;
 use mcsnap::target::LoadTally;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::commands::open_snapshot;
 use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, required_snapshot};
 use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
@@ -85,8 +85,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
         Some(true) => MapChoice::Never,
         _ => parse_map_choice(settings.mmap.as_deref())?,
     };
-    let (store, name) = open_snapshot_place(place, map_choice)?;
-    let snapshot = SnapshotReader::open(store, &name, Need::Restore)?;
+    let snapshot = open_snapshot(place, map_choice, Need::Restore)?;
     let verdict = snapshot.manifest().verdict;
     let plan = RestorePlan::make(snapshot, options, &context.cancel)?;
     if settings.dry_run == Some(true) {

@@ -13,6 +13,8 @@ pub(crate) struct Inspection<'a> {
     /// As the user named the snapshot.
     pub(crate) place: &'a str,
     pub(crate) manifest: &'a Manifest,
+    /// One segment by itself; the manifest is made up of what that says.
+    pub(crate) is_lone_segment: bool,
     pub(crate) report: &'a InspectReport,
 }
 

@@ -68,7 +68,11 @@ impl Inspection<'_> {
 
     fn draw_head(self) -> String {
         let manifest = self.manifest;
-        let verdict = manifest.verdict.as_str();
+        let verdict = if self.is_lone_segment {
+            "one segment"
+        } else {
+            manifest.verdict.as_str()
+        };
         let place = fit_start(&plain(self.place), 55);
         let mut rows = vec![
             ("snapshot", format!("{place} ({verdict})")),
@@ -83,8 +87,11 @@ impl Inspection<'_> {
         let counters = self.counters();
         rows.push(("nodes", self.node_count()));
         rows.push(("digest", manifest.content_digest.to_string()));
-        rows.push(("items", items_line(&counters)));
-        rows.push(("lost", lost_line(&counters)));
+        // Of a segment alone nobody knows what the walk had listed.
+        if !self.is_lone_segment {
+            rows.push(("items", items_line(&counters)));
+            rows.push(("lost", lost_line(&counters)));
+        }
         rows.extend(self.failures());
         let totals = self.report.totals();
         let storage = totals.storage;
@@ -651,6 +658,7 @@ mod tests {
     fn draw_checked(place: &str, manifest: &Manifest, report: &InspectReport) -> String {
         let inspection = Inspection {
             place,
+            is_lone_segment: false,
             manifest,
             report,
         };
