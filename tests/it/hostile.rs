@@ -27,7 +27,7 @@ use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
 
 use crate::forge::{BLOCK, Forge, Place, Side};
 use crate::sound_segments;
-use crate::workdir::Workdir;
+use crate::workdir::{Workdir, clear_settings};
 
 const NAME: &str = "hostile.mcs";
 
@@ -416,7 +416,7 @@ fn no_lie_makes_the_program_take_much_memory() {
                 "ulimit -v {MEMORY_KIB_MAX}; exec {} {command} {NAME} {key}",
                 env!("CARGO_BIN_EXE_mcsnap")
             );
-            let output = Command::new("sh")
+            let output = clear_settings(&mut Command::new("sh"))
                 .args(["-c", &line])
                 .current_dir(workdir.path())
                 .output()

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::client::Item;
 use crate::memcached::Memcached;
-use crate::workdir::Workdir;
+use crate::workdir::{Workdir, clear_settings};
 
 const COUNT: usize = 3000;
 
@@ -239,7 +240,7 @@ fn more_segments_than_open_files_are_no_hindrance() {
         let name = input.replace(' ', "-");
         let program = env!("CARGO_BIN_EXE_mcsnap");
         let line = format!("ulimit -n 40; exec {program} salvage s/n --to out --name {name} -q");
-        let output = std::process::Command::new("sh")
+        let output = clear_settings(&mut Command::new("sh"))
             .args(["-c", &line])
             .current_dir(workdir.path())
             .output()

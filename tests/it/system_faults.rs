@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::client::Item;
 use crate::memcached::Memcached;
-use crate::workdir::{Run, Workdir};
+use crate::workdir::{Run, Workdir, clear_settings};
 
 /// More calls of one kind than a job makes here.
 const CALL_COUNT_MAX: u32 = 100;
@@ -486,7 +486,7 @@ fn a_report_that_cannot_be_written_is_told_and_the_snapshot_is_whole() {
         let what = format!("{job:?} with a full stdout");
         let to = format!("{job:?}");
         let [timeout, kill, limit] = BOUND;
-        let output = Command::new(timeout)
+        let output = clear_settings(&mut Command::new(timeout))
             .args([kill, limit, env!("CARGO_BIN_EXE_mcsnap")])
             .args(bench.arguments(job, &to, "n"))
             .current_dir(bench.workdir.path())

@@ -54,17 +54,22 @@ impl Workdir {
     pub(crate) fn run_of(&self, program: &str) -> Run {
         let mut command = Command::new(program);
         command.current_dir(self.path()).stdin(Stdio::null());
-        // The settings of the person who runs the tests are not the tests'.
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("MCSNAP_") {
-                command.env_remove(name);
-            }
-        }
+        clear_settings(&mut command);
         Run {
             command,
             directory: self.path().to_owned(),
         }
     }
+}
+
+/// Keeps the settings of the person who runs the tests from the program.
+pub(crate) fn clear_settings(command: &mut Command) -> &mut Command {
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("MCSNAP_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 impl Drop for Workdir {
