@@ -117,7 +117,7 @@ impl<'a> Steps<'a> {
     /// Writes a few bytes into a payload, or into a stored section.
     fn overwrite(&mut self, forge: &mut Forge) {
         let sections = sections(forge);
-        let range = if self.byte() % 2 == 0 || sections.is_empty() {
+        let range = if self.byte().is_multiple_of(2) || sections.is_empty() {
             forge.payload(self.index(forge.frame_count()))
         } else {
             let (block, side) = sections[self.index(sections.len())];
