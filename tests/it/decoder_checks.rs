@@ -4,21 +4,23 @@
 
 use std::fmt::Write as _;
 
+use mcsnap::cancel::Cancel;
 use mcsnap::error::{Error, ErrorKind, Result};
 use mcsnap::format::checksum::value_hash;
 use mcsnap::format::compression::SectionReader;
+use mcsnap::format::ids::SegmentId;
 use mcsnap::format::key_index::KeyIndex;
 use mcsnap::format::layout::FILE_HEADER_SIZE;
 use mcsnap::format::manifest::{Manifest, Need};
 use mcsnap::format::segment_meta::SegmentMeta;
 use mcsnap::format::toc::{Toc, TocEntry};
-use mcsnap::item::KEY_LEN_MAX;
+use mcsnap::item::{KEY_LEN_MAX, Record};
 use mcsnap::limits::Limits;
 use mcsnap::protocol::metadump::{WalkLine, classify, parse_item};
 use mcsnap::protocol::reply::parse_reply;
 use mcsnap::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
 use mcsnap::protocol::text::{Step, parse_line};
-use mcsnap::snapshot::SegmentReader;
+use mcsnap::snapshot::{DamagedSegment, Identity, SegmentReader, SegmentSalvage};
 use mcsnap::store::ObjectReader;
 
 /// What a reader got out of a segment.
@@ -28,8 +30,8 @@ pub(crate) struct Seen {
     pub(crate) is_open: bool,
     /// Blocks decoded whole.
     pub(crate) blocks: usize,
-    /// Records returned as good.
-    pub(crate) records: usize,
+    /// Records returned as good: keys, and hashes of the values.
+    pub(crate) records: Vec<(Vec<u8>, u64)>,
     /// Findings: code and text.
     pub(crate) complaints: Vec<String>,
     digest: Option<String>,
@@ -157,6 +159,8 @@ fn check_block(
 ) {
     /// A look-up reads a page; many of them would take all the time.
     const LOOK_UP_COUNT_MAX: usize = 32;
+    /// To find a record takes the keys of a block, and its values.
+    const FIND_COUNT_MAX: usize = 3;
     let columns = seen.note(segment.read_keys(number, sections));
     let Some(frame) = seen.note(segment.read_block(number)) else {
         return;
@@ -184,11 +188,15 @@ fn check_block(
         let Some(record) = seen.note(record.map_err(Error::corrupt)) else {
             continue;
         };
-        seen.records += 1;
+        let good = (record.key.to_vec(), keys.value_hash);
+        seen.records.push(good);
         assert_eq!((record.key, record.meta), (keys.key, keys.meta));
         assert!((1..=KEY_LEN_MAX).contains(&record.key.len()));
         assert_eq!(to_u64(record.value.len()), u64::from(keys.value_len));
         assert_eq!(value_hash(record.value), keys.value_hash, "a wrong value");
+        if at < FIND_COUNT_MAX {
+            check_found(segment, number, at, &record, sections, seen);
+        }
         if at < LOOK_UP_COUNT_MAX {
             let found = candidates(segment, record.key, seen);
             if let Some(index) = index {
@@ -203,6 +211,30 @@ fn check_block(
     assert_eq!(value_bytes, u64::from(frame.header.values.raw_len));
 }
 
+/// Looks a good record up: what is found is it, or another one of that key.
+fn check_found(
+    segment: &SegmentReader,
+    block: usize,
+    at: usize,
+    record: &Record<'_>,
+    sections: &mut SectionReader,
+    seen: &mut Seen,
+) {
+    // The index may lie, and a block before this one be damaged.
+    let Some(Some(found)) = seen.note(segment.find(record.key, sections)) else {
+        return;
+    };
+    let value = seen.note(segment.read_value(&found, sections));
+    if let Some(value) = &value {
+        assert_eq!(value_hash(value), found.value_hash, "a wrong value");
+        assert_eq!(to_u64(value.len()), u64::from(found.value_len));
+    }
+    if (found.block, found.record) == (block, at) {
+        assert_eq!(found.meta, record.meta);
+        assert_eq!(value.as_deref(), Some(record.value));
+    }
+}
+
 fn candidates(segment: &SegmentReader, key: &[u8], seen: &mut Seen) -> Option<Vec<u32>> {
     let found = seen.note(segment.candidate_blocks(key))?;
     for &block in &found {
@@ -210,6 +242,62 @@ fn candidates(segment: &SegmentReader, key: &[u8], seen: &mut Seen) -> Option<Ve
         assert!(block < segment.block_count(), "block {block} is not there");
     }
     Some(found)
+}
+
+/// Brings out of a segment what can be brought; says how many records.
+pub(crate) fn check_salvage(bytes: &[u8], limits: &Limits) -> usize {
+    let object = || MemoryObject {
+        bytes: bytes.to_vec(),
+        lends: false,
+    };
+    let seen = read_segment(Box::new(object()), limits);
+    let is_sound = seen.is_open && seen.complaints.is_empty();
+    let mut strict = seen.records;
+    let own = Identity {
+        segment: SegmentId([0x11; 16]),
+        snapshot: None,
+    };
+    let total = to_u64(strict.len());
+    let mut most = 0;
+    for (known, records_total) in [(None, None), (Some(own), Some(total))] {
+        let place = "segment".to_owned();
+        let cancel = Cancel::new();
+        let opened = DamagedSegment::open(Box::new(object()), place, known, limits, &cancel);
+        let segment = match opened {
+            Ok(segment) => segment,
+            Err(error) => {
+                let is_version = matches!(error.kind(), ErrorKind::Unsupported { .. });
+                assert!(is_version, "damage is no error: {error}");
+                continue;
+            }
+        };
+        let meta = segment.read_meta(&cancel);
+        meta.expect("damage is no error");
+        let mut taken = Vec::new();
+        let salvaged = segment.salvage(records_total, &cancel, &mut |record| {
+            assert!((1..=KEY_LEN_MAX).contains(&record.key.len()));
+            taken.push((record.key.to_vec(), value_hash(record.value)));
+            Ok(())
+        });
+        let salvaged = salvaged.expect("damage is no error");
+        assert_eq!(salvaged.records, to_u64(taken.len()));
+        assert!(salvaged.bytes_lost <= to_u64(bytes.len()));
+        assert!(salvaged.findings.len() <= SegmentSalvage::FINDING_COUNT_MAX);
+        assert!(salvaged.lost_keys.len() <= SegmentSalvage::LOST_KEY_COUNT_MAX);
+        assert!(to_u64(salvaged.lost_keys.len()) <= salvaged.lost_key_count);
+        for finding in &salvaged.findings {
+            assert!(!finding.to_string().is_empty());
+        }
+        most = most.max(taken.len());
+        // Of what nobody complains about, nothing is left behind.
+        if is_sound {
+            strict.sort_unstable();
+            taken.sort_unstable();
+            assert_eq!(taken, strict);
+            assert!(!salvaged.has_loss(), "{salvaged:?}");
+        }
+    }
+    most
 }
 
 /// Reads a manifest for every need; says whether it can be read at all.

@@ -19,7 +19,7 @@ const LEN_MAX: usize = 1 << 20;
 pub(crate) fn forge(recipe: &[u8]) -> Vec<u8> {
     static SOUND: OnceLock<Vec<Forge>> = OnceLock::new();
     let sound = SOUND.get_or_init(|| {
-        let segments = sound_segments::all().into_iter();
+        let segments = sound_segments::short().into_iter();
         segments.map(|(_, segment)| Forge::new(&segment)).collect()
     });
     let mut steps = Steps { recipe, cut_len: 0 };

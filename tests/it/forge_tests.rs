@@ -55,7 +55,8 @@ fn code(bytes: &[u8]) -> Option<&'static str> {
 
 #[test]
 fn a_sound_segment_stays_as_it_is() {
-    for (name, segment) in sound_segments::all() {
+    let early = sound_segments::with_early_checkpoint();
+    for (name, segment) in [sound_segments::all(), vec![("early", early)]].concat() {
         assert_eq!(code(&segment), None, "{name}");
         let forge = Forge::new(&segment);
         assert_eq!(forge.bytes(), segment);
@@ -75,7 +76,16 @@ fn whatever_is_changed_no_checksum_complains() {
     let mut codes = BTreeSet::new();
     for (name, segment) in sound_segments::all() {
         let forge = Forge::new(&segment);
-        for place in forge.places() {
+        // Its many blocks are as those of the others, and take their time.
+        let is_long = name == "with_checkpoint";
+        let is_new = |place: &Place| {
+            matches!(
+                place,
+                Place::Checkpoint(_) | Place::CheckpointEntry(_, 0..2)
+            )
+        };
+        let places = forge.places().into_iter();
+        for place in places.filter(|place| !is_long || is_new(place)) {
             for field in Forge::fields(place) {
                 let at = forge.range(place).start + field.offset;
                 for bit in [0, 7] {
@@ -155,7 +165,7 @@ fn frames_can_be_added_and_taken_out() {
         .map(|frame| forge.kind(frame))
         .collect();
     assert!(kinds.starts_with(&[META, BLOCK, BLOCK]), "{kinds:?}");
-    assert!(kinds.ends_with(&[CHECKPOINT, KEY_INDEX, TOC]), "{kinds:?}");
+    assert!(kinds.ends_with(&[BLOCK, KEY_INDEX, TOC]), "{kinds:?}");
     let checkpoint = kinds.iter().position(|&kind| kind == CHECKPOINT);
     forge.remove_frame(checkpoint.unwrap());
     assert_eq!(read(&forge.clone().seal()).unwrap(), values);

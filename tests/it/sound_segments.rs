@@ -54,9 +54,15 @@ pub(crate) fn compressed() -> Vec<u8> {
     encode(Compression::Zstd(1), EncoderOptions::BLOCK_RAW_LEN, records)
 }
 
-/// As `plain`, and a checkpoint of its first frames before the key index. A
-/// writer makes one after 64 frames; so many would take tests their time.
+/// A block a record and so, after the 64th frame, a checkpoint.
 pub(crate) fn with_checkpoint() -> Vec<u8> {
+    let records = (0..66).map(|number| (format!("k{number}"), String::new(), ItemMeta::default()));
+    encode(Compression::None, 1, records)
+}
+
+/// As `plain`, and a checkpoint of its first frames before the key index, which
+/// a writer makes after 64 frames only: so many take random tests their time.
+pub(crate) fn with_early_checkpoint() -> Vec<u8> {
     let mut forge = Forge::new(&plain());
     let mut payload = Vec::new();
     // FORMAT.md 5.9: the ids, no checkpoint before, three entries, the META
@@ -87,7 +93,17 @@ pub(crate) fn wide() -> Vec<u8> {
     encode(Compression::Zstd(1), usize::MAX, records)
 }
 
-/// The small ones, with their names.
+/// Those of a few blocks, with their names.
+pub(crate) fn short() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("plain", plain()),
+        ("compressed", compressed()),
+        ("with_early_checkpoint", with_early_checkpoint()),
+        ("empty", empty()),
+    ]
+}
+
+/// The small ones that a writer makes, with their names.
 pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("plain", plain()),
