@@ -1,0 +1,103 @@
+//! What `cargo fuzz` runs: one function a target, from any bytes to a panic
+//! where mcsnap owes them something else.
+//!
+//! The checks themselves are those of the property tests in `tests/it`.
+
+#[path = "../../../tests/it/decoder_checks.rs"]
+mod decoder_checks;
+#[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../../../tests/it/forge.rs"]
+mod forge;
+#[path = "../../../tests/it/forge_manifest.rs"]
+mod forge_manifest;
+#[path = "../../../tests/it/forge_recipe.rs"]
+mod forge_recipe;
+#[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../../../tests/it/sound_segments.rs"]
+mod sound_segments;
+
+pub mod seeds;
+
+use std::borrow::Cow;
+
+use mcsnap::limits::Limits;
+
+/// Raw sections of a segment are kept this short, in bytes: what a bomb of 64
+/// MiB shows, one of 1 MiB shows in a tenth of the time and memory.
+const SECTION_LEN_MAX: u64 = 1 << 20;
+
+fn limits() -> Limits {
+    Limits {
+        key_section_len_max: SECTION_LEN_MAX,
+        value_section_len_max: SECTION_LEN_MAX,
+        ..Limits::default()
+    }
+}
+
+/// Returns the segment that an input stands for, by its first byte: the rest
+/// as it is (0), the rest with its checksums made right (1), the rest as a
+/// recipe for a forged one (2, and so on in turn).
+#[must_use]
+pub fn segment_of(input: &[u8]) -> Cow<'_, [u8]> {
+    match input.split_first() {
+        None => Cow::Borrowed(input),
+        Some((mode, rest)) => match mode % 3 {
+            0 => Cow::Borrowed(rest),
+            1 => Cow::Owned(forge_recipe::reseal(rest)),
+            _ => Cow::Owned(forge_recipe::forge(rest)),
+        },
+    }
+}
+
+/// Reads all there is in a segment.
+pub fn segment(input: &[u8]) {
+    decoder_checks::check_segment(&segment_of(input), &limits());
+}
+
+/// Brings out of a segment what can be brought.
+pub fn salvage(input: &[u8]) {
+    decoder_checks::check_salvage(&segment_of(input), &limits());
+}
+
+/// Returns the manifest that an input stands for, by its first byte: the rest
+/// as it is (0), or with its checksum made right (1).
+#[must_use]
+pub fn manifest_of(input: &[u8]) -> Cow<'_, [u8]> {
+    match input.split_first() {
+        None => Cow::Borrowed(input),
+        Some((mode, rest)) if mode.is_multiple_of(2) => Cow::Borrowed(rest),
+        Some((_, rest)) => Cow::Owned(forge_manifest::reseal(rest)),
+    }
+}
+
+/// Reads a manifest for every need.
+pub fn manifest(input: &[u8]) {
+    decoder_checks::check_manifest(&manifest_of(input), &limits());
+}
+
+/// Takes the first byte for the length of the pieces in which the rest comes.
+fn in_pieces(input: &[u8]) -> (usize, &[u8]) {
+    match input.split_first() {
+        Some((&len, stream)) => (usize::from(len).max(2), stream),
+        None => (2, input),
+    }
+}
+
+/// Reads the lines of a walk.
+pub fn metadump_line(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    decoder_checks::check_walk(stream, piece_len);
+}
+
+/// Reads replies to meta commands.
+pub fn meta_response(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    // A value of this length arrives within an input.
+    decoder_checks::check_replies(stream, 512, piece_len);
+}
+
+/// Reads statistics and settings.
+pub fn stats(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    decoder_checks::check_stats(stream, piece_len);
+}

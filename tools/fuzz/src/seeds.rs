@@ -1,0 +1,105 @@
+//! Inputs to start from: small, and the same each time.
+
+use crate::{forge_manifest, sound_segments};
+
+/// A name for the file, and the input.
+pub type Seed = (String, Vec<u8>);
+
+/// Returns the seeds of every target, with the target's name.
+#[must_use]
+pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
+    vec![
+        ("segment", segment()),
+        ("salvage", segment()),
+        ("manifest", manifest()),
+        ("metadump_line", streams(WALKS)),
+        ("meta_response", streams(REPLIES)),
+        ("stats", streams(STATISTICS)),
+    ]
+}
+
+/// Every sound segment in all modes; in that of recipes, one order of each
+/// kind.
+fn segment() -> Vec<Seed> {
+    let tiny = include_bytes!("../../../testdata/valid/tiny.mcs").to_vec();
+    let mut segments = sound_segments::short();
+    segments.push(("tiny", tiny));
+    let mut seeds = Vec::new();
+    for (name, segment) in &segments {
+        for (mode, word) in [(0, "raw"), (1, "resealed")] {
+            seeds.push((format!("{word}-{name}"), [&[mode], &segment[..]].concat()));
+        }
+    }
+    for base in 0..4 {
+        seeds.push((format!("forged-{base}"), vec![2, base]));
+        for kind in 0..16 {
+            let order = [2, base, kind, 1, 2, 4, 3, 8, 0, 6, 7, 1, 1];
+            seeds.push((format!("forged-{base}-{kind:02}"), order.to_vec()));
+        }
+    }
+    seeds
+}
+
+fn manifest() -> Vec<Seed> {
+    let sound = forge_manifest::sound();
+    let text = String::from_utf8_lossy(&sound).into_owned();
+    let plain = text.replace(": ", ":").replace("\n  ", "\n");
+    let features = text.replace("\"read\": []", "\"read\": [\"sealed\"]");
+    let newer = text.replace("\"major\": 1", "\"major\": 2");
+    let mut seeds = Vec::new();
+    for (name, text) in [
+        ("sound", text),
+        ("plain", plain),
+        ("features", features),
+        ("newer", newer),
+    ] {
+        for (mode, word) in [(0, "raw"), (1, "resealed")] {
+            seeds.push((
+                format!("{word}-{name}"),
+                [&[mode], text.as_bytes()].concat(),
+            ));
+        }
+    }
+    seeds
+}
+
+const WALKS: &[&str] = &[
+    "key=a%20b exp=1700000000 la=1699999999 cas=7 fetch=yes\n\
+     key=k exp=-1 la=1 cas=0 fetch=no cls=3 size=64\nEND\r\n",
+    "OK\r\nkey=k exp=-1 la=1 cas=0 fetch=no cls=3 size=64 flags=4294967295 \
+     ext_page=1 ext_offset=2 \nEND\r\n",
+    "BUSY currently processing crawler request\r\n",
+    "NOTSTARTED no items to crawl\r\n",
+    "ERROR locked try again later\r\n",
+    "BADCLASS invalid class id\r\n",
+];
+
+const REPLIES: &[&str] = &[
+    "VA 4 f30 t-1 c7 W\r\n\r\nEN\r\nHD\r\nMN\r\n",
+    "EN\r\nEN\r\nMN\r\n",
+    "VA 0 f0 t60 c1 Z\r\n\r\nVA 3 s3 X\r\nabc\r\nMN\r\n",
+    "NS O17\r\nEX O18\r\nNF O19\r\nHD O20\r\nMN\r\n",
+    "SERVER_ERROR out of memory storing object\r\nMN\r\n",
+    "CLIENT_ERROR bad data chunk\r\nERROR\r\n",
+    "ERROR Too many open connections\r\n",
+    "HTTP/1.1 400 Bad Request\r\n\r\n",
+];
+
+const STATISTICS: &[&str] = &[
+    "STAT pid 42\r\nSTAT uptime 9\r\nSTAT time 1700000000\r\nSTAT version 1.6.18\r\n\
+     STAT curr_items 98000\r\nSTAT evictions 0\r\nSTAT cmd_flush 0\r\n\
+     STAT lru_crawler_running 0\r\nSTAT hash_is_expanding 0\r\n\
+     STAT hash_power_level 16\r\nSTAT empty \r\nEND\r\n",
+    "STAT item_size_max 1048576\r\nSTAT cas_enabled yes\r\nSTAT dump_enabled no\r\n\
+     STAT client_flags_size 8\r\nEND\r\n",
+    "SERVER_ERROR out of memory\r\n",
+    "HTTP/1.1 400 Bad Request\r\n\r\n",
+];
+
+/// Streams that arrive in pieces of 7 bytes.
+fn streams(texts: &[&str]) -> Vec<Seed> {
+    let seeds = texts.iter().enumerate();
+    seeds
+        .map(|(number, text)| (number.to_string(), [&[7], text.as_bytes()].concat()))
+        .collect()
+}
