@@ -19,7 +19,8 @@ impl DumpPlan {
     /// Dumps all nodes into a store and publishes the snapshot.
     ///
     /// On any error the segments written so far are removed, and there is no
-    /// snapshot.
+    /// snapshot. Where nothing can be removed either, pieces are left that are
+    /// none, or, if the last step alone failed, a whole one.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! A snapshot in the making.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::format::ids::SnapshotId;
 use crate::format::manifest::Manifest;
 use crate::snapshot::{MANIFEST, SEGMENTS};
@@ -17,6 +18,8 @@ pub struct SnapshotWriter {
     token: String,
     /// Segments that this writer started, for [`SnapshotWriter::discard`].
     started: Mutex<Vec<String>>,
+    /// A manifest that names them is there, or may come back.
+    is_manifest_left: AtomicBool,
 }
 
 impl SnapshotWriter {
@@ -45,6 +48,7 @@ impl SnapshotWriter {
             id: SnapshotId(*uuid::Uuid::now_v7().as_bytes()),
             token: uuid::Uuid::new_v4().simple().to_string(),
             started: Mutex::default(),
+            is_manifest_left: AtomicBool::new(false),
         })
     }
 
@@ -85,7 +89,7 @@ impl SnapshotWriter {
     /// # Errors
     ///
     /// - `AlreadyExists`: another dump was faster; its snapshot is untouched.
-    /// - `Io`.
+    /// - `Io`; what cannot be made durable is taken back.
     pub fn publish(&self, manifest: &Manifest) -> Result<()> {
         let path = format!("{}/{MANIFEST}", self.name);
         let bytes = manifest.encode();
@@ -95,6 +99,18 @@ impl SnapshotWriter {
         // The answer may have been lost on its way, and a retry then finds our
         // own manifest: the token in it tells.
         if self.holds(&path, &bytes) {
+            // It is there, but failed to become durable: after a loss of power
+            // it may be gone.
+            let lacks_sync = matches!(
+                error.kind(),
+                ErrorKind::Io {
+                    operation: Operation::Sync | Operation::Remove
+                }
+            );
+            if lacks_sync {
+                self.take_back(&path);
+                return Err(error);
+            }
             return Ok(());
         }
         if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
@@ -102,6 +118,19 @@ impl SnapshotWriter {
             return Err(Error::new(ErrorKind::AlreadyExists { what }));
         }
         Err(error)
+    }
+
+    /// Removes the manifest. As long as that is not durable either, the segments
+    /// stay: should the manifest come back, it finds them.
+    fn take_back(&self, path: &str) {
+        match self.store.remove(path) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
+            Err(error) => {
+                self.is_manifest_left.store(true, Ordering::Relaxed);
+                tracing::warn!("leftover of a failed dump: {}", error.to_chain());
+            }
+        }
     }
 
     fn holds(&self, path: &str, bytes: &[u8]) -> bool {
@@ -115,8 +144,12 @@ impl SnapshotWriter {
     }
 
     /// Removes the segments that this writer made, and nothing else; what
-    /// cannot be removed stays, and is no snapshot.
+    /// cannot be removed stays, and is no snapshot; where the manifest could not
+    /// be removed, it is a whole one.
     pub fn discard(&self) {
+        if self.is_manifest_left.load(Ordering::Relaxed) {
+            return;
+        }
         let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         for path in started.iter() {
             match self.store.remove(path) {

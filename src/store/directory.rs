@@ -29,7 +29,7 @@ pub(super) fn create_directories(path: &Path) -> io::Result<Vec<PathBuf>> {
         .collect();
     missing.reverse();
     for directory in &missing {
-        match fs::create_dir(directory) {
+        match uninterrupted(|| fs::create_dir(directory)) {
             Ok(()) => {}
             // Another writer was faster, or it is a file; then what is created
             // in it next fails and says so.
@@ -78,7 +78,7 @@ pub(super) fn prune_up_to(root: &Path, path: &Path) {
         if directory == root {
             break;
         }
-        match fs::remove_dir(directory) {
+        match uninterrupted(|| fs::remove_dir(directory)) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             // It has other entries, or it may not be removed: both are no
@@ -153,6 +153,21 @@ pub(super) fn walk(root: &Path, prefix: &str) -> Result<Vec<ObjectInfo>> {
         }
     }
     Ok(found)
+}
+
+/// Repeats a call for as long as signals interrupt it. The standard library
+/// repeats reads, writes and syncs, but not the calls that change directories,
+/// which a network file system can interrupt as well.
+///
+/// Such a call may have been done by then: the caller must take for its own
+/// success what an earlier try of it has left.
+pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Says whether an error means that no object has this path.

@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::store::directory::{
-    create_directories, is_absent, path_text, prune_up_to, sync_directory, sync_removal, walk,
+    create_directories, is_absent, path_text, prune_up_to, sync_directory, sync_removal,
+    uninterrupted, walk,
 };
 use crate::store::map::{FileMap, MapChoice, map_by_choice};
 use crate::store::name::{UNFINISHED_SUFFIX, check_name, check_prefix};
@@ -133,8 +134,15 @@ impl LocalStore {
     }
 
     fn remove_file(&self, path: &Path, object: &Path) -> Result<()> {
-        match fs::remove_file(path) {
+        let mut try_count = 0;
+        let outcome = uninterrupted(|| {
+            try_count += 1;
+            fs::remove_file(path)
+        });
+        match outcome {
             Ok(()) => {}
+            // The try that was interrupted has done it.
+            Err(e) if is_absent(&e) && try_count > 1 => {}
             Err(e) if is_absent(&e) => return Err(not_found(object)),
             Err(e) => return Err(Error::io(Operation::Remove, path_text(path), e)),
         }

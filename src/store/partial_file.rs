@@ -13,7 +13,8 @@ use rustix::fs::{CWD, RenameFlags};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::store::ObjectWriter;
 use crate::store::directory::{
-    create_directories, is_not_offered, path_text, prune_up_to, sync_up_to,
+    create_directories, is_absent, is_not_offered, path_text, prune_up_to, sync_up_to,
+    uninterrupted,
 };
 
 /// Writes shorter than this are collected; longer ones go straight to the file.
@@ -108,22 +109,7 @@ impl PartialFile {
         // All of them, not only those this writer made: whoever made one may
         // not have come to the end of its own publishing yet.
         let parent = self.path.parent().unwrap_or(&self.root);
-        let synced = sync_up_to(&self.root, parent);
-        if synced.is_err() {
-            self.withdraw();
-        }
-        synced
-    }
-
-    /// Takes the final name away again: whoever is told of a failure must not
-    /// find the object, which the next loss of power may take away.
-    fn withdraw(&mut self) {
-        if self.is_own(&self.path) {
-            // Nobody is left to be told of an error; the object stays.
-            let _ = fs::remove_file(&self.path);
-        }
-        // Its directory is to be pruned as well.
-        self.progress = Progress::Failed;
+        sync_up_to(&self.root, parent)
     }
 
     /// Gives the complete file its final name, if that is free.
@@ -134,11 +120,9 @@ impl PartialFile {
             let cause = io::Error::new(io::ErrorKind::NotFound, "the unfinished file was removed");
             return Err(self.error(Operation::Publish, cause));
         }
-        let (outcome, is_linked) = match rename_new(&self.partial, &self.path) {
-            Err(e) if is_not_offered(&e) => {
-                let link = || fs::hard_link(&self.partial, &self.path);
-                (again_if_interrupted(link), true)
-            }
+        let (from, to) = (&self.partial, &self.path);
+        let (outcome, is_linked) = match uninterrupted(|| rename_new(from, to)) {
+            Err(e) if is_not_offered(&e) => (uninterrupted(|| fs::hard_link(from, to)), true),
             outcome => (outcome, false),
         };
         match outcome {
@@ -155,7 +139,11 @@ impl PartialFile {
         }
         self.progress = Progress::Published;
         if is_linked {
-            fs::remove_file(&self.partial).map_err(|e| self.error(Operation::Remove, e))?;
+            match uninterrupted(|| fs::remove_file(from)) {
+                // An interrupted try has done it.
+                Err(e) if !is_absent(&e) => return Err(self.error(Operation::Remove, e)),
+                Ok(()) | Err(_) => {}
+            }
         }
         Ok(())
     }
@@ -190,7 +178,7 @@ impl Drop for PartialFile {
             if self.is_own(&self.partial) {
                 // Nobody is left to be told of an error. The file stays
                 // visible as an unfinished object.
-                let _ = fs::remove_file(&self.partial);
+                let _ = uninterrupted(|| fs::remove_file(&self.partial));
             }
             if let Some(parent) = self.path.parent() {
                 prune_up_to(&self.root, parent);
@@ -223,20 +211,8 @@ fn create_file(directory: &Path, path: &Path) -> io::Result<File> {
 }
 
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    let rename = || rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
-    again_if_interrupted(|| Ok(rename()?))
-}
-
-/// Makes a call until no signal interrupts it, which those of a network file
-/// system or a daemon may do to any call; the standard library sees to it for
-/// reads, writes and syncs only.
-fn again_if_interrupted<T>(call: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
-        }
-    }
+    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -297,7 +297,7 @@ impl Check<'_> {
             Ok(computed) => computed,
             // A damaged frame is told where the frame is read.
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) => return self.note(number, place, Err(error)).map(|_: Option<()>| ()),
         };
         if computed != named.digest {
             let defect = Defect::DigestMismatch {

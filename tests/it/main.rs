@@ -11,6 +11,8 @@ mod client_tests;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod cut_segment;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod decoder_checks;
@@ -23,6 +25,10 @@ mod dump_behaviour;
 #[cfg(test)]
 mod fake_server;
 #[cfg(test)]
+mod fault;
+#[cfg(test)]
+mod fault_arena;
+#[cfg(test)]
 mod forge;
 #[cfg(test)]
 mod forge_manifest;
@@ -32,6 +38,8 @@ mod forge_recipe;
 mod forge_tests;
 #[cfg(test)]
 mod forged_segments;
+#[cfg(test)]
+mod full_disk;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
@@ -48,6 +56,8 @@ mod inspect_behaviour;
 mod look_behaviour;
 #[cfg(test)]
 mod memcached;
+#[cfg(test)]
+mod mounted;
 #[cfg(test)]
 mod restore_behaviour;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mcsnap");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mcsnap");
 
 /// A program that runs for so long hangs.
 const RUN_LIMIT: Duration = Duration::from_secs(300);
@@ -47,6 +47,17 @@ impl Workdir {
     pub(crate) fn mcsnap<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Run {
         let mut run = self.run_of(PROGRAM);
         run.command.args(arguments);
+        run
+    }
+
+    /// The same, run by another program, such as `["strace", "-f"]`.
+    pub(crate) fn mcsnap_by<S: AsRef<OsStr>>(
+        &self,
+        runner: &[&str],
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Run {
+        let mut run = self.run_of(runner[0]);
+        run.command.args(&runner[1..]).arg(PROGRAM).args(arguments);
         run
     }
 
@@ -129,6 +140,10 @@ impl Run {
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         match self.command.spawn() {
             Ok(child) => child,
+            Err(error) if error.kind() == ErrorKind::NotFound => panic!(
+                "{} is missing; tools/setup installs what the tests need",
+                self.command.get_program().display()
+            ),
             Err(error) => panic!("start {:?}: {error}", self.command),
         }
     }

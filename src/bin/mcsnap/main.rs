@@ -58,6 +58,9 @@ fn watch_signals(cancel: &Cancel, signal: &Arc<AtomicUsize>) -> io::Result<()> {
         signal_hook::flag::register_usize(number, Arc::clone(signal), value)?;
         signal_hook::flag::register(number, flag)?;
     }
+    // Raised where a file would become larger than the user's limit, next to an
+    // error of the write, which says more than a signal does.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
     Ok(())
 }
 
