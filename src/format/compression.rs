@@ -322,15 +322,20 @@ impl SectionReader {
 /// # Memory
 ///
 /// At most `raw_len` bytes, which [`SectionDescriptor::decode`] has bounded, and
-/// the window of the zstd frame, at most 128 MiB.
+/// a window of twice as much.
 pub fn salvage_section(descriptor: &SectionDescriptor, stored: &[u8]) -> Vec<u8> {
     let mut raw = Vec::new();
     match descriptor.codec {
         Codec::Plain => raw.extend_from_slice(stored),
         Codec::Zstd => {
+            // A writer makes no window that is larger than the section.
+            const WINDOW_LOG_MIN: u32 = 10;
+            let window = u64::from(descriptor.raw_len).next_power_of_two();
+            let window_log = window.trailing_zeros().max(WINDOW_LOG_MIN);
             let decoder = zstd::stream::read::Decoder::with_buffer(stored);
             if stored.starts_with(&ZSTD_MAGIC)
-                && let Ok(decoder) = decoder
+                && let Ok(mut decoder) = decoder
+                && decoder.window_log_max(window_log).is_ok()
             {
                 // What came before an error is kept.
                 let _ = decoder
@@ -345,6 +350,28 @@ pub fn salvage_section(descriptor: &SectionDescriptor, stored: &[u8]) -> Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_far_above_the_section_is_not_made() {
+        let section = |window: u8| {
+            // Magic number, a window, a last block of five raw bytes.
+            let start = [0x28, 0xb5, 0x2f, 0xfd, 0, window, 5 << 3 | 1, 0, 0];
+            [&start[..], b"value"].concat()
+        };
+        let salvage = |stored: &[u8]| {
+            let descriptor = SectionDescriptor {
+                codec: Codec::Zstd,
+                stored_len: u32::try_from(stored.len()).unwrap(),
+                raw_len: 5000,
+                stored_crc: 0,
+                raw_crc: 0,
+            };
+            salvage_section(&descriptor, stored)
+        };
+        // Of 8 KiB, which a section of 5,000 bytes may have, and of 128 MiB.
+        assert_eq!(salvage(&section(3 << 3)), b"value");
+        assert_eq!(salvage(&section(17 << 3)), b"");
+    }
 
     #[test]
     fn a_cut_section_gives_its_start() {
