@@ -26,6 +26,15 @@ pub(super) struct LossyReader<'a> {
 
 /// Bytes of a page: what the kernel reads at least.
 const PAGE_LEN: u64 = 4096;
+
+/// Returns how many bytes of an object of this size may be looked at in vain.
+/// Structures that claim each other's bytes would otherwise be read again and
+/// again.
+pub(super) fn failed_len_max(size: u64) -> u64 {
+    const FREE: u64 = 64 << 20;
+    size.saturating_mul(4).saturating_add(FREE)
+}
+
 impl<'a> LossyReader<'a> {
     /// Makes a reader that goes through the object from front to back.
     pub(super) fn sequential(object: &'a dyn ObjectReader) -> Self {

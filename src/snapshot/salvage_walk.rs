@@ -25,7 +25,7 @@ use crate::item::{Record, escape_bytes};
 use crate::limits::Limits;
 use crate::snapshot::coverage::Coverage;
 use crate::snapshot::damaged_segment::SegmentSalvage;
-use crate::snapshot::lossy_reader::LossyReader;
+use crate::snapshot::lossy_reader::{LossyReader, failed_len_max};
 use crate::snapshot::segment_identity::{ids_of, read_tail};
 use crate::store::ObjectReader;
 use crate::units::to_u64;
@@ -36,9 +36,6 @@ struct DamagedBlock {
     payload_offset: u64,
     stored_len: Option<u64>,
 }
-
-/// Bytes that may be looked at in vain, besides four times the file.
-const FAILED_LEN_FREE: u64 = 64 << 20;
 
 /// One walk through a damaged segment.
 pub(super) struct Walk<'a> {
@@ -98,7 +95,7 @@ impl<'a> Walk<'a> {
             id,
             scan: LossyReader::sequential(object),
             reader: LossyReader::random(object),
-            failed_len_max: size.saturating_mul(4).saturating_add(FAILED_LEN_FREE),
+            failed_len_max: failed_len_max(size),
             sections: SectionReader::default(),
             cancel,
             tally: SegmentSalvage {

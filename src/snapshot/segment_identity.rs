@@ -10,12 +10,14 @@ use crate::format::bytes::ByteReader;
 use crate::format::file_header::FileHeader;
 use crate::format::frame::FrameType;
 use crate::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
-use crate::format::layout::{BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, TAIL_SIZE};
+use crate::format::layout::{
+    BLOCK_HEADER_SIZE, CHECKPOINT_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, TAIL_SIZE,
+};
 use crate::format::salvage::{FrameClaim, decode_frame_anywhere, surrogate_id};
 use crate::format::segment_meta::SegmentMeta;
 use crate::format::tail::Tail;
 use crate::limits::Limits;
-use crate::snapshot::lossy_reader::LossyReader;
+use crate::snapshot::lossy_reader::{LossyReader, failed_len_max};
 use crate::store::ObjectReader;
 use crate::units::to_u64;
 
@@ -116,6 +118,7 @@ pub(super) fn read_meta(
     cancel: &Cancel,
 ) -> Result<Option<SegmentMeta>> {
     let mut reader = LossyReader::random(object);
+    let mut left = failed_len_max(object.size());
     let mut from = 0;
     // Farther behind it would only be by chance.
     let end = object.size().min(2 << 20);
@@ -125,8 +128,9 @@ pub(super) fn read_meta(
         let Ok(frame) = decode_frame_anywhere(header, segment) else {
             continue;
         };
-        if frame.frame_type == FrameType::Meta {
-            let len = frame.stored_len.min(limits.meta_len_max);
+        let len = frame.stored_len;
+        if frame.frame_type == FrameType::Meta && len <= limits.meta_len_max.min(left) {
+            left = left.saturating_sub(len);
             let payload = reader.bytes(at.saturating_add(to_u64(FRAME_HEADER_SIZE)), len);
             if frame.check_payload(&ids_of(segment), payload).is_ok() {
                 return Ok(serde_json::from_slice(payload).ok());
@@ -158,6 +162,7 @@ fn by_frames(
     let reader = &mut LossyReader::random(object);
     let mut tallies: BTreeMap<[u8; 8], Tally> = BTreeMap::new();
     let size = object.size();
+    let mut left = failed_len_max(size);
     let mut from = 0;
     while let Some(at) = scan.next_marker(from, size, cancel)? {
         from = at.saturating_add(1);
@@ -175,8 +180,12 @@ fn by_frames(
         if claim.offset >= at {
             tally.in_place = tally.in_place.saturating_add(1);
         }
-        if tally.ids.is_none() {
-            tally.ids = read_ids_of_frame(reader, at, &header, &claim, limits);
+        let len = ids_len(&claim, limits).filter(|&len| len <= left);
+        if let Some(len) = len
+            && tally.ids.is_none()
+        {
+            left = left.saturating_sub(len);
+            tally.ids = read_ids_of_frame(reader, at, &header, &claim, len);
         }
         if tally.confirmed.is_none() && !tally.header.is_empty() {
             tally.confirmed = surrogate_id(&tally.header)
@@ -205,22 +214,32 @@ fn by_frames(
     }))
 }
 
-/// Reads the ids out of a frame that repeats them, and proves them by its
-/// checksums.
+/// Returns how much of a frame's payload the ids take to read, if it repeats
+/// them.
+fn ids_len(claim: &FrameClaim, limits: &Limits) -> Option<u64> {
+    match FrameType::from_raw(claim.frame_type) {
+        FrameType::Meta => Some(claim.stored_len).filter(|&len| len <= limits.meta_len_max),
+        FrameType::Checkpoint => Some(to_u64(CHECKPOINT_HEADER_SIZE)),
+        FrameType::Block
+        | FrameType::ValuePart
+        | FrameType::KeyIndex
+        | FrameType::Stat
+        | FrameType::Toc
+        | FrameType::Other(_) => None,
+    }
+}
+
+/// Reads the ids out of so much of a frame that repeats them, and proves them
+/// by its checksums.
 fn read_ids_of_frame(
     reader: &mut LossyReader<'_>,
     at: u64,
     header: &[u8],
     claim: &FrameClaim,
-    limits: &Limits,
+    len: u64,
 ) -> Option<SegmentIds> {
-    let frame_type = FrameType::from_raw(claim.frame_type);
-    if !matches!(frame_type, FrameType::Meta | FrameType::Checkpoint) {
-        return None;
-    }
-    let len = claim.stored_len.min(limits.meta_len_max);
     let payload = reader.bytes(at.saturating_add(to_u64(FRAME_HEADER_SIZE)), len);
-    let ids = if frame_type == FrameType::Meta {
+    let ids = if FrameType::from_raw(claim.frame_type) == FrameType::Meta {
         serde_json::from_slice::<SegmentMeta>(payload).ok()?.ids()
     } else {
         SegmentIds::decode(&mut ByteReader::new(payload, Structure::Checkpoint)).ok()?

@@ -1,15 +1,21 @@
 //! Segments whose checksums are right and that are wrong all the same: each
 //! was once read as if it were sound, or took the reader too long.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mcsnap::cancel::Cancel;
 use mcsnap::error::ErrorKind;
 use mcsnap::format::checksum::SegmentDigest;
+use mcsnap::format::frame::{FrameHeader, FrameType};
+use mcsnap::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use mcsnap::format::layout::{
     BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE,
     PAGE_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE,
 };
 use mcsnap::limits::Limits;
-use mcsnap::snapshot::SegmentReader;
-use mcsnap::store::{MemoryStore, Store as _};
+use mcsnap::snapshot::{DamagedSegment, Identity, SegmentReader};
+use mcsnap::store::{MemoryStore, ObjectReader, Store as _};
 
 use crate::forge::{BLOCK, Forge, KEY_INDEX, Place};
 use crate::sound_segments;
@@ -122,4 +128,71 @@ fn the_digest_of_an_index_ends_where_its_frame_does() {
     let forged = forge.seal();
     let expected = digest_by_the_document(&Forge::new(&forged));
     assert_eq!(open(&forged).compute_digest().unwrap(), expected);
+}
+
+/// Counts the bytes that are read of an object.
+#[derive(Debug)]
+struct Counting {
+    bytes: Vec<u8>,
+    read_len: Arc<AtomicUsize>,
+}
+
+impl ObjectReader for Counting {
+    fn describe(&self) -> &'static str {
+        "counting"
+    }
+
+    fn size(&self) -> u64 {
+        u64::try_from(self.bytes.len()).unwrap()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> mcsnap::error::Result<()> {
+        let start = usize::try_from(offset).unwrap();
+        buffer.copy_from_slice(&self.bytes[start..start + buffer.len()]);
+        self.read_len.fetch_add(buffer.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn as_bytes(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+#[test]
+fn descriptions_that_claim_each_other_are_not_read_again_and_again() {
+    let ids = SegmentIds {
+        segment: SegmentId([0x11; 16]),
+        snapshot: SnapshotId([0x22; 16]),
+        sync: SyncMarker([0x33; 8]),
+    };
+    let mut bytes = Vec::new();
+    for number in 0..1 << 14 {
+        let mut frame = FrameHeader::new(&ids, FrameType::Meta, number, 0, b"");
+        frame.stored_len = 1 << 20;
+        bytes.extend_from_slice(&frame.encode(&ids));
+    }
+    let len = bytes.len();
+    let known = Identity {
+        segment: ids.segment,
+        snapshot: None,
+    };
+    // Once each of the 16,384 took all that follows it: to find out which segment
+    // it is, and then for its description.
+    for known in [None, Some(known)] {
+        let read_len = Arc::new(AtomicUsize::new(0));
+        let object = Counting {
+            bytes: bytes.clone(),
+            read_len: Arc::clone(&read_len),
+        };
+        let (limits, cancel) = (Limits::default(), Cancel::new());
+        let place = "counting".to_owned();
+        let segment =
+            DamagedSegment::open(Box::new(object), place, known, &limits, &cancel).unwrap();
+        assert_eq!(segment.read_meta(&cancel).unwrap(), None);
+        let read_len = read_len.load(Ordering::Relaxed);
+        assert!(
+            read_len < 16 * len + (256 << 20),
+            "{read_len} bytes read of a file of {len}"
+        );
+    }
 }
