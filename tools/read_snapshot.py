@@ -1052,7 +1052,7 @@ NODE = members(
         "items_end": decimal,
         "counters": members({}, {name: decimal for name in ("listed", *OUTCOMES)}),
     },
-    {"reasons": map_of(number(64)), "failure": nullable(text)},
+    {"unlisted": decimal, "reasons": map_of(number(64)), "failure": nullable(text)},
 )
 
 SEGMENT = members(

@@ -9,5 +9,5 @@ mod plan;
 mod report;
 mod run;
 
-pub use plan::{DumpOptions, DumpPlan, NodePlan};
+pub use plan::{DumpOptions, DumpPlan, NodePlan, NodeSource};
 pub use report::DumpReport;

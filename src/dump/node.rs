@@ -13,13 +13,16 @@ use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::checksum::shard_of;
 use crate::format::encoder::Pushed;
 use crate::format::manifest::{Counters, ManifestNode, ManifestSegment};
-use crate::item::Record;
+use crate::item::{ItemMeta, Record};
 use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::reasons::Reasons;
 use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
-use crate::source::{FetchTally, Fetcher, FetcherOptions, Spool, walk};
+use crate::source::{
+    FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink, ReadStrategy, SeenKeys, Spool, Walk,
+    WalkKind, WalkReport,
+};
 use crate::units::UnixSecs;
 
 /// Bytes gathered for a shard before they go to its writer.
@@ -45,6 +48,7 @@ pub(super) struct NodeJob<'a> {
     pub(super) node: &'a NodeSpec,
     pub(super) node_index: u32,
     pub(super) server: &'a ServerReport,
+    pub(super) strategy: ReadStrategy,
     pub(super) started_at: UnixSecs,
 }
 
@@ -83,26 +87,44 @@ impl NodeJob<'_> {
         );
         let fetcher_options = FetcherOptions {
             net: self.options.net,
+            whole_value_len_max: crate::limits::VALUE_LEN_MAX,
             ..FetcherOptions::default()
+        };
+        let seen = self.seen_keys()?;
+        let walk = Walk {
+            node: self.node,
+            net: &self.options.net,
+            strategy: self.strategy,
+            spool: &spool,
+            seen: seen.as_ref(),
+            cancel: &stop,
+        };
+        let fetch_job = FetchJob {
+            node: self.node,
+            server: self.server,
+            strategy: self.strategy,
+            options: &fetcher_options,
+            seen: seen.as_ref(),
+            cancel: &stop,
         };
         let shard_count = 1_usize << self.options.shard_bits;
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..shard_count)
             .map(|_| bounded::<ItemBatch>(BATCH_COUNT_MAX))
             .unzip();
 
-        let (tally, shards) = std::thread::scope(|scope| {
+        let (walked, tally, shards) = std::thread::scope(|scope| {
             let (stop, trouble, spool, alive) = (&stop, &trouble, &spool, &alive);
-            scope.spawn(move || {
-                if let Err(error) = walk(self.node, &self.options.net, stop, spool) {
-                    note_node_trouble(trouble, error);
-                }
+            let walker = scope.spawn(|| {
+                let walked = walk.run();
+                walked
+                    .map_err(|error| note_node_trouble(trouble, error))
+                    .ok()
             });
             let fetchers: Vec<_> = (0..self.options.connection_count)
                 .map(|_| {
-                    let (senders, fetcher_options) = (senders.clone(), &fetcher_options);
+                    let senders = senders.clone();
                     scope.spawn(move || {
-                        let mut fetcher =
-                            Fetcher::new(self.node, self.server, fetcher_options, stop);
+                        let mut fetcher = Fetcher::new(fetch_job);
                         let mut delivery = Delivery::new(senders, self.options.shard_bits);
                         fetch_all(
                             &mut fetcher,
@@ -137,7 +159,7 @@ impl NodeJob<'_> {
                 .into_iter()
                 .map(|writer| join(writer.join()))
                 .collect();
-            (tally, shards)
+            (join(walker.join()), tally, shards)
         });
 
         let mut segments = Vec::new();
@@ -163,7 +185,7 @@ impl NodeJob<'_> {
             Err(error) => (0, trouble.node.or(Some(error))),
         };
         let win_tokens_returned = tally.win_tokens_returned;
-        let node = self.describe(tally, &written, items_end, failure.as_ref());
+        let node = self.describe(walked, tally, &written, items_end, failure.as_ref());
         Ok(NodeDump {
             node,
             segments,
@@ -172,8 +194,18 @@ impl NodeJob<'_> {
         })
     }
 
+    /// Returns a set for the keys where a walk can list one twice.
+    fn seen_keys(&self) -> Result<Option<SeenKeys>> {
+        if !self.strategy.walk.can_repeat() {
+            return Ok(None);
+        }
+        let item_count = self.server.stats.curr_items;
+        SeenKeys::create(&self.options.spool_directory, item_count).map(Some)
+    }
+
     fn describe(
         &self,
+        walked: Option<WalkReport>,
         tally: FetchTally,
         written: &ShardResult,
         items_end: u64,
@@ -181,10 +213,13 @@ impl NodeJob<'_> {
     ) -> ManifestNode {
         let counters = Counters {
             stored: written.stored,
-            duplicate: written.duplicate,
+            duplicate: tally.counters.duplicate.saturating_add(written.duplicate),
             ..tally.counters
         };
+        let walk = walked.map_or(self.strategy.walk, |walked| walked.walk);
         ManifestNode {
+            walk: walk.manifest_name().to_owned(),
+            unlisted: walked.map_or(0, |walked| walked.unlisted),
             server_version: self.server.stats.version_text.clone(),
             pid: self.server.stats.pid,
             server_started_at: self.server.to_host_time(self.server.stats.started_at()).0,
@@ -264,7 +299,8 @@ fn fetch_all(
             Err(error) => return note_fatal_trouble(trouble, error),
         };
         let before = fetcher.delivered();
-        let fetched = fetcher.fetch(&chunk, &mut |record| delivery.push(record));
+        let fetched = fetcher.fetch(&chunk, delivery);
+        spool.finish_chunk();
         let after = fetcher.delivered();
         progress.event(Event::Advanced {
             items: after.0.saturating_sub(before.0),
@@ -306,18 +342,6 @@ impl Delivery {
         }
     }
 
-    fn push(&mut self, record: &Record<'_>) -> Result<()> {
-        let shard = usize::try_from(shard_of(record.key, self.shard_bits)).unwrap_or(0);
-        let Some(batch) = self.batches.get_mut(shard) else {
-            return Err(Error::canceled());
-        };
-        batch.push(record);
-        if batch.byte_len() >= BATCH_LEN {
-            return self.send(shard);
-        }
-        Ok(())
-    }
-
     fn flush(&mut self) -> Result<()> {
         (0..self.batches.len()).try_for_each(|shard| self.send(shard))
     }
@@ -338,6 +362,34 @@ impl Delivery {
     }
 }
 
+impl ItemSink for Delivery {
+    fn item(&mut self, record: &Record<'_>) -> Result<()> {
+        let shard = usize::try_from(shard_of(record.key, self.shard_bits)).unwrap_or(0);
+        let Some(batch) = self.batches.get_mut(shard) else {
+            return Err(Error::canceled());
+        };
+        batch.push(record);
+        if batch.byte_len() >= BATCH_LEN {
+            return self.send(shard);
+        }
+        Ok(())
+    }
+
+    fn begin_large(&mut self, _: &[u8], _: &ItemMeta, value_len: u64) -> Result<()> {
+        crate::limits::check_limit("value length", value_len, crate::limits::VALUE_LEN_MAX)
+    }
+
+    fn piece(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn end_large(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn abandon_large(&mut self) {}
+}
+
 /// Makes the entry of a node that was never reached.
 pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> ManifestNode {
     ManifestNode {
@@ -346,7 +398,8 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
         pid: 0,
         server_started_at: 0,
         clock_offset: "0".to_owned(),
-        walk: "metadump-hash".to_owned(),
+        walk: WalkKind::Hash.manifest_name().to_owned(),
+        unlisted: 0,
         shard_bits: options.shard_bits,
         items_start: 0,
         items_end: 0,

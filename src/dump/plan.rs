@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::format::compression::Compression;
 use crate::net::{Connection, NetOptions, ServerReport, ask_server};
 use crate::node::NodeSpec;
-use crate::source::check_server;
+use crate::protocol::stats::ServerVersion;
+use crate::source::{Crawler, ReadStrategy, WalkKind, probe_crawler};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct DumpOptions {
     pub net: NetOptions,
     /// Whether a snapshot without some node is better than none.
     pub is_partial_allowed: bool,
+    /// How to list the keys; chosen for each server where not given.
+    pub walk: Option<WalkKind>,
 }
 
 /// A dump, decided.
@@ -54,8 +57,17 @@ pub struct DumpPlan {
 pub struct NodePlan {
     /// The node.
     pub node: NodeSpec,
-    /// What it said of itself, or why it is not dumped.
-    pub server: std::result::Result<ServerReport, String>,
+    /// What it said of itself and how it is read, or why it is not dumped.
+    pub source: std::result::Result<NodeSource, String>,
+}
+
+/// A node that answers.
+#[derive(Clone, Debug)]
+pub struct NodeSource {
+    /// What it said of itself.
+    pub server: ServerReport,
+    /// How it is read.
+    pub strategy: ReadStrategy,
 }
 
 impl DumpPlan {
@@ -68,10 +80,10 @@ impl DumpPlan {
     ///   least one node answers.
     pub fn make(options: DumpOptions, cancel: &Cancel) -> Result<Self> {
         check_nodes(&options.nodes)?;
-        let reports: Vec<Result<ServerReport>> = std::thread::scope(|scope| {
+        let reports: Vec<Result<NodeSource>> = std::thread::scope(|scope| {
             let ask = |node| {
-                let (net, cancel) = (&options.net, cancel);
-                scope.spawn(move || ask_node(node, net, cancel))
+                let (net, walk) = (&options.net, options.walk);
+                scope.spawn(move || ask_node(node, net, walk, cancel))
             };
             let handles: Vec<_> = options.nodes.iter().map(ask).collect();
             handles
@@ -82,15 +94,15 @@ impl DumpPlan {
         let is_any_alive = reports.iter().any(Result::is_ok);
         let mut nodes = Vec::new();
         for (node, report) in options.nodes.iter().zip(reports) {
-            let server = match report {
-                Ok(report) => Ok(report),
+            let source = match report {
+                Ok(source) => Ok(source),
                 Err(error) if error.is_canceled() => return Err(error),
                 Err(error) if options.is_partial_allowed && is_any_alive => Err(error.to_chain()),
                 Err(error) => return Err(error),
             };
             nodes.push(NodePlan {
                 node: node.clone(),
-                server,
+                source,
             });
         }
         Ok(Self { options, nodes })
@@ -98,19 +110,31 @@ impl DumpPlan {
 
     /// Returns the items of all nodes, as they count them.
     pub fn item_count(&self) -> u64 {
-        let reports = self
+        let sources = self
             .nodes
             .iter()
-            .filter_map(|node| node.server.as_ref().ok());
-        reports.fold(0, |sum, report| sum.saturating_add(report.stats.curr_items))
+            .filter_map(|node| node.source.as_ref().ok());
+        sources.fold(0, |sum, source| {
+            sum.saturating_add(source.server.stats.curr_items)
+        })
     }
 }
 
-fn ask_node(node: &NodeSpec, net: &NetOptions, cancel: &Cancel) -> Result<ServerReport> {
+fn ask_node(
+    node: &NodeSpec,
+    net: &NetOptions,
+    walk: Option<WalkKind>,
+    cancel: &Cancel,
+) -> Result<NodeSource> {
     let mut connection = Connection::connect(node, net, cancel)?;
-    let report = ask_server(&mut connection)?;
-    check_server(node, &report)?;
-    Ok(report)
+    let server = ask_server(&mut connection)?;
+    let crawler = if server.stats.version < ServerVersion::METADUMP {
+        Crawler::None
+    } else {
+        probe_crawler(&mut connection)?
+    };
+    let strategy = ReadStrategy::choose(node, &server, crawler, walk)?;
+    Ok(NodeSource { server, strategy })
 }
 
 /// Returns what a thread returned; a panic goes on in the caller.

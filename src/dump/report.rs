@@ -24,11 +24,28 @@ impl DumpReport {
         self.manifest.verdict != Verdict::Complete
     }
 
+    /// Says whether part of a node is missing, or more items were lost than this
+    /// percentage of what should be there.
+    pub fn has_losses_above(&self, percent: f64) -> bool {
+        match self.manifest.verdict {
+            Verdict::Complete => false,
+            // At 0 no rounding decides.
+            Verdict::Lossy => percent <= 0.0 || 100.0 - self.completeness() > percent,
+            Verdict::Partial => true,
+        }
+    }
+
+    /// Returns the items that servers count and did not list.
+    pub fn unlisted(&self) -> u64 {
+        let nodes = self.manifest.nodes.iter();
+        nodes.fold(0, |sum, node| sum.saturating_add(node.unlisted))
+    }
+
     /// Returns how much of what was listed, and is not gone for a known reason,
     /// is in the snapshot, in percent.
     pub fn completeness(&self) -> f64 {
-        let counters = self.manifest.counters();
-        let lost = counters.losses();
-        percent(counters.stored, counters.stored.saturating_add(lost))
+        let stored = self.manifest.counters().stored;
+        let lost = self.manifest.losses();
+        percent(stored, stored.saturating_add(lost))
     }
 }

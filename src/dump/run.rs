@@ -189,8 +189,8 @@ impl DumpPlan {
             return Err(Error::canceled());
         };
         let node_index = u32::try_from(index).unwrap_or(u32::MAX);
-        let mut dump = match &plan.server {
-            Ok(server) => {
+        let mut dump = match &plan.source {
+            Ok(source) => {
                 let options = &self.options;
                 let node = &plan.node;
                 let job = NodeJob {
@@ -198,7 +198,8 @@ impl DumpPlan {
                     snapshot,
                     node,
                     node_index,
-                    server,
+                    server: &source.server,
+                    strategy: source.strategy,
                     started_at,
                 };
                 job.run(stop, progress)?

@@ -144,7 +144,7 @@ impl Verdict {
     pub fn of(nodes: &[ManifestNode]) -> Self {
         if nodes.iter().any(|node| node.failure.is_some()) {
             Self::Partial
-        } else if nodes.iter().any(|node| node.counters.losses() > 0) {
+        } else if nodes.iter().any(|node| node.losses() > 0) {
             Self::Lossy
         } else {
             Self::Complete
@@ -176,7 +176,8 @@ pub struct ManifestNode {
     pub server_started_at: u64,
     /// Seconds added to a server time to get the dumping host's.
     pub clock_offset: String,
-    /// How the keys were listed: `metadump-hash`.
+    /// How the keys were listed: `metadump-hash`, `metadump-slabs`,
+    /// `metadump-slabs-serial` or `cachedump`.
     pub walk: String,
     /// The node has 2^bits shards.
     pub shard_bits: u8,
@@ -186,6 +187,9 @@ pub struct ManifestNode {
     /// `curr_items` after the last value was read.
     #[serde(with = "decimal")]
     pub items_end: u64,
+    /// Loss: items that the server counts and does not list. FORMAT.md 5.12.
+    #[serde(with = "decimal", default, skip_serializing_if = "is_zero")]
+    pub unlisted: u64,
     /// What became of each line of the walk.
     pub counters: Counters,
     /// The reasons of refused and failed items, with how many each.
@@ -193,6 +197,21 @@ pub struct ManifestNode {
     pub reasons: Reasons,
     /// Why the node was not read to its end.
     pub failure: Option<String>,
+}
+
+impl ManifestNode {
+    /// Returns how many items were lost, listed or not.
+    pub fn losses(&self) -> u64 {
+        self.counters.losses().saturating_add(self.unlisted)
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a field over by reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What became of the lines of a walk.
@@ -412,6 +431,12 @@ impl Manifest {
             counters.merge(&node.counters);
         }
         counters
+    }
+
+    /// Returns how many items of all nodes were lost.
+    pub fn losses(&self) -> u64 {
+        let losses = self.nodes.iter().map(ManifestNode::losses);
+        losses.fold(0, u64::saturating_add)
     }
 
     /// Returns the manifest's bytes, checksum and all.

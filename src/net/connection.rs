@@ -46,6 +46,15 @@ pub enum Received {
     Done(usize),
 }
 
+/// What to ask a server that has fallen silent in the middle of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Prompt {
+    /// How long a silence is.
+    pub after: Duration,
+    /// What to ask then.
+    pub request: &'static [u8],
+}
+
 /// A connection that never blocks on one direction only: a server that waits
 /// for its replies to be read before it reads on cannot hold it up.
 #[derive(Debug)]
@@ -137,10 +146,29 @@ impl Connection {
         &mut self,
         operation: &'static str,
         request: &[u8],
+        receive: impl FnMut(&[u8]) -> Result<Received>,
+    ) -> Result<()> {
+        self.exchange_with_prompt(operation, request, None, receive)
+    }
+
+    /// Does the same, and after each silence of some length asks something more,
+    /// as often as it takes; the answers are shown to `receive`, too.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Connection::exchange`].
+    pub fn exchange_with_prompt(
+        &mut self,
+        operation: &'static str,
+        request: &[u8],
+        prompt: Option<Prompt>,
         mut receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
         let mut unsent = request;
         let mut is_done = false;
+        // Since the last byte came or went, for the timeout; prompts do not
+        // count, or a dead server would be asked for ever.
+        let mut moved = Instant::now();
         loop {
             while !is_done && self.start < self.end {
                 let received = receive(self.buffer.get(self.start..self.end).unwrap_or_default())
@@ -155,37 +183,50 @@ impl Connection {
             if is_done && unsent.is_empty() {
                 return Ok(());
             }
-            // From here on, since the receiver may have taken its time.
-            let waiting = Instant::now();
-            let (can_read, can_write) = self.wait(operation, !unsent.is_empty(), waiting)?;
+            let patience = prompt
+                .filter(|_| unsent.is_empty())
+                .map_or(self.timeout, |prompt| prompt.after);
+            let waited = self.wait(!unsent.is_empty(), patience)?;
+            let Some((can_read, can_write)) = waited else {
+                match prompt {
+                    Some(prompt) if moved.elapsed() < self.timeout => unsent = prompt.request,
+                    _ => return Err(self.timed_out(operation)),
+                }
+                continue;
+            };
             if can_write {
                 unsent = self.send(unsent)?;
             }
             if can_read {
                 self.fill()?;
             }
+            if can_read || prompt.is_none() {
+                moved = Instant::now();
+            }
         }
     }
 
-    /// Waits until the socket can be read, or written if that is wanted.
-    fn wait(
-        &self,
-        operation: &'static str,
-        wants_write: bool,
-        since: Instant,
-    ) -> Result<(bool, bool)> {
+    fn timed_out(&self, operation: &'static str) -> Error {
+        let limit_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        let kind = ErrorKind::Timeout {
+            operation,
+            limit_ms,
+        };
+        Error::new(kind).at(Location::node(&self.node))
+    }
+
+    /// Waits until the socket can be read, or written if that is wanted; returns
+    /// nothing when neither comes in time.
+    fn wait(&self, wants_write: bool, patience: Duration) -> Result<Option<(bool, bool)>> {
+        // From here on, since the receiver may have taken its time.
+        let since = Instant::now();
         let mut flags = PollFlags::IN;
         flags.set(PollFlags::OUT, wants_write);
         loop {
             self.cancel.check()?;
-            let left = self.timeout.saturating_sub(since.elapsed());
+            let left = patience.saturating_sub(since.elapsed());
             if left.is_zero() {
-                let limit_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-                let kind = ErrorKind::Timeout {
-                    operation,
-                    limit_ms,
-                };
-                return Err(Error::new(kind).at(Location::node(&self.node)));
+                return Ok(None);
             }
             let slice = left.min(Self::CANCEL_INTERVAL);
             let timespec = Timespec {
@@ -201,7 +242,7 @@ impl Connection {
                         .map_or(PollFlags::empty(), PollFd::revents);
                     let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
                     let can_read = ready.intersects(PollFlags::IN | broken);
-                    return Ok((can_read, ready.contains(PollFlags::OUT)));
+                    return Ok(Some((can_read, ready.contains(PollFlags::OUT))));
                 }
                 Err(errno) => {
                     return Err(Error::net(Operation::Read, &self.node, errno.into()));

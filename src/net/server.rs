@@ -1,11 +1,14 @@
 //! What a server says of itself, and how its clock stands to ours.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::Result;
 use crate::net::connection::{Connection, Received};
-use crate::protocol::request::{STATS, STATS_SETTINGS};
-use crate::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
+use crate::protocol::request::{STATS, STATS_ITEMS, STATS_SETTINGS};
+use crate::protocol::stats::{
+    ServerSettings, ServerStats, StatTable, parse_stats, slab_item_counts,
+};
 use crate::protocol::text::Step;
 use crate::units::UnixSecs;
 
@@ -83,6 +86,15 @@ pub fn ask_server(connection: &mut Connection) -> Result<ServerReport> {
         settings,
         clock_offset,
     })
+}
+
+/// Asks a server how many items each slab class has.
+///
+/// # Errors
+///
+/// - As [`ask_server`].
+pub fn ask_slab_item_counts(connection: &mut Connection) -> Result<BTreeMap<u8, u64>> {
+    Ok(slab_item_counts(&ask(connection, STATS_ITEMS)?))
 }
 
 /// Milliseconds since the Unix epoch.

@@ -31,9 +31,13 @@ impl KeyForm {
         if key.len() <= BASE64_KEY_LEN_MAX {
             return Some(Self::Base64);
         }
+        Self::is_text(key).then_some(Self::Text)
+    }
+
+    /// Says whether memcached itself takes a key as text, however odd it looks.
+    pub fn is_text(key: &[u8]) -> bool {
         let breaks_text = |&byte: &u8| byte == b' ' || byte == b'\n';
-        let is_text = !key.iter().any(breaks_text) && key.last() != Some(&b'\r');
-        is_text.then_some(Self::Text)
+        !key.iter().any(breaks_text) && key.last() != Some(&b'\r')
     }
 
     /// Appends the key in this form.

@@ -9,6 +9,9 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+pub mod binary;
+pub mod cachedump;
+pub mod classic;
 pub mod exptime;
 pub mod key;
 pub mod metadump;

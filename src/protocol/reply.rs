@@ -15,6 +15,11 @@ impl<'a> ReplyFlags<'a> {
             .find_map(|(&letter, token)| (letter == flag).then_some(token))
     }
 
+    /// Returns the text, for a message.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// Says whether a flag is there.
     pub fn has(self, flag: u8) -> bool {
         self.get(flag).is_some()
@@ -47,13 +52,26 @@ pub enum Reply<'a> {
     Refused(&'a [u8]),
 }
 
-/// Reads the reply at the front of `bytes`.
+/// A reply, of a value only what stands before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyHead<'a> {
+    /// `VA`: so many bytes and CRLF follow.
+    Value {
+        /// Bytes of the value.
+        value_len: u64,
+        /// What was asked for.
+        flags: ReplyFlags<'a>,
+    },
+    /// Anything but `VA`, whole.
+    Whole(Reply<'a>),
+}
+
+/// Reads the line at the front of `bytes`, for whoever takes a value in pieces.
 ///
 /// # Errors
 ///
 /// - `Protocol`: the bytes are no reply to a meta command.
-/// - `LimitExceeded`: the value is longer than `value_len_max`.
-pub fn parse_reply(bytes: &[u8], value_len_max: u64) -> Result<Step<Reply<'_>>> {
+pub fn parse_reply_head(bytes: &[u8]) -> Result<Step<ReplyHead<'_>>> {
     const WANTED: &str = "a reply to a meta command";
     let Step::Done(line, consumed) = parse_line(bytes, WANTED)? else {
         return Ok(Step::Need);
@@ -62,8 +80,15 @@ pub fn parse_reply(bytes: &[u8], value_len_max: u64) -> Result<Step<Reply<'_>>> 
     let is_code = rest.is_empty() || rest.starts_with(b" ");
     let flags = ReplyFlags(rest);
     let reply = match code {
-        b"VA" if is_code => return parse_value(bytes, rest, consumed, value_len_max),
-        b"HD" if is_code => Reply::Done(flags),
+        b"VA" if is_code => {
+            let mut parts = rest.trim_ascii_start().splitn(2, |&byte| byte == b' ');
+            let value_len = parts.next().and_then(parse_u64);
+            let value_len = value_len.ok_or_else(|| Error::protocol("VA with a length", bytes))?;
+            let flags = ReplyFlags(parts.next().unwrap_or_default());
+            return Ok(Step::Done(ReplyHead::Value { value_len, flags }, consumed));
+        }
+        // Before 1.6.10 a success was OK.
+        b"HD" | b"OK" if is_code => Reply::Done(flags),
         b"EN" if is_code => Reply::Miss,
         b"NS" if is_code => Reply::NotStored(flags),
         b"EX" if is_code => Reply::Exists(flags),
@@ -75,7 +100,35 @@ pub fn parse_reply(bytes: &[u8], value_len_max: u64) -> Result<Step<Reply<'_>>> 
         }
         _ => return Err(Error::protocol(WANTED, bytes)),
     };
-    Ok(Step::Done(reply, consumed))
+    Ok(Step::Done(ReplyHead::Whole(reply), consumed))
+}
+
+/// Reads the reply at the front of `bytes`.
+///
+/// # Errors
+///
+/// - `Protocol`: the bytes are no reply to a meta command.
+/// - `LimitExceeded`: the value is longer than `value_len_max`.
+pub fn parse_reply(bytes: &[u8], value_len_max: u64) -> Result<Step<Reply<'_>>> {
+    match parse_reply_head(bytes)? {
+        Step::Need => Ok(Step::Need),
+        Step::Done(ReplyHead::Whole(reply), len) => Ok(Step::Done(reply, len)),
+        Step::Done(ReplyHead::Value { value_len, flags }, line_len) => {
+            crate::limits::check_limit("value length", value_len, value_len_max)?;
+            // The limit keeps this within any address space.
+            let len = usize::try_from(value_len).unwrap_or(usize::MAX);
+            let value_end = line_len.saturating_add(len);
+            let reply_end = value_end.saturating_add(2);
+            let Some(data) = bytes.get(line_len..reply_end) else {
+                return Ok(Step::Need);
+            };
+            let Some(value) = data.strip_suffix(b"\r\n") else {
+                let after = bytes.get(value_end..).unwrap_or_default();
+                return Err(Error::protocol("CRLF after a value", after));
+            };
+            Ok(Step::Done(Reply::Value { value, flags }, reply_end))
+        }
+    }
 }
 
 /// Says whether a line is one of the three kinds of error.
@@ -99,32 +152,6 @@ pub fn check_connection(line: &[u8]) -> Result<()> {
         return Err(Error::new(ErrorKind::TooManyConnections));
     }
     Ok(())
-}
-
-fn parse_value<'a>(
-    bytes: &'a [u8],
-    rest: &'a [u8],
-    line_len: usize,
-    value_len_max: u64,
-) -> Result<Step<Reply<'a>>> {
-    const WANTED: &str = "VA with a length";
-    let mut parts = rest.trim_ascii_start().splitn(2, |&byte| byte == b' ');
-    let len = parts.next().and_then(parse_u64);
-    let len = len.ok_or_else(|| Error::protocol(WANTED, bytes))?;
-    crate::limits::check_limit("value length", len, value_len_max)?;
-    let flags = ReplyFlags(parts.next().unwrap_or_default());
-    // The limit keeps this within any address space.
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
-    let value_end = line_len.saturating_add(len);
-    let reply_end = value_end.saturating_add(2);
-    let Some(data) = bytes.get(line_len..reply_end) else {
-        return Ok(Step::Need);
-    };
-    let Some(value) = data.strip_suffix(b"\r\n") else {
-        let after = bytes.get(value_end..).unwrap_or_default();
-        return Err(Error::protocol("CRLF after a value", after));
-    };
-    Ok(Step::Done(Reply::Value { value, flags }, reply_end))
 }
 
 #[cfg(test)]

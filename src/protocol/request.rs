@@ -10,6 +10,36 @@ pub const NOOP: &[u8] = b"mn\r\n";
 /// Asks for the walk of the whole hash table; since 1.6.9.
 pub const METADUMP_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
 
+/// Asks for the walk of all slab classes' LRU lists in one crawl; since 1.4.31.
+pub const METADUMP_ALL: &[u8] = b"lru_crawler metadump all\r\n";
+
+/// Asks for a walk that no server does, since no class has this number: the
+/// refusal tells whether walks are to be had at all.
+pub const METADUMP_PROBE: &[u8] = b"lru_crawler metadump 0\r\n";
+
+/// Starts the crawler's thread where it is off.
+pub const CRAWLER_ENABLE: &[u8] = b"lru_crawler enable\r\n";
+
+/// Ends it.
+pub const CRAWLER_DISABLE: &[u8] = b"lru_crawler disable\r\n";
+
+/// Has an answer that can be told from any line of a walk.
+pub const VERSION: &[u8] = b"version\r\n";
+
+/// Asks for the walk of one slab class's LRU lists; since 1.4.31.
+pub fn metadump_class(class: u8) -> Vec<u8> {
+    format!("lru_crawler metadump {class}\r\n").into_bytes()
+}
+
+/// Asks for the keys of a slab class, as many as the server shows: at most
+/// 2 MiB of them.
+pub fn cachedump(class: u8) -> Vec<u8> {
+    format!("stats cachedump {class} 0\r\n").into_bytes()
+}
+
+/// Asks for the number of items in each slab class.
+pub const STATS_ITEMS: &[u8] = b"stats items\r\n";
+
 /// Asks for the server's statistics.
 pub const STATS: &[u8] = b"stats\r\n";
 

@@ -13,8 +13,18 @@ use crate::units::UnixSecs;
 pub struct ServerVersion(pub u32, pub u32, pub u32);
 
 impl ServerVersion {
-    /// First with `metadump hash`, and with the set syntax of today (1.6.10).
+    /// First with `lru_crawler metadump`.
+    pub const METADUMP: Self = Self(1, 4, 31);
+    /// First whose walk ends with `END`.
+    pub const WALK_TERMINATOR: Self = Self(1, 5, 4);
+    /// First with `mg` as it is today.
+    pub const META_GET: Self = Self(1, 6, 0);
+    /// First with `metadump hash`.
+    pub const METADUMP_HASH: Self = Self(1, 6, 9);
+    /// First with base64 keys, and with the set syntax of today.
     pub const META_COMMANDS: Self = Self(1, 6, 10);
+    /// First whose walk tells client flags, and so the exact length of values.
+    pub const WALK_TELLS_FLAGS: Self = Self(1, 6, 24);
     /// First whose walk gives way to a growing hash table instead of waiting
     /// for it with locks held.
     pub const WALK_GIVES_WAY: Self = Self(1, 6, 28);
@@ -100,6 +110,19 @@ pub fn parse_stats(bytes: &[u8], table: &mut StatTable) -> Result<(Step<()>, usi
     }
 }
 
+/// Reads the item count of every slab class out of a `stats items` table, by
+/// class. A class without items is not in it.
+pub fn slab_item_counts(table: &StatTable) -> BTreeMap<u8, u64> {
+    let class_of = |name: &str| {
+        let rest = name.strip_prefix("items:")?;
+        rest.strip_suffix(":number")?.parse().ok()
+    };
+    let entries = table.0.iter();
+    entries
+        .filter_map(|(name, text)| Some((class_of(name)?, parse_u64(text.as_bytes())?)))
+        .collect()
+}
+
 /// What a job wants to know of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerStats {
@@ -175,6 +198,8 @@ pub struct ServerSettings {
     pub is_dump_allowed: bool,
     /// Greatest client flags it stores; it cuts greater ones silently.
     pub client_flags_max: u64,
+    /// Whether the binary protocol is spoken on the port of the text protocol.
+    pub has_binary_protocol: bool,
 }
 
 impl ServerSettings {
@@ -188,6 +213,8 @@ impl ServerSettings {
                 8 => u64::MAX,
                 _ => u32::MAX.into(),
             },
+            has_binary_protocol: table.get("binding_protocol") == Some("auto-negotiate")
+                && table.get("auth_enabled_ascii") != Some("yes"),
         }
     }
 }
@@ -208,6 +235,16 @@ mod tests {
             let stats = ServerStats::of(&table);
             assert_eq!((stats.pid, stats.version), (42, ServerVersion(1, 6, 18)));
         }
+    }
+
+    #[test]
+    fn items_are_counted_by_class() {
+        let bytes = b"STAT items:1:number 3\r\nSTAT items:1:number_hot 1\r\n\
+            STAT items:39:number 7\r\nSTAT items:x:number 1\r\nSTAT items:999:number 1\r\nEND\r\n";
+        let mut table = StatTable::default();
+        parse_stats(bytes, &mut table).unwrap();
+        let counts: Vec<(u8, u64)> = slab_item_counts(&table).into_iter().collect();
+        assert_eq!(counts, [(1, 3), (39, 7)]);
     }
 
     #[test]

@@ -440,6 +440,7 @@ fn node_of(meta: Option<&SegmentMeta>) -> ManifestNode {
         shard_bits: meta.map_or(0, |meta| meta.shard_bits),
         items_start: 0,
         items_end: 0,
+        unlisted: 0,
         counters: Counters::default(),
         reasons: Reasons::default(),
         failure: Some("salvaged without a manifest: more segments may be missing".to_owned()),

@@ -288,6 +288,7 @@ fn describe_lone_segment(
             shard_bits: meta.shard_bits,
             items_start: toc.record_count,
             items_end: toc.record_count,
+            unlisted: 0,
             counters: Counters {
                 listed: toc.record_count,
                 stored: toc.record_count,

@@ -5,9 +5,13 @@
 //! drains it at full speed into a [`Spool`], and the fetchers follow at theirs.
 
 mod fetch;
+mod seen_keys;
 mod spool;
+mod strategy;
 mod walk;
 
-pub use fetch::{FetchTally, Fetcher, FetcherOptions};
-pub use spool::Spool;
-pub use walk::{check_server, walk};
+pub use fetch::{FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink};
+pub use seen_keys::{Seen, SeenKeys};
+pub use spool::{LineForm, Spool, WalkChunk};
+pub use strategy::{Carrier, Crawler, ReadStrategy, WalkKind, probe_crawler};
+pub use walk::{Walk, WalkReport};

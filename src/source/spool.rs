@@ -10,6 +10,27 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::store::{Extent, ScratchFile};
 
+/// What the lines of a chunk look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineForm {
+    /// Those of `lru_crawler metadump`.
+    Metadump,
+    /// Those of `stats cachedump`, all of one slab class.
+    Cachedump {
+        /// The class.
+        class: u8,
+    },
+}
+
+/// Some whole lines of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalkChunk {
+    /// The lines with their ends.
+    pub lines: Vec<u8>,
+    /// How to read them.
+    pub form: LineForm,
+}
+
 /// Chunks of whole lines, from one walker to many fetchers.
 ///
 /// # Memory
@@ -25,11 +46,13 @@ pub struct Spool {
 
 #[derive(Debug, Default)]
 struct State {
-    chunks: VecDeque<Vec<u8>>,
+    chunks: VecDeque<WalkChunk>,
     chunks_len: usize,
     file: Option<ScratchFile>,
-    extents: VecDeque<Extent>,
+    extents: VecDeque<(Extent, LineForm)>,
     is_closed: bool,
+    /// Chunks pushed and not done with.
+    open_count: usize,
 }
 
 impl Spool {
@@ -55,20 +78,22 @@ impl Spool {
     /// # Errors
     ///
     /// - `Io`: the disk takes no more.
-    pub fn push(&self, chunk: Vec<u8>) -> Result<()> {
+    pub fn push(&self, chunk: WalkChunk) -> Result<()> {
         let mut state = self.lock();
-        if state.chunks_len.saturating_add(chunk.len()) <= self.memory_len_max {
-            state.chunks_len = state.chunks_len.saturating_add(chunk.len());
+        let len = chunk.lines.len();
+        if state.chunks_len.saturating_add(len) <= self.memory_len_max {
+            state.chunks_len = state.chunks_len.saturating_add(len);
             state.chunks.push_back(chunk);
         } else {
             if state.file.is_none() {
                 state.file = Some(ScratchFile::create(&self.directory)?);
             }
             if let Some(file) = &mut state.file {
-                let extent = file.append(&chunk)?;
-                state.extents.push_back(extent);
+                let extent = file.append(&chunk.lines)?;
+                state.extents.push_back((extent, chunk.form));
             }
         }
+        state.open_count = state.open_count.saturating_add(1);
         drop(state);
         self.changed.notify_one();
         Ok(())
@@ -80,18 +105,41 @@ impl Spool {
         self.changed.notify_all();
     }
 
+    /// Says that a chunk taken is done with.
+    pub fn finish_chunk(&self) {
+        let mut state = self.lock();
+        state.open_count = state.open_count.saturating_sub(1);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits until all chunks pushed so far are done with.
+    ///
+    /// # Errors
+    ///
+    /// - `Canceled`.
+    pub fn wait_until_done(&self, cancel: &Cancel) -> Result<()> {
+        let mut state = self.lock();
+        while state.open_count > 0 {
+            cancel.check()?;
+            let waited = self.changed.wait_timeout(state, Self::CANCEL_INTERVAL);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
     /// Takes a chunk; waits for one, and returns none when the spool is closed
-    /// and empty.
+    /// and empty. Whoever takes one calls [`Spool::finish_chunk`] afterwards.
     ///
     /// # Errors
     ///
     /// - `Canceled`, `Io`.
-    pub fn pop(&self, cancel: &Cancel) -> Result<Option<Vec<u8>>> {
+    pub fn pop(&self, cancel: &Cancel) -> Result<Option<WalkChunk>> {
         let mut state = self.lock();
         loop {
             cancel.check()?;
             if let Some(chunk) = state.chunks.pop_front() {
-                state.chunks_len = state.chunks_len.saturating_sub(chunk.len());
+                state.chunks_len = state.chunks_len.saturating_sub(chunk.lines.len());
                 return Ok(Some(chunk));
             }
             if let Some(chunk) = state.read_spilled()? {
@@ -107,18 +155,18 @@ impl Spool {
 }
 
 impl State {
-    fn read_spilled(&mut self) -> Result<Option<Vec<u8>>> {
+    fn read_spilled(&mut self) -> Result<Option<WalkChunk>> {
         let Some(file) = &mut self.file else {
             return Ok(None);
         };
-        let Some(extent) = self.extents.pop_front() else {
+        let Some((extent, form)) = self.extents.pop_front() else {
             return Ok(None);
         };
-        let chunk = file.read(extent)?;
+        let lines = file.read(extent)?;
         if self.extents.is_empty() {
             file.clear()?;
         }
-        Ok(Some(chunk))
+        Ok(Some(WalkChunk { lines, form }))
     }
 }
 
@@ -130,18 +178,23 @@ mod tests {
     fn what_does_not_fit_in_memory_comes_back_from_disk() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(100, directory.path().to_owned());
-        let chunk = |number: u8| vec![number; 40];
+        let chunk = |number: u8| WalkChunk {
+            lines: vec![number; 40],
+            form: LineForm::Cachedump { class: number },
+        };
         for number in 0..10 {
             spool.push(chunk(number)).unwrap();
         }
         assert_eq!(spool.lock().chunks.len(), 2);
         assert_eq!(spool.lock().extents.len(), 8);
         spool.close();
-        let mut seen: Vec<Vec<u8>> = Vec::new();
+        let mut seen: Vec<WalkChunk> = Vec::new();
         while let Some(chunk) = spool.pop(&Cancel::new()).unwrap() {
             seen.push(chunk);
+            spool.finish_chunk();
         }
-        seen.sort();
+        spool.wait_until_done(&Cancel::new()).unwrap();
+        seen.sort_by(|one, other| one.lines.cmp(&other.lines));
         assert_eq!(seen, (0..10).map(chunk).collect::<Vec<_>>());
         // No name in the directory at any time.
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);

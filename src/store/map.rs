@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 use rustix::fs::fstatfs;
 
 /// Whether to map local files into memory.
@@ -95,6 +95,23 @@ fn map_file(file: &File, len: usize) -> io::Result<Mmap> {
     // SAFETY: see above; the file is open for reading, and the length was
     // compared with that of the file.
     unsafe { memmap2::MmapOptions::new().len(len).map(file) }
+}
+
+/// Maps a nameless file of this process for reading and writing, after its space
+/// was taken: a full disk must not come to light as a signal.
+///
+/// # Safety
+///
+/// Nobody else has the file, so nobody changes or cuts it under the map.
+#[expect(
+    unsafe_code,
+    reason = "a table that the system may page out, with no call for each look-up"
+)]
+pub(super) fn map_scratch(file: &File, len: u64) -> io::Result<MmapMut> {
+    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len)?;
+    let len = usize::try_from(len).map_err(io::Error::other)?;
+    // SAFETY: see above; the file has this length, and its bytes have a place.
+    unsafe { memmap2::MmapOptions::new().len(len).map_mut(file) }
 }
 
 /// Checks that a file has at least `len` bytes: touching a page of the map

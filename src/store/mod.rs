@@ -19,6 +19,7 @@ mod name;
 mod partial_file;
 mod range;
 mod scratch;
+mod scratch_table;
 mod url;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub use self::map::MapChoice;
 pub use self::memory::MemoryStore;
 pub use self::name::check_name;
 pub use self::scratch::{Extent, ScratchFile};
+pub use self::scratch_table::ScratchTable;
 pub use self::url::{DamagedPlace, create_directory, open_damaged_place, open_snapshot_place};
 
 /// An object, as a listing shows it.

@@ -489,7 +489,7 @@ impl Check<'_> {
                 .iter()
                 .filter(|node| node.failure.is_some())
                 .count();
-            let losses = manifest.counters().losses().saturating_add(to_u64(missing));
+            let losses = manifest.losses().saturating_add(to_u64(missing));
             let verdict = manifest.verdict.as_str().to_owned();
             let place = self.snapshot.describe();
             self.add(

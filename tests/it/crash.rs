@@ -21,6 +21,7 @@ const NAME: &str = "night";
 
 fn plan(server: &Memcached) -> DumpPlan {
     let options = DumpOptions {
+        walk: None,
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
         ring: None,

@@ -117,6 +117,10 @@ fn a_key_that_no_command_can_carry_is_counted_as_refused() {
     let server = FakeServer::ruled([
         Rule::new("stats settings", [Step::reply(settings)]),
         Rule::new("stats", [Step::reply(stats)]),
+        Rule::new(
+            "lru_crawler metadump 0",
+            [Step::reply("BADCLASS invalid class id\r\n")],
+        ),
         Rule::new("lru_crawler metadump hash", [Step::reply(walk)]),
     ]);
     let workdir = Workdir::new("refused");

@@ -43,6 +43,7 @@ pub(crate) fn sound() -> Vec<u8> {
         shard_bits: 1,
         items_start: 7,
         items_end: 7,
+        unlisted: 0,
         counters: Counters {
             listed: 7,
             stored: 6,

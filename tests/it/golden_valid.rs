@@ -386,6 +386,7 @@ impl Snapshot {
             shard_bits: *shard_bits,
             items_start: 0,
             items_end: 0,
+            unlisted: 0,
             counters: Counters::default(),
             reasons: Reasons::default(),
             failure: None,

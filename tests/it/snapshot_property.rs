@@ -159,6 +159,7 @@ fn manifest(snapshot: &SnapshotWriter, segments: Vec<ManifestSegment>, shard_bit
             shard_bits,
             items_start: stored,
             items_end: stored,
+            unlisted: 0,
             counters: Counters {
                 listed: stored,
                 stored,

@@ -136,6 +136,17 @@ pub(crate) fn parse_count(name: &'static str, text: &str, least: u64, most: u64)
     })
 }
 
+/// Reads a percentage, such as `0.5` or `0.5%`.
+pub(crate) fn parse_percent(text: &str) -> Result<f64> {
+    let number = text.trim_end_matches('%').trim_end().parse::<f64>().ok();
+    number
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .ok_or_else(|| {
+            let allowed = "wanted a percentage from 0 to 100, such as 0.5";
+            Error::invalid_input("max-missing", text, allowed).into()
+        })
+}
+
 /// Reads a length of time, such as `10s`.
 pub(crate) fn parse_duration(name: &'static str, text: &str) -> Result<Duration> {
     let span = text.parse::<jiff::SignedDuration>().ok();

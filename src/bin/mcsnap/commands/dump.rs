@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport};
+use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, NodeSource};
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::manifest::ManifestNode;
 use mcsnap::net::NetOptions;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{generate_name, parse_name};
+use mcsnap::source::WalkKind;
 use mcsnap::store::create_directory;
-use mcsnap::units::UnixSecs;
+use mcsnap::units::{UnixSecs, percent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,7 +20,9 @@ use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError};
 use crate::render::{count, given_json, given_rows, print_json, print_text, seconds, size};
-use crate::settings::{list, parse_count, parse_duration, parse_nodes, parse_size, switch, text};
+use crate::settings::{
+    list, parse_count, parse_duration, parse_nodes, parse_percent, parse_size, switch, text,
+};
 
 /// Flags of `mcsnap dump`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -86,6 +89,22 @@ pub(crate) struct DumpArgs {
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
     pub(crate) allow_partial: Option<bool>,
+    /// How to list the keys [default: the best for each server]
+    ///
+    /// One of hash, slabs, slabs:serial and cachedump. `hash` walks the hash table (memcached 1.6.9 and later) and misses nothing.
+    /// `slabs` walks the LRU lists in one crawl, as often as it finds more,
+    /// `slabs:serial` with a crawl for each slab class (1.4.31 and later).
+    /// `cachedump` needs no crawler, and sees 2 MiB of keys a slab class at most.
+    #[arg(long, value_name = "KIND")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) walk: Option<String>,
+    /// Percentage of items that may be lost with exit code 0 [default: 0]
+    ///
+    /// Losses are items that were refused, failed, missing or not listed.
+    /// Vanished, expired, duplicate and filtered items are none.
+    #[arg(long, value_name = "PERCENT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) max_missing: Option<String>,
     /// Ask the servers, print what would be done, and do nothing
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
@@ -104,6 +123,10 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         .as_deref()
         .ok_or_else(|| UsageError("where should the snapshot go? pass --to DIR".to_owned()))?;
     let options = options(&settings, to)?;
+    let max_missing = settings
+        .max_missing
+        .as_deref()
+        .map_or(Ok(0.0), parse_percent)?;
     let node_count = options.nodes.len();
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
@@ -117,7 +140,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         .run(store, &context.cancel, &progress)
         .map_err(|error| with_hint(error, node_count))?;
     print_report(context.format, &report)?;
-    Ok(if report.has_losses() {
+    Ok(if report.has_losses_above(max_missing) {
         Outcome::Degraded
     } else {
         Outcome::Clean
@@ -178,6 +201,7 @@ fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
             timeout: parse_duration("timeout", &or(&settings.timeout, "10s"))?,
         },
         is_partial_allowed: settings.allow_partial.unwrap_or(false),
+        walk: settings.walk.as_deref().map(str::parse).transpose()?,
     })
 }
 
@@ -205,10 +229,14 @@ fn print_plan(
         let nodes: Vec<Value> = plan
             .nodes
             .iter()
-            .map(|node| match &node.server {
-                Ok(server) => json!({"node": node.node.address(),
+            .map(|node| match &node.source {
+                Ok(NodeSource { server, strategy }) => json!({"node": node.node.address(),
                     "server_version": server.stats.version_text,
-                    "items": server.stats.curr_items, "walk": "metadump-hash",
+                    "items": server.stats.curr_items,
+                    "walk": strategy.walk.as_str(),
+                    "turns_crawler_on": strategy.turns_crawler_on,
+                    "values": strategy.read_name(),
+                    "known_gap": strategy.known_gap(server.stats.version),
                     "clock_offset_s": server.clock_offset}),
                 Err(reason) => json!({"node": node.node.address(), "failure": reason}),
             })
@@ -236,12 +264,13 @@ fn print_plan(
     for node in &plan.nodes {
         rows.push((
             "node",
-            match &node.server {
-                Ok(server) => format!(
-                    "{}  memcached {}, {} items, walk metadump-hash, {} connections",
+            match &node.source {
+                Ok(source) => format!(
+                    "{}  memcached {}, {} items, {}, {} connections",
                     node.node.address(),
-                    server.stats.version_text,
-                    count(server.stats.curr_items),
+                    source.server.stats.version_text,
+                    count(source.server.stats.curr_items),
+                    strategy_text(source),
                     options.connection_count,
                 ),
                 Err(reason) => format!("{}  not dumped: {reason}", node.node.address()),
@@ -260,6 +289,22 @@ fn print_plan(
     ));
     rows.extend(given_rows(given));
     print_text(&rows)
+}
+
+fn strategy_text(source: &NodeSource) -> String {
+    let strategy = source.strategy;
+    let mut text = format!("walk {}, values by {}", strategy.walk, strategy.read_name());
+    if strategy.walk == WalkKind::Cachedump {
+        text.push_str(", 2 MiB of keys a slab class at most");
+    }
+    if strategy.turns_crawler_on {
+        text.push_str(", the LRU crawler turned on for it and off again");
+    }
+    if let Some(gap) = strategy.known_gap(source.server.stats.version) {
+        text.push_str(", ");
+        text.push_str(gap);
+    }
+    text
 }
 
 fn print_report(format: Format, report: &DumpReport) -> Result<()> {
@@ -289,6 +334,7 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
             "refused": counters.refused,
             "failed": counters.failed,
             "missing": counters.missing,
+            "unlisted": report.unlisted(),
             "win_tokens_returned": report.win_tokens_returned,
             "nodes": manifest.nodes.iter().map(node_json).collect::<Vec<_>>(),
             "elapsed_ms": u64::try_from(report.elapsed.as_millis())?,
@@ -300,6 +346,14 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
     )];
     for node in &manifest.nodes {
         rows.push(("node", node_text(node)));
+        if node.unlisted > 0 {
+            let seen = node.counters.listed;
+            let share = percent(seen, seen.saturating_add(node.unlisted));
+            let unlisted = count(node.unlisted);
+            let reason = "the server counts them, and its listing does not show them";
+            let text = format!("{unlisted} items: {reason} ({share:.1} % could be seen)");
+            rows.push(("lost", text));
+        }
         rows.extend(
             node.reasons
                 .iter()
@@ -320,10 +374,11 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
     rows.push((
         "lost",
         format!(
-            "{} refused, {} failed, {} missing ({:.4} % of what was listed is there)",
+            "{} refused, {} failed, {} missing, {} not listed ({:.4} % of what should be there is)",
             count(counters.refused),
             count(counters.failed),
             count(counters.missing),
+            count(report.unlisted()),
             report.completeness(),
         ),
     ));
@@ -349,9 +404,10 @@ fn node_text(node: &ManifestNode) -> String {
             count(node.counters.stored)
         ),
         None => format!(
-            "{}  memcached {}, {} items at start, {} at end, {} stored",
+            "{}  memcached {}, {}, {} items at start, {} at end, {} stored",
             node.address,
             node.server_version,
+            node.walk,
             count(node.items_start),
             count(node.items_end),
             count(node.counters.stored),
@@ -365,6 +421,7 @@ fn node_json(node: &ManifestNode) -> Value {
         "server_version": node.server_version,
         "pid": node.pid,
         "clock_offset_s": node.clock_offset.parse::<i64>().unwrap_or(0),
+        "walk": node.walk,
         "items_start": node.items_start,
         "items_end": node.items_end,
         "listed": node.counters.listed,
@@ -375,6 +432,7 @@ fn node_json(node: &ManifestNode) -> Value {
         "refused": node.counters.refused,
         "failed": node.counters.failed,
         "missing": node.counters.missing,
+        "unlisted": node.unlisted,
         "reasons": node.reasons,
         "failure": node.failure,
     })

@@ -226,7 +226,7 @@ impl Inspection<'_> {
             .map(|(node, share)| Line {
                 label: fit_start(&plain(&node.address), ADDRESS_WIDTH),
                 tally: share.tally,
-                detail: count(node.counters.losses().saturating_add(share.unreadable)),
+                detail: count(node.losses().saturating_add(share.unreadable)),
             })
             .collect();
         nodes.sort_by_key(|line| Reverse(line.tally.bytes()));

@@ -1,133 +1,106 @@
-//! The list of all keys of a node. protocol.txt, "LRU Crawler".
+//! The walks by `lru_crawler metadump`. protocol.txt, "LRU Crawler".
 
 use std::time::{Duration, Instant};
 
-use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Location, Result};
-use crate::net::{Connection, NetOptions, Received, ServerReport, ask_server};
-use crate::node::NodeSpec;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Connection, Prompt, Received, ask_server};
 use crate::protocol::metadump::{WalkLine, classify};
 use crate::protocol::reply::{check_connection, is_refusal};
-use crate::protocol::request::METADUMP_HASH;
+use crate::protocol::request::{METADUMP_ALL, METADUMP_HASH, VERSION, metadump_class};
 use crate::protocol::stats::{ServerStats, ServerVersion};
 use crate::protocol::text::{Step, parse_line, split_line};
-use crate::source::spool::Spool;
-
-/// Says whether a server can be walked and read by this build.
-///
-/// # Errors
-///
-/// - `Unsupported`: too old, or it does not allow walks.
-pub fn check_server(node: &NodeSpec, report: &ServerReport) -> Result<()> {
-    let refuse = |field, found: String, supported: String| {
-        let kind = ErrorKind::Unsupported {
-            field,
-            found,
-            supported,
-        };
-        Err(Error::new(kind).at(Location::node(node.address())))
-    };
-    let stats = &report.stats;
-    if stats.version < ServerVersion::META_COMMANDS {
-        let least = ServerVersion::META_COMMANDS;
-        let found = stats.version_text.clone();
-        return refuse(
-            "memcached",
-            found,
-            format!("this build needs {least} or later"),
-        );
-    }
-    if !report.settings.is_dump_allowed {
-        let advice = "the server was started with -X, which forbids listing keys";
-        return refuse("walk of", node.address(), advice.to_owned());
-    }
-    Ok(())
-}
-
-/// Lists every item of a node into the spool, and closes it, also on error.
-///
-/// Uses `lru_crawler metadump hash`, the only walk that misses nothing on a
-/// server in use: measured on 1.6.18 and 1.6.45 with 200,000 items under load,
-/// `metadump all` left out 5 to 15 percent.
-///
-/// # Errors
-///
-/// - `Busy`: another crawl did not end in time.
-/// - `Server`: it refuses the walk; `Timeout`, `Closed`, `Io`, `Canceled`.
-pub fn walk(node: &NodeSpec, options: &NetOptions, cancel: &Cancel, spool: &Spool) -> Result<()> {
-    let walked = walk_until_not_busy(node, options, cancel, spool);
-    spool.close();
-    walked
-}
+use crate::source::spool::{LineForm, Spool, WalkChunk};
+use crate::source::walk::Walk;
 
 /// How long to wait for the end of another crawl; the server starts none of
 /// its own for a minute after it has answered BUSY.
 const BUSY_WAIT: Duration = Duration::from_secs(90);
 const BUSY_INTERVAL: Duration = Duration::from_millis(250);
 
-fn walk_until_not_busy(
-    node: &NodeSpec,
-    options: &NetOptions,
-    cancel: &Cancel,
-    spool: &Spool,
-) -> Result<()> {
-    // A walk of a large and nearly empty hash table says nothing for long.
-    const SILENCE_MAX: Duration = Duration::from_secs(120);
-    let started = Instant::now();
-    loop {
-        let mut connection = Connection::connect(node, options, cancel)?;
-        let may_walk = may_walk(&ask_server(&mut connection)?.stats);
-        connection.be_patient(SILENCE_MAX);
-        let walked = if may_walk {
-            walk_once(&mut connection, spool)
-        } else {
-            Err(Error::new(ErrorKind::Busy))
-        };
-        match walked {
-            Err(error) if *error.kind() == ErrorKind::Busy && started.elapsed() < BUSY_WAIT => {
-                tracing::info!(
-                    node = node.address(),
-                    "another crawl is running, or the hash table is growing; waiting"
-                );
-                pause(BUSY_INTERVAL, cancel)?;
+/// How long a hash table that is about to grow is waited for, where walking it
+/// then is a risk: it may stay so for ever, and the moment of danger is short.
+const GROWTH_WAIT: Duration = Duration::from_secs(10);
+
+/// A walk of a large and nearly empty hash table says nothing for long.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+impl Walk<'_> {
+    /// `lru_crawler metadump hash`: with 200,000 items under load, on 1.6.18 and
+    /// 1.6.45, the one walk that missed nothing.
+    pub(super) fn crawl_hash(&self) -> Result<()> {
+        self.crawl_until_not_busy(METADUMP_HASH)
+    }
+
+    /// The LRU lists of all slab classes, in one crawl.
+    pub(super) fn crawl_all(&self) -> Result<()> {
+        self.crawl_until_not_busy(METADUMP_ALL)
+    }
+
+    /// The LRU lists of one slab class after the other.
+    pub(super) fn crawl_class_by_class(&self) -> Result<()> {
+        for class in self.slab_item_counts()?.into_keys() {
+            self.crawl_until_not_busy(&metadump_class(class))?;
+        }
+        Ok(())
+    }
+
+    fn crawl_until_not_busy(&self, request: &[u8]) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let mut connection = self.connect()?;
+            let stats = ask_server(&mut connection)?.stats;
+            let is_hash = request == METADUMP_HASH;
+            let crawled = if is_hash && !may_walk_hash(&stats, started.elapsed()) {
+                Err(Error::new(ErrorKind::Busy).at(self.location()))
+            } else {
+                connection.be_patient(SILENCE_MAX);
+                crawl_once(&mut connection, request, stats.version, self.spool)
+            };
+            match crawled {
+                Err(error) if *error.kind() == ErrorKind::Busy && started.elapsed() < BUSY_WAIT => {
+                    tracing::info!(
+                        node = self.node.address(),
+                        "another crawl is running, or the hash table is growing; waiting"
+                    );
+                    self.pause(BUSY_INTERVAL)?;
+                }
+                crawled => return crawled,
             }
-            walked => return walked,
         }
     }
 }
 
-/// Says whether a walk may start now.
+/// Says whether a walk of the hash table may start now.
 ///
-/// Before 1.6.28 a walk that starts while the hash table starts to grow can
-/// lock the server up: each waits for the other's lock (crawler.c, assoc.c). So
-/// a growing table is waited for. One about to grow is only told of: it may
-/// stay so for ever, and the moment of danger is short.
-fn may_walk(stats: &ServerStats) -> bool {
+/// Before 1.6.28 one that starts while the table starts to grow can lock the
+/// server up: each waits for the other's lock (crawler.c, assoc.c). So a growing
+/// table is waited for, and for a while one that is about to grow.
+fn may_walk_hash(stats: &ServerStats, waited: Duration) -> bool {
     if stats.version >= ServerVersion::WALK_GIVES_WAY {
         return true;
     }
-    if stats.is_hash_about_to_expand() {
-        tracing::info!(
-            items = stats.curr_items,
-            "the hash table is about to grow; memcached 1.6.28 and later walk it safely then"
-        );
-    }
-    !stats.is_hash_expanding
+    !stats.is_hash_expanding && (!stats.is_hash_about_to_expand() || waited >= GROWTH_WAIT)
 }
 
-/// Waits, but not longer than the cancel flag is down.
-fn pause(length: Duration, cancel: &Cancel) -> Result<()> {
-    std::thread::sleep(length);
-    cancel.check()
-}
-
-fn walk_once(connection: &mut Connection, spool: &Spool) -> Result<()> {
+fn crawl_once(
+    connection: &mut Connection,
+    request: &[u8],
+    version: ServerVersion,
+    spool: &Spool,
+) -> Result<()> {
+    // How long after the last line a server that ends its walk with no line of
+    // its own is asked something else: the answer comes when the walk is over.
+    const PROMPT_AFTER: Duration = Duration::from_millis(500);
     let mut chunks = ChunkWriter {
         chunk: Vec::new(),
         has_items: false,
         spool,
     };
-    connection.exchange("walk", METADUMP_HASH, |bytes| chunks.receive(bytes))?;
+    let prompt = (version < ServerVersion::WALK_TERMINATOR).then_some(Prompt {
+        after: PROMPT_AFTER,
+        request: VERSION,
+    });
+    connection.exchange_with_prompt("walk", request, prompt, |bytes| chunks.receive(bytes))?;
     chunks.flush()
 }
 
@@ -163,7 +136,7 @@ impl ChunkWriter<'_> {
                     }
                 }
                 WalkLine::Started => consumed += len,
-                WalkLine::End => return Ok(Received::Done(consumed + len)),
+                WalkLine::End | WalkLine::Version => return Ok(Received::Done(consumed + len)),
                 WalkLine::Busy => return Err(Error::new(ErrorKind::Busy)),
                 // 1.6.28 and later: the hash table is growing.
                 WalkLine::Refused(words) if words.starts_with(b"ERROR locked") => {
@@ -183,7 +156,10 @@ impl ChunkWriter<'_> {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        self.spool.push(std::mem::take(&mut self.chunk))
+        self.spool.push(WalkChunk {
+            lines: std::mem::take(&mut self.chunk),
+            form: LineForm::Metadump,
+        })
     }
 }
 
@@ -214,15 +190,18 @@ fn item_run(bytes: &[u8]) -> &[u8] {
     let last = run.get(last_start..end).unwrap_or_default();
     match classify(last.strip_suffix(b"\r").unwrap_or(last)) {
         WalkLine::Item => run,
-        WalkLine::Started | WalkLine::End | WalkLine::Busy | WalkLine::Refused(_) => {
-            run.get(..last_start).unwrap_or_default()
-        }
+        WalkLine::Started
+        | WalkLine::End
+        | WalkLine::Busy
+        | WalkLine::Version
+        | WalkLine::Refused(_) => run.get(..last_start).unwrap_or_default(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cancel::Cancel;
 
     fn collect(stream: &[u8], split: usize) -> Result<(Vec<u8>, bool)> {
         let directory = tempfile::tempdir().unwrap();
@@ -248,7 +227,7 @@ mod tests {
         spool.close();
         let mut all = Vec::new();
         while let Some(chunk) = spool.pop(&Cancel::new())? {
-            all.extend(chunk);
+            all.extend(chunk.lines);
         }
         Ok((all, is_done))
     }
@@ -256,8 +235,9 @@ mod tests {
     #[test]
     fn a_walk_is_cut_into_whole_lines_whatever_the_split() {
         let items = b"key=a exp=-1\nkey=END exp=-1\nkey=b exp=-1 \n";
-        for start in [&b""[..], b"OK\r\n"] {
-            let stream = [start, items, b"END\r\n"].concat();
+        let ends = [&b"END\r\n"[..], b"VERSION 1.4.31\r\n"];
+        for (start, end) in [(&b""[..], ends[0]), (b"OK\r\n", ends[0]), (b"", ends[1])] {
+            let stream = [start, items, end].concat();
             for split in 0..=stream.len() {
                 assert_eq!(
                     collect(&stream, split).unwrap(),

@@ -1,0 +1,149 @@
+//! `gets`, for servers that have no meta commands. protocol.txt, "Retrieval
+//! command".
+
+use crate::error::{Error, Result};
+use crate::protocol::reply::{check_connection, is_refusal};
+use crate::protocol::text::{Step, parse_line, parse_u64, words};
+
+/// Keys in one command: 100 keys of 250 bytes are far below every bound that a
+/// server or a proxy has for a line.
+pub const GETS_KEY_COUNT_MAX: usize = 100;
+
+/// Starts a command; [`write_gets_key`] adds keys, [`end_gets`] ends it.
+pub fn start_gets(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"gets");
+}
+
+/// Adds a key, which is one that text can carry.
+pub fn write_gets_key(key: &[u8], out: &mut Vec<u8>) {
+    out.push(b' ');
+    out.extend_from_slice(key);
+}
+
+/// Ends a command.
+pub fn end_gets(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What stands before a value, or instead of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GetsHead<'a> {
+    /// `VALUE`: a value and CRLF follow.
+    Value {
+        /// Its key.
+        key: &'a [u8],
+        /// The client's number.
+        client_flags: u64,
+        /// Bytes that follow, CRLF apart.
+        value_len: u64,
+        /// 0 on a server without CAS.
+        cas: Option<u64>,
+    },
+    /// `END`: keys of this command that had no value are not there.
+    End,
+    /// `ERROR`, `CLIENT_ERROR` or `SERVER_ERROR`, which ends the command's
+    /// reply.
+    Refused(&'a [u8]),
+}
+
+/// Reads the line at the front of `bytes`.
+///
+/// # Errors
+///
+/// - `Protocol`: the bytes are no reply to `gets`.
+/// - `TooManyConnections`.
+pub fn parse_gets(bytes: &[u8]) -> Result<Step<GetsHead<'_>>> {
+    const WANTED: &str = "VALUE or END";
+    let Step::Done(line, len) = parse_line(bytes, WANTED)? else {
+        return Ok(Step::Need);
+    };
+    let head = match line {
+        b"END" => GetsHead::End,
+        _ if is_refusal(line) => {
+            check_connection(line)?;
+            GetsHead::Refused(line)
+        }
+        _ => parse_value(line).ok_or_else(|| Error::protocol(WANTED, bytes))?,
+    };
+    Ok(Step::Done(head, len))
+}
+
+fn parse_value(line: &[u8]) -> Option<GetsHead<'_>> {
+    let mut parts = words(line.strip_prefix(b"VALUE ")?);
+    let key = parts.next()?;
+    let client_flags = parse_u64(parts.next()?)?;
+    let value_len = parse_u64(parts.next()?)?;
+    let cas = parts.next().map(parse_u64);
+    if parts.next().is_some() || cas == Some(None) {
+        return None;
+    }
+    Some(GetsHead::Value {
+        key,
+        client_flags,
+        value_len,
+        cas: cas.flatten(),
+    })
+}
+
+/// Makes the error of a reply that names a key nobody asked for, or in another
+/// order than asked.
+pub fn foreign_key(key: &[u8]) -> Error {
+    Error::protocol("the keys that were asked for, in their order", key)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn replies_of_every_kind_are_read() {
+        let value = |key, client_flags, value_len, cas| GetsHead::Value {
+            key,
+            client_flags,
+            value_len,
+            cas,
+        };
+        for (line, wanted) in [
+            (
+                &b"VALUE k 7 3 99\r\n"[..],
+                Some(value(b"k", 7, 3, Some(99))),
+            ),
+            (b"VALUE k 7 3\r\n", Some(value(b"k", 7, 3, None))),
+            (b"END\r\n", Some(GetsHead::End)),
+            (
+                b"SERVER_ERROR x\r\n",
+                Some(GetsHead::Refused(b"SERVER_ERROR x")),
+            ),
+            (b"VALUE k 7\r\n", None),
+            (b"VALUE k 7 3 x\r\n", None),
+            (b"VALUE k 7 3 1 1\r\n", None),
+            (b"VA 3\r\n", None),
+        ] {
+            for len in 0..line.len() {
+                assert_eq!(parse_gets(&line[..len]).unwrap(), Step::Need);
+            }
+            let parsed = parse_gets(line).ok();
+            assert_eq!(parsed, wanted.map(|head| Step::Done(head, line.len())));
+        }
+        assert!(parse_gets(b"ERROR Too many open connections\r\n").is_err());
+    }
+
+    #[test]
+    fn a_command_holds_its_keys() {
+        let mut out = Vec::new();
+        start_gets(&mut out);
+        write_gets_key(b"a", &mut out);
+        write_gets_key(b"b", &mut out);
+        end_gets(&mut out);
+        assert_eq!(out, b"gets a b\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse_gets(&bytes);
+        }
+    }
+}

@@ -1,0 +1,602 @@
+//! One connection's batch: asked for, read, asked again after a failure.
+
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, Result};
+use crate::item::{ItemMeta, Record, escape_key};
+use crate::net::{Connection, Received, try_count_max};
+use crate::protocol::key::KeyForm;
+use crate::protocol::metadump::WalkItem;
+use crate::protocol::reply::{Reply, parse_reply};
+use crate::protocol::request::write_mark_stale;
+use crate::protocol::stats::ServerVersion;
+use crate::protocol::text::Step;
+use crate::source::fetch::batch::Batch;
+use crate::source::fetch::dialect::{Cursor, Head, ValueFields, ValueHead, write_requests};
+use crate::source::fetch::meaning::Reading;
+use crate::source::fetch::sink::ItemSink;
+use crate::source::fetch::{FetchJob, FetchTally, FetcherOptions};
+use crate::source::strategy::Carrier;
+use crate::units::{UnixSecs, to_u64};
+
+/// Why a value is refused.
+pub(super) const TOO_LONG: &str = "a value longer than 64 MiB";
+
+/// Longest value of which the bytes are read away to get at what comes after it.
+/// No server has a longer one, so what says so is none.
+const SKIPPED_LEN_MAX: u64 = 2 << 30;
+
+/// A version of a stale item whose win token we hold.
+#[derive(Debug)]
+struct HeldToken {
+    /// Which key of the batch.
+    index: usize,
+    form: KeyForm,
+    /// `None` on a server without CAS.
+    cas: Option<u64>,
+}
+
+/// A value on its way, larger than what is held.
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    left: u64,
+    trailer_left: usize,
+    /// Handed on, or else read away.
+    is_wanted: bool,
+}
+
+/// Keys to ask for, and the connection that they go over.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    batch: Batch,
+    connection: Option<Connection>,
+    /// Tokens not given back yet; they outlive a broken connection.
+    held: Vec<HeldToken>,
+    request: Vec<u8>,
+    has_given_up: bool,
+}
+
+impl Lane {
+    const TRY_PAUSE: Duration = Duration::from_millis(200);
+
+    pub(super) fn push(&mut self, key: &[u8], carrier: Carrier, walked: WalkItem) {
+        self.batch.push(key, carrier, walked);
+    }
+
+    pub(super) fn is_full(&self, options: &FetcherOptions) -> bool {
+        self.batch.len() >= options.batch_key_count_max
+            || self.batch.bytes >= options.batch_bytes_max
+    }
+
+    /// Asks for the batch and takes the answers; it is empty afterwards.
+    pub(super) fn fetch(
+        &mut self,
+        job: &FetchJob<'_>,
+        tally: &mut FetchTally,
+        sink: &mut dyn ItemSink,
+    ) -> Result<()> {
+        let fetched = self.try_fetch(job, tally, sink);
+        self.batch.clear();
+        self.held.clear();
+        if let Some(connection) = &mut self.connection {
+            connection.shrink();
+        }
+        fetched
+    }
+
+    fn try_fetch(
+        &mut self,
+        job: &FetchJob<'_>,
+        tally: &mut FetchTally,
+        sink: &mut dyn ItemSink,
+    ) -> Result<()> {
+        let mut answered = 0;
+        let mut try_count = 0;
+        while answered < self.batch.len() || !self.held.is_empty() {
+            if self.has_given_up {
+                self.count_missing(answered, tally);
+                return Ok(());
+            }
+            let before = answered;
+            let Err(error) = self.exchange(job, &mut answered, tally, sink) else {
+                return Ok(());
+            };
+            // A batch that gets on is no dead node.
+            try_count = if answered > before { 1 } else { try_count + 1 };
+            self.connection = None;
+            if !error.is_retryable() || try_count >= try_count_max(&error) {
+                self.has_given_up = true;
+                self.count_missing(answered, tally);
+                return Err(error);
+            }
+            tracing::info!("{}; connecting again", error.to_chain());
+            std::thread::sleep(Self::TRY_PAUSE);
+            job.cancel.check()?;
+        }
+        Ok(())
+    }
+
+    fn count_missing(&self, answered: usize, tally: &mut FetchTally) {
+        let missing = to_u64(self.batch.len().saturating_sub(answered));
+        tally.counters.missing = tally.counters.missing.saturating_add(missing);
+    }
+
+    /// Sends what is not answered yet, and takes the answers in order.
+    fn exchange(
+        &mut self,
+        job: &FetchJob<'_>,
+        answered: &mut usize,
+        tally: &mut FetchTally,
+        sink: &mut dyn ItemSink,
+    ) -> Result<()> {
+        self.request.clear();
+        write_requests(&self.batch, *answered, &mut self.request);
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            None => {
+                let connection = Connection::connect(job.node, &job.options.net, job.cancel)?;
+                self.connection.insert(connection)
+            }
+        };
+        let host_now = UnixSecs::from_system_time(SystemTime::now());
+        let mut reader = Reader {
+            job,
+            reading: Reading {
+                server: job.server,
+                server_now: job.server.to_server_time(host_now),
+            },
+            batch: &self.batch,
+            cursor: Cursor::at(*answered),
+            flow: None,
+            held: &mut self.held,
+            tally,
+            sink,
+        };
+        let exchanged = connection.exchange("get", &self.request, |bytes| reader.receive(bytes));
+        if reader.flow.is_some_and(|flow| flow.is_wanted) {
+            reader.sink.abandon_large();
+        }
+        *answered = reader.cursor.answered;
+        exchanged?;
+        self.return_win_tokens(job, tally)
+    }
+
+    /// Gives back the right to recache that reading a stale item takes: the
+    /// next client that asks is to get it, as if we had never asked.
+    fn return_win_tokens(&mut self, job: &FetchJob<'_>, tally: &mut FetchTally) -> Result<()> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let keeps_cas = job.server.stats.version >= ServerVersion::EXPLICIT_CAS;
+        self.request.clear();
+        for token in &self.held {
+            let key = self.batch.key(token.index);
+            let keep = token.cas.filter(|_| keeps_cas);
+            write_mark_stale(key, token.form, token.cas, keep, &mut self.request);
+        }
+        let mut left = self.held.len();
+        connection.exchange("mark stale", &self.request, |bytes| {
+            let mut consumed: usize = 0;
+            while left > 0 {
+                let rest = bytes.get(consumed..).unwrap_or_default();
+                match parse_reply(rest, 0)? {
+                    Step::Need => return Ok(Received::More(consumed)),
+                    Step::Done(reply, len) => {
+                        consumed = consumed.saturating_add(len);
+                        left -= 1;
+                        // Any other reply means the item has changed or gone,
+                        // and our token with it.
+                        if matches!(reply, Reply::Done(_)) {
+                            tally.win_tokens_returned = tally.win_tokens_returned.saturating_add(1);
+                        }
+                    }
+                }
+            }
+            Ok(Received::Done(consumed))
+        })?;
+        self.held.clear();
+        Ok(())
+    }
+}
+
+/// Makes items of the bytes that come in.
+struct Reader<'a> {
+    job: &'a FetchJob<'a>,
+    reading: Reading<'a>,
+    batch: &'a Batch,
+    cursor: Cursor,
+    flow: Option<Flow>,
+    held: &'a mut Vec<HeldToken>,
+    tally: &'a mut FetchTally,
+    sink: &'a mut dyn ItemSink,
+}
+
+impl Reader<'_> {
+    fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
+        let mut consumed: usize = 0;
+        loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            if let Some(flow) = self.flow {
+                let len = self.take_piece(flow, rest)?;
+                consumed = consumed.saturating_add(len);
+                if self.flow.is_some() {
+                    return Ok(Received::More(consumed));
+                }
+                continue;
+            }
+            if self.cursor.is_done(self.batch) {
+                return Ok(Received::Done(consumed));
+            }
+            match self.take_reply(rest)? {
+                Step::Need => return Ok(Received::More(consumed)),
+                Step::Done((), len) => consumed = consumed.saturating_add(len),
+            }
+        }
+    }
+
+    /// Takes one reply, or of a long value what stands before it.
+    fn take_reply(&mut self, bytes: &[u8]) -> Result<Step<()>> {
+        let cursor = self.cursor;
+        let (head, head_len) = match self.cursor.parse(self.batch, bytes)? {
+            Step::Need => return Ok(Step::Need),
+            Step::Done(head, len) => (head, len),
+        };
+        match head {
+            Head::Missed(count) => self.count_missed(count),
+            Head::Refused { count, words } => self.count_refused(count, words),
+            Head::Value { missed, value } => {
+                let after = bytes.get(head_len..).unwrap_or_default();
+                let taken = self.take_value(missed, &value, after)?;
+                let Step::Done((), value_len) = taken else {
+                    // The head is read again when the value is there.
+                    self.cursor = cursor;
+                    return Ok(Step::Need);
+                };
+                return Ok(Step::Done((), head_len.saturating_add(value_len)));
+            }
+        }
+        Ok(Step::Done((), head_len))
+    }
+
+    fn take_value(
+        &mut self,
+        missed: usize,
+        head: &ValueHead<'_>,
+        bytes: &[u8],
+    ) -> Result<Step<()>> {
+        let options = self.job.options;
+        if head.value_len > SKIPPED_LEN_MAX {
+            crate::limits::check_limit("value length", head.value_len, SKIPPED_LEN_MAX)?;
+        }
+        let index = self.cursor.answered.saturating_add(missed);
+        let is_too_long = head.value_len > options.value_len_max;
+        let is_whole = head.value_len <= options.whole_value_len_max;
+        // Whole values wait until they are there, so that nothing is half done.
+        let mut taken_len = 0;
+        let mut value: &[u8] = &[];
+        if is_whole {
+            let len = usize::try_from(head.value_len).unwrap_or(usize::MAX);
+            taken_len = len.saturating_add(head.trailer_len);
+            let Some(data) = bytes.get(..taken_len) else {
+                return Ok(Step::Need);
+            };
+            check_trailer(data.get(len..).unwrap_or_default())?;
+            value = data.get(..len).unwrap_or_default();
+        }
+        self.count_missed(missed);
+        let key = self.batch.key(index);
+        let meta = self.reading.meta(&self.batch.walked(index), head.fields)?;
+        self.note_win_token(index, head.fields, &meta);
+        if !is_whole {
+            self.flow = Some(Flow {
+                left: head.value_len,
+                trailer_left: head.trailer_len,
+                is_wanted: !is_too_long,
+            });
+            if is_too_long {
+                self.tally.refuse(TOO_LONG);
+                self.cursor.answered = index.saturating_add(1);
+            } else {
+                self.sink.begin_large(key, &meta, head.value_len)?;
+            }
+            return Ok(Step::Done((), 0));
+        }
+        // Counted first: the writer counts what it is given.
+        self.cursor.answered = index.saturating_add(1);
+        self.tally.delivered = self.tally.delivered.saturating_add(1);
+        let len = to_u64(key.len().saturating_add(value.len()));
+        self.tally.delivered_bytes = self.tally.delivered_bytes.saturating_add(len);
+        self.sink.item(&Record { key, value, meta })?;
+        Ok(Step::Done((), taken_len))
+    }
+
+    /// Hands on what has come of a long value; returns how many bytes that were.
+    fn take_piece(&mut self, flow: Flow, bytes: &[u8]) -> Result<usize> {
+        let want = usize::try_from(flow.left).unwrap_or(usize::MAX);
+        let piece = bytes.get(..want).unwrap_or(bytes);
+        let mut left = flow.left.saturating_sub(to_u64(piece.len()));
+        let mut taken = piece.len();
+        if flow.is_wanted && !piece.is_empty() {
+            self.sink.piece(piece)?;
+        }
+        if left == 0 {
+            let after = bytes.get(taken..).unwrap_or_default();
+            if let Some(trailer) = after.get(..flow.trailer_left) {
+                check_trailer(trailer)?;
+                taken = taken.saturating_add(trailer.len());
+                self.flow = None;
+                if flow.is_wanted {
+                    self.end_large()?;
+                }
+                return Ok(taken);
+            }
+            left = 0;
+        }
+        self.flow = Some(Flow { left, ..flow });
+        Ok(taken)
+    }
+
+    fn end_large(&mut self) -> Result<()> {
+        let index = self.cursor.answered;
+        self.cursor.answered = index.saturating_add(1);
+        self.tally.delivered = self.tally.delivered.saturating_add(1);
+        self.sink.end_large()
+    }
+
+    /// The next key that is asked for may be one after some that had no value.
+    fn count_missed(&mut self, count: usize) {
+        for _ in 0..count {
+            let walked = self.batch.walked(self.cursor.answered);
+            let counters = &mut self.tally.counters;
+            if self.reading.has_expired(&walked) {
+                counters.expired = counters.expired.saturating_add(1);
+            } else {
+                counters.vanished = counters.vanished.saturating_add(1);
+            }
+            self.cursor.answered = self.cursor.answered.saturating_add(1);
+        }
+    }
+
+    fn count_refused(&mut self, count: usize, words: &[u8]) {
+        let words = String::from_utf8_lossy(words);
+        for _ in 0..count {
+            let key = self.batch.key(self.cursor.answered);
+            tracing::debug!(key = escape_key(key), %words, "read failed");
+            self.tally.counters.failed = self.tally.counters.failed.saturating_add(1);
+            self.tally.reasons.add(&words);
+            self.cursor.answered = self.cursor.answered.saturating_add(1);
+        }
+    }
+
+    /// Remembers a token that came with a value, and is not ours to keep.
+    fn note_win_token(&mut self, index: usize, fields: ValueFields<'_>, meta: &ItemMeta) {
+        let ValueFields::Meta(flags) = fields else {
+            return;
+        };
+        if let Carrier::Meta(form) = self.batch.carrier(index)
+            && flags.has(b'W')
+        {
+            let cas = meta.cas.map(|cas| cas.0);
+            self.held.push(HeldToken { index, form, cas });
+        }
+    }
+}
+
+fn check_trailer(bytes: &[u8]) -> Result<()> {
+    if bytes.is_empty() || bytes == b"\r\n" {
+        return Ok(());
+    }
+    Err(Error::protocol("CRLF after a value", bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cancel::Cancel;
+    use crate::net::ServerReport;
+    use crate::node::NodeSpec;
+    use crate::source::strategy::{ReadStrategy, WalkKind};
+
+    /// Writes down what it is given.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Notes(Vec<String>);
+
+    impl ItemSink for Notes {
+        fn item(&mut self, record: &Record<'_>) -> Result<()> {
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            let flags = record.meta.client_flags.unwrap_or(0);
+            let note = format!("{}={} f{flags}", text(record.key), text(record.value));
+            self.0.push(note);
+            Ok(())
+        }
+
+        fn begin_large(&mut self, key: &[u8], _: &ItemMeta, value_len: u64) -> Result<()> {
+            let key = String::from_utf8_lossy(key);
+            self.0.push(format!("{key} of {value_len}: "));
+            Ok(())
+        }
+
+        fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+            let last = self.0.last_mut().unwrap();
+            last.push_str(&String::from_utf8_lossy(bytes));
+            Ok(())
+        }
+
+        fn end_large(&mut self) -> Result<()> {
+            self.0.last_mut().unwrap().push('.');
+            Ok(())
+        }
+
+        fn abandon_large(&mut self) {
+            self.0.last_mut().unwrap().push('!');
+        }
+    }
+
+    /// Reads a transcript of replies in two parts; returns what was noted, the
+    /// counters, and whether all was answered.
+    fn read(
+        carrier: Carrier,
+        keys: &[&str],
+        stream: &[u8],
+        split: usize,
+    ) -> Result<(Notes, FetchTally, bool)> {
+        let node: NodeSpec = "a:1".parse().unwrap();
+        let server = ServerReport::default();
+        let cancel = Cancel::new();
+        let options = FetcherOptions {
+            whole_value_len_max: 6,
+            value_len_max: 20,
+            ..FetcherOptions::default()
+        };
+        let strategy = ReadStrategy {
+            walk: WalkKind::Hash,
+            turns_crawler_on: false,
+            has_meta_get: true,
+            has_base64_keys: true,
+            has_binary_protocol: true,
+        };
+        let job = FetchJob {
+            node: &node,
+            server: &server,
+            strategy,
+            options: &options,
+            seen: None,
+            cancel: &cancel,
+        };
+        let mut batch = Batch::default();
+        for key in keys {
+            batch.push(key.as_bytes(), carrier, WalkItem::default());
+        }
+        let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
+        let mut held = Vec::new();
+        let mut reader = Reader {
+            job: &job,
+            reading: Reading {
+                server: &server,
+                server_now: UnixSecs(1000),
+            },
+            batch: &batch,
+            cursor: Cursor::at(0),
+            flow: None,
+            held: &mut held,
+            tally: &mut tally,
+            sink: &mut notes,
+        };
+        let mut start = 0;
+        let mut is_done = false;
+        for end in [split, stream.len()] {
+            match reader.receive(&stream[start..end])? {
+                Received::More(len) => start += len,
+                Received::Done(len) => {
+                    start += len;
+                    is_done = true;
+                    break;
+                }
+            }
+        }
+        assert!(!is_done || start == stream.len());
+        Ok((notes, tally, is_done))
+    }
+
+    fn binary_reply(index: u32, status: u16, flags: Option<u32>, body: &[u8]) -> Vec<u8> {
+        let extras = flags.map(u32::to_be_bytes);
+        let extras = extras.as_ref().map_or(&[][..], |extras| &extras[..]);
+        let mut bytes = vec![0x81, 0, 0, 0, u8::try_from(extras.len()).unwrap(), 0];
+        bytes.extend_from_slice(&status.to_be_bytes());
+        let len = u32::try_from(extras.len() + body.len()).unwrap();
+        bytes.extend_from_slice(&len.to_be_bytes());
+        bytes.extend_from_slice(&index.to_be_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(extras);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    #[test]
+    fn replies_of_each_kind_are_read_whatever_the_split() {
+        let meta = b"VA 1 f7 t-1 c5\r\nx\r\nEN\r\nVA 10 f8 t-1 c6\r\n0123456789\r\n\
+            SERVER_ERROR out of memory\r\nVA 21 f9 t-1 c7\r\n012345678901234567890\r\n\
+            VA 6 f0 t-1 c8\r\n\r\nEN\r\n\r\n";
+        let classic = b"VALUE a 7 1 5\r\nx\r\nVALUE c 8 10 6\r\n0123456789\r\n\
+            VALUE e 9 21 7\r\n012345678901234567890\r\nVALUE f 0 6 8\r\n\r\nEN\r\n\r\nEND\r\n";
+        let binary = [
+            binary_reply(0, 0, Some(7), b"x"),
+            binary_reply(1, 1, None, b"Not found"),
+            binary_reply(2, 0, Some(8), b"0123456789"),
+            binary_reply(3, 0x82, None, b"Out of memory"),
+            binary_reply(4, 0, Some(9), b"012345678901234567890"),
+            binary_reply(5, 0, Some(0), b"\r\nEN\r\n"),
+        ]
+        .concat();
+        let keys = ["a", "b", "c", "d", "e", "f"];
+        let wanted = ["a=x f7", "c of 10: 0123456789.", "f=\r\nEN\r\n f0"];
+        for (carrier, stream, vanished, failed) in [
+            (Carrier::Meta(KeyForm::Text), &meta[..], 1, 1),
+            (Carrier::Classic, &classic[..], 2, 0),
+            (Carrier::Binary, &binary[..], 1, 1),
+        ] {
+            for split in 0..=stream.len() {
+                let (notes, tally, is_done) = read(carrier, &keys, stream, split).unwrap();
+                assert!(is_done, "{carrier:?} split at {split}");
+                assert_eq!(notes.0, wanted, "{carrier:?} split at {split}");
+                assert_eq!(tally.delivered, 3);
+                let counters = tally.counters;
+                assert_eq!((counters.vanished, counters.failed), (vanished, failed));
+                // Too long for this test's bound.
+                assert_eq!(counters.refused, 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_breaks_off_is_neither_delivered_nor_answered() {
+        let stream = b"VA 10 f8 t-1 c6\r\n01234";
+        let (notes, tally, is_done) =
+            read(Carrier::Meta(KeyForm::Text), &["c"], stream, 20).unwrap();
+        assert!(!is_done);
+        assert_eq!(
+            (notes.0, tally.delivered),
+            (vec!["c of 10: 01234".to_owned()], 0)
+        );
+    }
+
+    #[test]
+    fn a_reply_that_nobody_asked_for_ends_the_exchange() {
+        for (carrier, stream) in [
+            (Carrier::Classic, &b"VALUE z 0 1 1\r\nx\r\nEND\r\n"[..]),
+            // Out of order.
+            (
+                Carrier::Classic,
+                b"VALUE b 0 1 1\r\nx\r\nVALUE a 0 1 1\r\nx\r\n",
+            ),
+            (Carrier::Meta(KeyForm::Text), b"HD\r\n"),
+            (Carrier::Meta(KeyForm::Text), b"VA 1 f0 t-1 c1\r\nxyz"),
+            (
+                Carrier::Meta(KeyForm::Text),
+                b"VA 99999999999 f0 t-1 c1\r\n",
+            ),
+            (Carrier::Binary, b"ERROR\r\n"),
+        ] {
+            let read = read(carrier, &["a", "b"], stream, 0);
+            assert!(read.is_err(), "{carrier:?} {stream:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_list_of_keys_is_many_commands() {
+        let keys: Vec<String> = (0..250).map(|number| format!("k{number}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let stream = b"VALUE k99 0 1 1\r\nx\r\nEND\r\nEND\r\nVALUE k200 0 1 1\r\ny\r\nEND\r\n";
+        for split in 0..stream.len() {
+            let (notes, tally, is_done) = read(Carrier::Classic, &keys, stream, split).unwrap();
+            assert!(is_done);
+            assert_eq!(notes.0, ["k99=x f0", "k200=y f0"]);
+            assert_eq!(tally.counters.vanished, 248);
+        }
+        let kind = read(Carrier::Classic, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
+        assert_eq!(kind.1.counters.failed, 100);
+    }
+}

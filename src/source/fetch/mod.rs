@@ -1,0 +1,241 @@
+//! The values of listed keys, read without a trace where the server can do so.
+
+mod batch;
+mod dialect;
+mod lane;
+mod meaning;
+mod sink;
+
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::format::manifest::Counters;
+use crate::net::{NetOptions, ServerReport};
+use crate::node::NodeSpec;
+use crate::protocol::cachedump::{exptime_of_listing, parse_listed};
+use crate::protocol::metadump::{WalkItem, parse_item};
+use crate::protocol::text::split_line;
+use crate::reasons::Reasons;
+use crate::source::fetch::lane::Lane;
+use crate::source::seen_keys::{Seen, SeenKeys};
+use crate::source::spool::{LineForm, WalkChunk};
+use crate::source::strategy::{Carrier, ReadStrategy};
+use crate::units::to_u64;
+
+pub use sink::ItemSink;
+
+/// How values are read.
+#[derive(Clone, Debug)]
+pub struct FetcherOptions {
+    /// Of the connection.
+    pub net: NetOptions,
+    /// Keys asked for at once.
+    pub batch_key_count_max: usize,
+    /// Bytes asked for at once, as far as the walk told sizes; one larger item
+    /// is asked for last in its batch.
+    pub batch_bytes_max: u64,
+    /// Values longer than this come in pieces.
+    pub whole_value_len_max: u64,
+    /// Values longer than this are refused.
+    pub value_len_max: u64,
+}
+
+impl Default for FetcherOptions {
+    fn default() -> Self {
+        Self {
+            net: NetOptions::default(),
+            batch_key_count_max: 1024,
+            batch_bytes_max: 1 << 20,
+            whole_value_len_max: 8 << 20,
+            value_len_max: crate::limits::VALUE_LEN_MAX,
+        }
+    }
+}
+
+/// What became of the lines a fetcher took; `stored` and `duplicate` are for
+/// the writer to tell, so `delivered` stands for both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchTally {
+    /// All but `stored` and what the writer finds to be `duplicate`.
+    pub counters: Counters,
+    /// Items handed on.
+    pub delivered: u64,
+    /// Bytes of their keys and values.
+    pub delivered_bytes: u64,
+    /// Stale items whose win token was given back.
+    pub win_tokens_returned: u64,
+    /// Why items were refused or failed, with how many each.
+    pub reasons: Reasons,
+}
+
+impl FetchTally {
+    fn refuse(&mut self, reason: &str) {
+        self.counters.refused = self.counters.refused.saturating_add(1);
+        self.reasons.add(reason);
+    }
+
+    /// Adds what another fetcher did.
+    pub fn merge(&mut self, other: &Self) {
+        self.counters.merge(&other.counters);
+        self.delivered = self.delivered.saturating_add(other.delivered);
+        self.delivered_bytes = self.delivered_bytes.saturating_add(other.delivered_bytes);
+        self.win_tokens_returned = self
+            .win_tokens_returned
+            .saturating_add(other.win_tokens_returned);
+        self.reasons.merge(&other.reasons);
+    }
+}
+
+/// What a fetcher works for.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchJob<'a> {
+    /// Whom to ask.
+    pub node: &'a NodeSpec,
+    /// What it said of itself.
+    pub server: &'a ServerReport,
+    /// How to ask.
+    pub strategy: ReadStrategy,
+    /// How much at a time.
+    pub options: &'a FetcherOptions,
+    /// What was listed before; none where a walk lists every key once.
+    pub seen: Option<&'a SeenKeys>,
+    /// Stops it.
+    pub cancel: &'a Cancel,
+}
+
+/// Reads values over one connection, or two where odd keys go another way.
+#[derive(Debug)]
+pub struct Fetcher<'a> {
+    job: FetchJob<'a>,
+    text: Lane,
+    binary: Lane,
+    tally: FetchTally,
+    key: Vec<u8>,
+}
+
+impl<'a> Fetcher<'a> {
+    /// Prepares; connects when the first batch is asked for.
+    pub fn new(job: FetchJob<'a>) -> Self {
+        Self {
+            job,
+            text: Lane::default(),
+            binary: Lane::default(),
+            tally: FetchTally::default(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Fetches the items of some lines and hands them on; every line is counted
+    /// exactly once, but for those of keys that a kept segment has, which are
+    /// counted there.
+    ///
+    /// # Errors
+    ///
+    /// - The node does not answer any more: what was not fetched is counted
+    ///   as missing, and so is all that is passed to later calls.
+    /// - Whatever the sink returns.
+    pub fn fetch(&mut self, chunk: &WalkChunk, sink: &mut dyn ItemSink) -> Result<()> {
+        let mut rest = chunk.lines.as_slice();
+        let mut first_error = None;
+        while let Some((line, len)) = split_line(rest) {
+            rest = rest.get(len..).unwrap_or_default();
+            let asked = self.ask(line, chunk.form);
+            if let Err(error) = asked.and_then(|()| self.fetch_full(sink)) {
+                first_error.get_or_insert(error);
+            }
+        }
+        for lane in [&mut self.text, &mut self.binary] {
+            if let Err(error) = lane.fetch(&self.job, &mut self.tally, sink) {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn fetch_full(&mut self, sink: &mut dyn ItemSink) -> Result<()> {
+        for lane in [&mut self.text, &mut self.binary] {
+            if lane.is_full(self.job.options) {
+                lane.fetch(&self.job, &mut self.tally, sink)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what became of all lines.
+    pub fn into_tally(self) -> FetchTally {
+        self.tally
+    }
+
+    /// Returns the items handed on so far, and their bytes.
+    pub fn delivered(&self) -> (u64, u64) {
+        (self.tally.delivered, self.tally.delivered_bytes)
+    }
+
+    /// Adds a line's item to the next batch, or counts why not.
+    fn ask(&mut self, line: &[u8], form: LineForm) -> Result<()> {
+        let walked = match form {
+            LineForm::Metadump => parse_item(line, &mut self.key),
+            LineForm::Cachedump { class } => self.parse_listed(line, class),
+        };
+        if walked.is_some()
+            && let Some(seen) = self.job.seen
+        {
+            match seen.insert(&self.key)? {
+                Seen::Never => {}
+                // Counted where it was read out of its segment.
+                Seen::Kept => return Ok(()),
+                Seen::Listed => {
+                    let counters = &mut self.tally.counters;
+                    counters.listed = counters.listed.saturating_add(1);
+                    counters.duplicate = counters.duplicate.saturating_add(1);
+                    return Ok(());
+                }
+            }
+        }
+        self.tally.counters.listed = self.tally.counters.listed.saturating_add(1);
+        let Some(walked) = walked else {
+            self.tally
+                .refuse("a line of the walk could not be understood");
+            return Ok(());
+        };
+        let Some(carrier) = self.job.strategy.carrier(&self.key) else {
+            self.tally.refuse(
+                "a key with a space or line end, which no command of this server can carry",
+            );
+            return Ok(());
+        };
+        if self.is_surely_too_long(&walked) {
+            self.tally.refuse(lane::TOO_LONG);
+            return Ok(());
+        }
+        let lane = match carrier {
+            Carrier::Meta(_) | Carrier::Classic => &mut self.text,
+            Carrier::Binary => &mut self.binary,
+        };
+        lane.push(&self.key, carrier, walked);
+        Ok(())
+    }
+
+    fn parse_listed(&mut self, line: &[u8], class: u8) -> Option<WalkItem> {
+        let listed = parse_listed(line)?;
+        self.key.clear();
+        self.key.extend_from_slice(listed.key);
+        let started_at = self.job.server.stats.started_at();
+        Some(WalkItem {
+            exptime: Some(exptime_of_listing(listed.exptime, started_at)),
+            class: Some(class),
+            value_len: Some(listed.value_len),
+            ..WalkItem::default()
+        })
+    }
+
+    /// Says so only where no version's way of counting could let the value be
+    /// within the bound.
+    fn is_surely_too_long(&self, walked: &WalkItem) -> bool {
+        /// Header, CAS and the rest of an item beside key and value: what
+        /// memcached counts at least, and what it may count more.
+        const ITEM_OVERHEAD: u64 = 48 + 40;
+        let around = ITEM_OVERHEAD.saturating_add(to_u64(self.key.len()));
+        let of_item = walked.item_size.unwrap_or(0).saturating_sub(around);
+        walked.value_len.unwrap_or(of_item) > self.job.options.value_len_max
+    }
+}

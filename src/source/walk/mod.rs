@@ -1,0 +1,169 @@
+//! The list of all keys of a node, by the walk that was chosen for it.
+
+mod crawl;
+mod listing;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Location, Result};
+use crate::net::{Connection, NetOptions, Received, ask_slab_item_counts};
+use crate::node::NodeSpec;
+use crate::protocol::reply::check_connection;
+use crate::protocol::request::{CRAWLER_DISABLE, CRAWLER_ENABLE};
+use crate::protocol::text::{Step, parse_line};
+use crate::source::seen_keys::SeenKeys;
+use crate::source::spool::Spool;
+use crate::source::strategy::{ReadStrategy, WalkKind};
+
+/// What one walk needs.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    /// Whom to ask.
+    pub node: &'a NodeSpec,
+    /// Of the connections.
+    pub net: &'a NetOptions,
+    /// How to ask.
+    pub strategy: ReadStrategy,
+    /// Where the lines go.
+    pub spool: &'a Spool,
+    /// Tells what is new in a walk that is done again; needed for all but
+    /// [`WalkKind::Hash`].
+    pub seen: Option<&'a SeenKeys>,
+    /// Stops it.
+    pub cancel: &'a Cancel,
+}
+
+/// What a walk says it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalkReport {
+    /// What was really done: where the server's hash table was about to grow,
+    /// another walk than the chosen one is safer.
+    pub walk: WalkKind,
+    /// How often the lists were walked.
+    pub pass_count: u32,
+    /// Keys that only the last pass found.
+    pub last_pass_new: u64,
+    /// Items that the server counts and did not list.
+    pub unlisted: u64,
+}
+
+/// How often LRU lists are walked at most. A pass leaves out up to 15 percent of
+/// a server in heavy use (measured), and not the same ones again.
+const PASS_COUNT_MAX: u32 = 5;
+
+impl Walk<'_> {
+    /// Lists every item into the spool, and closes it, also on error.
+    ///
+    /// # Errors
+    ///
+    /// - `Busy`: another crawl did not end in time.
+    /// - `Server`: it refuses the walk; `Timeout`, `Closed`, `Io`, `Canceled`.
+    pub fn run(&self) -> Result<WalkReport> {
+        let walked = if self.strategy.turns_crawler_on {
+            self.run_with_crawler_on()
+        } else {
+            self.run_as_it_is()
+        };
+        self.spool.close();
+        walked
+    }
+
+    fn run_with_crawler_on(&self) -> Result<WalkReport> {
+        self.switch_crawler(CRAWLER_ENABLE)?;
+        let walked = self.run_as_it_is();
+        // As it was; what goes wrong here has cost no item.
+        if let Err(error) = self.switch_crawler(CRAWLER_DISABLE) {
+            tracing::warn!(
+                "the LRU crawler was turned on and stays so: {}",
+                error.to_chain()
+            );
+        }
+        walked
+    }
+
+    fn switch_crawler(&self, request: &'static [u8]) -> Result<()> {
+        let mut connection = self.connect()?;
+        connection.exchange("crawler", request, |bytes| {
+            let Step::Done(line, len) = parse_line(bytes, "OK")? else {
+                return Ok(Received::More(0));
+            };
+            check_connection(line)?;
+            if line != b"OK" {
+                let words = String::from_utf8_lossy(line).into_owned();
+                return Err(Error::new(ErrorKind::Server { words }));
+            }
+            Ok(Received::Done(len))
+        })
+    }
+
+    fn run_as_it_is(&self) -> Result<WalkReport> {
+        let report = |walk| WalkReport {
+            walk,
+            pass_count: 1,
+            last_pass_new: 0,
+            unlisted: 0,
+        };
+        match self.strategy.walk {
+            WalkKind::Hash => {
+                self.crawl_hash()?;
+                Ok(report(WalkKind::Hash))
+            }
+            WalkKind::Slabs | WalkKind::SlabsSerial => self.repeat(report(self.strategy.walk)),
+            WalkKind::Cachedump => {
+                let unlisted = self.list_all_classes()?;
+                Ok(WalkReport {
+                    unlisted,
+                    ..report(WalkKind::Cachedump)
+                })
+            }
+        }
+    }
+
+    /// Walks the LRU lists until a pass finds nothing that was not known: items
+    /// move between the lists while they are walked, and those in use are passed
+    /// over.
+    fn repeat(&self, mut report: WalkReport) -> Result<WalkReport> {
+        let mut known = 0;
+        for pass in 1..=PASS_COUNT_MAX {
+            report.pass_count = pass;
+            match self.strategy.walk {
+                WalkKind::SlabsSerial => self.crawl_class_by_class()?,
+                WalkKind::Slabs | WalkKind::Hash | WalkKind::Cachedump => self.crawl_all()?,
+            }
+            let Some(seen) = self.seen else { break };
+            self.spool.wait_until_done(self.cancel)?;
+            let count = seen.count();
+            report.last_pass_new = count.saturating_sub(known);
+            known = count;
+            if report.last_pass_new == 0 {
+                break;
+            }
+        }
+        // The first pass finds everything for the first time.
+        if report.pass_count == 1 {
+            report.last_pass_new = 0;
+        }
+        Ok(report)
+    }
+
+    fn connect(&self) -> Result<Connection> {
+        Connection::connect(self.node, self.net, self.cancel)
+    }
+
+    /// Returns the items of each slab class, as the server counts them.
+    fn slab_item_counts(&self) -> Result<BTreeMap<u8, u64>> {
+        ask_slab_item_counts(&mut self.connect()?)
+    }
+
+    fn location(&self) -> Location {
+        Location::node(self.node.address())
+    }
+
+    /// Waits, but not longer than the cancel flag is down.
+    fn pause(&self, length: Duration) -> Result<()> {
+        std::thread::sleep(length);
+        self.cancel.check()
+    }
+}
