@@ -146,6 +146,7 @@ impl Records {
             clock_offset: 0,
             server_version: String::new(),
             created_at: UnixSecs(0),
+            first_sequence: 0,
         };
         let mut writer = ShardWriter::new(&snapshot, options);
         for record in self.iter() {

@@ -40,6 +40,8 @@ pub enum Structure {
     Segment,
     /// The manifest.
     Manifest,
+    /// The journal of a dump that has not finished.
+    Journal,
 }
 
 impl fmt::Display for Structure {
@@ -59,6 +61,7 @@ impl fmt::Display for Structure {
             Self::FramePayload => "frame payload",
             Self::Segment => "segment",
             Self::Manifest => "manifest",
+            Self::Journal => "journal",
         })
     }
 }
@@ -393,6 +396,7 @@ impl Finding {
             | ErrorKind::Closed
             | ErrorKind::NodeChanged { .. }
             | ErrorKind::AlreadyExists { .. }
+            | ErrorKind::Locked { .. }
             | ErrorKind::InvalidInput { .. }
             | ErrorKind::Canceled => false,
         };

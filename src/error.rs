@@ -103,6 +103,12 @@ pub enum ErrorKind {
         /// What.
         what: String,
     },
+    /// Another process is writing it.
+    #[error("{what} is being written by another process")]
+    Locked {
+        /// What.
+        what: String,
+    },
     /// What the caller asked for makes no sense.
     #[error("{field} \"{value}\": {allowed}")]
     InvalidInput {
@@ -354,6 +360,7 @@ impl Error {
             | ErrorKind::NodeChanged { .. }
             | ErrorKind::NotFound { .. }
             | ErrorKind::AlreadyExists { .. }
+            | ErrorKind::Locked { .. }
             | ErrorKind::InvalidInput { .. }
             | ErrorKind::Canceled => false,
         }

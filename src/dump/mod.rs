@@ -10,4 +10,4 @@ mod report;
 mod run;
 
 pub use plan::{DumpOptions, DumpPlan, NodePlan, NodeSource};
-pub use report::DumpReport;
+pub use report::{DumpReport, Kept};

@@ -12,13 +12,15 @@ use crate::dump::plan::{DumpOptions, join};
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::checksum::shard_of;
 use crate::format::encoder::Pushed;
-use crate::format::manifest::{Counters, ManifestNode, ManifestSegment};
+use crate::format::journal::JournalNode;
+use crate::format::manifest::{Counters, ManifestNode, ManifestSegment, Totals};
 use crate::item::{ItemMeta, Record};
 use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
+use crate::protocol::stats::ServerStats;
 use crate::reasons::Reasons;
-use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
+use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter, visit_keys};
 use crate::source::{
     FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink, ReadStrategy, SeenKeys, Spool, Walk,
     WalkKind, WalkReport,
@@ -50,6 +52,10 @@ pub(super) struct NodeJob<'a> {
     pub(super) server: &'a ServerReport,
     pub(super) strategy: ReadStrategy,
     pub(super) started_at: UnixSecs,
+    /// Its segments that a killed dump had sealed.
+    pub(super) kept: &'a [ManifestSegment],
+    /// What it was when that dump began.
+    pub(super) before: Option<&'a JournalNode>,
 }
 
 /// What ends a node's dump early.
@@ -90,7 +96,7 @@ impl NodeJob<'_> {
             whole_value_len_max: crate::limits::VALUE_LEN_MAX,
             ..FetcherOptions::default()
         };
-        let seen = self.seen_keys()?;
+        let seen = self.seen_keys(cancel)?;
         let walk = Walk {
             node: self.node,
             net: &self.options.net,
@@ -162,7 +168,7 @@ impl NodeJob<'_> {
             (join(walker.join()), tally, shards)
         });
 
-        let mut segments = Vec::new();
+        let mut segments = self.kept.to_vec();
         let mut written = ShardResult::default();
         for shard in shards {
             let shard = shard?;
@@ -170,6 +176,7 @@ impl NodeJob<'_> {
             written.duplicate = written.duplicate.saturating_add(shard.duplicate);
             segments.extend(shard.segments);
         }
+        segments.sort_by_key(|segment| (segment.shard_index, segment.sequence));
         let trouble = trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = trouble.fatal {
             return Err(error);
@@ -180,7 +187,10 @@ impl NodeJob<'_> {
         let (items_end, failure) = match at_end {
             Ok(report) => (
                 report.stats.curr_items,
-                trouble.node.or_else(|| self.find_change(&report)),
+                trouble
+                    .node
+                    .or_else(|| self.find_change(&report))
+                    .or_else(|| self.find_change_since_kept()),
             ),
             Err(error) => (0, trouble.node.or(Some(error))),
         };
@@ -195,12 +205,38 @@ impl NodeJob<'_> {
     }
 
     /// Returns a set for the keys where a walk can list one twice.
-    fn seen_keys(&self) -> Result<Option<SeenKeys>> {
-        if !self.strategy.walk.can_repeat() {
+    fn seen_keys(&self, cancel: &Cancel) -> Result<Option<SeenKeys>> {
+        if !self.strategy.walk.can_repeat() && self.kept.is_empty() {
             return Ok(None);
         }
-        let item_count = self.server.stats.curr_items;
-        SeenKeys::create(&self.options.spool_directory, item_count).map(Some)
+        let kept_count = Totals::of(self.kept).records;
+        let item_count = self.server.stats.curr_items.max(kept_count);
+        let seen = SeenKeys::create(&self.options.spool_directory, item_count)?;
+        for segment in self.kept {
+            cancel.check()?;
+            visit_keys(self.snapshot, segment, &mut |key| {
+                seen.insert_kept(key).map(drop)
+            })?;
+        }
+        Ok(Some(seen))
+    }
+
+    /// Says whether the kept segments are of another life of the server.
+    fn find_change_since_kept(&self) -> Option<Error> {
+        let before = self.before.filter(|_| !self.kept.is_empty())?;
+        let stats = ServerStats {
+            pid: before.pid,
+            time: UnixSecs(before.server_started_at),
+            flushes: before.flushes,
+            ..ServerStats::default()
+        };
+        let then = ServerReport {
+            stats,
+            ..ServerReport::default()
+        };
+        let what = then.find_change(self.server)?;
+        let error = Error::new(ErrorKind::NodeChanged { what });
+        Some(error.at(Location::node(self.node.address())))
     }
 
     fn describe(
@@ -211,11 +247,12 @@ impl NodeJob<'_> {
         items_end: u64,
         failure: Option<&Error>,
     ) -> ManifestNode {
-        let counters = Counters {
+        let mut counters = Counters {
             stored: written.stored,
             duplicate: tally.counters.duplicate.saturating_add(written.duplicate),
             ..tally.counters
         };
+        counters.merge(&counters_of(self.kept));
         let walk = walked.map_or(self.strategy.walk, |walked| walked.walk);
         ManifestNode {
             walk: walk.manifest_name().to_owned(),
@@ -239,6 +276,16 @@ impl NodeJob<'_> {
         Some(error.at(Location::node(self.node.address())))
     }
 
+    /// Where a shard goes on after its kept segments.
+    fn first_sequence(&self, shard: u64) -> u32 {
+        let kept = self.kept.iter();
+        let last = kept
+            .filter(|segment| segment.shard_index == shard)
+            .map(|segment| segment.sequence)
+            .max();
+        last.map_or(0, |last| last.saturating_add(1))
+    }
+
     fn write_shard(&self, shard: u64, batches: Receiver<ItemBatch>) -> Result<ShardResult> {
         let mut writer = ShardWriter::new(
             self.snapshot,
@@ -253,6 +300,7 @@ impl NodeJob<'_> {
                 clock_offset: self.server.clock_offset,
                 server_version: self.server.stats.version_text.clone(),
                 created_at: self.started_at,
+                first_sequence: self.first_sequence(shard),
             },
         );
         let mut result = ShardResult::default();
@@ -388,6 +436,16 @@ impl ItemSink for Delivery {
     }
 
     fn abandon_large(&mut self) {}
+}
+
+/// Counts the records of kept segments, as if they had just been listed.
+pub(super) fn counters_of(kept: &[ManifestSegment]) -> Counters {
+    let records = Totals::of(kept).records;
+    Counters {
+        listed: records,
+        stored: records,
+        ..Counters::default()
+    }
 }
 
 /// Makes the entry of a node that was never reached.

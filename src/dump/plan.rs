@@ -41,6 +41,9 @@ pub struct DumpOptions {
     pub is_partial_allowed: bool,
     /// How to list the keys; chosen for each server where not given.
     pub walk: Option<WalkKind>,
+    /// Go on with a dump of this name that was killed, if there is one; and keep
+    /// what is sealed if this one fails.
+    pub is_resumable: bool,
 }
 
 /// A dump, decided.

@@ -14,8 +14,21 @@ pub struct DumpReport {
     pub manifest: Manifest,
     /// Stale items whose win token was taken by reading and given back.
     pub win_tokens_returned: u64,
+    /// What was kept of a dump that was killed.
+    pub kept: Kept,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// What a dump did not need to do, because another had done it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Sealed segments.
+    pub segments: u64,
+    /// Their records.
+    pub records: u64,
+    /// The snapshot was there as a whole.
+    pub is_whole: bool,
 }
 
 impl DumpReport {

@@ -5,15 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::cancel::Cancel;
-use crate::dump::node::{NodeDump, NodeJob, unreached_node};
-use crate::dump::plan::{DumpPlan, join};
-use crate::dump::report::DumpReport;
+use crate::dump::node::{NodeDump, NodeJob, counters_of, unreached_node};
+use crate::dump::plan::{DumpPlan, NodePlan, join};
+use crate::dump::report::{DumpReport, Kept};
 use crate::error::{Error, Result};
-use crate::format::manifest::{Digest128, Features, Manifest, ShardHash, Totals, Verdict, Version};
+use crate::format::ids::SnapshotId;
+use crate::format::journal::{Journal, JournalNode};
+use crate::format::manifest::{
+    Digest128, Features, Manifest, ManifestSegment, ShardHash, Totals, Verdict, Version,
+};
 use crate::progress::{Event, Progress};
-use crate::snapshot::SnapshotWriter;
+use crate::snapshot::{Leftover, SnapshotWriter};
 use crate::store::Store;
-use crate::units::UnixSecs;
+use crate::units::{UnixSecs, to_u64};
 
 impl DumpPlan {
     /// Dumps all nodes into a store and publishes the snapshot.
@@ -40,34 +44,128 @@ impl DumpPlan {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
-        let snapshot = SnapshotWriter::begin(store, &self.options.name)?;
-        let report = self.run_into(&snapshot, cancel, progress);
-        if report.is_err() {
-            snapshot.discard();
+        let clock = Instant::now();
+        let begun = match self.begin(store)? {
+            Beginning::Here(begun) => begun,
+            Beginning::Nowhere { place, manifest } => {
+                return Ok(DumpReport {
+                    place,
+                    kept: Kept {
+                        segments: manifest.totals.segments,
+                        records: manifest.totals.records,
+                        is_whole: true,
+                    },
+                    manifest: *manifest,
+                    win_tokens_returned: 0,
+                    elapsed: clock.elapsed(),
+                });
+            }
+        };
+        let report = self.run_into(&begun, clock, cancel, progress);
+        if let Err(error) = &report {
+            // Whoever stops a dump may mean to go on; whoever lets one fail is
+            // to find nothing that looks like work.
+            let is_worth_keeping = self.options.is_resumable || error.is_canceled();
+            if !(is_worth_keeping && begun.snapshot.has_sealed()) {
+                begun.snapshot.discard();
+            }
         }
         progress.event(Event::Finished);
         report
     }
 
+    /// Starts at the beginning, or where a killed dump had got to.
+    fn begin(&self, store: Arc<dyn Store>) -> Result<Beginning> {
+        let name = &self.options.name;
+        if self.options.is_resumable {
+            match Leftover::find(Arc::clone(&store), name)? {
+                Leftover::Nothing => {}
+                Leftover::Finished(manifest) => {
+                    let place = store.describe(name);
+                    return Ok(Beginning::Nowhere { place, manifest });
+                }
+                Leftover::Unfinished(unfinished) => {
+                    self.check_same(&unfinished.journal)?;
+                    let begun = Begun {
+                        snapshot: unfinished.writer,
+                        journal: unfinished.journal,
+                        kept: unfinished.kept,
+                    };
+                    return Ok(Beginning::Here(Box::new(begun)));
+                }
+            }
+        }
+        let snapshot = SnapshotWriter::begin(store, name)?;
+        let journal = self.journal(snapshot.id());
+        if let Err(error) = snapshot.write_journal(&journal) {
+            snapshot.discard();
+            return Err(error);
+        }
+        let begun = Begun {
+            snapshot,
+            journal,
+            kept: Vec::new(),
+        };
+        Ok(Beginning::Here(Box::new(begun)))
+    }
+
+    /// Writes down what must be the same for another run to go on with this one.
+    fn journal(&self, id: SnapshotId) -> Journal {
+        let node = |plan: &NodePlan| {
+            let stats = plan.source.as_ref().ok().map(|source| &source.server.stats);
+            JournalNode {
+                address: plan.node.address(),
+                pid: stats.map_or(0, |stats| stats.pid),
+                server_started_at: stats.map_or(0, |stats| stats.started_at().0),
+                flushes: stats.map_or(0, |stats| stats.flushes),
+            }
+        };
+        Journal {
+            shard_bits: self.options.shard_bits,
+            nodes: self.nodes.iter().map(node).collect(),
+            ..Journal::new(id, to_text(SystemTime::now()))
+        }
+    }
+
+    fn check_same(&self, journal: &Journal) -> Result<()> {
+        let refuse = |field, value: String, was: String| {
+            let allowed = format!("the dump to go on with was begun with {was}");
+            Err(Error::invalid_input(field, value, allowed))
+        };
+        let list = |addresses: Vec<String>| addresses.join(", ");
+        let nodes = list(self.nodes.iter().map(|plan| plan.node.address()).collect());
+        let before = list(
+            journal
+                .nodes
+                .iter()
+                .map(|node| node.address.clone())
+                .collect(),
+        );
+        if nodes != before {
+            return refuse("nodes", nodes, before);
+        }
+        if self.options.shard_bits != journal.shard_bits {
+            let count = |bits: u8| 1_u64.checked_shl(bits.into()).unwrap_or(0).to_string();
+            let (now, before) = (count(self.options.shard_bits), count(journal.shard_bits));
+            return refuse("shards", now, before);
+        }
+        Ok(())
+    }
+
     fn run_into(
         &self,
-        snapshot: &SnapshotWriter,
+        begun: &Begun,
+        clock: Instant,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
-        let clock = Instant::now();
-        let started_at = SystemTime::now();
+        let snapshot = &begun.snapshot;
         progress.event(Event::Started {
             job: "dump",
             items_total: self.item_count(),
             bytes_total: 0,
         });
-        let dumps = self.dump_nodes(
-            snapshot,
-            UnixSecs::from_system_time(started_at),
-            cancel,
-            progress,
-        )?;
+        let dumps = self.dump_nodes(begun, cancel, progress)?;
         let mut nodes = Vec::new();
         let mut segments = Vec::new();
         let mut win_tokens_returned: u64 = 0;
@@ -86,7 +184,7 @@ impl DumpPlan {
             parents: Vec::new(),
             token: snapshot.token().to_owned(),
             tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
-            started_at: to_text(started_at),
+            started_at: begun.journal.started_at.clone(),
             finished_at: to_text(SystemTime::now()),
             ring: self.options.ring.clone(),
             shard_hash: ShardHash::default(),
@@ -103,6 +201,11 @@ impl DumpPlan {
             place: snapshot.describe(),
             manifest,
             win_tokens_returned,
+            kept: Kept {
+                segments: to_u64(begun.kept.len()),
+                records: Totals::of(&begun.kept).records,
+                is_whole: false,
+            },
             elapsed: clock.elapsed(),
         })
     }
@@ -111,8 +214,7 @@ impl DumpPlan {
     /// order given.
     fn dump_nodes(
         &self,
-        snapshot: &SnapshotWriter,
-        started_at: UnixSecs,
+        begun: &Begun,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Vec<NodeDump>> {
@@ -134,7 +236,7 @@ impl DumpPlan {
                     scope.spawn(|| {
                         let mut dumps = Vec::new();
                         while let Some(index) = next() {
-                            let dump = self.dump_node(index, snapshot, started_at, &stop, progress);
+                            let dump = self.dump_node(index, begun, &stop, progress);
                             if dump.is_err() {
                                 // Nobody needs the rest.
                                 stop.cancel();
@@ -179,8 +281,7 @@ impl DumpPlan {
     fn dump_node(
         &self,
         index: usize,
-        snapshot: &SnapshotWriter,
-        started_at: UnixSecs,
+        begun: &Begun,
         stop: &Cancel,
         progress: &dyn Progress,
     ) -> Result<NodeDump> {
@@ -189,27 +290,35 @@ impl DumpPlan {
             return Err(Error::canceled());
         };
         let node_index = u32::try_from(index).unwrap_or(u32::MAX);
+        let kept = begun.kept.iter();
+        let kept: Vec<ManifestSegment> = kept
+            .filter(|segment| segment.node_index == node_index)
+            .cloned()
+            .collect();
         let mut dump = match &plan.source {
             Ok(source) => {
                 let options = &self.options;
                 let node = &plan.node;
                 let job = NodeJob {
                     options,
-                    snapshot,
+                    snapshot: &begun.snapshot,
                     node,
                     node_index,
                     server: &source.server,
                     strategy: source.strategy,
-                    started_at,
+                    started_at: from_text(&begun.journal.started_at),
+                    kept: &kept,
+                    before: begun.journal.nodes.get(index),
                 };
                 job.run(stop, progress)?
             }
             Err(reason) => {
                 let mut node = unreached_node(&plan.node, &self.options);
                 node.failure = Some(reason.clone());
+                node.counters = counters_of(&kept);
                 NodeDump {
                     node,
-                    segments: Vec::new(),
+                    segments: kept,
                     win_tokens_returned: 0,
                     failure: None,
                 }
@@ -225,6 +334,32 @@ impl DumpPlan {
             failure => Ok(NodeDump { failure, ..dump }),
         }
     }
+}
+
+/// Where a dump starts.
+enum Beginning {
+    /// From here.
+    Here(Box<Begun>),
+    /// There is nothing left to do.
+    Nowhere {
+        place: String,
+        manifest: Box<Manifest>,
+    },
+}
+
+/// A dump that has begun, now or earlier.
+struct Begun {
+    snapshot: SnapshotWriter,
+    journal: Journal,
+    /// Segments that were sealed before.
+    kept: Vec<ManifestSegment>,
+}
+
+/// Reads what [`to_text`] wrote.
+fn from_text(text: &str) -> UnixSecs {
+    let timestamp = text.parse::<jiff::Timestamp>().ok();
+    let seconds = timestamp.and_then(|timestamp| u64::try_from(timestamp.as_second()).ok());
+    UnixSecs(seconds.unwrap_or(0))
 }
 
 /// Writes a moment as RFC 3339, to the second.

@@ -22,6 +22,7 @@ pub mod encoder;
 pub mod file_header;
 pub mod frame;
 pub mod ids;
+pub mod journal;
 pub mod key_index;
 pub mod layout;
 pub mod manifest;

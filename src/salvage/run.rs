@@ -185,6 +185,7 @@ fn write_all(
                     server_version: described
                         .map_or_else(String::new, |node| node.server_version.clone()),
                     created_at: now,
+                    first_sequence: 0,
                 };
                 let store = &*sources.store;
                 write_shard(

@@ -11,6 +11,7 @@ mod damaged_segment;
 mod lossy_reader;
 mod name;
 mod reader;
+mod resume;
 mod salvage_walk;
 mod segment_identity;
 mod segment_reader;
@@ -20,6 +21,7 @@ mod writer;
 pub use damaged_segment::{DamagedSegment, SegmentSalvage};
 pub use name::{generate_name, parse_name};
 pub use reader::SnapshotReader;
+pub use resume::{Leftover, Unfinished, can_resume, list_unfinished_dumps, visit_keys};
 pub use segment_identity::{Identity, stated_identity};
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
 pub use shard_writer::{ShardOptions, ShardWriter};
@@ -27,5 +29,7 @@ pub use writer::SnapshotWriter;
 
 /// The manifest's object name, below the snapshot's.
 pub const MANIFEST: &str = "manifest.json";
+/// The object by which a dump that was killed goes on, below the snapshot's name.
+pub const JOURNAL: &str = "dump.json";
 /// Where segments are, below the snapshot's name.
 pub const SEGMENTS: &str = "segments";

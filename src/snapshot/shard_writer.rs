@@ -8,9 +8,9 @@ use crate::format::key_index::KeyIndexBuilder;
 use crate::format::manifest::{Digest128, ManifestSegment};
 use crate::format::segment_meta::SegmentMeta;
 use crate::item::Record;
-use crate::snapshot::writer::SnapshotWriter;
+use crate::snapshot::writer::{SnapshotWriter, segment_file_name};
 use crate::store::ObjectWriter;
-use crate::units::{UnixSecs, to_u64};
+use crate::units::UnixSecs;
 
 /// How a shard is cut into segments.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct ShardOptions {
     pub server_version: String,
     /// For the segments' description.
     pub created_at: UnixSecs,
+    /// Place of the first segment in its shard; above 0 where some are there.
+    pub first_sequence: u32,
 }
 
 /// Writes records into segments, each under the caps.
@@ -115,11 +117,16 @@ impl<'a> ShardWriter<'a> {
         Ok(self.finished)
     }
 
+    fn next_sequence(&self) -> u32 {
+        let count = u32::try_from(self.finished.len()).unwrap_or(u32::MAX);
+        self.options.first_sequence.saturating_add(count)
+    }
+
     fn start(&mut self) -> Result<OpenSegment> {
         let options = &self.options;
         let random = || *uuid::Uuid::new_v4().as_bytes();
         let segment_id = SegmentId(random());
-        let sequence = u32::try_from(self.finished.len()).unwrap_or(u32::MAX);
+        let sequence = self.next_sequence();
         let created_at = i64::try_from(options.created_at.0).unwrap_or(i64::MAX);
         let created_at = jiff::Timestamp::from_second(created_at).unwrap_or(jiff::Timestamp::MAX);
         let meta = SegmentMeta {
@@ -145,12 +152,11 @@ impl<'a> ShardWriter<'a> {
             block_raw_len: EncoderOptions::BLOCK_RAW_LEN,
             index_seed: u64::from_le_bytes(first_eight(random())),
         };
-        let id = segment_id.to_string();
-        let file = format!(
-            "n{:04}-s{:03}-{sequence:05}-{}.mcs",
+        let file = segment_file_name(
             options.node_index,
             options.shard_index,
-            id.get(..8).unwrap_or(&id)
+            sequence,
+            segment_id,
         );
         let memory = std::mem::replace(&mut self.memory, KeyIndexBuilder::new(0));
         let encoder = SegmentEncoder::with_memory(&meta, encoder_options, memory)?;
@@ -192,7 +198,7 @@ impl<'a> ShardWriter<'a> {
             digest: summary.digest,
             node_index: self.options.node_index,
             shard_index: self.options.shard_index,
-            sequence: u32::try_from(to_u64(self.finished.len())).unwrap_or(u32::MAX),
+            sequence: self.next_sequence(),
             records: summary.records,
             blocks: summary.blocks,
             key_bytes: summary.key_bytes,

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::format::ids::SnapshotId;
+use crate::format::ids::{SegmentId, SnapshotId};
+use crate::format::journal::Journal;
 use crate::format::manifest::Manifest;
-use crate::snapshot::{MANIFEST, SEGMENTS};
-use crate::store::{ObjectWriter, Store};
+use crate::snapshot::{JOURNAL, MANIFEST, SEGMENTS};
+use crate::store::{ObjectWriter, Store, StoreLock};
 
 /// Writes segments, and last the manifest.
 #[derive(Debug)]
@@ -20,6 +21,9 @@ pub struct SnapshotWriter {
     started: Mutex<Vec<String>>,
     /// A manifest that names them is there, or may come back.
     is_manifest_left: AtomicBool,
+    /// A journal is there.
+    has_journal: AtomicBool,
+    _lock: Box<dyn StoreLock>,
 }
 
 impl SnapshotWriter {
@@ -28,8 +32,10 @@ impl SnapshotWriter {
     /// # Errors
     ///
     /// - `AlreadyExists`: a snapshot, or what an interrupted dump left.
+    /// - `Locked`: a dump of this name is running.
     /// - `Io`.
     pub fn begin(store: Arc<dyn Store>, name: &str) -> Result<Self> {
+        let lock = store.lock_prefix(name)?;
         let mut objects = store.list(name)?;
         objects.extend(store.list_unfinished(name)?);
         let manifest = format!("{name}/{MANIFEST}");
@@ -42,14 +48,72 @@ impl SnapshotWriter {
             let what = format!("{place}, with {} files and no manifest,", objects.len());
             return Err(Error::new(ErrorKind::AlreadyExists { what }));
         }
-        Ok(Self {
+        let id = SnapshotId(*uuid::Uuid::now_v7().as_bytes());
+        Ok(Self::new(store, name, id, lock))
+    }
+
+    /// Goes on with a dump that has a journal.
+    pub(super) fn resume(
+        store: Arc<dyn Store>,
+        name: &str,
+        id: SnapshotId,
+        lock: Box<dyn StoreLock>,
+    ) -> Self {
+        let writer = Self::new(store, name, id, lock);
+        writer.has_journal.store(true, Ordering::Relaxed);
+        writer
+    }
+
+    fn new(store: Arc<dyn Store>, name: &str, id: SnapshotId, lock: Box<dyn StoreLock>) -> Self {
+        Self {
             store,
             name: name.to_owned(),
-            id: SnapshotId(*uuid::Uuid::now_v7().as_bytes()),
+            id,
             token: uuid::Uuid::new_v4().simple().to_string(),
             started: Mutex::default(),
             is_manifest_left: AtomicBool::new(false),
-        })
+            has_journal: AtomicBool::new(false),
+            _lock: lock,
+        }
+    }
+
+    /// Writes down how the dump begins, so that it can go on after a kill. The
+    /// journal goes when the manifest is there.
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists`, `Io`.
+    pub fn write_journal(&self, journal: &Journal) -> Result<()> {
+        let path = self.path_of(JOURNAL);
+        let bytes = journal.encode();
+        // Before, since a failure can be reported of what was done.
+        self.has_journal.store(true, Ordering::Relaxed);
+        match self.store.put_new(&path, &bytes) {
+            Err(_) if self.holds(&path, &bytes) => Ok(()),
+            written => written,
+        }
+    }
+
+    fn remove_journal(&self) {
+        if !self.has_journal.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.store.remove(&self.path_of(JOURNAL)) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
+            // Nobody reads it beside a manifest.
+            Err(error) => tracing::warn!("leftover of a dump: {}", error.to_chain()),
+        }
+    }
+
+    /// Returns the store.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Returns the name in the store of an object of the snapshot.
+    pub(super) fn path_of(&self, object: &str) -> String {
+        format!("{}/{object}", self.name)
     }
 
     /// Returns the snapshot's id.
@@ -94,6 +158,7 @@ impl SnapshotWriter {
         let path = format!("{}/{MANIFEST}", self.name);
         let bytes = manifest.encode();
         let Err(error) = self.store.put_new(&path, &bytes) else {
+            self.remove_journal();
             return Ok(());
         };
         // The answer may have been lost on its way, and a retry then finds our
@@ -111,6 +176,7 @@ impl SnapshotWriter {
                 self.take_back(&path);
                 return Err(error);
             }
+            self.remove_journal();
             return Ok(());
         }
         if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
@@ -143,7 +209,15 @@ impl SnapshotWriter {
             && found == bytes
     }
 
-    /// Removes the segments that this writer made, and nothing else; what
+    /// Says whether there is a segment that another dump could keep; if it cannot
+    /// be told, there may be.
+    pub fn has_sealed(&self) -> bool {
+        let segments = self.store.list(&self.path_of(SEGMENTS));
+        segments.map_or(true, |segments| !segments.is_empty())
+    }
+
+    /// Removes the segments that this writer made, and its journal, and nothing
+    /// else; what
     /// cannot be removed stays, and is no snapshot; where the manifest could not
     /// be removed, it is a whole one.
     pub fn discard(&self) {
@@ -158,6 +232,59 @@ impl SnapshotWriter {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
                 Err(error) => tracing::warn!("leftover of a failed dump: {}", error.to_chain()),
             }
+        }
+        self.remove_journal();
+    }
+}
+
+/// Makes the name of a segment's file, below [`SEGMENTS`].
+pub(super) fn segment_file_name(node: u32, shard: u64, sequence: u32, id: SegmentId) -> String {
+    let id = id.to_string();
+    let id = id.get(..8).unwrap_or(&id);
+    format!("n{node:04}-s{shard:03}-{sequence:05}-{id}.mcs")
+}
+
+/// Says whether a file is named as [`segment_file_name`] names them.
+pub(super) fn is_segment_file_name(file: &str) -> bool {
+    let is_number = |text: &str, least: usize| {
+        text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let parts: Vec<&str> = file
+        .strip_suffix(".mcs")
+        .map(|stem| stem.split('-').collect())
+        .unwrap_or_default();
+    let &[node, shard, sequence, id] = parts.as_slice() else {
+        return false;
+    };
+    node.strip_prefix('n')
+        .is_some_and(|node| is_number(node, 4))
+        && shard
+            .strip_prefix('s')
+            .is_some_and(|shard| is_number(shard, 3))
+        && is_number(sequence, 5)
+        && id.len() == 8
+        && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_name_of_a_segment_is_one() {
+        let name = segment_file_name(3, 1, 12, SegmentId([0xab; 16]));
+        assert_eq!(name, "n0003-s001-00012-abababab.mcs");
+        assert!(is_segment_file_name(&name));
+        assert!(is_segment_file_name("n12345-s1000-123456-00000000.mcs"));
+        for other in [
+            "manifest.json",
+            "n0003-s001-00012-abababab",
+            "n0003-s001-00012-abababax.mcs",
+            "n003-s001-00012-abababab.mcs",
+            "0003-s001-00012-abababab.mcs",
+            "n0003-s001-00012-abababab-x.mcs",
+        ] {
+            assert!(!is_segment_file_name(other), "{other}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Operation, Result};
-use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store};
+use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock};
 use crate::units::to_u64;
 
 /// How the chosen operation fails.
@@ -163,6 +163,11 @@ impl Store for FaultyStore {
 
     fn remove(&self, name: &str) -> Result<()> {
         self.run(Operation::Remove, name, |store| store.remove(name))
+    }
+
+    /// No operation that fails: what it guards against is another process.
+    fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
+        self.inner.lock_prefix(prefix)
     }
 
     fn remove_unfinished(&self, name: &str) -> Result<()> {

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -21,7 +22,24 @@ use crate::store::map::{FileMap, MapChoice, map_by_choice};
 use crate::store::name::{UNFINISHED_SUFFIX, check_name, check_prefix};
 use crate::store::partial_file::PartialFile;
 use crate::store::range::{check_range, read_error};
-use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store};
+use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock};
+
+/// The lock of a directory; the kernel takes it back when the process ends.
+#[derive(Debug)]
+struct LocalLock {
+    root: Arc<Path>,
+    path: PathBuf,
+    _directory: File,
+}
+
+impl StoreLock for LocalLock {}
+
+impl Drop for LocalLock {
+    fn drop(&mut self) {
+        // It may have been made for the lock alone.
+        prune_up_to(&self.root, &self.path);
+    }
+}
 
 /// A store in a directory of this machine.
 ///
@@ -199,6 +217,28 @@ impl Store for LocalStore {
     fn remove(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
         self.remove_file(&path, &path)
+    }
+
+    fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
+        let path = self.path(prefix)?;
+        let failed = |operation, e| Error::io(operation, path_text(&path), e);
+        create_directories(&path).map_err(|e| failed(Operation::Create, e))?;
+        let directory = File::open(&path).map_err(|e| failed(Operation::Open, e))?;
+        let wanted = FlockOperation::NonBlockingLockExclusive;
+        match uninterrupted(|| Ok(flock(&directory, wanted)?)) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let what = path_text(&path);
+                return Err(Error::new(ErrorKind::Locked { what }));
+            }
+            // Not every file system has locks for directories.
+            Err(e) => tracing::info!(path = path_text(&path), "not locked: {e}"),
+        }
+        Ok(Box::new(LocalLock {
+            root: Arc::clone(&self.root),
+            path,
+            _directory: directory,
+        }))
     }
 
     fn remove_unfinished(&self, name: &str) -> Result<()> {

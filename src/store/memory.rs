@@ -1,6 +1,6 @@
 //! Objects in memory, for tests and for snapshots that need not last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::store::name::{check_name, check_prefix, is_under};
 use crate::store::range::{check_range, read_error};
-use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store};
+use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock};
 use crate::units::to_u64;
 
 /// A store in memory. Clones share their objects.
@@ -20,6 +20,7 @@ struct Shelves {
     finished: BTreeMap<String, Arc<Vec<u8>>>,
     unfinished: BTreeMap<String, Unfinished>,
     writer_count: u64,
+    locked: BTreeSet<String>,
 }
 
 struct Unfinished {
@@ -65,6 +66,20 @@ impl Shelves {
         self.unfinished
             .get_mut(name)
             .filter(|unfinished| unfinished.writer == writer)
+    }
+}
+
+#[derive(Debug)]
+struct MemoryLock {
+    store: MemoryStore,
+    prefix: String,
+}
+
+impl StoreLock for MemoryLock {}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.store.lock().locked.remove(&self.prefix);
     }
 }
 
@@ -132,6 +147,18 @@ impl Store for MemoryStore {
             .iter()
             .map(|(name, unfinished)| (name, unfinished.size));
         Ok(list_under(prefix, sizes))
+    }
+
+    fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
+        check_name(prefix)?;
+        if !self.lock().locked.insert(prefix.to_owned()) {
+            let what = describe(prefix);
+            return Err(Error::new(ErrorKind::Locked { what }));
+        }
+        Ok(Box::new(MemoryLock {
+            store: self.clone(),
+            prefix: prefix.to_owned(),
+        }))
     }
 
     fn remove(&self, name: &str) -> Result<()> {

@@ -156,7 +156,24 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// - `InvalidInput` when the name is illegal.
     /// - `Io` when the store cannot be written.
     fn remove_unfinished(&self, name: &str) -> Result<()>;
+
+    /// Keeps other processes that ask for it from writing below a prefix, until
+    /// what is returned is dropped or the process dies, however that ends.
+    ///
+    /// A store that has no locks, and a file system that has none, grants it to
+    /// everyone: it guards against a mistake, while what must hold is held by
+    /// names that are taken once.
+    ///
+    /// # Errors
+    ///
+    /// - `Locked` when another writer has it.
+    /// - `InvalidInput` when the prefix is not a legal name.
+    /// - `Io` when the store cannot be written.
+    fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>>;
 }
+
+/// A lock, held while this lives.
+pub trait StoreLock: fmt::Debug + Send + Sync {}
 
 /// An object on its way into a store.
 ///

@@ -61,6 +61,8 @@ mod mounted;
 #[cfg(test)]
 mod restore_behaviour;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
 mod ring_vectors;
 #[cfg(test)]
 mod round_trip;

@@ -111,6 +111,7 @@ pub(crate) fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<Mani
                 clock_offset: 0,
                 server_version: "1.6.18".to_owned(),
                 created_at: UnixSecs(1_700_000_000),
+                first_sequence: 0,
             },
         );
         for (key, owned) in items
@@ -385,6 +386,7 @@ fn a_repeated_key_is_kept_once() {
         clock_offset: 0,
         server_version: String::new(),
         created_at: UnixSecs(0),
+        first_sequence: 0,
     };
     let mut writer = ShardWriter::new(&snapshot, options);
     let record = Record {

@@ -1,5 +1,6 @@
 //! How the program ends: the only table of exit codes.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use mcsnap::error::{Error, ErrorKind};
@@ -27,7 +28,7 @@ pub(crate) struct UsageError(pub(crate) String);
 #[error("{}; {hint}", error.to_chain())]
 pub(crate) struct HintedError {
     pub(crate) error: Error,
-    pub(crate) hint: &'static str,
+    pub(crate) hint: Cow<'static, str>,
 }
 
 pub(crate) const FAILED: u8 = 1;
@@ -71,7 +72,10 @@ pub(crate) fn message_of(error: &anyhow::Error, signal: usize) -> String {
         .map(|(_, name)| name);
     match (kind_of(error), name) {
         // Where the job stood when it was stopped is no news to who stopped it.
-        (Some(ErrorKind::Canceled), Some(name)) => format!("stopped by {name}"),
+        (Some(ErrorKind::Canceled), Some(name)) => match error.downcast_ref::<HintedError>() {
+            Some(hinted) => format!("stopped by {name}; {}", hinted.hint),
+            None => format!("stopped by {name}"),
+        },
         // It may name what stands in a file.
         _ => escape_controls(&format!("{error:#}")).into_owned(),
     }
@@ -98,7 +102,10 @@ mod tests {
     #[test]
     fn each_way_to_end_has_its_code() {
         let invalid = || Error::invalid_input("node", "", "wanted one");
-        let hinted = |error| HintedError { error, hint: "h" };
+        let hinted = |error| HintedError {
+            error,
+            hint: "h".into(),
+        };
         let table: [(anyhow::Error, usize, u8); 8] = [
             (anyhow::anyhow!("any"), 0, 1),
             (Error::new(ErrorKind::Busy).into(), 0, 1),
@@ -124,6 +131,10 @@ mod tests {
         let stopped = anyhow::Error::from(Error::canceled());
         assert_eq!(message_of(&stopped, 2), "stopped by SIGINT");
         assert_eq!(message_of(&stopped, 15), "stopped by SIGTERM");
+        let hint = "go on".into();
+        let error = Error::canceled();
+        let hinted = anyhow::Error::from(HintedError { error, hint });
+        assert_eq!(message_of(&hinted, 15), "stopped by SIGTERM; go on");
         let failed = anyhow::anyhow!("cause").context("step");
         assert_eq!(message_of(&failed, 2), "step: cause");
     }

@@ -1,15 +1,19 @@
 //! `mcsnap dump`: all items of running servers into a snapshot.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, NodeSource};
 use mcsnap::error::{Error, ErrorKind, Location};
+use mcsnap::format::journal::Journal;
 use mcsnap::format::manifest::ManifestNode;
 use mcsnap::net::NetOptions;
+use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
-use mcsnap::snapshot::{generate_name, parse_name};
+use mcsnap::snapshot::{can_resume, generate_name, list_unfinished_dumps, parse_name};
 use mcsnap::source::WalkKind;
 use mcsnap::store::create_directory;
 use mcsnap::units::{UnixSecs, percent};
@@ -89,6 +93,15 @@ pub(crate) struct DumpArgs {
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
     pub(crate) allow_partial: Option<bool>,
+    /// Go on with a dump that was killed, if there is one
+    ///
+    /// Of the name given, or else the one of the same servers in --to. What it
+    /// sealed is kept, and its keys are not read again. If this run fails in its
+    /// turn, what it sealed stays.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) resume: Option<bool>,
     /// How to list the keys [default: the best for each server]
     ///
     /// One of hash, slabs, slabs:serial and cachedump. `hash` walks the hash table (memcached 1.6.9 and later) and misses nothing.
@@ -122,7 +135,11 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         .to
         .as_deref()
         .ok_or_else(|| UsageError("where should the snapshot go? pass --to DIR".to_owned()))?;
-    let options = options(&settings, to)?;
+    let mut options = options(&settings, to)?;
+    if options.is_resumable && settings.name.is_none() {
+        options.name = find_unfinished(&options, to)?.unwrap_or(options.name);
+    }
+    let name = options.name.clone();
     let max_missing = settings
         .max_missing
         .as_deref()
@@ -137,8 +154,20 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let store = create_directory(to)?;
     let progress = context.progress();
     let report = plan
-        .run(store, &context.cancel, &progress)
-        .map_err(|error| with_hint(error, node_count))?;
+        .run(Arc::clone(&store), &context.cancel, &progress)
+        .map_err(|error| {
+            let is_running = matches!(error.kind(), ErrorKind::Locked { .. });
+            let can_resume = !is_running && can_resume(&*store, &name);
+            let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
+            match hint {
+                Some(hint) => HintedError {
+                    error,
+                    hint: hint.into(),
+                }
+                .into(),
+                None => with_hint(error, node_count),
+            }
+        })?;
     print_report(context.format, &report)?;
     Ok(if report.has_losses_above(max_missing) {
         Outcome::Degraded
@@ -202,6 +231,7 @@ fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
         },
         is_partial_allowed: settings.allow_partial.unwrap_or(false),
         walk: settings.walk.as_deref().map(str::parse).transpose()?,
+        is_resumable: settings.resume.unwrap_or(false),
     })
 }
 
@@ -215,7 +245,34 @@ fn with_hint(error: Error, node_count: usize) -> anyhow::Error {
     } else {
         return error.into();
     };
+    let hint = hint.into();
     HintedError { error, hint }.into()
+}
+
+/// Returns the name of the dump of the same nodes that was killed, if there is
+/// one.
+fn find_unfinished(options: &DumpOptions, to: &str) -> Result<Option<String>> {
+    if !Path::new(to.strip_prefix("file://").unwrap_or(to)).is_dir() {
+        return Ok(None);
+    }
+    let store = create_directory(to)?;
+    let is_same = |journal: &Journal| {
+        let before = journal.nodes.iter().map(|node| node.address.clone());
+        before.eq(options.nodes.iter().map(NodeSpec::address))
+    };
+    let dumps = list_unfinished_dumps(&*store)?;
+    let names: Vec<String> = dumps
+        .into_iter()
+        .filter(|(_, journal)| is_same(journal))
+        .map(|(name, _)| name)
+        .collect();
+    if names.len() > 1 {
+        let names = names.join(", ");
+        let text =
+            format!("{to} has several unfinished dumps of these servers: {names}; pass --name");
+        return Err(UsageError(text).into());
+    }
+    Ok(names.into_iter().next())
 }
 
 fn print_plan(
@@ -335,6 +392,9 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
             "failed": counters.failed,
             "missing": counters.missing,
             "unlisted": report.unlisted(),
+            "kept_segments": report.kept.segments,
+            "kept_records": report.kept.records,
+            "was_there": report.kept.is_whole,
             "win_tokens_returned": report.win_tokens_returned,
             "nodes": manifest.nodes.iter().map(node_json).collect::<Vec<_>>(),
             "elapsed_ms": u64::try_from(report.elapsed.as_millis())?,
@@ -344,6 +404,18 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
         "snapshot",
         format!("{} ({})", report.place, manifest.verdict.as_str()),
     )];
+    if report.kept.is_whole {
+        rows.push((
+            "kept",
+            "all of it: the snapshot was there already".to_owned(),
+        ));
+    } else if report.kept.segments > 0 {
+        let (segments, records) = (count(report.kept.segments), count(report.kept.records));
+        rows.push((
+            "kept",
+            format!("{records} records in {segments} segments of a dump that was killed"),
+        ));
+    }
     for node in &manifest.nodes {
         rows.push(("node", node_text(node)));
         if node.unlisted > 0 {

@@ -43,7 +43,7 @@ fn open_snapshot(place: &str, map_choice: MapChoice, need: Need) -> Result<Snaps
         if !matches!(error.kind(), ErrorKind::Corrupt(_)) {
             return error.into();
         }
-        let hint = "mcsnap salvage brings out what is sound";
+        let hint = "mcsnap salvage brings out what is sound".into();
         HintedError { error, hint }.into()
     })
 }

@@ -1,0 +1,285 @@
+//! A dump that was killed, and what it left that is worth keeping.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Location, Result};
+use crate::format::compression::SectionReader;
+use crate::format::file_header::FileHeader;
+use crate::format::journal::{JOURNAL_LEN_MAX, Journal};
+use crate::format::layout::FILE_HEADER_SIZE;
+use crate::format::manifest::{Digest128, Manifest, ManifestSegment, Need};
+use crate::limits::{Limits, check_limit};
+use crate::snapshot::segment_reader::SegmentReader;
+use crate::snapshot::writer::{SnapshotWriter, is_segment_file_name};
+use crate::snapshot::{JOURNAL, MANIFEST, SEGMENTS, SnapshotReader};
+use crate::store::{ObjectInfo, Store};
+use crate::units::to_u64;
+
+/// What is there under a name.
+#[derive(Debug)]
+pub enum Leftover {
+    /// Nothing: the dump starts from the beginning.
+    Nothing,
+    /// A whole snapshot.
+    Finished(Box<Manifest>),
+    /// A dump that was begun.
+    Unfinished(Box<Unfinished>),
+}
+
+/// A dump that was begun, ready to go on.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// Goes on writing it.
+    pub writer: SnapshotWriter,
+    /// How it began.
+    pub journal: Journal,
+    /// Its sealed segments, in the order of node, shard and sequence.
+    pub kept: Vec<ManifestSegment>,
+}
+
+impl Leftover {
+    /// Looks at what is there; of a dump that was begun, what was not sealed is
+    /// removed, and nothing else ever is.
+    ///
+    /// # Errors
+    ///
+    /// - `Locked`: a dump of this name is running.
+    /// - `InvalidInput`: files that are no dump's, or not this one's.
+    /// - `Corrupt`: the journal or a sealed segment is damaged.
+    /// - `Io`.
+    pub fn find(store: Arc<dyn Store>, name: &str) -> Result<Self> {
+        let lock = store.lock_prefix(name)?;
+        let objects = store.list(name)?;
+        let unfinished = store.list_unfinished(name)?;
+        if objects.is_empty() && unfinished.is_empty() {
+            return Ok(Self::Nothing);
+        }
+        let is_cut_journal =
+            |object: &ObjectInfo| is_attempt_at(&object.name, &format!("{name}/{JOURNAL}"));
+        if objects.is_empty() && unfinished.iter().all(is_cut_journal) {
+            for object in unfinished {
+                store.remove_unfinished(&object.name)?;
+            }
+            return Ok(Self::Nothing);
+        }
+        let manifest = format!("{name}/{MANIFEST}");
+        if objects.iter().any(|object| object.name == manifest) {
+            let snapshot = SnapshotReader::open(store, name, Need::Read)?;
+            return Ok(Self::Finished(Box::new(snapshot.manifest().clone())));
+        }
+        let journal = read_journal(&*store, name)?;
+        let mut kept = Vec::new();
+        let segments = format!("{name}/{SEGMENTS}/");
+        for object in &objects {
+            if let Some(file) = object.name.strip_prefix(&segments)
+                && is_segment_file_name(file)
+            {
+                kept.push(describe_segment(&*store, name, file, &journal)?);
+            }
+        }
+        kept.sort_by_key(|segment| (segment.node_index, segment.shard_index, segment.sequence));
+        check_sequence(&*store, name, &kept)?;
+        for object in unfinished {
+            if is_own(&*store, &object.name, &segments, &journal)? {
+                store.remove_unfinished(&object.name)?;
+            } else {
+                tracing::warn!(
+                    object = store.describe(&object.name),
+                    "not a file of this dump; it stays"
+                );
+            }
+        }
+        let writer = SnapshotWriter::resume(store, name, journal.snapshot_id, lock);
+        Ok(Self::Unfinished(Box::new(Unfinished {
+            writer,
+            journal,
+            kept,
+        })))
+    }
+}
+
+/// Visits the keys of a sealed segment.
+///
+/// # Errors
+///
+/// - `Corrupt`, `Io`, and what `visit` fails with.
+pub fn visit_keys(
+    writer: &SnapshotWriter,
+    segment: &ManifestSegment,
+    visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let reader = open_segment(writer.store(), &writer.path_of(&segment.object))?;
+    let mut sections = SectionReader::default();
+    for block in 0..reader.block_count() {
+        let columns = reader.read_keys(block, &mut sections)?;
+        for record in columns.iter() {
+            visit(record.key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the names of dumps that were begun and not finished.
+///
+/// # Errors
+///
+/// - `Io`.
+pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>> {
+    let mut found: BTreeMap<String, bool> = BTreeMap::new();
+    for object in store.list("")? {
+        let Some((name, file)) = object.name.rsplit_once('/') else {
+            continue;
+        };
+        match file {
+            MANIFEST => {
+                found.insert(name.to_owned(), false);
+            }
+            JOURNAL => {
+                found.entry(name.to_owned()).or_insert(true);
+            }
+            _ => {}
+        }
+    }
+    let names = found
+        .into_iter()
+        .filter(|(_, is_unfinished)| *is_unfinished);
+    Ok(names
+        .filter_map(|(name, _)| {
+            let journal = read_journal(store, &name).ok()?;
+            Some((name, journal))
+        })
+        .collect())
+}
+
+/// Says whether a dump of this name was begun and can go on.
+pub fn can_resume(store: &dyn Store, name: &str) -> bool {
+    let exists = |object: &str| store.open(&format!("{name}/{object}")).is_ok();
+    exists(JOURNAL) && !exists(MANIFEST)
+}
+
+fn read_journal(store: &dyn Store, name: &str) -> Result<Journal> {
+    let path = format!("{name}/{JOURNAL}");
+    let object = match store.open(&path) {
+        Ok(object) => object,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+            let allowed = "there are files, but no dump.json, by which a dump goes on; pass another \
+                           --name, or make a snapshot of them by mcsnap salvage";
+            return Err(Error::invalid_input("name", store.describe(name), allowed));
+        }
+        Err(error) => return Err(error),
+    };
+    check_limit("journal length", object.size(), JOURNAL_LEN_MAX)?;
+    let mut bytes = vec![0; usize::try_from(object.size()).unwrap_or(usize::MAX)];
+    object.read_at(0, &mut bytes)?;
+    Journal::decode(&bytes).map_err(|error| error.at(Location::object(store.describe(&path))))
+}
+
+fn open_segment(store: &dyn Store, path: &str) -> Result<SegmentReader> {
+    let object = store.open(path)?;
+    SegmentReader::open_object(object, store.describe(path), &Limits::default())
+}
+
+/// Makes the entry of a sealed segment, as the one would have that sealed it.
+fn describe_segment(
+    store: &dyn Store,
+    name: &str,
+    file: &str,
+    journal: &Journal,
+) -> Result<ManifestSegment> {
+    let object = format!("{SEGMENTS}/{file}");
+    let path = format!("{name}/{object}");
+    let size = store.open(&path)?.size();
+    let segment = open_segment(store, &path)?;
+    let meta = segment.read_meta()?;
+    let node = usize::try_from(meta.node_index)
+        .ok()
+        .and_then(|index| journal.nodes.get(index));
+    if meta.snapshot_id != journal.snapshot_id
+        || meta.shard_bits != journal.shard_bits
+        || node.is_none_or(|node| node.address != meta.node)
+    {
+        let place = store.describe(&path);
+        let allowed = "it is no segment of the dump that dump.json tells of; move it away";
+        return Err(Error::invalid_input("segment", place, allowed));
+    }
+    let toc = segment.toc();
+    Ok(ManifestSegment {
+        object,
+        segment_id: meta.segment_id,
+        size,
+        digest: segment.compute_digest()?,
+        node_index: meta.node_index,
+        shard_index: meta.shard_index,
+        sequence: meta.sequence,
+        records: toc.record_count,
+        blocks: to_u64(segment.block_count()),
+        key_bytes: toc.key_bytes,
+        value_bytes: toc.value_bytes,
+        content_digest: Digest128(toc.digests.content),
+        content_digest_exptime: Digest128(toc.digests.content_exptime),
+    })
+}
+
+/// Two segments in one place would have the same keys.
+fn check_sequence(store: &dyn Store, name: &str, kept: &[ManifestSegment]) -> Result<()> {
+    let place =
+        |segment: &ManifestSegment| (segment.node_index, segment.shard_index, segment.sequence);
+    for pair in kept.windows(2) {
+        if let [one, other] = pair
+            && place(one) == place(other)
+        {
+            let path = store.describe(&format!("{name}/{}", other.object));
+            let allowed = format!(
+                "it stands in the place of {}; move one of them away",
+                one.object
+            );
+            return Err(Error::invalid_input("segment", path, allowed));
+        }
+    }
+    Ok(())
+}
+
+/// Says whether an unfinished object was written by this dump: it has the name
+/// of a segment, and the dump's id as far as it got.
+fn is_own(store: &dyn Store, object: &str, segments: &str, journal: &Journal) -> Result<bool> {
+    let is_named_so = object
+        .strip_prefix(segments)
+        .is_some_and(|file| file.contains(".mcs") && is_segment_file_name(start_of(file)));
+    if !is_named_so {
+        let name = segments
+            .strip_suffix(&format!("{SEGMENTS}/"))
+            .unwrap_or(segments);
+        let is_attempt = |of| is_attempt_at(object, &format!("{name}{of}"));
+        return Ok(is_attempt(MANIFEST) || is_attempt(JOURNAL));
+    }
+    let reader = match store.open_unfinished(object) {
+        Ok(reader) => reader,
+        // A store that keeps none of its bytes.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let mut header = [0; FILE_HEADER_SIZE];
+    if reader.size() < to_u64(FILE_HEADER_SIZE) {
+        return Ok(true);
+    }
+    reader.read_at(0, &mut header)?;
+    Ok(FileHeader::decode(&header).is_ok_and(|header| header.ids.snapshot == journal.snapshot_id))
+}
+
+/// Says whether an unfinished object was to become another at once, and was cut
+/// off before anyone could see it.
+fn is_attempt_at(object: &str, wanted: &str) -> bool {
+    object
+        .strip_prefix(wanted)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Leaves out what a store adds to keep two attempts apart.
+fn start_of(file: &str) -> &str {
+    let end = file
+        .find(".mcs")
+        .map_or(file.len(), |at| at.saturating_add(4));
+    file.get(..end).unwrap_or(file)
+}

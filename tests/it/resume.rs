@@ -1,0 +1,421 @@
+//! A dump that was killed goes on, and what comes of it is what would have come.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::Item;
+use crate::fake_server::{FakeServer, Rule, Step};
+use crate::memcached::Memcached;
+use crate::workdir::Workdir;
+
+const KEY_COUNT: u64 = 20_000;
+
+fn filled_server() -> Memcached {
+    let server = Memcached::start_with(&["-m", "256"]);
+    let value = |at: u64| vec![at.to_le_bytes()[0]; 1500];
+    let items = (0..KEY_COUNT).map(|at| Item::new(format!("key:{at}"), value(at)));
+    server.client().load(items);
+    server
+}
+
+fn arguments<'a>(name: &'a str, nodes: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["dump", "--to", "s", "--name", name, "--segment-size=1MiB"];
+    arguments.push("--compression=none");
+    arguments.extend(["--progress=none", "--format=json"]);
+    arguments.extend(nodes);
+    arguments
+}
+
+fn resume(workdir: &Workdir, name: &str, nodes: &[&str]) -> Value {
+    let arguments = arguments(name, nodes);
+    let output = workdir.mcsnap(&arguments).arg("--resume").succeeds();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What each sealed segment of a dump has for its bytes.
+fn sealed(workdir: &Workdir, name: &str) -> BTreeMap<String, Vec<u8>> {
+    let place = workdir.join(format!("s/{name}/segments"));
+    let Ok(entries) = fs::read_dir(place) else {
+        return BTreeMap::new();
+    };
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "mcs"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, fs::read(path).unwrap())
+        })
+        .collect()
+}
+
+fn kill(child: &mut std::process::Child, signal: &str) -> Option<i32> {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+    assert!(sent.unwrap().success());
+    child.wait().unwrap().code()
+}
+
+/// Waits until a dump has sealed some segments.
+fn wait_for_segments(workdir: &Workdir, name: &str, count: usize) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while sealed_count(&workdir.join(format!("s/{name}/segments"))) < count {
+        assert!(Instant::now() < deadline, "the dump seals nothing");
+        std::thread::yield_now();
+    }
+}
+
+fn sealed_count(place: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(place) else {
+        return 0;
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.ends_with(".mcs")).count()
+}
+
+#[test]
+fn a_dump_killed_anywhere_goes_on_to_the_same_content() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("resumed");
+    let started = Instant::now();
+    let whole = resume(&workdir, "whole", &[&address]);
+    let elapsed = started.elapsed();
+    assert_eq!(whole["kept_segments"], 0);
+    let (mut killed, mut with_kept) = (0, 0);
+    for part in 0..30_u32 {
+        let name = format!("k{part}");
+        let mut child = workdir.mcsnap(&arguments(&name, &[&address])).spawn();
+        std::thread::sleep(elapsed.mul_f64(f64::from(part) / 28.0));
+        child.kill().unwrap();
+        killed += u32::from(!child.wait().unwrap().success());
+        let kept = sealed(&workdir, &name);
+        let report = resume(&workdir, &name, &[&address]);
+        assert_eq!(report["content_digest"], whole["content_digest"], "{name}");
+        assert_eq!(
+            report["content_digest_exptime"],
+            whole["content_digest_exptime"]
+        );
+        assert_eq!(report["records"], KEY_COUNT);
+        if report["was_there"] == false {
+            assert_eq!(report["kept_segments"], kept.len(), "{name}");
+            assert_eq!(report["listed"], KEY_COUNT);
+            with_kept += u32::from(!kept.is_empty());
+        }
+        // Sealed once, never touched again.
+        let now = sealed(&workdir, &name);
+        for (file, bytes) in &kept {
+            assert!(now.get(file) == Some(bytes), "{name}: {file} has changed");
+        }
+        let files = fs::read_dir(workdir.join(format!("s/{name}"))).unwrap();
+        assert_eq!(files.count(), 2, "{name}: more than manifest and segments");
+        workdir
+            .mcsnap(&["verify", "--deep", &format!("s/{name}")])
+            .succeeds();
+        fs::remove_dir_all(workdir.join(format!("s/{name}"))).unwrap();
+    }
+    assert!(killed > 10, "only {killed} of 30 were killed in time");
+    assert!(with_kept > 3, "only {with_kept} of 30 had sealed anything");
+}
+
+#[test]
+fn a_dump_killed_again_and_again_gets_there() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("again");
+    let whole = resume(&workdir, "whole", &[&address]);
+    let mut before = 0;
+    for round in 1..=4 {
+        let mut child = workdir
+            .mcsnap(&arguments("a", &[&address]))
+            .arg("--resume")
+            .spawn();
+        wait_for_segments(&workdir, "a", before + 2);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        before = sealed(&workdir, "a").len();
+        assert!(before >= 2 * round);
+    }
+    let report = resume(&workdir, "a", &[&address]);
+    assert_eq!(report["kept_segments"], before);
+    assert_eq!(report["content_digest"], whole["content_digest"]);
+    // Nothing is left to do, and doing it again changes nothing.
+    let again = resume(&workdir, "a", &[&address]);
+    assert_eq!(again["was_there"], true);
+    assert_eq!(again["content_digest"], whole["content_digest"]);
+}
+
+#[test]
+fn what_changed_meanwhile_is_taken_as_it_is_now() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("changed");
+    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
+    wait_for_segments(&workdir, "a", 2);
+    assert_eq!(kill(&mut child, "TERM"), Some(143));
+    let mut client = server.client();
+    client.load((0..100).map(|at| Item::new(format!("new:{at}"), "n")));
+    let report = resume(&workdir, "a", &[&address]);
+    assert_eq!(report["records"], KEY_COUNT + 100);
+    assert_eq!(report["verdict"], "complete");
+    let output = workdir
+        .mcsnap(&["ls", "s/a", "--keys", "--prefix", "new:"])
+        .succeeds();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 100);
+}
+
+#[test]
+fn a_stopped_dump_keeps_what_it_sealed_and_says_how_to_go_on() {
+    let server = filled_server();
+    let address = server.address();
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let workdir = Workdir::new("stopped");
+        let child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
+        wait_for_segments(&workdir, "a", 1);
+        let pid = child.id().to_string();
+        Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            format!("mcsnap: stopped by SIG{signal}; pass --resume --name a to go on with it\n")
+        );
+        // The same command alone is no way to go on by mistake.
+        let output = workdir.mcsnap(&arguments("a", &[&address])).exits(1);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            message.ends_with("already exists; pass --resume --name a to go on with it\n"),
+            "{message}"
+        );
+        let report = resume(&workdir, "a", &[&address]);
+        assert!(report["kept_segments"].as_u64().unwrap() >= 1);
+        assert_eq!(report["records"], KEY_COUNT);
+    }
+}
+
+#[test]
+fn a_dump_stopped_before_it_had_anything_leaves_nothing() {
+    let stats = "STAT pid 1\r\nSTAT uptime 10\r\nSTAT time 1700000000\r\n\
+                 STAT version 1.6.18\r\nSTAT curr_items 1\r\nEND\r\n";
+    let server = FakeServer::ruled([
+        Rule::new("stats settings", [Step::reply("END\r\n")]),
+        Rule::new("stats", [Step::reply(stats)]),
+        Rule::new(
+            "lru_crawler metadump 0",
+            [Step::reply("BADCLASS invalid class id\r\n")],
+        ),
+        Rule::new("lru_crawler metadump hash", [Step::Hang]),
+    ]);
+    let address = server.address();
+    let workdir = Workdir::new("nothing-sealed");
+    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !workdir.join("s/a/dump.json").exists() {
+        assert!(Instant::now() < deadline, "the dump does not start");
+        std::thread::yield_now();
+    }
+    assert_eq!(kill(&mut child, "INT"), Some(130));
+    assert!(!workdir.join("s/a").exists(), "something is left");
+}
+
+#[test]
+fn nothing_but_its_own_files_is_removed() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("own-files");
+    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
+    wait_for_segments(&workdir, "a", 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let place = workdir.join("s/a/segments");
+    let foreign = [
+        place.join("notes.txt"),
+        place.join("other.partial"),
+        place.join("n0000-s000-00099-zzzzzzzz.mcs.partial"),
+        workdir.join("s/a/README"),
+    ];
+    for path in &foreign {
+        fs::write(path, "mine").unwrap();
+    }
+    // As long as a file header, of another snapshot.
+    let stranger = place.join("n0000-s000-00098-01234567.mcs.partial");
+    fs::write(&stranger, [0x55; 100]).unwrap();
+    let report = resume(&workdir, "a", &[&address]);
+    assert_eq!(report["records"], KEY_COUNT);
+    for path in &foreign {
+        assert_eq!(fs::read_to_string(path).unwrap(), "mine", "{path:?}");
+    }
+    assert_eq!(fs::read(&stranger).unwrap(), [0x55; 100]);
+}
+
+#[test]
+fn another_dump_is_not_gone_on_with() {
+    let server = filled_server();
+    let other = Memcached::start();
+    let (address, second) = (server.address(), other.address());
+    let workdir = Workdir::new("another");
+    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
+    wait_for_segments(&workdir, "a", 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let refusal = |arguments: &[&str], code| {
+        let output = workdir.mcsnap(arguments).arg("--resume").exits(code);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let kept = sealed(&workdir, "a");
+    let message = refusal(&arguments("a", &[&address, &second]), 2);
+    assert!(
+        message.contains(&format!("was begun with {address}")),
+        "{message}"
+    );
+    let mut sharded = arguments("a", &[&address]);
+    sharded.push("--shards=4");
+    let message = refusal(&sharded, 2);
+    assert!(message.contains("shards \"4\": the dump to go on with was begun with 2"));
+
+    // A segment of another dump in its place.
+    resume(&workdir, "b", &[&address]);
+    let foreign = sealed(&workdir, "b").into_iter().next().unwrap();
+    let path = workdir.join("s/a/segments").join(&foreign.0);
+    fs::write(&path, &foreign.1).unwrap();
+    let message = refusal(&arguments("a", &[&address]), 2);
+    assert!(
+        message.contains("it is no segment of the dump that dump.json tells of; move it away"),
+        "{message}"
+    );
+    fs::remove_file(&path).unwrap();
+
+    // A damaged one.
+    let (name, bytes) = kept.iter().next().unwrap();
+    let path = workdir.join("s/a/segments").join(name);
+    let mut damaged = bytes.clone();
+    let end = damaged.len() - 10;
+    damaged[end] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    let message = refusal(&arguments("a", &[&address]), 1);
+    assert!(message.contains(name.as_str()), "{message}");
+    fs::write(&path, bytes).unwrap();
+
+    // No journal.
+    let journal = workdir.join("s/a/dump.json");
+    let text = fs::read(&journal).unwrap();
+    fs::write(&journal, "{}").unwrap();
+    let message = refusal(&arguments("a", &[&address]), 1);
+    assert!(
+        message.contains("dump.json: journal cannot be understood"),
+        "{message}"
+    );
+    fs::remove_file(&journal).unwrap();
+    let message = refusal(&arguments("a", &[&address]), 2);
+    assert!(message.contains("no dump.json"), "{message}");
+    fs::write(&journal, text).unwrap();
+
+    let report = resume(&workdir, "a", &[&address]);
+    assert_eq!(report["kept_segments"], kept.len());
+}
+
+#[test]
+fn a_running_dump_is_left_alone() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("running");
+    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
+    wait_for_segments(&workdir, "a", 1);
+    let pid = child.id().to_string();
+    Command::new("kill")
+        .args(["-s", "STOP", &pid])
+        .status()
+        .unwrap();
+    for resume in ["--resume", "--resume=false"] {
+        let output = workdir
+            .mcsnap(&arguments("a", &[&address]))
+            .arg(resume)
+            .run();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(
+            message.ends_with("s/a is being written by another process\n"),
+            "{message}"
+        );
+    }
+    Command::new("kill")
+        .args(["-s", "CONT", &pid])
+        .status()
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    workdir.mcsnap(&["verify", "--deep", "s/a"]).succeeds();
+}
+
+#[test]
+fn without_a_name_the_dump_of_the_same_servers_is_found() {
+    let server = filled_server();
+    let other = Memcached::start();
+    let address = server.address();
+    let workdir = Workdir::new("nameless");
+    let nameless = [
+        "dump",
+        "--to",
+        "s",
+        "--segment-size=1MiB",
+        "--format=json",
+        "-q",
+    ];
+    let run = |node: &str, code| {
+        workdir
+            .mcsnap(&nameless)
+            .arg(node)
+            .arg("--resume")
+            .exits(code)
+    };
+    // There is none yet.
+    run(&other.address(), 0);
+    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
+    wait_for_segments(&workdir, "a", 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Not of these servers.
+    run(&other.address(), 0);
+    assert!(workdir.join("s/a/dump.json").exists());
+    fs::create_dir_all(workdir.join("s/b")).unwrap();
+    let journal = workdir.join("s/a/dump.json");
+    fs::copy(&journal, workdir.join("s/b/dump.json")).unwrap();
+    let output = run(&address, 2);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "mcsnap: s has several unfinished dumps of these servers: a, b; pass --name\n"
+    );
+    fs::remove_dir_all(workdir.join("s/b")).unwrap();
+    let output = run(&address, 0);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["name"], "a");
+    assert!(report["kept_segments"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_server_restarted_in_between_is_told_of_and_nothing_is_thrown_away() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("restarted-between");
+    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
+    wait_for_segments(&workdir, "a", 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let kept = sealed(&workdir, "a");
+    // Another life of the server, as far as anyone can tell.
+    server.client().command("flush_all");
+    let arguments = arguments("a", &[&address]);
+    let output = workdir.mcsnap(&arguments).arg("--resume").exits(1);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        message.contains("flush_all was called on the server meanwhile"),
+        "{message}"
+    );
+    assert!(sealed(&workdir, "a").len() >= kept.len());
+}
