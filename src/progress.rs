@@ -13,8 +13,20 @@ pub enum Event {
         /// Bytes the job expects to handle.
         bytes_total: u64,
     },
+    /// A node is begun with; jobs that handle one node at a time, or do not see
+    /// nodes, tell no such thing.
+    NodeStarted {
+        /// Zero-based place of the node.
+        node_index: u32,
+        /// The node, as the user wrote it.
+        node: String,
+        /// Items the job expects to handle there.
+        items_total: u64,
+    },
     /// Some more is done, since the last such event.
     Advanced {
+        /// The node it was done at, if it was begun with.
+        node_index: Option<u32>,
         /// Items done since.
         items: u64,
         /// Bytes done since: values for a dump or a restore, stored bytes for
@@ -23,6 +35,8 @@ pub enum Event {
     },
     /// A node is done with.
     NodeFinished {
+        /// Its zero-based place, if it was begun with.
+        node_index: Option<u32>,
         /// The node, as the user wrote it.
         node: String,
         /// Items of this node.

@@ -119,7 +119,15 @@ impl NodeJob<'_> {
             .unzip();
 
         let (walked, tally, shards) = std::thread::scope(|scope| {
-            let (stop, trouble, spool, alive) = (&stop, &trouble, &spool, &alive);
+            let round = FetchRound {
+                spool: &spool,
+                stop: &stop,
+                trouble: &trouble,
+                alive: &alive,
+                node_index: self.node_index,
+                progress,
+            };
+            let (stop, trouble) = (&stop, &trouble);
             let walker = scope.spawn(|| {
                 let walked = walk.run();
                 walked
@@ -132,15 +140,7 @@ impl NodeJob<'_> {
                     scope.spawn(move || {
                         let mut fetcher = Fetcher::new(fetch_job);
                         let mut delivery = Delivery::new(senders, self.options.shard_bits);
-                        fetch_all(
-                            &mut fetcher,
-                            &mut delivery,
-                            spool,
-                            stop,
-                            trouble,
-                            alive,
-                            progress,
-                        );
+                        round.fetch_all(&mut fetcher, &mut delivery);
                         fetcher.into_tally()
                     })
                 })
@@ -327,42 +327,49 @@ fn note_node_trouble(trouble: &Mutex<Trouble>, error: Error) {
     trouble.node.get_or_insert(error);
 }
 
-/// Takes chunks of lines until there are no more.
-///
-/// A fetcher that gives up leaves the rest to the others; the last one of them
-/// goes on taking and counting, so that every line is accounted for.
-fn fetch_all(
-    fetcher: &mut Fetcher<'_>,
-    delivery: &mut Delivery,
-    spool: &Spool,
-    stop: &Cancel,
-    trouble: &Mutex<Trouble>,
-    alive: &AtomicUsize,
-    progress: &dyn Progress,
-) {
-    loop {
-        let chunk = match spool.pop(stop) {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => break,
-            Err(error) => return note_fatal_trouble(trouble, error),
-        };
-        let before = fetcher.delivered();
-        let fetched = fetcher.fetch(&chunk, delivery);
-        spool.finish_chunk();
-        let after = fetcher.delivered();
-        progress.event(Event::Advanced {
-            items: after.0.saturating_sub(before.0),
-            bytes: after.1.saturating_sub(before.1),
-        });
-        if let Err(error) = fetched {
-            note_node_trouble(trouble, error);
-            if alive.fetch_sub(1, Ordering::Relaxed) > 1 {
-                break;
+/// What the fetchers of a node share.
+#[derive(Clone, Copy)]
+struct FetchRound<'a> {
+    spool: &'a Spool,
+    stop: &'a Cancel,
+    trouble: &'a Mutex<Trouble>,
+    /// Fetchers that have not given up.
+    alive: &'a AtomicUsize,
+    node_index: u32,
+    progress: &'a dyn Progress,
+}
+
+impl FetchRound<'_> {
+    /// Takes chunks of lines until there are no more.
+    ///
+    /// A fetcher that gives up leaves the rest to the others; the last one of
+    /// them goes on taking and counting, so that every line is accounted for.
+    fn fetch_all(&self, fetcher: &mut Fetcher<'_>, delivery: &mut Delivery) {
+        loop {
+            let chunk = match self.spool.pop(self.stop) {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => return note_fatal_trouble(self.trouble, error),
+            };
+            let before = fetcher.delivered();
+            let fetched = fetcher.fetch(&chunk, delivery);
+            self.spool.finish_chunk();
+            let after = fetcher.delivered();
+            self.progress.event(Event::Advanced {
+                node_index: Some(self.node_index),
+                items: after.0.saturating_sub(before.0),
+                bytes: after.1.saturating_sub(before.1),
+            });
+            if let Err(error) = fetched {
+                note_node_trouble(self.trouble, error);
+                if self.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
+                    break;
+                }
             }
         }
+        // A writer that is gone has told why.
+        let _ = delivery.flush();
     }
-    // A writer that is gone has told why.
-    let _ = delivery.flush();
 }
 
 fn note_fatal_trouble(trouble: &Mutex<Trouble>, error: Error) {

@@ -297,6 +297,11 @@ impl DumpPlan {
             .collect();
         let mut dump = match &plan.source {
             Ok(source) => {
+                progress.event(Event::NodeStarted {
+                    node_index,
+                    node: plan.node.address(),
+                    items_total: source.server.stats.curr_items,
+                });
                 let options = &self.options;
                 let node = &plan.node;
                 let job = NodeJob {
@@ -325,6 +330,7 @@ impl DumpPlan {
             }
         };
         progress.event(Event::NodeFinished {
+            node_index: Some(node_index),
             node: dump.node.address.clone(),
             items: dump.node.counters.stored,
             failure: dump.node.failure.clone(),

@@ -353,7 +353,11 @@ impl Inspection<'_> {
     }
 
     fn advance(&self, items: u64, bytes: u64) {
-        self.progress.event(Event::Advanced { items, bytes });
+        self.progress.event(Event::Advanced {
+            node_index: None,
+            items,
+            bytes,
+        });
     }
 }
 

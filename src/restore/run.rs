@@ -174,7 +174,11 @@ impl RestorePlan {
         for batch in batches {
             let loaded = loader.load(&batch);
             let (items, bytes) = (to_u64(batch.len()), to_u64(batch.byte_len()));
-            progress.event(Event::Advanced { items, bytes });
+            progress.event(Event::Advanced {
+                node_index: None,
+                items,
+                bytes,
+            });
             if let Err(error) = loaded {
                 failure.get_or_insert(error);
                 if alive.fetch_sub(1, Ordering::Relaxed) > 1 {
@@ -214,6 +218,7 @@ impl RestorePlan {
         };
         let failure = load.failure.or(trouble).map(|error| error.to_chain());
         progress.event(Event::NodeFinished {
+            node_index: None,
             node: node.address(),
             items: load.tally.stored,
             failure: failure.clone(),

@@ -262,6 +262,7 @@ fn write_shard(
             Ok(())
         })?;
         progress.event(Event::Advanced {
+            node_index: None,
             items: salvage.records,
             bytes: salvage.size,
         });

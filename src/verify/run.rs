@@ -195,6 +195,7 @@ impl Check<'_> {
         };
         if self.depth == Depth::Quick {
             self.progress.event(Event::Advanced {
+                node_index: None,
                 items: counts.records,
                 bytes: named.size,
             });
@@ -222,7 +223,11 @@ impl Check<'_> {
             .map(|entry| entry.stored_len)
             .sum::<u64>();
         let bytes = named.size.saturating_sub(block_bytes);
-        self.progress.event(Event::Advanced { items: 0, bytes });
+        self.progress.event(Event::Advanced {
+            node_index: None,
+            items: 0,
+            bytes,
+        });
         Ok(Counts { records, ..counts })
     }
 
@@ -343,6 +348,7 @@ impl Check<'_> {
         if let Some(entry) = segment.block_entry(block) {
             let items = entry.record_count.into();
             self.progress.event(Event::Advanced {
+                node_index: None,
                 items,
                 bytes: entry.stored_len,
             });

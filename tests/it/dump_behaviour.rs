@@ -316,3 +316,39 @@ fn completions_and_manual_pages_are_made_at_run_time() {
         "mcsnap: command \"nothing\": there is none of this name\n"
     );
 }
+
+#[test]
+fn progress_tells_of_each_node() {
+    let servers = [Memcached::start(), Memcached::start()];
+    for (number, server) in servers.iter().enumerate() {
+        let count = 1000 * (number + 1);
+        let items = (0..count).map(|at| Item::new(format!("key:{at}"), "value"));
+        server.client().load(items);
+    }
+    let [first, second] = [servers[0].address(), servers[1].address()];
+    let workdir = Workdir::new("progress");
+    let output = workdir
+        .mcsnap(&["dump", "--to", "s", "--progress=json", &first, &second])
+        .succeeds();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let events: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (node, items) in [(&first, 1000), (&second, 2000)] {
+        let of = |event: &str| {
+            let mut found = events
+                .iter()
+                .filter(|other| other["event"] == event && other["node"] == **node);
+            found.next().unwrap().clone()
+        };
+        assert_eq!(of("node_started")["items_total"], items);
+        assert_eq!(of("node_finished")["items"], items);
+        assert_eq!(of("node_finished")["failure"], Value::Null);
+    }
+    let last = events.last().unwrap();
+    assert_eq!(
+        (&last["event"], &last["items"]),
+        (&"finished".into(), &3000.into())
+    );
+}

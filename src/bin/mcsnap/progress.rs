@@ -1,9 +1,10 @@
 //! What a user sees of a running job: bars, lines, or JSON lines, on stderr.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
@@ -63,11 +64,22 @@ pub(crate) struct Renderer {
     next_line_ms: AtomicU64,
     started: Instant,
     job: OnceLock<Job>,
+    /// Nodes that are being worked on, by their place.
+    nodes: RwLock<BTreeMap<u32, NodeView>>,
+}
+
+/// One node that is being worked on.
+#[derive(Debug)]
+struct NodeView {
+    job: Job,
+    items: AtomicU64,
+    bytes: Arc<AtomicU64>,
+    started: Instant,
 }
 
 #[derive(Debug)]
 struct Job {
-    name: &'static str,
+    name: String,
     /// 0 when unknown.
     items_total: u64,
     bar: Option<ProgressBar>,
@@ -86,14 +98,21 @@ impl Renderer {
             next_line_ms: AtomicU64::new(0),
             started: Instant::now(),
             job: OnceLock::new(),
+            nodes: RwLock::default(),
         }
     }
 
     fn start(&self, name: &'static str, items_total: u64, bytes_total: u64) {
+        let bar = || {
+            let bar = self.make_bar(name, items_total, &self.bytes);
+            // Among the bars before it is drawn for the first time: a bar of its
+            // own would leave a line behind.
+            self.bars.add(bar)
+        };
         let is_new = self.job.set(Job {
-            name,
+            name: name.to_owned(),
             items_total,
-            bar: (self.kind == ProgressKind::Bars).then(|| self.make_bar(name, items_total)),
+            bar: (self.kind == ProgressKind::Bars).then(bar),
         });
         if is_new.is_err() {
             return;
@@ -110,18 +129,51 @@ impl Renderer {
         });
     }
 
-    fn make_bar(&self, name: &'static str, items_total: u64) -> ProgressBar {
+    fn make_bar(&self, name: &str, items_total: u64, bytes: &Arc<AtomicU64>) -> ProgressBar {
         let length = (items_total > 0).then_some(items_total);
-        // Among the bars before it is drawn for the first time: a bar of its
-        // own would leave a line behind.
-        let bar = self.bars.add(ProgressBar::with_draw_target(
-            length,
-            ProgressDrawTarget::hidden(),
-        ));
-        bar.set_style(bar_style(length.is_some(), &self.bytes));
-        bar.set_prefix(name);
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
+        bar.set_style(bar_style(length.is_some(), bytes));
+        bar.set_prefix(name.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
+    }
+
+    fn start_node(&self, index: u32, node: &str, items_total: u64) {
+        self.write_json(
+            || json!({"event": "node_started", "node": node, "items_total": items_total}),
+        );
+        let bytes = Arc::default();
+        let bar = || {
+            let bar = self.make_bar(node, items_total, &bytes);
+            match self.bar() {
+                Some(total) => self.bars.insert_before(total, bar),
+                None => self.bars.add(bar),
+            }
+        };
+        let bar = (self.kind == ProgressKind::Bars).then(bar);
+        let view = NodeView {
+            job: Job {
+                name: node.to_owned(),
+                items_total,
+                bar,
+            },
+            items: AtomicU64::new(0),
+            bytes,
+            started: Instant::now(),
+        };
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.insert(index, view);
+    }
+
+    fn advance_node(&self, index: u32, items: u64, bytes: u64) {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = nodes.get(&index) {
+            node.items.fetch_add(items, Ordering::Relaxed);
+            node.bytes.fetch_add(bytes, Ordering::Relaxed);
+            if let Some(bar) = &node.job.bar {
+                bar.inc(items);
+            }
+        }
     }
 
     fn advance(&self, items: u64, bytes: u64) {
@@ -149,9 +201,33 @@ impl Renderer {
     fn report(&self, items: u64, bytes: u64) {
         self.write_json(|| json!({"event": "advanced", "items": items, "bytes": bytes}));
         self.write_text(|| self.job().line(items, bytes, self.started.elapsed()));
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        // One node is the job.
+        if nodes.len() < 2 && self.kind == ProgressKind::Lines {
+            return;
+        }
+        for node in nodes.values() {
+            let items = node.items.load(Ordering::Relaxed);
+            let bytes = node.bytes.load(Ordering::Relaxed);
+            self.write_json(|| {
+                json!({"event": "node_advanced", "node": node.job.name, "items": items,
+                       "bytes": bytes})
+            });
+            self.write_text(|| {
+                let line = node.job.line(items, bytes, node.started.elapsed());
+                format!("  {line}")
+            });
+        }
     }
 
-    fn finish_node(&self, node: &str, items: u64, failure: Option<&str>) {
+    fn finish_node(&self, index: Option<u32>, node: &str, items: u64, failure: Option<&str>) {
+        let view = index.and_then(|index| {
+            let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+            nodes.remove(&index)
+        });
+        if let Some(bar) = view.and_then(|view| view.job.bar) {
+            bar.finish_and_clear();
+        }
         self.write_json(
             || json!({"event": "node_finished", "node": node, "items": items, "failure": failure}),
         );
@@ -187,11 +263,12 @@ impl Renderer {
 
     /// Returns the job, or a nameless one where its start was never told.
     fn job(&self) -> &Job {
-        self.job.get().unwrap_or(&Job {
-            name: "job",
+        static NAMELESS: Job = Job {
+            name: String::new(),
             items_total: 0,
             bar: None,
-        })
+        };
+        self.job.get().unwrap_or(&NAMELESS)
     }
 
     fn bar(&self) -> Option<&ProgressBar> {
@@ -240,7 +317,8 @@ impl Job {
     fn line(&self, items: u64, bytes: u64, elapsed: Duration) -> String {
         let Self {
             name, items_total, ..
-        } = *self;
+        } = self;
+        let items_total = *items_total;
         let mut line = format!("{name}: {} ", HumanCount(items));
         if items_total > 0 {
             // Totals are estimates; more than all of it would look wrong.
@@ -307,13 +385,28 @@ impl Progress for Renderer {
             } => {
                 self.start(job, items_total, bytes_total);
             }
-            Event::Advanced { items, bytes } => self.advance(items, bytes),
+            Event::NodeStarted {
+                node_index,
+                node,
+                items_total,
+            } => self.start_node(node_index, &node, items_total),
+            Event::Advanced {
+                node_index,
+                items,
+                bytes,
+            } => {
+                if let Some(index) = node_index {
+                    self.advance_node(index, items, bytes);
+                }
+                self.advance(items, bytes);
+            }
             Event::NodeFinished {
+                node_index,
                 node,
                 items,
                 failure,
             } => {
-                self.finish_node(&node, items, failure.as_deref());
+                self.finish_node(node_index, &node, items, failure.as_deref());
             }
             Event::Finished => self.finish(),
             // Events of a newer library are none of this program's.
@@ -339,7 +432,7 @@ mod tests {
     fn a_line_tells_share_rate_and_time_left() {
         let line = |items_total, items, seconds| {
             let job = Job {
-                name: "dump",
+                name: "dump".to_owned(),
                 items_total,
                 bar: None,
             };
@@ -382,7 +475,11 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..1000 {
-                        renderer.event(Event::Advanced { items: 1, bytes: 3 });
+                        renderer.event(Event::Advanced {
+                            node_index: None,
+                            items: 1,
+                            bytes: 3,
+                        });
                     }
                 });
             }
