@@ -28,7 +28,6 @@
 mod candidate;
 mod expression;
 mod judgement;
-mod key_filter;
 mod owner;
 mod parser;
 mod pattern;
@@ -38,7 +37,6 @@ mod term;
 
 pub use candidate::{Candidate, Needs};
 pub use judgement::Judgement;
-pub use key_filter::KeyFilter;
 pub use owner::{OwnerAnswer, OwnerQuestion, Owns};
 pub use selection::Selection;
 

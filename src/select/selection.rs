@@ -41,6 +41,9 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Keeps every item.
+    pub const EVERYTHING: Self = Self { expression: None };
+
     /// Reads an expression.
     ///
     /// # Errors

@@ -72,6 +72,19 @@ pub(crate) fn print_findings(findings: &[Finding], dropped: u64) {
     }
 }
 
+/// Says on stderr that some of what was printed may not be what was asked for.
+pub(crate) fn print_unknown_kept(records: u64) {
+    if records > 0 {
+        // As with findings.
+        let _ = writeln!(
+            io::stderr().lock(),
+            "mcsnap: {} of the records: the servers did not tell what --select asks, so that they \
+             are kept; ttl!=unknown and its like drop them",
+            count(records)
+        );
+    }
+}
+
 /// Writes the settings that are no defaults, for people.
 pub(crate) fn given_rows(given: &BTreeMap<String, Given>) -> Vec<(&'static str, String)> {
     let row = |(name, given): (&String, &Given)| {

@@ -39,6 +39,12 @@ impl Inspection<'_> {
                 "parents": manifest.parents,
             },
             "at_unix_seconds": report.at.0,
+            "select": report.selection.as_ref().map(|expression| json!({
+                "expression": expression,
+                "kept": total.records,
+                "filtered": report.filtered.records,
+                "unknown_kept": report.unknown_kept,
+            })),
             "is_whole": !report.has_errors(),
             "nodes": self.nodes().map(|(node, share)| node_json(node, share, total))
                 .collect::<Vec<_>>(),

@@ -93,6 +93,7 @@ impl Inspection<'_> {
             rows.push(("lost", lost_line(&counters)));
         }
         rows.extend(self.failures());
+        rows.extend(self.selection());
         let totals = self.report.totals();
         let storage = totals.storage;
         rows.push((
@@ -396,6 +397,33 @@ impl Inspection<'_> {
         draw(&columns, &rows)
     }
 
+    /// Says what the figures are of, if not of all.
+    fn selection(self) -> Vec<(&'static str, String)> {
+        let report = self.report;
+        let Some(selection) = &report.selection else {
+            return Vec::new();
+        };
+        let kept = report.statistics.total.records;
+        let seen = kept.saturating_add(report.filtered.records);
+        let mut rows = vec![
+            ("select", one_line(selection)),
+            (
+                "kept",
+                format!(
+                    "{} of {} records; all below is of these",
+                    count(kept),
+                    count(seen)
+                ),
+            ),
+        ];
+        if report.unknown_kept > 0 {
+            let unknown = count(report.unknown_kept);
+            let why = "the servers did not tell what --select asks";
+            rows.push(("unknown", format!("{unknown} of them: {why}")));
+        }
+        rows
+    }
+
     fn draw_findings(self) -> String {
         let findings = &self.report.findings;
         let mut text = "FINDINGS\n".to_owned();
@@ -649,6 +677,9 @@ mod tests {
             at: AT,
             nodes,
             statistics,
+            selection: None,
+            filtered: Tally::default(),
+            unknown_kept: 0,
             findings: Vec::new(),
             finding_count_dropped: 0,
             elapsed: std::time::Duration::ZERO,
