@@ -6,20 +6,24 @@ use std::sync::Arc;
 
 use mcsnap::cancel::Cancel;
 use mcsnap::format::compression::Compression;
-use mcsnap::format::manifest::Need;
+use mcsnap::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
+use mcsnap::format::manifest::{ManifestSegment, Need};
 use mcsnap::inspect::{InspectOptions, inspect};
-use mcsnap::item::{Exptime, ItemMeta, SlabClass};
+use mcsnap::item::{Exptime, ItemMeta, SlabClass, unescape_bytes};
 use mcsnap::listing::{ListingOptions, list};
+use mcsnap::net::NetOptions;
 use mcsnap::progress::NoProgress;
+use mcsnap::protocol::request::SetMode;
+use mcsnap::restore::{RestoreOptions, RestorePlan, RestoreReport};
 use mcsnap::select::Selection;
 use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::MemoryStore;
+use mcsnap::store::{FaultyStore, MemoryStore, Store};
 use mcsnap::units::UnixSecs;
 use serde_json::Value;
 
 use crate::client::Item;
 use crate::memcached::Memcached;
-use crate::snapshot_property::{Cut, Items, NAME, Owned, write};
+use crate::snapshot_property::{Cut, Items, NAME, Owned, bytes_of, noise, replace, write};
 use crate::workdir::Workdir;
 
 /// A server with items of many kinds, dumped to `s/a`.
@@ -309,4 +313,174 @@ fn what_the_servers_did_not_tell_is_kept_and_counted() {
         assert_eq!(report.filtered.records, 600 - kept, "{expression}");
         assert_eq!(report.findings, []);
     }
+}
+
+impl Dumped {
+    fn restore_json(&self, arguments: &[&str]) -> Value {
+        let arguments = [&["restore", "s/a", "--format", "json"], arguments].concat();
+        serde_json::from_slice(&self.run(&arguments)).unwrap()
+    }
+}
+
+#[test]
+fn a_restore_stores_what_a_listing_shows_and_counts_the_rest() {
+    let dumped = Dumped::new("select-restore");
+    let target = Memcached::start();
+    let to = target.address();
+    let expression = "prefix!=sess: and (size>1KiB or ttl=never)";
+    let wanted: BTreeSet<Vec<u8>> = dumped
+        .selected(expression)
+        .iter()
+        .map(|key| unescape_bytes(key).unwrap())
+        .collect();
+    let (kept, filtered) = (wanted.len(), 301 - wanted.len());
+    assert!(kept > 50 && filtered > 50);
+    let arguments = ["--to", &to, "--select", expression];
+    let plan = dumped.restore_json(&[&arguments[..], &["--dry-run"]].concat());
+    assert_eq!(plan["filtered"], filtered);
+    assert_eq!(plan["nodes"][0]["keys"], kept);
+    assert_eq!(plan["select"], expression);
+    let report = dumped.restore_json(&arguments);
+    assert_eq!(report["stored"], kept);
+    assert_eq!(report["filtered"], filtered);
+    assert_eq!(report["unknown_kept"], 0);
+    assert_eq!(report["records"], 301);
+    assert_eq!(report["select"], expression);
+    let stored: BTreeSet<Vec<u8>> = target.client().keys().into_keys().collect();
+    assert_eq!(stored, wanted);
+    // The others, and what is there already.
+    let text = String::from_utf8(dumped.run(&["restore", "s/a", "--to", &to])).unwrap();
+    let all = format!("301 in the snapshot: {filtered} stored, {kept} existing, 0 expired");
+    assert!(text.contains(&all), "{text}");
+    assert!(
+        text.contains("(restored, complete)") && !text.contains("select"),
+        "{text}"
+    );
+    let arguments = ["restore", "s/a", "--to", &to, "--select", "class=5.."];
+    let text = String::from_utf8(dumped.run(&arguments)).unwrap();
+    assert!(text.contains("\nselect    class>=5\n"), "{text}");
+    assert!(text.contains(" records do not match\n"), "{text}");
+}
+
+#[test]
+fn one_node_of_a_ring_is_filled_alone() {
+    let dumped = Dumped::new("select-owner");
+    let (one, two) = (Memcached::start(), Memcached::start());
+    let to = format!("{},{}", one.address(), two.address());
+    let owner = format!("owner={}", two.address());
+    let ring = ["--ring", "ketama-weighted"];
+    // The ring is that of the command.
+    let report = dumped.restore_json(&[&["--to", &to, "--select", &owner], &ring[..]].concat());
+    let keys = two.client().keys();
+    assert_eq!(report["stored"], keys.len());
+    assert_eq!(report["filtered"], 301 - keys.len());
+    assert!(one.client().keys().is_empty() && keys.len() > 50);
+    // Or it is spelled out, for a command that knows one node of it.
+    let spelled = format!("{owner}/ketama-weighted/{to}");
+    assert_eq!(report["select"], spelled);
+    two.client().flush_all();
+    let report = dumped.restore_json(&["--to", &two.address(), "--select", &spelled]);
+    assert_eq!(report["stored"], keys.len());
+    assert_eq!(
+        two.client().keys().into_keys().collect::<Vec<_>>(),
+        keys.into_keys().collect::<Vec<_>>()
+    );
+}
+
+/// Six hundred records of 4 KiB that do not compress.
+fn of_many_blocks(store: &MemoryStore) -> Vec<ManifestSegment> {
+    let items: Items = (0..600)
+        .map(|number| {
+            let owned = Owned {
+                value: noise(number, 4096),
+                meta: ItemMeta {
+                    client_flags: Some(0),
+                    exptime: Some(Exptime::Never),
+                    ..ItemMeta::default()
+                },
+            };
+            let kind = if number < 400 { "drop" } else { "keep" };
+            (format!("{kind}:{number}").into_bytes(), owned)
+        })
+        .collect();
+    let cut = Cut {
+        segment_size_max: 1 << 20,
+        segment_record_count_max: 1 << 20,
+        compression: Compression::None,
+        shard_bits: 0,
+    };
+    write(Arc::new(store.clone()), &items, &cut)
+}
+
+fn restore(store: impl Store + 'static, target: &Memcached, expression: &str) -> RestoreReport {
+    let snapshot = SnapshotReader::open(Arc::new(store), NAME, Need::Restore).unwrap();
+    let options = RestoreOptions {
+        nodes: vec![target.address().parse().unwrap()],
+        ring: None,
+        mode: SetMode::Set,
+        connection_count: 1,
+        thread_count: 2,
+        net: NetOptions::default(),
+        selection: Selection::parse(expression).unwrap(),
+        at: None,
+    };
+    let cancel = Cancel::new();
+    let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();
+    plan.run(&cancel, &NoProgress).unwrap()
+}
+
+#[test]
+fn of_blocks_that_are_dropped_no_value_is_read() {
+    let store = MemoryStore::new();
+    let segments = of_many_blocks(&store);
+    let size: u64 = segments.iter().map(|segment| segment.size).sum();
+    let target = Memcached::start();
+    let read = |expression: &str, stored: u64| {
+        let counting = FaultyStore::counting(store.clone());
+        let report = restore(counting.clone(), &target, expression);
+        assert_eq!(report.totals().stored, stored, "{report:?}");
+        assert_eq!(report.filtered, 600 - stored, "{expression}");
+        assert_eq!(report.accounted(), 600, "{expression}");
+        assert!(!report.has_losses());
+        counting.bytes_read()
+    };
+    let nothing = read("prefix=none", 0);
+    assert!(
+        nothing * 20 < size,
+        "{nothing} bytes of {size} were read for nothing"
+    );
+    let third = read("prefix=keep:", 200);
+    assert!(
+        third < size / 2,
+        "{third} bytes of {size} were read for a third of them"
+    );
+    assert!(third > size / 4);
+}
+
+#[test]
+fn what_is_damaged_and_dropped_is_no_loss() {
+    let store = MemoryStore::new();
+    let segments = of_many_blocks(&store);
+    let snapshot = SnapshotReader::open(Arc::new(store.clone()), NAME, Need::Read).unwrap();
+    // One byte of the values of each block.
+    for named in &segments {
+        let segment = snapshot.open_segment(named).unwrap();
+        let object = snapshot.segment_object(named);
+        let mut bytes = bytes_of(&store, &object);
+        for block in 0..segment.block_count() {
+            let entry = segment.block_entry(block).unwrap();
+            let keys_end = entry.offset + u64::from(entry.key_stored_len);
+            let head = FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE;
+            bytes[usize::try_from(keys_end).unwrap() + head + 9] ^= 1;
+        }
+        replace(&store, &object, &bytes);
+    }
+    let target = Memcached::start();
+    for (expression, damaged) in [("prefix=none", 0), ("prefix=keep:", 200), ("size>1", 600)] {
+        let report = restore(store.clone(), &target, expression);
+        assert_eq!((report.damaged, report.filtered), (damaged, 600 - damaged));
+        assert_eq!(report.accounted(), 600);
+        assert_eq!(report.has_losses(), damaged > 0);
+    }
+    assert!(target.client().keys().is_empty());
 }
