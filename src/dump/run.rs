@@ -89,6 +89,7 @@ impl DumpPlan {
             started_at: to_text(started_at),
             finished_at: to_text(SystemTime::now()),
             ring: self.options.ring.clone(),
+            select: None,
             shard_hash: ShardHash::default(),
             verdict: Verdict::of(&nodes),
             nodes,

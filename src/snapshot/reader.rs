@@ -298,6 +298,7 @@ fn describe_lone_segment(
         started_at: meta.created_at.clone(),
         finished_at: meta.created_at,
         ring: None,
+        select: None,
         shard_hash: ShardHash::default(),
         nodes: vec![ManifestNode {
             address: meta.node,

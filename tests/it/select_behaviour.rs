@@ -22,6 +22,7 @@ use mcsnap::units::UnixSecs;
 use serde_json::Value;
 
 use crate::client::Item;
+use crate::golden_valid::testdata;
 use crate::memcached::Memcached;
 use crate::snapshot_property::{Cut, Items, NAME, Owned, bytes_of, noise, replace, write};
 use crate::workdir::Workdir;
@@ -483,4 +484,107 @@ fn what_is_damaged_and_dropped_is_no_loss() {
         assert_eq!(report.has_losses(), damaged > 0);
     }
     assert!(target.client().keys().is_empty());
+}
+
+#[test]
+fn a_snapshot_of_a_part_says_so_wherever_it_is_looked_at() {
+    let place = testdata("valid/selected").display().to_string();
+    let workdir = Workdir::new("select-holds");
+    let target = Memcached::start();
+    let to = target.address();
+    let expression = "regex=\"^[ab d]$\" and size>=1KiB";
+    // What a dump writes down is what it was told.
+    assert_eq!(
+        Selection::parse(expression).unwrap().to_string(),
+        expression
+    );
+    let line = format!("only what its dump selected: {expression}\n");
+    let text = |arguments: &[&str]| {
+        let output = workdir.mcsnap(arguments).succeeds();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for arguments in [
+        &["verify", &place][..],
+        &["inspect", &place],
+        &["restore", &place, "--dry-run", "--to", &to],
+        &["restore", &place, "--to", &to],
+    ] {
+        let text = text(arguments);
+        let held = text.lines().find(|found| found.starts_with("holds "));
+        let held = held.unwrap_or_else(|| panic!("{arguments:?} prints\n{text}"));
+        assert!(format!("{held}\n").ends_with(&line), "{held}");
+    }
+    let inspected = text(&["inspect", &place]);
+    assert!(
+        inspected.contains(", 0 duplicate, 9 filtered\n"),
+        "{inspected}"
+    );
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&text(&[arguments, &["--format=json"]].concat())).unwrap()
+    };
+    assert_eq!(json(&["verify", &place])["select"], expression);
+    let inspected = json(&["inspect", &place]);
+    assert_eq!(inspected["snapshot"]["select"], expression);
+    assert_eq!(inspected["select"], Value::Null);
+    assert_eq!(inspected["nodes"][0]["counters"]["filtered"], "9");
+    // Nothing is lost, and what is brought out of it is no more.
+    text(&["salvage", &place, "--to", "salvaged", "--name", "part"]);
+    let salvaged = json(&["inspect", "salvaged/part"]);
+    assert_eq!(salvaged["snapshot"]["select"], expression);
+    assert_eq!(salvaged["nodes"][0]["counters"]["filtered"], "9");
+    assert_eq!(salvaged["snapshot"]["verdict"], "complete");
+}
+
+#[test]
+fn a_bad_expression_is_refused_before_anything_is_done() {
+    let workdir = Workdir::new("select-bad");
+    let place = testdata("valid/cluster").display().to_string();
+    let check = |arguments: &[&str], message: &str| {
+        let output = workdir.mcsnap(arguments).arg("--progress=none").exits(2);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(errors, format!("mcsnap: {message}\n"));
+        assert!(output.stdout.is_empty());
+    };
+    let names = "key, prefix, glob, regex, ttl, size, class, idle, flags, sample or owner";
+    for command in [
+        &["ls"][..],
+        &["inspect"],
+        &["restore", "--to", "127.0.0.1:1"],
+    ] {
+        let select = |expression, message: &str| {
+            let arguments = [command, &[&place, "--select", expression]].concat();
+            check(&arguments, &format!("select \"{expression}\": {message}"));
+        };
+        select(
+            "perfix=a",
+            &format!("at column 1, \"perfix\": wanted {names}"),
+        );
+        select(
+            "class=5 and ttl>1hx",
+            "at column 17, \"1hx\": wanted a length of time such as 90s, 1h or 7d, a range of two, \
+             never or unknown, not \"1hx\"",
+        );
+        // What a shell leaves of --select ttl>1h.
+        select(
+            "ttl",
+            "at the end: wanted =, !=, <, <=, > or >= after ttl; in a shell, < and > need quotes \
+             around all",
+        );
+        select(
+            "",
+            &format!("at the end: wanted a term: {names}, or not, or ("),
+        );
+    }
+    check(
+        &["ls", &place, "--select", "owner=a:1"],
+        "owner \"a:1\": of which ring? write owner=OWNER,.../RING/NODE,...",
+    );
+    check(
+        &["ls", &place, "--glob", "a["],
+        "glob \"a[\": unclosed character class; missing ']'",
+    );
+    check(
+        &["ls", &place, "--select", "ttl>1h", "--at", "soon"],
+        "at \"soon\": wanted now, a time such as 2026-11-20T02:00:00Z, or seconds since 1970",
+    );
 }

@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError};
-use crate::render::{count, given_json, given_rows, print_json, print_text, seconds, size};
+use crate::render::{
+    count, given_json, given_rows, holds_row, items_text, print_json, print_text, seconds, size,
+};
 use crate::settings::{list, parse_count, parse_duration, parse_nodes, parse_size, switch, text};
 
 /// Flags of `mcsnap dump`.
@@ -286,6 +288,8 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
             "vanished": counters.vanished,
             "expired": counters.expired,
             "duplicate": counters.duplicate,
+            "filtered": counters.filtered,
+            "select": manifest.select,
             "refused": counters.refused,
             "failed": counters.failed,
             "missing": counters.missing,
@@ -306,17 +310,8 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
                 .map(|(reason, n)| ("lost", format!("{} items: {reason}", count(n)))),
         );
     }
-    rows.push((
-        "items",
-        format!(
-            "{} listed: {} stored, {} vanished, {} expired, {} duplicate",
-            count(counters.listed),
-            count(counters.stored),
-            count(counters.vanished),
-            count(counters.expired),
-            count(counters.duplicate),
-        ),
-    ));
+    rows.extend(holds_row(manifest.select.as_deref()));
+    rows.push(("items", items_text(manifest.select.is_some(), &counters)));
     rows.push((
         "lost",
         format!(
@@ -372,6 +367,7 @@ fn node_json(node: &ManifestNode) -> Value {
         "vanished": node.counters.vanished,
         "expired": node.counters.expired,
         "duplicate": node.counters.duplicate,
+        "filtered": node.counters.filtered,
         "refused": node.counters.refused,
         "failed": node.counters.failed,
         "missing": node.counters.missing,

@@ -18,7 +18,9 @@ use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, req
 use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, given_json, given_rows, print_json, print_text, seconds, size};
+use crate::render::{
+    count, given_json, given_rows, holds_row, print_json, print_text, seconds, size,
+};
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
     parse_moment, parse_nodes, parse_select, switch, text,
@@ -210,19 +212,17 @@ fn select_json(plan: &RestorePlan) -> Value {
     json!((!selection.is_everything()).then(|| selection.to_string()))
 }
 
-/// Says what was selected, if it was not all.
+/// Says what was selected, by the dump and now, if it was not all.
 fn select_rows(plan: &RestorePlan, filtered: u64, unknown: u64) -> Vec<(&'static str, String)> {
     let selection = &plan.options.selection;
+    let holds = holds_row(plan.snapshot.manifest().select.as_deref());
+    let mut rows: Vec<_> = holds.into_iter().collect();
     if selection.is_everything() {
-        return Vec::new();
+        return rows;
     }
-    let mut rows = vec![
-        ("select", selection.to_string()),
-        (
-            "filtered",
-            format!("{} records do not match", count(filtered)),
-        ),
-    ];
+    rows.push(("select", selection.to_string()));
+    let filtered = format!("{} records do not match", count(filtered));
+    rows.push(("filtered", filtered));
     if unknown > 0 {
         let why = "the servers did not tell what --select asks";
         rows.push((

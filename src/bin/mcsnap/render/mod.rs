@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mcsnap::defect::Finding;
+use mcsnap::format::manifest::Counters;
 use mcsnap::item::escape_controls;
 use serde_json::{Value, json};
 
@@ -83,6 +84,27 @@ pub(crate) fn print_unknown_kept(records: u64) {
             count(records)
         );
     }
+}
+
+/// Says what a snapshot holds, if its dump was not to take every item.
+pub(crate) fn holds_row(select: Option<&str>) -> Option<(&'static str, String)> {
+    select.map(|select| ("holds", format!("only what its dump selected: {select}")))
+}
+
+/// Writes what became of the items that were listed.
+pub(crate) fn items_text(is_selected: bool, counters: &Counters) -> String {
+    let mut text = format!(
+        "{} listed: {} stored, {} vanished, {} expired, {} duplicate",
+        count(counters.listed),
+        count(counters.stored),
+        count(counters.vanished),
+        count(counters.expired),
+        count(counters.duplicate)
+    );
+    if is_selected || counters.filtered > 0 {
+        text.push_str(&format!(", {} filtered", count(counters.filtered)));
+    }
+    text
 }
 
 /// Writes the settings that are no defaults, for people.

@@ -12,7 +12,7 @@ use crate::render::inspection::{Inspection, share};
 use crate::render::table::{
     Align, Column, Row, Tail, WIDTH, draw, fit_end, fit_key, fit_start, labelled, plain,
 };
-use crate::render::{count, size};
+use crate::render::{count, holds_row, items_text, size};
 
 /// Rows of a table that has one for each node, class or value; the rest is
 /// summed.
@@ -85,11 +85,14 @@ impl Inspection<'_> {
             rows.push(("ring", one_line(ring)));
         }
         let counters = self.counters();
+        let holds = holds_row(manifest.select.as_deref());
+        rows.extend(holds.map(|(label, text)| (label, one_line(&text))));
         rows.push(("nodes", self.node_count()));
         rows.push(("digest", manifest.content_digest.to_string()));
         // Of a segment alone nobody knows what the walk had listed.
         if !self.is_lone_segment {
-            rows.push(("items", items_line(&counters)));
+            let items = items_text(manifest.select.is_some(), &counters);
+            rows.push(("items", items));
             rows.push(("lost", lost_line(&counters)));
         }
         rows.extend(self.failures());
@@ -462,17 +465,6 @@ impl Line {
 /// Writes text from outside on what the label leaves of a line.
 fn one_line(text: &str) -> String {
     fit_end(&plain(text), WIDTH.saturating_sub(LABEL_WIDTH + 2))
-}
-
-fn items_line(counters: &Counters) -> String {
-    format!(
-        "{} listed: {} stored, {} vanished, {} expired, {} duplicate",
-        count(counters.listed),
-        count(counters.stored),
-        count(counters.vanished),
-        count(counters.expired),
-        count(counters.duplicate)
-    )
 }
 
 fn lost_line(counters: &Counters) -> String {
