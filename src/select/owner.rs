@@ -130,11 +130,17 @@ impl fmt::Display for Owner {
     }
 }
 
+/// Letters of a bad node that a message shows.
+const SHOWN_MAX: usize = 60;
+
 fn parse_nodes(text: &str) -> std::result::Result<Vec<NodeSpec>, String> {
     text.split(',')
         .map(|text| {
             let node = text.parse::<NodeSpec>();
-            node.map_err(|_| format!("wanted a node such as 10.0.0.1:11211, not \"{text}\""))
+            node.map_err(|_| {
+                let shown: String = text.chars().take(SHOWN_MAX).collect();
+                format!("wanted a node such as 10.0.0.1:11211, not \"{shown}\"")
+            })
         })
         .collect()
 }
