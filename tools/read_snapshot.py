@@ -1037,7 +1037,7 @@ META_TEXT = members(
 
 VERSION = members({"major": number(64), "minor": number(64)})
 
-OUTCOMES = ("stored", "vanished", "expired", "duplicate", "refused", "failed", "missing")
+OUTCOMES = ("stored", "vanished", "expired", "duplicate", "filtered", "refused", "failed", "missing")
 
 NODE = members(
     {
@@ -1097,6 +1097,7 @@ MANIFEST_TEXT = members(
         "features": members({}, {job: list_of(text) for job in ("read", "restore", "verify")}),
         "parents": list_of(text),
         "ring": nullable(text),
+        "select": nullable(text),
     },
 )
 

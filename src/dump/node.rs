@@ -38,6 +38,8 @@ pub(super) struct NodeDump {
     pub(super) node: ManifestNode,
     pub(super) segments: Vec<ManifestSegment>,
     pub(super) win_tokens_returned: u64,
+    /// Items kept though it is not known whether they were selected.
+    pub(super) unknown_kept: u64,
     /// Why the node was not read to its end; its words are in the manifest.
     pub(super) failure: Option<Error>,
 }
@@ -97,6 +99,14 @@ impl NodeJob<'_> {
             ..FetcherOptions::default()
         };
         let seen = self.seen_keys(cancel)?;
+        if !self.kept.is_empty() {
+            let kept = Totals::of(self.kept);
+            progress.event(Event::Advanced {
+                node_index: Some(self.node_index),
+                items: kept.records,
+                bytes: kept.key_bytes.saturating_add(kept.value_bytes),
+            });
+        }
         let walk = Walk {
             node: self.node,
             net: &self.options.net,
@@ -110,6 +120,7 @@ impl NodeJob<'_> {
             server: self.server,
             strategy: self.strategy,
             options: &fetcher_options,
+            selection: &self.options.selection,
             seen: seen.as_ref(),
             cancel: &stop,
         };
@@ -195,11 +206,13 @@ impl NodeJob<'_> {
             Err(error) => (0, trouble.node.or(Some(error))),
         };
         let win_tokens_returned = tally.win_tokens_returned;
+        let unknown_kept = tally.unknown_kept;
         let node = self.describe(walked, tally, &written, items_end, failure.as_ref());
         Ok(NodeDump {
             node,
             segments,
             win_tokens_returned,
+            unknown_kept,
             failure,
         })
     }
@@ -351,10 +364,10 @@ impl FetchRound<'_> {
                 Ok(None) => break,
                 Err(error) => return note_fatal_trouble(self.trouble, error),
             };
-            let before = fetcher.delivered();
+            let before = fetcher.done();
             let fetched = fetcher.fetch(&chunk, delivery);
             self.spool.finish_chunk();
-            let after = fetcher.delivered();
+            let after = fetcher.done();
             self.progress.event(Event::Advanced {
                 node_index: Some(self.node_index),
                 items: after.0.saturating_sub(before.0),

@@ -8,7 +8,9 @@ use crate::format::compression::Compression;
 use crate::net::{Connection, NetOptions, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::protocol::stats::ServerVersion;
+use crate::select::Selection;
 use crate::source::{Crawler, ReadStrategy, WalkKind, probe_crawler};
+use crate::target::{OwnerDefaults, bind_owners};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct DumpOptions {
     /// Go on with a dump of this name that was killed, if there is one; and keep
     /// what is sealed if this one fails.
     pub is_resumable: bool,
+    /// Which items are dumped.
+    pub selection: Selection,
 }
 
 /// A dump, decided.
@@ -81,8 +85,14 @@ impl DumpPlan {
     /// - `InvalidInput`: no node, or one twice.
     /// - The first node's error, unless partial snapshots are allowed and at
     ///   least one node answers.
-    pub fn make(options: DumpOptions, cancel: &Cancel) -> Result<Self> {
+    pub fn make(mut options: DumpOptions, cancel: &Cancel) -> Result<Self> {
         check_nodes(&options.nodes)?;
+        let ring = options.ring.as_deref().map(str::parse).transpose()?;
+        let owners = OwnerDefaults {
+            ring,
+            nodes: &options.nodes,
+        };
+        options.selection = bind_owners(&options.selection, owners)?;
         let reports: Vec<Result<NodeSource>> = std::thread::scope(|scope| {
             let ask = |node| {
                 let (net, walk) = (&options.net, options.walk);

@@ -14,6 +14,9 @@ pub struct DumpReport {
     pub manifest: Manifest,
     /// Stale items whose win token was taken by reading and given back.
     pub win_tokens_returned: u64,
+    /// Items kept though what servers told does not decide whether they were
+    /// selected.
+    pub unknown_kept: u64,
     /// What was kept of a dump that was killed.
     pub kept: Kept,
     /// How long it took.

@@ -57,6 +57,7 @@ impl DumpPlan {
                     },
                     manifest: *manifest,
                     win_tokens_returned: 0,
+                    unknown_kept: 0,
                     elapsed: clock.elapsed(),
                 });
             }
@@ -122,9 +123,16 @@ impl DumpPlan {
         };
         Journal {
             shard_bits: self.options.shard_bits,
+            select: self.select_text(),
             nodes: self.nodes.iter().map(node).collect(),
             ..Journal::new(id, to_text(SystemTime::now()))
         }
+    }
+
+    /// Returns what is selected, if not everything is.
+    fn select_text(&self) -> Option<String> {
+        let selection = &self.options.selection;
+        (!selection.is_everything()).then(|| selection.to_string())
     }
 
     fn check_same(&self, journal: &Journal) -> Result<()> {
@@ -143,6 +151,10 @@ impl DumpPlan {
         );
         if nodes != before {
             return refuse("nodes", nodes, before);
+        }
+        if self.select_text() != journal.select {
+            let text = |select: &Option<String>| select.clone().unwrap_or_else(|| "all".to_owned());
+            return refuse("select", text(&self.select_text()), text(&journal.select));
         }
         if self.options.shard_bits != journal.shard_bits {
             let count = |bits: u8| 1_u64.checked_shl(bits.into()).unwrap_or(0).to_string();
@@ -169,10 +181,12 @@ impl DumpPlan {
         let mut nodes = Vec::new();
         let mut segments = Vec::new();
         let mut win_tokens_returned: u64 = 0;
+        let mut unknown_kept: u64 = 0;
         for dump in dumps {
             nodes.push(dump.node);
             segments.extend(dump.segments);
             win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
+            unknown_kept = unknown_kept.saturating_add(dump.unknown_kept);
         }
         let digests = Manifest::digests(&segments);
         let manifest = Manifest {
@@ -187,6 +201,7 @@ impl DumpPlan {
             started_at: begun.journal.started_at.clone(),
             finished_at: to_text(SystemTime::now()),
             ring: self.options.ring.clone(),
+            select: self.select_text(),
             shard_hash: ShardHash::default(),
             verdict: Verdict::of(&nodes),
             nodes,
@@ -201,6 +216,7 @@ impl DumpPlan {
             place: snapshot.describe(),
             manifest,
             win_tokens_returned,
+            unknown_kept,
             kept: Kept {
                 segments: to_u64(begun.kept.len()),
                 records: Totals::of(&begun.kept).records,
@@ -325,6 +341,7 @@ impl DumpPlan {
                     node,
                     segments: kept,
                     win_tokens_returned: 0,
+                    unknown_kept: 0,
                     failure: None,
                 }
             }

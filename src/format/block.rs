@@ -245,6 +245,40 @@ impl Block {
         sections: &mut SectionReader,
     ) -> Result<Self, Defect> {
         let columns = header.decode_keys(header.key_section(payload)?, sections)?;
+        Self::with_keys(columns, header, payload, sections)
+    }
+
+    /// Decompresses the values of a payload whose keys are decoded already.
+    ///
+    /// # Errors
+    ///
+    /// - The defect of the rule that is broken.
+    ///
+    /// # Memory
+    ///
+    /// As [`Block::decode`].
+    pub fn with_keys(
+        columns: Columns,
+        header: &BlockHeader,
+        payload: &[u8],
+        sections: &mut SectionReader,
+    ) -> Result<Self, Defect> {
+        // The keys may have been read before, and another file since.
+        let counts = [
+            (
+                "record_count",
+                to_u64(columns.len()),
+                header.record_count.into(),
+            ),
+            (
+                "sum of VALUE_LEN",
+                columns.value_bytes(),
+                header.values.raw_len.into(),
+            ),
+        ];
+        for (field, stored, computed) in counts {
+            check_count(Structure::KeySection, field, stored, computed)?;
+        }
         let mut values = Vec::new();
         let stored = header.value_section(payload)?;
         sections.read(&header.values, stored, Structure::ValueSection, &mut values)?;

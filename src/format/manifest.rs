@@ -62,6 +62,9 @@ pub struct Manifest {
     pub finished_at: String,
     /// The placement of the source cluster, if given.
     pub ring: Option<String>,
+    /// By which expression the dump chose; none if it took every item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<String>,
     /// How keys are spread over shards.
     pub shard_hash: ShardHash,
     /// One a node, in the order given.
@@ -233,6 +236,10 @@ pub struct Counters {
     /// Outcome: listed again.
     #[serde(with = "decimal")]
     pub duplicate: u64,
+    /// Outcome: not what the dump was to take. Left out where there is none, for
+    /// readers that do not know it.
+    #[serde(with = "decimal", skip_serializing_if = "is_zero")]
+    pub filtered: u64,
     /// Loss: a key or value that no command can carry.
     #[serde(with = "decimal")]
     pub refused: u64,
@@ -259,6 +266,7 @@ impl Counters {
             .saturating_add(self.vanished)
             .saturating_add(self.expired)
             .saturating_add(self.duplicate)
+            .saturating_add(self.filtered)
             .saturating_add(self.losses())
     }
 
@@ -270,6 +278,7 @@ impl Counters {
             (&mut self.vanished, other.vanished),
             (&mut self.expired, other.expired),
             (&mut self.duplicate, other.duplicate),
+            (&mut self.filtered, other.filtered),
             (&mut self.refused, other.refused),
             (&mut self.failed, other.failed),
             (&mut self.missing, other.missing),
@@ -634,6 +643,7 @@ mod tests {
             started_at: "2026-11-20T02:00:00Z".to_owned(),
             finished_at: "2026-11-20T02:00:01Z".to_owned(),
             ring: None,
+            select: None,
             shard_hash: ShardHash::default(),
             nodes: Vec::new(),
             segments: Vec::new(),
@@ -727,6 +737,44 @@ mod tests {
             let wanted = "manifest cannot be understood: \"";
             assert!(error.starts_with(wanted), "{object:?}: {error}");
         }
+    }
+
+    #[test]
+    fn what_a_dump_left_out_is_told_and_counted() {
+        let mut manifest = manifest();
+        let plain = String::from_utf8(manifest.encode()).unwrap();
+        assert!(!plain.contains("select") && !plain.contains("filtered"));
+        let counters = Counters {
+            listed: 9,
+            filtered: 9,
+            ..Counters::default()
+        };
+        let node = ManifestNode {
+            address: "a:1".to_owned(),
+            server_version: String::new(),
+            pid: 0,
+            server_started_at: 0,
+            clock_offset: "0".to_owned(),
+            walk: "metadump-hash".to_owned(),
+            shard_bits: 0,
+            items_start: 9,
+            unlisted: 0,
+            items_end: 9,
+            counters,
+            reasons: Reasons::default(),
+            failure: None,
+        };
+        manifest.nodes = vec![node.clone(), node];
+        manifest.select = Some("prefix=user: and ttl>1h".to_owned());
+        assert_eq!(decode(&manifest.encode()).unwrap(), manifest);
+        let sum = manifest.counters();
+        assert_eq!((sum.filtered, sum.accounted(), sum.losses()), (18, 18, 0));
+        assert_eq!(Verdict::of(&manifest.nodes), Verdict::Complete);
+        manifest.nodes[1].counters.filtered = 8;
+        assert_eq!(
+            decode(&manifest.encode()).unwrap_err().to_string(),
+            "manifest: counters.listed is 9, but 8 was found"
+        );
     }
 
     #[test]

@@ -15,8 +15,14 @@ pub struct InspectReport {
     /// One a node of the manifest, in its order; none for a node that was not
     /// to be looked at.
     pub nodes: Vec<Option<NodeShare>>,
-    /// Of all records that could be read.
+    /// Of all records that could be read and are selected.
     pub statistics: Statistics,
+    /// The selection with its rings; none if every record counts.
+    pub selection: Option<String>,
+    /// Records that were read, and are not selected; no other figure has them.
+    pub filtered: Tally,
+    /// Records that are counted though nobody told what would decide it.
+    pub unknown_kept: u64,
     /// What could not be read, and why, in the order of the segments; at most
     /// [`InspectReport::FINDING_COUNT_MAX`].
     pub findings: Vec<Finding>,
@@ -29,7 +35,7 @@ pub struct InspectReport {
 /// What came from one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeShare {
-    /// Records that could be read.
+    /// Records that could be read and are selected.
     pub tally: Tally,
     /// Records that could not, as far as the tables count them.
     pub unreadable: u64,

@@ -10,13 +10,16 @@ use rayon::prelude::*;
 use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding, Structure};
 use crate::error::{Error, Location, Operation, Result};
+use crate::format::column::KeyRecord;
 use crate::format::compression::SectionReader;
-use crate::format::manifest::{Manifest, ManifestSegment};
+use crate::format::manifest::ManifestSegment;
 use crate::inspect::report::{InspectReport, NodeShare, Storage};
 use crate::inspect::statistics::Statistics;
 use crate::inspect::tally::Tally;
 use crate::progress::{Event, Progress};
+use crate::select::{Candidate, Judgement, Selection};
 use crate::snapshot::{SegmentReader, SnapshotReader};
+use crate::target::{OwnerDefaults, bind_owners};
 use crate::units::{UnixSecs, to_u64};
 
 /// What the caller asks for.
@@ -33,6 +36,8 @@ pub struct InspectOptions {
     pub largest_count: usize,
     /// Threads.
     pub thread_count: usize,
+    /// Which records to count.
+    pub selection: Selection,
 }
 
 /// Reads the keys and metadata of a snapshot, and counts.
@@ -41,7 +46,8 @@ pub struct InspectOptions {
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: a node that the snapshot does not have.
+/// - `InvalidInput`: a node that the snapshot does not have, or a selection of
+///   owners without their ring.
 /// - `Corrupt`: the manifest does not say when the dump ended, and no moment is
 ///   given. What else is damaged or cannot be read is in the report.
 /// - `Canceled`.
@@ -59,10 +65,11 @@ pub fn inspect(
     let clock = Instant::now();
     let manifest = snapshot.manifest();
     let is_selected = snapshot.select_nodes(&options.nodes)?;
+    // A snapshot knows its nodes without labels and weights.
+    let selection = bind_owners(&options.selection, OwnerDefaults::default())?;
     let at = match options.at {
         Some(at) => at,
-        None => finished_at(manifest)
-            .map_err(|error| error.at(Location::object(snapshot.describe())))?,
+        None => snapshot.finished_at()?,
     };
     let node_index = |segment: &ManifestSegment| {
         // The manifest's decoding has checked that there is such a node.
@@ -88,9 +95,13 @@ pub fn inspect(
     let new_part = || Part {
         statistics: Statistics::new(at, &options.delimiters, options.largest_count),
         shares: vec![NodeShare::default(); manifest.nodes.len()],
+        filtered: Tally::default(),
+        unknown_kept: 0,
     };
     let inspection = Inspection {
         snapshot,
+        selection: &selection,
+        at,
         cancel,
         progress,
         parts: (0..pool.current_num_threads())
@@ -117,25 +128,13 @@ pub fn inspect(
             .map(|(share, is_selected)| is_selected.then_some(share))
             .collect(),
         statistics: whole.statistics,
+        selection: (!selection.is_everything()).then(|| selection.to_string()),
+        filtered: whole.filtered,
+        unknown_kept: whole.unknown_kept,
         findings: found.kept.into_values().collect(),
         finding_count_dropped: found.dropped,
         elapsed: clock.elapsed(),
     })
-}
-
-/// Returns when the dump ended.
-fn finished_at(manifest: &Manifest) -> Result<UnixSecs> {
-    let text = &manifest.finished_at;
-    let moment = text.parse::<jiff::Timestamp>().ok();
-    moment
-        .and_then(|moment| u64::try_from(moment.as_second()).ok())
-        .map(UnixSecs)
-        .ok_or_else(|| {
-            Error::corrupt(Defect::Malformed {
-                structure: Structure::Manifest,
-                reason: format!("finished_at \"{text}\" is no RFC 3339 time after 1970"),
-            })
-        })
 }
 
 /// What one thread counted.
@@ -143,14 +142,31 @@ struct Part {
     statistics: Statistics,
     /// One a node of the manifest.
     shares: Vec<NodeShare>,
+    filtered: Tally,
+    unknown_kept: u64,
 }
 
 impl Part {
     fn merge(&mut self, other: Self) {
         self.statistics.merge(other.statistics);
+        self.filtered.merge(&other.filtered);
+        self.unknown_kept = self.unknown_kept.saturating_add(other.unknown_kept);
         for (sum, share) in self.shares.iter_mut().zip(&other.shares) {
             sum.merge(share);
         }
+    }
+}
+
+impl Part {
+    /// Says whether a record counts.
+    fn keeps(&mut self, record: &KeyRecord<'_>, selection: &Selection, at: UnixSecs) -> bool {
+        let value_len = Some(record.value_len.into());
+        let candidate = Candidate::new(record.key, value_len, &record.meta, at);
+        let judgement = selection.judge(&candidate);
+        if judgement == Judgement::Unknown {
+            self.unknown_kept = self.unknown_kept.saturating_add(1);
+        }
+        judgement.keeps()
     }
 }
 
@@ -189,6 +205,8 @@ impl SegmentRead {
 
 struct Inspection<'a> {
     snapshot: &'a SnapshotReader,
+    selection: &'a Selection,
+    at: UnixSecs,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
     /// One a thread of the pool, so that none waits for another.
@@ -252,19 +270,26 @@ impl Inspection<'_> {
         let columns = segment.read_keys(block, sections);
         let columns = self.note((number, block.saturating_add(1)), place, columns)?;
         let mut read = SegmentRead::default();
+        let mut kept = Tally::default();
         let entry = segment.block_entry(block);
         let records = entry.map_or(0, |entry| entry.record_count.into());
         if let Some(columns) = columns {
             self.with_part(|part| {
                 for record in columns.iter() {
-                    part.statistics.add(&record, node_index);
-                    read.tally.merge(&Tally::of(&record));
+                    let tally = Tally::of(&record);
+                    read.tally.merge(&tally);
+                    if part.keeps(&record, self.selection, self.at) {
+                        part.statistics.add(&record, node_index);
+                        kept.merge(&tally);
+                    } else {
+                        part.filtered.merge(&tally);
+                    }
                 }
             });
             self.add_share(
                 node_index,
                 &NodeShare {
-                    tally: read.tally,
+                    tally: kept,
                     ..NodeShare::default()
                 },
             );

@@ -7,8 +7,10 @@ use crate::defect::Finding;
 pub struct ListingReport {
     /// Records that were listed.
     pub listed: u64,
-    /// Records that were looked at, those that the filter dropped included.
+    /// Records that were looked at, those that were not selected included.
     pub seen: u64,
+    /// Of those listed, the records of which nobody told what would decide it.
+    pub unknown_kept: u64,
     /// What is damaged or cannot be read, and so not listed.
     /// At most [`ListingReport::FINDING_COUNT_MAX`].
     pub findings: Vec<Finding>,

@@ -11,17 +11,20 @@ use crate::error::{Error, Operation, Result};
 use crate::format::column::{Columns, KeyRecord};
 use crate::format::compression::SectionReader;
 use crate::listing::report::ListingReport;
-use crate::select::KeyFilter;
+use crate::select::{Candidate, Judgement, Selection};
 use crate::snapshot::{Opening, SegmentReader, SnapshotReader};
-use crate::units::to_u64;
+use crate::target::{OwnerDefaults, bind_owners};
+use crate::units::{UnixSecs, to_u64};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
 pub struct ListingOptions {
     /// Addresses of nodes to list; all for none.
     pub nodes: Vec<String>,
-    /// Which keys.
-    pub filter: KeyFilter,
+    /// Which records.
+    pub selection: Selection,
+    /// The moment that times are relative to; none for the end of the dump.
+    pub at: Option<UnixSecs>,
     /// Blocks decoded side by side.
     pub thread_count: usize,
 }
@@ -54,7 +57,9 @@ const ROUND_PIECES: usize = 4;
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: no such node.
+/// - `InvalidInput`: no such node, or a selection of owners without their ring.
+/// - `Corrupt`: a selection by time, no moment given, and the manifest does not
+///   say when the dump ended.
 /// - `Canceled`, and what `out` fails with. What is damaged or cannot be read
 ///   is in the report.
 ///
@@ -77,6 +82,13 @@ pub fn list(
             let cause = std::io::Error::other(error);
             Error::io(Operation::Spawn, "listing threads", cause)
         })?;
+    // A snapshot knows its nodes without labels and weights.
+    let selection = bind_owners(&options.selection, OwnerDefaults::default())?;
+    let at = match options.at {
+        Some(at) => at,
+        None if selection.needs().now() => snapshot.finished_at()?,
+        None => UnixSecs::default(),
+    };
     let mut report = ListingReport::default();
     for named in snapshot.segments_of(&options.nodes)? {
         let place = snapshot.segment_place(named);
@@ -91,7 +103,8 @@ pub fn list(
         };
         let listing = Listing {
             node: snapshot.node(named),
-            filter: &options.filter,
+            selection: &selection,
+            at,
             render,
             pool: &pool,
             cancel,
@@ -134,11 +147,13 @@ fn round_end(segment: &SegmentReader, first: usize, thread_count: usize) -> usiz
 struct Text {
     bytes: Vec<u8>,
     listed: u64,
+    unknown_kept: u64,
 }
 
 struct Listing<'a> {
     node: &'a str,
-    filter: &'a KeyFilter,
+    selection: &'a Selection,
+    at: UnixSecs,
     render: &'a (dyn Fn(&ListedRecord<'_>, &mut Vec<u8>) + Sync),
     pool: &'a ThreadPool,
     cancel: &'a Cancel,
@@ -186,6 +201,7 @@ impl Listing<'_> {
             for (text, (_, records)) in texts.iter().zip(pieces) {
                 report.seen = report.seen.saturating_add(to_u64(records.len()));
                 report.listed = report.listed.saturating_add(text.listed);
+                report.unknown_kept = report.unknown_kept.saturating_add(text.unknown_kept);
                 if !text.bytes.is_empty() && out(&text.bytes)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -197,10 +213,16 @@ impl Listing<'_> {
     fn text(&self, columns: &Columns, records: Range<usize>) -> Text {
         let mut text = Text::default();
         for record in records.filter_map(|index| columns.get(index)) {
-            if self.filter.matches(record.key) {
+            let value_len = Some(record.value_len.into());
+            let candidate = Candidate::new(record.key, value_len, &record.meta, self.at);
+            let judgement = self.selection.judge(&candidate);
+            if judgement.keeps() {
                 let node = self.node;
                 (self.render)(&ListedRecord { node, record }, &mut text.bytes);
                 text.listed = text.listed.saturating_add(1);
+            }
+            if judgement == Judgement::Unknown {
+                text.unknown_kept = text.unknown_kept.saturating_add(1);
             }
         }
         text

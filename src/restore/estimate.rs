@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::format::compression::SectionReader;
 use crate::item::Exptime;
 use crate::restore::cursor::{Cursor, Damage};
+use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
 use crate::units::{UnixSecs, to_u64};
 
@@ -32,6 +33,10 @@ pub struct RestoreEstimate {
     pub damaged: u64,
     /// Why.
     pub findings: Vec<Finding>,
+    /// Records that are not selected.
+    pub filtered: u64,
+    /// Records that are kept though nobody told what would decide it.
+    pub unknown_kept: u64,
 }
 
 impl RestorePlan {
@@ -46,6 +51,7 @@ impl RestorePlan {
         let now = UnixSecs::from_system_time(SystemTime::now());
         let mut nodes = vec![NodeEstimate::default(); self.options.nodes.len()];
         let mut sections = SectionReader::default();
+        let filter = RecordFilter::new(&self.options.selection, self.at);
         while let Some(task) = cursor.next(&damage)? {
             cancel.check()?;
             let columns = match task.segment.read_keys(task.block, &mut sections) {
@@ -59,7 +65,7 @@ impl RestorePlan {
                     continue;
                 }
             };
-            for record in columns.iter() {
+            for record in columns.iter().filter(|record| filter.keeps(record)) {
                 let node = self.placement.locate(record.key, task.source_index);
                 let Some(node) = nodes.get_mut(node) else {
                     continue;
@@ -78,6 +84,8 @@ impl RestorePlan {
             nodes,
             damaged: damage.records,
             findings: damage.findings,
+            filtered: filter.filtered(),
+            unknown_kept: filter.unknown_kept(),
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod cursor;
 mod estimate;
+mod filter;
 mod plan;
 mod report;
 mod run;

@@ -7,8 +7,10 @@ use crate::node::NodeSpec;
 use crate::protocol::request::SetMode;
 use crate::protocol::stats::ServerVersion;
 use crate::ring::{Placement, RingSpec};
+use crate::select::Selection;
 use crate::snapshot::SnapshotReader;
-use crate::units::to_u64;
+use crate::target::{OwnerDefaults, bind_owners};
+use crate::units::{UnixSecs, to_u64};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -25,18 +27,25 @@ pub struct RestoreOptions {
     pub thread_count: usize,
     /// Of sockets.
     pub net: NetOptions,
+    /// Which records.
+    pub selection: Selection,
+    /// The moment that times of the selection are relative to; none for the end
+    /// of the dump.
+    pub at: Option<UnixSecs>,
 }
 
 /// A restore, decided.
 #[derive(Debug)]
 pub struct RestorePlan {
-    /// What was asked for.
+    /// What was asked for; the selection has its rings.
     pub options: RestoreOptions,
     /// The snapshot.
     pub snapshot: SnapshotReader,
     /// What each node said of itself.
     pub servers: Vec<ServerReport>,
     pub(super) placement: Placement,
+    /// The moment that times of the selection are relative to.
+    pub(super) at: UnixSecs,
 }
 
 impl RestorePlan {
@@ -44,16 +53,28 @@ impl RestorePlan {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: no ring for several nodes, or nodes that no ring can
-    ///   be made of.
+    /// - `InvalidInput`: no ring for several nodes, nodes that no ring can be
+    ///   made of, or a selection of owners that are none of them.
+    /// - `Corrupt`: a selection by time, no moment given, and the manifest does
+    ///   not say when the dump ended.
     /// - `Unsupported`: a node is too old.
     /// - A node's error: a restore to some of the nodes is none.
     pub fn make(
         snapshot: SnapshotReader,
-        options: RestoreOptions,
+        mut options: RestoreOptions,
         cancel: &Cancel,
     ) -> Result<Self> {
         let placement = place(&snapshot, &options)?;
+        let owners = OwnerDefaults {
+            ring: options.ring,
+            nodes: &options.nodes,
+        };
+        options.selection = bind_owners(&options.selection, owners)?;
+        let at = match options.at {
+            Some(at) => at,
+            None if options.selection.needs().now() => snapshot.finished_at()?,
+            None => UnixSecs::default(),
+        };
         let mut servers = Vec::new();
         for node in &options.nodes {
             let mut connection = Connection::connect(node, &options.net, cancel)?;
@@ -66,6 +87,7 @@ impl RestorePlan {
             snapshot,
             servers,
             placement,
+            at,
         })
     }
 }

@@ -33,6 +33,11 @@ pub struct RestoreReport {
     pub damaged: u64,
     /// Why.
     pub findings: Vec<Finding>,
+    /// Records that were not selected: an outcome, and not of any node.
+    pub filtered: u64,
+    /// Records that were kept though nobody told what would decide it; each has
+    /// an outcome of its own.
+    pub unknown_kept: u64,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -66,6 +71,9 @@ impl RestoreReport {
     /// Returns the records that have an outcome or are a loss; equal to
     /// `records` when every one is accounted for.
     pub fn accounted(&self) -> u64 {
-        self.totals().accounted().saturating_add(self.damaged)
+        self.totals()
+            .accounted()
+            .saturating_add(self.damaged)
+            .saturating_add(self.filtered)
     }
 }

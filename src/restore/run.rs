@@ -15,6 +15,7 @@ use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::restore::cursor::{BlockTask, Cursor, Damage};
+use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
 use crate::restore::report::{NodeRestore, RestoreReport};
 use crate::target::{LoadOptions, LoadTally, Loader, Router};
@@ -53,6 +54,12 @@ impl RestorePlan {
         });
         let stop = cancel.child();
         let damage = Mutex::new(Damage::default());
+        let filter = RecordFilter::new(&self.options.selection, self.at);
+        let reading = Reading {
+            damage: &damage,
+            filter: &filter,
+            progress,
+        };
         let (senders, receivers): (Vec<_>, Vec<_>) = self
             .options
             .nodes
@@ -80,7 +87,7 @@ impl RestorePlan {
                         .collect()
                 })
                 .collect();
-            let read = self.read_blocks(&senders, &stop, &damage);
+            let read = self.read_blocks(&senders, &stop, reading);
             // The loaders end when nobody can send any more.
             drop(senders);
             if read.is_err() {
@@ -102,6 +109,8 @@ impl RestorePlan {
                 .collect(),
             damaged: damage.records,
             findings: damage.findings,
+            filtered: filter.filtered(),
+            unknown_kept: filter.unknown_kept(),
             elapsed: clock.elapsed(),
         };
         progress.event(Event::Finished);
@@ -113,7 +122,7 @@ impl RestorePlan {
         &self,
         senders: &[crossbeam_channel::Sender<ItemBatch>],
         stop: &Cancel,
-        damage: &Mutex<Damage>,
+        reading: Reading<'_>,
     ) -> Result<()> {
         let pool = ThreadPoolBuilder::new()
             .num_threads(self.options.thread_count)
@@ -131,9 +140,9 @@ impl RestorePlan {
             let mut router = Router::new(&self.placement, senders.to_vec());
             let mut sections = SectionReader::default();
             let mut read = || {
-                while let Some(task) = cursor.next(damage)? {
+                while let Some(task) = cursor.next(reading.damage)? {
                     stop.check()?;
-                    route_block(&task, &mut router, &mut sections, damage)?;
+                    reading.route_block(&task, &mut router, &mut sections)?;
                 }
                 router.flush()
             };
@@ -233,39 +242,72 @@ impl RestorePlan {
     }
 }
 
-/// Decompresses a block and routes its records; a damaged one is noted.
-fn route_block(
-    task: &BlockTask,
-    router: &mut Router<'_>,
-    sections: &mut SectionReader,
-    damage: &Mutex<Damage>,
-) -> Result<()> {
-    let note = |error, records| {
-        let place = task.segment.block_location(task.block);
-        damage
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(error, place, records)
-    };
-    let decoded = task
-        .segment
-        .read_block(task.block)
-        .and_then(|frame| frame.decode(sections).map_err(Error::corrupt));
-    let block = match decoded {
-        Ok(block) => block,
-        Err(error) => {
-            let entry = task.segment.block_entry(task.block);
-            return note(error, entry.map_or(0, |entry| entry.record_count.into()));
+/// What all reading threads share.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    damage: &'a Mutex<Damage>,
+    filter: &'a RecordFilter<'a>,
+    progress: &'a dyn Progress,
+}
+
+impl Reading<'_> {
+    /// Decompresses a block and routes its records; a damaged one is noted. Of a
+    /// block that is dropped as a whole, no value is read.
+    fn route_block(
+        self,
+        task: &BlockTask,
+        router: &mut Router<'_>,
+        sections: &mut SectionReader,
+    ) -> Result<()> {
+        let entry = task.segment.block_entry(task.block);
+        let records: u64 = entry.map_or(0, |entry| entry.record_count.into());
+        let mut kept = None;
+        let mut dropped = 0;
+        let decoded = if self.filter.is_idle() {
+            let frame = task.segment.read_block(task.block);
+            frame.and_then(|frame| frame.decode(sections).map_err(Error::corrupt))
+        } else {
+            let columns = match task.segment.read_keys(task.block, sections) {
+                Ok(columns) => columns,
+                Err(error) => return self.note(task, error, records),
+            };
+            let judged = self.filter.judge_block(&columns);
+            self.progress.event(Event::Advanced {
+                node_index: None,
+                items: judged.dropped,
+                bytes: judged.dropped_bytes,
+            });
+            if judged.is_none() {
+                return Ok(());
+            }
+            dropped = judged.dropped;
+            kept = Some(judged);
+            let frame = task.segment.read_block(task.block);
+            frame.and_then(|frame| frame.decode_with(columns, sections).map_err(Error::corrupt))
+        };
+        let block = match decoded {
+            Ok(block) => block,
+            Err(error) => return self.note(task, error, records.saturating_sub(dropped)),
+        };
+        for index in 0..block.len() {
+            let is_kept = kept.as_ref().map(|kept| kept.is_kept.get(index));
+            if is_kept == Some(Some(&false)) {
+                continue;
+            }
+            match block.record(index) {
+                Some(Ok(record)) => router.push(&record, task.source_index)?,
+                Some(Err(defect)) => self.note(task, Error::corrupt(defect), 1)?,
+                None => {}
+            }
         }
-    };
-    for index in 0..block.len() {
-        match block.record(index) {
-            Some(Ok(record)) => router.push(&record, task.source_index)?,
-            Some(Err(defect)) => note(Error::corrupt(defect), 1)?,
-            None => {}
-        }
+        Ok(())
     }
-    Ok(())
+
+    fn note(self, task: &BlockTask, error: Error, records: u64) -> Result<()> {
+        let place = task.segment.block_location(task.block);
+        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        damage.add(error, place, records)
+    }
 }
 
 fn merge_loads(handles: Vec<std::thread::ScopedJoinHandle<'_, NodeLoad>>) -> NodeLoad {

@@ -371,6 +371,9 @@ fn publish(
         started_at,
         finished_at,
         ring: original.as_ref().and_then(|manifest| manifest.ring.clone()),
+        select: original
+            .as_ref()
+            .and_then(|manifest| manifest.select.clone()),
         shard_hash: ShardHash::default(),
         verdict: Verdict::of(&nodes),
         nodes,

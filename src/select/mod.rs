@@ -1,82 +1,44 @@
-//! Which records a command is about, told by key and metadata alone.
+//! Which items or records a command is about: one grammar for all commands.
+//!
+//! [`Selection::parse`] reads an expression such as `prefix=user: and ttl>1h`;
+//! [`Selection::judge`] says of a [`Candidate`] whether it is kept. README has
+//! the table of terms.
+//!
+//! ```text
+//! expression = conjunction, { "or", conjunction }
+//! conjunction = negation, { "and", negation }
+//! negation = "not", negation | "(", expression, ")" | term
+//! term = name, operator, value
+//! operator = "=" | "!=" | "<" | "<=" | ">" | ">="
+//! ```
+//!
+//! A value ends at a space, or at a parenthesis that it has not opened itself;
+//! one that starts with `'` or `"` ends at the next of the same, and has it
+//! doubled where it is meant.
+//!
+//! # What is not known
+//!
+//! Servers do not tell everything. A term about what was not told is neither
+//! true nor false, and `and`, `or`, `not` go on from there as Kleene had it:
+//! what decides the rest either way decides the whole. What stays undecided is
+//! [`Judgement::Unknown`]; every command keeps it and counts it apart, since a
+//! record that is too much costs less than one that is missing. `ttl=unknown`
+//! and its like are true or false always, for those who want it otherwise.
 
-use globset::GlobBuilder;
-use regex::bytes::{Regex, RegexBuilder};
+mod candidate;
+mod expression;
+mod judgement;
+mod owner;
+mod parser;
+mod pattern;
+mod quantity;
+mod selection;
+mod term;
 
-use crate::error::{Error, Result};
-
-/// Keeps keys by how they look; keys are bytes, not text.
-#[derive(Clone, Debug, Default)]
-pub struct KeyFilter {
-    prefix: Vec<u8>,
-    glob: Option<Regex>,
-}
-
-impl KeyFilter {
-    /// Makes a filter of the start of a key and of a pattern for the whole key:
-    /// `*` any bytes, `?` any one, `[a-z]`, `{this,that}`, and a backslash takes
-    /// a special letter as it is. What is not given keeps every key.
-    ///
-    /// # Errors
-    ///
-    /// - `InvalidInput`: the pattern cannot be understood.
-    pub fn new(prefix: Option<&[u8]>, glob: Option<&str>) -> Result<Self> {
-        let prefix = prefix.unwrap_or_default().to_vec();
-        let glob = glob.map(compile_glob).transpose()?;
-        Ok(Self { prefix, glob })
-    }
-
-    /// Says whether a key is kept.
-    pub fn matches(&self, key: &[u8]) -> bool {
-        key.starts_with(&self.prefix) && self.glob.as_ref().is_none_or(|glob| glob.is_match(key))
-    }
-}
-
-fn compile_glob(pattern: &str) -> Result<Regex> {
-    let invalid = |reason: String| Error::invalid_input("glob", pattern, reason);
-    let glob = GlobBuilder::new(pattern)
-        .backslash_escape(true)
-        .build()
-        .map_err(|error| invalid(error.kind().to_string()))?;
-    RegexBuilder::new(glob.regex())
-        .dot_matches_new_line(true)
-        .build()
-        .map_err(|error| invalid(error.to_string()))
-}
+pub use candidate::{Candidate, Needs};
+pub use judgement::Judgement;
+pub use owner::{OwnerAnswer, OwnerQuestion, Owns};
+pub use selection::Selection;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_kept_by_prefix_and_pattern() {
-        let keeps = |prefix: Option<&str>, glob: Option<&str>, key: &[u8]| {
-            KeyFilter::new(prefix.map(str::as_bytes), glob)
-                .unwrap()
-                .matches(key)
-        };
-        for (prefix, glob, key, kept) in [
-            (None, None, &b"any"[..], true),
-            (Some("user:"), None, b"user:1", true),
-            (Some("user:"), None, b"use", false),
-            (None, Some("user:*"), b"user:", true),
-            (None, Some("user:*"), b"user:a/b\n\xff", true),
-            (None, Some("user:*"), b"xuser:1", false),
-            (None, Some("*:[0-9]?"), b"a:1\xff", true),
-            (None, Some("*:[0-9]?"), b"a:x1", false),
-            (None, Some("{a,b}:*"), b"b:", true),
-            (None, Some("a\\*"), b"a*", true),
-            (None, Some("a\\*"), b"ab", false),
-            (Some("a"), Some("*b"), b"ab", true),
-            (Some("a"), Some("*b"), b"cb", false),
-        ] {
-            assert_eq!(
-                keeps(prefix, glob, key),
-                kept,
-                "{prefix:?} {glob:?} {key:?}"
-            );
-        }
-        let error = KeyFilter::new(None, Some("a[")).unwrap_err();
-        assert!(error.to_string().starts_with("glob \"a[\": "), "{error}");
-    }
-}
+mod tests;

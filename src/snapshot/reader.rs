@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::defect::{Defect, Structure};
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::manifest::{
     Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash,
@@ -14,7 +15,7 @@ use crate::reasons::Reasons;
 use crate::snapshot::segment_reader::{Opening, SegmentReader};
 use crate::snapshot::{MANIFEST, SEGMENTS};
 use crate::store::{ObjectInfo, Store};
-use crate::units::to_u64;
+use crate::units::{UnixSecs, to_u64};
 
 /// Reads what a manifest names.
 #[derive(Debug)]
@@ -103,6 +104,26 @@ impl SnapshotReader {
     /// Returns what to call a segment in a message.
     pub fn segment_place(&self, segment: &ManifestSegment) -> String {
         self.store.describe(&self.segment_object(segment))
+    }
+
+    /// Returns when the dump ended.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: the manifest does not say it.
+    pub fn finished_at(&self) -> Result<UnixSecs> {
+        let text = &self.manifest.finished_at;
+        let moment = text.parse::<jiff::Timestamp>().ok();
+        moment
+            .and_then(|moment| u64::try_from(moment.as_second()).ok())
+            .map(UnixSecs)
+            .ok_or_else(|| {
+                let defect = Defect::Malformed {
+                    structure: Structure::Manifest,
+                    reason: format!("finished_at \"{text}\" is no RFC 3339 time after 1970"),
+                };
+                Error::corrupt(defect).at(Location::object(self.describe()))
+            })
     }
 
     /// Says of each node of the manifest whether it is one of those wanted, by
@@ -277,6 +298,7 @@ fn describe_lone_segment(
         started_at: meta.created_at.clone(),
         finished_at: meta.created_at,
         ring: None,
+        select: None,
         shard_hash: ShardHash::default(),
         nodes: vec![ManifestNode {
             address: meta.node,

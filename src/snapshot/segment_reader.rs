@@ -89,6 +89,20 @@ impl BlockFrame<'_> {
         Block::decode(&self.header, &self.payload, sections)
     }
 
+    /// Decompresses and checks the values of a block whose keys are decoded
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// - The defect of the broken rule.
+    pub fn decode_with(
+        &self,
+        columns: Columns,
+        sections: &mut SectionReader,
+    ) -> std::result::Result<Block, Defect> {
+        Block::with_keys(columns, &self.header, &self.payload, sections)
+    }
+
     /// Checks the stored bytes of both sections, without decompressing.
     ///
     /// # Errors

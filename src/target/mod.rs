@@ -1,9 +1,11 @@
-//! Items into live nodes.
+//! Items into live nodes, and which of them owns which.
 
 mod load;
+mod owner;
 mod rebase;
 mod route;
 
 pub use load::{LoadOptions, LoadTally, Loader};
+pub use owner::{OwnerDefaults, bind_owners};
 pub use rebase::rebase;
 pub use route::Router;

@@ -23,6 +23,9 @@ pub struct VerifyReport {
     pub records: u64,
     /// Bytes of the segments that were read.
     pub bytes: u64,
+    /// What the dump was to take; none for every item, or if the manifest cannot
+    /// be read.
+    pub select: Option<String>,
     /// How long it took.
     pub elapsed: Duration,
 }

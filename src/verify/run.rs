@@ -60,6 +60,7 @@ pub fn verify_snapshot(
                 blocks: 0,
                 records: 0,
                 bytes: 0,
+                select: None,
                 elapsed: clock.elapsed(),
             })
         }
@@ -130,6 +131,7 @@ pub fn verify(
         blocks: counts.iter().map(|counts| counts.blocks).sum(),
         records: counts.iter().map(|counts| counts.records).sum(),
         bytes: counts.iter().map(|counts| counts.bytes).sum(),
+        select: manifest.select.clone(),
         elapsed: clock.elapsed(),
     })
 }

@@ -23,6 +23,7 @@ fn plan(server: &Memcached) -> DumpPlan {
     let options = DumpOptions {
         walk: None,
         is_resumable: false,
+        selection: mcsnap::select::Selection::EVERYTHING,
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
         ring: None,

@@ -18,7 +18,7 @@ use mcsnap::listing::{ListingOptions, list};
 use mcsnap::lookup::{LookupOptions, look_up};
 use mcsnap::progress::NoProgress;
 use mcsnap::salvage::{SalvageOptions, SalvageReport, salvage};
-use mcsnap::select::KeyFilter;
+use mcsnap::select::Selection;
 use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::{DamagedPlace, Fault, FaultyStore, MemoryStore, Store};
 use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
@@ -181,7 +181,8 @@ impl Sample {
         }
         let options = ListingOptions {
             nodes: Vec::new(),
-            filter: KeyFilter::default(),
+            selection: Selection::default(),
+            at: None,
             thread_count: 1,
         };
         let render = |listed: &mcsnap::listing::ListedRecord<'_>, _: &mut Vec<u8>| {

@@ -14,14 +14,16 @@ use mcsnap::format::layout::FILE_HEADER_SIZE;
 use mcsnap::format::manifest::{Manifest, Need};
 use mcsnap::format::segment_meta::SegmentMeta;
 use mcsnap::format::toc::{Toc, TocEntry};
-use mcsnap::item::{KEY_LEN_MAX, Record};
+use mcsnap::item::{Exptime, ItemMeta, KEY_LEN_MAX, Record, SlabClass};
 use mcsnap::limits::Limits;
 use mcsnap::protocol::metadump::{WalkLine, classify, parse_item};
 use mcsnap::protocol::reply::parse_reply;
 use mcsnap::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
 use mcsnap::protocol::text::{Step, parse_line};
+use mcsnap::select::{Candidate, Judgement, Selection};
 use mcsnap::snapshot::{DamagedSegment, Identity, SegmentReader, SegmentSalvage};
 use mcsnap::store::ObjectReader;
+use mcsnap::units::UnixSecs;
 
 /// What a reader got out of a segment.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -460,4 +462,45 @@ fn reason(error: &Error) -> String {
 
 fn to_u64(len: usize) -> u64 {
     u64::try_from(len).expect("no length is above 64 bits")
+}
+
+/// Reads an expression, writes it, reads that, and judges; says whether it is
+/// one. The bits of `told` say what is known of the item that is judged.
+pub(crate) fn check_select(text: &str, told: u8) -> bool {
+    let selection = match Selection::parse(text) {
+        Ok(selection) => selection,
+        Err(error) => {
+            let is_refusal = matches!(error.kind(), ErrorKind::InvalidInput { .. });
+            assert!(is_refusal, "{error}");
+            assert!(error.to_string().len() < 2000, "{error}");
+            return false;
+        }
+    };
+    let written = selection.to_string();
+    let again = Selection::parse(&written).unwrap_or_else(|error| panic!("{written:?}: {error}"));
+    assert_eq!(again, selection, "{written:?}");
+    assert_eq!(again.to_string(), written);
+    let is_told = |bit: u8| told >> bit & 1 == 1;
+    let meta = ItemMeta {
+        client_flags: is_told(0).then_some(5),
+        exptime: is_told(1).then_some(Exptime::At(UnixSecs(2000))),
+        last_access: is_told(2).then_some(UnixSecs(500)),
+        slab_class: is_told(3).then_some(SlabClass(5)),
+        ..ItemMeta::default()
+    };
+    let value_len = is_told(4).then_some(1024);
+    let now = UnixSecs(1000);
+    for key in [&b"user:1"[..], b"\xff", b"a b(c)"] {
+        let late = selection.judge(&Candidate::new(key, value_len, &meta, now));
+        assert_eq!(
+            again.judge(&Candidate::new(key, value_len, &meta, now)),
+            late
+        );
+        let early = Candidate::new(key, None, &ItemMeta::default(), now);
+        match selection.judge_early(&early) {
+            Judgement::Unknown => {}
+            decided @ (Judgement::Keep | Judgement::Drop) => assert_eq!(decided, late),
+        }
+    }
+    true
 }

@@ -25,7 +25,8 @@ use mcsnap::units::to_u64;
 use proptest::prelude::*;
 
 use crate::decoder_checks::{
-    check_manifest, check_replies, check_salvage, check_segment, check_stats, check_walk,
+    check_manifest, check_replies, check_salvage, check_segment, check_select, check_stats,
+    check_walk,
 };
 use crate::{forge_manifest, forge_recipe, sound_segments};
 
@@ -209,6 +210,21 @@ proptest! {
         check_stats(&lines, piece_len);
         check_stats(&any, piece_len);
         let _ = ServerVersion::parse(&String::from_utf8_lossy(&any));
+    }
+
+    #[test]
+    fn expressions_are_refused_or_read_written_and_judged(
+        words in text(&[
+            b"(", b")", b"not ", b" and ", b" or ", b" ", b"ttl", b"size", b"idle", b"class=5",
+            b"flags", b"prefix=", b"glob=", b"regex=", b"sample=5%", b"owner=a:1", b"/ketama/a:1,b",
+            b"=", b"!=", b"<", b">=", b"..", b"1h", b"1KiB", b"never", b"unknown", b"\"", b"'",
+            b"\\xff", b"\\", b"[a-z]", b"{a,b}", b"*", b"(a|b)+", b"\n",
+        ]),
+        any in bytes(0..300),
+        told in any::<u8>(),
+    ) {
+        check_select(&String::from_utf8_lossy(&words), told);
+        check_select(&String::from_utf8_lossy(&any), told);
     }
 
     #[test]

@@ -194,6 +194,7 @@ fn a_node_that_dies_midway_is_named_and_the_others_finish() {
             "vanished",
             "expired",
             "duplicate",
+            "filtered",
             "refused",
             "failed",
             "missing",

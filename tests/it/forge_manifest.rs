@@ -65,6 +65,7 @@ pub(crate) fn sound() -> Vec<u8> {
         started_at: "2026-11-20T02:00:00Z".to_owned(),
         finished_at: "2026-11-20T02:00:01Z".to_owned(),
         ring: Some("ketama".to_owned()),
+        select: None,
         shard_hash: ShardHash::default(),
         nodes: vec![node],
         totals: Totals::of(&segments),

@@ -404,6 +404,7 @@ impl Snapshot {
                 started_at: "2026-11-20T02:00:00Z".to_owned(),
                 finished_at: "2026-11-20T02:00:09Z".to_owned(),
                 ring: Some("ketama".to_owned()),
+                select: None,
                 shard_hash: ShardHash::default(),
                 nodes: nodes.collect(),
                 segments: Vec::new(),
@@ -543,6 +544,18 @@ fn golden_snapshots_are_written_as_ever_and_read() {
         check(&format!("valid/nothing/{file}"), &bytes);
     }
     check_listing("nothing", "nothing");
+
+    let mut selected = of_one();
+    selected.manifest.select = Some("regex=\"^[ab d]$\" and size>=1KiB".to_owned());
+    let node = &mut selected.manifest.nodes[0];
+    node.items_start += 9;
+    node.items_end += 9;
+    node.counters.listed += 9;
+    node.counters.filtered = 9;
+    for (file, bytes) in selected.files() {
+        check(&format!("valid/selected/{file}"), &bytes);
+    }
+    check_listing("selected", "selected");
 
     let one = of_one();
     for (file, bytes) in &one.files {

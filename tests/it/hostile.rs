@@ -20,7 +20,7 @@ use mcsnap::listing::{ListingOptions, list};
 use mcsnap::lookup::{LookupOptions, look_up};
 use mcsnap::progress::NoProgress;
 use mcsnap::salvage::{SalvageOptions, salvage};
-use mcsnap::select::KeyFilter;
+use mcsnap::select::Selection;
 use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::{DamagedPlace, MemoryStore, Store};
 use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
@@ -120,7 +120,8 @@ fn look(store: &MemoryStore) -> Result<()> {
     }
     let options = ListingOptions {
         nodes: Vec::new(),
-        filter: KeyFilter::default(),
+        selection: Selection::default(),
+        at: None,
         thread_count: 1,
     };
     let render = |_: &mcsnap::listing::ListedRecord<'_>, _: &mut Vec<u8>| {};

@@ -12,6 +12,7 @@ use mcsnap::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
 use mcsnap::format::manifest::{Manifest, Need};
 use mcsnap::inspect::{InspectOptions, InspectReport, KeyPrefixTable, inspect};
 use mcsnap::progress::NoProgress;
+use mcsnap::select::Selection;
 use mcsnap::snapshot::{SnapshotReader, SnapshotWriter};
 use mcsnap::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, Store};
 use mcsnap::units::UnixSecs;
@@ -27,6 +28,7 @@ const OPTIONS: InspectOptions = InspectOptions {
     delimiters: Vec::new(),
     largest_count: 10,
     thread_count: 2,
+    selection: Selection::EVERYTHING,
 };
 
 /// Bytes that do not compress.
@@ -223,6 +225,7 @@ fn what_the_servers_have_is_told() {
             "schema",
             "snapshot",
             "at_unix_seconds",
+            "select",
             "is_whole",
             "nodes",
             "nodes_not_inspected",

@@ -13,7 +13,7 @@ use mcsnap::format::layout::{
 use mcsnap::format::manifest::{ManifestSegment, Need};
 use mcsnap::listing::{ListingOptions, list};
 use mcsnap::lookup::{LookupOptions, LookupReport, look_up};
-use mcsnap::select::KeyFilter;
+use mcsnap::select::Selection;
 use mcsnap::snapshot::{Opening, SnapshotReader};
 use mcsnap::store::{FaultyStore, MemoryStore, Store as _};
 
@@ -148,7 +148,8 @@ fn a_listing_reads_no_value() {
     let before = counting.bytes_read();
     let options = ListingOptions {
         nodes: Vec::new(),
-        filter: KeyFilter::new(Some(b"key:1"), Some("*[05]")).unwrap(),
+        selection: Selection::parse("prefix=key:1 and glob=*[05]").unwrap(),
+        at: None,
         thread_count: 2,
     };
     let mut keys = BTreeSet::new();
@@ -190,7 +191,8 @@ fn a_listing_hands_out_its_text_in_pieces() {
     let snapshot = SnapshotReader::open(Arc::new(store), "wide.mcs", Need::Read).unwrap();
     let options = ListingOptions {
         nodes: Vec::new(),
-        filter: KeyFilter::default(),
+        selection: Selection::default(),
+        at: None,
         thread_count: THREADS,
     };
     let rendered = AtomicUsize::new(0);

@@ -69,6 +69,8 @@ mod round_trip;
 #[cfg(test)]
 mod salvage_behaviour;
 #[cfg(test)]
+mod select_behaviour;
+#[cfg(test)]
 mod snapshot_property;
 #[cfg(test)]
 mod sound_segments;

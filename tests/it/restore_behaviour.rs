@@ -20,6 +20,7 @@ fn assert_accounted(report: &Value) {
         "stored",
         "existing",
         "expired",
+        "filtered",
         "too_large",
         "refused",
         "failed",

@@ -149,6 +149,7 @@ fn manifest(snapshot: &SnapshotWriter, segments: Vec<ManifestSegment>, shard_bit
         started_at: "2026-11-20T02:00:00Z".to_owned(),
         finished_at: "2026-11-20T02:00:01Z".to_owned(),
         ring: None,
+        select: None,
         shard_hash: ShardHash::default(),
         nodes: vec![ManifestNode {
             address: "a:1".to_owned(),

@@ -92,6 +92,7 @@ fn no_key_is_missing_after_a_dump_under_gets_and_sets() {
             "vanished",
             "expired",
             "duplicate",
+            "filtered",
             "refused",
             "failed",
             "missing",

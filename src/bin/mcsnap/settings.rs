@@ -1,6 +1,6 @@
 //! Values of settings: how they are written, and what they mean.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use serde::de::{Deserializer, Error as _};
@@ -9,6 +9,8 @@ use serde_yaml::Value;
 
 use mcsnap::error::Error;
 use mcsnap::node::NodeSpec;
+use mcsnap::select::Selection;
+use mcsnap::units::UnixSecs;
 
 /// A value of a file or of the environment, before it is known what it is for.
 struct Scalar(String);
@@ -66,6 +68,23 @@ pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
         return Err(D::Error::custom("an empty list; leave it out, or name one"));
     }
     Ok(parts)
+}
+
+/// Reads a list whose members may have commas; text is one member.
+pub(crate) fn expressions<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    let read = |value| Scalar::deserialize(value).map_err(D::Error::custom);
+    let texts: Vec<Scalar> = match Value::deserialize(deserializer)? {
+        Value::Null => Vec::new(),
+        Value::Sequence(values) => values.into_iter().map(read).collect::<Result<_, _>>()?,
+        one @ (Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Mapping(_)
+        | Value::Tagged(_)) => vec![read(one)?],
+    };
+    Ok(texts.into_iter().map(|scalar| scalar.0).collect())
 }
 
 /// Reads how often a flag was given.
@@ -158,6 +177,58 @@ pub(crate) fn parse_duration(name: &'static str, text: &str) -> Result<Duration>
         .ok_or_else(|| Error::invalid_input(name, text, allowed).into())
 }
 
+/// First line of the help of `--select`.
+pub(crate) const SELECT_HELP: &str = "Only what matches, such as 'prefix=user: and ttl>1h'";
+
+/// The grammar of `--select`, for `--help`; README has the same table.
+pub(crate) const SELECT_LONG_HELP: &str = "\
+Only what matches, such as 'prefix=user: and ttl>1h'
+
+Terms:
+  key=K prefix=K    the key, or its start, as keys are printed (\\xNN)
+  glob=P            the whole key: * ? [a-z] {this,that}
+  regex=R           any part of the key; ^ and $ are its ends
+  ttl>1h            time left: 90s, 1h, 7d; never is more than any
+  size<1MiB         bytes of the value
+  idle>=7d          time since a client read it
+  class=5           slab class
+  flags=0x10        client flags
+  sample=5%         this share of all keys, the same each time
+  owner=A/RING/A,B  keys that A has on a ring of A and B
+
+ttl, size, idle, class and flags take = != < <= > >=, ranges (1h..2h, 1h.., \
+..2h, ends included) and unknown; ttl also never. All others take = and !=.
+
+Terms are joined by and, or, not and parentheses. A value with spaces needs \
+quotes: 'key=\"a b\"'. In a shell, put < and > and parentheses in quotes.
+Several --select are joined by and. What a server did not tell is unknown, \
+and kept; ttl!=unknown and its like drop it.";
+
+/// Reads what is to be kept; several expressions are joined by `and`.
+pub(crate) fn parse_select(texts: &[String]) -> Result<Selection> {
+    let mut selection = Selection::default();
+    for text in texts {
+        selection = selection.and(Selection::parse(text)?)?;
+    }
+    Ok(selection)
+}
+
+/// Reads a moment.
+pub(crate) fn parse_moment(text: &str) -> Result<UnixSecs> {
+    if text == "now" {
+        return Ok(UnixSecs::from_system_time(SystemTime::now()));
+    }
+    let seconds = text.parse().ok();
+    let seconds = seconds.or_else(|| {
+        let moment = text.parse::<jiff::Timestamp>().ok()?;
+        u64::try_from(moment.as_second()).ok()
+    });
+    let allowed = "wanted now, a time such as 2026-11-20T02:00:00Z, or seconds since 1970";
+    seconds
+        .map(UnixSecs)
+        .ok_or_else(|| Error::invalid_input("at", text, allowed).into())
+}
+
 /// Reads one of a few words.
 pub(crate) fn parse_choice<T: Copy>(
     name: &'static str,
@@ -203,5 +274,47 @@ mod tests {
     fn lists_are_split_at_commas() {
         let nodes = parse_nodes(&["a:1,b:2".to_owned(), "c:3".to_owned()]).unwrap();
         assert_eq!(nodes.len(), 3);
+    }
+
+    #[test]
+    fn a_moment_is_read_in_each_of_its_forms() {
+        for (text, wanted) in [
+            ("0", 0),
+            ("1795140000", 1_795_140_000),
+            ("2026-11-20T02:00:00Z", 1_795_140_000),
+            ("2026-11-20T03:00:00.9+01:00", 1_795_140_000),
+        ] {
+            assert_eq!(parse_moment(text).unwrap(), UnixSecs(wanted), "{text}");
+        }
+        assert!(parse_moment("now").unwrap() > UnixSecs(1_700_000_000));
+        for text in ["", "-1", "yesterday", "2026-11-20", "1960-01-01T00:00:00Z"] {
+            let error = parse_moment(text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("at \"{text}\": wanted now")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn expressions_keep_their_commas_and_are_joined_by_and() {
+        #[derive(Deserialize)]
+        struct Given {
+            #[serde(deserialize_with = "expressions")]
+            select: Vec<String>,
+        }
+        let read = |yaml: &str| {
+            let given: Given = serde_yaml::from_str(yaml).unwrap();
+            parse_select(&given.select).map(|selection| selection.to_string())
+        };
+        let one = "glob={a,b}:*";
+        assert_eq!(read(&format!("select: '{one}'")).unwrap(), one);
+        assert_eq!(
+            read("select: ['class=1 or class=2', ttl>1h]").unwrap(),
+            "(class=1 or class=2) and ttl>1h"
+        );
+        assert_eq!(read("select:").unwrap(), "");
+        assert!(read("select: ''").is_err());
+        assert!(read("select: true").is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::protocol::metadump::WalkItem;
+use crate::select::Judgement;
 use crate::source::strategy::Carrier;
 
 /// One key to ask for.
@@ -11,6 +12,7 @@ struct Asked {
     key: Range<usize>,
     carrier: Carrier,
     walked: WalkItem,
+    judgement: Judgement,
 }
 
 /// Keys that go over one connection, in order.
@@ -23,13 +25,20 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn push(&mut self, key: &[u8], carrier: Carrier, walked: WalkItem) {
+    pub(super) fn push(
+        &mut self,
+        key: &[u8],
+        carrier: Carrier,
+        walked: WalkItem,
+        judgement: Judgement,
+    ) {
         let start = self.keys.len();
         self.keys.extend_from_slice(key);
         self.asked.push(Asked {
             key: start..self.keys.len(),
             carrier,
             walked,
+            judgement,
         });
         let len = walked.item_size.or(walked.value_len).unwrap_or(0);
         self.bytes = self.bytes.saturating_add(len);
@@ -57,6 +66,12 @@ impl Batch {
             .get(index)
             .map(|asked| asked.walked)
             .unwrap_or_default()
+    }
+
+    /// Says whether the walk left open if the item is wanted.
+    pub(super) fn is_undecided(&self, index: usize) -> bool {
+        let asked = self.asked.get(index);
+        asked.is_some_and(|asked| asked.judgement == Judgement::Unknown)
     }
 
     pub(super) fn carrier(&self, index: usize) -> Carrier {

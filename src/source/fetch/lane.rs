@@ -1,6 +1,6 @@
 //! One connection's batch: asked for, read, asked again after a failure.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::item::{ItemMeta, Record, escape_key};
@@ -11,13 +11,14 @@ use crate::protocol::reply::{Reply, parse_reply};
 use crate::protocol::request::write_mark_stale;
 use crate::protocol::stats::ServerVersion;
 use crate::protocol::text::Step;
+use crate::select::{Candidate, Judgement};
 use crate::source::fetch::batch::Batch;
 use crate::source::fetch::dialect::{Cursor, Head, ValueFields, ValueHead, write_requests};
 use crate::source::fetch::meaning::Reading;
 use crate::source::fetch::sink::ItemSink;
 use crate::source::fetch::{FetchJob, FetchTally, FetcherOptions};
 use crate::source::strategy::Carrier;
-use crate::units::{UnixSecs, to_u64};
+use crate::units::to_u64;
 
 /// Why a value is refused.
 pub(super) const TOO_LONG: &str = "a value longer than 64 MiB";
@@ -59,8 +60,14 @@ pub(super) struct Lane {
 impl Lane {
     const TRY_PAUSE: Duration = Duration::from_millis(200);
 
-    pub(super) fn push(&mut self, key: &[u8], carrier: Carrier, walked: WalkItem) {
-        self.batch.push(key, carrier, walked);
+    pub(super) fn push(
+        &mut self,
+        key: &[u8],
+        carrier: Carrier,
+        walked: WalkItem,
+        judgement: Judgement,
+    ) {
+        self.batch.push(key, carrier, walked, judgement);
     }
 
     pub(super) fn is_full(&self, options: &FetcherOptions) -> bool {
@@ -138,13 +145,9 @@ impl Lane {
                 self.connection.insert(connection)
             }
         };
-        let host_now = UnixSecs::from_system_time(SystemTime::now());
         let mut reader = Reader {
             job,
-            reading: Reading {
-                server: job.server,
-                server_now: job.server.to_server_time(host_now),
-            },
+            reading: Reading::now(job.server),
             batch: &self.batch,
             cursor: Cursor::at(*answered),
             flow: None,
@@ -290,6 +293,20 @@ impl Reader<'_> {
         let key = self.batch.key(index);
         let meta = self.reading.meta(&self.batch.walked(index), head.fields)?;
         self.note_win_token(index, head.fields, &meta);
+        let is_wanted = self.is_wanted(index, key, head.value_len, &meta);
+        if !is_wanted {
+            self.tally.filter();
+            self.cursor.answered = index.saturating_add(1);
+            if is_whole {
+                return Ok(Step::Done((), taken_len));
+            }
+            self.flow = Some(Flow {
+                left: head.value_len,
+                trailer_left: head.trailer_len,
+                is_wanted: false,
+            });
+            return Ok(Step::Done((), 0));
+        }
         if !is_whole {
             self.flow = Some(Flow {
                 left: head.value_len,
@@ -371,6 +388,20 @@ impl Reader<'_> {
         }
     }
 
+    /// Judges an item that its walk line left undecided, now that all is known
+    /// that will be; what is not known to be unwanted is kept, and counted.
+    fn is_wanted(&mut self, index: usize, key: &[u8], value_len: u64, meta: &ItemMeta) -> bool {
+        if !self.batch.is_undecided(index) {
+            return true;
+        }
+        let candidate = Candidate::new(key, Some(value_len), meta, self.reading.host_now);
+        let judgement = self.job.selection.judge(&candidate);
+        if judgement == Judgement::Unknown {
+            self.tally.unknown_kept = self.tally.unknown_kept.saturating_add(1);
+        }
+        judgement.keeps()
+    }
+
     /// Remembers a token that came with a value, and is not ours to keep.
     fn note_win_token(&mut self, index: usize, fields: ValueFields<'_>, meta: &ItemMeta) {
         let ValueFields::Meta(flags) = fields else {
@@ -398,7 +429,9 @@ mod tests {
     use crate::cancel::Cancel;
     use crate::net::ServerReport;
     use crate::node::NodeSpec;
+    use crate::select::Selection;
     use crate::source::strategy::{ReadStrategy, WalkKind};
+    use crate::units::UnixSecs;
 
     /// Writes down what it is given.
     #[derive(Debug, Default, PartialEq, Eq)]
@@ -463,12 +496,18 @@ mod tests {
             server: &server,
             strategy,
             options: &options,
+            selection: &Selection::EVERYTHING,
             seen: None,
             cancel: &cancel,
         };
         let mut batch = Batch::default();
         for key in keys {
-            batch.push(key.as_bytes(), carrier, WalkItem::default());
+            batch.push(
+                key.as_bytes(),
+                carrier,
+                WalkItem::default(),
+                Judgement::Keep,
+            );
         }
         let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
         let mut held = Vec::new();
@@ -476,6 +515,7 @@ mod tests {
             job: &job,
             reading: Reading {
                 server: &server,
+                host_now: UnixSecs(1000),
                 server_now: UnixSecs(1000),
             },
             batch: &batch,

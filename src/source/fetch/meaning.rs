@@ -1,5 +1,7 @@
 //! What a value's reply and its walk line mean together.
 
+use std::time::SystemTime;
+
 use crate::error::{Error, Result};
 use crate::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, SlabClass};
 use crate::net::ServerReport;
@@ -13,8 +15,22 @@ use crate::units::UnixSecs;
 /// What is needed to make sense of a reply.
 pub(super) struct Reading<'a> {
     pub(super) server: &'a ServerReport,
+    /// The present, on this host's clock.
+    pub(super) host_now: UnixSecs,
     /// The present, on the server's clock.
     pub(super) server_now: UnixSecs,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads what comes at this moment.
+    pub(super) fn now(server: &'a ServerReport) -> Self {
+        let host_now = UnixSecs::from_system_time(SystemTime::now());
+        Self {
+            server,
+            host_now,
+            server_now: server.to_server_time(host_now),
+        }
+    }
 }
 
 impl Reading<'_> {
@@ -124,6 +140,7 @@ mod tests {
         let server = ServerReport::default();
         let reading = Reading {
             server: &server,
+            host_now: UnixSecs(1000),
             server_now: UnixSecs(1000),
         };
         let fields = ValueFields::Plain {

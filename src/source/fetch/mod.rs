@@ -9,13 +9,16 @@ mod sink;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::format::manifest::Counters;
+use crate::item::SlabClass;
 use crate::net::{NetOptions, ServerReport};
 use crate::node::NodeSpec;
 use crate::protocol::cachedump::{exptime_of_listing, parse_listed};
 use crate::protocol::metadump::{WalkItem, parse_item};
 use crate::protocol::text::split_line;
 use crate::reasons::Reasons;
+use crate::select::{Candidate, Judgement, Selection};
 use crate::source::fetch::lane::Lane;
+use crate::source::fetch::meaning::Reading;
 use crate::source::seen_keys::{Seen, SeenKeys};
 use crate::source::spool::{LineForm, WalkChunk};
 use crate::source::strategy::{Carrier, ReadStrategy};
@@ -63,11 +66,18 @@ pub struct FetchTally {
     pub delivered_bytes: u64,
     /// Stale items whose win token was given back.
     pub win_tokens_returned: u64,
+    /// Items handed on though what the server told does not decide whether they
+    /// were selected.
+    pub unknown_kept: u64,
     /// Why items were refused or failed, with how many each.
     pub reasons: Reasons,
 }
 
 impl FetchTally {
+    fn filter(&mut self) {
+        self.counters.filtered = self.counters.filtered.saturating_add(1);
+    }
+
     fn refuse(&mut self, reason: &str) {
         self.counters.refused = self.counters.refused.saturating_add(1);
         self.reasons.add(reason);
@@ -81,6 +91,7 @@ impl FetchTally {
         self.win_tokens_returned = self
             .win_tokens_returned
             .saturating_add(other.win_tokens_returned);
+        self.unknown_kept = self.unknown_kept.saturating_add(other.unknown_kept);
         self.reasons.merge(&other.reasons);
     }
 }
@@ -96,6 +107,8 @@ pub struct FetchJob<'a> {
     pub strategy: ReadStrategy,
     /// How much at a time.
     pub options: &'a FetcherOptions,
+    /// Which items to deliver.
+    pub selection: &'a Selection,
     /// What was listed before; none where a walk lists every key once.
     pub seen: Option<&'a SeenKeys>,
     /// Stops it.
@@ -165,9 +178,12 @@ impl<'a> Fetcher<'a> {
         self.tally
     }
 
-    /// Returns the items handed on so far, and their bytes.
-    pub fn delivered(&self) -> (u64, u64) {
-        (self.tally.delivered, self.tally.delivered_bytes)
+    /// Returns the items done with so far, whatever became of them, and the bytes
+    /// of those handed on.
+    pub fn done(&self) -> (u64, u64) {
+        let counters = &self.tally.counters;
+        let items = counters.listed.saturating_sub(counters.duplicate);
+        (items, self.tally.delivered_bytes)
     }
 
     /// Adds a line's item to the next batch, or counts why not.
@@ -197,6 +213,11 @@ impl<'a> Fetcher<'a> {
                 .refuse("a line of the walk could not be understood");
             return Ok(());
         };
+        let judgement = self.judge_early(&walked);
+        if judgement == Judgement::Drop {
+            self.tally.filter();
+            return Ok(());
+        }
         let Some(carrier) = self.job.strategy.carrier(&self.key) else {
             self.tally.refuse(
                 "a key with a space or line end, which no command of this server can carry",
@@ -211,8 +232,29 @@ impl<'a> Fetcher<'a> {
             Carrier::Meta(_) | Carrier::Classic => &mut self.text,
             Carrier::Binary => &mut self.binary,
         };
-        lane.push(&self.key, carrier, walked);
+        lane.push(&self.key, carrier, walked, judgement);
         Ok(())
+    }
+
+    /// Judges by what the walk told; what that does not decide is judged again
+    /// when the value is there.
+    fn judge_early(&self, walked: &WalkItem) -> Judgement {
+        if self.job.selection.is_everything() {
+            return Judgement::Keep;
+        }
+        let server = self.job.server;
+        let reading = Reading::now(server);
+        let key_len = to_u64(self.key.len());
+        let candidate = Candidate {
+            key: &self.key,
+            value_len: walked.exact_value_len(key_len, &server.settings),
+            exptime: walked.exptime.map(|exptime| reading.to_host_clock(exptime)),
+            last_access: walked.last_access.map(|at| server.to_host_time(at)),
+            client_flags: walked.client_flags,
+            slab_class: walked.class.map(SlabClass),
+            now: reading.host_now,
+        };
+        self.job.selection.judge_early(&candidate)
     }
 
     fn parse_listed(&mut self, line: &[u8], class: u8) -> Option<WalkItem> {

@@ -96,6 +96,15 @@ pub fn meta_response(input: &[u8]) {
     decoder_checks::check_replies(stream, 512, piece_len);
 }
 
+/// Takes the first byte for what is known of the item that the expression in
+/// the rest judges.
+pub fn select(input: &[u8]) {
+    let (told, text) = input
+        .split_first()
+        .map_or((0, input), |(&told, text)| (told, text));
+    decoder_checks::check_select(&String::from_utf8_lossy(text), told);
+}
+
 /// Reads statistics and settings.
 pub fn stats(input: &[u8]) {
     let (piece_len, stream) = in_pieces(input);

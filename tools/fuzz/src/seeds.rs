@@ -15,6 +15,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
         ("metadump_line", streams(WALKS)),
         ("meta_response", streams(REPLIES)),
         ("stats", streams(STATISTICS)),
+        ("select", streams(EXPRESSIONS)),
     ]
 }
 
@@ -94,6 +95,17 @@ const STATISTICS: &[&str] = &[
      STAT client_flags_size 8\r\nEND\r\n",
     "SERVER_ERROR out of memory\r\n",
     "HTTP/1.1 400 Bad Request\r\n\r\n",
+];
+
+const EXPRESSIONS: &[&str] = &[
+    "prefix=user:",
+    "glob=sess:*[0-9]{a,b}\\xff",
+    "regex=^a(b|c)[0-9]+$ and ttl>1h",
+    "not (prefix=tmp: or ttl<60s) and size<1MiB",
+    "ttl=never or ttl=1h..2h or ttl=unknown",
+    "size=1k.. and class!=5 and idle<=7d and flags=0x10",
+    "sample=0.0001% or key=\"a \"\"b\"\"\" or key='it''s'",
+    "owner=a:1,b:2/ketama-weighted/a:1,b:2*3@x",
 ];
 
 /// Streams that arrive in pieces of 7 bytes.

@@ -23,9 +23,12 @@ use serde_json::{Value, json};
 use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError};
-use crate::render::{count, given_json, given_rows, print_json, print_text, seconds, size};
+use crate::render::{
+    count, given_json, given_rows, holds_row, items_text, print_json, print_text, seconds, size,
+};
 use crate::settings::{
-    list, parse_count, parse_duration, parse_nodes, parse_percent, parse_size, switch, text,
+    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration, parse_nodes,
+    parse_percent, parse_select, parse_size, switch, text,
 };
 
 /// Flags of `mcsnap dump`.
@@ -123,6 +126,9 @@ pub(crate) struct DumpArgs {
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
     pub(crate) dry_run: Option<bool>,
+    #[arg(long, value_name = "EXPRESSION", help = SELECT_HELP, long_help = SELECT_LONG_HELP)]
+    #[serde(deserialize_with = "expressions")]
+    pub(crate) select: Vec<String>,
 }
 
 impl Section for DumpArgs {
@@ -232,6 +238,7 @@ fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
         is_partial_allowed: settings.allow_partial.unwrap_or(false),
         walk: settings.walk.as_deref().map(str::parse).transpose()?,
         is_resumable: settings.resume.unwrap_or(false),
+        selection: parse_select(&settings.select)?,
     })
 }
 
@@ -311,6 +318,7 @@ fn print_plan(
             "shard_count": 1_u32 << options.shard_bits,
             "spool_memory_max": options.spool_memory_max,
             "timeout_ms": u64::try_from(options.net.timeout.as_millis())?,
+            "select": (!options.selection.is_everything()).then(|| options.selection.to_string()),
             "settings": given_json(given),
         }));
     }
@@ -333,6 +341,9 @@ fn print_plan(
                 Err(reason) => format!("{}  not dumped: {reason}", node.node.address()),
             },
         ));
+    }
+    if !options.selection.is_everything() {
+        rows.push(("select", options.selection.to_string()));
     }
     rows.push((
         "segments",
@@ -388,10 +399,13 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
             "vanished": counters.vanished,
             "expired": counters.expired,
             "duplicate": counters.duplicate,
+            "filtered": counters.filtered,
+            "select": manifest.select,
             "refused": counters.refused,
             "failed": counters.failed,
             "missing": counters.missing,
             "unlisted": report.unlisted(),
+            "unknown_kept": report.unknown_kept,
             "kept_segments": report.kept.segments,
             "kept_records": report.kept.records,
             "was_there": report.kept.is_whole,
@@ -432,17 +446,14 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
                 .map(|(reason, n)| ("lost", format!("{} items: {reason}", count(n)))),
         );
     }
-    rows.push((
-        "items",
-        format!(
-            "{} listed: {} stored, {} vanished, {} expired, {} duplicate",
-            count(counters.listed),
-            count(counters.stored),
-            count(counters.vanished),
-            count(counters.expired),
-            count(counters.duplicate),
-        ),
-    ));
+    rows.extend(holds_row(manifest.select.as_deref()));
+    if report.unknown_kept > 0 {
+        let unknown = count(report.unknown_kept);
+        let text =
+            format!("{unknown} items kept though the servers do not tell whether they match");
+        rows.push(("select", text));
+    }
+    rows.push(("items", items_text(manifest.select.is_some(), &counters)));
     rows.push((
         "lost",
         format!(
@@ -501,6 +512,7 @@ fn node_json(node: &ManifestNode) -> Value {
         "vanished": node.counters.vanished,
         "expired": node.counters.expired,
         "duplicate": node.counters.duplicate,
+        "filtered": node.counters.filtered,
         "refused": node.counters.refused,
         "failed": node.counters.failed,
         "missing": node.counters.missing,

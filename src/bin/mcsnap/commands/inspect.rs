@@ -1,13 +1,9 @@
 //! `mcsnap inspect`: what is in a snapshot.
 
-use std::time::SystemTime;
-
 use anyhow::Result;
-use mcsnap::error::Error;
 use mcsnap::format::manifest::Need;
 use mcsnap::inspect::{InspectOptions, KeyPrefixTable, inspect};
 use mcsnap::store::MapChoice;
-use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::open_snapshot;
@@ -17,7 +13,10 @@ use crate::context::{Context, Format};
 use crate::exit::Outcome;
 use crate::render::inspection::Inspection;
 use crate::render::{print, print_json};
-use crate::settings::{list, parse_count, split_commas, text};
+use crate::settings::{
+    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_moment, parse_select,
+    split_commas, text,
+};
 
 /// Flags of `mcsnap inspect`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -51,6 +50,9 @@ pub(crate) struct InspectArgs {
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
     pub(crate) threads: Option<String>,
+    #[arg(long, value_name = "EXPRESSION", help = SELECT_HELP, long_help = SELECT_LONG_HELP)]
+    #[serde(deserialize_with = "expressions")]
+    pub(crate) select: Vec<String>,
 }
 
 impl Section for InspectArgs {
@@ -70,6 +72,7 @@ pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
             .into_bytes(),
         largest_count: usize::try_from(parse_count("top", top, 0, 1000)?)?,
         thread_count: parse_threads(settings.threads.as_deref())?,
+        selection: parse_select(&settings.select)?,
     };
     // Reads of mapped files bring what lies around in, which is values.
     let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
@@ -90,45 +93,4 @@ pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
     } else {
         Outcome::Clean
     })
-}
-
-/// Reads a moment.
-fn parse_moment(text: &str) -> Result<UnixSecs> {
-    if text == "now" {
-        return Ok(UnixSecs::from_system_time(SystemTime::now()));
-    }
-    let seconds = text.parse().ok();
-    let seconds = seconds.or_else(|| {
-        let moment = text.parse::<jiff::Timestamp>().ok()?;
-        u64::try_from(moment.as_second()).ok()
-    });
-    let allowed = "wanted now, a time such as 2026-11-20T02:00:00Z, or seconds since 1970";
-    seconds
-        .map(UnixSecs)
-        .ok_or_else(|| Error::invalid_input("at", text, allowed).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_read_in_each_of_its_forms() {
-        for (text, wanted) in [
-            ("0", 0),
-            ("1795140000", 1_795_140_000),
-            ("2026-11-20T02:00:00Z", 1_795_140_000),
-            ("2026-11-20T03:00:00.9+01:00", 1_795_140_000),
-        ] {
-            assert_eq!(parse_moment(text).unwrap(), UnixSecs(wanted), "{text}");
-        }
-        assert!(parse_moment("now").unwrap() > UnixSecs(1_700_000_000));
-        for text in ["", "-1", "yesterday", "2026-11-20", "1960-01-01T00:00:00Z"] {
-            let error = parse_moment(text).unwrap_err().to_string();
-            assert!(
-                error.starts_with(&format!("at \"{text}\": wanted now")),
-                "{error}"
-            );
-        }
-    }
 }

@@ -8,7 +8,7 @@ use mcsnap::error::{Error, Operation};
 use mcsnap::format::manifest::Need;
 use mcsnap::item::{escape_bytes, escape_controls, unescape_bytes};
 use mcsnap::listing::{ListedRecord, ListingOptions, list};
-use mcsnap::select::KeyFilter;
+use mcsnap::select::Selection;
 use mcsnap::store::MapChoice;
 use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,11 @@ use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::record::{RecordJson, UNKNOWN, exptime, marks, moment};
-use crate::render::{print, print_findings, print_on};
-use crate::settings::{list as parse_list, split_commas, switch, text};
+use crate::render::{print, print_findings, print_on, print_unknown_kept};
+use crate::settings::{
+    SELECT_HELP, SELECT_LONG_HELP, expressions, list as parse_list, parse_moment, parse_select,
+    split_commas, switch, text,
+};
 
 /// Flags of `mcsnap ls`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -59,6 +62,15 @@ pub(crate) struct LsArgs {
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
     pub(crate) threads: Option<String>,
+    #[arg(long, value_name = "EXPRESSION", help = SELECT_HELP, long_help = SELECT_LONG_HELP)]
+    #[serde(deserialize_with = "expressions")]
+    pub(crate) select: Vec<String>,
+    /// See TTLs and idle times from this moment [default: the end of the dump]
+    ///
+    /// now, a time such as 2026-11-20T02:00:00Z, or seconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) at: Option<String>,
 }
 
 impl Section for LsArgs {
@@ -77,14 +89,10 @@ enum Line {
 pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
     let Resolved { settings, given } = context.resolve(args)?;
     let place = required_snapshot(settings.snapshot.as_deref())?;
-    let prefix = settings
-        .prefix
-        .as_deref()
-        .map(|text| parse_key("prefix", text))
-        .transpose()?;
     let options = ListingOptions {
         nodes: split_commas(&settings.nodes),
-        filter: KeyFilter::new(prefix.as_deref(), settings.glob.as_deref())?,
+        selection: selection(&settings)?,
+        at: settings.at.as_deref().map(parse_moment).transpose()?,
         thread_count: parse_threads(settings.threads.as_deref())?,
     };
     // Through a map the kernel would read the values around, too.
@@ -105,12 +113,25 @@ pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
         &mut |bytes| print_on(bytes).map_err(|error| Error::io(Operation::Write, "stdout", error)),
     )?;
     print_findings(&report.findings, report.finding_count_dropped);
+    print_unknown_kept(report.unknown_kept);
     tracing::info!(listed = report.listed, seen = report.seen, "listed");
     Ok(if report.findings.is_empty() {
         Outcome::Clean
     } else {
         Outcome::Degraded
     })
+}
+
+/// `--prefix` and `--glob` are short for terms of `--select`.
+fn selection(settings: &LsArgs) -> Result<Selection> {
+    let mut selection = parse_select(&settings.select)?;
+    if let Some(text) = &settings.prefix {
+        selection = selection.and(Selection::prefix(&parse_key("prefix", text)?)?)?;
+    }
+    if let Some(pattern) = &settings.glob {
+        selection = selection.and(Selection::glob(pattern)?)?;
+    }
+    Ok(selection)
 }
 
 /// Of the two that exclude each other, what was said last wins: a flag hides

@@ -18,8 +18,13 @@ use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, req
 use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, given_json, given_rows, print_json, print_text, seconds, size};
-use crate::settings::{list, parse_choice, parse_count, parse_duration, parse_nodes, switch, text};
+use crate::render::{
+    count, given_json, given_rows, holds_row, print_json, print_text, seconds, size,
+};
+use crate::settings::{
+    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
+    parse_moment, parse_nodes, parse_select, switch, text,
+};
 
 /// Flags of `mcsnap restore`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -69,6 +74,16 @@ pub(crate) struct RestoreArgs {
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
     pub(crate) dry_run: Option<bool>,
+    #[arg(long, value_name = "EXPRESSION", help = SELECT_HELP, long_help = SELECT_LONG_HELP)]
+    #[serde(deserialize_with = "expressions")]
+    pub(crate) select: Vec<String>,
+    /// See times of --select from this moment [default: the end of the dump]
+    ///
+    /// now, a time such as 2026-11-20T02:00:00Z, or seconds since 1970. What has
+    /// expired is not restored, whatever this says.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) at: Option<String>,
 }
 
 impl Section for RestoreArgs {
@@ -99,7 +114,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     }
     let progress = context.progress();
     let report = plan.run(&context.cancel, &progress)?;
-    print_report(context.format, place, verdict, &report)?;
+    print_report(context.format, place, verdict, &plan, &report)?;
     Ok(if report.has_losses() {
         Outcome::Degraded
     } else {
@@ -133,6 +148,8 @@ fn options(settings: &RestoreArgs) -> Result<RestoreOptions> {
         net: NetOptions {
             timeout: parse_duration("timeout", &or(&settings.timeout, "10s"))?,
         },
+        selection: parse_select(&settings.select)?,
+        at: settings.at.as_deref().map(parse_moment).transpose()?,
     })
 }
 
@@ -161,6 +178,9 @@ fn print_estimate(
         return print_json(&json!({
             "schema": "mcsnap.restore-plan/1",
             "snapshot": place,
+            "select": select_json(plan),
+            "filtered": estimate.filtered,
+            "unknown_kept": estimate.unknown_kept,
             "nodes": nodes,
             "damaged": estimate.damaged,
             "findings": estimate.findings.iter().map(finding_json).collect::<Vec<_>>(),
@@ -168,6 +188,7 @@ fn print_estimate(
         }));
     }
     let mut rows = vec![("snapshot", format!("{place} (nothing sent: dry run)"))];
+    rows.extend(select_rows(plan, estimate.filtered, estimate.unknown_kept));
     rows.extend(nodes().map(|((node, server), estimate)| {
         (
             "node",
@@ -184,6 +205,32 @@ fn print_estimate(
     rows.extend(damage_rows(estimate.damaged, &estimate.findings));
     rows.extend(given_rows(given));
     print_text(&rows)
+}
+
+fn select_json(plan: &RestorePlan) -> Value {
+    let selection = &plan.options.selection;
+    json!((!selection.is_everything()).then(|| selection.to_string()))
+}
+
+/// Says what was selected, by the dump and now, if it was not all.
+fn select_rows(plan: &RestorePlan, filtered: u64, unknown: u64) -> Vec<(&'static str, String)> {
+    let selection = &plan.options.selection;
+    let holds = holds_row(plan.snapshot.manifest().select.as_deref());
+    let mut rows: Vec<_> = holds.into_iter().collect();
+    if selection.is_everything() {
+        return rows;
+    }
+    rows.push(("select", selection.to_string()));
+    let filtered = format!("{} records do not match", count(filtered));
+    rows.push(("filtered", filtered));
+    if unknown > 0 {
+        let why = "the servers did not tell what --select asks";
+        rows.push((
+            "note",
+            format!("{} records are kept: {why}", count(unknown)),
+        ));
+    }
+    rows
 }
 
 fn damage_rows(damaged: u64, findings: &[mcsnap::defect::Finding]) -> Vec<(&'static str, String)> {
@@ -217,6 +264,7 @@ fn print_report(
     format: Format,
     place: &str,
     snapshot_verdict: Verdict,
+    plan: &RestorePlan,
     report: &RestoreReport,
 ) -> Result<()> {
     let totals = report.totals();
@@ -238,6 +286,9 @@ fn print_report(
         document["snapshot"] = json!(place);
         document["snapshot_verdict"] = json!(snapshot_verdict.as_str());
         document["records"] = json!(report.records);
+        document["select"] = select_json(plan);
+        document["filtered"] = json!(report.filtered);
+        document["unknown_kept"] = json!(report.unknown_kept);
         document["damaged"] = json!(report.damaged);
         document["evicted"] = json!(report.evicted());
         document["has_losses"] = json!(report.has_losses());
@@ -249,11 +300,13 @@ fn print_report(
     }
     let verdict = match (report.has_losses(), snapshot_verdict) {
         (true, _) => "restored, with losses",
+        (false, Verdict::Complete) if report.filtered > 0 => "restored, as selected",
         (false, Verdict::Complete) => "restored, complete",
         (false, Verdict::Lossy) => "all of it restored, but the dump had lost items",
         (false, Verdict::Partial) => "all of it restored, but the dump lacked a server",
     };
     let mut rows = vec![("snapshot", format!("{place} ({verdict})"))];
+    rows.extend(select_rows(plan, report.filtered, report.unknown_kept));
     for node in &report.nodes {
         let failure = node.failure.as_ref().map(|failure| format!("; {failure}"));
         rows.push((

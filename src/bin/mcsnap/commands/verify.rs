@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, print, print_json, print_text, seconds, size};
+use crate::render::{count, holds_row, print, print_json, print_text, seconds, size};
 use crate::settings::{parse_choice, parse_count, switch, text};
 
 /// Flags of `mcsnap verify`.
@@ -125,6 +125,7 @@ fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()
             "schema": "mcsnap.verify/1",
             "snapshot": place,
             "depth": report.depth.as_str(),
+            "select": report.select,
             "is_sound": !report.has_errors(),
             "errors": errors,
             "warnings": warnings,
@@ -152,11 +153,12 @@ fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()
     } else {
         "sound"
     };
-    print_text(&[
-        (
-            "snapshot",
-            format!("{place} ({verdict}, {} check)", report.depth.as_str()),
-        ),
+    let mut rows = vec![(
+        "snapshot",
+        format!("{place} ({verdict}, {} check)", report.depth.as_str()),
+    )];
+    rows.extend(holds_row(report.select.as_deref()));
+    rows.extend([
         ("findings", format!("{errors} errors, {warnings} warnings")),
         (
             "seen",
@@ -169,5 +171,6 @@ fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()
             ),
         ),
         ("time", seconds(report.elapsed)),
-    ])
+    ]);
+    print_text(&rows)
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mcsnap::defect::Finding;
+use mcsnap::format::manifest::Counters;
 use mcsnap::item::escape_controls;
 use serde_json::{Value, json};
 
@@ -70,6 +71,40 @@ pub(crate) fn print_findings(findings: &[Finding], dropped: u64) {
     if dropped > 0 {
         let _ = writeln!(out, "mcsnap: and {} findings more", count(dropped));
     }
+}
+
+/// Says on stderr that some of what was printed may not be what was asked for.
+pub(crate) fn print_unknown_kept(records: u64) {
+    if records > 0 {
+        // As with findings.
+        let _ = writeln!(
+            io::stderr().lock(),
+            "mcsnap: {} of the records: the servers did not tell what --select asks, so that they \
+             are kept; ttl!=unknown and its like drop them",
+            count(records)
+        );
+    }
+}
+
+/// Says what a snapshot holds, if its dump was not to take every item.
+pub(crate) fn holds_row(select: Option<&str>) -> Option<(&'static str, String)> {
+    select.map(|select| ("holds", format!("only what its dump selected: {select}")))
+}
+
+/// Writes what became of the items that were listed.
+pub(crate) fn items_text(is_selected: bool, counters: &Counters) -> String {
+    let mut text = format!(
+        "{} listed: {} stored, {} vanished, {} expired, {} duplicate",
+        count(counters.listed),
+        count(counters.stored),
+        count(counters.vanished),
+        count(counters.expired),
+        count(counters.duplicate)
+    );
+    if is_selected || counters.filtered > 0 {
+        text.push_str(&format!(", {} filtered", count(counters.filtered)));
+    }
+    text
 }
 
 /// Writes the settings that are no defaults, for people.

@@ -32,6 +32,7 @@ impl Inspection<'_> {
                 "started_at": manifest.started_at,
                 "finished_at": manifest.finished_at,
                 "ring": manifest.ring,
+                "select": manifest.select,
                 "is_one_segment": self.is_lone_segment,
                 "verdict": (!self.is_lone_segment).then(|| manifest.verdict.as_str()),
                 "content_digest": manifest.content_digest.to_string(),
@@ -39,6 +40,12 @@ impl Inspection<'_> {
                 "parents": manifest.parents,
             },
             "at_unix_seconds": report.at.0,
+            "select": report.selection.as_ref().map(|expression| json!({
+                "expression": expression,
+                "kept": total.records,
+                "filtered": report.filtered.records,
+                "unknown_kept": report.unknown_kept,
+            })),
             "is_whole": !report.has_errors(),
             "nodes": self.nodes().map(|(node, share)| node_json(node, share, total))
                 .collect::<Vec<_>>(),
@@ -253,12 +260,15 @@ fn share_json(share: &NodeShare, total: &Tally) -> Value {
 }
 
 fn node_json(node: &ManifestNode, share: &NodeShare, total: &Tally) -> Value {
+    let mut counters = json!(node.counters);
+    // A manifest leaves it out where it is none.
+    counters["filtered"] = json!(node.counters.filtered.to_string());
     json!({
         "address": node.address,
         "server_version": node.server_version,
         "items_start": node.items_start,
         "items_end": node.items_end,
-        "counters": node.counters,
+        "counters": counters,
         "reasons": node.reasons,
         "failure": node.failure,
         "share": share_json(share, total),

@@ -12,7 +12,7 @@ use crate::render::inspection::{Inspection, share};
 use crate::render::table::{
     Align, Column, Row, Tail, WIDTH, draw, fit_end, fit_key, fit_start, labelled, plain,
 };
-use crate::render::{count, size};
+use crate::render::{count, holds_row, items_text, size};
 
 /// Rows of a table that has one for each node, class or value; the rest is
 /// summed.
@@ -85,14 +85,18 @@ impl Inspection<'_> {
             rows.push(("ring", one_line(ring)));
         }
         let counters = self.counters();
+        let holds = holds_row(manifest.select.as_deref());
+        rows.extend(holds.map(|(label, text)| (label, one_line(&text))));
         rows.push(("nodes", self.node_count()));
         rows.push(("digest", manifest.content_digest.to_string()));
         // Of a segment alone nobody knows what the walk had listed.
         if !self.is_lone_segment {
-            rows.push(("items", items_line(&counters)));
+            let items = items_text(manifest.select.is_some(), &counters);
+            rows.push(("items", items));
             rows.push(("lost", lost_line(&counters)));
         }
         rows.extend(self.failures());
+        rows.extend(self.selection());
         let totals = self.report.totals();
         let storage = totals.storage;
         rows.push((
@@ -396,6 +400,33 @@ impl Inspection<'_> {
         draw(&columns, &rows)
     }
 
+    /// Says what the figures are of, if not of all.
+    fn selection(self) -> Vec<(&'static str, String)> {
+        let report = self.report;
+        let Some(selection) = &report.selection else {
+            return Vec::new();
+        };
+        let kept = report.statistics.total.records;
+        let seen = kept.saturating_add(report.filtered.records);
+        let mut rows = vec![
+            ("select", one_line(selection)),
+            (
+                "kept",
+                format!(
+                    "{} of {} records; all below is of these",
+                    count(kept),
+                    count(seen)
+                ),
+            ),
+        ];
+        if report.unknown_kept > 0 {
+            let unknown = count(report.unknown_kept);
+            let why = "the servers did not tell what --select asks";
+            rows.push(("unknown", format!("{unknown} of them: {why}")));
+        }
+        rows
+    }
+
     fn draw_findings(self) -> String {
         let findings = &self.report.findings;
         let mut text = "FINDINGS\n".to_owned();
@@ -434,17 +465,6 @@ impl Line {
 /// Writes text from outside on what the label leaves of a line.
 fn one_line(text: &str) -> String {
     fit_end(&plain(text), WIDTH.saturating_sub(LABEL_WIDTH + 2))
-}
-
-fn items_line(counters: &Counters) -> String {
-    format!(
-        "{} listed: {} stored, {} vanished, {} expired, {} duplicate",
-        count(counters.listed),
-        count(counters.stored),
-        count(counters.vanished),
-        count(counters.expired),
-        count(counters.duplicate)
-    )
 }
 
 fn lost_line(counters: &Counters) -> String {
@@ -649,6 +669,9 @@ mod tests {
             at: AT,
             nodes,
             statistics,
+            selection: None,
+            filtered: Tally::default(),
+            unknown_kept: 0,
             findings: Vec::new(),
             finding_count_dropped: 0,
             elapsed: std::time::Duration::ZERO,
