@@ -25,7 +25,7 @@ use crate::units::UnixSecs;
 /// Bytes gathered for a shard before they go to its writer.
 const BATCH_LEN: usize = 256 << 10;
 /// Batches on their way to one writer.
-const BATCH_COUNT_MAX: usize = 4;
+pub(super) const BATCH_COUNT_MAX: usize = 4;
 
 /// What a node gave.
 #[derive(Debug)]
@@ -290,14 +290,14 @@ fn note_fatal_trouble(trouble: &Mutex<Trouble>, error: Error) {
 }
 
 /// Sorts items by shard, and hands them to the writers in batches.
-struct Delivery {
+pub(super) struct Delivery {
     senders: Vec<Sender<ItemBatch>>,
     batches: Vec<ItemBatch>,
     shard_bits: u8,
 }
 
 impl Delivery {
-    fn new(senders: Vec<Sender<ItemBatch>>, shard_bits: u8) -> Self {
+    pub(super) fn new(senders: Vec<Sender<ItemBatch>>, shard_bits: u8) -> Self {
         let batches = senders.iter().map(|_| ItemBatch::default()).collect();
         Self {
             senders,
@@ -306,7 +306,7 @@ impl Delivery {
         }
     }
 
-    fn push(&mut self, record: &Record<'_>) -> Result<()> {
+    pub(super) fn push(&mut self, record: &Record<'_>) -> Result<()> {
         let shard = usize::try_from(shard_of(record.key, self.shard_bits)).unwrap_or(0);
         let Some(batch) = self.batches.get_mut(shard) else {
             return Err(Error::canceled());
@@ -318,7 +318,7 @@ impl Delivery {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         (0..self.batches.len()).try_for_each(|shard| self.send(shard))
     }
 

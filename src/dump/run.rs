@@ -9,7 +9,10 @@ use crate::dump::node::{NodeDump, NodeJob, unreached_node};
 use crate::dump::plan::{DumpPlan, join};
 use crate::dump::report::DumpReport;
 use crate::error::{Error, Result};
-use crate::format::manifest::{Digest128, Features, Manifest, ShardHash, Totals, Verdict, Version};
+use crate::format::manifest::{
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
+    Version,
+};
 use crate::progress::{Event, Progress};
 use crate::snapshot::SnapshotWriter;
 use crate::store::Store;
@@ -76,27 +79,9 @@ impl DumpPlan {
             segments.extend(dump.segments);
             win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
         }
-        let digests = Manifest::digests(&segments);
-        let manifest = Manifest {
-            format: "mcsnap".to_owned(),
-            version: Version::default(),
-            features: Features::default(),
-            snapshot_id: snapshot.id(),
-            name: snapshot.name().to_owned(),
-            parents: Vec::new(),
-            token: snapshot.token().to_owned(),
-            tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
-            started_at: to_text(started_at),
-            finished_at: to_text(SystemTime::now()),
-            ring: self.options.ring.clone(),
-            shard_hash: ShardHash::default(),
-            verdict: Verdict::of(&nodes),
-            nodes,
-            totals: Totals::of(&segments),
-            segments,
-            content_digest: Digest128(digests.content),
-            content_digest_exptime: Digest128(digests.content_exptime),
-        };
+        let span = [started_at, SystemTime::now()].map(UnixSecs::from_system_time);
+        let ring = self.options.ring.clone();
+        let manifest = assemble(snapshot, ring, span, nodes, segments);
         cancel.check()?;
         snapshot.publish(&manifest)?;
         Ok(DumpReport {
@@ -226,9 +211,41 @@ impl DumpPlan {
     }
 }
 
+/// Makes the manifest of a finished dump of these nodes, which began and ended
+/// then.
+pub(super) fn assemble(
+    snapshot: &SnapshotWriter,
+    ring: Option<String>,
+    [started_at, finished_at]: [UnixSecs; 2],
+    nodes: Vec<ManifestNode>,
+    segments: Vec<ManifestSegment>,
+) -> Manifest {
+    let digests = Manifest::digests(&segments);
+    Manifest {
+        format: "mcsnap".to_owned(),
+        version: Version::default(),
+        features: Features::default(),
+        snapshot_id: snapshot.id(),
+        name: snapshot.name().to_owned(),
+        parents: Vec::new(),
+        token: snapshot.token().to_owned(),
+        tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
+        started_at: to_text(started_at),
+        finished_at: to_text(finished_at),
+        ring,
+        shard_hash: ShardHash::default(),
+        verdict: Verdict::of(&nodes),
+        nodes,
+        totals: Totals::of(&segments),
+        segments,
+        content_digest: Digest128(digests.content),
+        content_digest_exptime: Digest128(digests.content_exptime),
+    }
+}
+
 /// Writes a moment as RFC 3339, to the second.
-fn to_text(time: SystemTime) -> String {
-    let seconds = i64::try_from(UnixSecs::from_system_time(time).0).unwrap_or(i64::MAX);
+fn to_text(time: UnixSecs) -> String {
+    let seconds = i64::try_from(time.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds)
         .unwrap_or(jiff::Timestamp::MAX)
         .to_string()

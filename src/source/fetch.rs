@@ -82,7 +82,7 @@ impl FetchTally {
 const READ_LEN_MAX: u64 = VALUE_LEN_MAX + (8 << 20);
 
 /// Why a value is refused.
-const TOO_LONG: &str = "a value longer than 64 MiB";
+pub const TOO_LONG: &str = "a value longer than 64 MiB";
 
 /// One asked-for item.
 #[derive(Debug)]

@@ -8,6 +8,6 @@ mod fetch;
 mod spool;
 mod walk;
 
-pub use fetch::{FetchTally, Fetcher, FetcherOptions};
+pub use fetch::{FetchTally, Fetcher, FetcherOptions, TOO_LONG};
 pub use spool::Spool;
 pub use walk::{check_server, walk};

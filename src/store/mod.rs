@@ -18,6 +18,7 @@ mod memory;
 mod name;
 mod partial_file;
 mod range;
+mod restart_file;
 mod scratch;
 mod url;
 
@@ -30,6 +31,7 @@ pub use self::local::LocalStore;
 pub use self::map::MapChoice;
 pub use self::memory::MemoryStore;
 pub use self::name::check_name;
+pub use self::restart_file::RestartFile;
 pub use self::scratch::{Extent, ScratchFile};
 pub use self::url::{DamagedPlace, create_directory, open_damaged_place, open_snapshot_place};
 
