@@ -1,5 +1,7 @@
 //! The items in the pages of a restart file.
 
+use std::cmp::Ordering;
+
 use crate::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, KEY_LEN_MAX, SlabClass};
 use crate::units::to_u64;
 use crate::warm_file::chain::{Chain, Memory, Pieces, Place, Source};
@@ -38,6 +40,8 @@ pub enum Found<'a> {
 /// An item of a stopped server.
 #[derive(Clone, Debug)]
 pub struct WarmItem<'a> {
+    /// Where it begins, in bytes from the start of the file.
+    pub offset: u64,
     /// 1 to 250 bytes, any bytes.
     pub key: &'a [u8],
     /// All but the value, times on the clock of the server's host.
@@ -225,13 +229,19 @@ impl<'a> WarmFile<'a> {
         if count_of(first) > 0 && agreement(first) == count_of(first) {
             return PageUse::Class(first);
         }
+        // Of two classes that as large a part of the chunks tells, neither.
         let mut best = (PageUse::Unknown, 0_usize, 1_usize);
         for class in 1..=self.memory.classes.count() {
             let (agreeing, all) = (agreement(class), count_of(class));
-            let is_most = agreeing.saturating_mul(2) > all;
-            if is_most && agreeing.saturating_mul(best.2) > best.1.saturating_mul(all) {
-                best = (PageUse::Class(class), agreeing, all);
+            if agreeing == 0 || agreeing.saturating_mul(2) < all {
+                continue;
             }
+            let (share, best_share) = (agreeing.saturating_mul(best.2), best.1.saturating_mul(all));
+            best = match share.cmp(&best_share) {
+                Ordering::Greater => (PageUse::Class(class), agreeing, all),
+                Ordering::Equal => (PageUse::Unknown, agreeing, all),
+                Ordering::Less => best,
+            };
         }
         best.0
     }
@@ -362,6 +372,7 @@ impl<'a> WarmFile<'a> {
         }
         Some(match self.value(chunk, &parts) {
             Ok(value) => Found::Live(WarmItem {
+                offset: to_u64(chunk.offset),
                 key: parts.key,
                 meta: self.item_meta(&parts),
                 value,

@@ -36,7 +36,8 @@ pub struct Meta {
     /// Items last stored at this time or before are flushed (`flush_all`); 0 for
     /// none.
     pub oldest_live: u32,
-    /// Items with a smaller CAS are flushed, too; 0 for none. Before 1.6.22.
+    /// Items with a smaller CAS are flushed, too, by older versions such as
+    /// 1.6.18; 0 for none.
     pub oldest_cas: u64,
     /// The address of the file's first byte in the memory of the server.
     pub old_base: u64,
@@ -50,9 +51,11 @@ impl Meta {
     /// Seconds by which `process_started` is earlier than the start itself, by
     /// what the server says of its uptime: `ITEM_UPDATE_INTERVAL` in memcached.h.
     const START_LEAD: i64 = 60;
-    /// Offsets up to this many seconds are none, as for a live server: its
-    /// clock ticks once a second.
-    const CLOCK_TOLERANCE: i64 = 2;
+    /// Offsets within these seconds are none. `stop_time` is taken when all
+    /// threads have ended and the file is on its disk, which can be long after
+    /// the clock of the server ticked last; a real offset so small only makes
+    /// items expire that much early, where a false one would make them late.
+    const CLOCK_TOLERANCE: RangeInclusive<i64> = -2..=60;
 
     /// Reads the text.
     ///
@@ -134,7 +137,7 @@ impl Meta {
         let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
         let by_server = signed(self.process_started.0).saturating_add(self.current_time.into());
         let offset = signed(self.stop_time.0).saturating_sub(by_server);
-        if offset.saturating_abs() <= Self::CLOCK_TOLERANCE {
+        if Self::CLOCK_TOLERANCE.contains(&offset) {
             0
         } else {
             offset
@@ -247,4 +250,114 @@ fn parse_digits(text: &[u8], radix: u32) -> Option<u64> {
     is_plain
         .then(|| u64::from_str_radix(text, radix).ok())
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "Tmain\nKslab_config 1.25\nKmaxbytes 67108864\nKchunk_size 48\n\
+        Kitem_size_max 1048576\nKslab_chunk_size_max 524288\nKslab_page_size 1048576\n\
+        Kuse_cas true\nKslab_reassign true\nKcurrent_time 63\nKprocess_started 1795267233\n\
+        Kstop_time 1795267296\nKcurrent_cas 2\nKoldest_cas 0\nKlogger_gid 1\nKhashpower 16\n\
+        Koldest_live 0\nKmmap_oldbase 0x7f3ad5200000\n";
+
+    fn refusal(old: &str, new: &str) -> String {
+        assert!(TEXT.contains(old), "{old}");
+        let text = TEXT.replace(old, new);
+        Meta::parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_a_server_wrote_is_read() {
+        let meta = Meta::parse(TEXT.as_bytes()).unwrap();
+        assert_eq!((meta.file_size, meta.has_cas), (64 << 20, true));
+        assert_eq!(meta.old_base, 0x7f3a_d520_0000);
+        assert_eq!(meta.server_started_at(), UnixSecs(1_795_267_293));
+        assert_eq!(meta.to_host_time(63), UnixSecs(1_795_267_296));
+        // What later versions add is nothing to us, and what they drop neither.
+        let other = TEXT.replace("Koldest_cas 0", "Knew thing");
+        assert_eq!(Meta::parse(other.as_bytes()), Ok(meta));
+    }
+
+    #[test]
+    fn a_clock_that_went_otherwise_than_the_hosts_is_set_right() {
+        let offset = |stop_time: &str| {
+            let text = TEXT.replace("Kstop_time 1795267296", &format!("Kstop_time {stop_time}"));
+            Meta::parse(text.as_bytes()).unwrap().clock_offset()
+        };
+        // As long as it took to write a large file to a disk.
+        assert_eq!(offset("1795267356"), 0);
+        assert_eq!(offset("1795270896"), 3600);
+        assert_eq!(offset("1795263696"), -3600);
+    }
+
+    #[test]
+    fn every_field_is_needed_and_within_bounds() {
+        for line in TEXT.lines().skip(1) {
+            let name = line[1..].split(' ').next().unwrap();
+            let is_used = !["current_cas", "oldest_cas", "logger_gid", "hashpower"].contains(&name);
+            let without = TEXT.replace(&format!("{line}\n"), "");
+            let found = Meta::parse(without.as_bytes());
+            assert_eq!(found.is_err(), is_used, "{name}: {found:?}");
+            for wrong in ["", "x", "-1", "+1", "1 ", "99999999999999999999999"] {
+                let text = TEXT.replace(line, &format!("K{name} {wrong}"));
+                let found = Meta::parse(text.as_bytes());
+                // The factor is for SlabClasses to read.
+                let is_read = (is_used || name == "oldest_cas") && name != "slab_config";
+                assert_eq!(found.is_err(), is_read, "{name} {wrong:?}: {found:?}");
+            }
+        }
+        for len in 0..TEXT.len() {
+            assert!(Meta::parse(&TEXT.as_bytes()[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_with_a_reason() {
+        let cases = [
+            (
+                "Kuse_cas true",
+                "Kuse_cas yes",
+                "use_cas yes, and wanted is true or false",
+            ),
+            ("Tmain\n", "Tmain\nKext_path /x\n", "extstore"),
+            (
+                "0x7f3ad5200000\n",
+                "0x7f3ad5200000\nTextstore\n",
+                "extstore",
+            ),
+            (
+                "0x7f3ad5200000\n",
+                "0x7f3ad5200000\nTnew\n",
+                "a section \"new\"",
+            ),
+            ("0x7f3ad5200000", "0xb5200000", "a machine of 32 bits"),
+            (
+                "Kmaxbytes 67108864",
+                "Kmaxbytes 67108865",
+                "a multiple of slab_page_size",
+            ),
+            (
+                "size_max 524288",
+                "size_max 524287",
+                "a number that divides",
+            ),
+            ("Tmain", "Tother", "the line \"Tother\""),
+            (
+                "Kchunk_size 48",
+                "Kchunk_size 48\nKchunk_size 48",
+                "the line \"Kchunk_size",
+            ),
+            ("Kchunk_size 48", "", "the line \"\""),
+        ];
+        for (old, new, reason) in cases {
+            let found = refusal(old, new);
+            assert!(found.contains(reason), "{found:?} has not {reason:?}");
+        }
+        let text = TEXT.replace("reassign true", "reassign false");
+        assert!(Meta::parse(text.as_bytes()).is_ok());
+        let whole = text.replace("size_max 524288", "size_max 1048576");
+        assert_eq!(Meta::parse(whole.as_bytes()), Err(Refusal::UnequalPages));
+    }
 }

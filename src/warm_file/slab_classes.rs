@@ -142,3 +142,71 @@ fn aligned(size: u32) -> u32 {
 fn times(size: u32, factor: f64) -> u32 {
     (f64::from(size) * factor) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(slab_config: &str, chunk_size: u32) -> Result<Vec<usize>, Refusal> {
+        let text = format!(
+            "Tmain\nKslab_config {slab_config}\nKmaxbytes 67108864\nKchunk_size {chunk_size}\n\
+             Kitem_size_max 1048576\nKslab_chunk_size_max 524288\nKslab_page_size 1048576\n\
+             Kuse_cas true\nKslab_reassign true\nKcurrent_time 63\nKprocess_started 1\n\
+             Kstop_time 64\nKoldest_live 0\nKmmap_oldbase 0x7f3ad5200000\n"
+        );
+        let meta = Meta::parse(text.as_bytes()).unwrap();
+        SlabClasses::of(&meta).map(|classes| classes.sizes)
+    }
+
+    // tests/it/warm_file.rs compares with what real servers have.
+    #[test]
+    fn sizes_are_those_of_the_server() {
+        let sizes = classes("1.25", 48).unwrap();
+        assert_eq!(sizes.len(), 39);
+        assert_eq!(sizes[..5], [96, 120, 152, 192, 240]);
+        assert_eq!(sizes[37..], [394_840, 524_288]);
+        assert_eq!(classes("1.08", 72).unwrap().len(), SlabClasses::COUNT_MAX);
+        assert_eq!(
+            classes("100-200-5000", 48).unwrap(),
+            [104, 200, 5000, 524_288]
+        );
+        // A list of one, and a factor, look the same but for their size.
+        assert_eq!(classes("100", 48).unwrap(), [104, 524_288]);
+        assert_eq!(classes("2", 48).unwrap()[..3], [96, 192, 384]);
+    }
+
+    #[test]
+    fn an_item_is_of_the_smallest_class_it_fits_in() {
+        let classes = SlabClasses {
+            page_size: 4096,
+            sizes: vec![96, 200, 2048],
+        };
+        let found = [0, 96, 97, 200, 201, 9999].map(|len| classes.class_of(len));
+        assert_eq!(found, [1, 1, 2, 2, 3, 3]);
+        assert_eq!(classes.size(0), None);
+        assert_eq!(classes.size(4), None);
+        assert_eq!(classes.chunk_count(2), Some(20));
+    }
+
+    #[test]
+    fn what_no_server_takes_is_refused() {
+        for config in [
+            "",
+            "1",
+            "0.5",
+            "-1",
+            "nan",
+            "inf",
+            "x",
+            "--",
+            "200-100",
+            "1-2",
+            "60-600000",
+        ] {
+            assert!(classes(config, 48).is_err(), "{config}");
+        }
+        let many: Vec<String> = (1..64).map(|number| (number * 100).to_string()).collect();
+        assert!(classes(&many.join("-"), 48).is_err());
+        assert_eq!(classes("8-100", 1), Err(Refusal::TinyChunks { size: 8 }));
+    }
+}
