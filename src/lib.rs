@@ -1,9 +1,9 @@
 //! Snapshots of memcached: write them, read them back, check them, move them.
 //!
 //! The library is built in floors, and imports only go down: words (this
-//! level's small modules), pure codecs ([`mod@format`], [`protocol`], [`ring`]),
-//! ports ([`store`], [`net`]), engines ([`snapshot`], [`source`], [`target`]),
-//! jobs ([`dump`], [`restore`], [`verify`], [`inspect`], [`lookup`], [`listing`],
+//! level's small modules), pure codecs ([`mod@format`], [`protocol`], [`ring`],
+//! [`warm_file`]), ports ([`store`], [`net`]), engines ([`snapshot`], [`source`],
+//! [`target`]), jobs ([`dump`], [`restore`], [`verify`], [`inspect`], [`lookup`], [`listing`],
 //! [`mod@salvage`]). A job takes options, makes a plan that can be printed, runs
 //! it, and returns a report that accounts for every item; it never prints.
 //!
@@ -41,3 +41,4 @@ pub mod source;
 pub mod store;
 pub mod target;
 pub mod verify;
+pub mod warm_file;

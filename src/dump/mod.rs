@@ -1,13 +1,16 @@
-//! The dump: items of live nodes into a snapshot.
+//! The dump: items of live nodes, or of a stopped server's restart file, into a
+//! snapshot.
 //!
 //! [`DumpPlan::make`] asks every node who it is and decides everything;
 //! [`DumpPlan::run`] obeys, and returns a [`DumpReport`] that accounts for every
-//! line of every walk.
+//! line of every walk. [`WarmFilePlan`] is the same for a restart file.
 
 mod node;
 mod plan;
 mod report;
 mod run;
+mod warm_file;
 
 pub use plan::{DumpOptions, DumpPlan, NodePlan, NodeSource};
 pub use report::{DumpReport, Kept};
+pub use warm_file::{WarmFileOptions, WarmFilePlan};

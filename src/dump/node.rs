@@ -30,7 +30,7 @@ use crate::units::UnixSecs;
 /// Bytes gathered for a shard before they go to its writer.
 const BATCH_LEN: usize = 256 << 10;
 /// Batches on their way to one writer.
-const BATCH_COUNT_MAX: usize = 4;
+pub(super) const BATCH_COUNT_MAX: usize = 4;
 
 /// What a node gave.
 #[derive(Debug)]
@@ -394,14 +394,14 @@ fn note_fatal_trouble(trouble: &Mutex<Trouble>, error: Error) {
 }
 
 /// Sorts items by shard, and hands them to the writers in batches.
-struct Delivery {
+pub(super) struct Delivery {
     senders: Vec<Sender<ItemBatch>>,
     batches: Vec<ItemBatch>,
     shard_bits: u8,
 }
 
 impl Delivery {
-    fn new(senders: Vec<Sender<ItemBatch>>, shard_bits: u8) -> Self {
+    pub(super) fn new(senders: Vec<Sender<ItemBatch>>, shard_bits: u8) -> Self {
         let batches = senders.iter().map(|_| ItemBatch::default()).collect();
         Self {
             senders,
@@ -410,7 +410,7 @@ impl Delivery {
         }
     }
 
-    fn flush(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         (0..self.batches.len()).try_for_each(|shard| self.send(shard))
     }
 

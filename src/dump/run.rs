@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::format::ids::SnapshotId;
 use crate::format::journal::{Journal, JournalNode};
 use crate::format::manifest::{
-    Digest128, Features, Manifest, ManifestSegment, ShardHash, Totals, Verdict, Version,
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
+    Version,
 };
 use crate::progress::{Event, Progress};
 use crate::snapshot::{Leftover, SnapshotWriter};
@@ -125,7 +126,7 @@ impl DumpPlan {
             shard_bits: self.options.shard_bits,
             select: self.select_text(),
             nodes: self.nodes.iter().map(node).collect(),
-            ..Journal::new(id, to_text(SystemTime::now()))
+            ..Journal::new(id, to_text(UnixSecs::from_system_time(SystemTime::now())))
         }
     }
 
@@ -188,27 +189,14 @@ impl DumpPlan {
             win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
             unknown_kept = unknown_kept.saturating_add(dump.unknown_kept);
         }
-        let digests = Manifest::digests(&segments);
+        let span = [
+            from_text(&begun.journal.started_at),
+            UnixSecs::from_system_time(SystemTime::now()),
+        ];
         let manifest = Manifest {
-            format: "mcsnap".to_owned(),
-            version: Version::default(),
-            features: Features::default(),
-            snapshot_id: snapshot.id(),
-            name: snapshot.name().to_owned(),
-            parents: Vec::new(),
-            token: snapshot.token().to_owned(),
-            tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
-            started_at: begun.journal.started_at.clone(),
-            finished_at: to_text(SystemTime::now()),
             ring: self.options.ring.clone(),
             select: self.select_text(),
-            shard_hash: ShardHash::default(),
-            verdict: Verdict::of(&nodes),
-            nodes,
-            totals: Totals::of(&segments),
-            segments,
-            content_digest: Digest128(digests.content),
-            content_digest_exptime: Digest128(digests.content_exptime),
+            ..assemble(snapshot, span, nodes, segments)
         };
         cancel.check()?;
         snapshot.publish(&manifest)?;
@@ -385,9 +373,41 @@ fn from_text(text: &str) -> UnixSecs {
     UnixSecs(seconds.unwrap_or(0))
 }
 
+/// Makes the manifest of a finished dump of these nodes, which began and ended
+/// then.
+pub(super) fn assemble(
+    snapshot: &SnapshotWriter,
+    [started_at, finished_at]: [UnixSecs; 2],
+    nodes: Vec<ManifestNode>,
+    segments: Vec<ManifestSegment>,
+) -> Manifest {
+    let digests = Manifest::digests(&segments);
+    Manifest {
+        format: "mcsnap".to_owned(),
+        version: Version::default(),
+        features: Features::default(),
+        snapshot_id: snapshot.id(),
+        name: snapshot.name().to_owned(),
+        parents: Vec::new(),
+        token: snapshot.token().to_owned(),
+        tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
+        started_at: to_text(started_at),
+        finished_at: to_text(finished_at),
+        ring: None,
+        select: None,
+        shard_hash: ShardHash::default(),
+        verdict: Verdict::of(&nodes),
+        nodes,
+        totals: Totals::of(&segments),
+        segments,
+        content_digest: Digest128(digests.content),
+        content_digest_exptime: Digest128(digests.content_exptime),
+    }
+}
+
 /// Writes a moment as RFC 3339, to the second.
-fn to_text(time: SystemTime) -> String {
-    let seconds = i64::try_from(UnixSecs::from_system_time(time).0).unwrap_or(i64::MAX);
+fn to_text(time: UnixSecs) -> String {
+    let seconds = i64::try_from(time.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds)
         .unwrap_or(jiff::Timestamp::MAX)
         .to_string()

@@ -169,7 +169,7 @@ impl Verdict {
 pub struct ManifestNode {
     /// As the user wrote it.
     pub address: String,
-    /// memcached's version; empty if the node was never reached.
+    /// memcached's version; empty if not known.
     pub server_version: String,
     /// Of the server's process.
     #[serde(with = "decimal")]
@@ -179,8 +179,7 @@ pub struct ManifestNode {
     pub server_started_at: u64,
     /// Seconds added to a server time to get the dumping host's.
     pub clock_offset: String,
-    /// How the keys were listed: `metadump-hash`, `metadump-slabs`,
-    /// `metadump-slabs-serial` or `cachedump`.
+    /// How the keys were listed, for people. FORMAT.md 5.12.
     pub walk: String,
     /// The node has 2^bits shards.
     pub shard_bits: u8,
@@ -221,7 +220,7 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counters {
-    /// Lines of the walk; the sum of all below.
+    /// Lines of the walk, or items of a restart file; the sum of all below.
     #[serde(with = "decimal")]
     pub listed: u64,
     /// Outcome: in the snapshot.
@@ -243,7 +242,8 @@ pub struct Counters {
     /// Loss: a key or value that no command can carry.
     #[serde(with = "decimal")]
     pub refused: u64,
-    /// Loss: the server answered with an error.
+    /// Loss: the server answered with an error, or an item of a restart file
+    /// contradicts itself.
     #[serde(with = "decimal")]
     pub failed: u64,
     /// Loss: the node went away before its value was read.

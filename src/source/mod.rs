@@ -10,7 +10,7 @@ mod spool;
 mod strategy;
 mod walk;
 
-pub use fetch::{FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink};
+pub use fetch::{FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink, TOO_LONG};
 pub use seen_keys::{Seen, SeenKeys};
 pub use spool::{LineForm, Spool, WalkChunk};
 pub use strategy::{Carrier, Crawler, ReadStrategy, WalkKind, probe_crawler};

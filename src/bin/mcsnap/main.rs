@@ -68,8 +68,9 @@ fn watch_signals(cancel: &Cancel, signal: &Arc<AtomicUsize>) -> io::Result<()> {
 /// another process cut it short, or its disk failed. Only the kernel knows, and
 /// only at the moment of the access, so that no check before it can help.
 ///
-/// What a job was writing at that moment stays behind as after a kill; the jobs
-/// that map files, verify and restore, write none.
+/// What a job was writing at that moment stays behind as after a kill: of the
+/// jobs that map files only the dump of a restart file writes, and what it
+/// leaves has no manifest and is no snapshot.
 #[expect(
     unsafe_code,
     reason = "a signal's action may only do what is safe at any moment"
@@ -77,7 +78,7 @@ fn watch_signals(cancel: &Cancel, signal: &Arc<AtomicUsize>) -> io::Result<()> {
 fn tell_bus_errors() -> io::Result<()> {
     let action = || {
         const MESSAGE: &[u8] = b"mcsnap: a file became shorter, or its disk failed, while it \
-            was mapped into memory (SIGBUS); with --mmap never it is named\n";
+            was mapped into memory (SIGBUS); with --mmap never it is named by verify and restore\n";
         // Nothing is left to tell it to if this fails.
         let _ = rustix::io::write(rustix::stdio::stderr(), MESSAGE);
         signal_hook::low_level::exit(exit::FAILED.into());

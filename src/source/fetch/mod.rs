@@ -24,6 +24,7 @@ use crate::source::spool::{LineForm, WalkChunk};
 use crate::source::strategy::{Carrier, ReadStrategy};
 use crate::units::to_u64;
 
+pub use lane::TOO_LONG;
 pub use sink::ItemSink;
 
 /// How values are read.
@@ -225,7 +226,7 @@ impl<'a> Fetcher<'a> {
             return Ok(());
         };
         if self.is_surely_too_long(&walked) {
-            self.tally.refuse(lane::TOO_LONG);
+            self.tally.refuse(TOO_LONG);
             return Ok(());
         }
         let lane = match carrier {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, NodeSource};
+use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, NodeSource, WarmFileOptions, WarmFilePlan};
 use mcsnap::error::{Error, ErrorKind, Location};
+use mcsnap::format::compression::Compression;
 use mcsnap::format::journal::Journal;
 use mcsnap::format::manifest::ManifestNode;
 use mcsnap::net::NetOptions;
@@ -16,13 +17,15 @@ use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{can_resume, generate_name, list_unfinished_dumps, parse_name};
 use mcsnap::source::WalkKind;
 use mcsnap::store::create_directory;
-use mcsnap::units::{UnixSecs, percent};
+use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::commands::verify::parse_threads;
 use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError};
+use crate::render::record::moment;
 use crate::render::{
     count, given_json, given_rows, holds_row, items_text, print_json, print_text, seconds, size,
 };
@@ -129,6 +132,13 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "EXPRESSION", help = SELECT_HELP, long_help = SELECT_LONG_HELP)]
     #[serde(deserialize_with = "expressions")]
     pub(crate) select: Vec<String>,
+    /// Read no server, but the restart file (-e) of a stopped one
+    ///
+    /// Its .meta must be beside it, as a stop with SIGUSR1 leaves it. HOST:PORT,
+    /// if given, is then only the name of the node in the snapshot.
+    #[arg(long, value_name = "FILE")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) warm_file: Option<String>,
 }
 
 impl Section for DumpArgs {
@@ -142,14 +152,28 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         .as_deref()
         .ok_or_else(|| UsageError("where should the snapshot go? pass --to DIR".to_owned()))?;
     let mut options = options(&settings, to)?;
-    if options.is_resumable && settings.name.is_none() {
-        options.name = find_unfinished(&options, to)?.unwrap_or(options.name);
-    }
-    let name = options.name.clone();
     let max_missing = settings
         .max_missing
         .as_deref()
         .map_or(Ok(0.0), parse_percent)?;
+    if let Some(path) = &settings.warm_file {
+        for (flag, is_given) in [
+            ("--resume", options.is_resumable),
+            ("--walk", options.walk.is_some()),
+        ] {
+            if is_given {
+                let text = format!("{flag} is for running servers; with --warm-file leave it out");
+                return Err(UsageError(text).into());
+            }
+        }
+        let options = warm_file_options(options, path)?;
+        let is_dry_run = settings.dry_run == Some(true);
+        return run_warm_file(context, options, to, is_dry_run, max_missing, &given);
+    }
+    if options.is_resumable && settings.name.is_none() {
+        options.name = find_unfinished(&options, to)?.unwrap_or(options.name);
+    }
+    let name = options.name.clone();
     let node_count = options.nodes.len();
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
@@ -240,6 +264,135 @@ fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
         is_resumable: settings.resume.unwrap_or(false),
         selection: parse_select(&settings.select)?,
     })
+}
+
+fn warm_file_options(options: DumpOptions, path: &str) -> Result<WarmFileOptions> {
+    if options.nodes.len() > 1 {
+        let text = "--warm-file reads one file and no server: give no HOST:PORT, or the one that \
+                    the file is of";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    Ok(WarmFileOptions {
+        path: path.into(),
+        node: options.nodes.into_iter().next(),
+        name: options.name,
+        ring: options.ring,
+        segment_size_max: options.segment_size_max,
+        segment_record_count_max: options.segment_record_count_max,
+        compression: options.compression,
+        shard_bits: options.shard_bits,
+        thread_count: parse_threads(None)?,
+        selection: options.selection,
+    })
+}
+
+fn run_warm_file(
+    context: &Context,
+    options: WarmFileOptions,
+    to: &str,
+    is_dry_run: bool,
+    max_missing: f64,
+    given: &BTreeMap<String, Given>,
+) -> Result<Outcome> {
+    let plan = WarmFilePlan::make(options)?;
+    if is_dry_run {
+        print_warm_file_plan(context.format, &plan, to, given)?;
+        return Ok(Outcome::Clean);
+    }
+    let store = create_directory(to)?;
+    let report = plan
+        .run(store, &context.cancel, &context.progress())
+        .map_err(|error| with_hint(error, 1))?;
+    print_report(context.format, &report)?;
+    Ok(if report.has_losses_above(max_missing) {
+        Outcome::Degraded
+    } else {
+        Outcome::Clean
+    })
+}
+
+fn print_warm_file_plan(
+    format: Format,
+    plan: &WarmFilePlan,
+    to: &str,
+    given: &BTreeMap<String, Given>,
+) -> Result<()> {
+    let (options, meta) = (&plan.options, &plan.meta);
+    let class_count = plan.classes.count();
+    let smallest = plan.classes.size(1).unwrap_or(0);
+    if format == Format::Json {
+        return print_json(&json!({
+            "schema": "mcsnap.dump-plan/1",
+            "to": to,
+            "name": options.name,
+            "warm_file": options.path.display().to_string(),
+            "node": plan.address(),
+            "walk": "warm-file",
+            "file_size": meta.file_size,
+            "server_started_at": meta.server_started_at().0,
+            "stopped_at": meta.stop_time.0,
+            "clock_offset_s": meta.clock_offset(),
+            "cas": meta.has_cas,
+            "item_size_max": meta.item_size_max,
+            "page_size": meta.slab_page_size,
+            "class_count": class_count,
+            "chunk_size_min": smallest,
+            "chunk_size_max": meta.slab_chunk_size_max,
+            "slab_config": meta.slab_config,
+            "compression": options.compression.to_string(),
+            "segment_size_max": options.segment_size_max,
+            "segment_record_count_max": options.segment_record_count_max,
+            "shard_count": 1_u32 << options.shard_bits,
+            "thread_count": options.thread_count,
+            "settings": given_json(given),
+        }));
+    }
+    let mut rows = vec![
+        (
+            "snapshot",
+            format!("{to}/{} (not made: dry run)", options.name),
+        ),
+        (
+            "node",
+            format!(
+                "{}  stopped at {}, started at {}",
+                plan.address(),
+                moment(meta.stop_time),
+                moment(meta.server_started_at()),
+            ),
+        ),
+        (
+            "file",
+            format!(
+                "{}  {}, items of {} at most, {}",
+                options.path.display(),
+                size(meta.file_size),
+                size(meta.item_size_max.into()),
+                if meta.has_cas {
+                    "with CAS"
+                } else {
+                    "without CAS"
+                },
+            ),
+        ),
+        (
+            "classes",
+            format!(
+                "{class_count}, chunks of {} to {} bytes (slab_config {})",
+                count(to_u64(smallest)),
+                count(meta.slab_chunk_size_max.into()),
+                meta.slab_config,
+            ),
+        ),
+        segments_row(
+            options.segment_size_max,
+            options.segment_record_count_max,
+            options.compression,
+            options.shard_bits,
+        ),
+    ];
+    rows.extend(given_rows(given));
+    print_text(&rows)
 }
 
 /// Adds the flag that helps, where one does.
@@ -345,15 +498,11 @@ fn print_plan(
     if !options.selection.is_everything() {
         rows.push(("select", options.selection.to_string()));
     }
-    rows.push((
-        "segments",
-        format!(
-            "up to {} or {} records, {}, {} shards a node",
-            size(options.segment_size_max),
-            count(options.segment_record_count_max),
-            options.compression,
-            1_u32 << options.shard_bits,
-        ),
+    rows.push(segments_row(
+        options.segment_size_max,
+        options.segment_record_count_max,
+        options.compression,
+        options.shard_bits,
     ));
     rows.extend(given_rows(given));
     print_text(&rows)
@@ -373,6 +522,21 @@ fn strategy_text(source: &NodeSource) -> String {
         text.push_str(gap);
     }
     text
+}
+
+fn segments_row(
+    size_max: u64,
+    record_count_max: u64,
+    compression: Compression,
+    shard_bits: u8,
+) -> (&'static str, String) {
+    let text = format!(
+        "up to {} or {} records, {compression}, {} shards a node",
+        size(size_max),
+        count(record_count_max),
+        1_u32 << shard_bits,
+    );
+    ("segments", text)
 }
 
 fn print_report(format: Format, report: &DumpReport) -> Result<()> {
@@ -485,6 +649,12 @@ fn node_text(node: &ManifestNode) -> String {
             "{}  {} items stored, then: {failure}",
             node.address,
             count(node.counters.stored)
+        ),
+        None if node.server_version.is_empty() => format!(
+            "{}  stopped server, {} items in its file, {} stored",
+            node.address,
+            count(node.items_start),
+            count(node.counters.stored),
         ),
         None => format!(
             "{}  memcached {}, {}, {} items at start, {} at end, {} stored",

@@ -1,0 +1,34 @@
+//! The restart file of memcached (its option `-e`), as bytes.
+//!
+//! A server that is stopped with SIGUSR1 leaves the memory of its items in a
+//! file, and what is needed to make sense of it in a second one, `.meta`. Here
+//! both are read: [`Meta`] is the second, [`SlabClasses`] how pages are cut into
+//! chunks, and [`WarmFile`] walks the pages and yields the items that a client of
+//! the server would have found at the moment it stopped.
+//!
+//! The file has no checksums, so a changed value cannot be told from a right one.
+//! What does contradict itself is reported with its place, and never trusted:
+//! every offset is checked, and every chain of chunks ends.
+//!
+//! # Source
+//!
+//! memcached 1.6.45: restart.c, slabs.c, items.c, memcached.h; the layout is the
+//! same in all versions from 1.5.18 on.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+
+mod chain;
+mod items;
+mod layout;
+mod meta;
+mod refusal;
+mod slab_classes;
+
+pub use self::chain::Pieces;
+pub use self::items::{Chunks, Found, WarmFile, WarmItem};
+pub use self::meta::Meta;
+pub use self::refusal::Refusal;
+pub use self::slab_classes::SlabClasses;
