@@ -9,6 +9,7 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+pub mod cluster_config;
 pub mod exptime;
 pub mod key;
 pub mod metadump;

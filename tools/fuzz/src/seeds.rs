@@ -15,6 +15,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
         ("metadump_line", streams(WALKS)),
         ("meta_response", streams(REPLIES)),
         ("stats", streams(STATISTICS)),
+        ("cluster_config", streams(LISTS)),
     ]
 }
 
@@ -94,6 +95,12 @@ const STATISTICS: &[&str] = &[
      STAT client_flags_size 8\r\nEND\r\n",
     "SERVER_ERROR out of memory\r\n",
     "HTTP/1.1 400 Bad Request\r\n\r\n",
+];
+
+const LISTS: &[&str] = &[
+    "CONFIG cluster 0 55\r\n12\na.cfg|10.0.0.1|11211 b.cfg|10.0.0.2|11211\n\r\nEND\r\n",
+    "VALUE AmazonElastiCache:cluster 0 9\r\n1\r\na||1 |::1|2\r\n\r\nEND\r\n",
+    "ERROR\r\nEND\r\n",
 ];
 
 /// Streams that arrive in pieces of 7 bytes.
