@@ -82,7 +82,7 @@ impl NodeJob<'_> {
             self.options.spool_directory.clone(),
         );
         let fetcher_options = FetcherOptions {
-            net: self.options.net,
+            net: self.options.net.clone(),
             ..FetcherOptions::default()
         };
         let shard_count = 1_usize << self.options.shard_bits;

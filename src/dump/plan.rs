@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::access::AccessProblem;
 use crate::cancel::Cancel;
-use crate::error::{Error, Result};
+use crate::error::{Error, Location, Result};
 use crate::format::compression::Compression;
-use crate::net::{Connection, NetOptions, ServerReport, ask_server};
+use crate::net::{NetOptions, ServerReport, meet_server};
 use crate::node::NodeSpec;
 use crate::source::check_server;
 
@@ -107,8 +108,11 @@ impl DumpPlan {
 }
 
 fn ask_node(node: &NodeSpec, net: &NetOptions, cancel: &Cancel) -> Result<ServerReport> {
-    let mut connection = Connection::connect(node, net, cancel)?;
-    let report = ask_server(&mut connection)?;
+    let report = meet_server(node, net, cancel)?;
+    if report.is_proxy {
+        let sign = "it knows no command that lists keys".to_owned();
+        return Err(Error::access(AccessProblem::Proxy { sign }).at(Location::node(node.address())));
+    }
     check_server(node, &report)?;
     Ok(report)
 }

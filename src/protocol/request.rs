@@ -13,6 +13,18 @@ pub const METADUMP_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
 /// Asks for the server's statistics.
 pub const STATS: &[u8] = b"stats\r\n";
 
+/// Asks for the server's version.
+pub const VERSION: &[u8] = b"version\r\n";
+
+/// Asks the crawler for nothing, which is an error.
+pub const BARE_CRAWLER: &[u8] = b"lru_crawler\r\n";
+
+/// Asks for nothing in the binary protocol: magic 0x80, opcode 0x0a, and no key,
+/// extras, value or CAS. protocol_binary.h.
+pub const BINARY_NOOP: &[u8; 24] = &[
+    0x80, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+
 /// Asks for the server's settings.
 pub const STATS_SETTINGS: &[u8] = b"stats settings\r\n";
 

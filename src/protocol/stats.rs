@@ -175,6 +175,8 @@ pub struct ServerSettings {
     pub is_dump_allowed: bool,
     /// Greatest client flags it stores; it cuts greater ones silently.
     pub client_flags_max: u64,
+    /// Whether it was started as a proxy, too, on all of its ports or some.
+    pub is_proxy_enabled: bool,
 }
 
 impl ServerSettings {
@@ -188,6 +190,7 @@ impl ServerSettings {
                 8 => u64::MAX,
                 _ => u32::MAX.into(),
             },
+            is_proxy_enabled: table.get("proxy_enabled") == Some("yes"),
         }
     }
 }

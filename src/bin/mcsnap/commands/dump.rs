@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::Result;
+use mcsnap::cancel::Cancel;
 use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport};
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::manifest::ManifestNode;
-use mcsnap::net::NetOptions;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{generate_name, parse_name};
 use mcsnap::store::create_directory;
@@ -16,16 +16,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::{Given, Resolved, Section};
+use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
-use crate::exit::{HintedError, Outcome, UsageError};
+use crate::exit::{HintedError, Outcome, UsageError, access_hint};
 use crate::render::{count, given_json, given_rows, print_json, print_text, seconds, size};
-use crate::settings::{list, parse_count, parse_duration, parse_nodes, parse_size, switch, text};
+use crate::settings::{list, parse_count, parse_duration, parse_size, switch, text};
 
 /// Flags of `mcsnap dump`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct DumpArgs {
     /// Servers to read, in the order of your client's configuration
+    ///
+    /// HOST[:PORT], unix:PATH, or cfg:HOST[:PORT] for all nodes that the
+    /// configuration endpoint of a cluster names.
     #[arg(value_name = "HOST:PORT")]
     #[serde(deserialize_with = "list")]
     pub(crate) nodes: Vec<String>,
@@ -91,6 +95,9 @@ pub(crate) struct DumpArgs {
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
     pub(crate) dry_run: Option<bool>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) connect: ConnectArgs,
 }
 
 impl Section for DumpArgs {
@@ -103,12 +110,12 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         .to
         .as_deref()
         .ok_or_else(|| UsageError("where should the snapshot go? pass --to DIR".to_owned()))?;
-    let options = options(&settings, to)?;
+    let (options, list) = options(&settings, &given, to, &context.cancel)?;
     let node_count = options.nodes.len();
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
     if settings.dry_run == Some(true) {
-        print_plan(context.format, &plan, to, &given)?;
+        print_plan(context.format, &plan, to, &given, &list)?;
         return Ok(Outcome::Clean);
     }
     let store = create_directory(to)?;
@@ -124,7 +131,12 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     })
 }
 
-fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
+fn options(
+    settings: &DumpArgs,
+    given: &BTreeMap<String, Given>,
+    to: &str,
+    cancel: &Cancel,
+) -> Result<(DumpOptions, NodeList)> {
     let or = |setting: &Option<String>, default: &str| {
         setting.clone().unwrap_or_else(|| default.to_owned())
     };
@@ -138,8 +150,10 @@ fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
     let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let count = |name, text: &str, most| parse_count(name, text, 1, most).map(to_usize);
     let now = UnixSecs::from_system_time(SystemTime::now());
-    Ok(DumpOptions {
-        nodes: parse_nodes(&settings.nodes)?,
+    let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
+    let net = settings.connect.net_options(given, timeout)?;
+    let options = DumpOptions {
+        nodes: Vec::new(),
         name: match &settings.name {
             Some(name) => parse_name(name)?,
             None => generate_name(now),
@@ -174,11 +188,14 @@ fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
             to.strip_prefix("file://").unwrap_or(to),
         )
         .into(),
-        net: NetOptions {
-            timeout: parse_duration("timeout", &or(&settings.timeout, "10s"))?,
-        },
+        net,
         is_partial_allowed: settings.allow_partial.unwrap_or(false),
-    })
+    };
+    // Last, since it may talk to endpoints: what is wrong by itself is told first.
+    let connect = &settings.connect;
+    let list = connect.find_nodes(&settings.nodes, &options.net, cancel)?;
+    let nodes = list.nodes.clone();
+    Ok((DumpOptions { nodes, ..options }, list))
 }
 
 /// Adds the flag that helps, where one does.
@@ -186,6 +203,8 @@ fn with_hint(error: Error, node_count: usize) -> anyhow::Error {
     let is_of_node = matches!(error.location(), Some(Location::Node { .. }));
     let hint = if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
         "pass another --name"
+    } else if access_hint(error.kind()).is_some() {
+        return error.into();
     } else if is_of_node && node_count > 1 {
         "no snapshot was made; pass --allow-partial to keep what other servers give"
     } else {
@@ -199,18 +218,21 @@ fn print_plan(
     plan: &DumpPlan,
     to: &str,
     given: &BTreeMap<String, Given>,
+    list: &NodeList,
 ) -> Result<()> {
     let options = &plan.options;
     if format == Format::Json {
         let nodes: Vec<Value> = plan
             .nodes
             .iter()
-            .map(|node| match &node.server {
-                Ok(server) => json!({"node": node.node.address(),
+            .enumerate()
+            .map(|(index, node)| match &node.server {
+                Ok(server) => json!({"node": node.node.address(), "from": list.origin(index),
                     "server_version": server.stats.version_text,
                     "items": server.stats.curr_items, "walk": "metadump-hash",
                     "clock_offset_s": server.clock_offset}),
-                Err(reason) => json!({"node": node.node.address(), "failure": reason}),
+                Err(reason) => json!({"node": node.node.address(), "from": list.origin(index),
+                    "failure": reason}),
             })
             .collect();
         return print_json(&json!({
@@ -233,18 +255,19 @@ fn print_plan(
         "snapshot",
         format!("{to}/{} (not made: dry run)", options.name),
     )];
-    for node in &plan.nodes {
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let origin = list.suffix(index);
         rows.push((
             "node",
             match &node.server {
                 Ok(server) => format!(
-                    "{}  memcached {}, {} items, walk metadump-hash, {} connections",
+                    "{}  memcached {}, {} items, walk metadump-hash, {} connections{origin}",
                     node.node.address(),
                     server.stats.version_text,
                     count(server.stats.curr_items),
                     options.connection_count,
                 ),
-                Err(reason) => format!("{}  not dumped: {reason}", node.node.address()),
+                Err(reason) => format!("{}  not dumped: {reason}{origin}", node.node.address()),
             },
         ));
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use mcsnap::cancel::Cancel;
 use mcsnap::format::manifest::{Need, Verdict};
-use mcsnap::net::NetOptions;
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport};
 use mcsnap::ring::RingSpec;
@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 use crate::commands::open_snapshot;
 use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, required_snapshot};
 use crate::config::{Given, Resolved, Section};
+use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::{count, given_json, given_rows, print_json, print_text, seconds, size};
-use crate::settings::{list, parse_choice, parse_count, parse_duration, parse_nodes, switch, text};
+use crate::settings::{list, parse_choice, parse_count, parse_duration, switch, text};
 
 /// Flags of `mcsnap restore`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub(crate) struct RestoreArgs {
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,
     /// Servers to fill, in the order of your client's configuration
+    ///
+    /// HOST[:PORT], unix:PATH, or cfg:HOST[:PORT] for all nodes that the
+    /// configuration endpoint of a cluster names.
     #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
     #[serde(deserialize_with = "list")]
     pub(crate) to: Vec<String>,
@@ -69,6 +73,9 @@ pub(crate) struct RestoreArgs {
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
     pub(crate) dry_run: Option<bool>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) connect: ConnectArgs,
 }
 
 impl Section for RestoreArgs {
@@ -78,7 +85,7 @@ impl Section for RestoreArgs {
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let Resolved { settings, given } = context.resolve(args)?;
     let place = required_snapshot(settings.snapshot.as_deref())?;
-    let options = options(&settings)?;
+    let (options, list) = options(&settings, &given, &context.cancel)?;
     let map_choice = match settings.dry_run {
         // It looks at keys alone; through a map the kernel would read the
         // values around, too.
@@ -90,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let plan = RestorePlan::make(snapshot, options, &context.cancel)?;
     if settings.dry_run == Some(true) {
         let estimate = plan.estimate(&context.cancel)?;
-        print_estimate(context.format, place, &plan, &estimate, &given)?;
+        print_estimate(context.format, place, &plan, &estimate, &given, &list)?;
         return Ok(if estimate.damaged > 0 {
             Outcome::Degraded
         } else {
@@ -107,17 +114,23 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     })
 }
 
-fn options(settings: &RestoreArgs) -> Result<RestoreOptions> {
-    let nodes = parse_nodes(&settings.to)?;
-    if nodes.is_empty() {
+fn options(
+    settings: &RestoreArgs,
+    given: &BTreeMap<String, Given>,
+    cancel: &Cancel,
+) -> Result<(RestoreOptions, NodeList)> {
+    let connect = &settings.connect;
+    if settings.to.is_empty() && connect.nodes_file.is_none() {
         return Err(UsageError("which servers? pass --to HOST:PORT,...".to_owned()).into());
     }
     let or = |setting: &Option<String>, default: &str| {
         setting.clone().unwrap_or_else(|| default.to_owned())
     };
     let connections = parse_count("connections", &or(&settings.connections, "4"), 1, 256)?;
-    Ok(RestoreOptions {
-        nodes,
+    let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
+    let net = connect.net_options(given, timeout)?;
+    let options = RestoreOptions {
+        nodes: Vec::new(),
         ring: settings
             .ring
             .as_deref()
@@ -130,10 +143,12 @@ fn options(settings: &RestoreArgs) -> Result<RestoreOptions> {
         )?,
         connection_count: usize::try_from(connections)?,
         thread_count: parse_threads(settings.threads.as_deref())?,
-        net: NetOptions {
-            timeout: parse_duration("timeout", &or(&settings.timeout, "10s"))?,
-        },
-    })
+        net,
+    };
+    // Last, since it may talk to endpoints: what is wrong by itself is told first.
+    let list = connect.find_nodes(&settings.to, &options.net, cancel)?;
+    let nodes = list.nodes.clone();
+    Ok((RestoreOptions { nodes, ..options }, list))
 }
 
 fn print_estimate(
@@ -142,6 +157,7 @@ fn print_estimate(
     plan: &RestorePlan,
     estimate: &RestoreEstimate,
     given: &BTreeMap<String, Given>,
+    list: &NodeList,
 ) -> Result<()> {
     let nodes = || {
         plan.options
@@ -149,11 +165,12 @@ fn print_estimate(
             .iter()
             .zip(&plan.servers)
             .zip(&estimate.nodes)
+            .enumerate()
     };
     if format == Format::Json {
         let nodes: Vec<Value> = nodes()
-            .map(|((node, server), estimate)| {
-                json!({"node": node.to_string(), "server_version": server.stats.version_text,
+            .map(|(index, ((node, server), estimate))| {
+                json!({"node": node.to_string(), "from": list.origin(index), "server_version": server.stats.version_text,
                        "items_now": server.stats.curr_items, "keys": estimate.keys,
                        "bytes": estimate.bytes, "expired": estimate.expired})
             })
@@ -168,16 +185,17 @@ fn print_estimate(
         }));
     }
     let mut rows = vec![("snapshot", format!("{place} (nothing sent: dry run)"))];
-    rows.extend(nodes().map(|((node, server), estimate)| {
+    rows.extend(nodes().map(|(index, ((node, server), estimate))| {
         (
             "node",
             format!(
-                "{node}  {} keys, {}; {} have expired; memcached {} with {} items now",
+                "{node}  {} keys, {}; {} have expired; memcached {} with {} items now{}",
                 count(estimate.keys),
                 size(estimate.bytes),
                 count(estimate.expired),
                 server.stats.version_text,
                 count(server.stats.curr_items),
+                list.suffix(index),
             ),
         )
     }));
