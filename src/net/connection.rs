@@ -100,10 +100,12 @@ impl Connection {
         if let Some(credentials) = &options.credentials {
             connection.log_in(credentials)?;
         }
+        // Not before: to a server that waits for a log-in a no-op is an error.
+        connection.is_prodded = matches!(connection.stream, Stream::Tls(_));
         Ok(connection)
     }
 
-    /// Connects without a log-in.
+    /// Connects without a log-in; a silent server is left alone.
     pub(super) fn open(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<Self> {
         let stream = match (node.socket_path(), &options.tls) {
             (Some(path), _) => Stream::Unix(connect_socket(node, path, options, cancel)?),
@@ -113,7 +115,6 @@ impl Connection {
                 Stream::Tls(Box::new(tls.start(socket, node)?))
             }
         };
-        let is_tls = matches!(stream, Stream::Tls(_));
         let mut connection = Self {
             stream,
             node: node.address(),
@@ -122,12 +123,10 @@ impl Connection {
             buffer: vec![0; Self::BUFFER_LEN],
             start: 0,
             end: 0,
-            is_prodded: is_tls,
+            is_prodded: false,
             prod_count: 0,
         };
-        if is_tls {
-            connection.shake_hands(node, options)?;
-        }
+        connection.shake_hands(node, options)?;
         Ok(connection)
     }
 

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use mcsnap::cancel::Cancel;
-use mcsnap::net::{Connection, NetOptions, Received, TlsClient, TlsSettings};
+use mcsnap::net::{Connection, Credentials, NetOptions, Received, TlsClient, TlsSettings};
 use mcsnap::node::NodeSpec;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -47,14 +47,18 @@ fn serve(
 }
 
 fn connect(files: &Certificates, node: &NodeSpec) -> Connection {
+    connect_as(files, node, None)
+}
+
+fn connect_as(files: &Certificates, node: &NodeSpec, user: Option<&str>) -> Connection {
     let tls = TlsClient::new(&TlsSettings {
         authorities: Some(files.path("ca.pem").into()),
         ..TlsSettings::default()
     });
     let options = NetOptions {
         timeout: LIMIT,
+        credentials: user.map(|user| Arc::new(Credentials::parse(user).unwrap())),
         tls: Some(tls.unwrap()),
-        ..NetOptions::default()
     };
     Connection::connect(node, &options, &Cancel::new()).unwrap()
 }
@@ -121,6 +125,28 @@ fn a_patient_connection_sends_nothing_of_its_own() {
     connection.be_patient(LIMIT);
     let lines = ask(&mut connection, b"lru_crawler metadump hash\r\n", "END");
     assert_eq!(lines, ["END"]);
+    drop(connection);
+    server.join().unwrap();
+}
+
+/// memcached 1.6.45 hangs up on a no-op before it.
+#[test]
+fn a_log_in_takes_the_time_it_takes() {
+    let files = Certificates::new();
+    let (node, server) = serve(&files, |stream| {
+        expect(stream, b"version\r\n");
+        expect_nothing(stream, Duration::from_millis(1500));
+        stream
+            .write_all(b"CLIENT_ERROR unauthenticated\r\n")
+            .unwrap();
+        expect(stream, b"set auth 0 0 7\r\njoe pwd\r\n");
+        stream.write_all(b"STORED\r\n").unwrap();
+        // From now on it is as any other.
+        expect(stream, b"mg a v\r\nmn\r\n");
+        stream.write_all(b"EN\r\nMN\r\n").unwrap();
+    });
+    let mut connection = connect_as(&files, &node, Some("joe:pwd"));
+    assert_eq!(ask(&mut connection, b"mg a v\r\n", "EN"), ["EN"]);
     drop(connection);
     server.join().unwrap();
 }
