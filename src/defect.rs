@@ -390,6 +390,7 @@ impl Finding {
             | ErrorKind::LimitExceeded { .. }
             | ErrorKind::Protocol { .. }
             | ErrorKind::Server { .. }
+            | ErrorKind::Access(_)
             | ErrorKind::Busy
             | ErrorKind::TooManyConnections
             | ErrorKind::Timeout { .. }

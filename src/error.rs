@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use crate::access::AccessProblem;
 use crate::defect::Defect;
 use crate::item::escape_bytes;
 
@@ -68,6 +69,9 @@ pub enum ErrorKind {
         /// Its line, without the line end.
         words: String,
     },
+    /// The server is there, and does not let us in.
+    #[error("{0}")]
+    Access(AccessProblem),
     /// The server is doing something that excludes this.
     #[error("server is already running an LRU crawl; retry later")]
     Busy,
@@ -298,6 +302,11 @@ impl Error {
         Self::new(ErrorKind::Protocol { wanted, got: shown })
     }
 
+    /// Makes an error of a server that does not let us in.
+    pub fn access(problem: AccessProblem) -> Self {
+        Self::new(ErrorKind::Access(problem))
+    }
+
     /// Makes an error of an input that makes no sense.
     pub fn invalid_input(
         field: &'static str,
@@ -357,6 +366,7 @@ impl Error {
             | ErrorKind::LimitExceeded { .. }
             | ErrorKind::Protocol { .. }
             | ErrorKind::Server { .. }
+            | ErrorKind::Access(_)
             | ErrorKind::NodeChanged { .. }
             | ErrorKind::NotFound { .. }
             | ErrorKind::AlreadyExists { .. }

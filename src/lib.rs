@@ -3,7 +3,7 @@
 //! The library is built in floors, and imports only go down: words (this
 //! level's small modules), pure codecs ([`mod@format`], [`protocol`], [`ring`],
 //! [`warm_file`]), ports ([`store`], [`net`]), engines ([`snapshot`], [`source`],
-//! [`target`]), jobs ([`dump`], [`restore`], [`verify`], [`inspect`], [`lookup`], [`listing`],
+//! [`target`], [`discovery`]), jobs ([`dump`], [`restore`], [`verify`], [`inspect`], [`lookup`], [`listing`],
 //! [`mod@salvage`]). A job takes options, makes a plan that can be printed, runs
 //! it, and returns a report that accounts for every item; it never prints.
 //!
@@ -14,6 +14,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod access;
 pub mod batch;
 pub mod cancel;
 pub mod defect;
@@ -25,6 +26,7 @@ pub mod progress;
 pub mod reasons;
 pub mod units;
 
+pub mod discovery;
 pub mod dump;
 pub mod format;
 pub mod inspect;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
@@ -10,15 +11,24 @@ use crate::limits::NODE_ADDRESS_LEN_MAX;
 /// memcached's own port, used where a node gives none.
 pub const DEFAULT_PORT: u16 = 11211;
 
-/// One node as the user wrote it: `host[:port][=ip][*weight][@label]`.
+/// What may stand before the path of a socket.
+const SOCKET_PREFIX: &str = "unix:";
+
+/// One node as the user wrote it: `host[:port][=ip][*weight][@label]`, or
+/// `unix:path[*weight][@label]`.
 ///
 /// An IPv6 address stands in brackets when a port follows. The host text is
-/// kept as it was typed, since rings hash it; it is never normalised.
+/// kept as it was typed, since rings hash it; it is never normalised. An
+/// absolute path needs no `unix:` before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeSpec {
-    /// Host name or address, exactly as configured in the client.
+    /// Host name or address, exactly as configured in the client; or the path
+    /// of a socket, which has a slash in it and a host never has.
     pub host: String,
-    /// TCP port.
+    /// TCP port; of a socket [`DEFAULT_PORT`], which rings leave out of a name.
+    /// libmemcached has the path alone, too, where a program adds a server with
+    /// port 0 (php-memcached); one that adds a socket (pylibmc) has `path:0`,
+    /// which is for the label to say.
     pub port: u16,
     /// The address to connect to and to put in labels that need one, when it
     /// is not what the host resolves to.
@@ -41,10 +51,26 @@ impl NodeSpec {
         }
     }
 
-    /// Returns `host:port`, brackets around an IPv6 address: how the node is
-    /// named in reports and messages.
+    /// Says whether a text can be a host of a node: a name, or an address without
+    /// brackets.
+    pub fn is_host(text: &str) -> bool {
+        let is_legal = text.bytes().all(is_legal_byte) && !text.contains(['/', '=', '*', '@']);
+        let is_address = || text.parse::<std::net::Ipv6Addr>().is_ok();
+        is_legal && !text.is_empty() && (!text.contains([':', '[', ']']) || is_address())
+    }
+
+    /// Returns the path of the socket, where the node is one.
+    pub fn socket_path(&self) -> Option<&Path> {
+        let is_path = self.host.contains('/');
+        is_path.then(|| Path::new(&self.host))
+    }
+
+    /// Returns `host:port`, brackets around an IPv6 address, or `unix:path`: how
+    /// the node is named in reports and messages.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
+        if self.socket_path().is_some() {
+            format!("{SOCKET_PREFIX}{}", self.host)
+        } else if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
             format!("{}:{}", self.host, self.port)
@@ -83,7 +109,7 @@ impl FromStr for NodeSpec {
                 "node",
                 text,
                 "wanted HOST[:PORT][=IP][*WEIGHT][@LABEL], such as 10.0.0.1:11211, [::1]:11211 or \
-                 mc1*2",
+                 mc1*2, or unix:PATH",
             )
         })
     }
@@ -102,10 +128,15 @@ fn parse(text: &str) -> Option<NodeSpec> {
         Some((rest, ip)) => (rest, Some(ip.parse().ok()?)),
         None => (rest, None),
     };
-    let (host, port) = parse_host_and_port(rest)?;
-    let is_host_byte = |byte: u8| byte.is_ascii_graphic() && !b"/,\\\"'".contains(&byte);
+    let socket = parse_socket(rest);
+    let (host, port) = match socket {
+        Some(path) => (path, DEFAULT_PORT),
+        None => parse_host_and_port(rest)?,
+    };
     let legal = !host.is_empty()
-        && host.bytes().all(is_host_byte)
+        && host.bytes().all(is_legal_byte)
+        && (socket.is_none() || ip.is_none())
+        && (socket.is_some() || !host.contains('/'))
         && label.is_none_or(|label| !label.is_empty());
     let node = legal.then(|| NodeSpec {
         host: host.to_owned(),
@@ -116,6 +147,20 @@ fn parse(text: &str) -> Option<NodeSpec> {
     });
     // A longer one could not be written down in a snapshot.
     node.filter(|node| node.address().len() <= NODE_ADDRESS_LEN_MAX)
+}
+
+fn is_legal_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b",\\\"'".contains(&byte)
+}
+
+/// Returns the path of a socket. Without a slash in it, `unix:11212` is a host
+/// and a port.
+fn parse_socket(text: &str) -> Option<&str> {
+    let path = text.strip_prefix(SOCKET_PREFIX);
+    match path.filter(|path| path.contains('/')) {
+        Some(path) => Some(path),
+        None => text.starts_with('/').then_some(text),
+    }
 }
 
 fn parse_host_and_port(text: &str) -> Option<(&str, u16)> {
@@ -151,6 +196,8 @@ mod tests {
             "10.0.0.1:1",
             "[::1]:11212",
             "a:2=127.0.0.1*3@x y",
+            "unix:/run/memcached.sock",
+            "unix:./m:1.sock*2@/m:0",
         ] {
             let node: NodeSpec = text.parse().unwrap();
             assert_eq!(node.to_string(), text);
@@ -162,9 +209,38 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_is_its_path_with_and_without_a_prefix() {
+        for text in ["unix:/run/m.sock", "/run/m.sock"] {
+            let node: NodeSpec = text.parse().unwrap();
+            assert_eq!((node.host.as_str(), node.port), ("/run/m.sock", 11211));
+            assert_eq!(node.address(), "unix:/run/m.sock");
+            assert_eq!(node.socket_path(), Some(Path::new("/run/m.sock")));
+        }
+        let host: NodeSpec = "unix:11212".parse().unwrap();
+        assert_eq!((host.socket_path(), host.port), (None, 11212));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for text in [
-            "", ":1", "a:", "a:0", "a:65536", "a:x", "a*0", "a@", "a b", "a=b", "[::1", "a/b:1",
+            "",
+            ":1",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:x",
+            "a*0",
+            "a@",
+            "a b",
+            "a=b",
+            "[::1",
+            "a/b:1",
+            "[a/b]:1",
+            "unix:",
+            "unix:x",
+            "unix:/a b",
+            "/a=127.0.0.1",
+            "a/b",
         ] {
             assert!(text.parse::<NodeSpec>().is_err(), "{text:?} was accepted");
         }

@@ -11,6 +11,6 @@ mod report;
 mod run;
 mod warm_file;
 
-pub use plan::{DumpOptions, DumpPlan, NodePlan, NodeSource};
+pub use plan::{DumpOptions, DumpPlan, NodePlan, SourceNode};
 pub use report::{DumpReport, Kept};
 pub use warm_file::{WarmFileOptions, WarmFilePlan};

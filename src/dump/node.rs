@@ -94,7 +94,7 @@ impl NodeJob<'_> {
             self.options.spool_directory.clone(),
         );
         let fetcher_options = FetcherOptions {
-            net: self.options.net,
+            net: self.options.net.clone(),
             whole_value_len_max: crate::limits::VALUE_LEN_MAX,
             ..FetcherOptions::default()
         };

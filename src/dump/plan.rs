@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::access::AccessProblem;
 use crate::cancel::Cancel;
-use crate::error::{Error, Result};
+use crate::error::{Error, Location, Result};
 use crate::format::compression::Compression;
-use crate::net::{Connection, NetOptions, ServerReport, ask_server};
+use crate::net::{Connection, NetOptions, ServerReport, meet_server};
 use crate::node::NodeSpec;
 use crate::protocol::stats::ServerVersion;
 use crate::select::Selection;
@@ -65,12 +66,12 @@ pub struct NodePlan {
     /// The node.
     pub node: NodeSpec,
     /// What it said of itself and how it is read, or why it is not dumped.
-    pub source: std::result::Result<NodeSource, String>,
+    pub source: std::result::Result<SourceNode, String>,
 }
 
 /// A node that answers.
 #[derive(Clone, Debug)]
-pub struct NodeSource {
+pub struct SourceNode {
     /// What it said of itself.
     pub server: ServerReport,
     /// How it is read.
@@ -93,7 +94,7 @@ impl DumpPlan {
             nodes: &options.nodes,
         };
         options.selection = bind_owners(&options.selection, owners)?;
-        let reports: Vec<Result<NodeSource>> = std::thread::scope(|scope| {
+        let reports: Vec<Result<SourceNode>> = std::thread::scope(|scope| {
             let ask = |node| {
                 let (net, walk) = (&options.net, options.walk);
                 scope.spawn(move || ask_node(node, net, walk, cancel))
@@ -138,16 +139,19 @@ fn ask_node(
     net: &NetOptions,
     walk: Option<WalkKind>,
     cancel: &Cancel,
-) -> Result<NodeSource> {
-    let mut connection = Connection::connect(node, net, cancel)?;
-    let server = ask_server(&mut connection)?;
+) -> Result<SourceNode> {
+    let server = meet_server(node, net, cancel)?;
+    if server.is_proxy {
+        let sign = "it knows no command that lists keys".to_owned();
+        return Err(Error::access(AccessProblem::Proxy { sign }).at(Location::node(node.address())));
+    }
     let crawler = if server.stats.version < ServerVersion::METADUMP {
         Crawler::None
     } else {
-        probe_crawler(&mut connection)?
+        probe_crawler(&mut Connection::connect(node, net, cancel)?)?
     };
     let strategy = ReadStrategy::choose(node, &server, crawler, walk)?;
-    Ok(NodeSource { server, strategy })
+    Ok(SourceNode { server, strategy })
 }
 
 /// Returns what a thread returned; a panic goes on in the caller.

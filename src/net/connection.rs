@@ -1,30 +1,26 @@
 //! One connection to a node, read and written at the same time.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use crate::access::AccessProblem;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::net::credentials::Credentials;
+use crate::net::diagnosis::speaks_plain;
+use crate::net::options::NetOptions;
+use crate::net::stream::Stream;
 use crate::node::NodeSpec;
+use crate::protocol::reply::{check_connection, is_unauthenticated};
+use crate::protocol::request::{NOOP, VERSION};
+use crate::protocol::text::{Step, parse_line};
 use crate::units::to_u64;
-
-/// How sockets behave.
-#[derive(Clone, Copy, Debug)]
-pub struct NetOptions {
-    /// Longest time without a byte either way, and longest time to connect.
-    pub timeout: Duration,
-}
-
-impl Default for NetOptions {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(10),
-        }
-    }
-}
 
 /// Returns how often a batch is tried, each time over a new connection, before
 /// a node is given up. A server at its limit of connections lives, and will
@@ -59,7 +55,7 @@ pub struct Prompt {
 /// for its replies to be read before it reads on cannot hold it up.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     node: String,
     timeout: Duration,
     cancel: Cancel,
@@ -67,6 +63,27 @@ pub struct Connection {
     /// Unread bytes are `buffer[start..end]`.
     start: usize,
     end: usize,
+    /// Whether a silent server is prodded: see [`Connection::prod`].
+    is_prodded: bool,
+    /// Replies to prods that have not come yet.
+    prod_count: u32,
+}
+
+/// What a socket is ready for; neither when it has been quiet for a while.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ready {
+    read: bool,
+    write: bool,
+}
+
+/// How a thread waits for its socket.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    operation: &'static str,
+    wants_write: bool,
+    since: Instant,
+    /// When to come back though nothing has happened.
+    quiet_end: Option<Duration>,
 }
 
 impl Connection {
@@ -74,52 +91,140 @@ impl Connection {
     /// How often a waiting thread looks at the cancel flag.
     const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
-    /// Connects to a node, trying each of its addresses.
+    /// How long a server may be silent before it is prodded, or asked whether
+    /// it speaks TLS at all.
+    const QUIET_MAX: Duration = Duration::from_secs(1);
+
+    /// Connects to a node, trying each of its addresses; does the TLS handshake
+    /// and logs in where that is wanted.
     ///
     /// # Errors
     ///
     /// - `Io`: the host is unknown, or no address takes the connection.
     /// - `Timeout`: no address answers in time.
+    /// - `Access`: TLS or the log-in fails.
     /// - `Canceled`.
     pub fn connect(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<Self> {
-        let address = node.address();
-        let failed = |operation, error| Error::net(operation, address.clone(), error);
-        let resolved: Vec<SocketAddr> = (node.connect_host().as_str(), node.port)
-            .to_socket_addrs()
-            .map_err(|error| failed(Operation::Resolve, error))?
-            .collect();
-        let mut last = None;
-        for socket_address in resolved {
-            cancel.check()?;
-            match TcpStream::connect_timeout(&socket_address, options.timeout) {
-                Ok(stream) => return Self::new(stream, address, options, cancel),
-                Err(error) => last = Some(error),
-            }
+        let mut connection = Self::open(node, options, cancel)?;
+        if let Some(credentials) = &options.credentials {
+            connection.log_in(credentials)?;
         }
-        let error = last.unwrap_or_else(|| io::Error::other("the host has no address"));
-        Err(failed(Operation::Connect, error))
+        // Not before: to a server that waits for a log-in a no-op is an error.
+        connection.is_prodded = matches!(connection.stream, Stream::Tls(_));
+        Ok(connection)
     }
 
-    fn new(stream: TcpStream, node: String, options: &NetOptions, cancel: &Cancel) -> Result<Self> {
-        let prepared = stream
-            .set_nodelay(true)
-            .and_then(|()| stream.set_nonblocking(true))
-            .and_then(|()| socket2::SockRef::from(&stream).set_keepalive(true));
-        prepared.map_err(|error| Error::net(Operation::Connect, node.clone(), error))?;
-        Ok(Self {
+    /// Connects without a log-in; a silent server is left alone.
+    pub(super) fn open(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<Self> {
+        let stream = match (node.socket_path(), &options.tls) {
+            (Some(path), _) => Stream::Unix(connect_socket(node, path, options, cancel)?),
+            (None, None) => Stream::Tcp(connect_tcp(node, options, cancel)?),
+            (None, Some(tls)) => {
+                let socket = connect_tcp(node, options, cancel)?;
+                Stream::Tls(Box::new(tls.start(socket, node)?))
+            }
+        };
+        let mut connection = Self {
             stream,
-            node,
+            node: node.address(),
             timeout: options.timeout,
             cancel: cancel.clone(),
             buffer: vec![0; Self::BUFFER_LEN],
             start: 0,
             end: 0,
-        })
+            is_prodded: false,
+            prod_count: 0,
+        };
+        connection.shake_hands(node, options)?;
+        Ok(connection)
     }
 
-    /// Waits at least so long from now on.
+    /// Does the TLS handshake. A server that does not speak TLS may answer, hang
+    /// up, or wait for a line end that never comes; so it is asked.
+    fn shake_hands(&mut self, node: &NodeSpec, options: &NetOptions) -> Result<()> {
+        let is_plain = |cancel: &Cancel| speaks_plain(node, options, cancel);
+        let not_spoken =
+            || Error::access(AccessProblem::TlsNotSpoken).at(Location::node(node.address()));
+        let mut quiet_end = Some(Self::QUIET_MAX.min(self.timeout / 2));
+        let mut since = Instant::now();
+        while self.is_handshaking() {
+            let waiting = Waiting {
+                operation: "TLS handshake",
+                wants_write: self.stream.wants_write(),
+                since,
+                quiet_end,
+            };
+            let ready = self.wait(waiting)?;
+            let moved = if ready.write {
+                let flushed = self.stream.flush();
+                flushed.map_err(|error| self.failed(Operation::Write, error))
+            } else if ready.read {
+                self.fill()
+            } else {
+                quiet_end = None;
+                if is_plain(&self.cancel) {
+                    return Err(not_spoken());
+                }
+                continue;
+            };
+            match moved {
+                Ok(()) => since = Instant::now(),
+                Err(error) if error.is_retryable() && is_plain(&self.cancel) => {
+                    return Err(not_spoken());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_handshaking(&self) -> bool {
+        match &self.stream {
+            Stream::Tcp(_) | Stream::Unix(_) => false,
+            Stream::Tls(stream) => stream.is_handshaking(),
+        }
+    }
+
+    /// Logs in, if the server asks for that: one that does not would take the
+    /// command for what it is, and keep the password as an item.
+    fn log_in(&mut self, credentials: &Credentials) -> Result<()> {
+        let reply = self.ask_line(VERSION)?;
+        if !is_unauthenticated(&reply) {
+            check_connection(&reply).map_err(|error| error.at(Location::node(&self.node)))?;
+            credentials.note_useless(&self.node);
+            return Ok(());
+        }
+        let reply = self.ask_line(&credentials.to_command())?;
+        let error = match reply.as_slice() {
+            b"STORED" => return Ok(()),
+            words if words.starts_with(b"CLIENT_ERROR") => {
+                Error::access(AccessProblem::AuthenticationRefused)
+            }
+            words => Error::protocol("STORED", words),
+        };
+        Err(error.at(Location::node(&self.node)))
+    }
+
+    /// Sends a command, and takes one line for its reply.
+    fn ask_line(&mut self, request: &[u8]) -> Result<Vec<u8>> {
+        let mut reply = Vec::new();
+        self.exchange("log-in", request, |bytes| {
+            Ok(match parse_line(bytes, "a line")? {
+                Step::Need => Received::More(0),
+                Step::Done(line, len) => {
+                    reply.extend_from_slice(line);
+                    Received::Done(len)
+                }
+            })
+        })?;
+        Ok(reply)
+    }
+
+    /// Waits at least so long from now on, without a prod: a server that is
+    /// known to be silent for long, in a walk, takes no other command meanwhile.
     pub fn be_patient(&mut self, timeout: Duration) {
         self.timeout = self.timeout.max(timeout);
+        self.is_prodded = false;
     }
 
     /// Returns the node's address as the user wrote it.
@@ -152,12 +257,26 @@ impl Connection {
     }
 
     /// Does the same, and after each silence of some length asks something more,
-    /// as often as it takes; the answers are shown to `receive`, too.
+    /// as often as it takes; the answers are shown to `receive`, too. No server
+    /// that is prompted is prodded.
     ///
     /// # Errors
     ///
     /// - As [`Connection::exchange`].
     pub fn exchange_with_prompt(
+        &mut self,
+        operation: &'static str,
+        request: &[u8],
+        prompt: Option<Prompt>,
+        receive: impl FnMut(&[u8]) -> Result<Received>,
+    ) -> Result<()> {
+        if self.prod_count > 0 {
+            self.take_prod_replies(operation)?;
+        }
+        self.converse(operation, request, prompt, receive)
+    }
+
+    fn converse(
         &mut self,
         operation: &'static str,
         request: &[u8],
@@ -180,53 +299,127 @@ impl Connection {
                     break;
                 }
             }
-            if is_done && unsent.is_empty() {
+            let wants_write = !unsent.is_empty() || self.stream.wants_write();
+            if is_done && !wants_write {
                 return Ok(());
             }
-            let patience = prompt
-                .filter(|_| unsent.is_empty())
-                .map_or(self.timeout, |prompt| prompt.after);
-            let waited = self.wait(!unsent.is_empty(), patience)?;
-            let Some((can_read, can_write)) = waited else {
-                match prompt {
-                    Some(prompt) if moved.elapsed() < self.timeout => unsent = prompt.request,
-                    _ => return Err(self.timed_out(operation)),
+            // From here on, since the receiver may have taken its time.
+            let ready = match prompt.filter(|_| !wants_write && !self.stream.has_unread()) {
+                None => self.wait_with_prods(operation, wants_write, Instant::now())?,
+                Some(prompt) => {
+                    let ready = self.wait(Waiting {
+                        operation,
+                        wants_write,
+                        since: moved,
+                        quiet_end: Some(moved.elapsed().saturating_add(prompt.after)),
+                    })?;
+                    if !ready.read && !ready.write {
+                        unsent = prompt.request;
+                        continue;
+                    }
+                    ready
                 }
-                continue;
             };
-            if can_write {
+            if ready.write {
                 unsent = self.send(unsent)?;
             }
-            if can_read {
+            if ready.read {
                 self.fill()?;
             }
-            if can_read || prompt.is_none() {
+            if ready.read {
                 moved = Instant::now();
             }
         }
     }
 
-    fn timed_out(&self, operation: &'static str) -> Error {
-        let limit_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-        let kind = ErrorKind::Timeout {
-            operation,
-            limit_ms,
-        };
-        Error::new(kind).at(Location::node(&self.node))
+    /// Waits until the socket can be read, or written if that is wanted.
+    fn wait_with_prods(
+        &mut self,
+        operation: &'static str,
+        wants_write: bool,
+        since: Instant,
+    ) -> Result<Ready> {
+        if self.stream.has_unread() {
+            return Ok(Ready {
+                read: true,
+                write: false,
+            });
+        }
+        let pause = Self::QUIET_MAX.min(self.timeout / 2);
+        let mut quiet_end = pause;
+        loop {
+            let ready = self.wait(Waiting {
+                operation,
+                wants_write,
+                since,
+                quiet_end: (self.is_prodded && !wants_write).then_some(quiet_end),
+            })?;
+            if ready.read || ready.write {
+                return Ok(ready);
+            }
+            quiet_end = quiet_end.saturating_add(pause);
+            self.prod()?;
+        }
     }
 
-    /// Waits until the socket can be read, or written if that is wanted; returns
-    /// nothing when neither comes in time.
-    fn wait(&self, wants_write: bool, patience: Duration) -> Result<Option<(bool, bool)>> {
-        // From here on, since the receiver may have taken its time.
-        let since = Instant::now();
+    /// Sends an empty command to a server that has all of the request and is
+    /// silent.
+    ///
+    /// memcached 1.6.18 and others may leave the end of a request unread in
+    /// their TLS library until one more byte arrives. The record that ends each
+    /// request is made so that this does not happen; this is for the servers
+    /// and proxies between that need more. The reply comes after all others, so
+    /// the next exchange takes it first.
+    fn prod(&mut self) -> Result<()> {
+        tracing::debug!(node = self.node, "the server is silent; sending a no-op");
+        self.prod_count = self.prod_count.saturating_add(1);
+        let unsent = self.send(NOOP)?;
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        let error = io::Error::other("no room for four bytes");
+        Err(self.failed(Operation::Write, error))
+    }
+
+    fn take_prod_replies(&mut self, operation: &'static str) -> Result<()> {
+        let mut left = self.prod_count;
+        self.converse(operation, b"", None, |bytes| {
+            let mut consumed = 0;
+            while left > 0 {
+                let rest = bytes.get(consumed..).unwrap_or_default();
+                let Step::Done(line, len) = parse_line(rest, "MN")? else {
+                    return Ok(Received::More(consumed));
+                };
+                if line != b"MN" {
+                    return Err(Error::protocol("MN", line));
+                }
+                consumed = consumed.saturating_add(len);
+                left = left.saturating_sub(1);
+            }
+            Ok(Received::Done(consumed))
+        })?;
+        self.prod_count = 0;
+        Ok(())
+    }
+
+    /// Waits until the socket is ready, or it has been quiet for the time given.
+    fn wait(&self, waiting: Waiting) -> Result<Ready> {
         let mut flags = PollFlags::IN;
-        flags.set(PollFlags::OUT, wants_write);
+        flags.set(PollFlags::OUT, waiting.wants_write);
         loop {
             self.cancel.check()?;
-            let left = patience.saturating_sub(since.elapsed());
+            let waited = waiting.since.elapsed();
+            let left = self.timeout.saturating_sub(waited);
             if left.is_zero() {
-                return Ok(None);
+                let limit_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+                let kind = ErrorKind::Timeout {
+                    operation: waiting.operation,
+                    limit_ms,
+                };
+                return Err(Error::new(kind).at(Location::node(&self.node)));
+            }
+            if waiting.quiet_end.is_some_and(|end| waited >= end) {
+                return Ok(Ready::default());
             }
             let slice = left.min(Self::CANCEL_INTERVAL);
             let timespec = Timespec {
@@ -241,23 +434,27 @@ impl Connection {
                         .first()
                         .map_or(PollFlags::empty(), PollFd::revents);
                     let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-                    let can_read = ready.intersects(PollFlags::IN | broken);
-                    return Ok(Some((can_read, ready.contains(PollFlags::OUT))));
+                    return Ok(Ready {
+                        read: ready.intersects(PollFlags::IN | broken),
+                        write: ready.contains(PollFlags::OUT),
+                    });
                 }
-                Err(errno) => {
-                    return Err(Error::net(Operation::Read, &self.node, errno.into()));
-                }
+                Err(errno) => return Err(self.failed(Operation::Read, errno.into())),
             }
         }
     }
 
     fn send<'a>(&mut self, mut unsent: &'a [u8]) -> Result<&'a [u8]> {
+        // What was taken before and could not be sent comes first.
+        if let Err(error) = self.stream.flush() {
+            return Err(self.failed(Operation::Write, error));
+        }
         while !unsent.is_empty() {
-            match self.stream.write(unsent) {
+            match self.stream.send(unsent) {
                 Ok(len) => unsent = unsent.get(len..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::net(Operation::Write, &self.node, error)),
+                Err(error) => return Err(self.failed(Operation::Write, error)),
             }
         }
         Ok(unsent)
@@ -277,7 +474,7 @@ impl Connection {
             self.end = 0;
         }
         let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-        match self.stream.read(space) {
+        match self.stream.receive(space) {
             Ok(0) => Err(Error::new(ErrorKind::Closed).at(Location::node(&self.node))),
             Ok(len) => {
                 self.end = self.end.saturating_add(len);
@@ -291,7 +488,19 @@ impl Connection {
             {
                 Ok(())
             }
-            Err(error) => Err(Error::net(Operation::Read, &self.node, error)),
+            Err(error) => Err(self.failed(Operation::Read, error)),
+        }
+    }
+
+    /// Makes the error of a system call, or of TLS where that is the cause.
+    fn failed(&self, operation: Operation, error: io::Error) -> Error {
+        let problem = match &self.stream {
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+            Stream::Tls(stream) => stream.problem_of(&error),
+        };
+        match problem {
+            Some(problem) => Error::access(problem).at(Location::node(&self.node)),
+            None => Error::net(operation, &self.node, error),
         }
     }
 
@@ -301,6 +510,59 @@ impl Connection {
             self.buffer = vec![0; Self::BUFFER_LEN];
             self.start = 0;
             self.end = 0;
+        }
+    }
+}
+
+fn connect_tcp(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<TcpStream> {
+    let failed = |operation, error| Error::net(operation, node.address(), error);
+    let resolved: Vec<SocketAddr> = (node.connect_host().as_str(), node.port)
+        .to_socket_addrs()
+        .map_err(|error| failed(Operation::Resolve, error))?
+        .collect();
+    let mut last = None;
+    for address in resolved {
+        cancel.check()?;
+        let connected = TcpStream::connect_timeout(&address, options.timeout);
+        let prepared = connected.and_then(|stream| {
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            SockRef::from(&stream).set_keepalive(true)?;
+            Ok(stream)
+        });
+        match prepared {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.unwrap_or_else(|| io::Error::other("the host has no address"));
+    Err(failed(Operation::Connect, error))
+}
+
+fn connect_socket(
+    node: &NodeSpec,
+    path: &Path,
+    options: &NetOptions,
+    cancel: &Cancel,
+) -> Result<UnixStream> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let failed = |error| Error::net(Operation::Connect, node.address(), error);
+    let started = Instant::now();
+    let address = SockAddr::unix(path).map_err(failed)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    loop {
+        cancel.check()?;
+        match socket.connect(&address) {
+            Ok(()) => return Ok(UnixStream::from(socket)),
+            // Too many wait to be accepted, and no poll tells when that ends.
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && started.elapsed() < options.timeout =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(failed(error)),
         }
     }
 }

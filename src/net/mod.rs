@@ -1,7 +1,20 @@
 //! Sockets to memcached.
 
 mod connection;
+mod credentials;
+mod diagnosis;
+mod options;
 mod server;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls_absent.rs"]
+mod tls;
 
-pub use connection::{Connection, NetOptions, Prompt, Received, try_count_max};
-pub use server::{ServerReport, ask_server, ask_slab_item_counts};
+pub use connection::{Connection, Prompt, Received, try_count_max};
+pub use credentials::Credentials;
+pub use diagnosis::explain;
+pub use options::{NetOptions, TlsSettings};
+pub use server::{ServerReport, ask_server, ask_slab_item_counts, meet_server};
+pub use tls::TlsClient;

@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::error::Result;
+use crate::access::AccessProblem;
+use crate::cancel::Cancel;
+use crate::error::{Error, Location, Result};
 use crate::net::connection::{Connection, Received};
+use crate::net::diagnosis::{explain, knows_no_crawler};
+use crate::net::options::NetOptions;
+use crate::node::NodeSpec;
 use crate::protocol::request::{STATS, STATS_ITEMS, STATS_SETTINGS};
 use crate::protocol::stats::{
     ServerSettings, ServerStats, StatTable, parse_stats, slab_item_counts,
@@ -22,6 +27,9 @@ pub struct ServerReport {
     /// Seconds to add to a server time to get this host's. 0 when they differ
     /// by no more than both clocks' resolution.
     pub clock_offset: i64,
+    /// Whether it is memcached's own proxy: what it says of itself is true, and
+    /// says nothing of the servers behind it. Only [`meet_server`] finds out.
+    pub is_proxy: bool,
 }
 
 impl ServerReport {
@@ -57,6 +65,30 @@ impl ServerReport {
     }
 }
 
+/// Asks a server for its statistics and settings, for the first time: where it
+/// does not answer as memcached does, finds out what stands there.
+///
+/// # Errors
+///
+/// - `Access`: it wants TLS or a password, it is a proxy that cannot answer, or
+///   it speaks the binary protocol only.
+/// - Those of [`Connection::connect`] and [`ask_server`].
+pub fn meet_server(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<ServerReport> {
+    let met = Connection::connect(node, options, cancel)
+        .and_then(|mut connection| ask_server(&mut connection));
+    let mut report = met.map_err(|error| explain(node, options, cancel, error))?;
+    let version = &report.stats.version_text;
+    if version.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        let sign = format!("its version is \"{version}\"");
+        return Err(Error::access(AccessProblem::Proxy { sign }).at(Location::node(node.address())));
+    }
+    // A server may be a proxy on one port and itself on another.
+    if report.settings.is_proxy_enabled {
+        report.is_proxy = knows_no_crawler(node, options, cancel)?;
+    }
+    Ok(report)
+}
+
 /// Asks a server for its statistics and settings.
 ///
 /// # Errors
@@ -85,6 +117,7 @@ pub fn ask_server(connection: &mut Connection) -> Result<ServerReport> {
         stats,
         settings,
         clock_offset,
+        is_proxy: false,
     })
 }
 

@@ -12,6 +12,7 @@
 pub mod binary;
 pub mod cachedump;
 pub mod classic;
+pub mod cluster_config;
 pub mod exptime;
 pub mod key;
 pub mod metadump;

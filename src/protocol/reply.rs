@@ -1,5 +1,6 @@
 //! Replies to meta commands. protocol.txt, "Meta Get" to "Meta No-Op".
 
+use crate::access::AccessProblem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::text::{Step, parse_line, parse_u64, words};
 
@@ -141,15 +142,26 @@ pub fn is_refusal(line: &[u8]) -> bool {
         })
 }
 
+/// Says whether a line is what a server with a list of users (`-Y`) answers to
+/// anything but a log-in.
+pub fn is_unauthenticated(line: &[u8]) -> bool {
+    line.starts_with(b"CLIENT_ERROR unauthenticated")
+}
+
 /// Tells a refusal of the connection from one of a command: the server sends the
-/// former unasked, before it closes, so it is nobody's reply.
+/// former unasked, before it closes, so it is nobody's reply; or it answers
+/// every command so.
 ///
 /// # Errors
 ///
 /// - `TooManyConnections`.
+/// - `Access`: it wants a log-in first.
 pub fn check_connection(line: &[u8]) -> Result<()> {
     if line.starts_with(b"ERROR Too many open connections") {
         return Err(Error::new(ErrorKind::TooManyConnections));
+    }
+    if is_unauthenticated(line) {
+        return Err(Error::access(AccessProblem::AuthenticationWanted));
     }
     Ok(())
 }

@@ -23,9 +23,6 @@ pub const CRAWLER_ENABLE: &[u8] = b"lru_crawler enable\r\n";
 /// Ends it.
 pub const CRAWLER_DISABLE: &[u8] = b"lru_crawler disable\r\n";
 
-/// Has an answer that can be told from any line of a walk.
-pub const VERSION: &[u8] = b"version\r\n";
-
 /// Asks for the walk of one slab class's LRU lists; since 1.4.31.
 pub fn metadump_class(class: u8) -> Vec<u8> {
     format!("lru_crawler metadump {class}\r\n").into_bytes()
@@ -42,6 +39,18 @@ pub const STATS_ITEMS: &[u8] = b"stats items\r\n";
 
 /// Asks for the server's statistics.
 pub const STATS: &[u8] = b"stats\r\n";
+
+/// Asks for the server's version.
+pub const VERSION: &[u8] = b"version\r\n";
+
+/// Asks the crawler for nothing, which is an error.
+pub const BARE_CRAWLER: &[u8] = b"lru_crawler\r\n";
+
+/// Asks for nothing in the binary protocol: magic 0x80, opcode 0x0a, and no key,
+/// extras, value or CAS. protocol_binary.h.
+pub const BINARY_NOOP: &[u8; 24] = &[
+    0x80, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
 
 /// Asks for the server's settings.
 pub const STATS_SETTINGS: &[u8] = b"stats settings\r\n";

@@ -200,6 +200,8 @@ pub struct ServerSettings {
     pub client_flags_max: u64,
     /// Whether the binary protocol is spoken on the port of the text protocol.
     pub has_binary_protocol: bool,
+    /// Whether it was started as a proxy, too, on all of its ports or some.
+    pub is_proxy_enabled: bool,
 }
 
 impl ServerSettings {
@@ -215,6 +217,7 @@ impl ServerSettings {
             },
             has_binary_protocol: table.get("binding_protocol") == Some("auto-negotiate")
                 && table.get("auth_enabled_ascii") != Some("yes"),
+            is_proxy_enabled: table.get("proxy_enabled") == Some("yes"),
         }
     }
 }

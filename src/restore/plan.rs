@@ -2,7 +2,7 @@
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Result};
-use crate::net::{Connection, NetOptions, ServerReport, ask_server};
+use crate::net::{NetOptions, ServerReport, meet_server};
 use crate::node::NodeSpec;
 use crate::protocol::request::SetMode;
 use crate::protocol::stats::ServerVersion;
@@ -77,9 +77,15 @@ impl RestorePlan {
         };
         let mut servers = Vec::new();
         for node in &options.nodes {
-            let mut connection = Connection::connect(node, &options.net, cancel)?;
-            let report = ask_server(&mut connection)?;
+            let report = meet_server(node, &options.net, cancel)?;
             check_server(node, &report)?;
+            if report.is_proxy {
+                tracing::warn!(
+                    node = node.address(),
+                    "this is a proxy; CAS is not restored, and evictions of the servers behind it \
+                     are not seen"
+                );
+            }
             servers.push(report);
         }
         Ok(Self {

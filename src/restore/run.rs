@@ -175,7 +175,7 @@ impl RestorePlan {
         progress: &dyn Progress,
     ) -> NodeLoad {
         let options = LoadOptions {
-            net: self.options.net,
+            net: self.options.net.clone(),
             mode: self.options.mode,
         };
         let mut loader = Loader::new(node, server, options, stop);

@@ -41,6 +41,8 @@ mod tests {
         assert_eq!(format.name(&NodeSpec::new("MC1", 11211)), "MC1");
         assert_eq!(format.name(&NodeSpec::new("MC1", 11212)), "MC1:11212");
         assert_eq!(format.name(&NodeSpec::new("::1", 11212)), "::1:11212");
+        let socket: NodeSpec = "unix:/run/m.sock".parse().unwrap();
+        assert_eq!(format.name(&socket), "/run/m.sock");
     }
 
     #[test]

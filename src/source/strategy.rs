@@ -270,6 +270,7 @@ mod tests {
                 ..ServerSettings::default()
             },
             clock_offset: 0,
+            is_proxy: false,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::target::rebase::rebase;
 use crate::units::{UnixSecs, to_u64};
 
 /// How records are stored.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LoadOptions {
     /// Of the connection.
     pub net: NetOptions,
@@ -486,8 +486,10 @@ impl<'a> Loader<'a> {
 
     /// Returns the version to give an item, where the server can.
     fn cas_to_restore(&self, record: &Record<'_>) -> Option<u64> {
+        // A proxy passes the flag on to servers of versions that nobody told.
         let is_able = self.server.settings.has_cas
-            && self.server.stats.version >= ServerVersion::EXPLICIT_CAS;
+            && self.server.stats.version >= ServerVersion::EXPLICIT_CAS
+            && !self.server.is_proxy;
         record.meta.cas.filter(|_| is_able).map(|cas| cas.0)
     }
 }

@@ -61,7 +61,7 @@ fn servers_that_are_none() {
         &["dump", "--to", "s", "no host:1"],
         2,
         "node \"no host:1\": wanted HOST[:PORT][=IP][*WEIGHT][@LABEL], such as 10.0.0.1:11211, \
-         [::1]:11211 or mc1*2",
+         [::1]:11211 or mc1*2, or unix:PATH",
     );
     assert!(
         !workdir.join("s").exists(),

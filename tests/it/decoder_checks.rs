@@ -16,6 +16,8 @@ use mcsnap::format::segment_meta::SegmentMeta;
 use mcsnap::format::toc::{Toc, TocEntry};
 use mcsnap::item::{Exptime, ItemMeta, KEY_LEN_MAX, Record, SlabClass};
 use mcsnap::limits::Limits;
+use mcsnap::node::NodeSpec;
+use mcsnap::protocol::cluster_config::{ConfigReply, parse_config};
 use mcsnap::protocol::metadump::{WalkLine, classify, parse_item};
 use mcsnap::protocol::reply::parse_reply;
 use mcsnap::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
@@ -386,6 +388,37 @@ pub(crate) fn check_stats(bytes: &[u8], piece_len: usize) -> bool {
     let _ = (stats.is_hash_about_to_expand(), stats.started_at());
     let _ = ServerSettings::of(&whole);
     refusal.is_none()
+}
+
+/// Reads lists of an endpoint as they come whole and in pieces; returns how many
+/// nodes they name.
+pub(crate) fn check_config(bytes: &[u8], piece_len: usize) -> usize {
+    let read = |bytes: &[u8]| match parse_config(bytes) {
+        Ok(Step::Done(reply, len)) => {
+            assert!(len > 0 && len <= bytes.len());
+            Taken::Whole(reply, len)
+        }
+        Ok(Step::Need) => Taken::Part,
+        Err(error) => Taken::Refused(reason(&error)),
+    };
+    let replies = feed(bytes, bytes.len(), read);
+    assert_eq!(replies, feed(bytes, 1, read));
+    assert_eq!(replies, feed(bytes, piece_len, read));
+    let mut node_count = 0;
+    for reply in replies.found {
+        if let ConfigReply::Config(config) = reply {
+            assert!(!config.nodes.is_empty());
+            for node in &config.nodes {
+                // What is written down in a snapshot is read again.
+                assert_eq!(
+                    node.to_string().parse::<NodeSpec>().as_ref().ok(),
+                    Some(node)
+                );
+            }
+            node_count += config.nodes.len();
+        }
+    }
+    node_count
 }
 
 /// What has been read when all has come, and how it ended.

@@ -25,8 +25,8 @@ use mcsnap::units::to_u64;
 use proptest::prelude::*;
 
 use crate::decoder_checks::{
-    check_manifest, check_replies, check_salvage, check_segment, check_select, check_stats,
-    check_walk,
+    check_config, check_manifest, check_replies, check_salvage, check_segment, check_select,
+    check_stats, check_walk,
 };
 use crate::{forge_manifest, forge_recipe, sound_segments};
 
@@ -225,6 +225,22 @@ proptest! {
     ) {
         check_select(&String::from_utf8_lossy(&words), told);
         check_select(&String::from_utf8_lossy(&any), told);
+    }
+
+    #[test]
+    fn lists_of_endpoints_are_the_same_whatever_the_pieces(
+        lines in text(&[
+            b"CONFIG cluster 0 1\r\n", b"VALUE AmazonElastiCache:cluster 0 9\r\n", b"12\n",
+            b"a.b|10.0.0.1|11211", b"a|", b"fe80::1||1", b"|::1|1", b" ", b"\n", b"\r\n",
+            b"END\r\n", b"ERROR\r\n", b"unix|", b"cfg||65535", b"@x", b"*2", b"\xff",
+        ]),
+        any in bytes(0..300),
+        piece_len in 1..50_usize,
+    ) {
+        check_config(&lines, piece_len);
+        check_config(&any, piece_len);
+        let wrapped = [b"CONFIG cluster 0 1\r\n1\n", &any[..], b"\r\nEND\r\n"].concat();
+        check_config(&wrapped, piece_len);
     }
 
     #[test]

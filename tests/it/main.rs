@@ -5,6 +5,8 @@ mod agreement;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod client_tests;
@@ -59,6 +61,8 @@ mod memcached;
 #[cfg(test)]
 mod mounted;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod restore_behaviour;
 #[cfg(test)]
 mod resume;
@@ -81,6 +85,10 @@ mod system_faults;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod tls_silence;
+#[cfg(test)]
 mod walk_under_load;
+#[cfg(test)]
+mod ways_in;
 #[cfg(test)]
 mod workdir;

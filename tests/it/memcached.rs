@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -26,6 +27,9 @@ const POLL_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Memcached {
     child: Child,
+    /// Where it listens: an address, or the path of a socket.
+    listen: String,
+    /// 0 for a socket.
     port: u16,
     /// Holds the port file and the server's log.
     _directory: TempDir,
@@ -39,18 +43,33 @@ impl Memcached {
 
     /// Starts a server with further arguments, such as `["-I", "8m"]`.
     pub(crate) fn start_with(arguments: &[&str]) -> Memcached {
+        Memcached::start_at("127.0.0.1", arguments, &[])
+    }
+
+    /// Starts a server at an address, or at the path of a socket, with further
+    /// arguments and variables.
+    pub(crate) fn start_at(
+        listen: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Memcached {
         let directory = tempfile::tempdir().unwrap();
         let port_file = directory.path().join("port");
         let log_file = directory.path().join("log");
         let log = File::create(&log_file).unwrap();
         let mut command = Command::new(binary());
-        command
+        if listen.starts_with('/') {
+            command.args(["-s", listen]);
+        } else {
             // Port -1 is a port of the kernel's choice, so that no two tests
             // can want the same one.
-            .args(["-l", "127.0.0.1", "-p", "-1", "-U", "0"])
+            command.args(["-l", listen, "-p", "-1", "-U", "0"]);
+        }
+        command
             // Without this memcached refuses to run as root; others may pass it too.
             .args(["-u", "root"])
             .args(arguments)
+            .envs(variables.iter().copied())
             .env("MEMCACHED_PORT_FILENAME", &port_file)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -66,6 +85,7 @@ impl Memcached {
         // Made before the wait, so that a panic below kills the child too.
         let mut server = Memcached {
             child,
+            listen: listen.to_owned(),
             port: 0,
             _directory: directory,
         };
@@ -77,8 +97,12 @@ impl Memcached {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             // The listening socket exists before the file does.
-            if let Some(port) = read_port(port_file)
-                && TcpStream::connect(("127.0.0.1", port)).is_ok()
+            if self.listen.starts_with('/') {
+                if UnixStream::connect(&self.listen).is_ok() {
+                    return 0;
+                }
+            } else if let Some(port) = read_port(port_file)
+                && TcpStream::connect((self.listen.as_str(), port)).is_ok()
             {
                 return port;
             }
@@ -95,9 +119,15 @@ impl Memcached {
         }
     }
 
-    /// `127.0.0.1:PORT`.
+    /// `127.0.0.1:PORT`, or `unix:PATH`.
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        if self.listen.starts_with('/') {
+            format!("unix:{}", self.listen)
+        } else if self.listen.contains(':') {
+            format!("[{}]:{}", self.listen, self.port)
+        } else {
+            format!("{}:{}", self.listen, self.port)
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -176,6 +206,12 @@ impl Drop for Memcached {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Says whether the servers that tests start know an option.
+pub(crate) fn is_built_with(option: &str) -> bool {
+    let help = Command::new(binary()).arg("-h").output().unwrap();
+    String::from_utf8_lossy(&help.stdout).contains(option)
 }
 
 fn binary() -> OsString {

@@ -9,8 +9,8 @@ use std::path::Path;
 /// Every module of the crate root and its floor. README's table says the same.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "batch", "cancel", "defect", "error", "item", "limits", "node", "progress", "reasons",
-        "units",
+        "access", "batch", "cancel", "defect", "error", "item", "limits", "node", "progress",
+        "reasons", "units",
     ],
     &[
         "format",
@@ -20,8 +20,8 @@ const FLOORS: [&[&str]; 5] = [
         "throttle",
         "warm_file",
     ],
-    &["discovery", "net", "store"],
-    &["snapshot", "source", "target"],
+    &["net", "store"],
+    &["discovery", "snapshot", "source", "target"],
     &[
         "compare",
         "copy",

@@ -17,6 +17,7 @@ use crate::commands::ls::LsArgs;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
+use crate::connect::{HIDDEN, is_secret};
 use crate::exit::UsageError;
 
 /// Settings that one command, or all of them, can be given.
@@ -153,15 +154,21 @@ fn check_setting<T: Section>(key: &Value, value: &Value) -> Result<(), String> {
     let Err(error) = serde_yaml::from_value::<T>(Value::Mapping(one)) else {
         return Ok(());
     };
-    if names::<T>().is_ok_and(|names| names.iter().any(|known| known == name)) {
+    let names = names::<T>().unwrap_or_default();
+    if names.iter().any(|known| known == name) {
         return Err(format!("{name}: {error}"));
     }
-    // serde lists the settings, but knows nothing of the commands beside them.
+    // serde knows neither the settings of parts that several commands share nor
+    // the commands beside the settings.
+    let settings: Vec<String> = names.iter().map(|known| format!("`{known}`")).collect();
     let commands = match T::NAME {
         Some(_) => String::new(),
         None => format!(", or a command: {}", COMMANDS.join(", ")),
     };
-    Err(format!("{error}{commands}"))
+    let settings = settings.join(", ");
+    Err(format!(
+        "unknown field `{name}`, expected one of {settings}{commands}"
+    ))
 }
 
 /// Takes the environment as text. What is none is left out, unless it would be
@@ -201,8 +208,8 @@ pub(crate) fn resolve<T: Section>(
         (Origin::Flag, to_mapping(flags)?),
     ];
     for (origin, layer) in layers {
-        for (key, value) in layer {
-            let is_given = match &value {
+        for (key, layered) in layer {
+            let is_given = match &layered {
                 Value::Null => false,
                 Value::Sequence(items) => !items.is_empty(),
                 Value::Bool(_)
@@ -213,14 +220,12 @@ pub(crate) fn resolve<T: Section>(
             };
             if is_given {
                 let name = key.as_str().unwrap_or_default().to_owned();
-                given.insert(
-                    name,
-                    Given {
-                        value: shown(&value),
-                        origin,
-                    },
-                );
-                merged.insert(key, value);
+                let value = match is_secret(&name) {
+                    true => HIDDEN.to_owned(),
+                    false => shown(&layered),
+                };
+                given.insert(name, Given { value, origin });
+                merged.insert(key, layered);
             }
         }
     }
@@ -443,6 +448,21 @@ mod tests {
             read("MCSNAP_TO").unwrap_err().to_string(),
             "MCSNAP_TO: the value is not UTF-8"
         );
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let file = ConfigFile::parse("c.yaml", "dump:\n  auth: joe:secret\n  tls: yes\n").unwrap();
+        let resolved = resolve(&DumpArgs::default(), &BTreeMap::new(), &file).unwrap();
+        assert_eq!(resolved.given["auth"].value, "(hidden)");
+        assert_eq!(resolved.settings.connect.tls, Some(true));
+        let variables = environment(&[("MCSNAP_DUMP_AUTH", "joe:secret")]);
+        let file = ConfigFile::default();
+        let resolved = resolve(&DumpArgs::default(), &variables, &file).unwrap();
+        assert_eq!(resolved.given["auth"].origin, Origin::Environment);
+        assert!(!format!("{resolved:?}").contains("secret"));
+        let wrong = ConfigFile::parse("c.yaml", "dump:\n  auth: [joe:secret]\n").unwrap_err();
+        assert_eq!(wrong.to_string(), "c.yaml: dump: auth: wanted one value");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::process::ExitCode;
 
+use mcsnap::access::AccessProblem;
 use mcsnap::error::{Error, ErrorKind};
 use mcsnap::item::escape_controls;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -60,6 +61,7 @@ pub(crate) fn code_of_error(error: &anyhow::Error, signal: usize) -> ExitCode {
     match kind_of(error) {
         Some(ErrorKind::Canceled) => code_of_signal(signal),
         Some(ErrorKind::InvalidInput { .. }) => ExitCode::from(USAGE),
+        Some(ErrorKind::Access(problem)) if problem.is_of_settings() => ExitCode::from(USAGE),
         Some(_) | None => ExitCode::from(FAILED),
     }
 }
@@ -77,7 +79,33 @@ pub(crate) fn message_of(error: &anyhow::Error, signal: usize) -> String {
             None => format!("stopped by {name}"),
         },
         // It may name what stands in a file.
-        _ => escape_controls(&format!("{error:#}")).into_owned(),
+        (kind, _) => {
+            let hint = kind.and_then(access_hint);
+            let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            escape_controls(&format!("{error:#}{hint}")).into_owned()
+        }
+    }
+}
+
+/// Returns the flag that opens the door, where one does.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most problems are no flag's to solve, and there may be more"
+)]
+pub(crate) fn access_hint(kind: &ErrorKind) -> Option<&'static str> {
+    let ErrorKind::Access(problem) = kind else {
+        return None;
+    };
+    match problem {
+        AccessProblem::TlsWanted => Some("pass --tls"),
+        AccessProblem::TlsNotSpoken => Some("leave out --tls"),
+        AccessProblem::UnknownIssuer => Some("pass --tls-ca FILE with the issuer's certificate"),
+        AccessProblem::WrongName { .. } => {
+            Some("pass --tls-server-name NAME if it is the right server")
+        }
+        AccessProblem::ClientCertificateWanted => Some("pass --tls-cert FILE and --tls-key FILE"),
+        AccessProblem::AuthenticationWanted => Some("pass --auth-file FILE"),
+        _ => None,
     }
 }
 

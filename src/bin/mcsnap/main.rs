@@ -4,6 +4,7 @@
 mod cli;
 mod commands;
 mod config;
+mod connect;
 mod context;
 mod exit;
 mod logging;

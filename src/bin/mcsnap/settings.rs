@@ -7,8 +7,8 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serializer};
 use serde_yaml::Value;
 
+use mcsnap::discovery::NodeSource;
 use mcsnap::error::Error;
-use mcsnap::node::NodeSpec;
 use mcsnap::select::Selection;
 use mcsnap::units::UnixSecs;
 
@@ -117,8 +117,8 @@ pub(crate) fn split_commas(texts: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Reads nodes.
-pub(crate) fn parse_nodes(texts: &[String]) -> Result<Vec<NodeSpec>> {
+/// Reads nodes and endpoints.
+pub(crate) fn parse_sources(texts: &[String]) -> Result<Vec<NodeSource>> {
     Ok(split_commas(texts)
         .iter()
         .map(|text| text.parse())
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn lists_are_split_at_commas() {
-        let nodes = parse_nodes(&["a:1,b:2".to_owned(), "c:3".to_owned()]).unwrap();
+        let nodes = parse_sources(&["a:1,b:2".to_owned(), "c:3".to_owned()]).unwrap();
         assert_eq!(nodes.len(), 3);
     }
 

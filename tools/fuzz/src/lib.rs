@@ -110,3 +110,9 @@ pub fn stats(input: &[u8]) {
     let (piece_len, stream) = in_pieces(input);
     decoder_checks::check_stats(stream, piece_len);
 }
+
+/// Reads the list of a configuration endpoint.
+pub fn cluster_config(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    decoder_checks::check_config(stream, piece_len);
+}

@@ -16,6 +16,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
         ("meta_response", streams(REPLIES)),
         ("stats", streams(STATISTICS)),
         ("select", streams(EXPRESSIONS)),
+        ("cluster_config", streams(LISTS)),
     ]
 }
 
@@ -106,6 +107,12 @@ const EXPRESSIONS: &[&str] = &[
     "size=1k.. and class!=5 and idle<=7d and flags=0x10",
     "sample=0.0001% or key=\"a \"\"b\"\"\" or key='it''s'",
     "owner=a:1,b:2/ketama-weighted/a:1,b:2*3@x",
+];
+
+const LISTS: &[&str] = &[
+    "CONFIG cluster 0 55\r\n12\na.cfg|10.0.0.1|11211 b.cfg|10.0.0.2|11211\n\r\nEND\r\n",
+    "VALUE AmazonElastiCache:cluster 0 9\r\n1\r\na||1 |::1|2\r\n\r\nEND\r\n",
+    "ERROR\r\nEND\r\n",
 ];
 
 /// Streams that arrive in pieces of 7 bytes.

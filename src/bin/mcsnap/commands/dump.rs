@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, NodeSource, WarmFileOptions, WarmFilePlan};
+use mcsnap::cancel::Cancel;
+use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, SourceNode, WarmFileOptions, WarmFilePlan};
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::journal::Journal;
 use mcsnap::format::manifest::ManifestNode;
-use mcsnap::net::NetOptions;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{can_resume, generate_name, list_unfinished_dumps, parse_name};
@@ -23,15 +23,16 @@ use serde_json::{Value, json};
 
 use crate::commands::verify::parse_threads;
 use crate::config::{Given, Resolved, Section};
+use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
-use crate::exit::{HintedError, Outcome, UsageError};
+use crate::exit::{HintedError, Outcome, UsageError, access_hint};
 use crate::render::record::moment;
 use crate::render::{
     count, given_json, given_rows, holds_row, items_text, print_json, print_text, seconds, size,
 };
 use crate::settings::{
-    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration, parse_nodes,
-    parse_percent, parse_select, parse_size, switch, text,
+    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration, parse_percent,
+    parse_select, parse_size, switch, text,
 };
 
 /// Flags of `mcsnap dump`.
@@ -39,6 +40,9 @@ use crate::settings::{
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct DumpArgs {
     /// Servers to read, in the order of your client's configuration
+    ///
+    /// HOST[:PORT], unix:PATH, or cfg:HOST[:PORT] for all nodes that the
+    /// configuration endpoint of a cluster names.
     #[arg(value_name = "HOST:PORT")]
     #[serde(deserialize_with = "list")]
     pub(crate) nodes: Vec<String>,
@@ -139,6 +143,9 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "FILE")]
     #[serde(deserialize_with = "text")]
     pub(crate) warm_file: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) connect: ConnectArgs,
 }
 
 impl Section for DumpArgs {
@@ -151,7 +158,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         .to
         .as_deref()
         .ok_or_else(|| UsageError("where should the snapshot go? pass --to DIR".to_owned()))?;
-    let mut options = options(&settings, to)?;
+    let (mut options, list) = options(&settings, &given, to, &context.cancel)?;
     let max_missing = settings
         .max_missing
         .as_deref()
@@ -178,7 +185,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
     if settings.dry_run == Some(true) {
-        print_plan(context.format, &plan, to, &given)?;
+        print_plan(context.format, &plan, to, &given, &list)?;
         return Ok(Outcome::Clean);
     }
     let store = create_directory(to)?;
@@ -206,7 +213,12 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     })
 }
 
-fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
+fn options(
+    settings: &DumpArgs,
+    given: &BTreeMap<String, Given>,
+    to: &str,
+    cancel: &Cancel,
+) -> Result<(DumpOptions, NodeList)> {
     let or = |setting: &Option<String>, default: &str| {
         setting.clone().unwrap_or_else(|| default.to_owned())
     };
@@ -220,8 +232,10 @@ fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
     let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let count = |name, text: &str, most| parse_count(name, text, 1, most).map(to_usize);
     let now = UnixSecs::from_system_time(SystemTime::now());
-    Ok(DumpOptions {
-        nodes: parse_nodes(&settings.nodes)?,
+    let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
+    let net = settings.connect.net_options(given, timeout)?;
+    let options = DumpOptions {
+        nodes: Vec::new(),
         name: match &settings.name {
             Some(name) => parse_name(name)?,
             None => generate_name(now),
@@ -256,14 +270,17 @@ fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
             to.strip_prefix("file://").unwrap_or(to),
         )
         .into(),
-        net: NetOptions {
-            timeout: parse_duration("timeout", &or(&settings.timeout, "10s"))?,
-        },
+        net,
         is_partial_allowed: settings.allow_partial.unwrap_or(false),
         walk: settings.walk.as_deref().map(str::parse).transpose()?,
         is_resumable: settings.resume.unwrap_or(false),
         selection: parse_select(&settings.select)?,
-    })
+    };
+    // Last, since it may talk to endpoints: what is wrong by itself is told first.
+    let connect = &settings.connect;
+    let list = connect.find_nodes(&settings.nodes, &options.net, cancel)?;
+    let nodes = list.nodes.clone();
+    Ok((DumpOptions { nodes, ..options }, list))
 }
 
 fn warm_file_options(options: DumpOptions, path: &str) -> Result<WarmFileOptions> {
@@ -400,6 +417,8 @@ fn with_hint(error: Error, node_count: usize) -> anyhow::Error {
     let is_of_node = matches!(error.location(), Some(Location::Node { .. }));
     let hint = if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
         "pass another --name"
+    } else if access_hint(error.kind()).is_some() {
+        return error.into();
     } else if is_of_node && node_count > 1 {
         "no snapshot was made; pass --allow-partial to keep what other servers give"
     } else {
@@ -440,14 +459,17 @@ fn print_plan(
     plan: &DumpPlan,
     to: &str,
     given: &BTreeMap<String, Given>,
+    list: &NodeList,
 ) -> Result<()> {
     let options = &plan.options;
     if format == Format::Json {
         let nodes: Vec<Value> = plan
             .nodes
             .iter()
-            .map(|node| match &node.source {
-                Ok(NodeSource { server, strategy }) => json!({"node": node.node.address(),
+            .enumerate()
+            .map(|(index, node)| match &node.source {
+                Ok(SourceNode { server, strategy }) => json!({"node": node.node.address(),
+                    "from": list.origin(index),
                     "server_version": server.stats.version_text,
                     "items": server.stats.curr_items,
                     "walk": strategy.walk.as_str(),
@@ -455,7 +477,8 @@ fn print_plan(
                     "values": strategy.read_name(),
                     "known_gap": strategy.known_gap(server.stats.version),
                     "clock_offset_s": server.clock_offset}),
-                Err(reason) => json!({"node": node.node.address(), "failure": reason}),
+                Err(reason) => json!({"node": node.node.address(), "from": list.origin(index),
+                    "failure": reason}),
             })
             .collect();
         return print_json(&json!({
@@ -479,19 +502,20 @@ fn print_plan(
         "snapshot",
         format!("{to}/{} (not made: dry run)", options.name),
     )];
-    for node in &plan.nodes {
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let origin = list.suffix(index);
         rows.push((
             "node",
             match &node.source {
                 Ok(source) => format!(
-                    "{}  memcached {}, {} items, {}, {} connections",
+                    "{}  memcached {}, {} items, {}, {} connections{origin}",
                     node.node.address(),
                     source.server.stats.version_text,
                     count(source.server.stats.curr_items),
                     strategy_text(source),
                     options.connection_count,
                 ),
-                Err(reason) => format!("{}  not dumped: {reason}", node.node.address()),
+                Err(reason) => format!("{}  not dumped: {reason}{origin}", node.node.address()),
             },
         ));
     }
@@ -508,7 +532,7 @@ fn print_plan(
     print_text(&rows)
 }
 
-fn strategy_text(source: &NodeSource) -> String {
+fn strategy_text(source: &SourceNode) -> String {
     let strategy = source.strategy;
     let mut text = format!("walk {}, values by {}", strategy.walk, strategy.read_name());
     if strategy.walk == WalkKind::Cachedump {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use mcsnap::cancel::Cancel;
 use mcsnap::format::manifest::{Need, Verdict};
-use mcsnap::net::NetOptions;
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport};
 use mcsnap::ring::RingSpec;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::commands::open_snapshot;
 use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, required_snapshot};
 use crate::config::{Given, Resolved, Section};
+use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::{
@@ -23,7 +24,7 @@ use crate::render::{
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
-    parse_moment, parse_nodes, parse_select, switch, text,
+    parse_moment, parse_select, switch, text,
 };
 
 /// Flags of `mcsnap restore`.
@@ -35,6 +36,9 @@ pub(crate) struct RestoreArgs {
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,
     /// Servers to fill, in the order of your client's configuration
+    ///
+    /// HOST[:PORT], unix:PATH, or cfg:HOST[:PORT] for all nodes that the
+    /// configuration endpoint of a cluster names.
     #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
     #[serde(deserialize_with = "list")]
     pub(crate) to: Vec<String>,
@@ -84,6 +88,9 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub(crate) at: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) connect: ConnectArgs,
 }
 
 impl Section for RestoreArgs {
@@ -93,7 +100,7 @@ impl Section for RestoreArgs {
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let Resolved { settings, given } = context.resolve(args)?;
     let place = required_snapshot(settings.snapshot.as_deref())?;
-    let options = options(&settings)?;
+    let (options, list) = options(&settings, &given, &context.cancel)?;
     let map_choice = match settings.dry_run {
         // It looks at keys alone; through a map the kernel would read the
         // values around, too.
@@ -105,7 +112,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let plan = RestorePlan::make(snapshot, options, &context.cancel)?;
     if settings.dry_run == Some(true) {
         let estimate = plan.estimate(&context.cancel)?;
-        print_estimate(context.format, place, &plan, &estimate, &given)?;
+        print_estimate(context.format, place, &plan, &estimate, &given, &list)?;
         return Ok(if estimate.damaged > 0 {
             Outcome::Degraded
         } else {
@@ -122,17 +129,23 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     })
 }
 
-fn options(settings: &RestoreArgs) -> Result<RestoreOptions> {
-    let nodes = parse_nodes(&settings.to)?;
-    if nodes.is_empty() {
+fn options(
+    settings: &RestoreArgs,
+    given: &BTreeMap<String, Given>,
+    cancel: &Cancel,
+) -> Result<(RestoreOptions, NodeList)> {
+    let connect = &settings.connect;
+    if settings.to.is_empty() && connect.nodes_file.is_none() {
         return Err(UsageError("which servers? pass --to HOST:PORT,...".to_owned()).into());
     }
     let or = |setting: &Option<String>, default: &str| {
         setting.clone().unwrap_or_else(|| default.to_owned())
     };
     let connections = parse_count("connections", &or(&settings.connections, "4"), 1, 256)?;
-    Ok(RestoreOptions {
-        nodes,
+    let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
+    let net = connect.net_options(given, timeout)?;
+    let options = RestoreOptions {
+        nodes: Vec::new(),
         ring: settings
             .ring
             .as_deref()
@@ -145,12 +158,14 @@ fn options(settings: &RestoreArgs) -> Result<RestoreOptions> {
         )?,
         connection_count: usize::try_from(connections)?,
         thread_count: parse_threads(settings.threads.as_deref())?,
-        net: NetOptions {
-            timeout: parse_duration("timeout", &or(&settings.timeout, "10s"))?,
-        },
+        net,
         selection: parse_select(&settings.select)?,
         at: settings.at.as_deref().map(parse_moment).transpose()?,
-    })
+    };
+    // Last, since it may talk to endpoints: what is wrong by itself is told first.
+    let list = connect.find_nodes(&settings.to, &options.net, cancel)?;
+    let nodes = list.nodes.clone();
+    Ok((RestoreOptions { nodes, ..options }, list))
 }
 
 fn print_estimate(
@@ -159,6 +174,7 @@ fn print_estimate(
     plan: &RestorePlan,
     estimate: &RestoreEstimate,
     given: &BTreeMap<String, Given>,
+    list: &NodeList,
 ) -> Result<()> {
     let nodes = || {
         plan.options
@@ -166,11 +182,12 @@ fn print_estimate(
             .iter()
             .zip(&plan.servers)
             .zip(&estimate.nodes)
+            .enumerate()
     };
     if format == Format::Json {
         let nodes: Vec<Value> = nodes()
-            .map(|((node, server), estimate)| {
-                json!({"node": node.to_string(), "server_version": server.stats.version_text,
+            .map(|(index, ((node, server), estimate))| {
+                json!({"node": node.to_string(), "from": list.origin(index), "server_version": server.stats.version_text,
                        "items_now": server.stats.curr_items, "keys": estimate.keys,
                        "bytes": estimate.bytes, "expired": estimate.expired})
             })
@@ -189,16 +206,17 @@ fn print_estimate(
     }
     let mut rows = vec![("snapshot", format!("{place} (nothing sent: dry run)"))];
     rows.extend(select_rows(plan, estimate.filtered, estimate.unknown_kept));
-    rows.extend(nodes().map(|((node, server), estimate)| {
+    rows.extend(nodes().map(|(index, ((node, server), estimate))| {
         (
             "node",
             format!(
-                "{node}  {} keys, {}; {} have expired; memcached {} with {} items now",
+                "{node}  {} keys, {}; {} have expired; memcached {} with {} items now{}",
                 count(estimate.keys),
                 size(estimate.bytes),
                 count(estimate.expired),
                 server.stats.version_text,
                 count(server.stats.curr_items),
+                list.suffix(index),
             ),
         )
     }));
