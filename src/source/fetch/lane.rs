@@ -52,6 +52,9 @@ pub(super) struct Lane {
     connection: Option<Connection>,
     /// Tokens not given back yet; they outlive a broken connection.
     held: Vec<HeldToken>,
+    /// Keys of commands that were refused as a whole, to be asked for singly:
+    /// the server may have had no memory for a hundred values at once.
+    refused_together: Vec<usize>,
     request: Vec<u8>,
     has_given_up: bool,
 }
@@ -78,6 +81,7 @@ impl Lane {
         let fetched = self.try_fetch(job, tally, sink);
         self.batch.clear();
         self.held.clear();
+        self.refused_together.clear();
         if let Some(connection) = &mut self.connection {
             connection.shrink();
         }
@@ -99,7 +103,13 @@ impl Lane {
             }
             let before = answered;
             let Err(error) = self.exchange(job, &mut answered, tally, sink) else {
-                return Ok(());
+                if self.refused_together.is_empty() {
+                    return Ok(());
+                }
+                self.batch = self.batch.one_by_one(&self.refused_together);
+                self.refused_together.clear();
+                (answered, try_count) = (0, 0);
+                continue;
             };
             // A batch that gets on is no dead node.
             try_count = if answered > before { 1 } else { try_count + 1 };
@@ -117,7 +127,8 @@ impl Lane {
     }
 
     fn count_missing(&self, answered: usize, tally: &mut FetchTally) {
-        let missing = to_u64(self.batch.len().saturating_sub(answered));
+        let left = self.batch.len().saturating_sub(answered);
+        let missing = to_u64(left.saturating_add(self.refused_together.len()));
         tally.counters.missing = tally.counters.missing.saturating_add(missing);
     }
 
@@ -129,8 +140,6 @@ impl Lane {
         tally: &mut FetchTally,
         sink: &mut dyn ItemSink,
     ) -> Result<()> {
-        self.request.clear();
-        write_requests(&self.batch, *answered, &mut self.request);
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => {
@@ -138,17 +147,25 @@ impl Lane {
                 self.connection.insert(connection)
             }
         };
-        let host_now = UnixSecs::from_system_time(SystemTime::now());
+        if *answered >= self.batch.len() {
+            // The connection broke after the last answer.
+            return self.return_win_tokens(job, tally);
+        }
+        self.request.clear();
+        write_requests(&self.batch, *answered, &mut self.request);
+        let asked_at = server_now(job);
         let mut reader = Reader {
             job,
             reading: Reading {
                 server: job.server,
-                server_now: job.server.to_server_time(host_now),
+                asked_at,
+                server_now: asked_at,
             },
             batch: &self.batch,
             cursor: Cursor::at(*answered),
             flow: None,
             held: &mut self.held,
+            refused_together: &mut self.refused_together,
             tally,
             sink,
         };
@@ -202,6 +219,11 @@ impl Lane {
     }
 }
 
+fn server_now(job: &FetchJob<'_>) -> UnixSecs {
+    let host_now = UnixSecs::from_system_time(SystemTime::now());
+    job.server.to_server_time(host_now)
+}
+
 /// Makes items of the bytes that come in.
 struct Reader<'a> {
     job: &'a FetchJob<'a>,
@@ -210,12 +232,14 @@ struct Reader<'a> {
     cursor: Cursor,
     flow: Option<Flow>,
     held: &'a mut Vec<HeldToken>,
+    refused_together: &'a mut Vec<usize>,
     tally: &'a mut FetchTally,
     sink: &'a mut dyn ItemSink,
 }
 
 impl Reader<'_> {
     fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
+        self.reading.server_now = server_now(self.job);
         let mut consumed: usize = 0;
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
@@ -361,6 +385,12 @@ impl Reader<'_> {
     }
 
     fn count_refused(&mut self, count: usize, words: &[u8]) {
+        if count > 1 && self.batch.command_key_count > 1 {
+            let end = self.cursor.answered.saturating_add(count);
+            self.refused_together.extend(self.cursor.answered..end);
+            self.cursor.answered = end;
+            return;
+        }
         let words = String::from_utf8_lossy(words);
         for _ in 0..count {
             let key = self.batch.key(self.cursor.answered);
@@ -471,17 +501,19 @@ mod tests {
             batch.push(key.as_bytes(), carrier, WalkItem::default());
         }
         let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
-        let mut held = Vec::new();
+        let (mut held, mut refused_together) = (Vec::new(), Vec::new());
         let mut reader = Reader {
             job: &job,
             reading: Reading {
                 server: &server,
+                asked_at: UnixSecs(1000),
                 server_now: UnixSecs(1000),
             },
             batch: &batch,
             cursor: Cursor::at(0),
             flow: None,
             held: &mut held,
+            refused_together: &mut refused_together,
             tally: &mut tally,
             sink: &mut notes,
         };
@@ -596,7 +628,8 @@ mod tests {
             assert_eq!(notes.0, ["k99=x f0", "k200=y f0"]);
             assert_eq!(tally.counters.vanished, 248);
         }
-        let kind = read(Carrier::Classic, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
-        assert_eq!(kind.1.counters.failed, 100);
+        // A hundred keys that were refused together are asked for again.
+        let (_, tally, _) = read(Carrier::Classic, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
+        assert_eq!(tally.counters.failed, 0);
     }
 }
