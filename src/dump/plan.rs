@@ -1,6 +1,7 @@
 //! What a dump is going to do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -41,6 +42,8 @@ pub struct DumpOptions {
     pub is_partial_allowed: bool,
     /// How to list the keys; chosen for each server where not given.
     pub walk: Option<WalkKind>,
+    /// How long to wait for the end of another crawl of a server.
+    pub busy_timeout: Duration,
 }
 
 /// A dump, decided.

@@ -117,9 +117,10 @@ impl Connection {
         })
     }
 
-    /// Waits at least so long from now on.
-    pub fn be_patient(&mut self, timeout: Duration) {
-        self.timeout = self.timeout.max(timeout);
+    /// Goes on when the job is stopped, and waits so long for a byte from now on.
+    pub fn outlive_cancel(&mut self, timeout: Duration) {
+        self.cancel = Cancel::new();
+        self.timeout = timeout;
     }
 
     /// Returns the node's address as the user wrote it.

@@ -22,6 +22,7 @@ const NAME: &str = "night";
 fn plan(server: &Memcached) -> DumpPlan {
     let options = DumpOptions {
         walk: None,
+        busy_timeout: Duration::from_secs(90),
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
         ring: None,

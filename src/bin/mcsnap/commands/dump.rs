@@ -110,6 +110,14 @@ pub(crate) struct DumpArgs {
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
     pub(crate) dry_run: Option<bool>,
+    /// Longest time to wait for another crawl to end [default: 90s]
+    ///
+    /// A server does one crawl of its items at a time, its own included, and
+    /// answers BUSY meanwhile; one at its limit of connections is waited for as
+    /// long.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) busy_timeout: Option<String>,
 }
 
 impl Section for DumpArgs {
@@ -202,6 +210,7 @@ fn options(settings: &DumpArgs, to: &str) -> Result<DumpOptions> {
         },
         is_partial_allowed: settings.allow_partial.unwrap_or(false),
         walk: settings.walk.as_deref().map(str::parse).transpose()?,
+        busy_timeout: parse_duration("busy-timeout", &or(&settings.busy_timeout, "90s"))?,
     })
 }
 
