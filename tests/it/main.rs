@@ -1,6 +1,8 @@
 //! Tests of the library and the program from outside.
 
 #[cfg(test)]
+mod ageing_proxy;
+#[cfg(test)]
 mod agreement;
 #[cfg(test)]
 mod bad_input;
@@ -59,6 +61,8 @@ mod memcached;
 #[cfg(test)]
 mod mounted;
 #[cfg(test)]
+mod old_server;
+#[cfg(test)]
 mod restore_behaviour;
 #[cfg(test)]
 mod ring_vectors;
@@ -72,6 +76,8 @@ mod snapshot_property;
 mod sound_segments;
 #[cfg(test)]
 mod store_suite;
+#[cfg(test)]
+mod stored;
 #[cfg(test)]
 mod system_faults;
 #[cfg(test)]
