@@ -8,7 +8,7 @@ use crate::protocol::classic::{
 };
 use crate::protocol::reply::{Reply, ReplyFlags, ReplyHead, parse_reply_head};
 use crate::protocol::request::write_get;
-use crate::protocol::text::Step;
+use crate::protocol::text::{Step, split_line};
 use crate::source::fetch::batch::Batch;
 use crate::source::strategy::Carrier;
 
@@ -182,7 +182,10 @@ fn parse_meta(bytes: &[u8]) -> Result<Step<Head<'_>>> {
             | Reply::Exists(_)
             | Reply::NotFound(_)
             | Reply::Noop,
-        ) => return Err(Error::protocol("VA or EN", bytes)),
+        ) => {
+            let (line, _) = split_line(bytes).unwrap_or((bytes, 0));
+            return Err(Error::protocol("VA or EN", line));
+        }
     };
     Ok(Step::Done(head, len))
 }
