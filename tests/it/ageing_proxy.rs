@@ -427,6 +427,8 @@ impl<'a> Session<'a> {
         let line = String::from_utf8(self.server_line()).unwrap();
         match line.trim_end().strip_prefix("HD f") {
             Some(flags) => flags.trim().to_owned(),
+            // Deleted since it was listed.
+            None if line.starts_with("EN") => "0".to_owned(),
             None => panic!("{request:?} answered {line:?}"),
         }
     }

@@ -55,9 +55,13 @@ mod independent_reader;
 #[cfg(test)]
 mod inspect_behaviour;
 #[cfg(test)]
+mod live_mutation;
+#[cfg(test)]
 mod look_behaviour;
 #[cfg(test)]
 mod memcached;
+#[cfg(test)]
+mod misbehaving_server;
 #[cfg(test)]
 mod mounted;
 #[cfg(test)]
@@ -70,6 +74,8 @@ mod ring_vectors;
 mod round_trip;
 #[cfg(test)]
 mod salvage_behaviour;
+#[cfg(test)]
+mod server_modes;
 #[cfg(test)]
 mod snapshot_property;
 #[cfg(test)]
