@@ -114,6 +114,7 @@ impl NodeJob<'_> {
             spool: &spool,
             seen: seen.as_ref(),
             cancel: &stop,
+            busy_timeout: self.options.busy_timeout,
         };
         let fetch_job = FetchJob {
             node: self.node,

@@ -1,6 +1,7 @@
 //! What a dump is going to do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::access::AccessProblem;
 use crate::cancel::Cancel;
@@ -49,6 +50,8 @@ pub struct DumpOptions {
     pub is_resumable: bool,
     /// Which items are dumped.
     pub selection: Selection,
+    /// How long to wait for the end of another crawl of a server.
+    pub busy_timeout: Duration,
 }
 
 /// A dump, decided.

@@ -227,6 +227,12 @@ impl Connection {
         self.is_prodded = false;
     }
 
+    /// Goes on when the job is stopped, and waits so long for a byte from now on.
+    pub fn outlive_cancel(&mut self, timeout: Duration) {
+        self.cancel = Cancel::new();
+        self.timeout = timeout;
+    }
+
     /// Returns the node's address as the user wrote it.
     pub fn node(&self) -> &str {
         &self.node

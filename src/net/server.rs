@@ -10,11 +10,12 @@ use crate::net::connection::{Connection, Received};
 use crate::net::diagnosis::{explain, knows_no_crawler};
 use crate::net::options::NetOptions;
 use crate::node::NodeSpec;
+use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::request::{STATS, STATS_ITEMS, STATS_SETTINGS};
 use crate::protocol::stats::{
     ServerSettings, ServerStats, StatTable, parse_stats, slab_item_counts,
 };
-use crate::protocol::text::Step;
+use crate::protocol::text::{Step, parse_line};
 use crate::units::UnixSecs;
 
 /// A server's statistics and settings at one moment.
@@ -100,7 +101,7 @@ pub fn ask_server(connection: &mut Connection) -> Result<ServerReport> {
     let before = host_time();
     let stats = ServerStats::of(&ask(connection, STATS)?);
     let after = host_time();
-    let settings = ServerSettings::of(&ask(connection, STATS_SETTINGS)?);
+    let settings = ServerSettings::of(&ask_settings(connection)?);
     let middle = before.saturating_add(after) / 2;
     // The server shows whole seconds, so half a one on average is missing.
     let server = i64::try_from(stats.time.0)
@@ -136,6 +137,26 @@ fn host_time() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Servers before 1.4.0 know no settings, and some services do not tell them;
+/// that is no reason not to read their items.
+fn ask_settings(connection: &mut Connection) -> Result<StatTable> {
+    let mut table = StatTable::default();
+    connection.exchange("stats", STATS_SETTINGS, |bytes| {
+        if let Step::Done(line, len) = parse_line(bytes, "memcached settings")?
+            && is_refusal(line)
+        {
+            check_connection(line)?;
+            return Ok(Received::Done(len));
+        }
+        let (step, consumed) = parse_stats(bytes, &mut table)?;
+        Ok(match step {
+            Step::Need => Received::More(consumed),
+            Step::Done((), _) => Received::Done(consumed),
+        })
+    })?;
+    Ok(table)
 }
 
 fn ask(connection: &mut Connection, request: &'static [u8]) -> Result<StatTable> {

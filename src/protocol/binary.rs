@@ -4,7 +4,8 @@
 use byteorder::{BigEndian, ByteOrder as _};
 
 use crate::error::{Error, Result};
-use crate::protocol::text::Step;
+use crate::protocol::reply::check_connection;
+use crate::protocol::text::{Step, split_line};
 
 /// Bytes of a request's or a reply's header.
 pub const BINARY_HEADER_LEN: usize = 24;
@@ -14,6 +15,9 @@ const RESPONSE: u8 = 0x81;
 const GET: u8 = 0x00;
 const STATUS_OK: u16 = 0;
 const STATUS_NOT_FOUND: u16 = 1;
+
+/// The line of a server at its limit of connections, without its end.
+const CONNECTION_REFUSAL: &[u8] = b"ERROR Too many open connections\r";
 
 /// Longest message of an error status that is taken.
 const MESSAGE_LEN_MAX: u32 = 4096;
@@ -61,10 +65,18 @@ pub enum BinaryHead<'a> {
 /// # Errors
 ///
 /// - `Protocol`: the bytes are no such reply.
+/// - `TooManyConnections`.
 pub fn parse_binary_get(bytes: &[u8], opaque: u32) -> Result<Step<BinaryHead<'_>>> {
     const WANTED: &str = "a reply of the binary protocol";
-    // What starts otherwise is shown at once, and not waited for.
+    // What starts otherwise is shown at once, and not waited for; but for what a
+    // server says before it knows which protocol is spoken.
     if bytes.first().is_some_and(|&magic| magic != RESPONSE) {
+        if CONNECTION_REFUSAL.starts_with(bytes) {
+            return Ok(Step::Need);
+        }
+        if let Some((line, _)) = split_line(bytes) {
+            check_connection(line)?;
+        }
         return Err(Error::protocol(WANTED, bytes));
     }
     let Some(header) = bytes.get(..BINARY_HEADER_LEN) else {
@@ -128,6 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     fn reply(status: u16, extras: &[u8], body: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0x81, 0, 0, 0, u8::try_from(extras.len()).unwrap(), 0];
@@ -174,6 +187,16 @@ mod tests {
         let step = parse_binary_get(&refused, 7).unwrap();
         assert_eq!(step, Step::Done(head, refused.len()));
         assert!(parse_binary_get(b"ERROR\r\n", 7).is_err());
+    }
+
+    #[test]
+    fn a_server_without_a_free_connection_says_so_in_text() {
+        let line = b"ERROR Too many open connections\r\n";
+        for len in 0..line.len() - 1 {
+            assert_eq!(parse_binary_get(&line[..len], 7).unwrap(), Step::Need);
+        }
+        let error = parse_binary_get(line, 7).unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::TooManyConnections);
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub struct ListedItem<'a> {
     pub key: &'a [u8],
     /// Bytes of the value.
     pub value_len: u64,
-    /// The number as it stands; see [`exptime_of_listing`].
+    /// The number as it stands; see [`exptime_of_listing`]. Servers before 1.4
+    /// may write the last access here (`items.c` of 1.2).
     pub exptime: u64,
 }
 

@@ -84,7 +84,7 @@ pub fn parse_reply_head(bytes: &[u8]) -> Result<Step<ReplyHead<'_>>> {
         b"VA" if is_code => {
             let mut parts = rest.trim_ascii_start().splitn(2, |&byte| byte == b' ');
             let value_len = parts.next().and_then(parse_u64);
-            let value_len = value_len.ok_or_else(|| Error::protocol("VA with a length", bytes))?;
+            let value_len = value_len.ok_or_else(|| Error::protocol("VA with a length", line))?;
             let flags = ReplyFlags(parts.next().unwrap_or_default());
             return Ok(Step::Done(ReplyHead::Value { value_len, flags }, consumed));
         }
@@ -99,7 +99,7 @@ pub fn parse_reply_head(bytes: &[u8]) -> Result<Step<ReplyHead<'_>>> {
             check_connection(line)?;
             Reply::Refused(line)
         }
-        _ => return Err(Error::protocol(WANTED, bytes)),
+        _ => return Err(Error::protocol(WANTED, line)),
     };
     Ok(Step::Done(ReplyHead::Whole(reply), consumed))
 }

@@ -13,6 +13,9 @@ use crate::units::UnixSecs;
 pub struct ServerVersion(pub u32, pub u32, pub u32);
 
 impl ServerVersion {
+    /// First whose `stats cachedump` surely tells when items expire: before, some
+    /// tell when they were used last.
+    pub const LISTING_TELLS_EXPTIME: Self = Self(1, 4, 0);
     /// First with `lru_crawler metadump`.
     pub const METADUMP: Self = Self(1, 4, 31);
     /// First whose walk ends with `END`.
@@ -28,6 +31,8 @@ impl ServerVersion {
     /// First whose walk gives way to a growing hash table instead of waiting
     /// for it with locks held.
     pub const WALK_GIVES_WAY: Self = Self(1, 6, 28);
+    /// First that nothing can happen to when the client of a walk goes away.
+    pub const WALK_OUTLIVES_CLIENT: Self = Self(1, 6, 44);
     /// First that takes an explicit CAS (`E`).
     pub const EXPLICIT_CAS: Self = Self(1, 6, 27);
 
@@ -169,16 +174,15 @@ impl ServerStats {
         }
     }
 
-    /// Says whether a few more items will make the hash table grow, which it
-    /// does at one and a half times its buckets (`assoc.c`).
+    /// Says whether the hash table will grow in the next moment, or a few more
+    /// items will make it grow, which it does above one and a half times its
+    /// buckets (`assoc.c`). One that may not grow says so for ever.
     pub fn is_hash_about_to_expand(&self) -> bool {
         let buckets = 1_u64.checked_shl(u32::try_from(self.hash_power_level).unwrap_or(0));
         let threshold = buckets.unwrap_or(0).saturating_mul(3) / 2;
         // Within one percent, which a busy server can fill while a walk starts.
         let margin = threshold / 100;
-        self.hash_power_level > 0
-            && self.curr_items <= threshold
-            && self.curr_items.saturating_add(margin) > threshold
+        self.hash_power_level > 0 && self.curr_items.saturating_add(margin) > threshold
     }
 
     /// When the server started, on its own clock.
@@ -269,7 +273,8 @@ mod tests {
         };
         assert!(!stats(90_000).is_hash_about_to_expand());
         assert!(stats(98_000).is_hash_about_to_expand());
-        assert!(!stats(99_000).is_hash_about_to_expand());
+        // Full: the server has not looked yet, which it does once a second.
+        assert!(stats(99_000).is_hash_about_to_expand());
         assert!(!ServerStats::default().is_hash_about_to_expand());
     }
 

@@ -162,7 +162,10 @@ impl State {
         let Some((extent, form)) = self.extents.pop_front() else {
             return Ok(None);
         };
-        let lines = file.read(extent)?;
+        // What cannot be read is done with, too; nobody waits for it.
+        let lines = file
+            .read(extent)
+            .inspect_err(|_| self.open_count = self.open_count.saturating_sub(1))?;
         if self.extents.is_empty() {
             file.clear()?;
         }

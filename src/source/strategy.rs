@@ -235,10 +235,13 @@ impl ReadStrategy {
 
     /// Names how values are read, for people.
     pub fn read_name(&self) -> &'static str {
+        let has_binary = self.has_binary_protocol;
         match (self.has_meta_get, self.has_base64_keys) {
             (true, true) => "meta get",
-            (true, false) => "meta get, odd keys by the binary protocol",
-            (false, _) => "gets, odd keys by the binary protocol",
+            (true, false) if has_binary => "meta get, odd keys by the binary protocol",
+            (true, false) => "meta get",
+            (false, _) if has_binary => "gets, odd keys by the binary protocol",
+            (false, _) => "gets",
         }
     }
 

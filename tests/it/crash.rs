@@ -1,7 +1,7 @@
 //! Whatever fails or dies, there is a whole snapshot or none.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mcsnap::cancel::Cancel;
 use mcsnap::dump::{DumpOptions, DumpPlan};
@@ -24,6 +24,7 @@ fn plan(server: &Memcached) -> DumpPlan {
         walk: None,
         is_resumable: false,
         selection: mcsnap::select::Selection::EVERYTHING,
+        busy_timeout: Duration::from_secs(90),
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
         ring: None,

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -30,6 +30,10 @@ pub(crate) enum Step {
     Reset,
     /// Says nothing more until the server is dropped.
     Hang,
+    /// Waits until the flag is up.
+    Await(Arc<AtomicBool>),
+    /// Raises the flag: all steps before have been done.
+    Raise(Arc<AtomicBool>),
 }
 
 impl Step {
@@ -58,15 +62,29 @@ impl Step {
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     prefix: Vec<u8>,
-    steps: Vec<Step>,
+    /// The n-th time the n-th list; the last one for ever.
+    turns: Vec<Vec<Step>>,
+    count: Arc<AtomicUsize>,
 }
 
 impl Rule {
     pub(crate) fn new(prefix: impl AsRef<[u8]>, steps: impl Into<Vec<Step>>) -> Rule {
+        Rule::in_turn(prefix, [steps.into()])
+    }
+
+    /// The n-th line that begins with the prefix is answered by the n-th list
+    /// of steps, and all further ones by the last.
+    pub(crate) fn in_turn(prefix: impl AsRef<[u8]>, turns: impl Into<Vec<Vec<Step>>>) -> Rule {
         Rule {
             prefix: prefix.as_ref().to_vec(),
-            steps: steps.into(),
+            turns: turns.into(),
+            count: Arc::default(),
         }
+    }
+
+    fn next_steps(&self) -> &[Step] {
+        let turn = self.count.fetch_add(1, Ordering::SeqCst);
+        &self.turns[turn.min(self.turns.len() - 1)]
     }
 }
 
@@ -248,6 +266,19 @@ impl Connection<'_> {
                 let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
                 None
             }
+            Step::Await(flag) => {
+                while !flag.load(Ordering::SeqCst) {
+                    if self.shared.is_over() {
+                        return None;
+                    }
+                    thread::sleep(POLL_PAUSE);
+                }
+                Some(())
+            }
+            Step::Raise(flag) => {
+                flag.store(true, Ordering::SeqCst);
+                Some(())
+            }
             Step::Hang => {
                 while !self.shared.is_over() {
                     thread::sleep(POLL_PAUSE);
@@ -290,7 +321,7 @@ impl Connection<'_> {
     fn obey(&mut self, rules: &[Rule]) -> Option<()> {
         let line = self.line()?;
         if let Some(rule) = rules.iter().find(|rule| line.starts_with(&rule.prefix)) {
-            return self.play(&rule.steps);
+            return self.play(rule.next_steps());
         }
         let line = String::from_utf8_lossy(&line);
         self.shared.complain(format!("no rule for {line:?}"));

@@ -1,6 +1,8 @@
 //! Tests of the library and the program from outside.
 
 #[cfg(test)]
+mod ageing_proxy;
+#[cfg(test)]
 mod agreement;
 #[cfg(test)]
 mod bad_input;
@@ -55,11 +57,17 @@ mod independent_reader;
 #[cfg(test)]
 mod inspect_behaviour;
 #[cfg(test)]
+mod live_mutation;
+#[cfg(test)]
 mod look_behaviour;
 #[cfg(test)]
 mod memcached;
 #[cfg(test)]
+mod misbehaving_server;
+#[cfg(test)]
 mod mounted;
+#[cfg(test)]
+mod old_server;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
@@ -75,11 +83,15 @@ mod salvage_behaviour;
 #[cfg(test)]
 mod select_behaviour;
 #[cfg(test)]
+mod server_modes;
+#[cfg(test)]
 mod snapshot_property;
 #[cfg(test)]
 mod sound_segments;
 #[cfg(test)]
 mod store_suite;
+#[cfg(test)]
+mod stored;
 #[cfg(test)]
 mod system_faults;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::protocol::classic::GETS_KEY_COUNT_MAX;
 use crate::protocol::metadump::WalkItem;
 use crate::select::Judgement;
 use crate::source::strategy::Carrier;
@@ -16,15 +17,45 @@ struct Asked {
 }
 
 /// Keys that go over one connection, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
+    /// Keys in one `gets`.
+    pub(super) command_key_count: usize,
     keys: Vec<u8>,
     asked: Vec<Asked>,
     /// Bytes of the items, as far as the walk told them.
     pub(super) bytes: u64,
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            command_key_count: GETS_KEY_COUNT_MAX,
+            keys: Vec::new(),
+            asked: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
 impl Batch {
+    /// Makes a batch of some keys of this one, each in a command of its own.
+    pub(super) fn one_by_one(&self, indexes: &[usize]) -> Self {
+        let mut single = Self {
+            command_key_count: 1,
+            ..Self::default()
+        };
+        for &index in indexes {
+            single.push(
+                self.key(index),
+                self.carrier(index),
+                self.walked(index),
+                self.judgement(index),
+            );
+        }
+        single
+    }
+
     pub(super) fn push(
         &mut self,
         key: &[u8],
@@ -52,6 +83,7 @@ impl Batch {
         self.keys.clear();
         self.asked.clear();
         self.bytes = 0;
+        self.command_key_count = GETS_KEY_COUNT_MAX;
     }
 
     pub(super) fn key(&self, index: usize) -> &[u8] {
@@ -70,8 +102,13 @@ impl Batch {
 
     /// Says whether the walk left open if the item is wanted.
     pub(super) fn is_undecided(&self, index: usize) -> bool {
-        let asked = self.asked.get(index);
-        asked.is_some_and(|asked| asked.judgement == Judgement::Unknown)
+        self.judgement(index) == Judgement::Unknown
+    }
+
+    fn judgement(&self, index: usize) -> Judgement {
+        self.asked
+            .get(index)
+            .map_or(Judgement::Keep, |asked| asked.judgement)
     }
 
     pub(super) fn carrier(&self, index: usize) -> Carrier {

@@ -4,11 +4,11 @@
 use crate::error::{Error, Result};
 use crate::protocol::binary::{BinaryHead, parse_binary_get, write_binary_get};
 use crate::protocol::classic::{
-    GETS_KEY_COUNT_MAX, GetsHead, end_gets, foreign_key, parse_gets, start_gets, write_gets_key,
+    GetsHead, end_gets, foreign_key, parse_gets, start_gets, write_gets_key,
 };
 use crate::protocol::reply::{Reply, ReplyFlags, ReplyHead, parse_reply_head};
 use crate::protocol::request::write_get;
-use crate::protocol::text::Step;
+use crate::protocol::text::{Step, split_line};
 use crate::source::fetch::batch::Batch;
 use crate::source::strategy::Carrier;
 
@@ -56,7 +56,7 @@ pub(super) fn write_requests(batch: &Batch, answered: usize, out: &mut Vec<u8>) 
                 }
                 write_gets_key(key, out);
                 in_command += 1;
-                if in_command == GETS_KEY_COUNT_MAX {
+                if in_command == batch.command_key_count {
                     end_gets(out);
                     in_command = 0;
                 }
@@ -121,7 +121,7 @@ impl Cursor {
         };
         let command_end = self
             .command_start
-            .saturating_add(GETS_KEY_COUNT_MAX)
+            .saturating_add(batch.command_key_count)
             .min(batch.len());
         let rest = command_end.saturating_sub(self.answered);
         let head = match head {
@@ -182,7 +182,10 @@ fn parse_meta(bytes: &[u8]) -> Result<Step<Head<'_>>> {
             | Reply::Exists(_)
             | Reply::NotFound(_)
             | Reply::Noop,
-        ) => return Err(Error::protocol("VA or EN", bytes)),
+        ) => {
+            let (line, _) = split_line(bytes).unwrap_or((bytes, 0));
+            return Err(Error::protocol("VA or EN", line));
+        }
     };
     Ok(Step::Done(head, len))
 }

@@ -53,6 +53,9 @@ pub(super) struct Lane {
     connection: Option<Connection>,
     /// Tokens not given back yet; they outlive a broken connection.
     held: Vec<HeldToken>,
+    /// Keys of commands that were refused as a whole, to be asked for singly:
+    /// the server may have had no memory for a hundred values at once.
+    refused_together: Vec<usize>,
     request: Vec<u8>,
     has_given_up: bool,
 }
@@ -85,6 +88,7 @@ impl Lane {
         let fetched = self.try_fetch(job, tally, sink);
         self.batch.clear();
         self.held.clear();
+        self.refused_together.clear();
         if let Some(connection) = &mut self.connection {
             connection.shrink();
         }
@@ -106,7 +110,13 @@ impl Lane {
             }
             let before = answered;
             let Err(error) = self.exchange(job, &mut answered, tally, sink) else {
-                return Ok(());
+                if self.refused_together.is_empty() {
+                    return Ok(());
+                }
+                self.batch = self.batch.one_by_one(&self.refused_together);
+                self.refused_together.clear();
+                (answered, try_count) = (0, 0);
+                continue;
             };
             // A batch that gets on is no dead node.
             try_count = if answered > before { 1 } else { try_count + 1 };
@@ -124,7 +134,8 @@ impl Lane {
     }
 
     fn count_missing(&self, answered: usize, tally: &mut FetchTally) {
-        let missing = to_u64(self.batch.len().saturating_sub(answered));
+        let left = self.batch.len().saturating_sub(answered);
+        let missing = to_u64(left.saturating_add(self.refused_together.len()));
         tally.counters.missing = tally.counters.missing.saturating_add(missing);
     }
 
@@ -136,8 +147,6 @@ impl Lane {
         tally: &mut FetchTally,
         sink: &mut dyn ItemSink,
     ) -> Result<()> {
-        self.request.clear();
-        write_requests(&self.batch, *answered, &mut self.request);
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => {
@@ -145,6 +154,12 @@ impl Lane {
                 self.connection.insert(connection)
             }
         };
+        if *answered >= self.batch.len() {
+            // The connection broke after the last answer.
+            return self.return_win_tokens(job, tally);
+        }
+        self.request.clear();
+        write_requests(&self.batch, *answered, &mut self.request);
         let mut reader = Reader {
             job,
             reading: Reading::now(job.server),
@@ -152,6 +167,7 @@ impl Lane {
             cursor: Cursor::at(*answered),
             flow: None,
             held: &mut self.held,
+            refused_together: &mut self.refused_together,
             tally,
             sink,
         };
@@ -213,12 +229,14 @@ struct Reader<'a> {
     cursor: Cursor,
     flow: Option<Flow>,
     held: &'a mut Vec<HeldToken>,
+    refused_together: &'a mut Vec<usize>,
     tally: &'a mut FetchTally,
     sink: &'a mut dyn ItemSink,
 }
 
 impl Reader<'_> {
     fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
+        self.reading.server_now = Reading::now(self.job.server).server_now;
         let mut consumed: usize = 0;
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
@@ -378,6 +396,12 @@ impl Reader<'_> {
     }
 
     fn count_refused(&mut self, count: usize, words: &[u8]) {
+        if count > 1 && self.batch.command_key_count > 1 {
+            let end = self.cursor.answered.saturating_add(count);
+            self.refused_together.extend(self.cursor.answered..end);
+            self.cursor.answered = end;
+            return;
+        }
         let words = String::from_utf8_lossy(words);
         for _ in 0..count {
             let key = self.batch.key(self.cursor.answered);
@@ -510,18 +534,20 @@ mod tests {
             );
         }
         let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
-        let mut held = Vec::new();
+        let (mut held, mut refused_together) = (Vec::new(), Vec::new());
         let mut reader = Reader {
             job: &job,
             reading: Reading {
                 server: &server,
                 host_now: UnixSecs(1000),
+                asked_at: UnixSecs(1000),
                 server_now: UnixSecs(1000),
             },
             batch: &batch,
             cursor: Cursor::at(0),
             flow: None,
             held: &mut held,
+            refused_together: &mut refused_together,
             tally: &mut tally,
             sink: &mut notes,
         };
@@ -636,7 +662,8 @@ mod tests {
             assert_eq!(notes.0, ["k99=x f0", "k200=y f0"]);
             assert_eq!(tally.counters.vanished, 248);
         }
-        let kind = read(Carrier::Classic, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
-        assert_eq!(kind.1.counters.failed, 100);
+        // A hundred keys that were refused together are asked for again.
+        let (_, tally, _) = read(Carrier::Classic, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
+        assert_eq!(tally.counters.failed, 0);
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Reading<'a> {
     pub(super) server: &'a ServerReport,
     /// The present, on this host's clock.
     pub(super) host_now: UnixSecs,
+    /// When the request was sent, on the server's clock.
+    pub(super) asked_at: UnixSecs,
     /// The present, on the server's clock.
     pub(super) server_now: UnixSecs,
 }
@@ -25,10 +27,12 @@ impl<'a> Reading<'a> {
     /// Reads what comes at this moment.
     pub(super) fn now(server: &'a ServerReport) -> Self {
         let host_now = UnixSecs::from_system_time(SystemTime::now());
+        let server_now = server.to_server_time(host_now);
         Self {
             server,
             host_now,
-            server_now: server.to_server_time(host_now),
+            asked_at: server_now,
+            server_now,
         }
     }
 }
@@ -68,15 +72,17 @@ impl Reading<'_> {
         let ttl = ttl.ok_or_else(|| lacks("a TTL (t)"))?;
         let cas = flags.get(b'c').and_then(parse_u64);
         let cas = cas.ok_or_else(|| lacks("a CAS (c)"))?;
-        let exptime = exptime::from_ttl(ttl, self.server_now);
+        let exptime = exptime::from_ttl(ttl, self.asked_at);
         let exptime = exptime.ok_or_else(|| lacks("a TTL of -1 or more"))?;
+        // The reply was written at some moment since the request was sent.
+        let lag = self.server_now.0.saturating_sub(self.asked_at.0);
         let mut meta = self.meta_of_walk(walked);
         meta.attributes.set(Attribute::Stale, flags.has(b'X'));
         // The token that this very reply brought is not the clients'.
         meta.attributes.set(Attribute::WinSent, flags.has(b'Z'));
         Ok(ItemMeta {
             client_flags: Some(client_flags),
-            exptime: Some(self.to_host_clock(closest(exptime, walked.exptime))),
+            exptime: Some(self.to_host_clock(closest(exptime, lag, walked.exptime))),
             cas: self.cas(cas),
             ..meta
         })
@@ -109,15 +115,19 @@ impl Reading<'_> {
 }
 
 /// Prefers the walk's exptime, which is exact, unless the item was touched
-/// since.
-fn closest(read: Exptime, walked: Option<Exptime>) -> Exptime {
-    match (read, walked) {
-        (Exptime::At(read_at), Some(Exptime::At(walked_at)))
-            if read_at.0.abs_diff(walked_at.0) <= Reading::TTL_TOLERANCE =>
-        {
-            Exptime::At(walked_at)
-        }
-        _ => read,
+/// since. `read` is the earliest that it may be by the reply, which may have been
+/// so many seconds on its way.
+fn closest(read: Exptime, lag: u64, walked: Option<Exptime>) -> Exptime {
+    let (Exptime::At(read_at), Some(Exptime::At(walked_at))) = (read, walked) else {
+        return read;
+    };
+    let earliest = read_at.0.saturating_sub(Reading::TTL_TOLERANCE);
+    let latest = read_at.0.saturating_add(lag);
+    let latest = latest.saturating_add(Reading::TTL_TOLERANCE);
+    if (earliest..=latest).contains(&walked_at.0) {
+        Exptime::At(walked_at)
+    } else {
+        read
     }
 }
 
@@ -128,11 +138,14 @@ mod tests {
     #[test]
     fn the_walks_exptime_is_kept_unless_the_item_was_touched() {
         let at = |seconds| Exptime::At(UnixSecs(seconds));
-        assert_eq!(closest(at(101), Some(at(100))), at(100));
-        assert_eq!(closest(at(160), Some(at(100))), at(160));
-        assert_eq!(closest(Exptime::Never, Some(at(100))), Exptime::Never);
-        assert_eq!(closest(at(160), Some(Exptime::Never)), at(160));
-        assert_eq!(closest(at(160), None), at(160));
+        assert_eq!(closest(at(101), 0, Some(at(100))), at(100));
+        assert_eq!(closest(at(160), 0, Some(at(100))), at(160));
+        assert_eq!(closest(Exptime::Never, 0, Some(at(100))), Exptime::Never);
+        assert_eq!(closest(at(160), 0, Some(Exptime::Never)), at(160));
+        assert_eq!(closest(at(160), 0, None), at(160));
+        // A reply of a slow server, or one that waited to be read.
+        assert_eq!(closest(at(92), 8, Some(at(100))), at(100));
+        assert_eq!(closest(at(92), 5, Some(at(100))), at(92));
     }
 
     #[test]
@@ -141,6 +154,7 @@ mod tests {
         let reading = Reading {
             server: &server,
             host_now: UnixSecs(1000),
+            asked_at: UnixSecs(1000),
             server_now: UnixSecs(1000),
         };
         let fields = ValueFields::Plain {

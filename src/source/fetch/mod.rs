@@ -14,6 +14,7 @@ use crate::net::{NetOptions, ServerReport};
 use crate::node::NodeSpec;
 use crate::protocol::cachedump::{exptime_of_listing, parse_listed};
 use crate::protocol::metadump::{WalkItem, parse_item};
+use crate::protocol::stats::ServerVersion;
 use crate::protocol::text::split_line;
 use crate::reasons::Reasons;
 use crate::select::{Candidate, Judgement, Selection};
@@ -262,9 +263,11 @@ impl<'a> Fetcher<'a> {
         let listed = parse_listed(line)?;
         self.key.clear();
         self.key.extend_from_slice(listed.key);
-        let started_at = self.job.server.stats.started_at();
+        let stats = &self.job.server.stats;
+        let is_told = stats.version >= ServerVersion::LISTING_TELLS_EXPTIME;
+        let exptime = is_told.then(|| exptime_of_listing(listed.exptime, stats.started_at()));
         Some(WalkItem {
-            exptime: Some(exptime_of_listing(listed.exptime, started_at)),
+            exptime,
             class: Some(class),
             value_len: Some(listed.value_len),
             ..WalkItem::default()

@@ -11,18 +11,30 @@ use crate::protocol::stats::{ServerStats, ServerVersion};
 use crate::protocol::text::{Step, parse_line, split_line};
 use crate::source::spool::{LineForm, Spool, WalkChunk};
 use crate::source::walk::Walk;
+use crate::units::to_u64;
 
-/// How long to wait for the end of another crawl; the server starts none of
-/// its own for a minute after it has answered BUSY.
-const BUSY_WAIT: Duration = Duration::from_secs(90);
 const BUSY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long a hash table that is about to grow is waited for, where walking it
-/// then is a risk: it may stay so for ever, and the moment of danger is short.
-const GROWTH_WAIT: Duration = Duration::from_secs(10);
+/// How long a crawl that is running already is waited for without asking for
+/// one of our own. What asks while another's walk is not read blocks one of the
+/// server's threads with all its clients; on the other hand BUSY as an answer
+/// keeps the server from starting a crawl of its own for a minute.
+const RUNNING_WAIT: Duration = Duration::from_secs(2);
 
-/// A walk of a large and nearly empty hash table says nothing for long.
+/// How long a hash table that should grow is waited for, where walking it then
+/// is a risk. The server looks once a second (`clock_handler` in memcached.c),
+/// so what has not begun to grow by then does not: it may not, or it has room
+/// for a few more.
+const GROWTH_WAIT: Duration = Duration::from_secs(3);
+
+/// A walk of a large and nearly empty hash table says nothing for long, while
+/// the server answers others.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// How long the rest of a walk that nobody wants any more is read, in all and
+/// without a byte.
+const REST_MAX: Duration = Duration::from_secs(5);
+const REST_SILENCE_MAX: Duration = Duration::from_secs(1);
 
 impl Walk<'_> {
     /// `lru_crawler metadump hash`: with 200,000 items under load, on 1.6.18 and
@@ -47,27 +59,86 @@ impl Walk<'_> {
     fn crawl_until_not_busy(&self, request: &[u8]) -> Result<()> {
         let started = Instant::now();
         loop {
-            let mut connection = self.connect()?;
-            let stats = ask_server(&mut connection)?.stats;
-            let is_hash = request == METADUMP_HASH;
-            let crawled = if is_hash && !may_walk_hash(&stats, started.elapsed()) {
-                Err(Error::new(ErrorKind::Busy).at(self.location()))
-            } else {
-                connection.be_patient(SILENCE_MAX);
-                crawl_once(&mut connection, request, stats.version, self.spool)
-            };
-            match crawled {
-                Err(error) if *error.kind() == ErrorKind::Busy && started.elapsed() < BUSY_WAIT => {
-                    tracing::info!(
-                        node = self.node.address(),
-                        "another crawl is running, or the hash table is growing; waiting"
-                    );
+            let waited = started.elapsed();
+            match self.try_crawl(request, waited) {
+                Err(error) if is_passing(&error) && waited < self.busy_timeout => {
+                    let error = error.to_chain();
+                    tracing::info!(node = self.node.address(), "{error}; waiting");
                     self.pause(BUSY_INTERVAL)?;
                 }
                 crawled => return crawled,
             }
         }
     }
+
+    fn try_crawl(&self, request: &[u8], waited: Duration) -> Result<()> {
+        let mut connection = self.connect()?;
+        let stats = ask_server(&mut connection)?.stats;
+        let is_hash = request == METADUMP_HASH;
+        let has_waited = |most: Duration| waited >= most.min(self.busy_timeout);
+        if (is_hash && !may_walk_hash(&stats, has_waited(GROWTH_WAIT)))
+            || (stats.is_crawler_running && !has_waited(RUNNING_WAIT))
+        {
+            return Err(Error::new(ErrorKind::Busy).at(self.location()));
+        }
+        self.crawl_once(&mut connection, request, stats.version)
+    }
+
+    fn crawl_once(
+        &self,
+        connection: &mut Connection,
+        request: &[u8],
+        version: ServerVersion,
+    ) -> Result<()> {
+        // How long after the last line a server that ends its walk with no line
+        // of its own is asked something else: the answer comes when the walk is
+        // over.
+        const PROMPT_AFTER: Duration = Duration::from_millis(500);
+        let prompt = (version < ServerVersion::WALK_TERMINATOR).then_some(Prompt {
+            after: PROMPT_AFTER,
+            request: VERSION,
+        });
+        let mut chunks = ChunkWriter::new(self.spool);
+        let mut unsent = request;
+        loop {
+            let receive = |bytes: &[u8]| chunks.receive(bytes);
+            let walked = connection.exchange_with_prompt("walk", unsent, prompt, receive);
+            let Err(error) = walked else {
+                return chunks.flush();
+            };
+            if matches!(error.kind(), ErrorKind::Timeout { .. }) {
+                if chunks.heard_at.elapsed() >= SILENCE_MAX || !self.is_alive() {
+                    return Err(error);
+                }
+                unsent = b"";
+                continue;
+            }
+            if (error.is_canceled() || chunks.is_spool_full)
+                && version < ServerVersion::WALK_OUTLIVES_CLIENT
+            {
+                read_rest(connection, prompt);
+            }
+            return Err(error);
+        }
+    }
+
+    /// Says whether the server answers at all.
+    fn is_alive(&self) -> bool {
+        let asked = self.connect().and_then(|mut connection| {
+            connection.exchange("version", VERSION, |bytes| {
+                Ok(match parse_line(bytes, "VERSION")? {
+                    Step::Need => Received::More(0),
+                    Step::Done(_, len) => Received::Done(len),
+                })
+            })
+        });
+        asked.is_ok()
+    }
+}
+
+/// Says whether what keeps a walk from starting will pass.
+fn is_passing(error: &Error) -> bool {
+    [ErrorKind::Busy, ErrorKind::TooManyConnections].contains(error.kind())
 }
 
 /// Says whether a walk of the hash table may start now.
@@ -75,33 +146,45 @@ impl Walk<'_> {
 /// Before 1.6.28 one that starts while the table starts to grow can lock the
 /// server up: each waits for the other's lock (crawler.c, assoc.c). So a growing
 /// table is waited for, and for a while one that is about to grow.
-fn may_walk_hash(stats: &ServerStats, waited: Duration) -> bool {
+fn may_walk_hash(stats: &ServerStats, has_waited: bool) -> bool {
     if stats.version >= ServerVersion::WALK_GIVES_WAY {
         return true;
     }
-    !stats.is_hash_expanding && (!stats.is_hash_about_to_expand() || waited >= GROWTH_WAIT)
+    !stats.is_hash_expanding && (!stats.is_hash_about_to_expand() || has_waited)
 }
 
-fn crawl_once(
-    connection: &mut Connection,
-    request: &[u8],
-    version: ServerVersion,
-    spool: &Spool,
-) -> Result<()> {
-    // How long after the last line a server that ends its walk with no line of
-    // its own is asked something else: the answer comes when the walk is over.
-    const PROMPT_AFTER: Duration = Duration::from_millis(500);
-    let mut chunks = ChunkWriter {
-        chunk: Vec::new(),
-        has_items: false,
-        spool,
-    };
-    let prompt = (version < ServerVersion::WALK_TERMINATOR).then_some(Prompt {
-        after: PROMPT_AFTER,
-        request: VERSION,
+/// Reads a walk to its end though nobody wants it: up to 1.4.33 and in some
+/// cases up to 1.6.43 a client that goes away meanwhile can crash the server.
+/// Longer than a moment it is not waited for.
+fn read_rest(connection: &mut Connection, prompt: Option<Prompt>) {
+    let deadline = Instant::now() + REST_MAX;
+    connection.outlive_cancel(REST_SILENCE_MAX);
+    let read = connection.exchange_with_prompt("walk", b"", prompt, |bytes| {
+        if Instant::now() >= deadline {
+            return Err(Error::canceled());
+        }
+        skip_lines(bytes)
     });
-    connection.exchange_with_prompt("walk", request, prompt, |bytes| chunks.receive(bytes))?;
-    chunks.flush()
+    if let Err(error) = read {
+        tracing::info!("left in the middle of a walk: {}", error.to_chain());
+    }
+}
+
+fn skip_lines(bytes: &[u8]) -> Result<Received> {
+    let mut consumed: usize = 0;
+    loop {
+        let rest = bytes.get(consumed..).unwrap_or_default();
+        let Step::Done(line, len) = parse_line(rest, "a line of a walk")? else {
+            return Ok(Received::More(consumed));
+        };
+        consumed = consumed.saturating_add(len);
+        match classify(line) {
+            WalkLine::Item | WalkLine::Started => {}
+            WalkLine::End | WalkLine::Version | WalkLine::Busy | WalkLine::Refused(_) => {
+                return Ok(Received::Done(consumed));
+            }
+        }
+    }
 }
 
 /// Cuts the stream into chunks of whole lines.
@@ -109,13 +192,43 @@ struct ChunkWriter<'a> {
     chunk: Vec<u8>,
     has_items: bool,
     spool: &'a Spool,
+    /// Why the walk failed: the spool takes no more.
+    is_spool_full: bool,
+    consumed: u64,
+    /// Bytes that have come, consumed or not, and when the last of them did.
+    heard: u64,
+    heard_at: Instant,
 }
 
-impl ChunkWriter<'_> {
+impl<'a> ChunkWriter<'a> {
     /// A chunk holds some 700 lines: enough for one round trip of a fetcher.
     const CHUNK_LEN: usize = 64 << 10;
 
+    fn new(spool: &'a Spool) -> Self {
+        Self {
+            chunk: Vec::new(),
+            has_items: false,
+            spool,
+            is_spool_full: false,
+            consumed: 0,
+            heard: 0,
+            heard_at: Instant::now(),
+        }
+    }
+
     fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
+        let heard = self.consumed.saturating_add(to_u64(bytes.len()));
+        if heard > self.heard {
+            self.heard = heard;
+            self.heard_at = Instant::now();
+        }
+        let received = self.take_lines(bytes)?;
+        let (Received::More(len) | Received::Done(len)) = received;
+        self.consumed = self.consumed.saturating_add(to_u64(len));
+        Ok(received)
+    }
+
+    fn take_lines(&mut self, bytes: &[u8]) -> Result<Received> {
         let mut consumed = 0;
         // Whole runs of item lines are taken at once: only the first and last
         // line of what has arrived can be anything else, since the server
@@ -156,10 +269,12 @@ impl ChunkWriter<'_> {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        self.spool.push(WalkChunk {
+        let pushed = self.spool.push(WalkChunk {
             lines: std::mem::take(&mut self.chunk),
             form: LineForm::Metadump,
-        })
+        });
+        self.is_spool_full |= pushed.is_err();
+        pushed
     }
 }
 
@@ -206,11 +321,7 @@ mod tests {
     fn collect(stream: &[u8], split: usize) -> Result<(Vec<u8>, bool)> {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(1 << 20, directory.path().to_owned());
-        let mut chunks = ChunkWriter {
-            chunk: Vec::new(),
-            has_items: false,
-            spool: &spool,
-        };
+        let mut chunks = ChunkWriter::new(&spool);
         let mut start = 0;
         let mut is_done = false;
         for end in [split, stream.len()] {

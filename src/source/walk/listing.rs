@@ -8,11 +8,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Connection, Received};
 use crate::protocol::cachedump::{ListingLine, classify_listing};
 use crate::protocol::reply::{check_connection, is_refusal};
-use crate::protocol::request::cachedump;
+use crate::protocol::request::{VERSION, cachedump};
 use crate::protocol::text::{Step, parse_line};
 use crate::source::spool::{LineForm, Spool, WalkChunk};
 use crate::source::walk::Walk;
-use crate::units::to_u64;
 
 /// Classes listed at one time. The server holds the lock of a class's list while
 /// it writes up to 2 MiB of keys, so more would hurt its clients.
@@ -35,10 +34,19 @@ impl Walk<'_> {
             let workers: Vec<_> = (0..worker_count)
                 .map(|_| {
                     scope.spawn(|| {
-                        let mut connection = self.connect()?;
                         let mut listed = BTreeMap::new();
+                        let mut connection: Option<Connection> = None;
                         while let Some(class) = next() {
-                            listed.insert(class, list_class(&mut connection, class, self.spool)?);
+                            let count = self.retry_when_full(|| {
+                                let mut connected = match connection.take() {
+                                    Some(connected) => connected,
+                                    None => self.connect()?,
+                                };
+                                let count = list_class(&mut connected, class, self.spool)?;
+                                connection = Some(connected);
+                                Ok(count)
+                            })?;
+                            listed.insert(class, count);
                         }
                         Ok(listed)
                     })
@@ -66,9 +74,37 @@ impl Walk<'_> {
 
 /// Lists one class; returns how many items it showed.
 fn list_class(connection: &mut Connection, class: u8, spool: &Spool) -> Result<u64> {
-    let mut lines = Vec::new();
-    let mut count: u64 = 0;
-    connection.exchange("listing", &cachedump(class), |bytes| {
+    let mut listing = Listing {
+        lines: Vec::new(),
+        form: LineForm::Cachedump { class },
+        count: 0,
+        has_end: false,
+        spool,
+    };
+    // A key with a line end in it can make a line that looks like the end; the
+    // answer to another command cannot come before that.
+    let request = [&cachedump(class), VERSION].concat();
+    connection.exchange("listing", &request, |bytes| listing.receive(bytes))?;
+    listing.flush()?;
+    let count = listing.count;
+    tracing::debug!(class, count, "listed a slab class");
+    Ok(count)
+}
+
+/// Cuts a listing into chunks of whole lines.
+struct Listing<'a> {
+    lines: Vec<u8>,
+    form: LineForm,
+    count: u64,
+    has_end: bool,
+    spool: &'a Spool,
+}
+
+impl Listing<'_> {
+    /// A class is up to 2 MiB; parts of it let several fetchers share it.
+    const CHUNK_LEN: usize = 64 << 10;
+
+    fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
         let mut consumed: usize = 0;
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
@@ -78,10 +114,13 @@ fn list_class(connection: &mut Connection, class: u8, spool: &Spool) -> Result<u
             consumed = consumed.saturating_add(len);
             match classify_listing(line) {
                 ListingLine::Item => {
-                    count = count.saturating_add(1);
-                    lines.extend_from_slice(rest.get(..len).unwrap_or_default());
+                    self.count = self.count.saturating_add(1);
+                    self.push(line)?;
                 }
-                ListingLine::End => return Ok(Received::Done(consumed)),
+                ListingLine::End => self.has_end = true,
+                ListingLine::Refused(words) if self.has_end && words.starts_with(b"VERSION ") => {
+                    return Ok(Received::Done(consumed));
+                }
                 ListingLine::Refused(words) if is_refusal(words) => {
                     check_connection(words)?;
                     let words = String::from_utf8_lossy(words).into_owned();
@@ -89,62 +128,123 @@ fn list_class(connection: &mut Connection, class: u8, spool: &Spool) -> Result<u
                 }
                 // The rest of a key with a line end in it; the fetcher counts it
                 // as a line that cannot be understood, as it does its first part.
-                ListingLine::Refused(words) if count > 0 && !words.is_empty() => {
-                    lines.extend_from_slice(rest.get(..len).unwrap_or_default());
-                }
+                ListingLine::Refused(words) if self.count > 0 => self.push(words)?,
                 ListingLine::Refused(words) => {
                     return Err(Error::protocol("a line of a listing", words));
                 }
             }
         }
-    })?;
-    tracing::debug!(
-        class,
-        count,
-        bytes = to_u64(lines.len()),
-        "listed a slab class"
-    );
-    // A class is at most 2 MiB, which a fetcher takes in batches anyway; parts of
-    // it let several fetchers share it.
-    let form = LineForm::Cachedump { class };
-    for part in split_at_lines(&lines) {
-        let lines = part.to_vec();
-        spool.push(WalkChunk { lines, form })?;
     }
-    Ok(count)
-}
 
-/// Cuts whole lines into parts of about a fetcher's batch.
-fn split_at_lines(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const PART_LEN: usize = 64 << 10;
-    let mut rest = lines;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
+    fn push(&mut self, line: &[u8]) -> Result<()> {
+        self.lines.extend_from_slice(line);
+        self.lines.push(b'\n');
+        if self.lines.len() >= Self::CHUNK_LEN {
+            self.flush()?;
         }
-        let from = PART_LEN.min(rest.len());
-        let tail = rest.get(from..).unwrap_or_default();
-        let end = memchr::memchr(b'\n', tail)
-            .map_or(rest.len(), |at| from.saturating_add(at).saturating_add(1));
-        let (part, after) = rest.split_at_checked(end)?;
-        rest = after;
-        Some(part)
-    })
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.lines);
+        let form = self.form;
+        self.spool.push(WalkChunk { lines, form })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cancel::Cancel;
+
+    /// Reads a transcript in two parts; returns the lines, how many items they
+    /// are, and whether the end was seen.
+    fn read(stream: &[u8], split: usize) -> Result<(Vec<u8>, u64, bool)> {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(1 << 20, directory.path().to_owned());
+        let mut listing = Listing {
+            lines: Vec::new(),
+            form: LineForm::Cachedump { class: 7 },
+            count: 0,
+            has_end: false,
+            spool: &spool,
+        };
+        let mut start = 0;
+        let mut is_done = false;
+        for end in [split, stream.len()] {
+            match listing.receive(&stream[start..end])? {
+                Received::More(len) => start += len,
+                Received::Done(len) => {
+                    assert_eq!(start + len, stream.len());
+                    is_done = true;
+                    break;
+                }
+            }
+        }
+        listing.flush()?;
+        spool.close();
+        let mut lines = Vec::new();
+        while let Some(chunk) = spool.pop(&Cancel::new())? {
+            assert!(chunk.lines.ends_with(b"\n"));
+            assert_eq!(chunk.form, LineForm::Cachedump { class: 7 });
+            lines.extend(chunk.lines);
+        }
+        Ok((lines, listing.count, is_done))
+    }
 
     #[test]
-    fn parts_are_whole_lines_and_all_of_them() {
-        let lines: Vec<u8> = (0..20_000)
+    fn a_listing_is_read_whatever_the_split() {
+        for (stream, lines, count) in [
+            (&b"END\r\nVERSION 1.4.13\r\n"[..], &b""[..], 0),
+            (
+                b"ITEM a [3 b; 0 s]\r\nITEM b c [0 b; 9 s]\r\nEND\r\nVERSION 1.4.13\r\n",
+                b"ITEM a [3 b; 0 s]\nITEM b c [0 b; 9 s]\n",
+                2,
+            ),
+            // Keys with line ends in them: "a\r\n\r\nb" and "x\r\nEND\r\nVERSION".
+            (
+                b"ITEM a\r\n\r\nb [3 b; 0 s]\r\nITEM x\r\nEND\r\nVERSION [3 b; 0 s]\r\n",
+                b"ITEM a\n\nb [3 b; 0 s]\nITEM x\n",
+                2,
+            ),
+            (
+                b"ITEM x\r\nEND\r\ny [3 b; 0 s]\r\nITEM z [3 b; 0 s]\r\nEND\r\nVERSION 1\r\n",
+                b"ITEM x\ny [3 b; 0 s]\nITEM z [3 b; 0 s]\n",
+                3 - 1,
+            ),
+        ] {
+            for split in 0..=stream.len() {
+                let read = read(stream, split).unwrap();
+                assert_eq!(read, (lines.to_vec(), count, true), "split at {split}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_servers_words() {
+        let refused = b"CLIENT_ERROR stats cachedump not allowed\r\n";
+        let error = read(refused, 4).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "server answered: CLIENT_ERROR stats cachedump not allowed"
+        );
+        assert!(read(b"HTTP/1.1 400 Bad Request\r\n", 4).is_err());
+        let full = read(b"ERROR Too many open connections\r\n", 4).unwrap_err();
+        assert_eq!(*full.kind(), ErrorKind::TooManyConnections);
+    }
+
+    #[test]
+    fn a_long_listing_is_many_chunks_of_whole_lines() {
+        let mut stream: Vec<u8> = (0..20_000)
             .flat_map(|number| format!("ITEM key:{number} [3 b; 0 s]\r\n").into_bytes())
             .collect();
-        let parts: Vec<&[u8]> = split_at_lines(&lines).collect();
-        assert!(parts.len() > 5);
-        assert!(parts.iter().all(|part| part.ends_with(b"\n")));
-        assert_eq!(parts.concat(), lines);
-        assert_eq!(split_at_lines(b"").count(), 0);
+        let lines = String::from_utf8(stream.clone()).unwrap().replace('\r', "");
+        stream.extend_from_slice(b"END\r\nVERSION 1.4.13\r\n");
+        let (read, count, is_done) = read(&stream, 100_001).unwrap();
+        assert!(is_done && read == lines.into_bytes());
+        assert_eq!(count, 20_000);
     }
 }

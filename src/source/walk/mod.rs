@@ -4,11 +4,11 @@ mod crawl;
 mod listing;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Location, Result};
-use crate::net::{Connection, NetOptions, Received, ask_slab_item_counts};
+use crate::error::{ErrorKind, Location, Result};
+use crate::net::{Connection, NetOptions, Received, ask_server, ask_slab_item_counts};
 use crate::node::NodeSpec;
 use crate::protocol::reply::check_connection;
 use crate::protocol::request::{CRAWLER_DISABLE, CRAWLER_ENABLE};
@@ -16,6 +16,7 @@ use crate::protocol::text::{Step, parse_line};
 use crate::source::seen_keys::SeenKeys;
 use crate::source::spool::Spool;
 use crate::source::strategy::{ReadStrategy, WalkKind};
+use crate::units::to_u64;
 
 /// What one walk needs.
 #[derive(Debug)]
@@ -33,6 +34,9 @@ pub struct Walk<'a> {
     pub seen: Option<&'a SeenKeys>,
     /// Stops it.
     pub cancel: &'a Cancel,
+    /// How long to wait for the end of another crawl, or for a connection of a
+    /// server that has none left.
+    pub busy_timeout: Duration,
 }
 
 /// What a walk says it did.
@@ -71,31 +75,28 @@ impl Walk<'_> {
     }
 
     fn run_with_crawler_on(&self) -> Result<WalkReport> {
-        self.switch_crawler(CRAWLER_ENABLE)?;
+        let enabled = self.retry_when_full(|| {
+            let mut connection = self.connect()?;
+            switch_crawler(&mut connection, CRAWLER_ENABLE)
+        })?;
+        if let Some(words) = enabled {
+            // Somebody else has turned it on since; else the walk tells.
+            tracing::info!(node = self.node.address(), "lru_crawler enable: {words}");
+            return self.run_as_it_is();
+        }
         let walked = self.run_as_it_is();
-        // As it was; what goes wrong here has cost no item.
-        if let Err(error) = self.switch_crawler(CRAWLER_DISABLE) {
-            tracing::warn!(
-                "the LRU crawler was turned on and stays so: {}",
-                error.to_chain()
-            );
+        // As it was, also when the job is stopped; what goes wrong here has cost
+        // no item.
+        let disabled = Connection::connect(self.node, self.net, &Cancel::new())
+            .and_then(|mut connection| switch_crawler(&mut connection, CRAWLER_DISABLE));
+        let trouble = match disabled {
+            Ok(words) => words,
+            Err(error) => Some(error.to_chain()),
+        };
+        if let Some(trouble) = trouble {
+            tracing::warn!("the LRU crawler was turned on and stays so: {trouble}");
         }
         walked
-    }
-
-    fn switch_crawler(&self, request: &'static [u8]) -> Result<()> {
-        let mut connection = self.connect()?;
-        connection.exchange("crawler", request, |bytes| {
-            let Step::Done(line, len) = parse_line(bytes, "OK")? else {
-                return Ok(Received::More(0));
-            };
-            check_connection(line)?;
-            if line != b"OK" {
-                let words = String::from_utf8_lossy(line).into_owned();
-                return Err(Error::new(ErrorKind::Server { words }));
-            }
-            Ok(Received::Done(len))
-        })
     }
 
     fn run_as_it_is(&self) -> Result<WalkReport> {
@@ -125,6 +126,13 @@ impl Walk<'_> {
     /// move between the lists while they are walked, and those in use are passed
     /// over.
     fn repeat(&self, mut report: WalkReport) -> Result<WalkReport> {
+        let version = self.retry_when_full(|| Ok(ask_server(&mut self.connect()?)?.stats.version));
+        let has_gap = self.strategy.known_gap(version?).is_some();
+        let before = if has_gap {
+            self.slab_item_counts()?
+        } else {
+            BTreeMap::new()
+        };
         let mut known = 0;
         for pass in 1..=PASS_COUNT_MAX {
             report.pass_count = pass;
@@ -141,6 +149,11 @@ impl Walk<'_> {
                 break;
             }
         }
+        report.unlisted = if has_gap {
+            self.left_out(&before, known)?
+        } else {
+            0
+        };
         // The first pass finds everything for the first time.
         if report.pass_count == 1 {
             report.last_pass_new = 0;
@@ -148,13 +161,45 @@ impl Walk<'_> {
         Ok(report)
     }
 
+    /// Returns how many items a server that leaves out one of each list has left
+    /// out, where it had so many before the walk.
+    fn left_out(&self, before: &BTreeMap<u8, u64>, known: u64) -> Result<u64> {
+        /// HOT, WARM and COLD of a slab class.
+        const LIST_COUNT: u64 = 3;
+        let after = self.slab_item_counts()?;
+        let alive = before
+            .iter()
+            .map(|(class, &count)| count.min(after.get(class).copied().unwrap_or(0)))
+            .fold(0, u64::saturating_add);
+        // Expired items are counted, too, and are rightly not listed.
+        let most = to_u64(before.len()).saturating_mul(LIST_COUNT);
+        Ok(alive.saturating_sub(known).min(most))
+    }
+
     fn connect(&self) -> Result<Connection> {
         Connection::connect(self.node, self.net, self.cancel)
     }
 
+    /// Does it again while the server has no connection left.
+    fn retry_when_full<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+        const INTERVAL: Duration = Duration::from_millis(250);
+        let started = Instant::now();
+        loop {
+            match ask() {
+                Err(error)
+                    if *error.kind() == ErrorKind::TooManyConnections
+                        && started.elapsed() < self.busy_timeout =>
+                {
+                    self.pause(INTERVAL)?;
+                }
+                asked => return asked,
+            }
+        }
+    }
+
     /// Returns the items of each slab class, as the server counts them.
     fn slab_item_counts(&self) -> Result<BTreeMap<u8, u64>> {
-        ask_slab_item_counts(&mut self.connect()?)
+        self.retry_when_full(|| ask_slab_item_counts(&mut self.connect()?))
     }
 
     fn location(&self) -> Location {
@@ -166,4 +211,18 @@ impl Walk<'_> {
         std::thread::sleep(length);
         self.cancel.check()
     }
+}
+
+/// Turns the crawler on or off; returns the server's words if it does not.
+fn switch_crawler(connection: &mut Connection, request: &[u8]) -> Result<Option<String>> {
+    let mut refusal = None;
+    connection.exchange("crawler", request, |bytes| {
+        let Step::Done(line, len) = parse_line(bytes, "OK")? else {
+            return Ok(Received::More(0));
+        };
+        check_connection(line)?;
+        refusal = (line != b"OK").then(|| String::from_utf8_lossy(line).into_owned());
+        Ok(Received::Done(len))
+    })?;
+    Ok(refusal)
 }

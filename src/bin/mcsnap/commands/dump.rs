@@ -143,6 +143,14 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "FILE")]
     #[serde(deserialize_with = "text")]
     pub(crate) warm_file: Option<String>,
+    /// Longest time to wait for another crawl to end [default: 90s]
+    ///
+    /// A server does one crawl of its items at a time, its own included, and
+    /// answers BUSY meanwhile; one at its limit of connections is waited for as
+    /// long.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) busy_timeout: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) connect: ConnectArgs,
@@ -275,6 +283,7 @@ fn options(
         walk: settings.walk.as_deref().map(str::parse).transpose()?,
         is_resumable: settings.resume.unwrap_or(false),
         selection: parse_select(&settings.select)?,
+        busy_timeout: parse_duration("busy-timeout", &or(&settings.busy_timeout, "90s"))?,
     };
     // Last, since it may talk to endpoints: what is wrong by itself is told first.
     let connect = &settings.connect;

@@ -1,0 +1,514 @@
+//! A dump of every version of memcached gives what is in the server, as far as
+//! that version tells; what it does not tell is unknown, and not made up.
+//!
+//! The versions are played by [`AgeingProxy`] in front of a real server.
+
+use std::collections::BTreeMap;
+
+use mcsnap::item::{Attribute, Cas, Exptime, SlabClass};
+use mcsnap::units::UnixSecs;
+use serde_json::Value;
+
+use crate::ageing_proxy::{Age, AgeingProxy, Cut, Version, binary_set};
+use crate::client::{Client, Fetched, Fields, Item, meta_flag};
+use crate::memcached::Memcached;
+use crate::stored::records;
+use crate::workdir::Workdir;
+
+const NEVER: &str = "-1";
+
+/// A version, how it is walked, and what it tells.
+#[derive(Clone, Copy, Debug)]
+struct Profile {
+    version: Version,
+    walk: &'static str,
+    values: &'static str,
+    tells_exptime: bool,
+    /// Last access and the fetched mark.
+    tells_use: bool,
+    tells_class: bool,
+    tells_stale: bool,
+    has_binary_protocol: bool,
+    /// Off when the dump begins.
+    turns_crawler_on: bool,
+}
+
+const GETS: &str = "gets, odd keys by the binary protocol";
+
+const fn listed(version: Version) -> Profile {
+    Profile {
+        version,
+        walk: "cachedump",
+        values: GETS,
+        tells_exptime: true,
+        tells_use: false,
+        tells_class: true,
+        tells_stale: false,
+        has_binary_protocol: true,
+        turns_crawler_on: false,
+    }
+}
+
+const fn crawled(version: Version) -> Profile {
+    Profile {
+        walk: "slabs",
+        tells_use: true,
+        ..listed(version)
+    }
+}
+
+const fn hashed(version: Version) -> Profile {
+    Profile {
+        walk: "hash",
+        values: "meta get",
+        tells_stale: true,
+        ..crawled(version)
+    }
+}
+
+const PROFILES: [Profile; 19] = [
+    Profile {
+        values: "gets",
+        tells_exptime: false,
+        has_binary_protocol: false,
+        ..listed((1, 2, 8))
+    },
+    listed((1, 4, 13)),
+    listed((1, 4, 20)),
+    listed((1, 4, 25)),
+    listed((1, 4, 30)),
+    Profile {
+        tells_class: false,
+        turns_crawler_on: true,
+        ..crawled((1, 4, 31))
+    },
+    Profile {
+        tells_class: false,
+        turns_crawler_on: true,
+        ..crawled((1, 4, 33))
+    },
+    Profile {
+        tells_class: false,
+        ..crawled((1, 5, 0))
+    },
+    Profile {
+        tells_class: false,
+        ..crawled((1, 5, 3))
+    },
+    crawled((1, 5, 4)),
+    crawled((1, 5, 22)),
+    Profile {
+        values: "meta get, odd keys by the binary protocol",
+        tells_stale: true,
+        ..crawled((1, 6, 0))
+    },
+    Profile {
+        values: "meta get, odd keys by the binary protocol",
+        tells_stale: true,
+        ..crawled((1, 6, 8))
+    },
+    Profile {
+        values: "meta get, odd keys by the binary protocol",
+        ..hashed((1, 6, 9))
+    },
+    hashed((1, 6, 10)),
+    hashed((1, 6, 24)),
+    hashed((1, 6, 27)),
+    hashed((1, 6, 39)),
+    hashed((1, 6, 43)),
+];
+
+/// Keys that need more than a plain text command.
+fn odd_keys() -> Vec<Vec<u8>> {
+    vec![
+        b"with space".to_vec(),
+        b"tab\there".to_vec(),
+        b"percent%41 [3 b; 5 s]".to_vec(),
+        vec![b' '; 200],
+        [&[b' '; 120][..], &[0xff; 130]].concat(),
+        vec![0xc3; 250],
+    ]
+}
+
+/// Those that a list without an encoding cannot tell.
+fn unlistable_keys() -> Vec<Vec<u8>> {
+    vec![b"line\r\nend".to_vec(), b"\0nul\0".to_vec()]
+}
+
+const ODD_VALUE: &[u8] = b"odd\r\nvalue";
+
+/// Keys and their client flags.
+fn odd_items(keys: &[Vec<u8>]) -> impl Iterator<Item = (&Vec<u8>, u32)> {
+    keys.iter().zip([0, 1, u32::MAX].into_iter().cycle())
+}
+
+fn fill(server: &Memcached, count: u32, keys: &[Vec<u8>]) {
+    let mut client = server.client();
+    let now: u64 = client.stats("")["time"].parse().unwrap();
+    let ttls = [0, 3600, 864_000, i64::try_from(now).unwrap() + 5_000_000];
+    client.load((0..count).map(|number| {
+        let ttl = ttls[usize::try_from(number).unwrap() % ttls.len()];
+        let value = format!("{number} ").repeat(usize::try_from(number % 50).unwrap());
+        let flags = if number % 3 == 0 {
+            0
+        } else {
+            u32::MAX - number
+        };
+        Item::new(format!("plain:{number}"), value)
+            .flags(flags)
+            .ttl(ttl)
+    }));
+    for (key, flags) in odd_items(keys) {
+        binary_set(&server.address(), key, ODD_VALUE, flags, 7200);
+    }
+}
+
+/// What is in the server, key by key. No read leaves a trace.
+fn content(server: &Memcached, keys: &[Vec<u8>]) -> BTreeMap<Vec<u8>, (Fields, Fetched)> {
+    let mut client = server.client();
+    let mut content = BTreeMap::new();
+    for (key, fields) in client.keys() {
+        let odd = odd_items(keys).find(|(odd, _)| **odd == key);
+        let fetched = match odd {
+            Some((_, flags)) => Fetched {
+                value: ODD_VALUE.to_vec(),
+                flags,
+                ttl: 0,
+            },
+            None => read_without_trace(&mut client, &key),
+        };
+        content.insert(key, (fields, fetched));
+    }
+    content
+}
+
+fn read_without_trace(client: &mut Client, key: &[u8]) -> Fetched {
+    let (header, value) = client.mg(key, "f t v u").unwrap();
+    Fetched {
+        value,
+        flags: meta_flag(&header, 'f').parse().unwrap(),
+        ttl: meta_flag(&header, 't').parse().unwrap(),
+    }
+}
+
+fn dump_json(workdir: &Workdir, name: &str, address: &str, more: &[&str], code: i32) -> Value {
+    let mut arguments = vec![
+        "dump", "--to", "s", "--format", "json", "--name", name, address,
+    ];
+    arguments.extend(more);
+    serde_json::from_slice(&workdir.mcsnap(&arguments).exits(code).stdout).unwrap()
+}
+
+/// Every number of a report is there, and they add up.
+fn assert_accounted(report: &Value) {
+    let number = |name: &str| report[name].as_u64().unwrap();
+    let outcomes = [
+        "stored",
+        "vanished",
+        "expired",
+        "duplicate",
+        "refused",
+        "failed",
+        "missing",
+    ];
+    let sum = outcomes.into_iter().map(number).sum::<u64>();
+    assert_eq!(number("listed"), sum, "{report}");
+}
+
+/// Compares a snapshot with a server, as far as the version tells.
+fn assert_content(
+    profile: &Profile,
+    workdir: &Workdir,
+    name: &str,
+    wanted: &BTreeMap<Vec<u8>, (Fields, Fetched)>,
+) {
+    let version = profile.version;
+    let stored = records(&workdir.join(format!("s/{name}")));
+    let keys: Vec<_> = stored.keys().collect();
+    assert_eq!(keys, wanted.keys().collect::<Vec<_>>(), "{version:?}");
+    for (key, (fields, fetched)) in wanted {
+        let record = &stored[key];
+        let meta = &record.meta;
+        let shown = key.escape_ascii();
+        let number = |field: &str| fields[field].parse::<u64>().unwrap();
+        assert_eq!(record.value, fetched.value, "{version:?} {shown}");
+        assert_eq!(
+            meta.client_flags,
+            Some(fetched.flags.into()),
+            "{version:?} {shown}"
+        );
+        assert_eq!(meta.cas, Some(Cas(number("cas"))), "{version:?} {shown}");
+        let exptime = match fields["exp"].as_str() {
+            NEVER => Exptime::Never,
+            at => Exptime::At(UnixSecs(at.parse().unwrap())),
+        };
+        let exptime = profile.tells_exptime.then_some(exptime);
+        assert_eq!(meta.exptime, exptime, "{version:?} {shown}");
+        let last_access = profile.tells_use.then_some(UnixSecs(number("la")));
+        assert_eq!(meta.last_access, last_access, "{version:?} {shown}");
+        let class = u8::try_from(number("cls")).unwrap();
+        let class = profile.tells_class.then_some(SlabClass(class));
+        assert_eq!(meta.slab_class, class, "{version:?} {shown}");
+        let mark = |attribute| meta.attributes.get(attribute);
+        let fetched_mark = profile.tells_use.then_some(fields["fetch"] == "yes");
+        assert_eq!(
+            mark(Attribute::Fetched),
+            fetched_mark,
+            "{version:?} {shown}"
+        );
+        // Odd keys may have gone another way, which does not tell it.
+        if key.starts_with(b"plain") {
+            let stale = profile.tells_stale.then_some(false);
+            assert_eq!(mark(Attribute::Stale), stale, "{version:?} {shown}");
+            assert_eq!(mark(Attribute::WinSent), stale, "{version:?} {shown}");
+        }
+    }
+}
+
+/// Dumps the same items through each version.
+fn check_versions(count: u32, cut: impl Fn(usize) -> Cut) {
+    let server = Memcached::start();
+    println!("in front of memcached {}", server.version());
+    let workdir = Workdir::new("old");
+    let mut odd_kept = 0;
+    for (index, profile) in PROFILES.iter().enumerate() {
+        let version = profile.version;
+        server.client().flush_all();
+        let mut keys = Vec::new();
+        if profile.has_binary_protocol {
+            keys = odd_keys();
+        }
+        if profile.walk != "cachedump" {
+            keys.extend(unlistable_keys());
+        }
+        fill(&server, count, &keys);
+        let wanted = content(&server, &keys);
+        assert_eq!(wanted.len(), usize::try_from(count).unwrap() + keys.len());
+        odd_kept += keys.len();
+        let age = Age {
+            cut: cut(index),
+            ..Age::of(version)
+        };
+        let proxy = AgeingProxy::start(&server.address(), age);
+        let name = age.name();
+        let plan = dump_json(&workdir, &name, &proxy.address(), &["--dry-run"], 0);
+        let plan = &plan["nodes"][0];
+        assert_eq!(plan["server_version"], name);
+        assert_eq!(plan["walk"], profile.walk, "{name}");
+        assert_eq!(plan["values"], profile.values, "{name}");
+        assert_eq!(plan["turns_crawler_on"], profile.turns_crawler_on, "{name}");
+        let was_on = proxy.is_crawler_on();
+        let report = dump_json(&workdir, &name, &proxy.address(), &[], 0);
+        assert_accounted(&report);
+        assert_eq!(report["stored"], wanted.len(), "{name}");
+        assert_eq!(report["unlisted"], 0, "{name}");
+        assert_eq!(proxy.is_crawler_on(), was_on, "{name}");
+        assert_content(profile, &workdir, &name, &wanted);
+    }
+    assert!(odd_kept > 80);
+}
+
+#[test]
+fn every_version_gives_what_is_in_it() {
+    check_versions(700, |_| Cut::Nowhere);
+}
+
+#[test]
+fn answers_may_be_cut_anywhere() {
+    check_versions(12, |_| Cut::EveryByte);
+    check_versions(150, |index| {
+        Cut::Random(u64::try_from(index).unwrap() * 7919 + 1)
+    });
+}
+
+fn load_plain(server: &Memcached, count: u32, value_len: usize) {
+    let value = vec![b'v'; value_len];
+    let items = (0..count).map(|number| Item::new(format!("plain:{number}"), value.clone()));
+    server.client().load(items);
+}
+
+#[test]
+fn a_crawler_that_is_on_stays_on() {
+    let server = Memcached::start();
+    load_plain(&server, 100, 10);
+    let proxy = AgeingProxy::start(&server.address(), Age::of((1, 4, 34)));
+    let mut operator = Client::connect(&proxy.address());
+    assert_eq!(operator.command("lru_crawler enable"), "OK");
+    let workdir = Workdir::new("crawler-on");
+    let plan = dump_json(&workdir, "a", &proxy.address(), &["--dry-run"], 0);
+    assert_eq!(plan["nodes"][0]["turns_crawler_on"], false);
+    let report = dump_json(&workdir, "a", &proxy.address(), &[], 0);
+    assert_eq!(report["stored"], 100);
+    assert!(proxy.is_crawler_on());
+    let switches: Vec<_> = proxy
+        .commands()
+        .into_iter()
+        .filter(|command| command.starts_with("lru_crawler") && command.ends_with("able"))
+        .collect();
+    assert_eq!(switches, ["lru_crawler enable"], "the operator's alone");
+}
+
+#[test]
+fn a_crawl_that_is_running_is_waited_for() {
+    let server = Memcached::start();
+    load_plain(&server, 100, 10);
+    for version in [(1, 4, 34), (1, 5, 22), (1, 6, 43)] {
+        let age = Age {
+            busy_count: 3,
+            ..Age::of(version)
+        };
+        let proxy = AgeingProxy::start(&server.address(), age);
+        let workdir = Workdir::new("busy");
+        let report = dump_json(&workdir, "a", &proxy.address(), &[], 0);
+        assert_eq!(
+            (&report["stored"], &report["missing"]),
+            (&100.into(), &0.into())
+        );
+        let commands = proxy.commands();
+        let walks = commands.iter().filter(|command| {
+            command.starts_with("lru_crawler metadump") && !command.ends_with(" 0")
+        });
+        assert!(walks.count() >= 4, "{commands:?}");
+    }
+}
+
+#[test]
+fn a_service_without_a_crawler_is_listed_as_far_as_it_shows() {
+    let server = Memcached::start_with(&["-m", "256"]);
+    load_plain(&server, 2000, 10);
+    let age = Age {
+        has_crawler_command: false,
+        ..Age::of((1, 6, 17))
+    };
+    let proxy = AgeingProxy::start(&server.address(), age);
+    let workdir = Workdir::new("service");
+    let plan = workdir
+        .mcsnap(&[
+            "dump",
+            "--to",
+            "s",
+            "--name",
+            "a",
+            "--dry-run",
+            &proxy.address(),
+        ])
+        .succeeds();
+    let plan = String::from_utf8(plan.stdout).unwrap();
+    assert!(
+        plan.contains("walk cachedump, values by meta get, 2 MiB of keys a slab class at most"),
+        "{plan}"
+    );
+    // Items that were just stored are in lists which the listing does not show.
+    let report = dump_json(&workdir, "a", &proxy.address(), &["--max-missing", "0"], 3);
+    let (stored, unlisted) = (&report["stored"], &report["unlisted"]);
+    let sum = stored.as_u64().unwrap() + unlisted.as_u64().unwrap();
+    assert_eq!((sum, report["items_start"].clone()), (2000, Value::Null));
+    assert!(unlisted.as_u64().unwrap() > 0);
+    assert_eq!(report["verdict"], "lossy");
+    let output = workdir
+        .mcsnap(&["dump", "--to", "s", "--name", "b", "--max-missing", "100"])
+        .arg(proxy.address())
+        .succeeds();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line =
+        format!("{unlisted} items: the server counts them, and its listing does not show them");
+    let shown = text.replace(',', "");
+    assert!(shown.contains(&line.replace(',', "")), "{text}");
+    let refused = workdir
+        .mcsnap(&["dump", "--to", "s", "--walk", "hash", &proxy.address()])
+        .exits(1);
+    let words = String::from_utf8(refused.stderr).unwrap();
+    let wanted = format!(
+        "mcsnap: {}: walk hash is not supported: the server has no LRU crawler; \
+         use --walk cachedump\n",
+        proxy.address()
+    );
+    assert_eq!(words, wanted);
+}
+
+#[test]
+fn a_listing_that_ends_at_two_mebibytes_says_how_much_is_missing() {
+    let server = Memcached::start_with(&["-m", "256"]);
+    let items = (0..20_000).map(|number| Item::new(format!("{number:0>240}"), "v"));
+    server.client().load(items);
+    for version in [(1, 2, 8), (1, 4, 13)] {
+        let proxy = AgeingProxy::start(&server.address(), Age::of(version));
+        let workdir = Workdir::new("truncated");
+        let report = dump_json(&workdir, "a", &proxy.address(), &[], 3);
+        let stored = report["stored"].as_u64().unwrap();
+        // ITEM, a key of 240 bytes, [1 b; and ten digits s], CRLF.
+        assert!((7000..8400).contains(&stored), "{stored}");
+        assert_eq!(report["unlisted"], 20_000 - stored);
+        assert_eq!(report["verdict"], "lossy");
+        // And whoever opens the snapshot is told.
+        let output = workdir.mcsnap(&["verify", "s/a"]).succeeds();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("MCS020 warning"), "{text}");
+    }
+}
+
+#[test]
+fn what_a_listing_shows_though_it_has_expired_is_counted_so() {
+    let server = Memcached::start();
+    load_plain(&server, 100, 10);
+    let age = Age {
+        lists_expired: true,
+        ..Age::of((1, 4, 20))
+    };
+    let proxy = AgeingProxy::start(&server.address(), age);
+    let workdir = Workdir::new("expired");
+    let report = dump_json(&workdir, "a", &proxy.address(), &[], 0);
+    assert_eq!(report["stored"], 100);
+    assert_eq!(
+        (&report["expired"], &report["vanished"]),
+        (&1.into(), &0.into())
+    );
+}
+
+#[test]
+fn the_newest_item_that_a_version_leaves_out_is_counted_as_not_listed() {
+    let server = Memcached::start();
+    load_plain(&server, 100, 10);
+    load_plain(&server, 1, 5000);
+    for version in [(1, 5, 5), (1, 5, 6)] {
+        let proxy = AgeingProxy::start(&server.address(), Age::of(version));
+        let workdir = Workdir::new("newest");
+        let plan = dump_json(&workdir, "a", &proxy.address(), &["--dry-run"], 0);
+        assert_eq!(
+            plan["nodes"][0]["known_gap"],
+            "memcached 1.5.5 and 1.5.6 leave out the newest item of each LRU list"
+        );
+        let report = dump_json(&workdir, "a", &proxy.address(), &[], 3);
+        assert_eq!(
+            (&report["stored"], &report["unlisted"]),
+            (&98.into(), &2.into())
+        );
+    }
+}
+
+#[test]
+fn keys_that_break_a_listing_are_told_and_cost_no_other_item() {
+    let server = Memcached::start();
+    // The first in its class, so that others come after it.
+    let breaking = [
+        b"a\r\nend".to_vec(),
+        b"a\r\nEND\r\ny".to_vec(),
+        b"a\r\n\r\nITEM z".to_vec(),
+    ];
+    for key in &breaking {
+        binary_set(&server.address(), key, b"value", 0, 0);
+    }
+    // More classes than are listed at a time.
+    for (count, value_len) in [(700, 10), (600, 300), (500, 600), (400, 900), (300, 2000)] {
+        load_plain(&server, count, value_len);
+    }
+    let wanted: u64 = server.client().stats("")["curr_items"].parse().unwrap();
+    for version in [(1, 4, 13), (1, 4, 25)] {
+        let proxy = AgeingProxy::start(&server.address(), Age::of(version));
+        let workdir = Workdir::new("breaking");
+        let report = dump_json(&workdir, "a", &proxy.address(), &[], 3);
+        assert_accounted(&report);
+        assert_eq!(report["stored"], wanted - 3, "{report}");
+        assert!(report["refused"].as_u64().unwrap() >= 3, "{report}");
+    }
+}
