@@ -29,3 +29,4 @@ pub mod salvage;
 pub mod segment_meta;
 pub mod tail;
 pub mod toc;
+pub mod value_part;

@@ -255,7 +255,16 @@ fn route_block(
     };
     for index in 0..block.len() {
         match block.record(index) {
-            Some(Ok(record)) => router.push(&record, task.source_index)?,
+            Some(Ok(record)) => match record.inline() {
+                Some(record) => router.push(&record, task.source_index)?,
+                None => {
+                    return Err(Error::new(ErrorKind::Unsupported {
+                        field: "value",
+                        found: "in parts".to_owned(),
+                        supported: "this build restores values within blocks".to_owned(),
+                    }));
+                }
+            },
             Some(Err(defect)) => note(Error::corrupt(defect), 1)?,
             None => {}
         }

@@ -34,6 +34,7 @@ fn limits() -> Limits {
     Limits {
         key_section_len_max: 4 << 20,
         value_section_len_max: 4 << 20,
+        large_value_len_max: 4 << 20,
         ..Limits::default()
     }
 }

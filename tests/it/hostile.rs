@@ -16,6 +16,7 @@ use mcsnap::format::frame::{FrameHeader, FrameType};
 use mcsnap::format::ids::SegmentIds;
 use mcsnap::format::layout::{FRAME_MARKER, Field};
 use mcsnap::format::manifest::Need;
+use mcsnap::format::value_part::ValuePartHeader;
 use mcsnap::listing::{ListingOptions, list};
 use mcsnap::lookup::{LookupOptions, look_up};
 use mcsnap::progress::NoProgress;
@@ -158,6 +159,7 @@ fn places(forge: &Forge, is_long: bool) -> Vec<Place> {
         | Place::Column(number, _) => number == 0,
         Place::CheckpointEntry(..) => false,
         Place::Page(number) => number < 2,
+        Place::Part(number) | Place::PartSection(number) => number < 2,
         Place::FileHeader | Place::KeyIndex | Place::Frame(_) | Place::TocEntry(_) => true,
     };
     let mut places = forge.places();
@@ -345,7 +347,7 @@ fn stuffed(mut next: impl FnMut(&SegmentIds, u64) -> Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_scan_is_not_led_in_circles() {
-    let schemes: [(&str, Vec<u8>); 4] = [
+    let schemes: [(&str, Vec<u8>); 5] = [
         ("markers", stuffed(|_, _| FRAME_MARKER.to_vec())),
         (
             "frames that claim each other",
@@ -361,6 +363,26 @@ fn a_scan_is_not_led_in_circles() {
                 let mut frame = FrameHeader::new(ids, FrameType::Toc, at / 48, at, b"");
                 frame.stored_len = 200_000;
                 frame.encode(ids)
+            }),
+        ),
+        (
+            "parts that claim each other",
+            stuffed(|ids, at| {
+                let header = ValuePartHeader {
+                    value_len: 200_000,
+                    value_offset: 0,
+                    part_number: 0,
+                    section: SectionDescriptor {
+                        codec: Codec::Plain,
+                        stored_len: 200_000,
+                        raw_len: 200_000,
+                        stored_crc: 0,
+                        raw_crc: 0,
+                    },
+                };
+                let mut frame = FrameHeader::new(ids, FrameType::ValuePart, at / 96, at, b"");
+                frame.stored_len = header.payload_len();
+                [frame.encode(ids), header.encode(ids, at / 96)].concat()
             }),
         ),
         (
