@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::node::NodeSpec;
+use crate::pieces::Pieces;
 use crate::units::to_u64;
 
 /// How sockets behave.
@@ -44,6 +45,15 @@ pub enum Received {
     More(usize),
     /// It took so many bytes, and the exchange is over.
     Done(usize),
+}
+
+/// How far part of an exchange goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// All is sent.
+    Sent,
+    /// And the receiver says that the exchange is over.
+    Answered,
 }
 
 /// A connection that never blocks on one direction only: a server that waits
@@ -139,20 +149,64 @@ impl Connection {
         request: &[u8],
         mut receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
-        let mut unsent = request;
         let mut is_done = false;
+        self.advance(
+            operation,
+            request,
+            Until::Answered,
+            &mut is_done,
+            &mut receive,
+        )
+    }
+
+    /// Does the same for a request with a value in it that comes in pieces: all
+    /// of `head`, the pieces, and all of `tail`.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Connection::exchange`], and whatever the pieces fail with: the
+    ///   server then has half a request, which it drops with the connection.
+    ///
+    /// # Memory
+    ///
+    /// As [`Connection::exchange`]; no piece is kept.
+    pub fn exchange_pieces(
+        &mut self,
+        operation: &'static str,
+        head: &[u8],
+        pieces: &mut dyn Pieces,
+        tail: &[u8],
+        mut receive: impl FnMut(&[u8]) -> Result<Received>,
+    ) -> Result<()> {
+        let mut is_done = false;
+        self.advance(operation, head, Until::Sent, &mut is_done, &mut receive)?;
+        while let Some(piece) = pieces.next_piece()? {
+            self.advance(operation, piece, Until::Sent, &mut is_done, &mut receive)?;
+        }
+        self.advance(operation, tail, Until::Answered, &mut is_done, &mut receive)
+    }
+
+    /// Sends all of `unsent`, and shows what comes in meanwhile.
+    fn advance(
+        &mut self,
+        operation: &'static str,
+        mut unsent: &[u8],
+        until: Until,
+        is_done: &mut bool,
+        receive: &mut impl FnMut(&[u8]) -> Result<Received>,
+    ) -> Result<()> {
         loop {
-            while !is_done && self.start < self.end {
+            while !*is_done && self.start < self.end {
                 let received = receive(self.buffer.get(self.start..self.end).unwrap_or_default())
                     .map_err(|error| error.at(Location::node(&self.node)))?;
                 let (Received::More(len) | Received::Done(len)) = received;
                 self.start = self.end.min(self.start.saturating_add(len));
-                is_done = matches!(received, Received::Done(_));
+                *is_done = matches!(received, Received::Done(_));
                 if len == 0 {
                     break;
                 }
             }
-            if is_done && unsent.is_empty() {
+            if unsent.is_empty() && (*is_done || until == Until::Sent) {
                 return Ok(());
             }
             // From here on, since the receiver may have taken its time.

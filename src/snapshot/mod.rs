@@ -16,6 +16,7 @@ mod salvage_parts;
 mod salvage_walk;
 mod segment_identity;
 mod segment_reader;
+mod segment_value;
 mod shard_writer;
 mod writer;
 
@@ -25,6 +26,7 @@ pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;
 pub use segment_identity::{Identity, stated_identity};
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
+pub use segment_value::SegmentValue;
 pub use shard_writer::{ShardOptions, ShardWriter};
 pub use writer::SnapshotWriter;
 

@@ -752,7 +752,13 @@ impl SegmentReader {
             .saturating_add(to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE));
         check_bound(Structure::Toc, "stored_len", entry.stored_len, bound).map_err(corrupt)?;
         let len = to_u64(FRAME_HEADER_SIZE).saturating_add(entry.stored_len);
-        let bytes = read(&*self.object, entry.offset, len)?;
+        // Of a value of a gibibyte, each part that was touched through a map
+        // would be held until the file is closed.
+        let bytes = if entry.is_part() {
+            Cow::Owned(read_by_call(&*self.object, entry.offset, len)?)
+        } else {
+            read(&*self.object, entry.offset, len)?
+        };
         let frame = FrameHeader::decode(&bytes, &self.ids, entry.offset).map_err(corrupt)?;
         self.check_entry(number, &frame).map_err(corrupt)?;
         let payload = match bytes {
@@ -1046,6 +1052,11 @@ fn read(object: &dyn ObjectReader, offset: u64, len: u64) -> Result<Cow<'_, [u8]
         let bytes = slice(bytes, offset, len, Structure::Segment).map_err(Error::corrupt)?;
         return Ok(Cow::Borrowed(bytes));
     }
+    read_by_call(object, offset, len).map(Cow::Owned)
+}
+
+/// Returns a copy of a range of an object.
+fn read_by_call(object: &dyn ObjectReader, offset: u64, len: u64) -> Result<Vec<u8>> {
     // A length beyond the object is refused before memory is taken for it.
     let end = offset.saturating_add(len);
     if end > object.size() {
@@ -1059,5 +1070,5 @@ fn read(object: &dyn ObjectReader, offset: u64, len: u64) -> Result<Cow<'_, [u8]
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
     object.read_at(offset, &mut bytes)?;
-    Ok(Cow::Owned(bytes))
+    Ok(bytes)
 }

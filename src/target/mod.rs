@@ -4,6 +4,6 @@ mod load;
 mod rebase;
 mod route;
 
-pub use load::{LoadOptions, LoadTally, Loader};
+pub use load::{LargeLoad, LoadOptions, LoadTally, Loader};
 pub use rebase::rebase;
-pub use route::Router;
+pub use route::{Router, Shipment};

@@ -53,6 +53,8 @@ mod independent_reader;
 #[cfg(test)]
 mod inspect_behaviour;
 #[cfg(test)]
+mod large_damage;
+#[cfg(test)]
 mod large_writer;
 #[cfg(test)]
 mod look_behaviour;
