@@ -55,6 +55,8 @@ mod inspect_behaviour;
 #[cfg(test)]
 mod large_damage;
 #[cfg(test)]
+mod large_values;
+#[cfg(test)]
 mod large_writer;
 #[cfg(test)]
 mod look_behaviour;
