@@ -430,6 +430,14 @@ fn no_lie_makes_the_program_take_much_memory() {
             files.push((format!("{place:?} {} = {most}", field.name), bytes));
         }
     }
+    let in_parts = sound_segments::in_parts();
+    for place in [Place::Part(0), Place::PartSection(0), Place::TocEntry(1)] {
+        for field in Forge::fields(place).iter().filter(|field| field.size <= 8) {
+            let most = u64::MAX >> (64 - 8 * field.size);
+            let bytes = with_lie(&in_parts, place, *field, most);
+            files.push((format!("{place:?} {} = {most}", field.name), bytes));
+        }
+    }
     for (what, bytes) in files {
         fs::write(workdir.join(NAME), &bytes).unwrap();
         for command in ["verify --deep", "ls", "get", "salvage --to out --name x -q"] {
