@@ -208,6 +208,7 @@ fn encode(records: &Records, compression: Compression, last: &mut Vec<u8>) -> u6
     let options = EncoderOptions {
         compression,
         block_raw_len: EncoderOptions::BLOCK_RAW_LEN,
+        part_raw_len: EncoderOptions::PART_RAW_LEN,
         index_seed: 5,
     };
     let mut encoder = SegmentEncoder::new(&meta, options).unwrap();
@@ -230,7 +231,8 @@ fn decode(segment: &SegmentReader, sections: &mut SectionReader) -> u64 {
         let block = segment.read_block(number).unwrap();
         let block = block.decode(sections).unwrap();
         for index in 0..block.len() {
-            let record = black_box(block.record(index).unwrap().unwrap());
+            let record = block.record(index).unwrap().unwrap().inline();
+            let record = black_box(record.unwrap());
             byte_count += to_u64(record.value.len());
         }
     }

@@ -1,6 +1,18 @@
 //! Some items on their way from one thread to another.
 
 use crate::item::{ItemMeta, Record};
+use crate::pieces::LargeValue;
+
+/// An item whose value stays where it is until it is sent.
+#[derive(Debug)]
+pub struct LargeItem {
+    /// 1 to 250 bytes, any bytes.
+    pub key: Vec<u8>,
+    /// Everything but key and value.
+    pub meta: ItemMeta,
+    /// The value.
+    pub value: Box<dyn LargeValue>,
+}
 
 /// Items with their bytes end to end, so that a batch is two allocations.
 #[derive(Debug, Default)]

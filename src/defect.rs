@@ -24,6 +24,8 @@ pub enum Structure {
     KeySection,
     /// Values of a block.
     ValueSection,
+    /// One part of a value that stands outside its block.
+    ValuePart,
     /// Part of the table of contents written on the way.
     Checkpoint,
     /// Which block holds a key.
@@ -53,6 +55,7 @@ impl fmt::Display for Structure {
             Self::BlockHeader => "block header",
             Self::KeySection => "key section",
             Self::ValueSection => "value section",
+            Self::ValuePart => "value part",
             Self::Checkpoint => "checkpoint",
             Self::KeyIndex => "key index",
             Self::KeyIndexPage => "key index page",

@@ -22,6 +22,7 @@ pub mod error;
 pub mod item;
 pub mod limits;
 pub mod node;
+pub mod pieces;
 pub mod progress;
 pub mod reasons;
 pub mod units;

@@ -6,6 +6,13 @@ use crate::units::to_u64;
 /// Longest value stored inside a block, in bytes. FORMAT.md 8 (L3).
 pub const VALUE_LEN_MAX: u64 = 64 << 20;
 
+/// A writer puts a longer value into parts, in bytes, so that nobody who reads
+/// it has to hold it whole. FORMAT.md 5.7.
+pub const VALUE_INLINE_LEN_MAX: u64 = 8 << 20;
+
+/// Longest value in parts, in bytes. FORMAT.md 8 (L14).
+pub const LARGE_VALUE_LEN_MAX: u64 = 1 << 30;
+
 /// Longest address of a node, in bytes. FORMAT.md 8 (L13).
 pub const NODE_ADDRESS_LEN_MAX: usize = 4096;
 
@@ -23,6 +30,10 @@ pub struct Limits {
     pub key_section_len_max: u64,
     /// Raw bytes of a block's value section.
     pub value_section_len_max: u64,
+    /// Raw bytes of one part of a value.
+    pub value_part_len_max: u64,
+    /// Bytes of a value in parts.
+    pub large_value_len_max: u64,
     /// Records of one block.
     pub block_record_count_max: u64,
     /// Entries of a segment's table of contents.
@@ -39,6 +50,8 @@ impl Default for Limits {
             meta_len_max: 1 << 20,
             key_section_len_max: 32 << 20,
             value_section_len_max: VALUE_LEN_MAX + (1 << 20),
+            value_part_len_max: 4 << 20,
+            large_value_len_max: LARGE_VALUE_LEN_MAX,
             block_record_count_max: 65_536,
             toc_entry_count_max: 4_000_000,
             segment_record_count_max: 1 << 32,

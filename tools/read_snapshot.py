@@ -48,11 +48,13 @@ RAW_VALUES_MAX = 65 << 20  # L7
 FRAME_COUNT_MAX = 4_000_000  # L8
 META_LEN_MAX = 1 << 20  # L9
 MANIFEST_LEN_MAX = 256 << 20  # L10
-NODE_ADDRESS_LEN_MAX = 4096  # L13
 RECORD_COUNT_MAX = 1 << 32  # L11
+NODE_ADDRESS_LEN_MAX = 4096  # L13
+PARTED_VALUE_MAX = 1 << 30  # L14
+RAW_PART_MAX = 4 << 20  # L15
 
-META, BLOCK, CHECKPOINT, KEY_INDEX, TOC = 1, 2, 4, 5, 7
-KNOWN_FRAMES = (META, BLOCK, CHECKPOINT, KEY_INDEX, TOC)
+META, BLOCK, VALUE_PART, CHECKPOINT, KEY_INDEX, TOC = 1, 2, 3, 4, 5, 7
+KNOWN_FRAMES = (META, BLOCK, VALUE_PART, CHECKPOINT, KEY_INDEX, TOC)
 CRITICAL, HAS_PAYLOAD_CRC = 1, 2
 NEVER = MASK64
 
@@ -356,6 +358,11 @@ BLOCK_HEADER = Layout(
 SECTION = Layout("section", "BBHIIII", "codec flags - stored_len raw_len stored_crc raw_crc")
 COLUMNS_HEADER = Layout("key section", "HH", "column_count -")
 COLUMN_ENTRY = Layout("column entry", "BBHI", "id flags encoding len")
+PART_HEADER = Layout(
+    "value part",
+    "QQII20sI",
+    "value_len value_offset part_number - section header_crc",
+)
 KEY_INDEX_HEADER = Layout(
     "key index",
     "QQIIB3sI",
@@ -405,6 +412,7 @@ COLUMNS = {
     8: ("CAS", "Q"),
     9: ("SLAB_CLASS", "B"),
     10: ("ATTRIBUTES", "H"),
+    11: ("VALUE_PLACE", "Q"),
 }
 REQUIRED_COLUMNS = ("KEY_LEN", "KEY", "VALUE_LEN", "VALUE_HASH")
 MARKS = ("fetched", "stale", "win_sent", "key_is_binary", "incompressible")
@@ -412,8 +420,10 @@ MARKS = ("fetched", "stale", "win_sent", "key_is_binary", "incompressible")
 Ids = collections.namedtuple("Ids", "segment_id snapshot_id sync_marker")
 Record = collections.namedtuple(
     "Record",
-    "key value value_hash client_flags exptime last_access cas slab_class attributes",
+    "key value value_len value_hash client_flags exptime last_access cas slab_class attributes"
+    " place",
 )
+Part = collections.namedtuple("Part", "header raw")
 
 
 def ids_of(fields):
@@ -447,6 +457,8 @@ class Segment:
         self.meta = {}
         # The records of each block; nothing for a damaged one.
         self.blocks = []
+        # Sound parts of values, by the number of their frame.
+        self.parts = {}
 
     def check(self, rule, *arguments):
         """Runs a check whose failure does not end the reading."""
@@ -578,6 +590,8 @@ class Segment:
                 payload = self.payload(frame)
                 if entry.type == BLOCK:
                     self.blocks[-1] = self.read_block(entry, frame, payload)
+                elif entry.type == VALUE_PART:
+                    self.parts[number] = self.read_part(entry, frame, payload)
                 elif entry.type == CHECKPOINT:
                     self.read_checkpoint(number, previous, payload)
                 elif entry.offset == self.toc.key_index_offset:
@@ -650,11 +664,64 @@ class Segment:
             require(is_same, "MCS010", at, f"{name}: not the {field} in the TOC")
         raw_keys = unpack(keys, payload[keys_at:values_at], at)
         columns = read_columns(raw_keys, count, at)
-        is_same = sum(columns["VALUE_LEN"]) == values.raw_len
+        places = columns.get("VALUE_PLACE", (0,) * count)
+        lens = (n for n, place in zip(columns["VALUE_LEN"], places) if place == 0)
+        is_same = sum(lens) == values.raw_len
         require(is_same, "MCS010", at, "VALUE_LEN: not the length of the value section")  # K8
         raw_values = unpack(values, payload[values_at:], at)
         self.check(check_bounds, header, columns, at)  # B8
         return records_of(columns, raw_values)
+
+    def read_part(self, entry, frame, payload):
+        """5.7"""
+        at, name = entry.offset, "value part"
+        header = PART_HEADER.read(payload, 0, at)
+        computed = crc32(self.ids.segment_id, u64(frame.sequence), payload[:44])
+        require(header.header_crc == computed, "MCS003", at, f"{name}: checksum")  # P1
+        PART_HEADER.check_reserved(header, at)
+        section = read_section(header.section, RAW_PART_MAX, at)
+        require(section.raw_len > 0, "MCS007", at, f"{name}: raw_len 0")  # P2
+        is_legal = (
+            header.value_len <= PARTED_VALUE_MAX
+            and section.raw_len <= header.value_len
+            and header.value_offset <= header.value_len - section.raw_len
+        )
+        require(is_legal, "MCS008", at, f"{name}: not within its value")  # P3
+        is_long_enough = PART_HEADER.size + section.stored_len == len(payload)
+        require(is_long_enough, "MCS010", at, f"{name}: not as long as its section needs")  # P4
+        for field in ("stored_len", "raw_len"):  # T5
+            is_same = getattr(entry, "value_" + field) == getattr(section, field)
+            require(is_same, "MCS010", at, f"{name}: not the {field} in the TOC")
+        return Part(header, unpack(section, payload[PART_HEADER.size :], at))  # P5
+
+    def parted_value(self, record, before, number):
+        """The value of a record in block frame `number`, from its parts; `before` is
+        the number of the block frame before. Nothing if one of them is damaged,
+        which has been found by itself.
+        """
+        entries, at, place = self.entries, self.entries[number].offset, record.place
+        between = range(before + 1, number)
+        first = [n for n in between if entries[n].offset == place and entries[n].type == VALUE_PART]
+        require(first, "MCS007", at, f"VALUE_PLACE {place}: no value part there")  # P6
+        pieces, value_len = [], 0
+        for part_number, frame in enumerate(range(first[0], number)):  # P7
+            if entries[frame].type != VALUE_PART:
+                break
+            part = self.parts.get(frame)
+            if not part:
+                return None
+            header, part_at = part.header, entries[frame].offset
+            is_next = header.part_number == part_number
+            require(is_next, "MCS006", part_at, f"value part: part_number {header.part_number}")
+            is_same = header.value_len == record.value_len
+            require(is_same, "MCS010", part_at, "value part: value_len is not that of the record")
+            is_next = header.value_offset == value_len
+            require(is_next, "MCS006", part_at, f"value part: value_offset {header.value_offset}")
+            pieces.append(part.raw)
+            value_len += len(part.raw)
+            if value_len == record.value_len:
+                return b"".join(pieces)
+        raise Damage("MCS001", at, f"the value of {escaped(record.key)} is cut short")  # P7
 
     def read_key_index(self, entry, payload):
         """5.8; returns the header and the set of entries of each page."""
@@ -726,14 +793,21 @@ class Segment:
 
     def check_records(self, index, shard):
         """What needs the records: V1, X5, N9, T6."""
-        places = [entry.offset for entry in self.entries if entry.type == BLOCK]
+        frames = [number for number, entry in enumerate(self.entries) if entry.type == BLOCK]
         is_whole = True
         counted = []
-        for number, (at, records) in enumerate(zip(places, self.blocks)):
+        for number, (before, frame, records) in enumerate(zip([-1] + frames, frames, self.blocks)):
+            at = self.entries[frame].offset
             is_whole = is_whole and records is not None
             sound = []
             for record in records or ():
                 key = escaped(record.key)
+                if record.place:
+                    value = self.check(self.parted_value, record, before, frame)
+                    if value is None:
+                        is_whole = False
+                        continue
+                    record = record._replace(value=value)
                 if xxh3_64(record.value) != record.value_hash:
                     self.found(Damage("MCS012", at, f"the value of {key} has another hash"))
                     is_whole = False
@@ -782,6 +856,8 @@ class Segment:
             payload = self.data[payload_at : payload_at + entry.stored_len]
             if entry.type == BLOCK:
                 sha.update(payload[: BLOCK_HEADER.size])
+            elif entry.type == VALUE_PART:
+                sha.update(payload[: PART_HEADER.size])
             elif entry.type == KEY_INDEX:
                 sha.update(payload[: KEY_INDEX_HEADER.size])
                 pages = payload[KEY_INDEX_HEADER.size :]
@@ -863,11 +939,14 @@ def read_columns(raw, count, at):
     lens = columns["KEY_LEN"]
     require(all(1 <= n <= KEY_LEN_MAX for n in lens), "MCS007", at, "KEY_LEN: not 1 to 250")  # K6
     require(sum(lens) == len(columns["KEY"]), "MCS010", at, "KEY: not the sum of KEY_LEN")
+    places = [place for place in columns.get("VALUE_PLACE", ()) if place]
+    is_ascending = all(one < other for one, other in zip(places, places[1:]))
     for pair in columns.get("ATTRIBUTES", ()):
         marks, known = pair & 0xFF, pair >> 8
         is_legal = (marks | known) >> len(MARKS) == 0
         require(is_legal, "MCS004", at, "ATTRIBUTES: a reserved bit")
         require(marks & ~known == 0, "MCS007", at, "ATTRIBUTES: a mark that is not known")
+    require(is_ascending, "MCS007", at, "VALUE_PLACE: not ascending")  # K10
     return columns
 
 
@@ -897,15 +976,18 @@ def records_of(columns, values):
         columns["VALUE_HASH"],
         *(columns.get(name, (None,) * count) for name in optional),
         columns.get("ATTRIBUTES", (0,) * count),
+        columns.get("VALUE_PLACE", (0,) * count),
     )
     records = []
     key_at = value_at = 0
     for key_len, value_len, value_hash, *rest in rows:
         key = columns["KEY"][key_at : key_at + key_len]
-        value = values[value_at : value_at + value_len]
-        records.append(Record(key, value, value_hash, *rest))
+        place = rest[-1]
+        value_end = value_at if place else value_at + value_len
+        value = values[value_at:value_end]
+        records.append(Record(key, value, value_len, value_hash, *rest))
         key_at += key_len
-        value_at += value_len
+        value_at = value_end
     return records
 
 

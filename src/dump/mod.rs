@@ -5,6 +5,7 @@
 //! [`DumpPlan::run`] obeys, and returns a [`DumpReport`] that accounts for every
 //! line of every walk. [`WarmFilePlan`] is the same for a restart file.
 
+mod delivery;
 mod node;
 mod plan;
 mod report;

@@ -4,17 +4,14 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
 
-use crate::batch::ItemBatch;
 use crate::cancel::Cancel;
+use crate::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
 use crate::dump::plan::{DumpOptions, join};
 use crate::error::{Error, ErrorKind, Location, Result};
-use crate::format::checksum::shard_of;
-use crate::format::encoder::Pushed;
 use crate::format::journal::JournalNode;
 use crate::format::manifest::{Counters, ManifestNode, ManifestSegment, Totals};
-use crate::item::{ItemMeta, Record};
 use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
@@ -22,15 +19,10 @@ use crate::protocol::stats::ServerStats;
 use crate::reasons::Reasons;
 use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter, visit_keys};
 use crate::source::{
-    FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink, ReadStrategy, SeenKeys, Spool, Walk,
-    WalkKind, WalkReport,
+    FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, Walk, WalkKind,
+    WalkReport,
 };
 use crate::units::UnixSecs;
-
-/// Bytes gathered for a shard before they go to its writer.
-const BATCH_LEN: usize = 256 << 10;
-/// Batches on their way to one writer.
-pub(super) const BATCH_COUNT_MAX: usize = 4;
 
 /// What a node gave.
 #[derive(Debug)]
@@ -69,14 +61,6 @@ struct Trouble {
     fatal: Option<Error>,
 }
 
-/// What one writer did.
-#[derive(Debug, Default)]
-struct ShardResult {
-    segments: Vec<ManifestSegment>,
-    stored: u64,
-    duplicate: u64,
-}
-
 impl NodeJob<'_> {
     /// Dumps the node.
     ///
@@ -95,7 +79,6 @@ impl NodeJob<'_> {
         );
         let fetcher_options = FetcherOptions {
             net: self.options.net.clone(),
-            whole_value_len_max: crate::limits::VALUE_LEN_MAX,
             ..FetcherOptions::default()
         };
         let seen = self.seen_keys(cancel)?;
@@ -125,10 +108,7 @@ impl NodeJob<'_> {
             seen: seen.as_ref(),
             cancel: &stop,
         };
-        let shard_count = 1_usize << self.options.shard_bits;
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..shard_count)
-            .map(|_| bounded::<ItemBatch>(BATCH_COUNT_MAX))
-            .unzip();
+        let (senders, receivers) = open_ways(self.options.shard_bits);
 
         let (walked, tally, shards) = std::thread::scope(|scope| {
             let round = FetchRound {
@@ -300,8 +280,8 @@ impl NodeJob<'_> {
         last.map_or(0, |last| last.saturating_add(1))
     }
 
-    fn write_shard(&self, shard: u64, batches: Receiver<ItemBatch>) -> Result<ShardResult> {
-        let mut writer = ShardWriter::new(
+    fn write_shard(&self, shard: u64, parcels: Receiver<Parcel>) -> Result<ShardResult> {
+        let writer = ShardWriter::new(
             self.snapshot,
             ShardOptions {
                 segment_size_max: self.options.segment_size_max,
@@ -317,17 +297,7 @@ impl NodeJob<'_> {
                 first_sequence: self.first_sequence(shard),
             },
         );
-        let mut result = ShardResult::default();
-        for batch in batches {
-            for record in batch.iter() {
-                match writer.push(&record)? {
-                    Pushed::Stored => result.stored = result.stored.saturating_add(1),
-                    Pushed::Duplicate => result.duplicate = result.duplicate.saturating_add(1),
-                }
-            }
-        }
-        result.segments = writer.finish()?;
-        Ok(result)
+        write_parcels(writer, parcels)
     }
 }
 
@@ -392,71 +362,6 @@ fn note_fatal_trouble(trouble: &Mutex<Trouble>, error: Error) {
     }
     let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
     trouble.fatal.get_or_insert(error);
-}
-
-/// Sorts items by shard, and hands them to the writers in batches.
-pub(super) struct Delivery {
-    senders: Vec<Sender<ItemBatch>>,
-    batches: Vec<ItemBatch>,
-    shard_bits: u8,
-}
-
-impl Delivery {
-    pub(super) fn new(senders: Vec<Sender<ItemBatch>>, shard_bits: u8) -> Self {
-        let batches = senders.iter().map(|_| ItemBatch::default()).collect();
-        Self {
-            senders,
-            batches,
-            shard_bits,
-        }
-    }
-
-    pub(super) fn flush(&mut self) -> Result<()> {
-        (0..self.batches.len()).try_for_each(|shard| self.send(shard))
-    }
-
-    /// Waits for the writer if it is behind. One that is gone has failed, and
-    /// raised the node's stop flag.
-    fn send(&mut self, shard: usize) -> Result<()> {
-        let (Some(batch), Some(sender)) = (self.batches.get_mut(shard), self.senders.get(shard))
-        else {
-            return Ok(());
-        };
-        if batch.is_empty() {
-            return Ok(());
-        }
-        sender
-            .send(std::mem::take(batch))
-            .map_err(|_| Error::canceled())
-    }
-}
-
-impl ItemSink for Delivery {
-    fn item(&mut self, record: &Record<'_>) -> Result<()> {
-        let shard = usize::try_from(shard_of(record.key, self.shard_bits)).unwrap_or(0);
-        let Some(batch) = self.batches.get_mut(shard) else {
-            return Err(Error::canceled());
-        };
-        batch.push(record);
-        if batch.byte_len() >= BATCH_LEN {
-            return self.send(shard);
-        }
-        Ok(())
-    }
-
-    fn begin_large(&mut self, _: &[u8], _: &ItemMeta, value_len: u64) -> Result<()> {
-        crate::limits::check_limit("value length", value_len, crate::limits::VALUE_LEN_MAX)
-    }
-
-    fn piece(&mut self, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn end_large(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn abandon_large(&mut self) {}
 }
 
 /// Counts the records of kept segments, as if they had just been listed.

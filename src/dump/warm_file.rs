@@ -5,20 +5,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::Receiver;
 
-use crate::batch::ItemBatch;
 use crate::cancel::Cancel;
-use crate::dump::node::{BATCH_COUNT_MAX, Delivery};
+use crate::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
 use crate::dump::plan::join;
 use crate::dump::report::{DumpReport, Kept};
 use crate::dump::run::assemble;
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::compression::Compression;
-use crate::format::encoder::Pushed;
-use crate::format::manifest::{Counters, Manifest, ManifestNode, ManifestSegment};
+use crate::format::manifest::{Counters, Manifest, ManifestNode};
 use crate::item::Record;
-use crate::limits::VALUE_LEN_MAX;
+use crate::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::reasons::Reasons;
@@ -73,14 +71,6 @@ struct Tally {
     /// All but `stored` and `duplicate`.
     counters: Counters,
     reasons: Reasons,
-}
-
-/// What one writer did.
-#[derive(Debug, Default)]
-struct ShardResult {
-    segments: Vec<ManifestSegment>,
-    stored: u64,
-    duplicate: u64,
 }
 
 impl WarmFilePlan {
@@ -226,10 +216,7 @@ impl WarmFilePlan {
         let stop = cancel.child();
         let next_page = AtomicUsize::new(0);
         let trouble: Mutex<Option<Error>> = Mutex::default();
-        let shard_count = 1_usize << self.options.shard_bits;
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..shard_count)
-            .map(|_| bounded::<ItemBatch>(BATCH_COUNT_MAX))
-            .unzip();
+        let (senders, receivers) = open_ways(self.options.shard_bits);
 
         let (tally, shards) = std::thread::scope(|scope| {
             let (file, stop, next_page, trouble) = (&file, &stop, &next_page, &trouble);
@@ -323,9 +310,17 @@ impl WarmFilePlan {
                     Found::Live(item) if !self.selects(&item) => {
                         tally.counters.filtered = tally.counters.filtered.saturating_add(1);
                     }
-                    Found::Live(item) if to_u64(item.value_len()) > VALUE_LEN_MAX => {
+                    Found::Live(item) if to_u64(item.value_len()) > LARGE_VALUE_LEN_MAX => {
                         tally.counters.refused = tally.counters.refused.saturating_add(1);
                         tally.reasons.add(TOO_LONG);
+                    }
+                    Found::Live(item) if to_u64(item.value_len()) > VALUE_INLINE_LEN_MAX => {
+                        let value_len = to_u64(item.value_len());
+                        delivery.begin_large(item.key, &item.meta, value_len)?;
+                        item.pieces().try_for_each(|piece| delivery.piece(piece))?;
+                        delivery.end_large()?;
+                        items = items.saturating_add(1);
+                        bytes = bytes.saturating_add(value_len);
                     }
                     Found::Live(item) => {
                         let Some(record) = record_of(&item, &mut value) else {
@@ -376,9 +371,9 @@ impl WarmFilePlan {
         snapshot: &SnapshotWriter,
         created_at: UnixSecs,
         shard: u64,
-        batches: Receiver<ItemBatch>,
+        parcels: Receiver<Parcel>,
     ) -> Result<ShardResult> {
-        let mut writer = ShardWriter::new(
+        let writer = ShardWriter::new(
             snapshot,
             ShardOptions {
                 segment_size_max: self.options.segment_size_max,
@@ -394,17 +389,7 @@ impl WarmFilePlan {
                 first_sequence: 0,
             },
         );
-        let mut result = ShardResult::default();
-        for batch in batches {
-            for record in batch.iter() {
-                match writer.push(&record)? {
-                    Pushed::Stored => result.stored = result.stored.saturating_add(1),
-                    Pushed::Duplicate => result.duplicate = result.duplicate.saturating_add(1),
-                }
-            }
-        }
-        result.segments = writer.finish()?;
-        Ok(result)
+        write_parcels(writer, parcels)
     }
 
     fn describe_node(&self, tally: Tally, written: &ShardResult) -> ManifestNode {

@@ -7,6 +7,7 @@ use crate::format::column::{Columns, KeyRecord};
 use crate::format::compression::{SectionDescriptor, SectionReader};
 use crate::format::ids::SegmentIds;
 use crate::format::layout::BLOCK_HEADER_SIZE;
+use crate::format::value_part::PartedValue;
 use crate::item::{Exptime, ItemMeta, Record};
 use crate::limits::Limits;
 use crate::units::{UnixSecs, to_u64};
@@ -202,7 +203,7 @@ impl BlockHeader {
         )
     }
 
-    /// Decompresses and checks the keys and metadata (B6, B7, K1 to K8).
+    /// Decompresses and checks the keys and metadata (B6, B7, K1 to K8, K10).
     ///
     /// # Errors
     ///
@@ -215,9 +216,43 @@ impl BlockHeader {
         let mut raw = Vec::new();
         sections.read(&self.keys, stored, Structure::KeySection, &mut raw)?;
         let columns = Columns::decode(raw, self.record_count)?;
-        let (field, raw_len) = ("sum of VALUE_LEN", self.values.raw_len.into());
+        let (field, raw_len) = ("sum of VALUE_LEN in the block", self.values.raw_len.into());
         check_count(Structure::KeySection, field, columns.value_bytes(), raw_len)?;
         Ok(columns)
+    }
+}
+
+/// A record of a block; its value may stand elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredRecord<'a> {
+    /// 1 to 250 bytes, any bytes.
+    pub key: &'a [u8],
+    /// The value, or where it is.
+    pub value: StoredValue<'a>,
+    /// Everything else.
+    pub meta: ItemMeta,
+}
+
+/// The value of a record, as its block has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredValue<'a> {
+    /// In the block; it matches its hash.
+    Inline(&'a [u8]),
+    /// In parts, of which nothing is known yet.
+    Parts(PartedValue),
+}
+
+impl<'a> StoredRecord<'a> {
+    /// Returns the record with its value, if that is in the block.
+    pub fn inline(&self) -> Option<Record<'a>> {
+        match self.value {
+            StoredValue::Inline(value) => Some(Record {
+                key: self.key,
+                value,
+                meta: self.meta,
+            }),
+            StoredValue::Parts(_) => None,
+        }
     }
 }
 
@@ -238,7 +273,7 @@ impl Block {
     /// # Memory
     ///
     /// Both raw lengths, which the header's decoding has bounded, and 12 bytes
-    /// a record.
+    /// a record. Values in parts are not read.
     pub fn decode(
         header: &BlockHeader,
         payload: &[u8],
@@ -295,24 +330,30 @@ impl Block {
         self.columns.is_empty()
     }
 
-    /// Returns a record by its number; its value matches its hash.
+    /// Returns a record by its number; its value matches its hash, if it is in
+    /// the block.
     ///
     /// # Errors
     ///
     /// - `ValueHashMismatch` (V1).
-    pub fn record(&self, index: usize) -> Option<Result<Record<'_>, Defect>> {
+    pub fn record(&self, index: usize) -> Option<Result<StoredRecord<'_>, Defect>> {
         let KeyRecord {
             key,
             value_hash: stored,
             meta,
             ..
         } = self.columns.get(index)?;
+        if let Some(value) = self.columns.parted_value(index) {
+            let value = StoredValue::Parts(value);
+            return Some(Ok(StoredRecord { key, value, meta }));
+        }
         let value = self.values.get(self.columns.value_range(index)?)?;
         let computed = value_hash(value);
         if stored != computed {
             return Some(Err(Defect::ValueHashMismatch { stored, computed }));
         }
-        Some(Ok(Record { key, value, meta }))
+        let value = StoredValue::Inline(value);
+        Some(Ok(StoredRecord { key, value, meta }))
     }
 
     /// Returns the keys and metadata.
@@ -365,7 +406,7 @@ mod tests {
     #[test]
     fn a_block_is_read_back() {
         let block = decode(&payload(), 7).unwrap();
-        let record = block.record(0).unwrap().unwrap();
+        let record = block.record(0).unwrap().unwrap().inline().unwrap();
         assert_eq!((record.key, record.value), (&b"k"[..], &b"abc"[..]));
         assert!(block.record(1).is_none());
     }

@@ -1,5 +1,7 @@
 //! Checksums, hashes and digests. FORMAT.md section 6.
 
+use std::fmt;
+
 use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3;
 
@@ -44,6 +46,28 @@ pub fn check_crc(structure: Structure, stored: u32, computed: u32) -> Result<(),
 /// Returns the hash that a record keeps of its value.
 pub fn value_hash(value: &[u8]) -> u64 {
     xxh3::xxh3_64_with_seed(value, HASH_SEED)
+}
+
+/// The same hash of a value that comes piece by piece.
+#[derive(Clone, Default)]
+pub struct ValueHasher(xxh3::Xxh3);
+
+impl fmt::Debug for ValueHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValueHasher").finish_non_exhaustive()
+    }
+}
+
+impl ValueHasher {
+    /// Adds the bytes that come next.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Returns the hash of all bytes so far.
+    pub fn finish(&self) -> u64 {
+        self.0.digest()
+    }
 }
 
 /// Returns the shard that a key belongs to, of `2^shard_bits`.
@@ -154,6 +178,19 @@ mod tests {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
         // XXH3-64 of "apple", seed 0.
         assert_eq!(value_hash(b"apple"), 0x517a_430d_cf1f_8a00);
+    }
+
+    #[test]
+    fn a_value_in_pieces_has_the_hash_of_the_whole() {
+        let value: Vec<u8> = (0..5000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        for piece_len in [1, 7, 240, 256, 1024, 5000] {
+            let mut hasher = ValueHasher::default();
+            for piece in value.chunks(piece_len) {
+                hasher.update(piece);
+            }
+            assert_eq!(hasher.finish(), value_hash(&value), "pieces of {piece_len}");
+        }
+        assert_eq!(ValueHasher::default().finish(), value_hash(b""));
     }
 
     #[test]

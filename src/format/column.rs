@@ -8,6 +8,7 @@ use crate::defect::{Defect, Structure};
 use crate::format::bytes::{ByteReader, check_count};
 use crate::format::checksum::{EXPTIME_NEVER, exptime_to_raw};
 use crate::format::layout::{COLUMN_ENTRY_SIZE, COLUMNS_HEADER_SIZE};
+use crate::format::value_part::PartedValue;
 use crate::item::{Attributes, Cas, Exptime, ItemMeta, KEY_LEN_MAX, SlabClass};
 use crate::units::{UnixSecs, to_u64};
 
@@ -26,9 +27,10 @@ enum Column {
     Cas,
     SlabClass,
     Attributes,
+    ValuePlace,
 }
 
-const COLUMN_COUNT: usize = 10;
+const COLUMN_COUNT: usize = 11;
 
 impl Column {
     const ALL: [Self; COLUMN_COUNT] = [
@@ -42,6 +44,7 @@ impl Column {
         Self::Cas,
         Self::SlabClass,
         Self::Attributes,
+        Self::ValuePlace,
     ];
 
     fn id(self) -> u8 {
@@ -56,6 +59,7 @@ impl Column {
             Self::Cas => 8,
             Self::SlabClass => 9,
             Self::Attributes => 10,
+            Self::ValuePlace => 11,
         }
     }
 
@@ -75,6 +79,7 @@ impl Column {
             Self::Cas => "CAS",
             Self::SlabClass => "SLAB_CLASS",
             Self::Attributes => "ATTRIBUTES",
+            Self::ValuePlace => "VALUE_PLACE",
         }
     }
 
@@ -85,9 +90,12 @@ impl Column {
             Self::KeyLen | Self::SlabClass => Some(1),
             Self::Attributes => Some(2),
             Self::ValueLen => Some(4),
-            Self::ValueHash | Self::ClientFlags | Self::Exptime | Self::LastAccess | Self::Cas => {
-                Some(8)
-            }
+            Self::ValueHash
+            | Self::ClientFlags
+            | Self::Exptime
+            | Self::LastAccess
+            | Self::Cas
+            | Self::ValuePlace => Some(8),
         }
     }
 
@@ -96,6 +104,11 @@ impl Column {
             self,
             Self::KeyLen | Self::Key | Self::ValueLen | Self::ValueHash
         )
+    }
+
+    /// Says whether a reader that does not know it must refuse the block.
+    fn is_critical(self) -> bool {
+        self.is_required() || self == Self::ValuePlace
     }
 
     fn slot(self) -> usize {
@@ -112,7 +125,7 @@ pub struct ColumnFacts {
     pub name: &'static str,
     /// Bytes of one record's part; `None` for the keys themselves.
     pub width: Option<u64>,
-    /// Whether writers set the critical bit, and every block has the column.
+    /// Whether writers set the critical bit.
     pub is_critical: bool,
 }
 
@@ -122,7 +135,7 @@ pub fn known_columns() -> impl Iterator<Item = ColumnFacts> {
         id: column.id(),
         name: column.name(),
         width: column.width(),
-        is_critical: column.is_required(),
+        is_critical: column.is_critical(),
     })
 }
 
@@ -132,7 +145,7 @@ const COLUMN_CRITICAL: u8 = 1;
 /// Which optional columns a record has.
 ///
 /// All records of a block have the same; a writer starts a new block when that
-/// changes.
+/// changes. Where the value is does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Presence(u8);
 
@@ -161,7 +174,7 @@ pub struct ColumnsBuilder {
 
 impl ColumnsBuilder {
     /// Most bytes that one record adds, its key apart.
-    pub const RECORD_LEN_MAX: usize = 1 + 4 + 5 * 8 + 1 + 2;
+    pub const RECORD_LEN_MAX: usize = 1 + 4 + 6 * 8 + 1 + 2;
     /// Most bytes before the columns.
     pub const HEADER_LEN_MAX: usize =
         COLUMNS_HEADER_SIZE.saturating_add(COLUMN_COUNT.saturating_mul(COLUMN_ENTRY_SIZE));
@@ -185,8 +198,20 @@ impl ColumnsBuilder {
             .fold(Self::HEADER_LEN_MAX, usize::saturating_add)
     }
 
-    /// Adds a record; the caller has checked [`ColumnsBuilder::accepts`].
+    /// Adds a record whose value is in the block's value section; the caller has
+    /// checked [`ColumnsBuilder::accepts`].
     pub fn push(&mut self, key: &[u8], value_len: u32, value_hash: u64, meta: &ItemMeta) {
+        let value = PartedValue {
+            place: 0,
+            len: value_len,
+            hash: value_hash,
+        };
+        self.push_parted(key, &value, meta);
+    }
+
+    /// Adds a record whose value stands in parts, behind those of all records
+    /// before.
+    pub fn push_parted(&mut self, key: &[u8], value: &PartedValue, meta: &ItemMeta) {
         debug_assert!(self.accepts(meta) && !key.is_empty() && key.len() <= KEY_LEN_MAX);
         self.presence = Some(Presence::of(meta));
         self.record_count = self.record_count.saturating_add(1);
@@ -201,11 +226,20 @@ impl ColumnsBuilder {
             cases,
             classes,
             marks,
+            places,
         ] = &mut self.columns;
+        // The column is there from the first such value on, and then for all.
+        if value.place != 0 && places.is_empty() {
+            let before = value_lens.len().saturating_mul(2);
+            places.resize(before, 0);
+            places.extend_from_slice(&value.place.to_le_bytes());
+        } else if !places.is_empty() {
+            places.extend_from_slice(&value.place.to_le_bytes());
+        }
         key_lens.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
         keys.extend_from_slice(key);
-        value_lens.extend_from_slice(&value_len.to_le_bytes());
-        value_hashes.extend_from_slice(&value_hash.to_le_bytes());
+        value_lens.extend_from_slice(&value.len.to_le_bytes());
+        value_hashes.extend_from_slice(&value.hash.to_le_bytes());
         if let Some(client_flags) = meta.client_flags {
             flags.extend_from_slice(&client_flags.to_le_bytes());
         }
@@ -242,7 +276,7 @@ impl ColumnsBuilder {
         raw.extend_from_slice(&[0; 2]);
         for (column, bytes) in columns() {
             raw.push(column.id());
-            raw.push(if column.is_required() {
+            raw.push(if column.is_critical() {
                 COLUMN_CRITICAL
             } else {
                 0
@@ -269,7 +303,8 @@ pub struct Columns {
     ranges: [Option<Range<usize>>; COLUMN_COUNT],
     /// Where each key ends in the KEY column.
     key_ends: Vec<u32>,
-    /// Where each value ends in the value section.
+    /// Where each value ends in the value section; one in parts takes nothing
+    /// of it.
     value_ends: Vec<u64>,
 }
 
@@ -287,7 +322,7 @@ pub struct KeyRecord<'a> {
 }
 
 impl Columns {
-    /// Takes a raw section apart and checks it (K1 to K7).
+    /// Takes a raw section apart and checks it (K1 to K7, K10).
     ///
     /// # Errors
     ///
@@ -304,6 +339,7 @@ impl Columns {
         columns.key_ends = columns.decode_key_ends()?;
         columns.value_ends = columns.decode_value_ends();
         columns.check_attributes()?;
+        columns.check_places()?;
         Ok(columns)
     }
 
@@ -317,7 +353,8 @@ impl Columns {
         self.record_count == 0
     }
 
-    /// Sum of the values' lengths, for the check against the value section.
+    /// Sum of the lengths of the values in the value section, for the check
+    /// against it.
     pub fn value_bytes(&self) -> u64 {
         self.value_ends.last().copied().unwrap_or(0)
     }
@@ -358,7 +395,19 @@ impl Columns {
         })
     }
 
-    /// Returns where the value of a record stands in the value section.
+    /// Returns a record's value if it stands in parts.
+    pub fn parted_value(&self, index: usize) -> Option<PartedValue> {
+        let place = self.cell::<8>(Column::ValuePlace, index)?;
+        let place = Some(u64::from_le_bytes(place)).filter(|&place| place != 0)?;
+        Some(PartedValue {
+            place,
+            len: u32::from_le_bytes(self.cell::<4>(Column::ValueLen, index)?),
+            hash: u64::from_le_bytes(self.cell::<8>(Column::ValueHash, index)?),
+        })
+    }
+
+    /// Returns where the value of a record stands in the value section; of one
+    /// in parts an empty range.
     pub fn value_range(&self, index: usize) -> Option<Range<usize>> {
         let start = match index.checked_sub(1) {
             Some(before) => self.value_ends.get(before).copied()?,
@@ -423,12 +472,29 @@ impl Columns {
 
     fn decode_value_ends(&self) -> Vec<u64> {
         let lens = self.column(Column::ValueLen).unwrap_or_default();
+        let places = self.column(Column::ValuePlace).unwrap_or_default();
+        let mut places = places.chunks_exact(8).map(LittleEndian::read_u64);
         lens.chunks_exact(4)
             .scan(0_u64, |end, len| {
-                *end = end.saturating_add(LittleEndian::read_u32(len).into());
+                if places.next().unwrap_or(0) == 0 {
+                    *end = end.saturating_add(LittleEndian::read_u32(len).into());
+                }
                 Some(*end)
             })
             .collect()
+    }
+
+    /// Checks that no two records lead to the same part (K10).
+    fn check_places(&self) -> Result<(), Defect> {
+        let places = self.column(Column::ValuePlace).unwrap_or_default();
+        let mut last = 0;
+        for place in places.chunks_exact(8).map(LittleEndian::read_u64) {
+            if place != 0 && place <= last {
+                return Err(illegal_column("VALUE_PLACE", place));
+            }
+            last = last.max(place);
+        }
+        Ok(())
     }
 
     fn check_attributes(&self) -> Result<(), Defect> {
@@ -620,6 +686,44 @@ mod tests {
             if let Ok(columns) = Columns::decode(raw, count) {
                 prop_assert!(columns.iter().count() <= 9);
             }
+        }
+    }
+
+    #[test]
+    fn values_in_parts_take_nothing_of_the_value_section() {
+        let meta = ItemMeta::default();
+        let decode = |places: &[u64]| {
+            let mut builder = ColumnsBuilder::default();
+            for (&place, len) in places.iter().zip([3, 5, 7]) {
+                let value = PartedValue {
+                    place,
+                    len,
+                    hash: 9,
+                };
+                builder.push_parted(b"k", &value, &meta);
+            }
+            let (mut raw, bound) = (Vec::new(), builder.raw_len());
+            builder.finish(&mut raw);
+            assert!(raw.len() <= bound);
+            Columns::decode(raw, 3).map_err(|defect| defect.code())
+        };
+        let columns = decode(&[0, 64, 0]).unwrap();
+        assert_eq!(columns.value_bytes(), 3 + 7);
+        let ranges: Vec<_> = (0..3).map(|at| columns.value_range(at).unwrap()).collect();
+        assert_eq!(ranges, [0..3, 3..3, 3..10]);
+        let found: Vec<_> = (0..3).map(|at| columns.parted_value(at)).collect();
+        let value = PartedValue {
+            place: 64,
+            len: 5,
+            hash: 9,
+        };
+        assert_eq!(found, [None, Some(value), None]);
+        assert_eq!(columns.get(1).unwrap().value_len, 5);
+        // Without such a value the column is not there at all.
+        assert_eq!(decode(&[0, 0, 0]).unwrap().raw.len(), 4 + 4 * 8 + 3 * 14);
+        assert!(decode(&[64, 65, 66]).is_ok());
+        for places in [[64, 64, 0], [64, 0, 64], [9, 0, 8]] {
+            assert_eq!(decode(&places).unwrap_err(), "MCS007", "{places:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::block::{BlockHeader, TimeRanges};
 use crate::format::checkpoint::Checkpoint;
-use crate::format::checksum::{ContentDigests, SegmentDigest, value_hash};
+use crate::format::checksum::{ContentDigests, SegmentDigest, ValueHasher, value_hash};
 use crate::format::column::ColumnsBuilder;
 use crate::format::compression::{Compression, SectionWriter};
 use crate::format::file_header::FileHeader;
@@ -13,12 +13,14 @@ use crate::format::key_index::KeyIndexBuilder;
 use crate::format::layout::{
     BLOCK_HEADER_SIZE, CHECKPOINT_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE,
     KEY_INDEX_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
+    VALUE_PART_HEADER_SIZE,
 };
 use crate::format::segment_meta::SegmentMeta;
 use crate::format::tail::Tail;
 use crate::format::toc::{Toc, TocEntry};
-use crate::item::{KEY_LEN_MAX, Record};
-use crate::limits::{Limits, VALUE_LEN_MAX, check_limit};
+use crate::format::value_part::{PartedValue, ValuePartHeader};
+use crate::item::{ItemMeta, KEY_LEN_MAX, Record};
+use crate::limits::{LARGE_VALUE_LEN_MAX, Limits, VALUE_INLINE_LEN_MAX, check_limit};
 use crate::units::to_u64;
 
 /// How a segment is laid out.
@@ -28,6 +30,8 @@ pub struct EncoderOptions {
     pub compression: Compression,
     /// A block is closed when its raw sections reach this many bytes.
     pub block_raw_len: usize,
+    /// Raw bytes of each part of a value in parts but the last.
+    pub part_raw_len: usize,
     /// Seed of the index hash; random, so that nobody can prepare keys for it.
     pub index_seed: u64,
 }
@@ -35,6 +39,9 @@ pub struct EncoderOptions {
 impl EncoderOptions {
     /// Raw bytes of a block. FORMAT.md 8 (L4).
     pub const BLOCK_RAW_LEN: usize = 256 << 10;
+    /// Raw bytes of a part: what a reader and a writer of a large value hold.
+    /// FORMAT.md 5.7.
+    pub const PART_RAW_LEN: usize = 1 << 20;
 }
 
 /// What became of a pushed record.
@@ -44,6 +51,18 @@ pub enum Pushed {
     Stored,
     /// The segment has a record with this key; the new one was dropped.
     Duplicate,
+}
+
+/// What became of a value that was pushed in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushedPieces {
+    /// Its record is in the segment.
+    Stored,
+    /// The segment has a record with this key; the new one was dropped.
+    Duplicate,
+    /// Its pieces were not as long together as was said: there is no record of
+    /// it, and what was written of it means nothing to a reader.
+    Abandoned,
 }
 
 /// What a finished segment holds.
@@ -85,8 +104,8 @@ pub struct FinishedSegment {
 ///
 /// # Memory
 ///
-/// One open block, the bytes not yet taken, and the key index
-/// ([`KeyIndexBuilder`]).
+/// One open block, one part of an open value, the bytes not yet taken, and the
+/// key index ([`KeyIndexBuilder`]).
 #[derive(Debug)]
 pub struct SegmentEncoder {
     ids: SegmentIds,
@@ -101,12 +120,34 @@ pub struct SegmentEncoder {
     index: KeyIndexBuilder,
     columns: ColumnsBuilder,
     values: Vec<u8>,
+    /// Bytes of the open block's values in parts.
+    parted_len: u64,
+    value: Option<OpenValue>,
     times: TimeRanges,
     raw: Vec<u8>,
     payload: Vec<u8>,
     scratch: Vec<u8>,
     checkpoint_offset: u64,
     checkpoint_entry: usize,
+}
+
+/// A value on its way into the segment, piece by piece.
+#[derive(Debug)]
+struct OpenValue {
+    key: Vec<u8>,
+    meta: ItemMeta,
+    /// Bytes it is to have.
+    len: u64,
+    /// Bytes that came, written or not.
+    taken_len: u64,
+    /// Where its first part is, 0 before that is written.
+    place: u64,
+    /// Parts written, and their raw bytes.
+    part_count: u32,
+    written_len: u64,
+    hasher: ValueHasher,
+    /// What is not yet enough for a part.
+    rest: Vec<u8>,
 }
 
 impl SegmentEncoder {
@@ -147,6 +188,8 @@ impl SegmentEncoder {
             index,
             columns: ColumnsBuilder::default(),
             values: Vec::new(),
+            parted_len: 0,
+            value: None,
             times: TimeRanges::default(),
             raw: Vec::new(),
             payload: Vec::new(),
@@ -169,9 +212,26 @@ impl SegmentEncoder {
 
     /// Returns the most bytes the finished segment can have with one record
     /// more, for the size cap.
-    pub fn size_bound_with(&self, key_len: usize, value_len: usize) -> u64 {
-        let record = key_len
+    pub fn size_bound_with(&self, key_len: usize, value_len: u64) -> u64 {
+        self.size_bound(key_len, 0).saturating_add(value_len)
+    }
+
+    /// Returns the same for a record whose value goes into parts.
+    pub fn size_bound_with_parts(&self, key_len: usize, value_len: u64) -> u64 {
+        const PART_OVERHEAD: u64 = 96;
+        debug_assert!(to_u64(FRAME_HEADER_SIZE + VALUE_PART_HEADER_SIZE) <= PART_OVERHEAD);
+        let part_count = value_len.div_ceil(to_u64(self.options.part_raw_len.max(1)));
+        let overhead = part_count.saturating_mul(PART_OVERHEAD);
+        let part_count = usize::try_from(part_count).unwrap_or(usize::MAX);
+        self.size_bound(key_len, part_count)
             .saturating_add(value_len)
+            .saturating_add(overhead)
+    }
+
+    /// Bytes of the finished segment with a record more but for its value, whose
+    /// parts are so many frames.
+    fn size_bound(&self, key_len: usize, part_count: usize) -> u64 {
+        let record = key_len
             .saturating_add(ColumnsBuilder::RECORD_LEN_MAX)
             .saturating_add(ColumnsBuilder::HEADER_LEN_MAX);
         // The open block, and one more if the record starts another.
@@ -180,6 +240,7 @@ impl SegmentEncoder {
         // Two blocks, a checkpoint, the key index; each is in the TOC, and all
         // since the last checkpoint are in the next one, too.
         let entries = self.toc.entries.len().saturating_add(4);
+        let entries = entries.saturating_add(part_count);
         let unchecked = entries.saturating_sub(self.checkpoint_entry);
         let tables = entries
             .saturating_add(unchecked)
@@ -196,18 +257,27 @@ impl SegmentEncoder {
             .saturating_add(self.index.payload_len_max(1))
     }
 
-    /// Adds a record.
+    /// Adds a record; a long value goes into parts.
     ///
     /// # Errors
     ///
-    /// - `LimitExceeded`: the key or value is too long, or empty in the key's
-    ///   case; the segment is unchanged.
+    /// - `LimitExceeded`: the key or value is too long; `InvalidInput`: the key
+    ///   is empty. The segment is unchanged.
     pub fn push(&mut self, record: &Record<'_>) -> Result<Pushed> {
-        check_limit("key length", to_u64(record.key.len()), to_u64(KEY_LEN_MAX))?;
-        if record.key.is_empty() {
-            return Err(Error::invalid_input("key", "", "a key has 1 to 250 bytes"));
+        let value_len = to_u64(record.value.len());
+        if value_len > VALUE_INLINE_LEN_MAX {
+            return Ok(
+                match self.begin_value(record.key, &record.meta, value_len)? {
+                    Pushed::Stored => {
+                        self.push_piece(record.value);
+                        self.end_value();
+                        Pushed::Stored
+                    }
+                    Pushed::Duplicate => Pushed::Duplicate,
+                },
+            );
         }
-        check_limit("value length", to_u64(record.value.len()), VALUE_LEN_MAX)?;
+        check_record(record.key, value_len)?;
         if !self.columns.accepts(&record.meta) {
             self.flush_block();
         }
@@ -219,20 +289,153 @@ impl SegmentEncoder {
         let value_len = u32::try_from(record.value.len()).unwrap_or(u32::MAX);
         self.columns.push(record.key, value_len, hash, &record.meta);
         self.values.extend_from_slice(record.value);
-        self.times.add(&record.meta);
-        self.toc
-            .digests
-            .add(record.key, &record.meta, hash, &mut self.scratch);
+        self.count(record.key, value_len, hash, &record.meta);
+        Ok(Pushed::Stored)
+    }
+
+    /// Starts a record whose value comes in pieces and goes into parts as it
+    /// comes: [`SegmentEncoder::push_piece`] takes them, then
+    /// [`SegmentEncoder::end_value`] the record. A value that was started before
+    /// and not ended is abandoned.
+    ///
+    /// # Errors
+    ///
+    /// - `LimitExceeded`: the key or value is too long; `InvalidInput`: one of
+    ///   them is empty. The segment is unchanged.
+    pub fn begin_value(&mut self, key: &[u8], meta: &ItemMeta, value_len: u64) -> Result<Pushed> {
+        self.abandon_value();
+        check_record(key, value_len)?;
+        if value_len == 0 {
+            let allowed = "a value in parts has one byte at least";
+            return Err(Error::invalid_input("value", "", allowed));
+        }
+        if self.index.contains(key) {
+            return Ok(Pushed::Duplicate);
+        }
+        // The parts stand before the block of their record, and behind the one
+        // before that.
+        if !self.columns.accepts(meta) {
+            self.flush_block();
+        }
+        self.value = Some(OpenValue {
+            key: key.to_vec(),
+            meta: *meta,
+            len: value_len,
+            taken_len: 0,
+            place: 0,
+            part_count: 0,
+            written_len: 0,
+            hasher: ValueHasher::default(),
+            rest: Vec::new(),
+        });
+        Ok(Pushed::Stored)
+    }
+
+    /// Takes the next bytes of the value that was begun. What is more than it
+    /// was to have is dropped, and so is the value at its end.
+    pub fn push_piece(&mut self, piece: &[u8]) {
+        let Some(mut value) = self.value.take() else {
+            return;
+        };
+        let left = value.len.saturating_sub(value.taken_len);
+        value.taken_len = value.taken_len.saturating_add(to_u64(piece.len()));
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let mut piece = piece.get(..left).unwrap_or(piece);
+        value.hasher.update(piece);
+        let part_len = self.options.part_raw_len.max(1);
+        while value.rest.len().saturating_add(piece.len()) >= part_len {
+            if value.rest.is_empty() {
+                let (part, after) = piece.split_at(part_len);
+                piece = after;
+                self.emit_part(&mut value, part);
+            } else {
+                let (head, after) = piece.split_at(part_len.saturating_sub(value.rest.len()));
+                piece = after;
+                value.rest.extend_from_slice(head);
+                let mut part = std::mem::take(&mut value.rest);
+                self.emit_part(&mut value, &part);
+                part.clear();
+                value.rest = part;
+            }
+        }
+        value.rest.extend_from_slice(piece);
+        self.value = Some(value);
+    }
+
+    /// Ends the value that was begun, and adds its record if the pieces were as
+    /// long together as was said.
+    pub fn end_value(&mut self) -> PushedPieces {
+        let Some(mut value) = self.value.take() else {
+            return PushedPieces::Abandoned;
+        };
+        if value.taken_len != value.len || self.index.contains(&value.key) {
+            return PushedPieces::Abandoned;
+        }
+        if !value.rest.is_empty() {
+            let part = std::mem::take(&mut value.rest);
+            self.emit_part(&mut value, &part);
+        }
+        self.index.insert(&value.key, self.block_count);
+        let hash = value.hasher.finish();
+        let parted = PartedValue {
+            place: value.place,
+            // At most LARGE_VALUE_LEN_MAX, far below 2^32.
+            len: u32::try_from(value.len).unwrap_or(u32::MAX),
+            hash,
+        };
+        self.columns.push_parted(&value.key, &parted, &value.meta);
+        self.parted_len = self.parted_len.saturating_add(value.len);
+        self.count(&value.key, parted.len, hash, &value.meta);
+        PushedPieces::Stored
+    }
+
+    /// Gives the value up that was begun, if there is one; the parts that were
+    /// written of it mean nothing to a reader.
+    pub fn abandon_value(&mut self) {
+        self.value = None;
+    }
+
+    /// Says whether there are frames besides the description.
+    pub fn has_content(&self) -> bool {
+        self.record_count() > 0 || self.toc.entries.len() > 1
+    }
+
+    fn count(&mut self, key: &[u8], value_len: u32, hash: u64, meta: &ItemMeta) {
+        self.times.add(meta);
+        self.toc.digests.add(key, meta, hash, &mut self.scratch);
         self.toc.record_count = self.toc.record_count.saturating_add(1);
-        self.toc.key_bytes = self.toc.key_bytes.saturating_add(to_u64(record.key.len()));
+        self.toc.key_bytes = self.toc.key_bytes.saturating_add(to_u64(key.len()));
         self.toc.value_bytes = self.toc.value_bytes.saturating_add(value_len.into());
-        let is_full = self.columns.raw_len().saturating_add(self.values.len())
-            >= self.options.block_raw_len
+        let raw_len = self.columns.raw_len().saturating_add(self.values.len());
+        // A value in parts counts, too: its record is not to be lost with what
+        // is written long after it.
+        let raw_len = to_u64(raw_len).saturating_add(self.parted_len);
+        let is_full = raw_len >= to_u64(self.options.block_raw_len)
             || u64::from(self.columns.record_count()) >= Limits::default().block_record_count_max;
         if is_full {
             self.flush_block();
         }
-        Ok(Pushed::Stored)
+    }
+
+    fn emit_part(&mut self, value: &mut OpenValue, raw: &[u8]) {
+        self.payload.clear();
+        // The header goes in front, but is known last.
+        self.payload.resize(VALUE_PART_HEADER_SIZE, 0);
+        let part = ValuePartHeader {
+            value_len: value.len,
+            value_offset: value.written_len,
+            part_number: value.part_count,
+            section: self.sections.write(raw, &mut self.payload),
+        };
+        let sequence = to_u64(self.toc.entries.len());
+        let header = part.encode(&self.ids, sequence);
+        if value.part_count == 0 {
+            value.place = self.file_len;
+        }
+        value.part_count = value.part_count.saturating_add(1);
+        value.written_len = value.written_len.saturating_add(to_u64(raw.len()));
+        let frame = self.emit_payload(FrameType::ValuePart, &header);
+        self.toc.entries.push(TocEntry::of_part(&frame, &part));
     }
 
     /// Returns the bytes that are to be written next.
@@ -252,6 +455,7 @@ impl SegmentEncoder {
     ///
     /// - `LimitExceeded`: from [`KeyIndexBuilder::finish`].
     pub fn finish(mut self) -> Result<FinishedSegment> {
+        self.abandon_value();
         self.flush_block();
         self.emit_key_index()?;
         let toc_offset = self.file_len;
@@ -302,32 +506,35 @@ impl SegmentEncoder {
             values,
         };
         let sequence = to_u64(self.toc.entries.len());
-        let block_bytes = block.encode(&self.ids, sequence);
-        for (slot, byte) in self.payload.iter_mut().zip(&block_bytes) {
-            *slot = *byte;
-        }
-        let frame = FrameHeader::new(
-            &self.ids,
-            FrameType::Block,
-            sequence,
-            self.file_len,
-            &self.payload,
-        );
+        let header = block.encode(&self.ids, sequence);
+        let frame = self.emit_payload(FrameType::Block, &header);
         self.toc.entries.push(TocEntry::of_block(&frame, &block));
-        let frame_bytes = frame.encode(&self.ids);
-        self.digest.update(&frame_bytes);
-        self.digest.update(&block_bytes);
-        self.emit(&frame_bytes);
-        let payload = std::mem::take(&mut self.payload);
-        self.emit(&payload);
-        self.payload = payload;
         self.values.clear();
+        self.parted_len = 0;
         self.times = TimeRanges::default();
         self.block_count = self.block_count.saturating_add(1);
         let since = self.toc.entries.len().saturating_sub(self.checkpoint_entry);
         if since >= Self::CHECKPOINT_BLOCKS {
             self.emit_checkpoint();
         }
+    }
+
+    /// Writes the frame of `self.payload`, whose start is this header; the digest
+    /// covers that.
+    fn emit_payload(&mut self, frame_type: FrameType, header: &[u8]) -> FrameHeader {
+        for (slot, byte) in self.payload.iter_mut().zip(header) {
+            *slot = *byte;
+        }
+        let sequence = to_u64(self.toc.entries.len());
+        let payload = std::mem::take(&mut self.payload);
+        let frame = FrameHeader::new(&self.ids, frame_type, sequence, self.file_len, &payload);
+        let frame_bytes = frame.encode(&self.ids);
+        self.digest.update(&frame_bytes);
+        self.digest.update(header);
+        self.emit(&frame_bytes);
+        self.emit(&payload);
+        self.payload = payload;
+        frame
     }
 
     fn emit_checkpoint(&mut self) {
@@ -361,7 +568,8 @@ impl SegmentEncoder {
         Ok(())
     }
 
-    /// Writes a frame that is neither a block nor the TOC, and notes it there.
+    /// Writes a frame that is neither a block nor a value part nor the TOC, and
+    /// notes it there.
     fn emit_frame(&mut self, frame_type: FrameType, payload: &[u8]) {
         let frame = self.emit_frame_bytes(frame_type, payload);
         self.toc.entries.push(TocEntry::of_frame(&frame));
@@ -381,4 +589,13 @@ impl SegmentEncoder {
         self.pending.extend_from_slice(bytes);
         self.file_len = self.file_len.saturating_add(to_u64(bytes.len()));
     }
+}
+
+/// Refuses a key or value that no record can have.
+fn check_record(key: &[u8], value_len: u64) -> Result<()> {
+    check_limit("key length", to_u64(key.len()), to_u64(KEY_LEN_MAX))?;
+    if key.is_empty() {
+        return Err(Error::invalid_input("key", "", "a key has 1 to 250 bytes"));
+    }
+    check_limit("value length", value_len, LARGE_VALUE_LEN_MAX)
 }

@@ -13,7 +13,7 @@ pub enum FrameType {
     Meta,
     /// Records.
     Block,
-    /// Part of a value too large for a block; not written by 1.0.
+    /// Part of a value that stands outside its block.
     ValuePart,
     /// Part of the table of contents.
     Checkpoint,
@@ -60,8 +60,13 @@ impl FrameType {
     /// its critical bit says.
     pub fn is_known(self) -> bool {
         match self {
-            Self::Meta | Self::Block | Self::Checkpoint | Self::KeyIndex | Self::Toc => true,
-            Self::ValuePart | Self::Stat | Self::Other(_) => false,
+            Self::Meta
+            | Self::Block
+            | Self::ValuePart
+            | Self::Checkpoint
+            | Self::KeyIndex
+            | Self::Toc => true,
+            Self::Stat | Self::Other(_) => false,
         }
     }
 }
@@ -78,10 +83,8 @@ impl FrameFlags {
     /// Returns the flags that this build writes for a type.
     pub fn of(frame_type: FrameType) -> Self {
         match frame_type {
-            FrameType::Block | FrameType::KeyIndex => Self(Self::CRITICAL),
-            FrameType::Meta | FrameType::ValuePart | FrameType::Toc => {
-                Self(Self::CRITICAL | Self::PAYLOAD_CRC)
-            }
+            FrameType::Block | FrameType::ValuePart | FrameType::KeyIndex => Self(Self::CRITICAL),
+            FrameType::Meta | FrameType::Toc => Self(Self::CRITICAL | Self::PAYLOAD_CRC),
             FrameType::Checkpoint | FrameType::Stat | FrameType::Other(_) => {
                 Self(Self::PAYLOAD_CRC)
             }

@@ -417,6 +417,12 @@ impl KeyIndexBuilder {
         }
     }
 
+    /// Says whether the segment has a key.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        let hash = HashWords::new(index_hash(key, self.seed));
+        self.blocks.contains_key(&hash)
+    }
+
     /// Keys so far.
     pub fn len(&self) -> usize {
         self.blocks.len()

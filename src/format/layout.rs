@@ -43,6 +43,8 @@ pub const SECTION_SIZE: usize = 20;
 pub const COLUMNS_HEADER_SIZE: usize = 4;
 /// Bytes of a column's entry in the directory.
 pub const COLUMN_ENTRY_SIZE: usize = 8;
+/// Bytes of a value part before its section.
+pub const VALUE_PART_HEADER_SIZE: usize = 48;
 /// Bytes of a key index's header.
 pub const KEY_INDEX_HEADER_SIZE: usize = 32;
 /// Bytes of the start of a key index page.
@@ -118,6 +120,16 @@ pub const COLUMN_ENTRY: &[Field] = &[
     field(1, 1, "flags"),
     field(2, 2, "encoding"),
     field(4, 4, "len"),
+];
+
+/// FORMAT.md 5.7.
+pub const VALUE_PART_HEADER: &[Field] = &[
+    field(0, 8, "value_len"),
+    field(8, 8, "value_offset"),
+    field(16, 4, "part_number"),
+    field(20, 4, "reserved"),
+    field(24, 20, "section"),
+    field(44, 4, "header_crc"),
 ];
 
 /// FORMAT.md 5.8, first table.
@@ -211,6 +223,7 @@ pub const STRUCTURES: &[(&str, usize, usize, &[Field])] = &[
     ("5.5", 1, SECTION_SIZE, SECTION),
     ("5.6", 0, COLUMNS_HEADER_SIZE, COLUMNS_HEADER),
     ("5.6", 1, COLUMN_ENTRY_SIZE, COLUMN_ENTRY),
+    ("5.7", 0, VALUE_PART_HEADER_SIZE, VALUE_PART_HEADER),
     ("5.8", 0, KEY_INDEX_HEADER_SIZE, KEY_INDEX_HEADER),
     ("5.8", 1, PAGE_HEADER_SIZE, PAGE_HEADER),
     ("5.9", 0, CHECKPOINT_HEADER_SIZE, CHECKPOINT_HEADER),

@@ -30,3 +30,4 @@ pub mod salvage;
 pub mod segment_meta;
 pub mod tail;
 pub mod toc;
+pub mod value_part;

@@ -7,6 +7,7 @@ use crate::format::checksum::ContentDigests;
 use crate::format::frame::{FrameFlags, FrameHeader, FrameType};
 use crate::format::key_index::KeyIndexShape;
 use crate::format::layout::{FILE_HEADER_SIZE, FRAME_HEADER_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE};
+use crate::format::value_part::ValuePartHeader;
 use crate::limits::Limits;
 use crate::units::to_u64;
 
@@ -25,20 +26,21 @@ pub struct TocEntry {
     pub offset: u64,
     /// Bytes of the payload.
     pub stored_len: u64,
-    /// Bytes of the stored key section, 0 unless a block, as all below.
+    /// Bytes of the stored key section, 0 unless a block, as all below but the
+    /// lengths of values.
     pub key_stored_len: u32,
-    /// Bytes of the stored value section.
+    /// Bytes of the stored value section, or of the stored part of a value.
     pub value_stored_len: u32,
     /// Bytes of the raw key section.
     pub key_raw_len: u32,
-    /// Bytes of the raw value section.
+    /// Bytes of the raw value section, or of the raw part of a value.
     pub value_raw_len: u32,
     /// What the times of the records span.
     pub times: TimeRanges,
 }
 
 impl TocEntry {
-    /// Makes the entry of a frame that is not a block.
+    /// Makes the entry of a frame that is neither a block nor a value part.
     pub fn of_frame(header: &FrameHeader) -> Self {
         Self {
             frame_type: header.frame_type,
@@ -74,6 +76,15 @@ impl TocEntry {
         }
     }
 
+    /// Makes the entry of a value part.
+    pub fn of_part(header: &FrameHeader, part: &ValuePartHeader) -> Self {
+        Self {
+            value_stored_len: part.section.stored_len,
+            value_raw_len: part.section.raw_len,
+            ..Self::of_frame(header)
+        }
+    }
+
     /// Returns where the frame ends.
     pub fn end(&self) -> u64 {
         self.offset
@@ -93,6 +104,11 @@ impl TocEntry {
             });
         }
         Ok(())
+    }
+
+    /// Says whether the frame is part of a value.
+    pub fn is_part(&self) -> bool {
+        self.frame_type == FrameType::ValuePart
     }
 
     /// Says whether the frame holds records.

@@ -57,9 +57,9 @@ pub struct Storage {
     pub key_stored: u64,
     /// Bytes of key sections when decompressed.
     pub key_raw: u64,
-    /// Bytes of value sections in files.
+    /// Bytes of value sections, and of parts of values, in files.
     pub value_stored: u64,
-    /// Bytes of value sections when decompressed.
+    /// Bytes of the same when decompressed.
     pub value_raw: u64,
 }
 

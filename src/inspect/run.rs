@@ -234,7 +234,8 @@ impl Inspection<'_> {
             self.advance(named.records, 0);
             return Ok(());
         };
-        for entry in segment.toc().blocks() {
+        let entries = segment.toc().entries.iter();
+        for entry in entries.filter(|entry| entry.is_block() || entry.is_part()) {
             share.storage.merge(&Storage {
                 key_stored: entry.key_stored_len.into(),
                 key_raw: entry.key_raw_len.into(),

@@ -3,5 +3,5 @@
 mod report;
 mod run;
 
-pub use report::{Copy, LookupReport};
+pub use report::{Copy, CopyValue, LookupReport};
 pub use run::{LookupOptions, look_up};

@@ -1,11 +1,15 @@
 //! What a look-up found.
 
+use std::borrow::Cow;
+
 use crate::defect::Finding;
-use crate::error::Location;
+use crate::error::{Location, Result};
 use crate::item::ItemMeta;
+use crate::pieces::LargeValue as _;
+use crate::snapshot::SegmentValue;
 
 /// The key as one node had it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Copy {
     /// Address of the node.
     pub node: String,
@@ -18,11 +22,45 @@ pub struct Copy {
     /// XXH3-64 of the value.
     pub value_hash: u64,
     /// The value, if it was asked for and could be read.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<CopyValue>,
+}
+
+/// The value of a copy, which is sound.
+#[derive(Debug)]
+pub enum CopyValue {
+    /// Its bytes.
+    Whole(Vec<u8>),
+    /// Too large to be held: it is read, and found sound, again when it is
+    /// needed.
+    Large(SegmentValue),
+}
+
+impl CopyValue {
+    /// Returns all bytes.
+    ///
+    /// # Errors
+    ///
+    /// - Whatever keeps a large value from being read now.
+    ///
+    /// # Memory
+    ///
+    /// The value.
+    pub fn whole(&self) -> Result<Cow<'_, [u8]>> {
+        let value = match self {
+            Self::Whole(value) => return Ok(Cow::Borrowed(value)),
+            Self::Large(value) => value,
+        };
+        let mut whole = Vec::new();
+        let mut pieces = value.open();
+        while let Some(piece) = pieces.next_piece()? {
+            whole.extend_from_slice(piece);
+        }
+        Ok(Cow::Owned(whole))
+    }
 }
 
 /// A finished look-up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct LookupReport {
     /// One for each node that had the key, in the order of the manifest.
     pub copies: Vec<Copy>,

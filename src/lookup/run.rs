@@ -1,5 +1,7 @@
 //! The probes, side by side.
 
+use std::sync::Arc;
+
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
@@ -10,8 +12,9 @@ use crate::format::checksum::shard_of;
 use crate::format::compression::SectionReader;
 use crate::format::manifest::ManifestSegment;
 use crate::item::{KEY_LEN_MAX, escape_key};
-use crate::lookup::report::{Copy, LookupReport};
-use crate::snapshot::{Opening, SnapshotReader};
+use crate::lookup::report::{Copy, CopyValue, LookupReport};
+use crate::pieces::Pieces as _;
+use crate::snapshot::{FoundRecord, Opening, SegmentReader, SegmentValue, SnapshotReader};
 use crate::units::to_u64;
 
 /// What the caller asks for.
@@ -29,7 +32,8 @@ pub struct LookupOptions {
 ///
 /// Each of them costs one read of its table of contents and one of a page of
 /// its key index; the one that has the key, one read of a key section and, if
-/// it is wanted, one of a value section. Another block of the same fingerprint
+/// it is wanted, one of a value section, or of each part of a value in parts,
+/// which is not kept: it is known to be sound then. Another block of the same fingerprint
 /// costs a key section more, once in some thousand look-ups.
 ///
 /// # Errors
@@ -50,7 +54,8 @@ pub fn look_up(
     segments.retain(|segment| shard_of(key, snapshot.shard_bits(segment)) == segment.shard_index);
     let ask = |sections: &mut SectionReader, segment: &&ManifestSegment| {
         cancel.check()?;
-        probe(snapshot, segment, key, options.is_value_wanted, sections)
+        let wants_value = options.is_value_wanted;
+        probe(snapshot, segment, key, wants_value, sections, cancel)
     };
     let thread_count = options.thread_count.min(segments.len());
     let probes: Vec<Probe> = if thread_count < 2 {
@@ -99,6 +104,7 @@ fn probe(
     key: &[u8],
     is_value_wanted: bool,
     sections: &mut SectionReader,
+    cancel: &Cancel,
 ) -> Result<Probe> {
     let place = snapshot.segment_place(named);
     let damaged = |error| {
@@ -108,7 +114,7 @@ fn probe(
         })
     };
     let segment = match snapshot.open_segment_as(named, Opening::Lookup) {
-        Ok(segment) => segment,
+        Ok(segment) => Arc::new(segment),
         Err(error) => return damaged(error),
     };
     let found = match segment.find(key, sections) {
@@ -126,7 +132,7 @@ fn probe(
     };
     let mut finding = None;
     if is_value_wanted {
-        match segment.read_value(&found, sections) {
+        match read_value(&segment, &found, sections, cancel) {
             Ok(value) => copy.value = Some(value),
             Err(error) => finding = Some(Finding::from_any_error(error, &place)?),
         }
@@ -135,4 +141,23 @@ fn probe(
         copy: Some(copy),
         finding,
     })
+}
+
+/// Reads a value, or reads one in parts through to know that it is sound.
+fn read_value(
+    segment: &Arc<SegmentReader>,
+    found: &FoundRecord,
+    sections: &mut SectionReader,
+    cancel: &Cancel,
+) -> Result<CopyValue> {
+    let Some(value) = found.parted_value() else {
+        return segment.read_value(found, sections).map(CopyValue::Whole);
+    };
+    let mut parts = segment.open_parts(found.block, found.record, value);
+    while parts.next_piece()?.is_some() {
+        cancel.check()?;
+    }
+    let segment = Arc::clone(segment);
+    let value = SegmentValue::new(segment, found.block, found.record, value);
+    Ok(CopyValue::Large(value))
 }

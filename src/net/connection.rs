@@ -17,6 +17,7 @@ use crate::net::diagnosis::speaks_plain;
 use crate::net::options::NetOptions;
 use crate::net::stream::Stream;
 use crate::node::NodeSpec;
+use crate::pieces::Pieces;
 use crate::protocol::reply::{check_connection, is_unauthenticated};
 use crate::protocol::request::{NOOP, VERSION};
 use crate::protocol::text::{Step, parse_line};
@@ -49,6 +50,16 @@ pub struct Prompt {
     pub after: Duration,
     /// What to ask then.
     pub request: &'static [u8],
+}
+
+/// How far part of an exchange goes.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    /// All is sent.
+    Sent,
+    /// And the receiver says that the exchange is over; a silent server may be
+    /// asked something more.
+    Answered(Option<Prompt>),
 }
 
 /// A connection that never blocks on one direction only: a server that waits
@@ -289,24 +300,76 @@ impl Connection {
         prompt: Option<Prompt>,
         mut receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
-        let mut unsent = request;
         let mut is_done = false;
-        // Since the last byte came or went, for the timeout; prompts do not
-        // count, or a dead server would be asked for ever.
+        let until = Until::Answered(prompt);
+        self.advance(operation, request, until, &mut is_done, &mut receive)
+    }
+
+    /// Does the same for a request with a value in it that comes in pieces: all
+    /// of `head`, the pieces, and all of `tail`.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Connection::exchange`], and whatever the pieces fail with: the
+    ///   server then has half a request, which it drops with the connection.
+    ///
+    /// # Memory
+    ///
+    /// As [`Connection::exchange`]; no piece is kept.
+    pub fn exchange_pieces(
+        &mut self,
+        operation: &'static str,
+        head: &[u8],
+        pieces: &mut dyn Pieces,
+        tail: &[u8],
+        mut receive: impl FnMut(&[u8]) -> Result<Received>,
+    ) -> Result<()> {
+        if self.prod_count > 0 {
+            self.take_prod_replies(operation)?;
+        }
+        let mut is_done = false;
+        self.advance(operation, head, Until::Sent, &mut is_done, &mut receive)?;
+        while let Some(piece) = pieces.next_piece()? {
+            self.advance(operation, piece, Until::Sent, &mut is_done, &mut receive)?;
+        }
+        self.advance(
+            operation,
+            tail,
+            Until::Answered(None),
+            &mut is_done,
+            &mut receive,
+        )
+    }
+
+    /// Sends all of `unsent`, and shows what comes in meanwhile.
+    fn advance(
+        &mut self,
+        operation: &'static str,
+        mut unsent: &[u8],
+        until: Until,
+        is_done: &mut bool,
+        receive: &mut impl FnMut(&[u8]) -> Result<Received>,
+    ) -> Result<()> {
+        let prompt = match until {
+            Until::Sent => None,
+            Until::Answered(prompt) => prompt,
+        };
+        // Since the last byte came, for the timeout; prompts do not count, or a
+        // dead server would be asked for ever.
         let mut moved = Instant::now();
         loop {
-            while !is_done && self.start < self.end {
+            while !*is_done && self.start < self.end {
                 let received = receive(self.buffer.get(self.start..self.end).unwrap_or_default())
                     .map_err(|error| error.at(Location::node(&self.node)))?;
                 let (Received::More(len) | Received::Done(len)) = received;
                 self.start = self.end.min(self.start.saturating_add(len));
-                is_done = matches!(received, Received::Done(_));
+                *is_done = matches!(received, Received::Done(_));
                 if len == 0 {
                     break;
                 }
             }
             let wants_write = !unsent.is_empty() || self.stream.wants_write();
-            if is_done && !wants_write {
+            if !wants_write && (*is_done || matches!(until, Until::Sent)) {
                 return Ok(());
             }
             // From here on, since the receiver may have taken its time.
@@ -331,8 +394,6 @@ impl Connection {
             }
             if ready.read {
                 self.fill()?;
-            }
-            if ready.read {
                 moved = Instant::now();
             }
         }

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use crate::protocol::key::KeyForm;
+use crate::units::to_u64;
 
 /// Ends a batch: its reply comes after all others.
 pub const NOOP: &[u8] = b"mn\r\n";
@@ -127,10 +128,26 @@ pub struct SetFields {
 
 /// Appends a set with its value.
 pub fn write_set(key: &[u8], form: KeyForm, value: &[u8], fields: &SetFields, out: &mut Vec<u8>) {
+    write_set_head(key, form, to_u64(value.len()), fields, out);
+    out.extend_from_slice(value);
+    out.extend_from_slice(SET_TAIL);
+}
+
+/// What follows the value in a set.
+pub const SET_TAIL: &[u8] = b"\r\n";
+
+/// Appends what comes before the value in a set.
+pub fn write_set_head(
+    key: &[u8],
+    form: KeyForm,
+    value_len: u64,
+    fields: &SetFields,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"ms ");
     form.write(key, out);
     // Writing to a vector cannot fail.
-    let _ = write!(out, " {}", value.len());
+    let _ = write!(out, " {value_len}");
     out.extend_from_slice(form.flag());
     let _ = write!(
         out,
@@ -146,8 +163,6 @@ pub fn write_set(key: &[u8], form: KeyForm, value: &[u8], fields: &SetFields, ou
     if fields.is_quiet {
         out.extend_from_slice(b" q");
     }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

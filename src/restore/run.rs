@@ -7,10 +7,12 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, bounded};
 use rayon::ThreadPoolBuilder;
 
-use crate::batch::ItemBatch;
+use crate::batch::LargeItem;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::format::block::StoredValue;
 use crate::format::compression::SectionReader;
+use crate::item::Record;
 use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
@@ -18,7 +20,8 @@ use crate::restore::cursor::{BlockTask, Cursor, Damage};
 use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
 use crate::restore::report::{NodeRestore, RestoreReport};
-use crate::target::{LoadOptions, LoadTally, Loader, Router};
+use crate::snapshot::SegmentValue;
+use crate::target::{LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment};
 use crate::units::to_u64;
 
 /// Batches on their way to one node.
@@ -29,6 +32,8 @@ const BATCH_COUNT_MAX: usize = 8;
 struct NodeLoad {
     tally: LoadTally,
     failure: Option<Error>,
+    /// What ends the job: a snapshot that cannot be read.
+    fatal: Option<Error>,
 }
 
 impl RestorePlan {
@@ -42,8 +47,8 @@ impl RestorePlan {
     /// # Memory
     ///
     /// For each reading thread one decompressed block and up to 256 KiB a node;
-    /// for each node eight such batches; for each connection two more and its
-    /// buffer.
+    /// for each node eight such batches; for each connection two more, or a part
+    /// of a value, and its buffer.
     pub fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
         let clock = Instant::now();
         let totals = self.snapshot.manifest().totals;
@@ -64,9 +69,9 @@ impl RestorePlan {
             .options
             .nodes
             .iter()
-            .map(|_| bounded::<ItemBatch>(BATCH_COUNT_MAX))
+            .map(|_| bounded::<Shipment>(BATCH_COUNT_MAX))
             .unzip();
-        let loads = std::thread::scope(|scope| {
+        let (read, mut loads) = std::thread::scope(|scope| {
             let handles: Vec<Vec<_>> = self
                 .options
                 .nodes
@@ -78,10 +83,16 @@ impl RestorePlan {
                     let alive = Arc::new(AtomicUsize::new(count));
                     (0..count)
                         .map(|_| {
-                            let (batches, stop) = (batches.clone(), &stop);
+                            let (batches, stop, damage) = (batches.clone(), &stop, &damage);
                             let alive = Arc::clone(&alive);
                             scope.spawn(move || {
-                                self.load_node(node, server, batches, &alive, stop, progress)
+                                let shared = Shared {
+                                    alive: &alive,
+                                    damage,
+                                    stop,
+                                    progress,
+                                };
+                                self.load_node(node, server, batches, &shared)
                             })
                         })
                         .collect()
@@ -94,10 +105,14 @@ impl RestorePlan {
                 stop.cancel();
             }
             let loads: Vec<NodeLoad> = handles.into_iter().map(merge_loads).collect();
-            read.map(|()| loads)
+            (read, loads)
         });
-        let loads = loads?;
         cancel.check()?;
+        // The readers were stopped because of it.
+        if let Some(fatal) = loads.iter_mut().find_map(|load| load.fatal.take()) {
+            return Err(fatal);
+        }
+        read?;
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
         let nodes = self.options.nodes.iter().zip(&self.servers).zip(loads);
         let report = RestoreReport {
@@ -120,7 +135,7 @@ impl RestorePlan {
     /// Reads all blocks on a pool of threads, and routes their records.
     fn read_blocks(
         &self,
-        senders: &[crossbeam_channel::Sender<ItemBatch>],
+        senders: &[crossbeam_channel::Sender<Shipment>],
         stop: &Cancel,
         reading: Reading<'_>,
     ) -> Result<()> {
@@ -169,28 +184,42 @@ impl RestorePlan {
         &self,
         node: &NodeSpec,
         server: &ServerReport,
-        batches: Receiver<ItemBatch>,
-        alive: &AtomicUsize,
-        stop: &Cancel,
-        progress: &dyn Progress,
+        shipments: Receiver<Shipment>,
+        shared: &Shared<'_>,
     ) -> NodeLoad {
         let options = LoadOptions {
             net: self.options.net.clone(),
             mode: self.options.mode,
         };
-        let mut loader = Loader::new(node, server, options, stop);
-        let mut failure = None;
-        for batch in batches {
-            let loaded = loader.load(&batch);
-            let (items, bytes) = (to_u64(batch.len()), to_u64(batch.byte_len()));
-            progress.event(Event::Advanced {
+        let mut loader = Loader::new(node, server, options, shared.stop);
+        let (mut failure, mut fatal) = (None, None);
+        for shipment in shipments {
+            let (items, bytes, loaded) = match shipment {
+                Shipment::Batch(batch) => {
+                    let loaded = loader.load(&batch);
+                    (to_u64(batch.len()), to_u64(batch.byte_len()), loaded)
+                }
+                Shipment::Large(item) => {
+                    let bytes = to_u64(item.key.len()).saturating_add(item.value.len());
+                    let loaded = loader.load_large(&item).map(|load| {
+                        if let LargeLoad::Unread(error) = load
+                            && let Err(error) = shared.note_unread(error)
+                        {
+                            shared.stop.cancel();
+                            fatal.get_or_insert(error);
+                        }
+                    });
+                    (1, bytes, loaded)
+                }
+            };
+            shared.progress.event(Event::Advanced {
                 node_index: None,
                 items,
                 bytes,
             });
             if let Err(error) = loaded {
                 failure.get_or_insert(error);
-                if alive.fetch_sub(1, Ordering::Relaxed) > 1 {
+                if shared.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
                     break;
                 }
             }
@@ -198,6 +227,7 @@ impl RestorePlan {
         NodeLoad {
             tally: loader.into_tally(),
             failure,
+            fatal,
         }
     }
 
@@ -239,6 +269,26 @@ impl RestorePlan {
             items_end,
             failure,
         }
+    }
+}
+
+/// What the loaders of a node have in common.
+struct Shared<'a> {
+    /// Loaders that have not given up.
+    alive: &'a AtomicUsize,
+    damage: &'a Mutex<Damage>,
+    stop: &'a Cancel,
+    progress: &'a dyn Progress,
+}
+
+impl Shared<'_> {
+    /// Counts a record whose value in parts is damaged; any other error is the
+    /// job's end.
+    fn note_unread(&self, error: Error) -> Result<()> {
+        // The reader of the parts has told the place.
+        let nowhere = Location::object("");
+        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        damage.add(error, nowhere, 1)
     }
 }
 
@@ -295,7 +345,24 @@ impl Reading<'_> {
                 continue;
             }
             match block.record(index) {
-                Some(Ok(record)) => router.push(&record, task.source_index)?,
+                Some(Ok(stored)) => {
+                    let (key, meta) = (stored.key, stored.meta);
+                    match stored.value {
+                        StoredValue::Inline(value) => {
+                            router.push(&Record { key, value, meta }, task.source_index)?;
+                        }
+                        StoredValue::Parts(value) => {
+                            let segment = Arc::clone(&task.segment);
+                            let value = SegmentValue::new(segment, task.block, index, value);
+                            let item = LargeItem {
+                                key: key.to_vec(),
+                                meta,
+                                value: Box::new(value),
+                            };
+                            router.push_large(item, task.source_index)?;
+                        }
+                    }
+                }
                 Some(Err(defect)) => self.note(task, Error::corrupt(defect), 1)?,
                 None => {}
             }
@@ -318,6 +385,7 @@ fn merge_loads(handles: Vec<std::thread::ScopedJoinHandle<'_, NodeLoad>>) -> Nod
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         merged.tally.merge(&load.tally);
         merged.failure = merged.failure.or(load.failure);
+        merged.fatal = merged.fatal.or(load.fatal);
     }
     merged
 }

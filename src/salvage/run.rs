@@ -13,17 +13,20 @@ use crate::defect::{Defect, Finding};
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::format::checksum::shard_of;
 use crate::format::compression::Compression;
-use crate::format::encoder::Pushed;
+use crate::format::encoder::{Pushed, PushedPieces};
 use crate::format::manifest::{
     Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
     Version,
 };
-use crate::item::escape_key;
+use crate::item::{Record, escape_key};
 use crate::limits::Limits;
 use crate::progress::{Event, Progress};
 use crate::salvage::report::{SalvageReport, SalvagedSegment};
 use crate::salvage::sources::{Source, Sources, describe, find_sources};
-use crate::snapshot::{DamagedSegment, SegmentSalvage, ShardOptions, ShardWriter, SnapshotWriter};
+use crate::snapshot::{
+    DamagedSegment, SalvagedRecord, SalvagedValue, SegmentSalvage, ShardOptions, ShardWriter,
+    SnapshotWriter,
+};
 use crate::store::{DamagedPlace, Store};
 use crate::units::UnixSecs;
 
@@ -251,9 +254,12 @@ fn write_shard(
                 });
                 return Ok(());
             }
-            match writer.push(record) {
-                Ok(Pushed::Stored) => {}
-                Ok(Pushed::Duplicate) => shard.duplicates = shard.duplicates.saturating_add(1),
+            match write_record(&mut writer, record) {
+                // A value that was abandoned is counted where it was read.
+                Ok(PushedPieces::Stored | PushedPieces::Abandoned) => {}
+                Ok(PushedPieces::Duplicate) => {
+                    shard.duplicates = shard.duplicates.saturating_add(1);
+                }
                 Err(error) if matches!(error.kind(), ErrorKind::LimitExceeded { .. }) => {
                     shard.refused = shard.refused.saturating_add(1);
                 }
@@ -270,6 +276,25 @@ fn write_shard(
     }
     shard.segments = writer.finish()?;
     Ok(shard)
+}
+
+fn write_record(writer: &mut ShardWriter<'_>, record: SalvagedRecord<'_>) -> Result<PushedPieces> {
+    let SalvagedRecord { key, meta, value } = record;
+    match value {
+        SalvagedValue::Whole(value) => Ok(match writer.push(&Record { key, value, meta })? {
+            Pushed::Stored => PushedPieces::Stored,
+            Pushed::Duplicate => PushedPieces::Duplicate,
+        }),
+        SalvagedValue::Pieces { len, pieces } => {
+            let mut next = || match pieces.next_piece() {
+                Ok(piece) => Ok(piece.map(<[u8]>::to_vec)),
+                // What cannot be read ends the value too early.
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => Ok(None),
+                Err(error) => Err(error),
+            };
+            writer.push_large(key, &meta, len, &mut next)
+        }
+    }
 }
 
 /// A file that could be looked at before, and cannot be opened any more.

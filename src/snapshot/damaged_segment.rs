@@ -1,12 +1,15 @@
 //! A segment of which nothing is taken for granted: every block that can still
 //! be proved to be one of it, wherever it stands.
 
+use std::fmt;
+
 use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding, Structure};
 use crate::error::{Location, Result};
 use crate::format::segment_meta::SegmentMeta;
-use crate::item::Record;
+use crate::item::ItemMeta;
 use crate::limits::Limits;
+use crate::pieces::Pieces;
 use crate::snapshot::salvage_walk::Walk;
 use crate::snapshot::segment_identity::{Identity, find_identity, read_meta};
 use crate::store::ObjectReader;
@@ -19,6 +22,46 @@ pub struct DamagedSegment {
     limits: Limits,
     identity: Option<Identity>,
 }
+
+/// A record that is brought out.
+#[derive(Debug)]
+pub struct SalvagedRecord<'a> {
+    /// 1 to 250 bytes, any bytes.
+    pub key: &'a [u8],
+    /// Everything but key and value.
+    pub meta: ItemMeta,
+    /// The value.
+    pub value: SalvagedValue<'a>,
+}
+
+/// The value of a record that is brought out.
+pub enum SalvagedValue<'a> {
+    /// Whole, and sound.
+    Whole(&'a [u8]),
+    /// Too large to be held, and not yet known to be sound: it is if all pieces
+    /// come, and lost if an error comes instead of one.
+    Pieces {
+        /// Bytes of the value.
+        len: u64,
+        /// Its bytes.
+        pieces: &'a mut dyn Pieces,
+    },
+}
+
+impl fmt::Debug for SalvagedValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(value) => f.debug_tuple("Whole").field(value).finish(),
+            Self::Pieces { len, .. } => {
+                let mut shown = f.debug_struct("Pieces");
+                shown.field("len", len).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+/// Takes the records of a segment one after the other.
+pub(super) type Take<'t> = dyn FnMut(SalvagedRecord<'_>) -> Result<()> + 't;
 
 /// What was brought out of a segment, and what was not.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +163,9 @@ impl DamagedSegment {
     }
 
     /// Brings out every record that can be proved, in the order of the file;
-    /// those of damaged blocks come last. `records_total` is how many there were,
+    /// those of damaged blocks come behind, and last those with values in parts.
+    /// A value in parts that `take` gets in pieces may still turn out to be
+    /// damaged: then it is counted as lost. `records_total` is how many there were,
     /// if that is known from elsewhere.
     ///
     /// # Errors
@@ -129,12 +174,13 @@ impl DamagedSegment {
     ///
     /// # Memory
     ///
-    /// One block as stored and decompressed, and the table of contents.
+    /// One block or part of a value as stored and decompressed, the table of
+    /// contents, and the keys of the records with values in parts.
     pub fn salvage(
         &self,
         records_total: Option<u64>,
         cancel: &Cancel,
-        take: &mut dyn FnMut(&Record<'_>) -> Result<()>,
+        take: &mut dyn FnMut(SalvagedRecord<'_>) -> Result<()>,
     ) -> Result<SegmentSalvage> {
         let Some(identity) = self.identity else {
             return Ok(self.nothing(records_total));

@@ -10,20 +10,25 @@ mod coverage;
 mod damaged_segment;
 mod lossy_reader;
 mod name;
+mod parts_reader;
 mod reader;
 mod resume;
+mod salvage_parts;
 mod salvage_walk;
 mod segment_identity;
 mod segment_reader;
+mod segment_value;
 mod shard_writer;
 mod writer;
 
-pub use damaged_segment::{DamagedSegment, SegmentSalvage};
+pub use damaged_segment::{DamagedSegment, SalvagedRecord, SalvagedValue, SegmentSalvage};
 pub use name::{generate_name, parse_name};
+pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;
 pub use resume::{Leftover, Unfinished, can_resume, list_unfinished_dumps, visit_keys};
 pub use segment_identity::{Identity, stated_identity};
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
+pub use segment_value::SegmentValue;
 pub use shard_writer::{ShardOptions, ShardWriter};
 pub use writer::SnapshotWriter;
 

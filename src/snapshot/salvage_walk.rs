@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding, Structure};
 use crate::error::{Location, Result};
-use crate::format::block::{Block, BlockHeader};
+use crate::format::block::{Block, BlockHeader, StoredValue};
 use crate::format::bytes::{ByteReader, check_bound};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::checksum::value_hash;
@@ -18,14 +18,19 @@ use crate::format::ids::{SegmentId, SegmentIds};
 use crate::format::key_index::KeyIndex;
 use crate::format::layout::{
     BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE,
+    VALUE_PART_HEADER_SIZE,
 };
 use crate::format::salvage::decode_frame_anywhere;
 use crate::format::toc::{Toc, TocEntry};
-use crate::item::{Record, escape_bytes};
+use crate::format::value_part::ValuePartHeader;
+use crate::item::escape_bytes;
 use crate::limits::Limits;
 use crate::snapshot::coverage::Coverage;
-use crate::snapshot::damaged_segment::SegmentSalvage;
+use crate::snapshot::damaged_segment::{SalvagedRecord, SalvagedValue, SegmentSalvage, Take};
 use crate::snapshot::lossy_reader::{LossyReader, failed_len_max};
+use crate::snapshot::salvage_parts::{
+    FoundPart, PartedRecord, SalvageParts, SalvagedPieces, parted_record,
+};
 use crate::snapshot::segment_identity::{ids_of, read_tail};
 use crate::store::ObjectReader;
 use crate::units::to_u64;
@@ -56,10 +61,14 @@ pub(super) struct Walk<'a> {
     covered: Coverage,
     /// Sequence numbers of blocks that were brought out whole.
     whole: BTreeSet<u64>,
+    /// Of these the ones of which a value in parts was lost after all.
+    spoiled: BTreeSet<u64>,
     /// Sequence numbers of all frames that were met.
     sequences: BTreeSet<u64>,
     /// By their sequence number.
     damaged: BTreeMap<u64, DamagedBlock>,
+    /// What was met of values in parts.
+    parts: SalvageParts,
     /// How far before its own place the last frame stood.
     shift: i128,
     /// The same of each frame with which it changed, by its sequence number.
@@ -104,8 +113,10 @@ impl<'a> Walk<'a> {
             },
             covered: Coverage::default(),
             whole: BTreeSet::new(),
+            spoiled: BTreeSet::new(),
             sequences: BTreeSet::new(),
             damaged: BTreeMap::new(),
+            parts: SalvageParts::new(size, limits),
             shift: 0,
             shifts: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -118,14 +129,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Brings the records out, and counts what is lost.
-    pub(super) fn run(
-        mut self,
-        take: &mut dyn FnMut(&Record<'_>) -> Result<()>,
-    ) -> Result<SegmentSalvage> {
+    pub(super) fn run(mut self, take: &mut Take<'_>) -> Result<SegmentSalvage> {
         self.check_ends();
         self.scan(take)?;
         self.try_known_places(take)?;
-        self.bring_parts(take)?;
+        self.bring_remains(take)?;
+        self.bring_parted(take)?;
         Ok(self.finish())
     }
 
@@ -185,7 +194,7 @@ impl<'a> Walk<'a> {
 
     /// Goes through the file from frame to frame, and from marker to marker
     /// where a frame is damaged.
-    fn scan(&mut self, take: &mut dyn FnMut(&Record<'_>) -> Result<()>) -> Result<()> {
+    fn scan(&mut self, take: &mut Take<'_>) -> Result<()> {
         let size = self.tally.size;
         // Without its head, the file starts anywhere.
         let mut from = 0;
@@ -205,15 +214,10 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Takes blocks whose frame headers are damaged: they follow a frame whose
-    /// end is known, by a block header that fits the next sequence number.
-    /// Returns where they end.
-    fn headless_blocks(
-        &mut self,
-        start: u64,
-        sequence: u64,
-        take: &mut dyn FnMut(&Record<'_>) -> Result<()>,
-    ) -> Result<u64> {
+    /// Takes blocks and parts whose frame headers are damaged: they follow a
+    /// frame whose end is known, by a header of their own that fits the next
+    /// sequence number. Returns where they end.
+    fn headless_frames(&mut self, start: u64, sequence: u64, take: &mut Take<'_>) -> Result<u64> {
         let (mut at, mut sequence) = (start, sequence);
         loop {
             let header = self.reader.bytes(at, to_u64(FRAME_HEADER_SIZE));
@@ -221,7 +225,13 @@ impl<'a> Walk<'a> {
                 return Ok(at);
             }
             let payload_offset = at.saturating_add(to_u64(FRAME_HEADER_SIZE));
-            let Some(end) = self.try_block(payload_offset, None, sequence, take)? else {
+            let mut end = self.try_block(payload_offset, None, sequence, take)?;
+            if end.is_none() {
+                let offset = i128::from(at).saturating_add(self.shift);
+                let offset = u64::try_from(offset).unwrap_or(at);
+                end = self.try_part(payload_offset, None, sequence, offset).ok();
+            }
+            let Some(end) = end else {
                 self.note_missing_frame(at);
                 return Ok(at);
             };
@@ -250,12 +260,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Takes a frame whose header is sound; returns where to go on.
-    fn frame(
-        &mut self,
-        at: u64,
-        frame: &FrameHeader,
-        take: &mut dyn FnMut(&Record<'_>) -> Result<()>,
-    ) -> Result<u64> {
+    fn frame(&mut self, at: u64, frame: &FrameHeader, take: &mut Take<'_>) -> Result<u64> {
         let payload_offset = at.saturating_add(to_u64(FRAME_HEADER_SIZE));
         let bound = self.limits.toc_entry_count_max;
         let checked = check_bound(Structure::FrameHeader, "sequence", frame.sequence, bound);
@@ -294,7 +299,7 @@ impl<'a> Walk<'a> {
         if frame.frame_type == FrameType::Block {
             let stored_len = Some(frame.stored_len);
             if let Some(end) = self.try_block(payload_offset, stored_len, frame.sequence, take)? {
-                return self.headless_blocks(end, next, take);
+                return self.headless_frames(end, next, take);
             }
             if !self.whole.contains(&frame.sequence) {
                 self.damaged.entry(frame.sequence).or_insert(DamagedBlock {
@@ -302,10 +307,17 @@ impl<'a> Walk<'a> {
                     stored_len,
                 });
             }
+        } else if frame.frame_type == FrameType::ValuePart {
+            let stored_len = Some(frame.stored_len);
+            match self.try_part(payload_offset, stored_len, frame.sequence, frame.offset) {
+                Ok(end) => return self.headless_frames(end, next, take),
+                Err(defect) if is_new => self.note(payload_offset, defect),
+                Err(_) => {}
+            }
         } else if is_new {
             self.table(payload_offset, frame);
         }
-        self.headless_blocks(end, next, take)?;
+        self.headless_frames(end, next, take)?;
         // What a damaged payload has in it, or what took its place, may be
         // frames of this segment, too.
         Ok(payload_offset)
@@ -386,7 +398,7 @@ impl<'a> Walk<'a> {
         payload_offset: u64,
         stored_len: Option<u64>,
         sequence: u64,
-        take: &mut dyn FnMut(&Record<'_>) -> Result<()>,
+        take: &mut Take<'_>,
     ) -> Result<Option<u64>> {
         let Some((header, payload_len)) = self.block_header(payload_offset, stored_len, sequence)
         else {
@@ -418,12 +430,106 @@ impl<'a> Walk<'a> {
         }
         self.tally.blocks_whole = self.tally.blocks_whole.saturating_add(1);
         for index in 0..block.len() {
-            if let Some(Ok(record)) = block.record(index) {
-                take(&record)?;
+            if let Some(record) = parted_record(block.columns(), index, Some(sequence)) {
+                self.keep_parted(record);
+            } else if let Some(Ok(record)) = block.record(index)
+                && let StoredValue::Inline(value) = record.value
+            {
+                take(SalvagedRecord {
+                    key: record.key,
+                    meta: record.meta,
+                    value: SalvagedValue::Whole(value),
+                })?;
                 self.tally.records = self.tally.records.saturating_add(1);
             }
         }
         Ok(Some(end))
+    }
+
+    /// Notes a part of a value if what is stored of it is sound; returns where it
+    /// ends. `offset` is where its frame was written.
+    fn try_part(
+        &mut self,
+        payload_offset: u64,
+        stored_len: Option<u64>,
+        sequence: u64,
+        offset: u64,
+    ) -> std::result::Result<u64, Defect> {
+        let header_len = to_u64(VALUE_PART_HEADER_SIZE);
+        let bytes = self.reader.bytes(payload_offset, header_len);
+        let claimed = ValuePartHeader::claimed_payload_len(bytes);
+        let stored_len = stored_len.or(claimed).unwrap_or(header_len);
+        let (ids, limits) = (ids_of(self.id), self.limits);
+        let header = ValuePartHeader::decode(bytes, stored_len, &ids, sequence, limits)?;
+        let left = self.failed_len_max;
+        check_bound(Structure::ValuePart, "stored_len", stored_len, left)?;
+        let payload = self.reader.bytes(payload_offset, stored_len);
+        if let Err(defect) = header.check_stored(payload) {
+            let len = stored_len.min(self.tally.size);
+            self.failed_len_max = left.saturating_sub(len);
+            return Err(defect);
+        }
+        let end = payload_offset.saturating_add(stored_len);
+        self.sequences.insert(sequence);
+        self.covered.add(payload_offset, end);
+        self.last_end = self.last_end.max((sequence, end));
+        let part = FoundPart {
+            payload_offset,
+            stored_len,
+            sequence,
+        };
+        self.parts.add_part(offset, part);
+        Ok(end)
+    }
+
+    /// Keeps a record whose value stands in parts until all of them are found.
+    fn keep_parted(&mut self, record: PartedRecord) {
+        if let Some(record) = self.parts.add_record(record) {
+            self.lose_parted(&record);
+        }
+    }
+
+    /// Counts a record whose value in parts is lost; its block, if it was taken
+    /// for whole, is not.
+    fn lose_parted(&mut self, record: &PartedRecord) {
+        let whole_block = record.whole_block;
+        if whole_block.is_some_and(|sequence| self.spoiled.insert(sequence)) {
+            self.tally.blocks_whole = self.tally.blocks_whole.saturating_sub(1);
+            self.tally.blocks_damaged = self.tally.blocks_damaged.saturating_add(1);
+        }
+        self.lose_key(&record.key);
+    }
+
+    /// Brings out the records whose values stand in parts, piece by piece.
+    fn bring_parted(&mut self, take: &mut Take<'_>) -> Result<()> {
+        for record in self.parts.take_records() {
+            let mut pieces = SalvagedPieces::new(
+                &self.parts,
+                &mut self.reader,
+                &mut self.sections,
+                self.limits,
+                self.cancel,
+                self.id,
+                record.value,
+            );
+            take(SalvagedRecord {
+                key: &record.key,
+                meta: record.meta,
+                value: SalvagedValue::Pieces {
+                    len: record.value.len.into(),
+                    pieces: &mut pieces,
+                },
+            })?;
+            match pieces.finish()? {
+                None => self.tally.records = self.tally.records.saturating_add(1),
+                Some(defect) => {
+                    let offset = self.parts.first_offset(record.value);
+                    self.note(offset.unwrap_or(0), defect);
+                    self.lose_parted(&record);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads the header of a block's payload; returns it with the length of the
@@ -443,15 +549,23 @@ impl<'a> Walk<'a> {
 
     /// Looks where the tables say a block is, for those that no scan can find
     /// because their frame header is damaged.
-    fn try_known_places(&mut self, take: &mut dyn FnMut(&Record<'_>) -> Result<()>) -> Result<()> {
+    fn try_known_places(&mut self, take: &mut Take<'_>) -> Result<()> {
+        let is_missed = |sequence: u64, entry: &TocEntry| {
+            let is_block = entry.is_block() && !self.whole.contains(&sequence);
+            is_block || (entry.is_part() && !self.parts.has_part(entry.offset))
+        };
         let missed: Vec<(u64, TocEntry)> = self
             .known
             .iter()
-            .filter(|(sequence, entry)| entry.is_block() && !self.whole.contains(sequence))
+            .filter(|(sequence, entry)| is_missed(**sequence, entry))
             .map(|(sequence, entry)| (*sequence, *entry))
             .collect();
         for (sequence, entry) in missed {
             self.cancel.check()?;
+            if entry.is_part() {
+                self.try_known_part(sequence, &entry);
+                continue;
+            }
             let Some(place) = self.place_now(sequence, entry.offset) else {
                 let structure = Structure::BlockHeader;
                 let needed = to_u64(BLOCK_HEADER_SIZE);
@@ -484,6 +598,22 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Looks where the tables say a part is. What it costs if it is not there is
+    /// counted for its record.
+    fn try_known_part(&mut self, sequence: u64, entry: &TocEntry) {
+        let Some(place) = self.place_now(sequence, entry.offset) else {
+            return;
+        };
+        let payload_offset = place.saturating_add(to_u64(FRAME_HEADER_SIZE));
+        let (stored_len, offset) = (Some(entry.stored_len), entry.offset);
+        if self
+            .try_part(payload_offset, stored_len, sequence, offset)
+            .is_ok()
+        {
+            self.note_frame_header(place);
+        }
+    }
+
     /// Returns where a frame is now that was written at `offset`, by the frames
     /// before it; `None` if that is before the file.
     fn place_now(&self, sequence: u64, offset: u64) -> Option<u64> {
@@ -494,7 +624,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Brings out what can be proved of the damaged blocks, record by record.
-    fn bring_parts(&mut self, take: &mut dyn FnMut(&Record<'_>) -> Result<()>) -> Result<()> {
+    fn bring_remains(&mut self, take: &mut Take<'_>) -> Result<()> {
         for (sequence, block) in std::mem::take(&mut self.damaged) {
             self.cancel.check()?;
             self.tally.blocks_damaged = self.tally.blocks_damaged.saturating_add(1);
@@ -568,29 +698,41 @@ impl<'a> Walk<'a> {
         &mut self,
         columns: &Columns,
         values: &[u8],
-        take: &mut dyn FnMut(&Record<'_>) -> Result<()>,
+        take: &mut Take<'_>,
     ) -> Result<()> {
         for index in 0..columns.len() {
             let Some(found) = columns.get(index) else {
                 continue;
             };
+            if let Some(record) = parted_record(columns, index, None) {
+                self.keep_parted(record);
+                continue;
+            }
             let value = columns
                 .value_range(index)
                 .and_then(|range| values.get(range))
                 .filter(|value| value_hash(value) == found.value_hash);
             if let Some(value) = value {
-                let (key, meta) = (found.key, found.meta);
-                take(&Record { key, value, meta })?;
+                take(SalvagedRecord {
+                    key: found.key,
+                    meta: found.meta,
+                    value: SalvagedValue::Whole(value),
+                })?;
                 self.tally.records = self.tally.records.saturating_add(1);
                 continue;
             }
-            self.lose(Some(1));
-            self.tally.lost_key_count = self.tally.lost_key_count.saturating_add(1);
-            if self.tally.lost_keys.len() < SegmentSalvage::LOST_KEY_COUNT_MAX {
-                self.tally.lost_keys.push(escape_bytes(found.key));
-            }
+            self.lose_key(found.key);
         }
         Ok(())
+    }
+
+    /// Counts a record as lost whose key is known.
+    fn lose_key(&mut self, key: &[u8]) {
+        self.lose(Some(1));
+        self.tally.lost_key_count = self.tally.lost_key_count.saturating_add(1);
+        if self.tally.lost_keys.len() < SegmentSalvage::LOST_KEY_COUNT_MAX {
+            self.tally.lost_keys.push(escape_bytes(key));
+        }
     }
 
     /// Adds up what is lost.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::defect::{Defect, Structure};
 use crate::error::{Error, ErrorKind, Location, Result};
-use crate::format::block::{Block, BlockHeader};
+use crate::format::block::{Block, BlockHeader, StoredValue};
 use crate::format::bytes::{check_bound, check_count, slice};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::checksum::{SegmentDigest, value_hash};
@@ -17,14 +17,17 @@ use crate::format::ids::{SegmentIds, SnapshotId};
 use crate::format::key_index::{KeyIndex, KeyIndexPage};
 use crate::format::layout::{
     BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE, PAGE_SIZE,
-    TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
+    TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE, VALUE_PART_HEADER_SIZE,
 };
 use crate::format::manifest::ManifestSegment;
 use crate::format::segment_meta::SegmentMeta;
 use crate::format::tail::Tail;
 use crate::format::toc::{Toc, TocEntry};
+use crate::format::value_part::{PartedValue, ValuePartHeader};
 use crate::item::ItemMeta;
 use crate::limits::Limits;
+use crate::pieces::Pieces as _;
+use crate::snapshot::parts_reader::PartsReader;
 use crate::store::{ObjectReader, Store};
 use crate::units::to_u64;
 
@@ -55,10 +58,30 @@ pub struct FoundRecord {
     pub value_len: u32,
     /// XXH3-64 of the value.
     pub value_hash: u64,
-    /// Where the value is in the raw value section.
-    value_range: Range<usize>,
-    values: SectionDescriptor,
-    values_offset: u64,
+    place: FoundPlace,
+}
+
+/// Where the value of a found record is.
+#[derive(Debug)]
+enum FoundPlace {
+    Inline {
+        /// In the raw value section.
+        range: Range<usize>,
+        values: SectionDescriptor,
+        values_offset: u64,
+    },
+    Parts(PartedValue),
+}
+
+impl FoundRecord {
+    /// Returns the value if it stands in parts, for
+    /// [`SegmentReader::open_parts`].
+    pub fn parted_value(&self) -> Option<PartedValue> {
+        match self.place {
+            FoundPlace::Inline { .. } => None,
+            FoundPlace::Parts(value) => Some(value),
+        }
+    }
 }
 
 /// How a segment that the manifest names is to be opened.
@@ -415,42 +438,188 @@ impl SegmentReader {
                 .offset
                 .saturating_add(to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE))
                 .saturating_add(header.keys.stored_len.into());
+            let place = match columns.parted_value(record) {
+                Some(value) => FoundPlace::Parts(value),
+                None => FoundPlace::Inline {
+                    range: value_range,
+                    values: header.values,
+                    values_offset,
+                },
+            };
             return Ok(Some(FoundRecord {
                 block,
                 record,
                 meta: found.meta,
                 value_len: found.value_len,
                 value_hash: found.value_hash,
-                value_range,
-                values: header.values,
-                values_offset,
+                place,
             }));
         }
         Ok(None)
     }
 
     /// Reads the value of a record that [`SegmentReader::find`] of this segment
-    /// found: its block's value section, and nothing else.
+    /// found: its block's value section or its parts, and nothing else.
     ///
     /// # Errors
     ///
     /// - `Corrupt`, with the record's place; `Io`.
+    ///
+    /// # Memory
+    ///
+    /// The value; of one in parts up to 1 GiB, which
+    /// [`SegmentReader::open_parts`] spares.
     pub fn read_value(&self, found: &FoundRecord, sections: &mut SectionReader) -> Result<Vec<u8>> {
         let place = || self.record_location(found.block, found.record);
         let corrupt = |defect| Error::corrupt(defect).at(place());
+        let (range, values, offset) = match &found.place {
+            FoundPlace::Inline {
+                range,
+                values,
+                values_offset,
+            } => (range.clone(), values, *values_offset),
+            FoundPlace::Parts(parted) => {
+                let value = StoredValue::Parts(*parted);
+                let whole = self.whole_value(found.block, found.record, value)?;
+                return Ok(whole.into_owned());
+            }
+        };
         // Bounded when the block's header was decoded.
-        let len = found.values.stored_len.into();
-        let stored = read(&*self.object, found.values_offset, len)?;
+        let stored = read(&*self.object, offset, values.stored_len.into())?;
         let mut raw = Vec::new();
         sections
-            .read(&found.values, &stored, Structure::ValueSection, &mut raw)
+            .read(values, &stored, Structure::ValueSection, &mut raw)
             .map_err(corrupt)?;
-        let value = raw.get(found.value_range.clone()).unwrap_or_default();
+        let value = raw.get(range).unwrap_or_default();
         let (stored, computed) = (found.value_hash, value_hash(value));
         if stored != computed {
             return Err(corrupt(Defect::ValueHashMismatch { stored, computed }));
         }
         Ok(value.to_vec())
+    }
+
+    /// Returns the value of a record whole, by the numbers of its block and of
+    /// itself, wherever it stands.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, with the record's place; `Io`.
+    ///
+    /// # Memory
+    ///
+    /// A value in parts, up to 1 GiB.
+    pub fn whole_value<'v>(
+        &self,
+        block: usize,
+        record: usize,
+        value: StoredValue<'v>,
+    ) -> Result<Cow<'v, [u8]>> {
+        let value = match value {
+            StoredValue::Inline(value) => return Ok(Cow::Borrowed(value)),
+            StoredValue::Parts(value) => value,
+        };
+        let mut whole = Vec::new();
+        let mut parts = self.open_parts(block, record, value);
+        while let Some(piece) = parts.next_piece()? {
+            whole.extend_from_slice(piece);
+        }
+        Ok(Cow::Owned(whole))
+    }
+
+    /// Starts to read the value of a record that stands in parts.
+    pub fn open_parts(&self, block: usize, record: usize, value: PartedValue) -> PartsReader<'_> {
+        PartsReader::new(self, block, record, value)
+    }
+
+    /// Returns the numbers of the frames in which the parts of a block's values
+    /// may stand: those between the block before and this one (P6).
+    pub(super) fn part_frames(&self, block: usize) -> Range<usize> {
+        let before = block
+            .checked_sub(1)
+            .and_then(|block| self.blocks.get(block));
+        let first = before.map_or(0, |number| number.saturating_add(1));
+        first..self.blocks.get(block).copied().unwrap_or(first)
+    }
+
+    /// Returns the number of the frame at which a value's first part is (P6).
+    pub(super) fn first_part(
+        &self,
+        block: usize,
+        value: &PartedValue,
+    ) -> std::result::Result<usize, Defect> {
+        let frames = self.part_frames(block);
+        let entries = self.toc.entries.get(frames.clone()).unwrap_or_default();
+        // In file order, which decoding has checked.
+        let found = entries.binary_search_by_key(&value.place, |entry| entry.offset);
+        let number = found.ok().map(|at| frames.start.saturating_add(at));
+        number
+            .filter(|&number| self.is_part(number))
+            .ok_or(Defect::IllegalValue {
+                structure: Structure::KeySection,
+                field: "VALUE_PLACE",
+                stored: value.place,
+            })
+    }
+
+    /// Says whether a frame is part of a value, by its number.
+    pub fn is_part(&self, number: usize) -> bool {
+        self.toc.entries.get(number).is_some_and(TocEntry::is_part)
+    }
+
+    /// Returns where a frame is, for messages; that of a record's value names
+    /// the block and the record, too.
+    pub(super) fn frame_location(&self, number: usize, record: Option<(usize, usize)>) -> Location {
+        Location::Object {
+            object: self.place.clone(),
+            block: record.map(|(block, _)| to_u64(block)),
+            record: record.map(|(_, record)| to_u64(record)),
+            offset: self.toc.entries.get(number).map(|entry| entry.offset),
+        }
+    }
+
+    /// Reads a part of a value whatever record it belongs to, and decompresses
+    /// it into `raw`, which is overwritten.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, with the place of the part; `Io`.
+    pub fn read_part(
+        &self,
+        number: usize,
+        sections: &mut SectionReader,
+        raw: &mut Vec<u8>,
+    ) -> Result<ValuePartHeader> {
+        self.read_part_of(number, None, sections, raw)
+    }
+
+    /// Does the same for a record, by the numbers of its block and of itself,
+    /// which the place in an error names.
+    pub(super) fn read_part_of(
+        &self,
+        number: usize,
+        record: Option<(usize, usize)>,
+        sections: &mut SectionReader,
+        raw: &mut Vec<u8>,
+    ) -> Result<ValuePartHeader> {
+        let (frame, payload) = self.read_frame_of(number, record)?;
+        self.decode_part(number, &frame, &payload)
+            .and_then(|header| {
+                header.read(&payload, sections, raw)?;
+                Ok(header)
+            })
+            .map_err(|defect| Error::corrupt(defect).at(self.frame_location(number, record)))
+    }
+
+    fn decode_part(
+        &self,
+        number: usize,
+        frame: &FrameHeader,
+        payload: &[u8],
+    ) -> std::result::Result<ValuePartHeader, Defect> {
+        let (len, sequence) = (frame.stored_len, frame.sequence);
+        let header = ValuePartHeader::decode(payload, len, &self.ids, sequence, &self.limits)?;
+        self.check_part_entry(number, frame, &header)?;
+        Ok(header)
     }
 
     /// Reads and checks the segment's description of itself.
@@ -571,6 +740,14 @@ impl SegmentReader {
     ///
     /// - `Corrupt`, `Io`.
     pub fn read_frame(&self, number: usize) -> Result<(FrameHeader, Cow<'_, [u8]>)> {
+        self.read_frame_of(number, None)
+    }
+
+    fn read_frame_of(
+        &self,
+        number: usize,
+        record: Option<(usize, usize)>,
+    ) -> Result<(FrameHeader, Cow<'_, [u8]>)> {
         let Some(entry) = self.toc.entries.get(number) else {
             return Err(Error::invalid_input(
                 "frame",
@@ -578,8 +755,7 @@ impl SegmentReader {
                 "no such frame",
             ));
         };
-        let corrupt =
-            |defect| Error::corrupt(defect).at(Location::offset(&self.place, entry.offset));
+        let corrupt = |defect| Error::corrupt(defect).at(self.frame_location(number, record));
         // Bounded by the file, whose places the TOC's decoding has checked;
         // and a frame that is read whole is held whole, so by the limits, too.
         let bound = self
@@ -590,7 +766,13 @@ impl SegmentReader {
             .saturating_add(to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE));
         check_bound(Structure::Toc, "stored_len", entry.stored_len, bound).map_err(corrupt)?;
         let len = to_u64(FRAME_HEADER_SIZE).saturating_add(entry.stored_len);
-        let bytes = read(&*self.object, entry.offset, len)?;
+        // Of a value of a gibibyte, each part that was touched through a map
+        // would be held until the file is closed.
+        let bytes = if entry.is_part() {
+            Cow::Owned(read_by_call(&*self.object, entry.offset, len)?)
+        } else {
+            read(&*self.object, entry.offset, len)?
+        };
         let frame = FrameHeader::decode(&bytes, &self.ids, entry.offset).map_err(corrupt)?;
         self.check_entry(number, &frame).map_err(corrupt)?;
         let payload = match bytes {
@@ -606,13 +788,20 @@ impl SegmentReader {
         Ok((frame, payload))
     }
 
-    /// Reads and checks a frame that is neither a block nor the key index.
+    /// Reads and checks a frame that is neither a block nor the key index; of a
+    /// part of a value the bytes as they are stored.
     ///
     /// # Errors
     ///
     /// - `Corrupt`, `Io`.
     pub fn read_other_frame(&self, number: usize) -> Result<()> {
         let (frame, payload) = self.read_frame(number)?;
+        if frame.frame_type == FrameType::ValuePart {
+            return self
+                .decode_part(number, &frame, &payload)
+                .and_then(|header| header.check_stored(&payload))
+                .map_err(|defect| Error::corrupt(defect).at(self.frame_location(number, None)));
+        }
         if frame.frame_type == FrameType::Checkpoint {
             Checkpoint::decode(&payload, &self.ids, frame.offset)
                 .and_then(|checkpoint| self.check_checkpoint(number, &checkpoint))
@@ -681,9 +870,9 @@ impl SegmentReader {
         for (number, entry) in self.toc.entries.iter().enumerate() {
             let header_len = match entry.frame_type {
                 FrameType::Block => BLOCK_HEADER_SIZE,
+                FrameType::ValuePart => VALUE_PART_HEADER_SIZE,
                 FrameType::KeyIndex => KEY_INDEX_HEADER_SIZE,
                 FrameType::Meta
-                | FrameType::ValuePart
                 | FrameType::Checkpoint
                 | FrameType::Stat
                 | FrameType::Toc
@@ -750,6 +939,31 @@ impl SegmentReader {
             entry.stored_len,
             frame.stored_len,
         )
+    }
+
+    /// Compares a part of a value with its entry (T5).
+    fn check_part_entry(
+        &self,
+        number: usize,
+        frame: &FrameHeader,
+        part: &ValuePartHeader,
+    ) -> std::result::Result<(), Defect> {
+        let Some(entry) = self.toc.entries.get(number) else {
+            return Ok(());
+        };
+        let found = TocEntry::of_part(frame, part);
+        let pairs = [
+            (
+                "value_stored_len",
+                entry.value_stored_len,
+                found.value_stored_len,
+            ),
+            ("value_raw_len", entry.value_raw_len, found.value_raw_len),
+        ];
+        for (field, stored, computed) in pairs {
+            check_count(Structure::Toc, field, stored.into(), computed.into())?;
+        }
+        Ok(())
     }
 
     /// Compares a block with its entry (T5).
@@ -852,6 +1066,11 @@ fn read(object: &dyn ObjectReader, offset: u64, len: u64) -> Result<Cow<'_, [u8]
         let bytes = slice(bytes, offset, len, Structure::Segment).map_err(Error::corrupt)?;
         return Ok(Cow::Borrowed(bytes));
     }
+    read_by_call(object, offset, len).map(Cow::Owned)
+}
+
+/// Returns a copy of a range of an object.
+fn read_by_call(object: &dyn ObjectReader, offset: u64, len: u64) -> Result<Vec<u8>> {
     // A length beyond the object is refused before memory is taken for it.
     let end = offset.saturating_add(len);
     if end > object.size() {
@@ -865,5 +1084,5 @@ fn read(object: &dyn ObjectReader, offset: u64, len: u64) -> Result<Cow<'_, [u8]
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
     object.read_at(offset, &mut bytes)?;
-    Ok(Cow::Owned(bytes))
+    Ok(bytes)
 }

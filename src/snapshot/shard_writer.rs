@@ -2,15 +2,18 @@
 
 use crate::error::Result;
 use crate::format::compression::Compression;
-use crate::format::encoder::{EncoderOptions, FinishedSegment, Pushed, SegmentEncoder};
+use crate::format::encoder::{
+    EncoderOptions, FinishedSegment, Pushed, PushedPieces, SegmentEncoder,
+};
 use crate::format::ids::{SegmentId, SyncMarker};
 use crate::format::key_index::KeyIndexBuilder;
 use crate::format::manifest::{Digest128, ManifestSegment};
 use crate::format::segment_meta::SegmentMeta;
-use crate::item::Record;
+use crate::item::{ItemMeta, Record};
+use crate::limits::VALUE_INLINE_LEN_MAX;
 use crate::snapshot::writer::{SnapshotWriter, segment_file_name};
 use crate::store::ObjectWriter;
-use crate::units::UnixSecs;
+use crate::units::{UnixSecs, to_u64};
 
 /// How a shard is cut into segments.
 #[derive(Clone, Debug)]
@@ -59,10 +62,30 @@ struct OpenSegment {
     writer: Box<dyn ObjectWriter>,
 }
 
-impl<'a> ShardWriter<'a> {
+impl OpenSegment {
     /// Bytes gathered before they are written.
     const WRITE_LEN: usize = 1 << 20;
 
+    /// Hands on a piece of the value that was begun, and writes what came of it
+    /// part by part.
+    fn push_piece(&mut self, piece: &[u8]) -> Result<()> {
+        for piece in piece.chunks(EncoderOptions::PART_RAW_LEN) {
+            self.encoder.push_piece(piece);
+            self.write_pending()?;
+        }
+        Ok(())
+    }
+
+    fn write_pending(&mut self) -> Result<()> {
+        if self.encoder.pending().len() >= Self::WRITE_LEN {
+            self.writer.write(self.encoder.pending())?;
+            self.encoder.clear_pending();
+        }
+        Ok(())
+    }
+}
+
+impl<'a> ShardWriter<'a> {
     /// Starts a shard; no segment is made before the first record.
     pub fn new(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
         Self {
@@ -74,37 +97,121 @@ impl<'a> ShardWriter<'a> {
         }
     }
 
-    /// Adds a record.
+    /// Adds a record; a long value goes into parts.
     ///
     /// # Errors
     ///
     /// - `LimitExceeded`: the key or value is too long; nothing has changed.
     /// - `Io`: the shard is of no use any more.
     pub fn push(&mut self, record: &Record<'_>) -> Result<Pushed> {
-        let is_full = self.open.as_ref().is_some_and(|open| {
-            let bound = open
+        let (key_len, value_len) = (record.key.len(), to_u64(record.value.len()));
+        if value_len > VALUE_INLINE_LEN_MAX {
+            let open =
+                self.open_for(|encoder| encoder.size_bound_with_parts(key_len, value_len))?;
+            let pushed = open
                 .encoder
-                .size_bound_with(record.key.len(), record.value.len());
+                .begin_value(record.key, &record.meta, value_len)?;
+            if pushed == Pushed::Stored {
+                open.push_piece(record.value)?;
+                open.encoder.end_value();
+                open.write_pending()?;
+            }
+            return Ok(pushed);
+        }
+        let open = self.open_for(|encoder| encoder.size_bound_with(key_len, value_len))?;
+        let pushed = open.encoder.push(record)?;
+        open.write_pending()?;
+        Ok(pushed)
+    }
+
+    /// Adds a record whose value of `value_len` bytes comes in pieces of any
+    /// lengths, until there is none; it goes into parts as it comes. Where the
+    /// pieces are not as long together as was said, whether it is that the
+    /// source broke off or that there were more, the value is abandoned, and
+    /// the shard as good as before.
+    ///
+    /// All pieces are taken, those of a duplicate, too.
+    ///
+    /// # Errors
+    ///
+    /// - Whatever `next` fails with: the value is abandoned, and the shard as
+    ///   good as before.
+    /// - `LimitExceeded`: the key or value is too long; nothing has changed, and
+    ///   no piece was asked for.
+    /// - `Io`: the shard is of no use any more.
+    ///
+    /// # Memory
+    ///
+    /// A piece, and three times [`EncoderOptions::PART_RAW_LEN`].
+    pub fn push_large(
+        &mut self,
+        key: &[u8],
+        meta: &ItemMeta,
+        value_len: u64,
+        next: &mut dyn FnMut() -> Result<Option<Vec<u8>>>,
+    ) -> Result<PushedPieces> {
+        if value_len == 0 {
+            return self.push_empty(key, meta, next);
+        }
+        let open = self.open_for(|encoder| encoder.size_bound_with_parts(key.len(), value_len))?;
+        if open.encoder.begin_value(key, meta, value_len)? == Pushed::Duplicate {
+            while next()?.is_some() {}
+            return Ok(PushedPieces::Duplicate);
+        }
+        loop {
+            match next() {
+                Ok(Some(piece)) => open.push_piece(&piece)?,
+                Ok(None) => break,
+                Err(error) => {
+                    open.encoder.abandon_value();
+                    return Err(error);
+                }
+            }
+        }
+        let pushed = open.encoder.end_value();
+        open.write_pending()?;
+        Ok(pushed)
+    }
+
+    /// No part is empty, and so no value in parts.
+    fn push_empty(
+        &mut self,
+        key: &[u8],
+        meta: &ItemMeta,
+        next: &mut dyn FnMut() -> Result<Option<Vec<u8>>>,
+    ) -> Result<PushedPieces> {
+        let mut is_empty = true;
+        while let Some(piece) = next()? {
+            is_empty &= piece.is_empty();
+        }
+        if !is_empty {
+            return Ok(PushedPieces::Abandoned);
+        }
+        let (value, meta) = (&[][..], *meta);
+        Ok(match self.push(&Record { key, value, meta })? {
+            Pushed::Stored => PushedPieces::Stored,
+            Pushed::Duplicate => PushedPieces::Duplicate,
+        })
+    }
+
+    /// Returns the segment for the next record, a new one if that does not fit
+    /// the open one.
+    fn open_for(&mut self, bound: impl Fn(&SegmentEncoder) -> u64) -> Result<&mut OpenSegment> {
+        let is_full = self.open.as_ref().is_some_and(|open| {
             let count = open.encoder.record_count();
+            // Without a record, what there is was abandoned.
             count >= self.options.segment_record_count_max
-                || (count > 0 && bound > self.options.segment_size_max)
+                || (open.encoder.has_content()
+                    && bound(&open.encoder) > self.options.segment_size_max)
         });
         if is_full {
             self.seal()?;
         }
-        let open = match &mut self.open {
+        let open = match self.open.take() {
             Some(open) => open,
-            None => {
-                let open = self.start()?;
-                self.open.insert(open)
-            }
+            None => self.start()?,
         };
-        let pushed = open.encoder.push(record)?;
-        if open.encoder.pending().len() >= Self::WRITE_LEN {
-            open.writer.write(open.encoder.pending())?;
-            open.encoder.clear_pending();
-        }
-        Ok(pushed)
+        Ok(self.open.insert(open))
     }
 
     /// Ends the shard; returns its segments.
@@ -150,6 +257,7 @@ impl<'a> ShardWriter<'a> {
         let encoder_options = EncoderOptions {
             compression: options.compression,
             block_raw_len: EncoderOptions::BLOCK_RAW_LEN,
+            part_raw_len: EncoderOptions::PART_RAW_LEN,
             index_seed: u64::from_le_bytes(first_eight(random())),
         };
         let file = segment_file_name(
@@ -177,6 +285,10 @@ impl<'a> ShardWriter<'a> {
         else {
             return Ok(());
         };
+        if encoder.record_count() == 0 {
+            // Its writer takes back what it has written.
+            return Ok(());
+        }
         let FinishedSegment {
             rest,
             summary,

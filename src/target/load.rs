@@ -3,18 +3,20 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::batch::ItemBatch;
+use crate::batch::{ItemBatch, LargeItem};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::item::{Attribute, Record, escape_key};
+use crate::item::{Attribute, ItemMeta, escape_key};
 use crate::limits::VALUE_LEN_MAX;
 use crate::net::{Connection, NetOptions, Received, ServerReport, try_count_max};
 use crate::node::NodeSpec;
+use crate::pieces::Pieces;
 use crate::protocol::exptime::TtlToken;
 use crate::protocol::key::KeyForm;
 use crate::protocol::reply::{Reply, parse_reply};
 use crate::protocol::request::{
-    NOOP, SetFields, SetMode, write_mark_stale, write_set, write_take_win_token,
+    NOOP, SET_TAIL, SetFields, SetMode, write_mark_stale, write_set, write_set_head,
+    write_take_win_token,
 };
 use crate::protocol::stats::ServerVersion;
 use crate::protocol::text::{Step, parse_u64};
@@ -96,11 +98,11 @@ impl LoadTally {
         self.reasons.merge(&other.reasons);
     }
 
-    fn count(&mut self, fate: &Fate, record: &Record<'_>, is_clamped: bool) {
+    fn count(&mut self, fate: &Fate, key: &[u8], value_len: u64, is_clamped: bool) {
         match fate {
             Fate::Stored => {
                 self.stored = self.stored.saturating_add(1);
-                let len = to_u64(record.key.len().saturating_add(record.value.len()));
+                let len = to_u64(key.len()).saturating_add(value_len);
                 self.stored_bytes = self.stored_bytes.saturating_add(len);
                 if is_clamped {
                     self.clamped = self.clamped.saturating_add(1);
@@ -114,7 +116,7 @@ impl LoadTally {
                 self.reasons.add(reason);
             }
             Fate::Failed(words) => {
-                tracing::debug!(key = escape_key(record.key), words, "set failed");
+                tracing::debug!(key = escape_key(key), words, "set failed");
                 self.failed = self.failed.saturating_add(1);
                 self.reasons.add(words);
             }
@@ -144,6 +146,30 @@ struct Sent {
     is_set: bool,
     /// `None` while nobody has told.
     fate: Option<Fate>,
+}
+
+/// What came of an item whose value is read as it is sent.
+#[derive(Debug)]
+pub enum LargeLoad {
+    /// It is counted.
+    Counted,
+    /// Its value could not be read to the end: the node has not got it, and it
+    /// is not counted.
+    Unread(Error),
+}
+
+/// Pieces that remember whether it was they that failed.
+struct WatchedPieces<'a> {
+    pieces: Box<dyn Pieces + 'a>,
+    has_failed: bool,
+}
+
+impl Pieces for WatchedPieces<'_> {
+    fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+        let piece = self.pieces.next_piece();
+        self.has_failed = piece.is_err();
+        piece
+    }
 }
 
 /// Stores records over one connection.
@@ -190,17 +216,56 @@ impl<'a> Loader<'a> {
     pub fn load(&mut self, batch: &ItemBatch) -> Result<()> {
         self.tally.taken = self.tally.taken.saturating_add(to_u64(batch.len()));
         let mut sent = self.prepare(batch);
-        let stored = self.try_store(batch, &mut sent);
+        let stored = self.try_store(&mut sent, &mut |loader, sent| loader.store(batch, sent));
         for sent in &sent {
             let Some(record) = batch.get(sent.index) else {
                 continue;
             };
             match &sent.fate {
-                Some(fate) => self.tally.count(fate, &record, sent.is_clamped),
+                Some(fate) => {
+                    let (key, value_len) = (record.key, to_u64(record.value.len()));
+                    self.tally.count(fate, key, value_len, sent.is_clamped);
+                }
                 None => self.tally.unsent = self.tally.unsent.saturating_add(1),
             }
         }
         stored
+    }
+
+    /// Stores an item whose value is read as it is sent, from the front again if
+    /// the connection breaks.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Loader::load`]. What keeps the value from being read is in the
+    ///   result.
+    ///
+    /// # Memory
+    ///
+    /// What reading the value takes.
+    pub fn load_large(&mut self, item: &LargeItem) -> Result<LargeLoad> {
+        let host_now = UnixSecs::from_system_time(SystemTime::now());
+        let mut sent = self.decide(0, &item.key, item.value.len(), &item.meta, host_now);
+        let mut unread = None;
+        let stored = self.try_store(std::slice::from_mut(&mut sent), &mut |loader, sent| {
+            for sent in sent {
+                unread = loader.store_large(item, sent)?;
+            }
+            Ok(())
+        });
+        if let Some(error) = unread {
+            return Ok(LargeLoad::Unread(error));
+        }
+        self.tally.taken = self.tally.taken.saturating_add(1);
+        match &sent.fate {
+            Some(fate) => {
+                let value_len = item.value.len();
+                self.tally
+                    .count(fate, &item.key, value_len, sent.is_clamped);
+            }
+            None => self.tally.unsent = self.tally.unsent.saturating_add(1),
+        }
+        stored.map(|()| LargeLoad::Counted)
     }
 
     /// Returns what became of all records.
@@ -211,71 +276,90 @@ impl<'a> Loader<'a> {
     /// Decides what to send; what is not sent has its fate already.
     fn prepare(&self, batch: &ItemBatch) -> Vec<Sent> {
         let host_now = UnixSecs::from_system_time(SystemTime::now());
-        let decide = |(index, record): (usize, Record<'_>)| {
-            let mut sent = Sent {
-                index,
-                form: KeyForm::Text,
-                ttl: 0,
-                is_clamped: false,
-                is_set: false,
-                fate: None,
-            };
-            match KeyForm::of(record.key) {
-                Some(form) => sent.form = form,
-                None => {
-                    sent.fate = Some(Fate::Refused(
-                        "a key longer than 186 bytes with a space or line end, which no text \
-                         command can carry",
-                    ));
-                }
-            }
-            match record
-                .meta
-                .exptime
-                .map(|exptime| rebase(exptime, self.server, host_now))
-            {
-                Some(TtlToken::Send(ttl)) => sent.ttl = ttl,
-                Some(TtlToken::Clamped(ttl)) => {
-                    sent.ttl = ttl;
-                    sent.is_clamped = true;
-                }
-                Some(TtlToken::Expired) => sent.fate = Some(Fate::Expired),
-                None => sent.fate = Some(Fate::Refused("the snapshot does not tell the exptime")),
-            }
-            let client_flags = record.meta.client_flags.unwrap_or(0);
-            if sent.fate.is_none() && client_flags > self.server.settings.client_flags_max {
+        let records = batch.iter().enumerate();
+        records
+            .map(|(index, record)| {
+                let (key, value_len) = (record.key, to_u64(record.value.len()));
+                self.decide(index, key, value_len, &record.meta, host_now)
+            })
+            .collect()
+    }
+
+    fn decide(
+        &self,
+        index: usize,
+        key: &[u8],
+        value_len: u64,
+        meta: &ItemMeta,
+        host_now: UnixSecs,
+    ) -> Sent {
+        let mut sent = Sent {
+            index,
+            form: KeyForm::Text,
+            ttl: 0,
+            is_clamped: false,
+            is_set: false,
+            fate: None,
+        };
+        match KeyForm::of(key) {
+            Some(form) => sent.form = form,
+            None => {
                 sent.fate = Some(Fate::Refused(
-                    "client flags above 32 bits, which this node cuts",
+                    "a key longer than 186 bytes with a space or line end, which no text \
+                     command can carry",
                 ));
             }
-            let item_size = self.item_size(&record, client_flags);
-            if sent.fate.is_none() && item_size > self.server.settings.item_size_max {
-                sent.fate = Some(Fate::TooLarge);
+        }
+        match meta
+            .exptime
+            .map(|exptime| rebase(exptime, self.server, host_now))
+        {
+            Some(TtlToken::Send(ttl)) => sent.ttl = ttl,
+            Some(TtlToken::Clamped(ttl)) => {
+                sent.ttl = ttl;
+                sent.is_clamped = true;
             }
-            sent
-        };
-        batch.iter().enumerate().map(decide).collect()
+            Some(TtlToken::Expired) => sent.fate = Some(Fate::Expired),
+            None => sent.fate = Some(Fate::Refused("the snapshot does not tell the exptime")),
+        }
+        let client_flags = meta.client_flags.unwrap_or(0);
+        if sent.fate.is_none() && client_flags > self.server.settings.client_flags_max {
+            sent.fate = Some(Fate::Refused(
+                "client flags above 32 bits, which this node cuts",
+            ));
+        }
+        let item_size = self.item_size(key, value_len, client_flags);
+        if sent.fate.is_none() && item_size > self.server.settings.item_size_max {
+            sent.fate = Some(Fate::TooLarge);
+        }
+        sent
     }
 
     /// Returns what memcached will count for the item: `item_make_header` in
     /// items.c. An item that is too large is not even tried, since the server
     /// then deletes what it has under the key.
-    fn item_size(&self, record: &Record<'_>, client_flags: u64) -> u64 {
+    fn item_size(&self, key: &[u8], value_len: u64, client_flags: u64) -> u64 {
         const HEADER: u64 = 48;
         let cas = if self.server.settings.has_cas { 8 } else { 0 };
         let flags = if client_flags == 0 { 0 } else { 4 };
-        let text = to_u64(record.key.len().saturating_add(record.value.len()));
+        let text = to_u64(key.len()).saturating_add(value_len);
         // One NUL behind the key, CRLF behind the value.
         text.saturating_add(HEADER + cas + flags + 3)
     }
 
-    fn try_store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
+    /// Makes the attempt, and again over a new connection where the last one
+    /// broke, until every record has its fate.
+    fn try_store(
+        &mut self,
+        sent: &mut [Sent],
+        attempt: &mut dyn FnMut(&mut Self, &mut [Sent]) -> Result<()>,
+    ) -> Result<()> {
         let mut try_count = 0;
         while sent.iter().any(|sent| sent.fate.is_none()) {
             if self.has_given_up {
                 return Ok(());
             }
-            let Err(error) = self.store(batch, sent) else {
+            let Err(error) = attempt(self, sent) else {
                 return Ok(());
             };
             self.connection = None;
@@ -293,11 +377,16 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
+    fn connect(&mut self) -> Result<()> {
         if self.connection.is_none() {
             let connection = Connection::connect(self.node, &self.options.net, self.cancel)?;
             self.connection = Some(connection);
         }
+        Ok(())
+    }
+
+    fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
+        self.connect()?;
         // Stale items take more than one command, so they go one by one.
         let is_stale = |sent: &Sent| {
             batch
@@ -422,23 +511,73 @@ impl<'a> Loader<'a> {
         };
         self.request.clear();
         self.write_set(batch, sent, 0, false);
-        let mut fate = self.ask(set_fate)?;
+        let fate = self.ask(set_fate)?;
+        self.mark(record.key, &record.meta, sent, fate)
+    }
+
+    /// Stores an item whose value is read as it is sent; returns what kept that
+    /// from being read.
+    fn store_large(&mut self, item: &LargeItem, sent: &mut Sent) -> Result<Option<Error>> {
+        self.connect()?;
+        let fields = self.set_fields(&item.meta, sent, 0, false);
+        self.request.clear();
+        let value_len = item.value.len();
+        write_set_head(&item.key, sent.form, value_len, &fields, &mut self.request);
+        let Some(connection) = &mut self.connection else {
+            return Ok(None);
+        };
+        let mut pieces = WatchedPieces {
+            pieces: item.value.open(),
+            has_failed: false,
+        };
+        let mut fate = None;
+        let head = &self.request;
+        let exchanged = connection.exchange_pieces("set", head, &mut pieces, SET_TAIL, |bytes| {
+            match parse_reply(bytes, VALUE_LEN_MAX)? {
+                Step::Need => Ok(Received::More(0)),
+                Step::Done(reply, len) => {
+                    fate = Some(set_fate(&reply, bytes)?);
+                    Ok(Received::Done(len))
+                }
+            }
+        });
+        if let Err(error) = exchanged {
+            if pieces.has_failed {
+                // The server waits for the rest of the value, and drops what it
+                // has with the connection.
+                self.connection = None;
+                return Ok(Some(error));
+            }
+            return Err(error);
+        }
+        match fate {
+            Some(fate) if item.meta.attributes.has(Attribute::Stale) => {
+                self.mark(&item.key, &item.meta, sent, fate)?;
+            }
+            fate => sent.fate = fate,
+        }
+        Ok(None)
+    }
+
+    /// Marks a stale item once it is set.
+    fn mark(&mut self, key: &[u8], meta: &ItemMeta, sent: &mut Sent, set: Fate) -> Result<()> {
+        let mut fate = set;
         // A connection that broke after our own set finds it existing now.
         if fate == Fate::Existing && sent.is_set {
             fate = Fate::Stored;
         }
         if fate == Fate::Stored {
             sent.is_set = true;
-            let cas = self.cas_to_restore(&record);
+            let cas = self.cas_to_restore(meta);
             self.request.clear();
-            write_mark_stale(record.key, sent.form, cas, cas, &mut self.request);
+            write_mark_stale(key, sent.form, cas, cas, &mut self.request);
             if let Some(failed) = self.ask(mark_fate)? {
                 sent.fate = Some(failed);
                 return Ok(());
             }
-            if record.meta.attributes.has(Attribute::WinSent) {
+            if meta.attributes.has(Attribute::WinSent) {
                 self.request.clear();
-                write_take_win_token(record.key, sent.form, &mut self.request);
+                write_take_win_token(key, sent.form, &mut self.request);
                 self.ask(|_, _| Ok(()))?;
             }
         }
@@ -467,14 +606,7 @@ impl<'a> Loader<'a> {
         let Some(record) = batch.get(sent.index) else {
             return;
         };
-        let fields = SetFields {
-            mode: self.options.mode,
-            ttl: sent.ttl,
-            client_flags: record.meta.client_flags.unwrap_or(0),
-            cas: self.cas_to_restore(&record),
-            opaque,
-            is_quiet,
-        };
+        let fields = self.set_fields(&record.meta, sent, opaque, is_quiet);
         write_set(
             record.key,
             sent.form,
@@ -484,13 +616,24 @@ impl<'a> Loader<'a> {
         );
     }
 
+    fn set_fields(&self, meta: &ItemMeta, sent: &Sent, opaque: usize, is_quiet: bool) -> SetFields {
+        SetFields {
+            mode: self.options.mode,
+            ttl: sent.ttl,
+            client_flags: meta.client_flags.unwrap_or(0),
+            cas: self.cas_to_restore(meta),
+            opaque,
+            is_quiet,
+        }
+    }
+
     /// Returns the version to give an item, where the server can.
-    fn cas_to_restore(&self, record: &Record<'_>) -> Option<u64> {
+    fn cas_to_restore(&self, meta: &ItemMeta) -> Option<u64> {
         // A proxy passes the flag on to servers of versions that nobody told.
         let is_able = self.server.settings.has_cas
             && self.server.stats.version >= ServerVersion::EXPLICIT_CAS
             && !self.server.is_proxy;
-        record.meta.cas.filter(|_| is_able).map(|cas| cas.0)
+        meta.cas.filter(|_| is_able).map(|cas| cas.0)
     }
 }
 

@@ -5,7 +5,7 @@ mod owner;
 mod rebase;
 mod route;
 
-pub use load::{LoadOptions, LoadTally, Loader};
+pub use load::{LargeLoad, LoadOptions, LoadTally, Loader};
 pub use owner::{OwnerDefaults, bind_owners};
 pub use rebase::rebase;
-pub use route::Router;
+pub use route::{Router, Shipment};

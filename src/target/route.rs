@@ -2,16 +2,25 @@
 
 use crossbeam_channel::Sender;
 
-use crate::batch::ItemBatch;
+use crate::batch::{ItemBatch, LargeItem};
 use crate::error::{Error, Result};
 use crate::item::Record;
 use crate::ring::Placement;
+
+/// What goes to a node's loaders at once.
+#[derive(Debug)]
+pub enum Shipment {
+    /// Items with their values.
+    Batch(ItemBatch),
+    /// One item whose value is read as it is sent.
+    Large(LargeItem),
+}
 
 /// Gathers records for each node and hands them on in batches.
 #[derive(Debug)]
 pub struct Router<'a> {
     placement: &'a Placement,
-    senders: Vec<Sender<ItemBatch>>,
+    senders: Vec<Sender<Shipment>>,
     batches: Vec<ItemBatch>,
 }
 
@@ -22,7 +31,7 @@ impl<'a> Router<'a> {
     const BATCH_COUNT: usize = 2048;
 
     /// Starts with empty batches, one for each node's sender.
-    pub fn new(placement: &'a Placement, senders: Vec<Sender<ItemBatch>>) -> Self {
+    pub fn new(placement: &'a Placement, senders: Vec<Sender<Shipment>>) -> Self {
         let batches = senders.iter().map(|_| ItemBatch::default()).collect();
         Self {
             placement,
@@ -48,6 +57,20 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
+    /// Hands on an item whose value is not to be held, by itself.
+    ///
+    /// # Errors
+    ///
+    /// - `Canceled`: nobody takes items any more.
+    pub fn push_large(&mut self, item: LargeItem, source_index: usize) -> Result<()> {
+        let node = self.placement.locate(&item.key, source_index);
+        let Some(sender) = self.senders.get(node) else {
+            return Err(Error::canceled());
+        };
+        let shipment = Shipment::Large(item);
+        sender.send(shipment).map_err(|_| Error::canceled())
+    }
+
     /// Hands on what is left.
     ///
     /// # Errors
@@ -66,7 +89,7 @@ impl<'a> Router<'a> {
             return Ok(());
         }
         sender
-            .send(std::mem::take(batch))
+            .send(Shipment::Batch(std::mem::take(batch)))
             .map_err(|_| Error::canceled())
     }
 }

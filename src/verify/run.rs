@@ -1,5 +1,7 @@
 //! The checks, segment by segment, many at a time.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,14 +11,15 @@ use rayon::prelude::*;
 use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding, Structure};
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
-use crate::format::block::{Block, TimeRanges};
+use crate::format::block::{Block, StoredRecord, StoredValue, TimeRanges};
 use crate::format::bytes::check_count;
 use crate::format::checksum::{ContentDigests, shard_of, value_hash};
 use crate::format::compression::SectionReader;
 use crate::format::frame::FrameType;
 use crate::format::key_index::KeyIndex;
 use crate::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
-use crate::item::{Record, escape_key};
+use crate::item::escape_key;
+use crate::pieces::Pieces as _;
 use crate::progress::{Event, Progress};
 use crate::snapshot::{SegmentReader, SnapshotReader};
 use crate::store::Store;
@@ -77,7 +80,7 @@ pub fn verify_snapshot(
 /// # Memory
 ///
 /// For each thread a segment's table of contents, and when deep a decompressed
-/// block and the key index as stored.
+/// block, or a part of a value, and the key index as stored.
 pub fn verify(
     snapshot: &SnapshotReader,
     options: &VerifyOptions,
@@ -218,13 +221,13 @@ impl Check<'_> {
             self.check_stored(number, &segment)?;
             counts.records
         };
-        // The tables; the blocks have been told one by one.
-        let block_bytes = segment
-            .toc()
-            .blocks()
+        // The tables; blocks and parts have been told one by one.
+        let entries = segment.toc().entries.iter();
+        let told = entries
+            .filter(|entry| entry.is_block() || entry.is_part())
             .map(|entry| entry.stored_len)
             .sum::<u64>();
-        let bytes = named.size.saturating_sub(block_bytes);
+        let bytes = named.size.saturating_sub(told);
         self.progress.event(Event::Advanced {
             node_index: None,
             items: 0,
@@ -318,13 +321,13 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks the frames that are neither blocks nor the description nor the
-    /// key index, which have been read.
+    /// Checks the frames that are neither blocks nor parts of values, nor the
+    /// description nor the key index, which have been read.
     fn check_other_frames(&self, number: usize, segment: &SegmentReader) -> Result<()> {
         for (frame, entry) in segment.toc().entries.iter().enumerate() {
             let is_description = frame == 0 && entry.frame_type == FrameType::Meta;
             let is_index = entry.offset == segment.toc().key_index_offset;
-            if !entry.is_block() && !is_description && !is_index {
+            if !entry.is_block() && !entry.is_part() && !is_description && !is_index {
                 self.note(number, segment.place(), segment.read_other_frame(frame))?;
             }
         }
@@ -332,6 +335,9 @@ impl Check<'_> {
     }
 
     fn check_stored(&self, number: usize, segment: &SegmentReader) -> Result<()> {
+        self.check_parts(number, segment, &BTreeSet::new(), |part, _| {
+            segment.read_other_frame(part)
+        })?;
         (0..segment.block_count())
             .into_par_iter()
             .try_for_each(|block| {
@@ -344,6 +350,34 @@ impl Check<'_> {
                 self.advance(segment, block);
                 Ok(())
             })
+    }
+
+    /// Checks the parts of values that are not among those that have been read.
+    fn check_parts(
+        &self,
+        number: usize,
+        segment: &SegmentReader,
+        read: &BTreeSet<usize>,
+        check: impl Fn(usize, &mut PartBuffer) -> Result<()> + Sync,
+    ) -> Result<()> {
+        segment
+            .toc()
+            .entries
+            .par_iter()
+            .enumerate()
+            .filter(|(part, entry)| entry.is_part() && !read.contains(part))
+            .map_init(PartBuffer::default, |buffer, (part, entry)| {
+                self.cancel.check()?;
+                self.note(number, segment.place(), check(part, buffer))?;
+                let bytes = entry.stored_len;
+                self.progress.event(Event::Advanced {
+                    node_index: None,
+                    items: 0,
+                    bytes,
+                });
+                Ok(())
+            })
+            .collect()
     }
 
     fn advance(&self, segment: &SegmentReader, block: usize) {
@@ -381,6 +415,14 @@ impl Check<'_> {
                 Ok(tally)
             })
             .collect::<Result<_>>()?;
+        let read = tallies.iter().flat_map(|tally| tally.parts.clone());
+        let read = read.flatten().collect();
+        // What no record leads to is left of a value that its writer gave up,
+        // or is that of a damaged record.
+        self.check_parts(number, segment, &read, |part, buffer| {
+            let PartBuffer { sections, raw } = buffer;
+            segment.read_part(part, sections, raw).map(|_| ())
+        })?;
         let mut sum = RecordTally::default();
         for tally in &tallies {
             sum.records = sum.records.saturating_add(tally.records);
@@ -451,8 +493,15 @@ impl Check<'_> {
         for record in 0..decoded.len() {
             let at_record = || segment.record_location(block, record);
             match decoded.record(record) {
-                Some(Ok(record)) => {
-                    tally.add(&record, &mut scratch);
+                Some(Ok(stored)) => {
+                    if let StoredValue::Parts(_) = stored.value
+                        && !self.check_value(within, (block, record), &stored, &mut tally)?
+                    {
+                        tally.is_damaged = true;
+                        continue;
+                    }
+                    let record = &stored;
+                    tally.add(record, &mut scratch);
                     let shard = shard_of(record.key, shard_bits);
                     if shard != named.shard_index {
                         let key = escape_key(record.key);
@@ -480,6 +529,44 @@ impl Check<'_> {
             }
         }
         Ok(tally)
+    }
+
+    /// Reads a value in parts from front to back; says whether it is sound.
+    fn check_value(
+        &self,
+        within: &Within<'_>,
+        (block, record): (usize, usize),
+        stored: &StoredRecord<'_>,
+        tally: &mut RecordTally,
+    ) -> Result<bool> {
+        let StoredValue::Parts(value) = stored.value else {
+            return Ok(true);
+        };
+        let mut parts = within.segment.open_parts(block, record, value);
+        let mut told = 0;
+        let sound = loop {
+            self.cancel.check()?;
+            let piece = parts.next_piece().map(|piece| piece.is_some());
+            let is_more = self.note(within.number, within.segment.place(), piece)?;
+            let entries = within.segment.toc().entries.get(parts.frames());
+            let read = entries.unwrap_or_default();
+            if let Some(last) = read.get(told..).and_then(<[_]>::last) {
+                let (items, bytes) = (0, last.stored_len);
+                told = read.len();
+                self.progress.event(Event::Advanced {
+                    node_index: None,
+                    items,
+                    bytes,
+                });
+            }
+            match is_more {
+                Some(true) => {}
+                Some(false) => break true,
+                None => break false,
+            }
+        };
+        tally.parts.push(parts.frames());
+        Ok(sound)
     }
 
     /// What concerns the snapshot as a whole.
@@ -555,14 +642,27 @@ struct RecordTally {
     value_bytes: u64,
     digests: ContentDigests,
     is_damaged: bool,
+    /// Numbers of the frames that were read as parts of values.
+    parts: Vec<Range<usize>>,
+}
+
+/// What it takes to read parts, used again for the next.
+#[derive(Debug, Default)]
+struct PartBuffer {
+    sections: SectionReader,
+    raw: Vec<u8>,
 }
 
 impl RecordTally {
-    fn add(&mut self, record: &Record<'_>, scratch: &mut Vec<u8>) {
+    /// Adds a record whose value is the one that its hash says.
+    fn add(&mut self, record: &StoredRecord<'_>, scratch: &mut Vec<u8>) {
         self.records = self.records.saturating_add(1);
         self.key_bytes = self.key_bytes.saturating_add(to_u64(record.key.len()));
-        self.value_bytes = self.value_bytes.saturating_add(to_u64(record.value.len()));
-        let hash = value_hash(record.value);
+        let (len, hash) = match record.value {
+            StoredValue::Inline(value) => (to_u64(value.len()), value_hash(value)),
+            StoredValue::Parts(value) => (value.len.into(), value.hash),
+        };
+        self.value_bytes = self.value_bytes.saturating_add(len);
         self.digests.add(record.key, &record.meta, hash, scratch);
     }
 }

@@ -11,8 +11,8 @@ use mcsnap::format::layout::PAGE_SIZE;
 use mcsnap::limits::NODE_ADDRESS_LEN_MAX;
 use serde_json::{Value, json};
 
-use crate::forge::{Forge, Place};
-use crate::golden_valid::{forged, of_one, resealed, text_of};
+use crate::forge::{Forge, PLAIN, Place, Side};
+use crate::golden_valid::{forged, of_one, raw_keys, resealed, text_of};
 use crate::hostile::lies;
 use crate::independent_reader::{verify_by_library, verify_independently};
 use crate::sound_segments;
@@ -88,23 +88,107 @@ fn both_readers_find_the_same_in_segments_that_lie() {
 }
 
 #[test]
+fn both_readers_find_the_same_where_values_are_said_to_be_elsewhere() {
+    let workdir = Workdir::new("places");
+    let segment = sound_segments::in_parts();
+    let forge = Forge::new(&segment);
+    let mut places = vec![0, 1, u64::MAX];
+    for frame in 0..forge.frame_count() {
+        let offset = forge.get(Place::Frame(frame), "offset");
+        places.extend([offset, offset + 1]);
+    }
+    let mut lying = Vec::new();
+    for block in 0..forge.block_count() {
+        let raw = raw_keys(&forge, block);
+        let count = usize::try_from(forge.get(Place::Block(block), "record_count")).unwrap();
+        for record in 0..count {
+            // The last column.
+            let at = raw.len() - (count - record) * 8;
+            for &place in &places {
+                let mut raw = raw.clone();
+                raw[at..at + 8].copy_from_slice(&place.to_le_bytes());
+                let what = format!("block {block}, record {record}, place {place}");
+                lying.push((block, raw, what));
+            }
+            // VALUE_LEN, behind KEY_LEN and KEY.
+            let columns = 4 + 8 * usize::from(raw[0]);
+            let keys = raw[columns..columns + count].iter();
+            let keys: usize = keys.map(|&len| usize::from(len)).sum();
+            let at = columns + count + keys + record * 4;
+            for len in [0_u32, 1, 6, 7, 13, 14, 15, 24, 25, u32::MAX] {
+                let mut raw = raw.clone();
+                raw[at..at + 4].copy_from_slice(&len.to_le_bytes());
+                let what = format!("block {block}, record {record}, length {len}");
+                lying.push((block, raw, what));
+            }
+        }
+    }
+    let lying = (0..).zip(lying).map(|(number, (block, raw, what))| {
+        let path = workdir.join(format!("{number}.mcs"));
+        let bytes = forged(&segment, |forge| {
+            forge.set_section(block, Side::Keys, PLAIN, &raw, &raw);
+        });
+        fs::write(&path, bytes).unwrap();
+        (path, what)
+    });
+    compare(&lying.collect::<Vec<_>>());
+}
+
+#[test]
+fn both_readers_find_the_same_where_frames_are_missing_or_stand_twice() {
+    let workdir = Workdir::new("frames");
+    let segment = sound_segments::in_parts();
+    let forge = Forge::new(&segment);
+    let mut lying = Vec::new();
+    // All but the table of contents, which the others make.
+    let last = forge.frame_count() - 1;
+    for frame in 0..last {
+        let payload = segment[forge.payload(frame)].to_vec();
+        let [flags, ..] = forge.get(Place::Frame(frame), "flags").to_le_bytes();
+        let mut without = forge.clone();
+        without.remove_frame(frame);
+        lying.push((without.clone(), format!("without frame {frame}")));
+        for at in 0..=last {
+            let mut twice = forge.clone();
+            twice.insert_frame(at, forge.kind(frame), flags, &payload);
+            lying.push((twice, format!("frame {frame} again before {at}")));
+            if at < last {
+                let mut moved = without.clone();
+                moved.insert_frame(at, forge.kind(frame), flags, &payload);
+                lying.push((moved, format!("frame {frame} moved before {at}")));
+            }
+        }
+    }
+    let lying = (0..).zip(lying).map(|(number, (forge, what))| {
+        let path = workdir.join(format!("{number}.mcs"));
+        fs::write(&path, forge.seal()).unwrap();
+        (path, what)
+    });
+    compare(&lying.collect::<Vec<_>>());
+}
+
+#[test]
 fn both_readers_find_the_same_in_segments_with_a_flipped_bit() {
     let workdir = Workdir::new("flipped");
-    let segment = sound_segments::plain();
     let mut lying = Vec::new();
-    // Where a page has no entries one byte is like another.
-    let page = Forge::new(&segment).range(Place::Page(0));
-    let zeros = page.end + 100..page.start + PAGE_SIZE;
-    for byte in (0..segment.len())
-        .filter(|byte| !zeros.contains(byte))
-        .step_by(3)
-    {
-        let bit = byte % 8;
-        let mut flipped = segment.clone();
-        flipped[byte] ^= 1 << bit;
-        let place = workdir.join(format!("{byte}.mcs"));
-        fs::write(&place, flipped).unwrap();
-        lying.push((place, format!("byte {byte}, bit {bit}")));
+    for (name, segment) in [
+        ("plain", sound_segments::plain()),
+        ("in_parts", sound_segments::in_parts()),
+    ] {
+        // Where a page has no entries one byte is like another.
+        let page = Forge::new(&segment).range(Place::Page(0));
+        let zeros = page.end + 100..page.start + PAGE_SIZE;
+        for byte in (0..segment.len())
+            .filter(|byte| !zeros.contains(byte))
+            .step_by(3)
+        {
+            let bit = byte % 8;
+            let mut flipped = segment.clone();
+            flipped[byte] ^= 1 << bit;
+            let place = workdir.join(format!("{name}-{byte}.mcs"));
+            fs::write(&place, flipped).unwrap();
+            lying.push((place, format!("{name}, byte {byte}, bit {bit}")));
+        }
     }
     compare(&lying);
 }

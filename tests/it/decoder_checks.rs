@@ -23,7 +23,7 @@ use mcsnap::protocol::reply::parse_reply;
 use mcsnap::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
 use mcsnap::protocol::text::{Step, parse_line};
 use mcsnap::select::{Candidate, Judgement, Selection};
-use mcsnap::snapshot::{DamagedSegment, Identity, SegmentReader, SegmentSalvage};
+use mcsnap::snapshot::{DamagedSegment, Identity, SalvagedValue, SegmentReader, SegmentSalvage};
 use mcsnap::store::ObjectReader;
 use mcsnap::units::UnixSecs;
 
@@ -187,14 +187,25 @@ fn check_block(
     for at in 0..record_count {
         let keys = columns.get(at).expect("a record that is counted");
         assert_eq!(block.columns().get(at), Some(keys));
-        value_bytes += u64::from(keys.value_len);
+        if columns.parted_value(at).is_none() {
+            value_bytes += u64::from(keys.value_len);
+        }
         let record = block.record(at).expect("a record that is counted");
         let Some(record) = seen.note(record.map_err(Error::corrupt)) else {
             continue;
         };
+        assert_eq!((record.key, record.meta), (keys.key, keys.meta));
+        let value = segment.whole_value(number, at, record.value);
+        let Some(value) = seen.note(value) else {
+            continue;
+        };
+        let record = Record {
+            key: record.key,
+            value: &value,
+            meta: record.meta,
+        };
         let good = (record.key.to_vec(), keys.value_hash);
         seen.records.push(good);
-        assert_eq!((record.key, record.meta), (keys.key, keys.meta));
         assert!((1..=KEY_LEN_MAX).contains(&record.key.len()));
         assert_eq!(to_u64(record.value.len()), u64::from(keys.value_len));
         assert_eq!(value_hash(record.value), keys.value_hash, "a wrong value");
@@ -280,7 +291,9 @@ pub(crate) fn check_salvage(bytes: &[u8], limits: &Limits) -> usize {
         let mut taken = Vec::new();
         let salvaged = segment.salvage(records_total, &cancel, &mut |record| {
             assert!((1..=KEY_LEN_MAX).contains(&record.key.len()));
-            taken.push((record.key.to_vec(), value_hash(record.value)));
+            if let Some(hash) = hash_salvaged(record.value) {
+                taken.push((record.key.to_vec(), hash));
+            }
             Ok(())
         });
         let salvaged = salvaged.expect("damage is no error");
@@ -302,6 +315,31 @@ pub(crate) fn check_salvage(bytes: &[u8], limits: &Limits) -> usize {
         }
     }
     most
+}
+
+/// The hash of a value that is brought out; nothing for one that is not.
+fn hash_salvaged(value: SalvagedValue<'_>) -> Option<u64> {
+    let (len, pieces) = match value {
+        SalvagedValue::Whole(value) => return Some(value_hash(value)),
+        SalvagedValue::Pieces { len, pieces } => (len, pieces),
+    };
+    let mut whole = Vec::new();
+    loop {
+        match pieces.next_piece() {
+            Ok(Some(piece)) => {
+                assert!(!piece.is_empty());
+                whole.extend_from_slice(piece);
+            }
+            Ok(None) => break,
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::Corrupt(_)), "{error}");
+                assert!(matches!(pieces.next_piece(), Ok(None)));
+                return None;
+            }
+        }
+    }
+    assert_eq!(to_u64(whole.len()), len);
+    Some(value_hash(&whole))
 }
 
 /// Reads a manifest for every need; says whether it can be read at all.

@@ -35,6 +35,7 @@ fn limits() -> Limits {
     Limits {
         key_section_len_max: 4 << 20,
         value_section_len_max: 4 << 20,
+        large_value_len_max: 4 << 20,
         ..Limits::default()
     }
 }

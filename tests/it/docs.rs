@@ -115,6 +115,7 @@ fn amount(text: &str) -> u64 {
         "" | "bytes" => number,
         "KiB" => number << 10,
         "MiB" => number << 20,
+        "GiB" => number << 30,
         _ => panic!("{text}: what unit is that?"),
     }
 }
@@ -142,6 +143,8 @@ fn every_limit_in_the_format_document_is_that_of_the_code() {
         ("L11", limits.segment_record_count_max),
         ("L12", sections + headers),
         ("L13", limits.node_address_len_max),
+        ("L14", limits.large_value_len_max),
+        ("L15", limits.value_part_len_max),
     ];
     let text = document("FORMAT.md");
     let mut found = BTreeMap::new();

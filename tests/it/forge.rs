@@ -19,12 +19,13 @@ use mcsnap::format::layout::{
     COLUMN_ENTRY_SIZE, COLUMNS_HEADER, COLUMNS_HEADER_SIZE, FILE_HEADER, FILE_HEADER_SIZE,
     FRAME_HEADER, FRAME_HEADER_SIZE, FRAME_MARKER, Field, KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE,
     PAGE_HEADER, PAGE_SIZE, SECTION, TAIL, TAIL_SIZE, TOC_ENTRY, TOC_ENTRY_SIZE, TOC_HEADER,
-    TOC_HEADER_SIZE,
+    TOC_HEADER_SIZE, VALUE_PART_HEADER, VALUE_PART_HEADER_SIZE,
 };
 
 /// Frame types, FORMAT.md 5.3.
 pub(crate) const META: u8 = 1;
 pub(crate) const BLOCK: u8 = 2;
+pub(crate) const VALUE_PART: u8 = 3;
 pub(crate) const CHECKPOINT: u8 = 4;
 pub(crate) const KEY_INDEX: u8 = 5;
 pub(crate) const TOC: u8 = 7;
@@ -46,7 +47,7 @@ pub(crate) enum Side {
 }
 
 /// A structure of the segment; numbers count from 0 in file order, those of
-/// blocks and checkpoints among their kind.
+/// blocks, parts and checkpoints among their kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// 5.1.
@@ -61,6 +62,10 @@ pub(crate) enum Place {
     Columns(usize),
     /// 5.6, in a block whose key section is plain: block, column.
     Column(usize, usize),
+    /// 5.7.
+    Part(usize),
+    /// 5.7, the descriptor in the header of a part.
+    PartSection(usize),
     /// 5.8.
     KeyIndex,
     /// 5.8.
@@ -136,6 +141,9 @@ impl Forge {
                 places.extend((0..columns).map(|column| Place::Column(block, column)));
             }
         }
+        for part in 0..self.count_of(VALUE_PART) {
+            places.extend([Place::Part(part), Place::PartSection(part)]);
+        }
         for checkpoint in 0..self.count_of(CHECKPOINT) {
             places.push(Place::Checkpoint(checkpoint));
             let frame = self.nth(CHECKPOINT, checkpoint);
@@ -159,7 +167,8 @@ impl Forge {
             Place::FileHeader => FILE_HEADER,
             Place::Frame(_) => FRAME_HEADER,
             Place::Block(_) => BLOCK_HEADER,
-            Place::Section(..) => SECTION,
+            Place::Section(..) | Place::PartSection(_) => SECTION,
+            Place::Part(_) => VALUE_PART_HEADER,
             Place::Columns(_) => COLUMNS_HEADER,
             Place::Column(..) => COLUMN_ENTRY,
             Place::KeyIndex => KEY_INDEX_HEADER,
@@ -188,6 +197,11 @@ impl Forge {
             Place::Columns(block) => self.range(Place::Block(block)).end,
             Place::Column(block, column) => {
                 self.range(Place::Columns(block)).end + column * COLUMN_ENTRY_SIZE
+            }
+            Place::Part(part) => self.nth(VALUE_PART, part).payload().start,
+            Place::PartSection(part) => {
+                let header = Place::Part(part);
+                self.range(header).start + field_of(header, "section").offset
             }
             Place::KeyIndex => self.nth(KEY_INDEX, 0).payload().start,
             Place::Page(page) => self.range(Place::KeyIndex).end + page * PAGE_SIZE,
@@ -348,6 +362,9 @@ impl Forge {
         for number in 0..self.count_of(BLOCK) {
             self.seal_block(number);
         }
+        for number in 0..self.count_of(VALUE_PART) {
+            self.seal_part(number);
+        }
         if self.count_of(KEY_INDEX) > 0 {
             self.seal_key_index();
         }
@@ -422,7 +439,7 @@ impl Forge {
         toc.end = toc.payload().start + TOC_HEADER_SIZE + entry_count * TOC_ENTRY_SIZE;
         let stored_len = to_u64(toc.payload().len());
         self.set(Place::Frame(entry_count), "stored_len", stored_len);
-        let (mut block, mut record_count, mut key_index_offset) = (0, 0, 0);
+        let (mut block, mut part, mut record_count, mut key_index_offset) = (0, 0, 0, 0);
         for number in 0..entry_count {
             let entry = Place::TocEntry(number);
             for name in ["type", "flags", "offset", "stored_len"] {
@@ -436,6 +453,13 @@ impl Forge {
                 self.link_block(entry, block);
                 record_count += self.get(entry, "record_count");
                 block += 1;
+            }
+            if kind == VALUE_PART && self.payload(number).len() >= VALUE_PART_HEADER_SIZE {
+                let section = Place::PartSection(part);
+                let (stored_len, raw_len) = ("value_stored_len", "value_raw_len");
+                self.set(entry, stored_len, self.get(section, "stored_len"));
+                self.set(entry, raw_len, self.get(section, "raw_len"));
+                part += 1;
             }
         }
         self.set(Place::Toc, "entry_count", to_u64(entry_count));
@@ -486,6 +510,25 @@ impl Forge {
         self.set(place, "header_crc", crc.into());
     }
 
+    fn seal_part(&mut self, part: usize) {
+        let place = Place::Part(part);
+        let start = self.range(place).end;
+        let section = Place::PartSection(part);
+        let end = start.saturating_add(to_usize(self.get(section, "stored_len")));
+        if let Some(stored) = self.bytes.get(start..end) {
+            let crc = crc32(&[stored]).into();
+            self.set(section, "stored_crc", crc);
+            if self.get(section, "codec") == u64::from(PLAIN) {
+                self.set(section, "raw_crc", crc);
+            }
+        }
+        let found = self.of_kind(VALUE_PART).nth(part);
+        let frame = Place::Frame(found.expect("there is no such part").0);
+        let sequence = self.get(frame, "sequence").to_le_bytes();
+        let crc = self.seeded_crc32(&[&sequence, self.before_crc(place)]);
+        self.set(place, "header_crc", crc.into());
+    }
+
     fn seal_key_index(&mut self) {
         let crc = self.seeded_crc32(&[self.before_crc(Place::KeyIndex)]);
         self.set(Place::KeyIndex, "header_crc", crc.into());
@@ -528,6 +571,7 @@ impl Forge {
     fn of_kind(&self, kind: u8) -> impl Iterator<Item = (usize, &Frame)> {
         let least = match kind {
             BLOCK => BLOCK_HEADER_SIZE,
+            VALUE_PART => VALUE_PART_HEADER_SIZE,
             CHECKPOINT => CHECKPOINT_HEADER_SIZE,
             KEY_INDEX => KEY_INDEX_HEADER_SIZE,
             _ => 0,

@@ -34,9 +34,10 @@ fn read(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
         let frame = segment.read_block(number)?;
         let block = frame.decode(&mut SectionReader::default());
         let block = block.map_err(mcsnap::error::Error::corrupt)?;
-        for record in (0..block.len()).filter_map(|index| block.record(index)) {
+        for (index, record) in (0..block.len()).filter_map(|at| Some((at, block.record(at)?))) {
             let record = record.map_err(mcsnap::error::Error::corrupt)?;
-            values.push(record.value.to_vec());
+            let value = segment.whole_value(number, index, record.value)?;
+            values.push(value.into_owned());
         }
     }
     Ok(values)

@@ -11,13 +11,13 @@ use mcsnap::format::frame::{FrameHeader, FrameType};
 use mcsnap::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use mcsnap::format::layout::{
     BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE,
-    PAGE_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE,
+    PAGE_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, VALUE_PART_HEADER_SIZE,
 };
 use mcsnap::limits::Limits;
 use mcsnap::snapshot::{DamagedSegment, Identity, SegmentReader};
 use mcsnap::store::{MemoryStore, ObjectReader, Store as _};
 
-use crate::forge::{BLOCK, Forge, KEY_INDEX, Place};
+use crate::forge::{BLOCK, Forge, KEY_INDEX, Place, VALUE_PART};
 use crate::sound_segments;
 
 fn open(bytes: &[u8]) -> SegmentReader {
@@ -95,6 +95,7 @@ fn digest_by_the_document(forge: &Forge) -> String {
         let payload = &bytes[payload];
         match forge.kind(frame) {
             BLOCK => digest.update(&payload[..BLOCK_HEADER_SIZE]),
+            VALUE_PART => digest.update(&payload[..VALUE_PART_HEADER_SIZE]),
             KEY_INDEX => {
                 let (header, pages) = payload.split_at(KEY_INDEX_HEADER_SIZE);
                 digest.update(header);

@@ -68,6 +68,7 @@ pub(crate) fn tiny() -> Vec<u8> {
     let options = EncoderOptions {
         compression: Compression::None,
         block_raw_len: EncoderOptions::BLOCK_RAW_LEN,
+        part_raw_len: EncoderOptions::PART_RAW_LEN,
         index_seed: 5,
     };
     let mut encoder = SegmentEncoder::new(&meta, options).unwrap();
@@ -137,7 +138,7 @@ fn the_drawing_alone_gives_the_small_file_back_and_its_records() {
             value,
             meta: record_meta(exptime),
         };
-        assert_eq!(block.record(index).unwrap().unwrap(), record);
+        assert_eq!(block.record(index).unwrap().unwrap().inline(), Some(record));
     }
     assert_eq!((block.len(), segment.block_count()), (2, 1));
 }

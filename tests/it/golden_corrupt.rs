@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use crate::forge::{CRITICAL, Forge, HAS_PAYLOAD_CRC, PLAIN, Place, Side};
 use crate::golden;
 use crate::golden_valid::{
-    Snapshot, check, compressed, forged, is_blessed, of_columns, of_one, raw_keys, resealed,
-    testdata, text_of, with_checkpoint, with_column,
+    Snapshot, check, compressed, forged, in_parts, is_blessed, of_columns, of_one, raw_keys,
+    resealed, testdata, text_of, with_checkpoint, with_column,
 };
 use crate::independent_reader::{Told, verify_by_library, verify_independently};
 use crate::workdir::Workdir;
@@ -521,7 +521,7 @@ fn illegal() -> Vec<Case> {
             "unknown-column",
             "MCS009",
             "an unknown column that is critical",
-            with_keys(&tiny, |raw| with_column(&raw, 11, 1, 0, b"elsewhere")),
+            with_keys(&tiny, |raw| with_column(&raw, 12, 1, 0, b"elsewhere")),
         ),
         Case::segment(
             "count-payload",
@@ -662,6 +662,154 @@ fn illegal() -> Vec<Case> {
             None,
             "a newer major version",
             lie(&tiny, Place::FileHeader, "major", 2),
+        ),
+    ]
+}
+
+/// Overwrites a cell of VALUE_PLACE in the first block: 0, a place, a place, 0.
+fn with_place(segment: &[u8], record: usize, place: u64) -> Vec<u8> {
+    with_keys(segment, |mut raw| {
+        let start = raw.len() - 4 * 8 + record * 8;
+        raw[start..start + 8].copy_from_slice(&place.to_le_bytes());
+        raw
+    })
+}
+
+/// Segments whose values in parts break a rule, their checksums right but for
+/// the first ones.
+fn wrong_parts() -> Vec<Case> {
+    let parts = in_parts();
+    let forge = Forge::new(&parts);
+    // META, nine parts, a block, the one part of the second block.
+    let (last, block, single) = (9, 10, 11);
+    let offset = |frame| forge.get(Place::Frame(frame), "offset");
+    let payload = |part| forge.range(Place::Part(part)).end;
+    vec![
+        Case::segment(
+            "crc-part",
+            "MCS003",
+            "a bit of a part's number",
+            flip(&parts, Place::Part(1), "part_number"),
+        ),
+        Case::segment(
+            "crc-part-value",
+            "MCS003",
+            "a bit of a value in parts",
+            flip_at(&parts, payload(2) + 3),
+        ),
+        Case::segment(
+            "crc-part-abandoned",
+            "MCS003",
+            "a bit of a value that was abandoned",
+            flip_at(&parts, payload(5)),
+        ),
+        Case::segment(
+            "reserved-part",
+            "MCS004",
+            "a reserved field of a part",
+            lie(&parts, Place::Part(0), "reserved", 1),
+        ),
+        Case::segment(
+            "place-part-number",
+            "MCS006",
+            "a part that says another number",
+            lie(&parts, Place::Part(1), "part_number", 2),
+        ),
+        Case::segment(
+            "place-part-offset",
+            "MCS006",
+            "a part that says another offset in the value",
+            lie(&parts, Place::Part(2), "value_offset", 7),
+        ),
+        Case::segment(
+            "illegal-part-empty",
+            "MCS007",
+            "a part of no bytes",
+            forged(&parts, |forge| {
+                let header = forge.bytes()[forge.range(Place::Part(9))].to_vec();
+                forge.set_payload(single, &header);
+                for field in ["stored_len", "raw_len"] {
+                    forge.set(Place::PartSection(9), field, 0);
+                }
+                forge.link();
+            }),
+        ),
+        Case::segment(
+            "illegal-value-place",
+            "MCS007",
+            "a VALUE_PLACE where there is a block",
+            with_place(&parts, 2, offset(block)),
+        ),
+        Case::segment(
+            "illegal-value-place-behind",
+            "MCS007",
+            "a VALUE_PLACE behind the block",
+            with_place(&parts, 2, offset(single)),
+        ),
+        Case::segment(
+            "illegal-value-places",
+            "MCS007",
+            "two records of one VALUE_PLACE",
+            with_place(&parts, 2, offset(1)),
+        ),
+        Case::segment(
+            "limit-part",
+            "MCS008",
+            "a part of more than 4 MiB",
+            lie(&parts, Place::PartSection(0), "raw_len", (4 << 20) + 1),
+        ),
+        Case::segment(
+            "limit-value-len",
+            "MCS008",
+            "a value in parts of more than 1 GiB",
+            lie(&parts, Place::Part(0), "value_len", (1 << 30) + 1),
+        ),
+        Case::segment(
+            "limit-part-offset",
+            "MCS008",
+            "a part that reaches past the value's end",
+            lie(&parts, Place::Part(3), "value_offset", 22),
+        ),
+        Case::segment(
+            "count-part",
+            "MCS010",
+            "a part longer than its section",
+            forged(&parts, |forge| {
+                let mut longer = forge.bytes()[forge.payload(single)].to_vec();
+                longer.push(0);
+                forge.set_payload(single, &longer);
+            }),
+        ),
+        Case::segment(
+            "count-part-value-len",
+            "MCS010",
+            "a part of a value of another length",
+            lie(&parts, Place::Part(1), "value_len", 23),
+        ),
+        Case::segment(
+            "count-part-entry",
+            "MCS010",
+            "an entry that is not as the part",
+            lie(&parts, Place::TocEntry(1), "value_raw_len", 8),
+        ),
+        Case::segment(
+            "cut-parts",
+            "MCS001",
+            "a value whose last part is missing",
+            forged(&parts, |forge| {
+                let payload = forge.bytes()[forge.payload(last)].to_vec();
+                forge.remove_frame(last);
+                forge.insert_frame(last, 200, 0, &payload);
+            }),
+        ),
+        Case::segment(
+            "value-hash-parts",
+            "MCS012",
+            "another value in parts, with right checksums",
+            forged(&parts, |forge| {
+                let at = forge.range(Place::Part(0)).end;
+                forge.write(at, b"A");
+            }),
         ),
     ]
 }
@@ -855,6 +1003,7 @@ fn expectation(case: &Case, told: Option<&BTreeSet<Told>>) -> Vec<u8> {
 fn both_readers_find_in_corrupt_files_what_is_wrong_and_where() {
     let mut cases = damaged();
     cases.extend(illegal());
+    cases.extend(wrong_parts());
     cases.extend(snapshots());
     // Files that no case makes any more would be read as if one did.
     if is_blessed() && testdata("corrupt").exists() {

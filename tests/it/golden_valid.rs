@@ -29,6 +29,7 @@ use crate::golden;
 use crate::independent_reader::{
     check_agreement, list_by_library, read_snapshot, verify_by_library,
 };
+use crate::sound_segments;
 
 pub(crate) fn testdata(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -182,6 +183,7 @@ fn encode(
     let options = EncoderOptions {
         compression,
         block_raw_len,
+        part_raw_len: EncoderOptions::PART_RAW_LEN,
         index_seed: 0x0123_4567_89ab_cdef,
     };
     let mut encoder = SegmentEncoder::new(&meta, options).unwrap();
@@ -222,6 +224,17 @@ pub(crate) fn of_columns() -> Vec<u8> {
 pub(crate) fn compressed() -> Vec<u8> {
     let options = (Compression::Zstd(1), EncoderOptions::BLOCK_RAW_LEN);
     encode(&meta(3), options.0, options.1, &compressible()).0
+}
+
+/// A segment with values in parts, of 7 bytes each so that it stays small.
+pub(crate) fn in_parts() -> Vec<u8> {
+    let options = EncoderOptions {
+        compression: Compression::None,
+        block_raw_len: EncoderOptions::BLOCK_RAW_LEN,
+        part_raw_len: sound_segments::PART_LEN,
+        index_seed: 0x0123_4567_89ab_cdef,
+    };
+    sound_segments::in_parts_of(&meta(6), options)
 }
 
 /// Changes a sound segment and computes its checksums anew.
@@ -343,8 +356,9 @@ fn golden_segments_are_written_as_ever_and_read() {
     check("valid/columns.mcs", &of_columns());
     check("valid/checkpoint.mcs", &with_checkpoint());
     check("valid/empty.mcs", &plain(5, &Rows::new()));
+    check("valid/parts.mcs", &in_parts());
     check_or_keep("valid/zstd.mcs", &compressed());
-    for name in ["tiny", "columns", "checkpoint", "empty", "zstd"] {
+    for name in ["tiny", "columns", "checkpoint", "empty", "parts", "zstd"] {
         check_listing(&format!("{name}.mcs"), name);
     }
     assert_eq!(
@@ -627,6 +641,10 @@ fn golden_files_hold_what_they_are_for() {
         [1, BLOCK, 200, BLOCK, 6, BLOCK, 5, 99, 7]
     );
     assert_eq!(kinds("empty"), [1, 5, 7]);
+    // Four parts, three of a value that was abandoned, two, one.
+    let parts = [3; 4 + 3 + 2];
+    let kinds_of_parts = [&[1][..], &parts, &[BLOCK, 3, BLOCK, 5, 7]].concat();
+    assert_eq!(kinds("parts"), kinds_of_parts);
     assert_eq!(kinds("no-key-index"), [1, BLOCK, BLOCK, BLOCK, 7]);
     let checkpoint = kinds("checkpoint");
     assert_eq!(checkpoint.iter().filter(|kind| **kind == 4).count(), 1);

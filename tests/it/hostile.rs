@@ -16,6 +16,7 @@ use mcsnap::format::frame::{FrameHeader, FrameType};
 use mcsnap::format::ids::SegmentIds;
 use mcsnap::format::layout::{FRAME_MARKER, Field};
 use mcsnap::format::manifest::Need;
+use mcsnap::format::value_part::ValuePartHeader;
 use mcsnap::listing::{ListingOptions, list};
 use mcsnap::lookup::{LookupOptions, look_up};
 use mcsnap::progress::NoProgress;
@@ -159,6 +160,7 @@ fn places(forge: &Forge, is_long: bool) -> Vec<Place> {
         | Place::Column(number, _) => number == 0,
         Place::CheckpointEntry(..) => false,
         Place::Page(number) => number < 2,
+        Place::Part(number) | Place::PartSection(number) => number < 2,
         Place::FileHeader | Place::KeyIndex | Place::Frame(_) | Place::TocEntry(_) => true,
     };
     let mut places = forge.places();
@@ -346,7 +348,7 @@ fn stuffed(mut next: impl FnMut(&SegmentIds, u64) -> Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_scan_is_not_led_in_circles() {
-    let schemes: [(&str, Vec<u8>); 4] = [
+    let schemes: [(&str, Vec<u8>); 5] = [
         ("markers", stuffed(|_, _| FRAME_MARKER.to_vec())),
         (
             "frames that claim each other",
@@ -362,6 +364,26 @@ fn a_scan_is_not_led_in_circles() {
                 let mut frame = FrameHeader::new(ids, FrameType::Toc, at / 48, at, b"");
                 frame.stored_len = 200_000;
                 frame.encode(ids)
+            }),
+        ),
+        (
+            "parts that claim each other",
+            stuffed(|ids, at| {
+                let header = ValuePartHeader {
+                    value_len: 200_000,
+                    value_offset: 0,
+                    part_number: 0,
+                    section: SectionDescriptor {
+                        codec: Codec::Plain,
+                        stored_len: 200_000,
+                        raw_len: 200_000,
+                        stored_crc: 0,
+                        raw_crc: 0,
+                    },
+                };
+                let mut frame = FrameHeader::new(ids, FrameType::ValuePart, at / 96, at, b"");
+                frame.stored_len = header.payload_len();
+                [frame.encode(ids), header.encode(ids, at / 96)].concat()
             }),
         ),
         (
@@ -406,6 +428,14 @@ fn no_lie_makes_the_program_take_much_memory() {
         for field in Forge::fields(place).iter().filter(|field| field.size <= 8) {
             let most = u64::MAX >> (64 - 8 * field.size);
             let bytes = with_lie(&plain, place, *field, most);
+            files.push((format!("{place:?} {} = {most}", field.name), bytes));
+        }
+    }
+    let in_parts = sound_segments::in_parts();
+    for place in [Place::Part(0), Place::PartSection(0), Place::TocEntry(1)] {
+        for field in Forge::fields(place).iter().filter(|field| field.size <= 8) {
+            let most = u64::MAX >> (64 - 8 * field.size);
+            let bytes = with_lie(&in_parts, place, *field, most);
             files.push((format!("{place:?} {} = {most}", field.name), bytes));
         }
     }

@@ -74,7 +74,13 @@ pub(crate) fn list_by_library(place: &Path, with_values: bool) -> String {
             let frame = reader.read_block(number).unwrap();
             let block = frame.decode(&mut sections).unwrap();
             for (index, keys) in block.columns().iter().enumerate() {
-                let record = block.record(index).unwrap().unwrap();
+                let stored = block.record(index).unwrap().unwrap();
+                let value = reader.whole_value(number, index, stored.value).unwrap();
+                let record = Record {
+                    key: stored.key,
+                    value: &value,
+                    meta: stored.meta,
+                };
                 let mut line = line_of(&record, snapshot.node(segment), keys.value_hash);
                 if with_values {
                     let value = STANDARD.encode(record.value);

@@ -80,7 +80,8 @@ fn a_look_up_reads_a_page_and_the_sections_of_one_block_and_no_more() {
         let operations = counting.operation_count() - operations;
         let bytes = counting.bytes_read() - bytes;
         assert_eq!(report.copies.len(), 1);
-        assert_eq!(report.copies[0].value.as_ref(), Some(&owned.value));
+        let value = report.copies[0].value.as_ref().unwrap();
+        assert_eq!(value.whole().unwrap(), owned.value);
         assert_eq!(report.segment_count, u64::try_from(shard.len()).unwrap());
         // To open, to read the tables, to read a page; and keys and values once.
         let expected = u64::try_from(3 * shard.len() + 2).unwrap();

@@ -57,6 +57,12 @@ mod independent_reader;
 #[cfg(test)]
 mod inspect_behaviour;
 #[cfg(test)]
+mod large_damage;
+#[cfg(test)]
+mod large_values;
+#[cfg(test)]
+mod large_writer;
+#[cfg(test)]
 mod live_mutation;
 #[cfg(test)]
 mod look_behaviour;

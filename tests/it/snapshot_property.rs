@@ -93,27 +93,29 @@ pub(crate) struct Cut {
     pub(crate) shard_bits: u8,
 }
 
+/// One of the node's shards.
+pub(crate) fn shard_options(cut: &Cut, shard: u64) -> ShardOptions {
+    ShardOptions {
+        segment_size_max: cut.segment_size_max,
+        segment_record_count_max: cut.segment_record_count_max,
+        compression: cut.compression,
+        node: "a:1".to_owned(),
+        node_index: 0,
+        shard_index: shard,
+        shard_bits: cut.shard_bits,
+        clock_offset: 0,
+        server_version: "1.6.18".to_owned(),
+        created_at: UnixSecs(1_700_000_000),
+        first_sequence: 0,
+    }
+}
+
 /// Writes items as a dump of one node would.
 pub(crate) fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<ManifestSegment> {
     let snapshot = SnapshotWriter::begin(store, NAME).unwrap();
     let mut segments = Vec::new();
     for shard in 0..1_u64 << cut.shard_bits {
-        let mut writer = ShardWriter::new(
-            &snapshot,
-            ShardOptions {
-                segment_size_max: cut.segment_size_max,
-                segment_record_count_max: cut.segment_record_count_max,
-                compression: cut.compression,
-                node: "a:1".to_owned(),
-                node_index: 0,
-                shard_index: shard,
-                shard_bits: cut.shard_bits,
-                clock_offset: 0,
-                server_version: "1.6.18".to_owned(),
-                created_at: UnixSecs(1_700_000_000),
-                first_sequence: 0,
-            },
-        );
+        let mut writer = ShardWriter::new(&snapshot, shard_options(cut, shard));
         for (key, owned) in items
             .iter()
             .filter(|(key, _)| shard_of(key, cut.shard_bits) == shard)
@@ -133,7 +135,11 @@ pub(crate) fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<Mani
     segments
 }
 
-fn manifest(snapshot: &SnapshotWriter, segments: Vec<ManifestSegment>, shard_bits: u8) -> Manifest {
+pub(crate) fn manifest(
+    snapshot: &SnapshotWriter,
+    segments: Vec<ManifestSegment>,
+    shard_bits: u8,
+) -> Manifest {
     let totals = Totals::of(&segments);
     let digests = Manifest::digests(&segments);
     let stored = totals.records;
@@ -192,8 +198,9 @@ pub(crate) fn read_all(store: Arc<dyn Store>, name: &str) -> Items {
             for index in 0..block.len() {
                 let record = block.record(index).unwrap().unwrap();
                 assert_eq!(columns.get(index).unwrap().key, record.key);
+                let value = segment.whole_value(number, index, record.value);
                 let owned = Owned {
-                    value: record.value.to_vec(),
+                    value: value.unwrap().into_owned(),
                     meta: record.meta,
                 };
                 assert_eq!(items.insert(record.key.to_vec(), owned), None);

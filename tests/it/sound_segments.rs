@@ -2,7 +2,7 @@
 //! where forging and fuzzing start.
 
 use mcsnap::format::compression::Compression;
-use mcsnap::format::encoder::{EncoderOptions, SegmentEncoder};
+use mcsnap::format::encoder::{EncoderOptions, PushedPieces, SegmentEncoder};
 use mcsnap::format::ids::{SegmentId, SnapshotId, SyncMarker};
 use mcsnap::format::segment_meta::SegmentMeta;
 use mcsnap::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
@@ -81,6 +81,65 @@ pub(crate) fn with_early_checkpoint() -> Vec<u8> {
     forge.seal()
 }
 
+/// Bytes of a part in [`in_parts`].
+pub(crate) const PART_LEN: usize = 7;
+
+/// Two blocks and four values in parts: two of the first block, one that was
+/// abandoned, one of the second block that is a single part.
+pub(crate) fn in_parts() -> Vec<u8> {
+    let options = EncoderOptions {
+        compression: Compression::None,
+        block_raw_len: EncoderOptions::BLOCK_RAW_LEN,
+        part_raw_len: PART_LEN,
+        index_seed: 5,
+    };
+    in_parts_of(&meta(options), options)
+}
+
+/// The same with another description.
+pub(crate) fn in_parts_of(meta: &SegmentMeta, options: EncoderOptions) -> Vec<u8> {
+    let mut encoder = SegmentEncoder::new(meta, options).expect("the level is a legal one");
+    let told = ItemMeta {
+        client_flags: Some(7),
+        ..ItemMeta::default()
+    };
+    let inline = Record {
+        key: b"user:1",
+        value: b"Ada",
+        meta: told,
+    };
+    encoder.push(&inline).expect("the record is within limits");
+    push_in_parts(&mut encoder, "user:2", "a value of several parts", &told, 0);
+    push_in_parts(&mut encoder, "gone", "a value that was abandoned", &told, 1);
+    push_in_parts(&mut encoder, "user:3", "two parts each", &told, 0);
+    let inline = Record {
+        key: b"user:4",
+        ..inline
+    };
+    encoder.push(&inline).expect("the record is within limits");
+    // The server told less of this one, which starts a block.
+    push_in_parts(&mut encoder, "bare", "single", &ItemMeta::default(), 0);
+    encoder.finish().expect("few keys fit any page").rest
+}
+
+/// Adds a value byte by byte; without the last ones it is abandoned.
+fn push_in_parts(
+    encoder: &mut SegmentEncoder,
+    key: &str,
+    value: &str,
+    meta: &ItemMeta,
+    missing: usize,
+) {
+    let len = u64::try_from(value.len()).expect("a short value");
+    let begun = encoder.begin_value(key.as_bytes(), meta, len);
+    begun.expect("the record is within limits");
+    for byte in value.as_bytes().iter().take(value.len() - missing) {
+        encoder.push_piece(&[*byte]);
+    }
+    let is_stored = encoder.end_value() == PushedPieces::Stored;
+    assert_eq!(is_stored, missing == 0);
+}
+
 /// No record at all.
 pub(crate) fn empty() -> Vec<u8> {
     encode(Compression::None, 1, [])
@@ -100,6 +159,7 @@ pub(crate) fn short() -> Vec<(&'static str, Vec<u8>)> {
         ("compressed", compressed()),
         ("with_early_checkpoint", with_early_checkpoint()),
         ("empty", empty()),
+        ("in_parts", in_parts()),
     ]
 }
 
@@ -110,6 +170,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("compressed", compressed()),
         ("with_checkpoint", with_checkpoint()),
         ("empty", empty()),
+        ("in_parts", in_parts()),
     ]
 }
 
@@ -118,7 +179,27 @@ fn encode(
     block_raw_len: usize,
     records: impl IntoIterator<Item = (String, String, ItemMeta)>,
 ) -> Vec<u8> {
-    let meta = SegmentMeta {
+    let options = EncoderOptions {
+        compression,
+        block_raw_len,
+        part_raw_len: EncoderOptions::PART_RAW_LEN,
+        index_seed: 5,
+    };
+    let mut encoder =
+        SegmentEncoder::new(&meta(options), options).expect("the level is a legal one");
+    for (key, value, meta) in records {
+        let record = Record {
+            key: key.as_bytes(),
+            value: value.as_bytes(),
+            meta,
+        };
+        encoder.push(&record).expect("the record is within limits");
+    }
+    encoder.finish().expect("few keys fit any page").rest
+}
+
+fn meta(options: EncoderOptions) -> SegmentMeta {
+    SegmentMeta {
         segment_id: SegmentId([0x11; 16]),
         snapshot_id: SnapshotId([0x22; 16]),
         sync_marker: SyncMarker([0x33; 8]),
@@ -131,24 +212,9 @@ fn encode(
         shard_bits: 0,
         sequence: 0,
         clock_offset: "0".to_owned(),
-        compression: compression.to_string(),
+        compression: options.compression.to_string(),
         server_version: "1.6.18".to_owned(),
         tool: "test".to_owned(),
         created_at: "2026-11-20T02:00:00Z".to_owned(),
-    };
-    let options = EncoderOptions {
-        compression,
-        block_raw_len,
-        index_seed: 5,
-    };
-    let mut encoder = SegmentEncoder::new(&meta, options).expect("the level is a legal one");
-    for (key, value, meta) in records {
-        let record = Record {
-            key: key.as_bytes(),
-            value: value.as_bytes(),
-            meta,
-        };
-        encoder.push(&record).expect("the record is within limits");
     }
-    encoder.finish().expect("few keys fit any page").rest
 }

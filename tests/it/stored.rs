@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use mcsnap::format::block::StoredValue;
 use mcsnap::format::compression::SectionReader;
 use mcsnap::format::manifest::Need;
 use mcsnap::item::ItemMeta;
@@ -30,7 +31,10 @@ pub(crate) fn records(place: &Path) -> BTreeMap<Vec<u8>, Stored> {
             for index in 0..block.len() {
                 let record = block.record(index).unwrap().unwrap();
                 let stored = Stored {
-                    value: record.value.to_vec(),
+                    value: match record.value {
+                        StoredValue::Inline(value) => value.to_vec(),
+                        StoredValue::Parts(_) => panic!("{:?} is in parts", record.key),
+                    },
                     meta: record.meta,
                 };
                 let before = records.insert(record.key.to_vec(), stored);

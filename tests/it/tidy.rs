@@ -9,8 +9,8 @@ use std::path::Path;
 /// Every module of the crate root and its floor. README's table says the same.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "access", "batch", "cancel", "defect", "error", "item", "limits", "node", "progress",
-        "reasons", "units",
+        "access", "batch", "cancel", "defect", "error", "item", "limits", "node", "pieces",
+        "progress", "reasons", "units",
     ],
     &[
         "format",

@@ -118,7 +118,7 @@ fn no_key_is_missing_after_a_dump_under_gets_and_sets() {
                 .decode(&mut sections)
                 .unwrap();
             for index in 0..block.len() {
-                let record = block.record(index).unwrap().unwrap();
+                let record = block.record(index).unwrap().unwrap().inline().unwrap();
                 let text = std::str::from_utf8(record.value).unwrap();
                 let mut parts = text.split('/');
                 let number: u64 = parts.next().unwrap().parse().unwrap();

@@ -21,7 +21,7 @@ use crate::source::strategy::Carrier;
 use crate::units::to_u64;
 
 /// Why a value is refused.
-pub const TOO_LONG: &str = "a value longer than 64 MiB";
+pub const TOO_LONG: &str = "a value longer than 1 GiB";
 
 /// Longest value of which the bytes are read away to get at what comes after it.
 /// No server has a longer one, so what says so is none.

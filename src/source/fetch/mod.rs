@@ -10,6 +10,7 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::format::manifest::Counters;
 use crate::item::SlabClass;
+use crate::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
 use crate::net::{NetOptions, ServerReport};
 use crate::node::NodeSpec;
 use crate::protocol::cachedump::{exptime_of_listing, parse_listed};
@@ -50,8 +51,8 @@ impl Default for FetcherOptions {
             net: NetOptions::default(),
             batch_key_count_max: 1024,
             batch_bytes_max: 1 << 20,
-            whole_value_len_max: 8 << 20,
-            value_len_max: crate::limits::VALUE_LEN_MAX,
+            whole_value_len_max: VALUE_INLINE_LEN_MAX,
+            value_len_max: LARGE_VALUE_LEN_MAX,
         }
     }
 }

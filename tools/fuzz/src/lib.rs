@@ -30,6 +30,8 @@ fn limits() -> Limits {
     Limits {
         key_section_len_max: SECTION_LEN_MAX,
         value_section_len_max: SECTION_LEN_MAX,
+        value_part_len_max: SECTION_LEN_MAX,
+        large_value_len_max: SECTION_LEN_MAX,
         ..Limits::default()
     }
 }

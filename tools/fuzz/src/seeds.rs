@@ -32,7 +32,7 @@ fn segment() -> Vec<Seed> {
             seeds.push((format!("{word}-{name}"), [&[mode], &segment[..]].concat()));
         }
     }
-    for base in 0..4 {
+    for base in 0..5 {
         seeds.push((format!("forged-{base}"), vec![2, base]));
         for kind in 0..16 {
             let order = [2, base, kind, 1, 2, 4, 3, 8, 0, 6, 7, 1, 1];

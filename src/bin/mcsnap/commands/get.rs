@@ -1,17 +1,17 @@
 //! `mcsnap get`: one key of a snapshot.
 
+use std::cell::Cell;
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use mcsnap::error::Location;
 use mcsnap::format::manifest::Need;
 use mcsnap::item::{escape_bytes, escape_key};
-use mcsnap::lookup::{Copy, LookupOptions, LookupReport, look_up};
+use mcsnap::lookup::{Copy, CopyValue, LookupOptions, LookupReport, look_up};
+use mcsnap::pieces::LargeValue as _;
 use mcsnap::store::MapChoice;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::commands::ls::parse_key;
 use crate::commands::open_snapshot;
@@ -20,7 +20,8 @@ use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::record::{RecordJson, UNKNOWN, exptime, marks, moment};
-use crate::render::{count, print, print_findings, print_json, print_text};
+use crate::render::value::Base64Value;
+use crate::render::{count, print, print_document, print_findings, print_pieces, print_text};
 use crate::settings::{list, split_commas, switch, text};
 
 /// Flags of `mcsnap get`.
@@ -107,11 +108,12 @@ fn tell_absence(place: &str, key: &[u8], report: &LookupReport) {
 }
 
 fn print_raw(key: &[u8], report: &LookupReport) -> Result<()> {
-    let mut values = report.copies.iter().filter_map(|copy| copy.value.as_ref());
-    let Some(value) = values.next() else {
+    let copies = report.copies.iter();
+    let mut values = copies.filter_map(|copy| Some((copy, copy.value.as_ref()?)));
+    let Some((copy, value)) = values.next() else {
         return Ok(());
     };
-    if values.any(|other| other != value) {
+    if values.any(|(other, other_value)| !is_same(copy, value, other, other_value)) {
         let nodes: Vec<&str> = report
             .copies
             .iter()
@@ -123,33 +125,64 @@ fn print_raw(key: &[u8], report: &LookupReport) -> Result<()> {
         ))
         .into());
     }
-    print(value).context("cannot print the value")
+    match value {
+        CopyValue::Whole(value) => print(value),
+        CopyValue::Large(value) => print_pieces(&mut *value.open()),
+    }
+    .context("cannot print the value")
+}
+
+/// Says whether two copies have one value; those that are too large to be held
+/// are compared by length and hash.
+fn is_same(one: &Copy, value: &CopyValue, other: &Copy, other_value: &CopyValue) -> bool {
+    match (value, other_value) {
+        (CopyValue::Whole(value), CopyValue::Whole(other)) => value == other,
+        (CopyValue::Whole(_) | CopyValue::Large(_), CopyValue::Whole(_) | CopyValue::Large(_)) => {
+            (one.value_len, one.value_hash) == (other.value_len, other.value_hash)
+        }
+    }
 }
 
 fn print_report(place: &str, key: &[u8], report: &LookupReport) -> Result<()> {
-    print_json(&json!({
-        "schema": "mcsnap.get/1",
-        "snapshot": place,
-        "key": escape_bytes(key),
-        "copies": report
-            .copies
-            .iter()
-            .map(|copy| copy_json(key, copy))
-            .collect::<Result<Vec<Value>>>()?,
-        "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
-        "segments_asked": report.segment_count,
-    }))
+    let failure = Cell::default();
+    let copies = report.copies.iter().map(|copy| CopyJson {
+        record: RecordJson::new(key, &copy.node, copy.value_len, copy.value_hash, &copy.meta),
+        value_base64: copy.value.as_ref().map(|value| Base64Value {
+            value,
+            failure: &failure,
+        }),
+        place: copy.location.to_string(),
+    });
+    print_document(&GetJson {
+        schema: "mcsnap.get/1",
+        snapshot: place,
+        key: escape_bytes(key),
+        copies: copies.collect(),
+        findings: report.findings.iter().map(finding_json).collect(),
+        segments_asked: report.segment_count,
+    })?;
+    match failure.take() {
+        Some(error) => Err(error).context("cannot print the value"),
+        None => Ok(()),
+    }
 }
 
-fn copy_json(key: &[u8], copy: &Copy) -> Result<Value> {
-    let record = RecordJson::new(key, &copy.node, copy.value_len, copy.value_hash, &copy.meta);
-    let mut json = serde_json::to_value(record)?;
-    if let Value::Object(members) = &mut json {
-        let value = copy.value.as_ref().map(|value| STANDARD.encode(value));
-        members.insert("value_base64".to_owned(), json!(value));
-        members.insert("place".to_owned(), json!(copy.location.to_string()));
-    }
-    Ok(json)
+#[derive(Serialize)]
+struct GetJson<'a> {
+    schema: &'static str,
+    snapshot: &'a str,
+    key: String,
+    copies: Vec<CopyJson<'a>>,
+    findings: Vec<Value>,
+    segments_asked: u64,
+}
+
+#[derive(Serialize)]
+struct CopyJson<'a> {
+    #[serde(flatten)]
+    record: RecordJson<'a>,
+    value_base64: Option<Base64Value<'a>>,
+    place: String,
 }
 
 fn print_copy(key: &[u8], copy: &Copy) -> Result<()> {
@@ -182,7 +215,12 @@ fn print_copy(key: &[u8], copy: &Copy) -> Result<()> {
             ),
         ),
     ];
-    rows.extend(value_rows(copy.value.as_deref()));
+    let head = match &copy.value {
+        Some(CopyValue::Whole(value)) => Some(value.clone()),
+        Some(CopyValue::Large(value)) => value.open().next_piece()?.map(<[u8]>::to_vec),
+        None => None,
+    };
+    rows.extend(value_rows(head.as_deref(), copy.value_len.into()));
     print_text(&rows)
 }
 
@@ -202,8 +240,8 @@ fn place(location: &Location) -> (String, String) {
 }
 
 /// Shows a value as keys are shown, in lines of 80 columns, and not all of a
-/// long one.
-fn value_rows(value: Option<&[u8]>) -> Vec<(&'static str, String)> {
+/// long one, of which `value` may be the beginning.
+fn value_rows(value: Option<&[u8]>, value_len: u64) -> Vec<(&'static str, String)> {
     const SHOWN_LEN_MAX: usize = 512;
     const LINE_LEN: usize = 80 - "client flags".len() - 2;
     let Some(value) = value else {
@@ -221,9 +259,10 @@ fn value_rows(value: Option<&[u8]>) -> Vec<(&'static str, String)> {
     if !line.is_empty() {
         rows.push(("", line));
     }
-    let rest = value.len().saturating_sub(SHOWN_LEN_MAX);
+    let shown_len = mcsnap::units::to_u64(value.len().min(SHOWN_LEN_MAX));
+    let rest = value_len.saturating_sub(shown_len);
     if rest > 0 {
-        let rest = count(mcsnap::units::to_u64(rest));
+        let rest = count(rest);
         rows.push(("", format!("and {rest} bytes more; --raw prints all")));
     }
     rows

@@ -3,9 +3,10 @@
 pub(crate) mod inspection;
 pub(crate) mod record;
 pub(crate) mod table;
+pub(crate) mod value;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use anyhow::{Context as _, Result};
 use mcsnap::defect::Finding;
 use mcsnap::format::manifest::Counters;
 use mcsnap::item::escape_controls;
+use mcsnap::pieces::Pieces;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Given;
@@ -34,6 +37,29 @@ pub(crate) fn print_text(rows: &[(&str, String)]) -> Result<()> {
 /// Prints one JSON document.
 pub(crate) fn print_json(document: &Value) -> Result<()> {
     print(format!("{document:#}\n").as_bytes())
+}
+
+/// Prints one JSON document as it comes, so that it need not fit memory.
+pub(crate) fn print_document(document: &impl Serialize) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut out, document)
+        .map_err(io::Error::from)
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush());
+    take_closed_pipe(written).context("cannot write to stdout")
+}
+
+/// Writes a value to stdout as it is read, as [`print`] does.
+pub(crate) fn print_pieces(pieces: &mut dyn Pieces) -> Result<()> {
+    while let Some(piece) = pieces.next_piece()? {
+        if print_on(piece)
+            .context("cannot write to stdout")?
+            .is_break()
+        {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Writes to stdout. A reader who has seen enough is no failure; how the
