@@ -37,6 +37,8 @@ mod forge_recipe;
 #[cfg(test)]
 mod forge_tests;
 #[cfg(test)]
+mod forge_warm_file;
+#[cfg(test)]
 mod forged_segments;
 #[cfg(test)]
 mod full_disk;
@@ -78,5 +80,7 @@ mod system_faults;
 mod tidy;
 #[cfg(test)]
 mod walk_under_load;
+#[cfg(test)]
+mod warm_file;
 #[cfg(test)]
 mod workdir;
