@@ -121,3 +121,56 @@ fn read_small(path: &Path, len_max: usize) -> Result<Option<Vec<u8>>> {
     check_limit("restart_meta_len_max", to_u64(bytes.len()), len_max)?;
     Ok(Some(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_file_whose_description_goes_or_changes_is_not_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mem");
+        let meta = directory.path().join("mem.meta");
+        fs::write(&path, "items").unwrap();
+        assert!(RestartFile::open(&path, 10).unwrap().is_none());
+        fs::write(&meta, "text").unwrap();
+        let file = RestartFile::open(&path, 10).unwrap().unwrap();
+        assert_eq!(
+            (file.meta(), file.bytes().unwrap()),
+            (&b"text"[..], &b"items"[..])
+        );
+        assert!(file.is_unchanged().unwrap());
+        for text in ["other", "a text that is too long", "text"] {
+            fs::write(&meta, text).unwrap();
+            assert_eq!(
+                file.is_unchanged().ok(),
+                (text.len() < 10).then_some(text == "text")
+            );
+        }
+        fs::remove_file(&meta).unwrap();
+        assert!(!file.is_unchanged().unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_none_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mem");
+        fs::write(directory.path().join("mem.meta"), "text").unwrap();
+        assert!(RestartFile::open(&path, 10).is_err());
+        fs::create_dir(&path).unwrap();
+        assert!(RestartFile::open(&path, 10).is_err());
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        let empty = RestartFile::open(&path, 10).unwrap().unwrap();
+        assert_eq!(empty.bytes().unwrap(), b"");
+        fs::write(&path, "items").unwrap();
+        let file = RestartFile::open(&path, 10).unwrap().unwrap();
+        fs::write(&path, "item").unwrap();
+        let error = file.bytes().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+        assert!(!file.is_unchanged().unwrap());
+    }
+}

@@ -1,14 +1,11 @@
 //! The items in the pages of a restart file.
 
-use std::cmp::Ordering;
-
 use crate::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, KEY_LEN_MAX, SlabClass};
 use crate::units::to_u64;
-use crate::warm_file::chain::{Chain, Memory, Pieces, Place, Source};
-use crate::warm_file::layout::{
-    CAS_LEN, CHUNK_HEADER_LEN, ITEM_HEADER_LEN, ItemHeader, flag, u32_at, u64_at,
-};
+use crate::warm_file::chain::{Chain, Memory, Pieces, Source};
+use crate::warm_file::layout::{CAS_LEN, ITEM_HEADER_LEN, ItemHeader, flag, u32_at, u64_at};
 use crate::warm_file::meta::Meta;
+use crate::warm_file::pages::PageUse;
 use crate::warm_file::refusal::Refusal;
 use crate::warm_file::slab_classes::SlabClasses;
 
@@ -64,7 +61,7 @@ impl<'a> WarmItem<'a> {
 /// A restart file, and what its `.meta` says of it.
 #[derive(Clone, Copy, Debug)]
 pub struct WarmFile<'a> {
-    memory: Memory<'a>,
+    pub(super) memory: Memory<'a>,
     meta: &'a Meta,
     /// Bytes of client flags: 4, or 8 where memcached was built so.
     client_flags_len: usize,
@@ -72,18 +69,10 @@ pub struct WarmFile<'a> {
 
 /// One chunk of a page.
 #[derive(Clone, Copy, Debug)]
-struct Chunk<'a> {
-    bytes: &'a [u8],
-    offset: usize,
-    class: u8,
-}
-
-/// What a page is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PageUse {
-    None,
-    Class(u8),
-    Unknown,
+pub(super) struct Chunk<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) offset: usize,
+    pub(super) class: u8,
 }
 
 /// The parts of an item in its chunk.
@@ -101,8 +90,6 @@ impl<'a> WarmFile<'a> {
     /// Pages that are looked at before a file is taken for what it should be:
     /// there is one for each class at the start of every file.
     const SAMPLE_PAGE_COUNT: usize = 64;
-    /// Items with client flags that are asked how long those are.
-    const SAMPLE_ITEM_COUNT: usize = 256;
 
     /// Takes a file, after a look at its first pages.
     ///
@@ -198,144 +185,10 @@ impl<'a> WarmFile<'a> {
         })
     }
 
-    fn chunks_as(&self, page: usize, class: u8) -> impl Iterator<Item = Chunk<'a>> {
+    pub(super) fn chunks_as(&self, page: usize, class: u8) -> impl Iterator<Item = Chunk<'a>> {
         let count = self.memory.classes.chunk_count(class).unwrap_or(0);
         let file = *self;
         (0..count).filter_map(move |number| file.chunk(page, class, number))
-    }
-
-    /// Finds out the class of a page, which only its chunks tell.
-    ///
-    /// All of them tell it, so that the changed header of one does not hide the
-    /// others, and so that nothing inside a value can be taken for an item.
-    fn use_of(&self, page: usize) -> PageUse {
-        let start = page.saturating_mul(self.memory.page_size);
-        let Some(head) = self.memory.bytes.get(start..) else {
-            return PageUse::None;
-        };
-        let Some(head) = head.get(..ITEM_HEADER_LEN) else {
-            return PageUse::None;
-        };
-        // So the server marks what no class uses; old chunks may follow.
-        if head.iter().all(|&byte| byte == 0) {
-            return PageUse::None;
-        }
-        let agreement = |class| {
-            let chunks = self.chunks_as(page, class);
-            chunks.filter(|chunk| self.is_of_class(*chunk)).count()
-        };
-        let count_of = |class| self.memory.classes.chunk_count(class).unwrap_or(0);
-        let first = ItemHeader::decode(head).map_or(0, |header| header.class);
-        if count_of(first) > 0 && agreement(first) == count_of(first) {
-            return PageUse::Class(first);
-        }
-        // Of two classes that as large a part of the chunks tells, neither.
-        let mut best = (PageUse::Unknown, 0_usize, 1_usize);
-        for class in 1..=self.memory.classes.count() {
-            let (agreeing, all) = (agreement(class), count_of(class));
-            if agreeing == 0 || agreeing.saturating_mul(2) < all {
-                continue;
-            }
-            let (share, best_share) = (agreeing.saturating_mul(best.2), best.1.saturating_mul(all));
-            best = match share.cmp(&best_share) {
-                Ordering::Greater => (PageUse::Class(class), agreeing, all),
-                Ordering::Equal => (PageUse::Unknown, agreeing, all),
-                Ordering::Less => best,
-            };
-        }
-        best.0
-    }
-
-    /// Says whether a chunk looks like one of its class.
-    fn is_of_class(&self, chunk: Chunk<'a>) -> bool {
-        let Some(header) = ItemHeader::decode(chunk.bytes) else {
-            return false;
-        };
-        if header.flags & !flag::KNOWN != 0 {
-            return false;
-        }
-        if header.has(flag::CHUNKED) {
-            // Such an item counts as one of the largest class wherever it is.
-            return header.class == self.memory.classes.count()
-                && self.chain_starts(chunk, header).any(|place| {
-                    let own = place.offset.checked_add(41);
-                    own.and_then(|at| self.memory.bytes.get(at)) == Some(&chunk.class)
-                });
-        }
-        let is_whole =
-            header.has(flag::LINKED) && !header.has(flag::HDR | flag::SLABBED | flag::CHUNK);
-        let fits = |flags_len| {
-            let total = item_len(header, flags_len);
-            total.is_some_and(|total| self.memory.classes.class_of(total) == chunk.class)
-        };
-        header.class == chunk.class && (!is_whole || fits(4) || fits(8))
-    }
-
-    /// Returns where the chain of a long item can start: right behind its head,
-    /// or at the next multiple of 8 where processors need that.
-    fn chain_starts(
-        &self,
-        chunk: Chunk<'a>,
-        header: ItemHeader,
-    ) -> impl Iterator<Item = Place> + use<'a> {
-        let starts = [4, 8].into_iter().filter_map(move |flags_len| {
-            let start = data_start(header, flags_len)?;
-            Some([start, start.checked_next_multiple_of(8)?])
-        });
-        starts.flatten().filter_map(move |start| {
-            let len = chunk.bytes.len().checked_sub(start)?;
-            (len >= CHUNK_HEADER_LEN).then_some(Place {
-                offset: chunk.offset.checked_add(start)?,
-                len,
-            })
-        })
-    }
-
-    /// Asks the items of a page how many bytes of client flags they have: with
-    /// the right number, the CRLF after the value is at the end.
-    fn ask_flags_len(&self, page: usize, class: u8, votes: &mut [usize; 2]) {
-        for chunk in self.chunks_as(page, class) {
-            if votes.iter().sum::<usize>() >= Self::SAMPLE_ITEM_COUNT {
-                return;
-            }
-            let Some(header) = ItemHeader::decode(chunk.bytes) else {
-                continue;
-            };
-            let is_asked = header.has(flag::LINKED)
-                && header.has(flag::CFLAGS)
-                && !header.has(flag::CHUNKED | flag::HDR | flag::SLABBED | flag::CHUNK);
-            if !is_asked {
-                continue;
-            }
-            for (vote, flags_len) in votes.iter_mut().zip([4, 8]) {
-                let end = item_len(header, flags_len);
-                let item = end.and_then(|end| chunk.bytes.get(..end));
-                if item.is_some_and(|item| item.ends_with(b"\r\n")) {
-                    *vote = vote.saturating_add(1);
-                }
-            }
-        }
-    }
-
-    /// Says whether the numbers of a page make sense the other way round.
-    fn is_big_endian(&self, page: usize) -> bool {
-        let start = page.saturating_mul(self.memory.page_size);
-        let head = self.memory.bytes.get(start..).unwrap_or_default();
-        let Some(first) = ItemHeader::decode(head) else {
-            return false;
-        };
-        let (mut sound, mut all) = (0_usize, 0_usize);
-        for chunk in self.chunks_as(page, first.class) {
-            let Some(header) = ItemHeader::decode(chunk.bytes) else {
-                continue;
-            };
-            let flags = header.flags.swap_bytes();
-            all = all.saturating_add(1);
-            if header.class == chunk.class && flags != 0 && flags & !flag::KNOWN == 0 {
-                sound = sound.saturating_add(1);
-            }
-        }
-        all > 0 && sound.saturating_mul(2) > all
     }
 
     /// Tells what is in a chunk; `None` for one that is free, or part of an item
@@ -447,7 +300,7 @@ impl<'a> WarmFile<'a> {
             key: chunk.bytes.get(key_start..key_end).ok_or(CUT)?,
             client_flags: client_flags.ok_or(CUT)?,
             cas: cas.ok_or(CUT)?,
-            data_start: data_start(header, self.client_flags_len).ok_or(CUT)?,
+            data_start: header.data_start(self.client_flags_len).ok_or(CUT)?,
         })
     }
 
@@ -456,7 +309,9 @@ impl<'a> WarmFile<'a> {
         let header = parts.header;
         let classes = self.memory.classes;
         let data_len = usize::try_from(header.data_len).map_err(|_| "it is too long")?;
-        let total = item_len(header, self.client_flags_len).ok_or("it is too long")?;
+        let total = header
+            .item_len(self.client_flags_len)
+            .ok_or("it is too long")?;
         let is_long = total > classes.size(classes.count()).unwrap_or(0);
         if header.has(flag::CHUNKED) != is_long {
             return Err("it is a chain of chunks and too short for one, or too long and none");
@@ -548,28 +403,6 @@ impl<'a> WarmFile<'a> {
             attributes,
         }
     }
-}
-
-/// Where the data of an item begins in its chunk: after the head, the CAS, the
-/// key with its zero byte, and the client flags. `ITEM_data` in memcached.h.
-fn data_start(header: ItemHeader, client_flags_len: usize) -> Option<usize> {
-    let cas_len = if header.has(flag::CAS) { CAS_LEN } else { 0 };
-    let flags_len = if header.has(flag::CFLAGS) {
-        client_flags_len
-    } else {
-        0
-    };
-    ITEM_HEADER_LEN
-        .checked_add(cas_len)?
-        .checked_add(usize::from(header.key_len))?
-        .checked_add(1)?
-        .checked_add(flags_len)
-}
-
-/// What memcached counts as the size of an item. `ITEM_ntotal` in memcached.h.
-fn item_len(header: ItemHeader, client_flags_len: usize) -> Option<usize> {
-    let data_len = usize::try_from(header.data_len).ok()?;
-    data_start(header, client_flags_len)?.checked_add(data_len)
 }
 
 /// What is in the chunks of a page.

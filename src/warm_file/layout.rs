@@ -68,6 +68,29 @@ impl ItemHeader {
     pub(super) fn has(self, flag: u16) -> bool {
         self.flags & flag != 0
     }
+
+    /// Where the data of an item begins in its chunk: after the head, the CAS, the
+    /// key with its zero byte, and the client flags. `ITEM_data` in memcached.h.
+    pub(super) fn data_start(self, client_flags_len: usize) -> Option<usize> {
+        let cas_len = if self.has(flag::CAS) { CAS_LEN } else { 0 };
+        let flags_len = if self.has(flag::CFLAGS) {
+            client_flags_len
+        } else {
+            0
+        };
+        ITEM_HEADER_LEN
+            .checked_add(cas_len)?
+            .checked_add(usize::from(self.key_len))?
+            .checked_add(1)?
+            .checked_add(flags_len)
+    }
+
+    /// What memcached counts as the size of an item. `ITEM_ntotal` in
+    /// memcached.h.
+    pub(super) fn item_len(self, client_flags_len: usize) -> Option<usize> {
+        let data_len = usize::try_from(self.data_len).ok()?;
+        self.data_start(client_flags_len)?.checked_add(data_len)
+    }
 }
 
 /// The start of one chunk of a chain.

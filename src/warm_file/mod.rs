@@ -24,6 +24,7 @@ mod chain;
 mod items;
 mod layout;
 mod meta;
+mod pages;
 mod refusal;
 mod slab_classes;
 

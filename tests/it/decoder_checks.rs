@@ -26,6 +26,7 @@ use mcsnap::select::{Candidate, Judgement, Selection};
 use mcsnap::snapshot::{DamagedSegment, Identity, SalvagedValue, SegmentReader, SegmentSalvage};
 use mcsnap::store::ObjectReader;
 use mcsnap::units::UnixSecs;
+use mcsnap::warm_file::{Found, Meta, SlabClasses, WarmFile};
 
 /// What a reader got out of a segment.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -414,6 +415,43 @@ pub(crate) fn check_replies(bytes: &[u8], value_len_max: u64, piece_len: usize) 
     assert_eq!(replies, feed(bytes, 1, read));
     assert_eq!(replies, feed(bytes, piece_len, read));
     replies.found.len()
+}
+
+/// Reads a restart file by its `.meta`; returns the keys of what is live, and
+/// `None` for a file that is refused.
+pub(crate) fn check_warm_file(meta: &[u8], bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let meta = Meta::parse(meta).ok()?;
+    let classes = SlabClasses::of(&meta).ok()?;
+    for class in 1..=classes.count() {
+        let size = classes.size(class).expect("a class");
+        assert!(size >= 48 && classes.chunk_count(class) >= Some(1));
+        assert!(classes.class_of(size) <= class);
+    }
+    let file = WarmFile::open(bytes, &meta, &classes).ok()?;
+    let within = bytes.as_ptr_range();
+    let mut keys = Vec::new();
+    let (mut found_count, mut piece_count) = (0, 0);
+    for found in (0..file.page_count()).flat_map(|page| file.page(page)) {
+        found_count += 1;
+        let Found::Live(item) = found else {
+            continue;
+        };
+        assert!((1..=KEY_LEN_MAX).contains(&item.key.len()));
+        let mut len = 0;
+        for piece in std::iter::once(item.key).chain(item.pieces()) {
+            let piece_within = piece.as_ptr_range();
+            assert!(!piece.is_empty());
+            assert!(within.start <= piece_within.start && piece_within.end <= within.end);
+            len += piece.len();
+            piece_count += 1;
+        }
+        assert_eq!(len, item.key.len() + item.value_len());
+        keys.push(item.key.to_vec());
+    }
+    // No chunk is reached twice, and an item takes one of its own.
+    let smallest = classes.size(1).expect("a class").min(48);
+    assert!(found_count + piece_count <= 3 * bytes.len() / smallest);
+    Some(keys)
 }
 
 /// Reads statistics as they come whole and in pieces; says whether they end.

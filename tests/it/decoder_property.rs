@@ -26,9 +26,9 @@ use proptest::prelude::*;
 
 use crate::decoder_checks::{
     check_config, check_manifest, check_replies, check_salvage, check_segment, check_select,
-    check_stats, check_walk,
+    check_stats, check_walk, check_warm_file,
 };
-use crate::{forge_manifest, forge_recipe, sound_segments};
+use crate::{forge_manifest, forge_recipe, forge_warm_file, sound_segments};
 
 /// Sections of a few MiB at most: a bomb takes its time to go off.
 fn limits() -> Limits {
@@ -245,6 +245,25 @@ proptest! {
     }
 
     #[test]
+    fn no_restart_file_leads_astray_or_in_circles(
+        any in bytes(0..9000),
+        recipe in bytes(0..60),
+        changes in changes(),
+        of_meta in changes(),
+    ) {
+        let mut meta = forge_warm_file::meta();
+        let mut file = forge_warm_file::forge(&recipe);
+        check_warm_file(&meta, &file);
+        change(&mut file, &changes);
+        check_warm_file(&meta, &file);
+        file[..any.len()].copy_from_slice(&any);
+        check_warm_file(&meta, &file);
+        change(&mut meta, &of_meta);
+        check_warm_file(&meta, &file);
+        check_warm_file(&any, &any);
+    }
+
+    #[test]
     fn structures_out_of_any_bytes_are_refused_or_as_they_say(
         any in bytes(0..300),
         number in any::<u64>(),
@@ -325,5 +344,29 @@ proptest! {
             let is_claimed_twice = matches!(claimed, Ok(Some(len)) if len == u64::from(raw_len));
             prop_assert!(raw.capacity() == 0 || is_claimed_twice);
         }
+    }
+}
+
+#[test]
+fn a_forged_restart_file_is_sound_unless_changed() {
+    let meta = forge_warm_file::meta();
+    let names = |keys: Option<Vec<Vec<u8>>>| {
+        let keys = keys.unwrap().into_iter();
+        keys.map(|key| String::from_utf8(key).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let sound = forge_warm_file::sound();
+    assert_eq!(names(check_warm_file(&meta, &sound)), ["a", "b", "long"]);
+    assert_eq!(forge_warm_file::forge(&[]), sound);
+    // The chain of the long value leads into a circle, or to itself.
+    for (from, to) in [(6, 3), (4, 3), (3, 3), (0, 0)] {
+        let changed = forge_warm_file::forge(&[0, from, to]);
+        assert_eq!(names(check_warm_file(&meta, &changed)), ["a", "b"]);
+        let both = forge_warm_file::forge(&[0, from, to, 1, to, from]);
+        assert_eq!(names(check_warm_file(&meta, &both)), ["a", "b"]);
+    }
+    // And of no file is anything read beyond what there is.
+    for len in 0..sound.len() {
+        assert_eq!(check_warm_file(&meta, &sound[..len]), None, "{len} bytes");
     }
 }

@@ -41,6 +41,8 @@ mod forge_recipe;
 #[cfg(test)]
 mod forge_tests;
 #[cfg(test)]
+mod forge_warm_file;
+#[cfg(test)]
 mod forged_segments;
 #[cfg(test)]
 mod full_disk;
@@ -106,6 +108,8 @@ mod tidy;
 mod tls_silence;
 #[cfg(test)]
 mod walk_under_load;
+#[cfg(test)]
+mod warm_file;
 #[cfg(test)]
 mod ways_in;
 #[cfg(test)]

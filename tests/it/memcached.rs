@@ -158,6 +158,20 @@ impl Memcached {
         self.child.wait().unwrap()
     }
 
+    /// Stops the server in good order, which a server with `-e` needs to leave its
+    /// items in the file, and waits for its end.
+    pub(crate) fn end(&mut self) {
+        self.signal("USR1");
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return assert!(status.success(), "memcached ended: {status}"),
+                None => assert!(Instant::now() < deadline, "memcached does not end"),
+            }
+            thread::sleep(POLL_PAUSE);
+        }
+    }
+
     /// Sends a signal by its name without `SIG`, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         // The shell's own `kill`, because std sends no signal but KILL.

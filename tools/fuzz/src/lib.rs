@@ -13,6 +13,9 @@ mod forge_manifest;
 #[path = "../../../tests/it/forge_recipe.rs"]
 mod forge_recipe;
 #[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../../../tests/it/forge_warm_file.rs"]
+mod forge_warm_file;
+#[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../../tests/it/sound_segments.rs"]
 mod sound_segments;
 
@@ -117,4 +120,33 @@ pub fn stats(input: &[u8]) {
 pub fn cluster_config(input: &[u8]) {
     let (piece_len, stream) = in_pieces(input);
     decoder_checks::check_config(stream, piece_len);
+}
+
+/// Returns the `.meta` and the restart file that an input stands for, by its
+/// first byte: the rest as a recipe for a forged file (0), the rest in place of
+/// the start of a sound file (1), a `.meta` up to a zero byte and a file (2, and
+/// so on in turn).
+#[must_use]
+pub fn warm_file_of(input: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let (mode, rest) = input.split_first().unwrap_or((&0, &[]));
+    match mode % 3 {
+        0 => (forge_warm_file::meta(), forge_warm_file::forge(rest)),
+        1 => {
+            let mut file = forge_warm_file::sound();
+            let len = rest.len().min(file.len());
+            file[..len].copy_from_slice(&rest[..len]);
+            (forge_warm_file::meta(), file)
+        }
+        _ => {
+            let end = rest.iter().position(|&byte| byte == 0);
+            let (meta, file) = rest.split_at(end.unwrap_or(rest.len()));
+            (meta.to_vec(), file.get(1..).unwrap_or_default().to_vec())
+        }
+    }
+}
+
+/// Reads the restart file of a stopped server.
+pub fn warm_file(input: &[u8]) {
+    let (meta, file) = warm_file_of(input);
+    decoder_checks::check_warm_file(&meta, &file);
 }

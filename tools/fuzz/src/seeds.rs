@@ -1,6 +1,6 @@
 //! Inputs to start from: small, and the same each time.
 
-use crate::{forge_manifest, sound_segments};
+use crate::{forge_manifest, forge_warm_file, sound_segments};
 
 /// A name for the file, and the input.
 pub type Seed = (String, Vec<u8>);
@@ -17,6 +17,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
         ("stats", streams(STATISTICS)),
         ("select", streams(EXPRESSIONS)),
         ("cluster_config", streams(LISTS)),
+        ("warm_file", warm_file()),
     ]
 }
 
@@ -60,6 +61,26 @@ fn manifest() -> Vec<Seed> {
                 format!("{word}-{name}"),
                 [&[mode], text.as_bytes()].concat(),
             ));
+        }
+    }
+    seeds
+}
+
+/// The sound file in all modes, and one order of each kind of recipe.
+fn warm_file() -> Vec<Seed> {
+    let (meta, file) = (forge_warm_file::meta(), forge_warm_file::sound());
+    let mut seeds = vec![
+        ("sound".to_owned(), vec![0]),
+        ("start".to_owned(), [&[1], &file[..]].concat()),
+        (
+            "whole".to_owned(),
+            [&[2], &meta[..], &[0], &file[..]].concat(),
+        ),
+    ];
+    for what in 0..8 {
+        for place in 0..7 {
+            let input = vec![0, what, place, 3, what, place, 11];
+            seeds.push((format!("forged-{what}-{place}"), input));
         }
     }
     seeds

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use mcsnap_fuzz::{manifest_of, seeds, segment_of};
+use mcsnap_fuzz::{manifest_of, seeds, segment_of, warm_file_of};
 
 fn main() -> io::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +22,11 @@ fn main() -> io::Result<ExitCode> {
             let content = match *target {
                 "segment" | "salvage" => segment_of(&input).into_owned(),
                 "manifest" => manifest_of(&input).into_owned(),
+                "warm_file" => {
+                    let (meta, content) = warm_file_of(&input);
+                    fs::write(format!("{file}.meta"), meta)?;
+                    content
+                }
                 // The first byte is the length of the pieces.
                 _ => input.get(1..).unwrap_or_default().to_vec(),
             };
