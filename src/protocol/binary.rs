@@ -5,7 +5,7 @@ use byteorder::{BigEndian, ByteOrder as _};
 
 use crate::error::{Error, Result};
 use crate::protocol::reply::check_connection;
-use crate::protocol::text::{Step, split_line};
+use crate::protocol::text::{Step, parse_line};
 
 /// Bytes of a request's or a reply's header.
 pub const BINARY_HEADER_LEN: usize = 24;
@@ -16,8 +16,8 @@ const GET: u8 = 0x00;
 const STATUS_OK: u16 = 0;
 const STATUS_NOT_FOUND: u16 = 1;
 
-/// The line of a server at its limit of connections, without its end.
-const CONNECTION_REFUSAL: &[u8] = b"ERROR Too many open connections\r";
+/// What a server at its limit of connections says.
+const CONNECTION_REFUSAL: &[u8] = b"ERROR Too many open connections";
 
 /// Longest message of an error status that is taken.
 const MESSAGE_LEN_MAX: u32 = 4096;
@@ -71,11 +71,11 @@ pub fn parse_binary_get(bytes: &[u8], opaque: u32) -> Result<Step<BinaryHead<'_>
     // What starts otherwise is shown at once, and not waited for; but for what a
     // server says before it knows which protocol is spoken.
     if bytes.first().is_some_and(|&magic| magic != RESPONSE) {
-        if CONNECTION_REFUSAL.starts_with(bytes) {
-            return Ok(Step::Need);
-        }
-        if let Some((line, _)) = split_line(bytes) {
-            check_connection(line)?;
+        if CONNECTION_REFUSAL.starts_with(bytes) || bytes.starts_with(CONNECTION_REFUSAL) {
+            match parse_line(bytes, WANTED)? {
+                Step::Need => return Ok(Step::Need),
+                Step::Done(line, _) => check_connection(line)?,
+            }
         }
         return Err(Error::protocol(WANTED, bytes));
     }

@@ -232,8 +232,13 @@ fn check(server: &Memcached, address: &str, counts: Counts, walk: &str) -> (Valu
         let from = Instant::now();
         let output = workdir
             .mcsnap(&["dump", "--to", "s", "--name", "a", "--format", "json"])
-            .arg("--walk")
-            .arg(walk)
+            .arg(format!("--walk={walk}"))
+            // The counts of classes are of other moments than their listings.
+            .arg(if walk == "cachedump" {
+                "--max-missing=5"
+            } else {
+                "--max-missing=0"
+            })
             .arg(address)
             .run();
         let to = Instant::now();

@@ -509,6 +509,7 @@ fn keys_that_break_a_listing_are_told_and_cost_no_other_item() {
         let report = dump_json(&workdir, "a", &proxy.address(), &[], 3);
         assert_accounted(&report);
         assert_eq!(report["stored"], wanted - 3, "{report}");
-        assert!(report["refused"].as_u64().unwrap() >= 3, "{report}");
+        // Parts of keys, however often the list is read.
+        assert_eq!(report["refused"], 4, "{report}");
     }
 }

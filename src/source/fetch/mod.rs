@@ -195,9 +195,13 @@ impl<'a> Fetcher<'a> {
             LineForm::Metadump => parse_item(line, &mut self.key),
             LineForm::Cachedump { class } => self.parse_listed(line, class),
         };
-        if walked.is_some()
-            && let Some(seen) = self.job.seen
-        {
+        if let Some(seen) = self.job.seen {
+            if walked.is_none() {
+                // Each pass shows it again. No key that is understood ends so.
+                self.key.clear();
+                self.key.extend_from_slice(line);
+                self.key.push(b'\n');
+            }
             match seen.insert(&self.key)? {
                 Seen::Never => {}
                 // Counted where it was read out of its segment.

@@ -1,7 +1,7 @@
 //! The walk by `stats cachedump`: slab classes side by side, each as far as the
 //! server shows it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -11,7 +11,7 @@ use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::request::{VERSION, cachedump};
 use crate::protocol::text::{Step, parse_line};
 use crate::source::spool::{LineForm, Spool, WalkChunk};
-use crate::source::walk::Walk;
+use crate::source::walk::{Walk, alive_all_the_time};
 
 /// Classes listed at one time. The server holds the lock of a class's list while
 /// it writes up to 2 MiB of keys, so more would hurt its clients.
@@ -30,11 +30,11 @@ impl Walk<'_> {
                 .pop_front()
         };
         let worker_count = before.len().min(CLASS_COUNT_AT_ONCE);
-        let listed: Vec<Result<BTreeMap<u8, u64>>> = std::thread::scope(|scope| {
+        let listed: Vec<Result<u64>> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..worker_count)
                 .map(|_| {
                     scope.spawn(|| {
-                        let mut listed = BTreeMap::new();
+                        let mut listed: u64 = 0;
                         let mut connection: Option<Connection> = None;
                         while let Some(class) = next() {
                             let count = self.retry_when_full(|| {
@@ -46,7 +46,7 @@ impl Walk<'_> {
                                 connection = Some(connected);
                                 Ok(count)
                             })?;
-                            listed.insert(class, count);
+                            listed = listed.saturating_add(count);
                         }
                         Ok(listed)
                     })
@@ -57,18 +57,12 @@ impl Walk<'_> {
                 .map(|joined| joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
-        let mut counts = BTreeMap::new();
+        let mut count: u64 = 0;
         for listed in listed {
-            counts.extend(listed?);
+            count = count.saturating_add(listed?);
         }
-        // What was deleted meanwhile is not missing, what was added is not
-        // promised.
-        let after = self.slab_item_counts()?;
-        let unlisted = before.iter().map(|(class, &count)| {
-            let alive = count.min(after.get(class).copied().unwrap_or(0));
-            alive.saturating_sub(counts.get(class).copied().unwrap_or(0))
-        });
-        Ok(unlisted.fold(0, u64::saturating_add))
+        let alive = alive_all_the_time(&before, &self.slab_item_counts()?);
+        Ok(alive.saturating_sub(count))
     }
 }
 

@@ -111,20 +111,15 @@ impl Walk<'_> {
                 self.crawl_hash()?;
                 Ok(report(WalkKind::Hash))
             }
-            WalkKind::Slabs | WalkKind::SlabsSerial => self.repeat(report(self.strategy.walk)),
-            WalkKind::Cachedump => {
-                let unlisted = self.list_all_classes()?;
-                Ok(WalkReport {
-                    unlisted,
-                    ..report(WalkKind::Cachedump)
-                })
+            WalkKind::Slabs | WalkKind::SlabsSerial | WalkKind::Cachedump => {
+                self.repeat(report(self.strategy.walk))
             }
         }
     }
 
     /// Walks the LRU lists until a pass finds nothing that was not known: items
-    /// move between the lists while they are walked, and those in use are passed
-    /// over.
+    /// move between the lists while they are walked, those in use are passed
+    /// over, and a new value may put one into a class that was walked before.
     fn repeat(&self, mut report: WalkReport) -> Result<WalkReport> {
         let version = self.retry_when_full(|| Ok(ask_server(&mut self.connect()?)?.stats.version));
         let has_gap = self.strategy.known_gap(version?).is_some();
@@ -138,7 +133,8 @@ impl Walk<'_> {
             report.pass_count = pass;
             match self.strategy.walk {
                 WalkKind::SlabsSerial => self.crawl_class_by_class()?,
-                WalkKind::Slabs | WalkKind::Hash | WalkKind::Cachedump => self.crawl_all()?,
+                WalkKind::Slabs | WalkKind::Hash => self.crawl_all()?,
+                WalkKind::Cachedump => report.unlisted = self.list_all_classes()?,
             }
             let Some(seen) = self.seen else { break };
             self.spool.wait_until_done(self.cancel)?;
@@ -149,11 +145,9 @@ impl Walk<'_> {
                 break;
             }
         }
-        report.unlisted = if has_gap {
-            self.left_out(&before, known)?
-        } else {
-            0
-        };
+        if has_gap {
+            report.unlisted = self.left_out(&before, known)?;
+        }
         // The first pass finds everything for the first time.
         if report.pass_count == 1 {
             report.last_pass_new = 0;
@@ -166,11 +160,7 @@ impl Walk<'_> {
     fn left_out(&self, before: &BTreeMap<u8, u64>, known: u64) -> Result<u64> {
         /// HOT, WARM and COLD of a slab class.
         const LIST_COUNT: u64 = 3;
-        let after = self.slab_item_counts()?;
-        let alive = before
-            .iter()
-            .map(|(class, &count)| count.min(after.get(class).copied().unwrap_or(0)))
-            .fold(0, u64::saturating_add);
+        let alive = alive_all_the_time(before, &self.slab_item_counts()?);
         // Expired items are counted, too, and are rightly not listed.
         let most = to_u64(before.len()).saturating_mul(LIST_COUNT);
         Ok(alive.saturating_sub(known).min(most))
@@ -211,6 +201,15 @@ impl Walk<'_> {
         std::thread::sleep(length);
         self.cancel.check()
     }
+}
+
+/// Returns how many items were there before and after, by slab class: what was
+/// deleted meanwhile is not missing, what was added is not promised.
+fn alive_all_the_time(before: &BTreeMap<u8, u64>, after: &BTreeMap<u8, u64>) -> u64 {
+    before
+        .iter()
+        .map(|(class, &count)| count.min(after.get(class).copied().unwrap_or(0)))
+        .fold(0, u64::saturating_add)
 }
 
 /// Turns the crawler on or off; returns the server's words if it does not.
