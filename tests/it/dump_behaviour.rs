@@ -295,8 +295,11 @@ fn progress_and_log_are_told_where_they_are_asked_for() {
         .iter()
         .map(|event| event["event"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["started", "node_finished", "finished"]);
-    assert_eq!(events[2]["items"], 1);
+    assert_eq!(
+        names,
+        ["started", "node_started", "node_finished", "finished"]
+    );
+    assert_eq!(events[3]["items"], 1);
     assert!(workdir.join("log").exists());
     let output = workdir
         .mcsnap(&["dump", "--to", "s", "-q", &server.address()])
