@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
+use mcsnap::cancel::Cancel;
 use mcsnap::error::Location;
 use mcsnap::format::manifest::Need;
 use mcsnap::item::{escape_bytes, escape_key};
@@ -72,9 +73,9 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
     let report = look_up(&snapshot, &key, &options, &context.cancel)?;
     print_findings(&report.findings, 0);
     if settings.raw == Some(true) {
-        print_raw(&key, &report)?;
+        print_raw(&key, &report, &context.cancel)?;
     } else if context.format == Format::Json {
-        print_report(place, &key, &report)?;
+        print_report(place, &key, &report, &context.cancel)?;
     } else {
         for copy in &report.copies {
             print_copy(&key, copy)?;
@@ -107,7 +108,7 @@ fn tell_absence(place: &str, key: &[u8], report: &LookupReport) {
     let _ = writeln!(io::stderr(), "mcsnap: {message}");
 }
 
-fn print_raw(key: &[u8], report: &LookupReport) -> Result<()> {
+fn print_raw(key: &[u8], report: &LookupReport, cancel: &Cancel) -> Result<()> {
     let copies = report.copies.iter();
     let mut values = copies.filter_map(|copy| Some((copy, copy.value.as_ref()?)));
     let Some((copy, value)) = values.next() else {
@@ -127,7 +128,7 @@ fn print_raw(key: &[u8], report: &LookupReport) -> Result<()> {
     }
     match value {
         CopyValue::Whole(value) => print(value),
-        CopyValue::Large(value) => print_pieces(&mut *value.open()),
+        CopyValue::Large(value) => print_pieces(&mut *value.open(), cancel),
     }
     .context("cannot print the value")
 }
@@ -143,12 +144,13 @@ fn is_same(one: &Copy, value: &CopyValue, other: &Copy, other_value: &CopyValue)
     }
 }
 
-fn print_report(place: &str, key: &[u8], report: &LookupReport) -> Result<()> {
+fn print_report(place: &str, key: &[u8], report: &LookupReport, cancel: &Cancel) -> Result<()> {
     let failure = Cell::default();
     let copies = report.copies.iter().map(|copy| CopyJson {
         record: RecordJson::new(key, &copy.node, copy.value_len, copy.value_hash, &copy.meta),
         value_base64: copy.value.as_ref().map(|value| Base64Value {
             value,
+            cancel,
             failure: &failure,
         }),
         place: copy.location.to_string(),

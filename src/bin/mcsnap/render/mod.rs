@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mcsnap::cancel::Cancel;
 use mcsnap::defect::Finding;
 use mcsnap::format::manifest::Counters;
 use mcsnap::item::escape_controls;
@@ -50,8 +51,9 @@ pub(crate) fn print_document(document: &impl Serialize) -> Result<()> {
 }
 
 /// Writes a value to stdout as it is read, as [`print`] does.
-pub(crate) fn print_pieces(pieces: &mut dyn Pieces) -> Result<()> {
+pub(crate) fn print_pieces(pieces: &mut dyn Pieces, cancel: &Cancel) -> Result<()> {
     while let Some(piece) = pieces.next_piece()? {
+        cancel.check()?;
         if print_on(piece)
             .context("cannot write to stdout")?
             .is_break()

@@ -6,6 +6,7 @@ use std::io::Write as _;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::write::{EncoderStringWriter, StrConsumer};
+use mcsnap::cancel::Cancel;
 use mcsnap::error::{Error, Result};
 use mcsnap::lookup::CopyValue;
 use mcsnap::pieces::LargeValue as _;
@@ -14,8 +15,9 @@ use serde::{Serialize, Serializer};
 /// A value in base64, made as it is written: it is never whole in memory.
 pub(crate) struct Base64Value<'a> {
     pub(crate) value: &'a CopyValue,
-    /// Why a value that was sound a moment ago cannot be read now; what is
-    /// written of it then ends early.
+    pub(crate) cancel: &'a Cancel,
+    /// Why a value that was sound a moment ago cannot be read now, or was not to
+    /// be any more; what is written of it then ends early.
     pub(crate) failure: &'a Cell<Option<Error>>,
 }
 
@@ -32,7 +34,7 @@ impl fmt::Display for Base64Value<'_> {
             written: Ok(()),
         };
         let mut encoder = EncoderStringWriter::from_consumer(text, &STANDARD);
-        let read = encode(self.value, &mut encoder);
+        let read = encode(self.value, self.cancel, &mut encoder);
         let written = encoder.into_inner().written;
         if let Err(error) = read {
             // An error of this function would be taken for one of the output.
@@ -44,6 +46,7 @@ impl fmt::Display for Base64Value<'_> {
 
 fn encode(
     value: &CopyValue,
+    cancel: &Cancel,
     encoder: &mut EncoderStringWriter<'_, base64::engine::GeneralPurpose, impl StrConsumer>,
 ) -> Result<()> {
     match value {
@@ -54,6 +57,7 @@ fn encode(
         CopyValue::Large(value) => {
             let mut pieces = value.open();
             while let Some(piece) = pieces.next_piece()? {
+                cancel.check()?;
                 let _ = encoder.write_all(piece);
             }
         }
