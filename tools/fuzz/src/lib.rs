@@ -12,7 +12,6 @@ mod forge;
 mod forge_manifest;
 #[path = "../../../tests/it/forge_recipe.rs"]
 mod forge_recipe;
-#[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../../tests/it/forge_warm_file.rs"]
 mod forge_warm_file;
 #[expect(dead_code, reason = "the tests use more of it")]
