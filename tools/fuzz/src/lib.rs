@@ -101,3 +101,21 @@ pub fn stats(input: &[u8]) {
     let (piece_len, stream) = in_pieces(input);
     decoder_checks::check_stats(stream, piece_len);
 }
+
+/// Reads the lines of a listing.
+pub fn cachedump_line(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    decoder_checks::check_listing(stream, piece_len);
+}
+
+/// Reads replies to `gets`.
+pub fn classic_response(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    decoder_checks::check_gets(stream, piece_len);
+}
+
+/// Reads replies of the binary protocol.
+pub fn binary_response(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    decoder_checks::check_binary(stream, piece_len);
+}
