@@ -89,7 +89,8 @@ impl SnapshotWriter {
         // Before, since a failure can be reported of what was done.
         self.has_journal.store(true, Ordering::Relaxed);
         match self.store.put_new(&path, &bytes) {
-            Err(_) if self.holds(&path, &bytes) => Ok(()),
+            // The answer was lost on its way; a failed sync is none of that.
+            Err(error) if !lacks_sync(&error) && self.holds(&path, &bytes) => Ok(()),
             written => written,
         }
     }
@@ -166,13 +167,7 @@ impl SnapshotWriter {
         if self.holds(&path, &bytes) {
             // It is there, but failed to become durable: after a loss of power
             // it may be gone.
-            let lacks_sync = matches!(
-                error.kind(),
-                ErrorKind::Io {
-                    operation: Operation::Sync | Operation::Remove
-                }
-            );
-            if lacks_sync {
+            if lacks_sync(&error) {
                 self.take_back(&path);
                 return Err(error);
             }
@@ -235,6 +230,16 @@ impl SnapshotWriter {
         }
         self.remove_journal();
     }
+}
+
+/// Says whether an object is there, but may be gone after a loss of power.
+fn lacks_sync(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Io {
+            operation: Operation::Sync | Operation::Remove
+        }
+    )
 }
 
 /// Makes the name of a segment's file, below [`SEGMENTS`].

@@ -179,14 +179,8 @@ impl ReadStrategy {
         let has_crawler = matches!(crawler, Crawler::On | Crawler::Off);
         let walk = match walk {
             None => {
-                // A walk of the hash table that starts while the table starts to
-                // grow can lock such a server up (crawler.c, assoc.c).
-                let is_hash_risky = version < ServerVersion::WALK_GIVES_WAY
-                    && server.stats.is_hash_about_to_expand();
                 let can = |kind: &WalkKind| {
-                    version >= kind.least_version()
-                        && (has_crawler || !kind.needs_crawler())
-                        && !(*kind == WalkKind::Hash && is_hash_risky)
+                    version >= kind.least_version() && (has_crawler || !kind.needs_crawler())
                 };
                 let best = WalkKind::ALL.into_iter().find(can);
                 best.unwrap_or(WalkKind::Cachedump)
@@ -300,19 +294,6 @@ mod tests {
                 (walk, turns_on),
                 "{version} {crawler:?}"
             );
-        }
-    }
-
-    #[test]
-    fn a_hash_table_about_to_grow_is_not_walked_where_that_can_lock_up() {
-        for (version, walk) in [("1.6.18", WalkKind::Slabs), ("1.6.28", WalkKind::Hash)] {
-            let mut server = server(version);
-            server.stats.hash_power_level = 16;
-            server.stats.curr_items = 98_000;
-            let node: NodeSpec = "a:1".parse().unwrap();
-            let choose = |walk| ReadStrategy::choose(&node, &server, Crawler::On, walk).unwrap();
-            assert_eq!(choose(None).walk, walk);
-            assert_eq!(choose(Some(WalkKind::Hash)).walk, WalkKind::Hash);
         }
     }
 

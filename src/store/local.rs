@@ -37,7 +37,10 @@ impl StoreLock for LocalLock {}
 impl Drop for LocalLock {
     fn drop(&mut self) {
         // It may have been made for the lock alone.
-        prune_up_to(&self.root, &self.path);
+        let is_empty = fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none());
+        if is_empty {
+            prune_up_to(&self.root, &self.path);
+        }
     }
 }
 

@@ -380,8 +380,13 @@ impl<'a> Session<'a> {
         if version >= (1, 6, 43) {
             answer.extend_from_slice(b"OK\r\n");
         }
-        for (key, fields) in items {
-            self.push_walk_line(&key, &fields, &mut answer);
+        let flags = if version >= (1, 6, 24) {
+            self.client_flags(&items)
+        } else {
+            vec![String::new(); items.len()]
+        };
+        for ((key, fields), flags) in items.iter().zip(flags) {
+            self.push_walk_line(key, fields, &flags, &mut answer);
         }
         if version >= (1, 5, 4) {
             answer.extend_from_slice(b"END\r\n");
@@ -389,7 +394,7 @@ impl<'a> Session<'a> {
         answer
     }
 
-    fn push_walk_line(&mut self, key: &[u8], fields: &Fields, out: &mut Vec<u8>) {
+    fn push_walk_line(&self, key: &[u8], fields: &Fields, flags: &str, out: &mut Vec<u8>) {
         let version = self.shared.age.version;
         let mut line = format!(
             "key={} exp={} la={} cas={} fetch={}",
@@ -403,10 +408,6 @@ impl<'a> Session<'a> {
             line.push_str(&format!(" cls={} size={}", fields["cls"], fields["size"]));
         }
         if version >= (1, 6, 24) {
-            let flags = match fields.get("flags") {
-                Some(flags) => flags.clone(),
-                None => self.client_flags(key),
-            };
             line.push_str(&format!(" flags={flags}"));
         }
         if version >= (1, 6, 39) {
@@ -416,21 +417,44 @@ impl<'a> Session<'a> {
         out.extend_from_slice(line.as_bytes());
     }
 
-    /// Asks for what servers before 1.6.24 do not tell in a walk.
-    fn client_flags(&mut self, key: &[u8]) -> String {
-        if key.len() > 186 {
-            // A connection speaks one protocol, that of its first byte.
-            return binary_flags(&self.shared.server, key).to_string();
+    /// Client flags of items, which servers before 1.6.24 do not tell in a walk.
+    fn client_flags(&mut self, items: &[(Vec<u8>, Fields)]) -> Vec<String> {
+        /// Requests sent before their replies are read.
+        const WINDOW: usize = 256;
+        let mut all = Vec::new();
+        for window in items.chunks(WINDOW) {
+            let is_plain = |key: &[u8]| key.iter().all(u8::is_ascii_graphic);
+            let is_asked = |(key, fields): &(Vec<u8>, Fields)| {
+                (key.len() <= 186 || is_plain(key)) && !fields.contains_key("flags")
+            };
+            let mut requests = String::new();
+            for (key, _) in window.iter().filter(|item| is_asked(item)) {
+                requests.push_str(&if is_plain(key) {
+                    format!("mg {} f u\r\n", String::from_utf8_lossy(key))
+                } else {
+                    format!("mg {} b f u\r\n", BASE64.encode(key))
+                });
+            }
+            self.server.write_all(requests.as_bytes()).unwrap();
+            for item in window {
+                let (key, fields) = item;
+                all.push(if let Some(flags) = fields.get("flags") {
+                    flags.clone()
+                } else if is_asked(item) {
+                    let line = String::from_utf8(self.server_line()).unwrap();
+                    match line.trim_end().strip_prefix("HD f") {
+                        Some(flags) => flags.trim().to_owned(),
+                        // Deleted since it was listed.
+                        None if line.starts_with("EN") => "0".to_owned(),
+                        None => panic!("mg answered {line:?}"),
+                    }
+                } else {
+                    // A connection speaks one protocol, that of its first byte.
+                    binary_flags(&self.shared.server, key).to_string()
+                });
+            }
         }
-        let request = format!("mg {} b f u\r\n", BASE64.encode(key));
-        self.server.write_all(request.as_bytes()).unwrap();
-        let line = String::from_utf8(self.server_line()).unwrap();
-        match line.trim_end().strip_prefix("HD f") {
-            Some(flags) => flags.trim().to_owned(),
-            // Deleted since it was listed.
-            None if line.starts_with("EN") => "0".to_owned(),
-            None => panic!("{request:?} answered {line:?}"),
-        }
+        all
     }
 
     /// What `stats cachedump` of versions with one list a class answers.
@@ -455,10 +479,10 @@ impl<'a> Session<'a> {
                 answer.extend_from_slice(&line);
             }
         };
-        for (key, fields) in self.items() {
-            if fields["cls"] != class {
-                continue;
-            }
+        let mut items = self.items();
+        items.retain(|(_, fields)| fields["cls"] == class);
+        let flags = self.client_flags(&items);
+        for ((key, fields), flags) in items.iter().zip(flags) {
             let exptime = match &fields["exp"][..] {
                 // Before 1.4 the number is the last access.
                 _ if version < (1, 4, 0) => fields["la"].parse().unwrap(),
@@ -467,8 +491,8 @@ impl<'a> Session<'a> {
             };
             let around = 48 + 8 + 1 + 2 + u64::try_from(key.len()).unwrap();
             let size: u64 = fields["size"].parse().unwrap();
-            let flags_len = if self.client_flags(&key) == "0" { 0 } else { 4 };
-            push(&key, size - around - flags_len, exptime);
+            let flags_len = if flags == "0" { 0 } else { 4 };
+            push(key, size - around - flags_len, exptime);
         }
         if self.shared.age.lists_expired {
             push(b"expired-long-ago", 5, started_at + 1);

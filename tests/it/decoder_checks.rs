@@ -17,6 +17,11 @@ use mcsnap::format::toc::{Toc, TocEntry};
 use mcsnap::item::{Exptime, ItemMeta, KEY_LEN_MAX, Record, SlabClass};
 use mcsnap::limits::Limits;
 use mcsnap::node::NodeSpec;
+use mcsnap::protocol::binary::{BINARY_HEADER_LEN, parse_binary_get};
+use mcsnap::protocol::cachedump::{
+    ListingLine, classify_listing, exptime_of_listing, parse_listed,
+};
+use mcsnap::protocol::classic::parse_gets;
 use mcsnap::protocol::cluster_config::{ConfigReply, parse_config};
 use mcsnap::protocol::metadump::{WalkLine, classify, parse_item};
 use mcsnap::protocol::reply::parse_reply;
@@ -398,6 +403,79 @@ fn check_walk_line(line: &[u8]) -> bool {
     let again = parse_item(&[encoded.as_bytes(), rest].concat(), &mut used);
     assert_eq!((again, used), (Some(item), key));
     true
+}
+
+/// Reads the lines of a listing as they come whole and in pieces; returns how
+/// many items there are.
+pub(crate) fn check_listing(bytes: &[u8], piece_len: usize) -> usize {
+    let read = |bytes: &[u8]| match parse_line(bytes, "a line of a listing") {
+        Ok(Step::Done(line, len)) => Taken::Whole(line.to_vec(), len),
+        Ok(Step::Need) => Taken::Part,
+        Err(error) => Taken::Refused(reason(&error)),
+    };
+    let lines = feed(bytes, bytes.len(), read);
+    assert_eq!(lines, feed(bytes, 1, read));
+    assert_eq!(lines, feed(bytes, piece_len, read));
+    let items = lines.found.iter().map(|line| check_listed(line));
+    items.map(usize::from).sum()
+}
+
+/// Reads one line of a listing; says whether it is an item.
+fn check_listed(line: &[u8]) -> bool {
+    let kind = classify_listing(line);
+    let Some(item) = parse_listed(line) else {
+        return false;
+    };
+    assert_eq!(
+        kind,
+        ListingLine::Item,
+        "an item that no listing would hand on"
+    );
+    assert!((1..=KEY_LEN_MAX).contains(&item.key.len()));
+    // Written as a server does, it is the same item.
+    let mut written = [b"ITEM ", item.key].concat();
+    let numbers = format!(" [{} b; {} s]", item.value_len, item.exptime);
+    written.extend_from_slice(numbers.as_bytes());
+    assert_eq!(parse_listed(&written), Some(item));
+    let started_at = UnixSecs(1_700_000_000);
+    let is_never = exptime_of_listing(item.exptime, started_at) == Exptime::Never;
+    assert_eq!(is_never, item.exptime <= started_at.0);
+    true
+}
+
+/// Reads heads of replies to `gets` as they come whole and in pieces; returns
+/// how many there are.
+pub(crate) fn check_gets(bytes: &[u8], piece_len: usize) -> usize {
+    let read = |bytes: &[u8]| match parse_gets(bytes) {
+        Ok(Step::Done(head, len)) => {
+            assert!(len > 0 && len <= bytes.len());
+            Taken::Whole(format!("{head:?}"), len)
+        }
+        Ok(Step::Need) => Taken::Part,
+        Err(error) => Taken::Refused(reason(&error)),
+    };
+    let heads = feed(bytes, bytes.len(), read);
+    assert_eq!(heads, feed(bytes, 1, read));
+    assert_eq!(heads, feed(bytes, piece_len, read));
+    heads.found.len()
+}
+
+/// Reads heads of binary replies, all with the same opaque, as they come whole
+/// and in pieces; returns how many there are.
+pub(crate) fn check_binary(bytes: &[u8], piece_len: usize) -> usize {
+    const OPAQUE: u32 = 0;
+    let read = |bytes: &[u8]| match parse_binary_get(bytes, OPAQUE) {
+        Ok(Step::Done(head, len)) => {
+            assert!(len >= BINARY_HEADER_LEN && len <= bytes.len());
+            Taken::Whole(format!("{head:?}"), len)
+        }
+        Ok(Step::Need) => Taken::Part,
+        Err(error) => Taken::Refused(reason(&error)),
+    };
+    let heads = feed(bytes, bytes.len(), read);
+    assert_eq!(heads, feed(bytes, 1, read));
+    assert_eq!(heads, feed(bytes, piece_len, read));
+    heads.found.len()
 }
 
 /// Reads replies to meta commands as they come whole and in pieces; returns

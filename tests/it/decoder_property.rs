@@ -25,8 +25,8 @@ use mcsnap::units::to_u64;
 use proptest::prelude::*;
 
 use crate::decoder_checks::{
-    check_config, check_manifest, check_replies, check_salvage, check_segment, check_select,
-    check_stats, check_walk, check_warm_file,
+    check_binary, check_config, check_gets, check_listing, check_manifest, check_replies,
+    check_salvage, check_segment, check_select, check_stats, check_walk, check_warm_file,
 };
 use crate::{forge_manifest, forge_recipe, forge_warm_file, sound_segments};
 
@@ -261,6 +261,31 @@ proptest! {
         change(&mut meta, &of_meta);
         check_warm_file(&meta, &file);
         check_warm_file(&any, &any);
+    }
+
+    #[test]
+    fn listings_and_old_replies_are_the_same_whatever_the_pieces(
+        listing in text(&[
+            b"ITEM ", b"a", b" [", b"3", b" b; ", b"1700000000", b" s]", b"\r\n", b"\n", b"END\r\n",
+            b"VERSION 1\r\n", b"ERROR\r\n", b"18446744073709551616", &[b'x'; 250],
+        ]),
+        gets in text(&[
+            b"VALUE ", b"a", b" 0", b" 3", b" 18446744073709551615", b"\r\n", b"\n", b"END\r\n",
+            b"SERVER_ERROR x\r\n", b"ERROR Too many open connections\r\n",
+        ]),
+        binary in text(&[
+            b"\x81\0\0\0\x04\0\0\0", b"\x81\0\0\0\0\0\0\x01", b"\0\0\0\x04", b"\0\0\0\0",
+            b"\xff\xff\xff\xff", b"\0\0\x10\x01", b"ERROR Too many", b" open connections", b"\r\n",
+        ]),
+        any in bytes(0..300),
+        piece_len in 1..50_usize,
+    ) {
+        check_listing(&listing, piece_len);
+        check_gets(&gets, piece_len);
+        check_binary(&binary, piece_len);
+        check_listing(&any, piece_len);
+        check_gets(&any, piece_len);
+        check_binary(&any, piece_len);
     }
 
     #[test]

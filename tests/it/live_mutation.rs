@@ -233,9 +233,10 @@ fn check(server: &Memcached, address: &str, counts: Counts, walk: &str) -> (Valu
         let output = workdir
             .mcsnap(&["dump", "--to", "s", "--name", "a", "--format", "json"])
             .arg(format!("--walk={walk}"))
-            // The counts of classes are of other moments than their listings.
+            // The counts of classes are of other moments than their listings, and
+            // expired items are in them, which the proxy does not list.
             .arg(if walk == "cachedump" {
-                "--max-missing=5"
+                "--max-missing=100"
             } else {
                 "--max-missing=0"
             })

@@ -149,3 +149,21 @@ pub fn warm_file(input: &[u8]) {
     let (meta, file) = warm_file_of(input);
     decoder_checks::check_warm_file(&meta, &file);
 }
+
+/// Reads the lines of a listing.
+pub fn cachedump_line(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    decoder_checks::check_listing(stream, piece_len);
+}
+
+/// Reads replies to `gets`.
+pub fn classic_response(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    decoder_checks::check_gets(stream, piece_len);
+}
+
+/// Reads replies of the binary protocol.
+pub fn binary_response(input: &[u8]) {
+    let (piece_len, stream) = in_pieces(input);
+    decoder_checks::check_binary(stream, piece_len);
+}

@@ -15,6 +15,9 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
         ("metadump_line", streams(WALKS)),
         ("meta_response", streams(REPLIES)),
         ("stats", streams(STATISTICS)),
+        ("cachedump_line", streams(LISTINGS)),
+        ("classic_response", streams(CLASSIC_REPLIES)),
+        ("binary_response", binary_replies()),
         ("select", streams(EXPRESSIONS)),
         ("cluster_config", streams(LISTS)),
         ("warm_file", warm_file()),
@@ -142,4 +145,38 @@ fn streams(texts: &[&str]) -> Vec<Seed> {
     seeds
         .map(|(number, text)| (number.to_string(), [&[7], text.as_bytes()].concat()))
         .collect()
+}
+
+const LISTINGS: &[&str] = &[
+    "ITEM a [3 b; 1700000000 s]\r\nITEM b c [0 b; 0 s]\r\nEND\r\nVERSION 1.4.13\r\n",
+    "ITEM a [1 b; 2 s] [18446744073709551615 b; 938 s]\r\nEND\r\n",
+    "ITEM a\r\nEND\r\nb [3 b; 0 s]\r\n",
+    "CLIENT_ERROR stats cachedump not allowed\r\n",
+];
+
+const CLASSIC_REPLIES: &[&str] = &[
+    "VALUE a 0 0 18446744073709551615\r\nEND\r\n",
+    "VALUE a 4294967295 3\r\nEND\r\n",
+    "SERVER_ERROR out of memory writing get response\r\nEND\r\n",
+    "ERROR Too many open connections\r\n",
+];
+
+/// A value's head, a miss, a refusal, and a server at its limit.
+fn binary_replies() -> Vec<Seed> {
+    let reply = |status: u8, extras_len: u8, body: &[u8]| {
+        let len = u8::try_from(body.len()).unwrap_or(u8::MAX);
+        let mut bytes = vec![7, 0x81, 0, 0, 0, extras_len, 0, 0, status, 0, 0, 0, len];
+        bytes.extend_from_slice(&[0; 12]);
+        bytes.extend_from_slice(body);
+        bytes
+    };
+    vec![
+        ("value".to_owned(), reply(0, 4, b"\0\0\0\x07")),
+        ("miss".to_owned(), reply(1, 0, b"Not found")),
+        ("refused".to_owned(), reply(0x82, 0, b"Out of memory")),
+        (
+            "full".to_owned(),
+            b"\x07ERROR Too many open connections\r\n".to_vec(),
+        ),
+    ]
 }

@@ -201,8 +201,14 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let report = plan
         .run(Arc::clone(&store), &context.cancel, &progress)
         .map_err(|error| {
+            // Of a dump that failed nothing is kept, unless that was asked for.
+            let may_be_kept = settings.resume == Some(true)
+                || matches!(
+                    error.kind(),
+                    ErrorKind::Canceled | ErrorKind::AlreadyExists { .. }
+                );
             let is_running = matches!(error.kind(), ErrorKind::Locked { .. });
-            let can_resume = !is_running && can_resume(&*store, &name);
+            let can_resume = may_be_kept && !is_running && can_resume(&*store, &name);
             let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
             match hint {
                 Some(hint) => HintedError {
