@@ -32,6 +32,8 @@ pub(super) struct NodeDump {
     pub(super) win_tokens_returned: u64,
     /// Items kept though it is not known whether they were selected.
     pub(super) unknown_kept: u64,
+    /// Keys that only the last of as many walks as there may be has found.
+    pub(super) unsettled: u64,
     /// Why the node was not read to its end; its words are in the manifest.
     pub(super) failure: Option<Error>,
 }
@@ -188,12 +190,14 @@ impl NodeJob<'_> {
         };
         let win_tokens_returned = tally.win_tokens_returned;
         let unknown_kept = tally.unknown_kept;
+        let unsettled = walked.map_or(0, |walked| walked.last_pass_new);
         let node = self.describe(walked, tally, &written, items_end, failure.as_ref());
         Ok(NodeDump {
             node,
             segments,
             win_tokens_returned,
             unknown_kept,
+            unsettled,
             failure,
         })
     }
@@ -333,7 +337,11 @@ impl FetchRound<'_> {
             let chunk = match self.spool.pop(self.stop) {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
-                Err(error) => return note_fatal_trouble(self.trouble, error),
+                Err(error) => {
+                    note_fatal_trouble(self.trouble, error);
+                    // Nobody can do without what the spool has.
+                    return self.stop.cancel();
+                }
             };
             let before = fetcher.done();
             let fetched = fetcher.fetch(&chunk, delivery);

@@ -17,6 +17,10 @@ pub struct DumpReport {
     /// Items kept though what servers told does not decide whether they were
     /// selected.
     pub unknown_kept: u64,
+    /// Keys that only the last walk of a server found, where lists are walked until
+    /// nothing new comes, and as often as they may be something did. A few more
+    /// may have been left out.
+    pub unsettled: u64,
     /// What was kept of a dump that was killed.
     pub kept: Kept,
     /// How long it took.

@@ -59,6 +59,7 @@ impl DumpPlan {
                     manifest: *manifest,
                     win_tokens_returned: 0,
                     unknown_kept: 0,
+                    unsettled: 0,
                     elapsed: clock.elapsed(),
                 });
             }
@@ -183,11 +184,13 @@ impl DumpPlan {
         let mut segments = Vec::new();
         let mut win_tokens_returned: u64 = 0;
         let mut unknown_kept: u64 = 0;
+        let mut unsettled: u64 = 0;
         for dump in dumps {
             nodes.push(dump.node);
             segments.extend(dump.segments);
             win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
             unknown_kept = unknown_kept.saturating_add(dump.unknown_kept);
+            unsettled = unsettled.saturating_add(dump.unsettled);
         }
         let span = [
             from_text(&begun.journal.started_at),
@@ -205,6 +208,7 @@ impl DumpPlan {
             manifest,
             win_tokens_returned,
             unknown_kept,
+            unsettled,
             kept: Kept {
                 segments: to_u64(begun.kept.len()),
                 records: Totals::of(&begun.kept).records,
@@ -330,6 +334,7 @@ impl DumpPlan {
                     segments: kept,
                     win_tokens_returned: 0,
                     unknown_kept: 0,
+                    unsettled: 0,
                     failure: None,
                 }
             }

@@ -198,6 +198,7 @@ impl WarmFilePlan {
             manifest,
             win_tokens_returned: 0,
             unknown_kept: 0,
+            unsettled: 0,
             kept: Kept::default(),
             elapsed: clock.elapsed(),
         })

@@ -161,11 +161,17 @@ impl Memcached {
     /// Stops the server in good order, which a server with `-e` needs to leave its
     /// items in the file, and waits for its end.
     pub(crate) fn end(&mut self) {
+        let status = self.try_end();
+        assert!(status.success(), "memcached ended: {status}");
+    }
+
+    /// Does the same, and returns how the server took it.
+    pub(crate) fn try_end(&mut self) -> ExitStatus {
         self.signal("USR1");
         let deadline = Instant::now() + START_LIMIT;
         loop {
             match self.child.try_wait().unwrap() {
-                Some(status) => return assert!(status.success(), "memcached ended: {status}"),
+                Some(status) => return status,
                 None => assert!(Instant::now() < deadline, "memcached does not end"),
             }
             thread::sleep(POLL_PAUSE);

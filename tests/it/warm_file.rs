@@ -470,13 +470,32 @@ fn a_dry_run_tells_what_the_meta_tells() {
 
 #[test]
 fn values_in_extstore_are_refused() {
-    let workdir = Workdir::new("warm-file-extstore");
+    // memcached 1.6.18 with extstore crashes now and then when it is stopped, with
+    // its file in any state; what is asked for here needs one that does not.
+    for _ in 0..10 {
+        let workdir = Workdir::new("warm-file-extstore");
+        if !stop_with_extstore(&workdir) {
+            continue;
+        }
+        let reason = refusal(&workdir, "mem");
+        assert!(
+            reason.starts_with("its server kept values in extstore"),
+            "{reason}"
+        );
+        return;
+    }
+    panic!("memcached with extstore never stopped in good order");
+}
+
+/// Makes a restart file of which values are in extstore; says whether its server
+/// stopped in good order.
+fn stop_with_extstore(workdir: &Workdir) -> bool {
     let options = format!(
         "ext_page_size=8,ext_wbuf_size=2,ext_threads=1,ext_item_size=512,ext_item_age=1,\
          ext_max_sleep=1000,slab_automove=0,ext_path={}:64m",
         workdir.join("ext").display()
     );
-    let mut server = start(&workdir, &["-o", &options]);
+    let mut server = start(workdir, &["-o", &options]);
     let mut client = server.client();
     let deadline = Instant::now() + Duration::from_secs(120);
     while client.stats("")["extstore_objects_used"] == "0" {
@@ -485,31 +504,28 @@ fn values_in_extstore_are_refused() {
         client.load((0..2000).map(|at| Item::new(format!("key:{at}"), noise(at, 20_000))));
         thread::sleep(Duration::from_millis(200));
     }
-    server.end();
-    let reason = refusal(&workdir, "mem");
-    assert!(
-        reason.starts_with("its server kept values in extstore"),
-        "{reason}"
-    );
+    server.try_end().success()
 }
 
 #[test]
-fn a_value_longer_than_a_record_may_be_is_counted_as_refused() {
+fn a_value_too_long_to_be_held_comes_in_parts() {
     let workdir = Workdir::new("warm-file-long");
     let mut server = start(&workdir, &["-I", "100m", "-m", "200"]);
     let mut client = server.client();
-    client.set("long", 0, 0, &noise(1, (64 << 20) + 1));
-    client.set("longest", 0, 0, &noise(2, 64 << 20));
+    let value = noise(1, (64 << 20) + 1);
+    client.set("long", 0, 0, &value);
+    client.set("short", 0, 0, b"value");
     server.end();
     let arguments = ["dump", "--to", "s", "--name", "warm", "--warm-file", "mem"];
-    let report = json(&workdir, &arguments, 3);
-    for (counter, count) in [("listed", 2), ("stored", 1), ("refused", 1)] {
-        assert_eq!(report[counter], count, "{counter}");
+    let report = json(&workdir, &arguments, 0);
+    for counter in ["listed", "stored"] {
+        assert_eq!(report[counter], 2, "{counter}");
     }
-    assert_eq!(
-        report["nodes"][0]["reasons"]["a value longer than 64 MiB"],
-        1
-    );
+    workdir.mcsnap(&["verify", "--deep", "s/warm"]).succeeds();
+    let output = workdir
+        .mcsnap(&["get", "s/warm", "long", "--raw"])
+        .succeeds();
+    assert!(output.stdout == value);
 }
 
 /// What is in a file: its live items by their places, and how many chunks hold

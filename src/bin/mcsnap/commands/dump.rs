@@ -609,6 +609,7 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
             "missing": counters.missing,
             "unlisted": report.unlisted(),
             "unknown_kept": report.unknown_kept,
+            "unsettled": report.unsettled,
             "kept_segments": report.kept.segments,
             "kept_records": report.kept.records,
             "was_there": report.kept.is_whole,
@@ -655,6 +656,12 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
         let text =
             format!("{unknown} items kept though the servers do not tell whether they match");
         rows.push(("select", text));
+    }
+    if report.unsettled > 0 {
+        let unsettled = count(report.unsettled);
+        let reason = "the servers change faster than their lists are walked";
+        let text = format!("{unsettled} items only in the last walk: {reason}, and may have more");
+        rows.push(("walks", text));
     }
     rows.push(("items", items_text(manifest.select.is_some(), &counters)));
     rows.push((
