@@ -19,8 +19,7 @@ use crate::protocol::stats::ServerStats;
 use crate::reasons::Reasons;
 use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter, visit_keys};
 use crate::source::{
-    FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, Walk, WalkKind,
-    WalkReport,
+    FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, Walk, WalkReport,
 };
 use crate::units::UnixSecs;
 
@@ -222,17 +221,7 @@ impl NodeJob<'_> {
     /// Says whether the kept segments are of another life of the server.
     fn find_change_since_kept(&self) -> Option<Error> {
         let before = self.before.filter(|_| !self.kept.is_empty())?;
-        let stats = ServerStats {
-            pid: before.pid,
-            time: UnixSecs(before.server_started_at),
-            flushes: before.flushes,
-            ..ServerStats::default()
-        };
-        let then = ServerReport {
-            stats,
-            ..ServerReport::default()
-        };
-        let what = then.find_change(self.server)?;
+        let what = change_since(before, self.server)?;
         let error = Error::new(ErrorKind::NodeChanged { what });
         Some(error.at(Location::node(self.node.address())))
     }
@@ -372,6 +361,21 @@ fn note_fatal_trouble(trouble: &Mutex<Trouble>, error: Error) {
     trouble.fatal.get_or_insert(error);
 }
 
+/// Says what has happened to a server since it was written down.
+pub(super) fn change_since(before: &JournalNode, server: &ServerReport) -> Option<&'static str> {
+    let stats = ServerStats {
+        pid: before.pid,
+        time: UnixSecs(before.server_started_at),
+        flushes: before.flushes,
+        ..ServerStats::default()
+    };
+    let then = ServerReport {
+        stats,
+        ..ServerReport::default()
+    };
+    then.find_change(server)
+}
+
 /// Counts the records of kept segments, as if they had just been listed.
 pub(super) fn counters_of(kept: &[ManifestSegment]) -> Counters {
     let records = Totals::of(kept).records;
@@ -390,7 +394,7 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
         pid: 0,
         server_started_at: 0,
         clock_offset: "0".to_owned(),
-        walk: WalkKind::Hash.manifest_name().to_owned(),
+        walk: "unknown".to_owned(),
         unlisted: 0,
         shard_bits: options.shard_bits,
         items_start: 0,

@@ -63,6 +63,8 @@ impl DumpReport {
 
     /// Returns how much of what was listed, and is not gone for a known reason,
     /// is in the snapshot, in percent.
+    ///
+    /// Of a partial snapshot that says nothing of what could not be listed.
     pub fn completeness(&self) -> f64 {
         let stored = self.manifest.counters().stored;
         let lost = self.manifest.losses();

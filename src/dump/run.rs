@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::cancel::Cancel;
-use crate::dump::node::{NodeDump, NodeJob, counters_of, unreached_node};
+use crate::dump::node::{NodeDump, NodeJob, change_since, counters_of, unreached_node};
 use crate::dump::plan::{DumpPlan, NodePlan, join};
 use crate::dump::report::{DumpReport, Kept};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::ids::SnapshotId;
 use crate::format::journal::{Journal, JournalNode};
 use crate::format::manifest::{
@@ -16,7 +16,7 @@ use crate::format::manifest::{
     Version,
 };
 use crate::progress::{Event, Progress};
-use crate::snapshot::{Leftover, SnapshotWriter};
+use crate::snapshot::{Leftover, SnapshotWriter, Unfinished};
 use crate::store::Store;
 use crate::units::{UnixSecs, to_u64};
 
@@ -85,10 +85,19 @@ impl DumpPlan {
                 Leftover::Nothing => {}
                 Leftover::Finished(manifest) => {
                     let place = store.describe(name);
+                    let nodes = manifest.nodes.iter().map(|node| node.address.clone());
+                    let is_same = nodes.eq(self.nodes.iter().map(|plan| plan.node.address()))
+                        && manifest.select == self.select_text();
+                    if !is_same {
+                        let what =
+                            format!("snapshot {place}, of other servers or another selection,");
+                        return Err(Error::new(ErrorKind::AlreadyExists { what }));
+                    }
                     return Ok(Beginning::Nowhere { place, manifest });
                 }
                 Leftover::Unfinished(unfinished) => {
                     self.check_same(&unfinished.journal)?;
+                    self.check_unchanged(&unfinished)?;
                     let begun = Begun {
                         snapshot: unfinished.writer,
                         journal: unfinished.journal,
@@ -135,6 +144,30 @@ impl DumpPlan {
     fn select_text(&self) -> Option<String> {
         let selection = &self.options.selection;
         (!selection.is_everything()).then(|| selection.to_string())
+    }
+
+    /// Refuses to go on where a server has lost what was dumped of it, before its
+    /// rest is read; a partial snapshot may say so instead.
+    fn check_unchanged(&self, unfinished: &Unfinished) -> Result<()> {
+        if self.options.is_partial_allowed {
+            return Ok(());
+        }
+        for (index, plan) in self.nodes.iter().enumerate() {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let has_kept = unfinished.kept.iter().any(|kept| kept.node_index == index);
+            let before = usize::try_from(index)
+                .ok()
+                .and_then(|index| unfinished.journal.nodes.get(index));
+            if has_kept
+                && let (Ok(source), Some(before)) = (&plan.source, before)
+                && change_since(before, &source.server).is_some()
+            {
+                let what = "the server was restarted or flushed since this dump was begun";
+                let error = Error::new(ErrorKind::NodeChanged { what });
+                return Err(error.at(Location::node(plan.node.address())));
+            }
+        }
+        Ok(())
     }
 
     fn check_same(&self, journal: &Journal) -> Result<()> {
@@ -281,7 +314,8 @@ impl DumpPlan {
         let mut dumps: Vec<NodeDump> = dumps.into_iter().map(|(_, dump)| dump).collect();
         let failed = dumps.iter_mut().find_map(|dump| dump.failure.take());
         match failed {
-            Some(error) if !is_any_whole => Err(error),
+            // What a killed dump had sealed is worth more than nothing.
+            Some(error) if !is_any_whole && begun.kept.is_empty() => Err(error),
             Some(_) | None => Ok(dumps),
         }
     }

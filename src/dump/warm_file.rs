@@ -393,12 +393,17 @@ impl WarmFilePlan {
         write_parcels(writer, parcels)
     }
 
-    fn describe_node(&self, tally: Tally, written: &ShardResult) -> ManifestNode {
-        let counters = Counters {
+    fn describe_node(&self, mut tally: Tally, written: &ShardResult) -> ManifestNode {
+        let mut counters = Counters {
             stored: written.stored,
-            duplicate: written.duplicate,
             ..tally.counters
         };
+        if written.duplicate > 0 {
+            // No server has a key twice, so one of the two is not what it was.
+            counters.failed = counters.failed.saturating_add(written.duplicate);
+            let reason = "a second item of the same key: one of them is damaged";
+            tally.reasons.add_many(reason, written.duplicate);
+        }
         ManifestNode {
             address: self.address(),
             // Neither file tells it.

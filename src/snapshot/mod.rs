@@ -25,7 +25,9 @@ pub use damaged_segment::{DamagedSegment, SalvagedRecord, SalvagedValue, Segment
 pub use name::{generate_name, parse_name};
 pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;
-pub use resume::{Leftover, Unfinished, can_resume, list_unfinished_dumps, visit_keys};
+pub use resume::{
+    Leftover, Unfinished, can_resume, find_journal, list_unfinished_dumps, visit_keys,
+};
 pub use segment_identity::{Identity, stated_identity};
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
 pub use segment_value::SegmentValue;

@@ -65,7 +65,11 @@ impl Leftover {
         }
         let manifest = format!("{name}/{MANIFEST}");
         if objects.iter().any(|object| object.name == manifest) {
-            let snapshot = SnapshotReader::open(store, name, Need::Read)?;
+            let snapshot = SnapshotReader::open(Arc::clone(&store), name, Need::Read)?;
+            for segment in &snapshot.manifest().segments {
+                // Missing, or of another size: no snapshot to be content with.
+                snapshot.open_segment(segment)?;
+            }
             return Ok(Self::Finished(Box::new(snapshot.manifest().clone())));
         }
         let journal = read_journal(&*store, name)?;
@@ -158,6 +162,13 @@ pub fn can_resume(store: &dyn Store, name: &str) -> bool {
     exists(JOURNAL) && !exists(MANIFEST)
 }
 
+/// Returns the journal of a dump that was begun and not finished, if there is one.
+pub fn find_journal(store: &dyn Store, name: &str) -> Option<Journal> {
+    can_resume(store, name)
+        .then(|| read_journal(store, name).ok())
+        .flatten()
+}
+
 fn read_journal(store: &dyn Store, name: &str) -> Result<Journal> {
     let path = format!("{name}/{JOURNAL}");
     let object = match store.open(&path) {
@@ -203,6 +214,7 @@ fn describe_segment(
         let allowed = "it is no segment of the dump that dump.json tells of; move it away";
         return Err(Error::invalid_input("segment", place, allowed));
     }
+    check_stored_bytes(&segment)?;
     let toc = segment.toc();
     Ok(ManifestSegment {
         object,
@@ -219,6 +231,15 @@ fn describe_segment(
         content_digest: Digest128(toc.digests.content),
         content_digest_exptime: Digest128(toc.digests.content_exptime),
     })
+}
+
+/// Checks every stored byte: what is kept is never read from the server again.
+fn check_stored_bytes(segment: &SegmentReader) -> Result<()> {
+    for block in 0..segment.block_count() {
+        let stored = segment.read_block(block)?.check_stored();
+        stored.map_err(|defect| Error::corrupt(defect).at(segment.block_location(block)))?;
+    }
+    (0..segment.toc().entries.len()).try_for_each(|number| segment.read_other_frame(number))
 }
 
 /// Two segments in one place would have the same keys.

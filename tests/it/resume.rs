@@ -296,11 +296,15 @@ fn another_dump_is_not_gone_on_with() {
     let (name, bytes) = kept.iter().next().unwrap();
     let path = workdir.join("s/a/segments").join(name);
     let mut damaged = bytes.clone();
-    let end = damaged.len() - 10;
-    damaged[end] ^= 1;
-    fs::write(&path, &damaged).unwrap();
-    let message = refusal(&arguments("a", &[&address]), 1);
-    assert!(message.contains(name.as_str()), "{message}");
+    for at in [damaged.len() - 10, damaged.len() / 2, 70] {
+        damaged[at] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        let message = refusal(&arguments("a", &[&address]), 1);
+        assert!(message.contains(name.as_str()), "{message}");
+        let advice = "; move the file away, and its items are read again\n";
+        assert!(message.ends_with(advice), "{message}");
+        damaged[at] ^= 1;
+    }
     fs::write(&path, bytes).unwrap();
 
     // No journal.
@@ -399,6 +403,49 @@ fn without_a_name_the_dump_of_the_same_servers_is_found() {
 }
 
 #[test]
+fn a_finished_snapshot_is_not_taken_for_another_nor_for_whole_when_it_is_not() {
+    let (server, other) = (filled_server(), Memcached::start());
+    let (address, second) = (server.address(), other.address());
+    let workdir = Workdir::new("finished");
+    let whole = resume(&workdir, "a", &[&address]);
+    let refusal = |arguments: &[&str]| {
+        let output = workdir.mcsnap(arguments).arg("--resume").exits(1);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let mut selecting = arguments("a", &[&address]);
+    selecting.push("--select=prefix=x");
+    for other in [arguments("a", &[&second]), selecting] {
+        let message = refusal(&other);
+        let wanted = "of other servers or another selection, already exists; pass another --name\n";
+        assert!(message.ends_with(wanted), "{message}");
+    }
+    let again = resume(&workdir, "a", &[&address]);
+    assert_eq!(again["was_there"], true);
+    assert_eq!(again["content_digest"], whole["content_digest"]);
+    let lost = sealed(&workdir, "a").into_keys().next().unwrap();
+    fs::remove_file(workdir.join("s/a/segments").join(&lost)).unwrap();
+    let message = refusal(&arguments("a", &[&address]));
+    assert!(message.contains(&lost), "{message}");
+}
+
+#[test]
+fn what_is_not_said_again_is_as_it_was() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("as-it-was");
+    let mut sharded = arguments("a", &[&address]);
+    sharded.push("--shards=4");
+    let mut child = workdir.mcsnap(&sharded).spawn();
+    wait_for_segments(&workdir, "a", 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let report = resume(&workdir, "a", &[&address]);
+    assert_eq!(report["records"], KEY_COUNT);
+    assert!(report["kept_segments"].as_u64().unwrap() >= 2);
+    workdir.mcsnap(&["verify", "--deep", "s/a"]).succeeds();
+}
+
+#[test]
 fn a_server_restarted_in_between_is_told_of_and_nothing_is_thrown_away() {
     let server = filled_server();
     let address = server.address();
@@ -414,8 +461,20 @@ fn a_server_restarted_in_between_is_told_of_and_nothing_is_thrown_away() {
     let output = workdir.mcsnap(&arguments).arg("--resume").exits(1);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        message.contains("flush_all was called on the server meanwhile"),
+        message.ends_with(
+            "the server was restarted or flushed since this dump was begun; pass another --name \
+             to start anew, or --allow-partial to keep what there is\n"
+        ),
         "{message}"
     );
-    assert!(sealed(&workdir, "a").len() >= kept.len());
+    assert_eq!(sealed(&workdir, "a").len(), kept.len());
+    let output = workdir
+        .mcsnap(&arguments)
+        .arg("--resume")
+        .arg("--allow-partial")
+        .exits(3);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["verdict"], "partial");
+    assert_eq!(report["kept_segments"], kept.len());
+    assert_eq!(report["completeness_percent"], Value::Null);
 }

@@ -11,12 +11,14 @@ use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, SourceNode, WarmFileOption
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::journal::Journal;
-use mcsnap::format::manifest::ManifestNode;
+use mcsnap::format::manifest::{ManifestNode, Verdict};
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
-use mcsnap::snapshot::{can_resume, generate_name, list_unfinished_dumps, parse_name};
+use mcsnap::snapshot::{
+    can_resume, find_journal, generate_name, list_unfinished_dumps, parse_name,
+};
 use mcsnap::source::WalkKind;
-use mcsnap::store::create_directory;
+use mcsnap::store::{Store, create_directory};
 use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -188,6 +190,13 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     if options.is_resumable && settings.name.is_none() {
         options.name = find_unfinished(&options, to)?.unwrap_or(options.name);
     }
+    if options.is_resumable
+        && settings.shards.is_none()
+        && let Some(store) = open_if_there(to)?
+        && let Some(journal) = find_journal(&*store, &options.name)
+    {
+        options.shard_bits = journal.shard_bits;
+    }
     let name = options.name.clone();
     let node_count = options.nodes.len();
     let plan =
@@ -207,9 +216,10 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
                     error.kind(),
                     ErrorKind::Canceled | ErrorKind::AlreadyExists { .. }
                 );
-            let is_running = matches!(error.kind(), ErrorKind::Locked { .. });
-            let can_resume = may_be_kept && !is_running && can_resume(&*store, &name);
+            let can_resume = may_be_kept && can_go_on(error.kind()) && can_resume(&*store, &name);
             let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
+            let is_resumed = settings.resume == Some(true);
+            let hint = hint.or_else(|| resume_hint(&error).filter(|_| is_resumed));
             match hint {
                 Some(hint) => HintedError {
                     error,
@@ -443,16 +453,51 @@ fn with_hint(error: Error, node_count: usize) -> anyhow::Error {
     HintedError { error, hint }.into()
 }
 
-/// Returns the name of the dump of the same nodes that was killed, if there is
-/// one.
-fn find_unfinished(options: &DumpOptions, to: &str) -> Result<Option<String>> {
+/// Says whether the same command can do more than it did.
+fn can_go_on(error: &ErrorKind) -> bool {
+    !matches!(
+        error,
+        ErrorKind::Locked { .. }
+            | ErrorKind::InvalidInput { .. }
+            | ErrorKind::Corrupt(_)
+            | ErrorKind::NodeChanged { .. }
+    )
+}
+
+/// Says what to do where a dump cannot be gone on with.
+fn resume_hint(error: &Error) -> Option<String> {
+    let is_journal = |place: &str| place.ends_with("dump.json");
+    let hint = match (error.kind(), error.location()) {
+        (ErrorKind::NodeChanged { .. }, _) => {
+            "pass another --name to start anew, or --allow-partial to keep what there is"
+        }
+        (ErrorKind::Corrupt(_), Some(Location::Object { object, .. })) if is_journal(object) => {
+            "pass another --name to start anew, or make a snapshot of what is there by mcsnap salvage"
+        }
+        (ErrorKind::Corrupt(_), _) => "move the file away, and its items are read again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Opens the directory of snapshots, and makes none.
+fn open_if_there(to: &str) -> Result<Option<Arc<dyn Store>>> {
     if !Path::new(to.strip_prefix("file://").unwrap_or(to)).is_dir() {
         return Ok(None);
     }
-    let store = create_directory(to)?;
+    Ok(Some(create_directory(to)?))
+}
+
+/// Returns the name of the dump of the same nodes that was killed, if there is
+/// one.
+fn find_unfinished(options: &DumpOptions, to: &str) -> Result<Option<String>> {
+    let Some(store) = open_if_there(to)? else {
+        return Ok(None);
+    };
     let is_same = |journal: &Journal| {
         let before = journal.nodes.iter().map(|node| node.address.clone());
-        before.eq(options.nodes.iter().map(NodeSpec::address))
+        let select = Some(options.selection.to_string()).filter(|text| !text.is_empty());
+        before.eq(options.nodes.iter().map(NodeSpec::address)) && journal.select == select
     };
     let dumps = list_unfinished_dumps(&*store)?;
     let names: Vec<String> = dumps
@@ -589,7 +634,8 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
             "name": manifest.name,
             "snapshot_id": manifest.snapshot_id,
             "verdict": manifest.verdict,
-            "completeness_percent": report.completeness(),
+            "completeness_percent": (manifest.verdict != Verdict::Partial)
+                .then(|| report.completeness()),
             "records": totals.records,
             "segments": totals.segments,
             "size_bytes": totals.size,
@@ -623,10 +669,11 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
         format!("{} ({})", report.place, manifest.verdict.as_str()),
     )];
     if report.kept.is_whole {
-        rows.push((
-            "kept",
-            "all of it: the snapshot was there already".to_owned(),
-        ));
+        let text = format!(
+            "all of it: the snapshot of {} was there already",
+            manifest.started_at
+        );
+        rows.push(("kept", text));
     } else if report.kept.segments > 0 {
         let (segments, records) = (count(report.kept.segments), count(report.kept.records));
         rows.push((
@@ -667,12 +714,16 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
     rows.push((
         "lost",
         format!(
-            "{} refused, {} failed, {} missing, {} not listed ({:.4} % of what should be there is)",
+            "{} refused, {} failed, {} missing, {} not listed ({:.4} % of what {} is)",
             count(counters.refused),
             count(counters.failed),
             count(counters.missing),
             count(report.unlisted()),
             report.completeness(),
+            match manifest.verdict {
+                Verdict::Partial => "was listed before a server failed",
+                Verdict::Complete | Verdict::Lossy => "should be there",
+            },
         ),
     ));
     rows.push((
