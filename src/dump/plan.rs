@@ -10,6 +10,7 @@ use crate::format::compression::Compression;
 use crate::net::{Connection, NetOptions, ServerReport, meet_server};
 use crate::node::NodeSpec;
 use crate::protocol::stats::ServerVersion;
+use crate::ring::RingSpec;
 use crate::select::Selection;
 use crate::source::{Crawler, ReadStrategy, WalkKind, probe_crawler};
 use crate::target::{OwnerDefaults, bind_owners};
@@ -91,9 +92,9 @@ impl DumpPlan {
     ///   least one node answers.
     pub fn make(mut options: DumpOptions, cancel: &Cancel) -> Result<Self> {
         check_nodes(&options.nodes)?;
-        let ring = options.ring.as_deref().map(str::parse).transpose()?;
+        let ring: Option<RingSpec> = options.ring.as_deref().map(str::parse).transpose()?;
         let owners = OwnerDefaults {
-            ring,
+            ring: ring.as_ref(),
             nodes: &options.nodes,
         };
         options.selection = bind_owners(&options.selection, owners)?;

@@ -20,6 +20,7 @@ use crate::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::reasons::Reasons;
+use crate::ring::RingSpec;
 use crate::select::{Candidate, Selection};
 use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
 use crate::source::{ItemSink as _, TOO_LONG};
@@ -82,8 +83,11 @@ impl WarmFilePlan {
     ///   good order or runs again; or a [`Refusal`].
     /// - `Io`, `LimitExceeded`.
     pub fn make(mut options: WarmFileOptions) -> Result<Self> {
-        let ring = options.ring.as_deref().map(str::parse).transpose()?;
-        let owners = OwnerDefaults { ring, nodes: &[] };
+        let ring: Option<RingSpec> = options.ring.as_deref().map(str::parse).transpose()?;
+        let owners = OwnerDefaults {
+            ring: ring.as_ref(),
+            nodes: &[],
+        };
         options.selection = bind_owners(&options.selection, owners)?;
         let file = RestartFile::open(&options.path, Meta::LEN_MAX)?;
         let file = file.ok_or_else(|| {

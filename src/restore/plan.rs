@@ -66,7 +66,7 @@ impl RestorePlan {
     ) -> Result<Self> {
         let placement = place(&snapshot, &options)?;
         let owners = OwnerDefaults {
-            ring: options.ring,
+            ring: options.ring.as_ref(),
             nodes: &options.nodes,
         };
         options.selection = bind_owners(&options.selection, owners)?;
@@ -100,33 +100,33 @@ impl RestorePlan {
 
 fn place(snapshot: &SnapshotReader, options: &RestoreOptions) -> Result<Placement> {
     let manifest = snapshot.manifest();
-    let spec = match (options.ring, options.nodes.as_slice()) {
-        (Some(spec), _) => spec,
+    let spec = match (&options.ring, options.nodes.as_slice()) {
+        (Some(spec), _) => spec.clone(),
         // One node holds every key, whatever the ring.
-        (None, [_]) => RingSpec::Modula,
+        (None, [_]) => "modula".parse()?,
         (None, nodes) => {
-            let names = RingSpec::ALL.map(RingSpec::name).join(", ");
-            let recorded = match &manifest.ring {
-                Some(ring) => format!("; the snapshot records {ring}"),
-                None => String::new(),
+            let advice = match &manifest.ring {
+                Some(ring) => format!("the snapshot records {ring}: give --ring {ring}"),
+                None => "`mcsnap ring detect` on the snapshot finds it, and `mcsnap ring list` \
+                         shows those of all clients"
+                    .to_owned(),
             };
             return Err(Error::invalid_input(
                 "ring",
                 "",
                 format!(
-                    "wanted the rule by which the client places keys on {} nodes, one of {names}\
-                     {recorded}",
+                    "wanted the rule by which the client places keys on {} nodes; {advice}",
                     nodes.len()
                 ),
             ));
         }
     };
-    let placement = Placement::new(spec, &options.nodes)?;
+    let placement = Placement::new(&spec, &options.nodes)?;
     let (sources, targets) = (manifest.nodes.len(), options.nodes.len());
     if matches!(placement, Placement::NodeForNode) && sources != targets {
         return Err(Error::invalid_input(
             "ring",
-            spec.name(),
+            spec.to_string(),
             format!("the snapshot has {sources} nodes, and {targets} are given"),
         ));
     }

@@ -5,22 +5,36 @@
 //! included. The golden files in `testdata/routing` were made by the clients
 //! themselves.
 //!
-//! A rule is a hash function ([`KeyHash`]), a way to share out hashes
-//! ([`Distribution`]) and, for a ring of points, names of nodes
-//! ([`LabelFormat`]). [`RingSpec`] names the combinations that users ask for.
+//! A [`RingRule`] is a part of the key ([`RoutedPart`]), a hash function
+//! ([`KeyHash`]), a way to share out hashes ([`Distribution`]) and names of nodes
+//! ([`LabelRule`]). A [`Preset`] is the rule of a client under its name, and
+//! [`RingSpec`] is what a user writes: a preset with parts of it replaced.
 //!
 //! # Not here
 //!
 //! What clients do when a node is down: rings place keys for all nodes up.
 
+mod arcs;
+mod buckets;
+mod furc;
 mod hash;
 mod label;
-mod modula;
+mod order;
 mod placement;
 mod points;
+mod preset;
+mod rendezvous;
+mod routed_part;
+mod rule;
 mod spec;
 
 pub use hash::{CharSign, KeyHash};
-pub use label::LabelFormat;
-pub use placement::{NODE_COUNT_MAX, Placement, Ring};
-pub use spec::{Distribution, KeyPrefix, NodeOrder, PointRule, RingRule, RingSpec};
+pub use label::{LabelFormat, LabelRule, Numbering, SocketName};
+pub use order::NodeOrder;
+pub use placement::{NODE_COUNT_MAX, POINT_COUNT_MAX, Placement, Ring};
+pub use points::{PointHash, PointRule, PointWeights, Search, Ties};
+pub use preset::Preset;
+pub use rendezvous::Score;
+pub use routed_part::{KeyCut, KeyPrefix, RoutedPart};
+pub use rule::{BucketWeights, Distribution, RingRule};
+pub use spec::RingSpec;

@@ -3,19 +3,26 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::item::KEY_LEN_MAX;
 use crate::limits::check_limit;
 use crate::node::NodeSpec;
+use crate::ring::arcs::Arcs;
+use crate::ring::buckets::{Buckets, Pick};
+use crate::ring::furc::Furc;
 use crate::ring::hash::{CharSign, KeyHash};
-use crate::ring::label::LabelFormat;
-use crate::ring::modula::{Modula, Pick};
-use crate::ring::points::{NumberedNode, PointRing};
-use crate::ring::spec::{Distribution, KeyPrefix, NodeOrder, PointRule, RingRule, RingSpec};
+use crate::ring::order::NumberedNode;
+use crate::ring::points;
+use crate::ring::rendezvous::Rendezvous;
+use crate::ring::routed_part::RoutedPart;
+use crate::ring::rule::{BucketWeights, Distribution, RingRule};
+use crate::ring::spec::RingSpec;
 use crate::units::to_u64;
 
 /// Most nodes on one ring. Keeps a ring near 10 MB and a node's number in 16
 /// bits.
 pub const NODE_COUNT_MAX: u64 = 10_000;
+
+/// Most points or buckets of all nodes together, which weights multiply.
+pub const POINT_COUNT_MAX: u64 = 1 << 24;
 
 /// Where items go: by hashing, or to the node with their source's number.
 #[derive(Debug)]
@@ -32,12 +39,15 @@ impl Placement {
     /// # Errors
     ///
     /// - Those of [`Ring::new`], for `node-for-node` as well.
-    pub fn new(spec: RingSpec, nodes: &[NodeSpec]) -> Result<Self> {
-        if let Some(rule) = spec.rule() {
-            return Ok(Self::Ring(Ring::new(&rule, nodes)?));
-        }
+    /// - `InvalidInput` when two nodes have the same name on the ring: one of them
+    ///   would get every key of both and the other none.
+    pub fn new(spec: &RingSpec, nodes: &[NodeSpec]) -> Result<Self> {
         check_nodes(nodes)?;
-        Ok(Self::NodeForNode)
+        let Some(rule) = spec.rule() else {
+            return Ok(Self::NodeForNode);
+        };
+        check_names(rule, nodes)?;
+        Ok(Self::Ring(Ring::new(rule, nodes)?))
     }
 
     /// Returns the index of the node that gets a key which lay on source node
@@ -58,7 +68,7 @@ impl Placement {
 ///
 /// # Memory
 ///
-/// At most 160 points of 6 bytes for an average node.
+/// At most 160 points of 10 bytes for an average node, unless the rule has more.
 ///
 /// # Examples
 ///
@@ -77,63 +87,72 @@ pub struct Ring {
     engine: Engine,
     key_hash: KeyHash,
     char_sign: CharSign,
-    key_prefix: KeyPrefix,
+    /// None where all of a key is hashed.
+    routed_part: Option<RoutedPart>,
 }
 
 #[derive(Debug)]
 enum Engine {
     /// One node owns everything; clients do not even hash.
     Single,
-    Modula(Modula),
-    Points(PointRing),
+    Buckets(Buckets),
+    Arcs(Arcs),
+    Rendezvous(Rendezvous),
+    Furc(Furc),
 }
 
 impl Ring {
-    /// Puts nodes on a ring.
+    /// Puts nodes on a ring. Where two have the same name on it, what the client
+    /// makes of that is what comes of it.
     ///
     /// # Errors
     ///
     /// - `InvalidInput` when there is no node, when two nodes have the same
-    ///   address or label, or when a virtual bucket names a node that is not
-    ///   there.
-    /// - `LimitExceeded` when there are more than [`NODE_COUNT_MAX`] nodes.
+    ///   address, when a node's address is hashed and not known, or when a
+    ///   virtual bucket names a node that is not there.
+    /// - `LimitExceeded` when there are more than [`NODE_COUNT_MAX`] nodes, or
+    ///   they have more than [`POINT_COUNT_MAX`] points.
     pub fn new(rule: &RingRule, nodes: &[NodeSpec]) -> Result<Self> {
         check_nodes(nodes)?;
         let engine = if nodes.len() == 1 {
             Engine::Single
         } else {
-            build_engine(rule, &order_nodes(nodes, rule.node_order))?
+            let sorted = rule.node_order.sort(nodes, rule.labels)?;
+            build_engine(rule, &sorted)?
         };
         Ok(Self {
             engine,
             key_hash: rule.key_hash,
             char_sign: rule.char_sign,
-            key_prefix: rule.key_prefix.clone(),
+            routed_part: (!rule.routed_part.is_whole()).then(|| rule.routed_part.clone()),
         })
     }
 
     /// Returns the index of the node that owns a key, in the list of nodes as
     /// it was given.
     pub fn locate(&self, key: &[u8]) -> usize {
-        let number = match &self.engine {
-            Engine::Single => 0,
-            Engine::Modula(modula) => modula.locate(self.hash(key)),
-            Engine::Points(points) => points.locate(self.hash(key)),
+        let number = match &self.routed_part {
+            None => self.locate_part(Some(key)),
+            Some(part) => self.locate_part(part.of(key).as_deref()),
         };
         usize::from(number)
     }
 
-    fn hash(&self, key: &[u8]) -> u32 {
-        let hashed = match &self.key_prefix {
-            KeyPrefix::None => key,
-            KeyPrefix::Unhashed(prefix) => match key.strip_prefix(prefix.as_slice()) {
-                Some(rest) if !rest.is_empty() => rest,
-                Some(_) | None => key,
-            },
-            KeyPrefix::Hashed if key.len() > KEY_LEN_MAX => return 0,
-            KeyPrefix::Hashed => key,
-        };
-        self.key_hash.hash(hashed, self.char_sign)
+    /// Of what is hashed; without it the hash is 0.
+    fn locate_part(&self, part: Option<&[u8]>) -> u16 {
+        match &self.engine {
+            Engine::Single => 0,
+            Engine::Buckets(buckets) => buckets.locate(self.wide_hash(part)),
+            Engine::Arcs(arcs) => {
+                arcs.locate(part.map_or(0, |part| self.key_hash.hash(part, self.char_sign)))
+            }
+            Engine::Rendezvous(rendezvous) => rendezvous.locate(part.unwrap_or_default()),
+            Engine::Furc(furc) => furc.locate(part.unwrap_or_default()),
+        }
+    }
+
+    fn wide_hash(&self, part: Option<&[u8]>) -> u64 {
+        part.map_or(0, |part| self.key_hash.hash_wide(part, self.char_sign))
     }
 }
 
@@ -144,21 +163,28 @@ fn check_nodes(nodes: &[NodeSpec]) -> Result<()> {
     }
     // Checked before nodes are numbered: a number has 16 bits.
     check_limit("node_count_max", to_u64(nodes.len()), NODE_COUNT_MAX)?;
-    check_unique(nodes, NodeSpec::address, "address")?;
-    let name = |node: &NodeSpec| LabelFormat::PortUnlessDefault.name(node);
-    check_unique(nodes, name, "name in the ring")
+    check_unique(nodes, |node| Ok(node.address()), "address")?;
+    let label = |node: &NodeSpec| Ok(node.label.clone().unwrap_or_else(|| node.address()));
+    check_unique(nodes, label, "label")
+}
+
+fn check_names(rule: &RingRule, nodes: &[NodeSpec]) -> Result<()> {
+    if nodes.len() > 1 && rule.distribution.uses_names() {
+        check_unique(nodes, |node| rule.labels.name(node), "name in the ring")?;
+    }
+    Ok(())
 }
 
 /// Nodes that share a name share all their points, so one of them would get
 /// every key of both and the other none.
 fn check_unique(
     nodes: &[NodeSpec],
-    text: impl Fn(&NodeSpec) -> String,
+    text: impl Fn(&NodeSpec) -> Result<String>,
     what: &'static str,
 ) -> Result<()> {
     let mut seen = HashMap::with_capacity(nodes.len());
     for node in nodes {
-        if let Some(earlier) = seen.insert(text(node), node) {
+        if let Some(earlier) = seen.insert(text(node)?, node) {
             let allowed = format!("has the same {what} as node \"{earlier}\" before it");
             return Err(Error::invalid_input("node", node.to_string(), allowed));
         }
@@ -166,32 +192,58 @@ fn check_unique(
     Ok(())
 }
 
-/// Numbers the nodes as given, then puts them in the client's order.
-fn order_nodes(nodes: &[NodeSpec], order: NodeOrder) -> Vec<NumberedNode<'_>> {
-    let mut numbered: Vec<_> = (0..).zip(nodes).collect();
-    match order {
-        NodeOrder::AsGiven => {}
-        NodeOrder::ByHostAndPort => {
-            numbered.sort_by_key(|(_, node)| (node.host.as_bytes(), node.port));
-        }
-    }
-    numbered
-}
-
 fn build_engine(rule: &RingRule, nodes: &[NumberedNode<'_>]) -> Result<Engine> {
     let numbers = || nodes.iter().map(|&(number, _)| number).collect();
     Ok(match &rule.distribution {
-        Distribution::Modula => Engine::Modula(Modula::new(numbers(), Pick::Remainder)),
+        Distribution::Modula(weights) => {
+            let owners = match weights {
+                BucketWeights::Ignored => numbers(),
+                BucketWeights::Repeat => repeat(nodes)?,
+            };
+            Engine::Buckets(Buckets::new(owners, Pick::Remainder))
+        }
         Distribution::VirtualBucket { buckets: None } => {
-            Engine::Modula(Modula::new(numbers(), Pick::LowBits))
+            Engine::Buckets(Buckets::new(numbers(), Pick::LowBits))
         }
         Distribution::VirtualBucket {
             buckets: Some(buckets),
-        } => Engine::Modula(Modula::new(node_of_each(buckets, nodes)?, Pick::LowBits)),
-        Distribution::Ketama { points, format } => {
-            Engine::Points(build_points(rule, *points, *format, nodes))
+        } => Engine::Buckets(Buckets::new(node_of_each(buckets, nodes)?, Pick::LowBits)),
+        Distribution::Points(points) => Engine::Arcs(points::build(
+            nodes,
+            *points,
+            rule.labels,
+            rule.key_hash,
+            rule.char_sign,
+        )?),
+        Distribution::Slots { points, count } => {
+            let arcs = points::build(nodes, *points, rule.labels, rule.key_hash, rule.char_sign)?;
+            let count = (*count).max(1);
+            let step = u32::MAX / count;
+            let owners = (0..count).map(|slot| arcs.locate(slot * step)).collect();
+            Engine::Buckets(Buckets::new(owners, Pick::Remainder))
         }
+        Distribution::Rendezvous(score) => {
+            Engine::Rendezvous(Rendezvous::new(nodes, rule.labels, *score)?)
+        }
+        Distribution::Furc { is_weighted: false } => Engine::Furc(Furc::equal(numbers())),
+        Distribution::Furc { is_weighted: true } => {
+            let weights = nodes.iter().map(|&(number, node)| (number, node.weight));
+            Engine::Furc(Furc::weighted(weights))
+        }
+        Distribution::Jump => Engine::Buckets(Buckets::new(numbers(), Pick::Jump)),
     })
+}
+
+/// As many buckets for a node as its weight.
+fn repeat(nodes: &[NumberedNode<'_>]) -> Result<Vec<u16>> {
+    let weight = |node: &NodeSpec| node.weight.max(1);
+    let total = nodes.iter().map(|(_, node)| u64::from(weight(node))).sum();
+    check_limit("ring_bucket_count_max", total, POINT_COUNT_MAX)?;
+    let repeat = |&(number, node): &NumberedNode<'_>| {
+        let count = usize::try_from(weight(node)).unwrap_or(usize::MAX);
+        std::iter::repeat_n(number, count)
+    };
+    Ok(nodes.iter().flat_map(repeat).collect())
 }
 
 fn node_of_each(buckets: &[usize], nodes: &[NumberedNode<'_>]) -> Result<Vec<u16>> {
@@ -210,40 +262,36 @@ fn node_of_each(buckets: &[usize], nodes: &[NumberedNode<'_>]) -> Result<Vec<u16
     buckets.iter().map(find).collect()
 }
 
-fn build_points(
-    rule: &RingRule,
-    points: PointRule,
-    format: LabelFormat,
-    nodes: &[NumberedNode<'_>],
-) -> PointRing {
-    let has_weights = nodes.iter().any(|(_, node)| node.weight > 1);
-    match points {
-        PointRule::Equal if !has_weights => PointRing::equal(nodes, format, |label| {
-            rule.key_hash.hash(label, rule.char_sign)
-        }),
-        PointRule::Equal | PointRule::Weighted => PointRing::weighted(nodes, format),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::{KeyPrefix, NodeOrder, Preset};
 
     fn nodes(texts: &[&str]) -> Vec<NodeSpec> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
+    fn all() -> impl Iterator<Item = RingSpec> {
+        Preset::ALL.iter().map(RingSpec::of)
+    }
+
     fn refusal(texts: &[&str]) -> String {
-        let results =
-            RingSpec::ALL.map(|spec| Placement::new(spec, &nodes(texts)).unwrap_err().to_string());
-        assert!(results.iter().all(|text| *text == results[0]));
+        let mut results: Vec<_> = all()
+            .map(|spec| {
+                Placement::new(&spec, &nodes(texts))
+                    .unwrap_err()
+                    .to_string()
+            })
+            .collect();
+        results.dedup();
+        assert_eq!(results.len(), 1, "{results:?}");
         results[0].clone()
     }
 
     #[test]
     fn a_single_node_owns_every_key() {
-        for spec in RingSpec::ALL {
-            let placement = Placement::new(spec, &nodes(&["mc1:11212*3"])).unwrap();
+        for spec in all() {
+            let placement = Placement::new(&spec, &nodes(&["mc1:11212*3"])).unwrap();
             for key in [&b""[..], b"apple", b"\xff\x00"] {
                 assert_eq!(placement.locate(key, 0), 0);
             }
@@ -252,7 +300,8 @@ mod tests {
 
     #[test]
     fn node_for_node_keeps_the_number_of_the_source() {
-        let placement = Placement::new(RingSpec::NodeForNode, &nodes(&["a", "b"])).unwrap();
+        let spec = "node-for-node".parse().unwrap();
+        let placement = Placement::new(&spec, &nodes(&["a", "b"])).unwrap();
         assert_eq!(placement.locate(b"apple", 0), 0);
         assert_eq!(placement.locate(b"apple", 1), 1);
     }
@@ -270,23 +319,41 @@ mod tests {
         );
         assert_eq!(
             refusal(&["a@x", "b@x"]),
-            "node \"b:11211@x\": has the same name in the ring as node \"a:11211@x\" before it"
-        );
-        assert_eq!(
-            refusal(&["a", "b@a"]),
-            "node \"b:11211@a\": has the same name in the ring as node \"a:11211\" before it"
+            "node \"b:11211@x\": has the same label as node \"a:11211@x\" before it"
         );
     }
 
     #[test]
+    fn nodes_of_one_name_on_the_ring_are_refused_by_name() {
+        let refusal = |ring: &str, texts: &[&str]| {
+            let spec = ring.parse().unwrap();
+            Placement::new(&spec, &nodes(texts))
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            refusal("ketama", &["a", "b@a"]),
+            "node \"b:11211@a\": has the same name in the ring as node \"a:11211\" before it"
+        );
+        assert_eq!(
+            refusal("evcache", &["10.0.0.1:1", "10.0.0.1:2"]),
+            "node \"10.0.0.1:2\": has the same name in the ring as node \"10.0.0.1:1\" before it"
+        );
+        // Without names they may have the same.
+        let spec = "modula".parse().unwrap();
+        assert!(Placement::new(&spec, &nodes(&["a", "b@a"])).is_ok());
+    }
+
+    #[test]
     fn more_nodes_than_the_limit_are_refused() {
+        let modula = "modula".parse().unwrap();
         let many: Vec<_> = (1..=10_001).map(|port| NodeSpec::new("a", port)).collect();
-        let error = Placement::new(RingSpec::Modula, &many).unwrap_err();
+        let error = Placement::new(&modula, &many).unwrap_err();
         assert_eq!(
             error.to_string(),
             "node_count_max would be 10001; the limit is 10000"
         );
-        assert!(Placement::new(RingSpec::Modula, &many[..10_000]).is_ok());
+        assert!(Placement::new(&modula, &many[..10_000]).is_ok());
     }
 
     #[test]
@@ -305,7 +372,10 @@ mod tests {
     #[test]
     fn a_prefix_that_the_client_adds_is_not_hashed() {
         let rule = RingRule {
-            key_prefix: KeyPrefix::Unhashed(b"app1:".to_vec()),
+            routed_part: RoutedPart {
+                prefix: KeyPrefix::Unhashed(b"app1:".to_vec()),
+                ..RoutedPart::default()
+            },
             ..RingRule::default()
         };
         let nodes = nodes(&["a", "b", "c", "d", "e"]);

@@ -1,61 +1,370 @@
-//! What the user asks for: a ring by name, and the rule behind the name.
+//! What the user asks for: a ring by name, with parts of it changed.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::ring::hash::{CharSign, KeyHash};
-use crate::ring::label::LabelFormat;
+use crate::ring::label::{LabelFormat, SocketName};
+use crate::ring::order::NodeOrder;
+use crate::ring::points::{PointHash, PointWeights, Search, Ties};
+use crate::ring::preset::Preset;
+use crate::ring::routed_part::{KeyCut, KeyPrefix};
+use crate::ring::rule::{BucketWeights, Distribution, RingRule};
 
-/// The value of `--ring`.
+/// Most points of a node of average weight that a text may ask for.
+const POINT_COUNT_MAX: u32 = 10_000;
+
+/// Most virtual buckets that a text may ask for.
+const BUCKET_COUNT_MAX: usize = 65_536;
+
+/// Longest prefix, stop or salt, in bytes: that of a key.
+const AFFIX_LEN_MAX: usize = crate::item::KEY_LEN_MAX;
+
+/// The value of `--ring`: `NAME[,PART=VALUE]...`.
+///
+/// The name is that of a [`Preset`], and each part replaces one of its rule. In
+/// a value a comma, a slash or a byte that cannot be typed is written `%XX`.
+///
+/// # Examples
+///
+/// ```
+/// use mcsnap::ring::{CharSign, RingSpec};
+///
+/// let spec: RingSpec = "php-memcached:consistent,prefix=app1:,char=unsigned".parse()?;
+/// assert_eq!(spec.rule().map(|rule| rule.char_sign), Some(CharSign::Unsigned));
+/// # Ok::<(), mcsnap::error::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RingSpec {
+    preset: &'static Preset,
+    /// As they were written.
+    parts: Vec<(Part, String)>,
+    rule: Option<RingRule>,
+}
+
+impl PartialEq for RingSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for RingSpec {}
+
+/// A part of a rule that a text can replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingSpec {
-    /// `modula`: libmemcached's own default, and that of php-memcached and
-    /// pylibmc. The hash modulo the number of nodes; weights do not count.
-    Modula,
-    /// `ketama`: libmemcached's CONSISTENT and KETAMA, which are the same.
-    Ketama,
-    /// `ketama-weighted`: libmemcached's KETAMA_WEIGHTED, php-memcached's
-    /// `OPT_LIBKETAMA_COMPATIBLE`, pylibmc's `ketama_weighted`.
-    KetamaWeighted,
-    /// `node-for-node`: no hashing; node i's items go to node i.
-    NodeForNode,
+enum Part {
+    Hash,
+    Seed,
+    Char,
+    Prefix,
+    HashedPrefix,
+    Route,
+    Tag,
+    Stop,
+    Salt,
+    Order,
+    Label,
+    Socket,
+    Weights,
+    Points,
+    PointHash,
+    Search,
+    Ties,
+    Buckets,
+}
+
+/// Every part: its name, what it takes, and what it means.
+const PARTS: [(&str, Part, &str); 18] = [
+    ("hash", Part::Hash, "what hashes keys"),
+    ("seed", Part::Seed, "the text that seeds XXH3"),
+    ("char", Part::Char, "signed (x86) or unsigned (ARM)"),
+    ("prefix", Part::Prefix, "begins keys and is not hashed"),
+    (
+        "hashed-prefix",
+        Part::HashedPrefix,
+        "yes: libmemcached's HASH_WITH_PREFIX_KEY",
+    ),
+    (
+        "route",
+        Part::Route,
+        "skipped: a leading /region/cluster/ is not hashed",
+    ),
+    (
+        "tag",
+        Part::Tag,
+        "two characters; what is between them is hashed",
+    ),
+    ("stop", Part::Stop, "what is before it is hashed"),
+    ("salt", Part::Salt, "is hashed after the key"),
+    ("order", Part::Order, "how the client orders its nodes"),
+    ("label", Part::Label, "what nodes are called"),
+    (
+        "socket",
+        Part::Socket,
+        "what nodes that are sockets are called",
+    ),
+    ("weights", Part::Weights, "what weights do"),
+    ("points", Part::Points, "points of a node of average weight"),
+    ("point-hash", Part::PointHash, "what makes points of labels"),
+    ("search", Part::Search, "which point has a hash"),
+    ("ties", Part::Ties, "which node has a point of several"),
+    (
+        "buckets",
+        Part::Buckets,
+        "the node of each virtual bucket: 0:1:...",
+    ),
+];
+
+impl Part {
+    fn name(self) -> &'static str {
+        let mut parts = PARTS.iter();
+        let found = parts.find(|(_, part, _)| *part == self);
+        found.map_or("", |(name, _, _)| name)
+    }
 }
 
 impl RingSpec {
-    /// Every ring, in the order in which messages list them.
-    pub const ALL: [Self; 4] = [
-        Self::Modula,
-        Self::Ketama,
-        Self::KetamaWeighted,
-        Self::NodeForNode,
-    ];
-
-    /// Returns the name by which `--ring` asks for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Modula => "modula",
-            Self::Ketama => "ketama",
-            Self::KetamaWeighted => "ketama-weighted",
-            Self::NodeForNode => "node-for-node",
+    /// Returns the ring of a preset as it is.
+    pub fn of(preset: &'static Preset) -> Self {
+        Self {
+            preset,
+            parts: Vec::new(),
+            rule: preset.rule(),
         }
     }
 
-    /// Returns the rule behind the name; `None` where there is nothing to
+    /// Returns the preset that it names.
+    pub fn preset(&self) -> &'static Preset {
+        self.preset
+    }
+
+    /// Returns the rule behind the text; `None` where there is nothing to
     /// hash.
-    pub fn rule(self) -> Option<RingRule> {
-        match self {
-            Self::Modula => Some(RingRule::default()),
-            Self::Ketama => Some(RingRule::ketama()),
-            Self::KetamaWeighted => Some(RingRule::ketama_weighted()),
-            Self::NodeForNode => None,
+    pub fn rule(&self) -> Option<&RingRule> {
+        self.rule.as_ref()
+    }
+
+    /// Says whether it is `node-for-node`.
+    pub fn is_node_for_node(&self) -> bool {
+        self.rule.is_none()
+    }
+
+    /// Replaces one part.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: there is no such part, it takes no such value, or the
+    ///   ring has no use for it.
+    pub fn with(mut self, part: &str, value: &str) -> Result<Self> {
+        let invalid =
+            |reason: String| Error::invalid_input("ring", format!("{part}={value}"), reason);
+        let found = PARTS.iter().find(|(name, ..)| *name == part);
+        let Some(&(_, known, _)) = found else {
+            let names = PARTS.map(|(name, ..)| name).join(", ");
+            return Err(invalid(format!("wanted one of the parts {names}")));
+        };
+        let Some(rule) = &mut self.rule else {
+            return Err(invalid(format!("{} has no parts", self.preset.name)));
+        };
+        set(rule, known, value).map_err(|reason| match reason {
+            Refusal::Value(wanted) => invalid(format!("wanted {wanted}")),
+            Refusal::Part(why) => invalid(format!("{} {why}", self.preset.name)),
+        })?;
+        self.parts.retain(|(part, _)| *part != known);
+        self.parts.push((known, value.to_owned()));
+        Ok(self)
+    }
+
+    /// Lists the parts that a text can replace: their names, the values that they
+    /// take, and what they mean.
+    pub fn parts() -> Vec<(&'static str, String, &'static str)> {
+        let values = |part| match part {
+            Part::Hash => format!("{}, xxh3", names(&KeyHash::NAMES)),
+            Part::Char => names(&SIGNS),
+            Part::HashedPrefix => "yes".to_owned(),
+            Part::Route => "skipped".to_owned(),
+            Part::Order => names(&NodeOrder::NAMES),
+            Part::Label => names(&LabelFormat::NAMES),
+            Part::Socket => names(&SocketName::NAMES),
+            Part::Weights => {
+                let buckets = names(&BucketWeights::NAMES);
+                format!(
+                    "of buckets {buckets}; of points {}",
+                    names(&PointWeights::NAMES)
+                )
+            }
+            Part::Points => format!("1 to {POINT_COUNT_MAX}"),
+            Part::PointHash => format!("{}, or a hash of keys", names(&PointHash::NAMES)),
+            Part::Search => names(&Search::NAMES),
+            Part::Ties => names(&Ties::NAMES),
+            Part::Tag => "XY".to_owned(),
+            Part::Buckets => "N:N:...".to_owned(),
+            Part::Seed | Part::Prefix | Part::Stop | Part::Salt => "TEXT".to_owned(),
+        };
+        PARTS
+            .iter()
+            .map(|&(name, part, about)| (name, values(part), about))
+            .collect()
+    }
+}
+
+/// Why a part cannot be set.
+enum Refusal {
+    /// It takes other values.
+    Value(String),
+    /// The ring has no use for it.
+    Part(&'static str),
+}
+
+const SIGNS: [(&str, CharSign); 2] = [
+    ("signed", CharSign::Signed),
+    ("unsigned", CharSign::Unsigned),
+];
+
+fn names<T>(table: &[(&'static str, T)]) -> String {
+    let names: Vec<_> = table.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+fn choose<T: Copy>(table: &[(&'static str, T)], value: &str) -> std::result::Result<T, Refusal> {
+    let found = table.iter().find(|(name, _)| *name == value);
+    found
+        .map(|(_, chosen)| *chosen)
+        .ok_or_else(|| Refusal::Value(format!("one of {}", names(table))))
+}
+
+fn choose_hash(value: &str) -> std::result::Result<KeyHash, Refusal> {
+    let wanted = || Refusal::Value(format!("one of {}, xxh3", names(&KeyHash::NAMES)));
+    KeyHash::from_name(value).ok_or_else(wanted)
+}
+
+fn set(rule: &mut RingRule, part: Part, value: &str) -> std::result::Result<(), Refusal> {
+    const NO_POINTS: Refusal = Refusal::Part("is no ring of points");
+    match part {
+        Part::Hash => rule.key_hash = choose_hash(value)?,
+        Part::Seed => {
+            let KeyHash::Xxh3 { seed } = &mut rule.key_hash else {
+                return Err(Refusal::Part("does not hash keys with xxh3"));
+            };
+            *seed = xxhash_rust::xxh3::xxh3_64(&affix(value)?);
+        }
+        Part::Char => rule.char_sign = choose(&SIGNS, value)?,
+        Part::Prefix => rule.routed_part.prefix = KeyPrefix::Unhashed(affix(value)?),
+        Part::HashedPrefix => {
+            choose(&[("yes", ())], value)?;
+            rule.routed_part.prefix = KeyPrefix::Hashed;
+        }
+        Part::Route => {
+            choose(&[("skipped", ())], value)?;
+            rule.routed_part.skips_route = true;
+        }
+        Part::Tag => {
+            let [open, close] = *affix(value)? else {
+                return Err(Refusal::Value("two characters, such as {}".to_owned()));
+            };
+            rule.routed_part.cut = KeyCut::Tag {
+                open,
+                close,
+                may_be_empty: is_proxy(rule),
+            };
+        }
+        Part::Stop => {
+            let may_be_empty = match &rule.routed_part.cut {
+                KeyCut::Before { may_be_empty, .. } => *may_be_empty,
+                KeyCut::None | KeyCut::Tag { .. } => true,
+            };
+            rule.routed_part.cut = KeyCut::Before {
+                stop: affix(value)?,
+                may_be_empty,
+            };
+        }
+        Part::Salt => rule.routed_part.salt = affix(value)?,
+        Part::Order => rule.node_order = choose(&NodeOrder::NAMES, value)?,
+        Part::Label => rule.labels.format = choose(&LabelFormat::NAMES, value)?,
+        Part::Socket => rule.labels.socket = choose(&SocketName::NAMES, value)?,
+        Part::Weights => {
+            if let Distribution::Modula(weights) = &mut rule.distribution {
+                *weights = choose(&BucketWeights::NAMES, value)?;
+            } else if let Some(points) = rule.distribution.points_mut() {
+                points.weights = choose(&PointWeights::NAMES, value)?;
+            } else {
+                return Err(Refusal::Part("has its own way with weights"));
+            }
+        }
+        Part::Points => {
+            let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
+            let count = value.parse().ok();
+            let count = count.filter(|count| (1..=POINT_COUNT_MAX).contains(count));
+            let wanted = || Refusal::Value(format!("a number from 1 to {POINT_COUNT_MAX}"));
+            points.count = count.ok_or_else(wanted)?;
+        }
+        Part::PointHash => {
+            let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
+            points.hash = match choose(&PointHash::NAMES, value) {
+                Ok(hash) => hash,
+                Err(_) => PointHash::Own(choose_hash(value)?),
+            };
+        }
+        Part::Search => {
+            let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
+            points.search = choose(&Search::NAMES, value)?;
+        }
+        Part::Ties => {
+            let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
+            points.ties = choose(&Ties::NAMES, value)?;
+        }
+        Part::Buckets => {
+            let Distribution::VirtualBucket { buckets } = &mut rule.distribution else {
+                return Err(Refusal::Part("has no virtual buckets"));
+            };
+            let parsed: Option<Vec<usize>> = value
+                .split(':')
+                .take(BUCKET_COUNT_MAX + 1)
+                .map(|number| number.parse().ok())
+                .collect();
+            let parsed = parsed.filter(|parsed| parsed.len() <= BUCKET_COUNT_MAX);
+            let wanted = || {
+                Refusal::Value(format!(
+                    "at most {BUCKET_COUNT_MAX} numbers of nodes from 0 on with colons between"
+                ))
+            };
+            *buckets = Some(parsed.ok_or_else(wanted)?);
         }
     }
+    Ok(())
+}
+
+/// memcached's own proxy hashes what is in an empty tag: nothing.
+fn is_proxy(rule: &RingRule) -> bool {
+    matches!(rule.key_hash, KeyHash::Xxh3 { .. })
+}
+
+/// Reads bytes with `%XX` among them.
+fn affix(value: &str) -> std::result::Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut pieces = value.split('%');
+    bytes.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
+    for piece in pieces {
+        let digits = piece.get(..2);
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let wanted = || Refusal::Value("two hexadecimal digits after each %".to_owned());
+        bytes.push(byte.ok_or_else(wanted)?);
+        bytes.extend_from_slice(&piece.as_bytes()[2..]);
+    }
+    if bytes.is_empty() || bytes.len() > AFFIX_LEN_MAX {
+        return Err(Refusal::Value(format!("1 to {AFFIX_LEN_MAX} bytes")));
+    }
+    Ok(bytes)
 }
 
 impl fmt::Display for RingSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.preset.name)?;
+        for (part, value) in &self.parts {
+            write!(f, ",{}={value}", part.name())?;
+        }
+        Ok(())
     }
 }
 
@@ -63,133 +372,202 @@ impl FromStr for RingSpec {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|spec| spec.name() == text);
-        found.ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Error::invalid_input("ring", text, format!("wanted one of {names}"))
+        let mut parts = text.split(',');
+        let name = parts.next().unwrap_or_default();
+        let preset = Preset::find(name).ok_or_else(|| unknown_name(name))?;
+        parts.try_fold(Self::of(preset), |spec, part| {
+            let (name, value) = part.split_once('=').ok_or_else(|| {
+                Error::invalid_input("ring", part, "wanted PART=VALUE, such as hash=md5")
+            })?;
+            spec.with(name, value)
         })
     }
 }
 
-/// Everything but the nodes that decides where a key goes. The default is
-/// what libmemcached does when no option is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RingRule {
-    /// How hashes are shared out among the nodes.
-    pub distribution: Distribution,
-    /// What hashes the key.
-    pub key_hash: KeyHash,
-    /// What a byte above 127 is on the client's machine.
-    pub char_sign: CharSign,
-    /// How the client orders the nodes it was given.
-    pub node_order: NodeOrder,
-    /// What part of a stored key is hashed.
-    pub key_prefix: KeyPrefix,
-}
-
-impl RingRule {
-    /// Returns the rule of libmemcached's CONSISTENT and KETAMA.
-    pub fn ketama() -> Self {
-        Self {
-            distribution: Distribution::Ketama {
-                points: PointRule::Equal,
-                format: LabelFormat::PortUnlessDefault,
-            },
-            ..Self::default()
-        }
-    }
-
-    /// Returns the rule of libmemcached's KETAMA_WEIGHTED.
-    pub fn ketama_weighted() -> Self {
-        Self {
-            distribution: Distribution::Ketama {
-                points: PointRule::Weighted,
-                format: LabelFormat::PortUnlessDefault,
-            },
-            key_hash: KeyHash::Md5,
-            ..Self::default()
-        }
-    }
-}
-
-/// How hashes are shared out among the nodes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Distribution {
-    /// The hash modulo the number of nodes. Weights do not count.
-    #[default]
-    Modula,
-    /// The low bits of the hash number a bucket.
-    VirtualBucket {
-        /// The node of each bucket, as an index into the ordered list of
-        /// nodes; `None` takes the nodes themselves as buckets.
-        buckets: Option<Vec<usize>>,
-    },
-    /// A ring of points.
-    Ketama {
-        /// How many points a node has, and what hashes them.
-        points: PointRule,
-        /// What a node is called on the ring.
-        format: LabelFormat,
-    },
-}
-
-/// How many points a node has, and what hashes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PointRule {
-    /// 100 for each node, by the key's hash function. As soon as one node has
-    /// a weight above 1, libmemcached silently takes [`PointRule::Weighted`],
-    /// but goes on to hash keys as before; so does this. A client that chose
-    /// its distribution after it got the nodes forgot their weights; for such
-    /// a client, give the nodes none.
-    Equal,
-    /// 160 for an average node, by MD5, in proportion to the weights.
-    Weighted,
-}
-
-/// How the client orders the nodes it was given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NodeOrder {
-    /// Not at all.
-    #[default]
-    AsGiven,
-    /// By host as bytes, then by port: libmemcached's SORT_HOSTS.
-    ByHostAndPort,
-}
-
-/// What part of a stored key is hashed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum KeyPrefix {
-    /// All of it.
-    #[default]
-    None,
-    /// What follows this prefix, as when libmemcached's PREFIX_KEY is set. A
-    /// key that does not begin with it, or has nothing after it, was not
-    /// stored by that client; all of it is hashed.
-    Unhashed(Vec<u8>),
-    /// All of it, as when HASH_WITH_PREFIX_KEY is set, too; but libmemcached
-    /// then gives every key above 250 bytes the hash 0.
-    Hashed,
+/// Names the presets that look like it, or else where to find them.
+fn unknown_name(name: &str) -> Error {
+    const LETTERS: usize = 4;
+    let lower = name.to_ascii_lowercase();
+    let start = lower.get(..LETTERS).unwrap_or(&lower);
+    let close = |preset: &&Preset| start.len() >= 3 && preset.name.starts_with(start);
+    let close: Vec<_> = Preset::ALL
+        .iter()
+        .filter(close)
+        .map(|preset| preset.name)
+        .collect();
+    let wanted = if close.is_empty() {
+        "wanted the name of a ring, such as modula, ketama-weighted or dalli; `mcsnap ring list` \
+         shows all"
+            .to_owned()
+    } else {
+        format!(
+            "there is {}; `mcsnap ring list` shows all",
+            close.join(", ")
+        )
+    };
+    Error::invalid_input("ring", name, wanted)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn spec(text: &str) -> RingSpec {
+        text.parse().unwrap()
+    }
+
+    fn refusal(text: &str) -> String {
+        text.parse::<RingSpec>().unwrap_err().to_string()
+    }
+
     #[test]
     fn every_name_is_read_and_written_back() {
-        for spec in RingSpec::ALL {
-            assert_eq!(spec.to_string().parse::<RingSpec>().unwrap(), spec);
+        for preset in Preset::ALL {
+            assert_eq!(spec(preset.name).to_string(), preset.name);
+            assert_eq!(
+                spec(preset.name).rule().is_none(),
+                preset.name == "node-for-node"
+            );
         }
     }
 
     #[test]
-    fn an_unknown_name_is_refused_with_the_list_of_known_ones() {
-        for text in ["ketama2", "", "Modula", "modula "] {
-            let error = text.parse::<RingSpec>().unwrap_err();
-            let message = format!(
-                "ring \"{text}\": wanted one of modula, ketama, ketama-weighted, node-for-node"
+    fn names_are_unique_and_fit_a_table() {
+        let mut names: Vec<_> = Preset::ALL.iter().map(|preset| preset.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Preset::ALL.len());
+        for preset in Preset::ALL {
+            assert!(
+                preset.name.len() <= 40 && preset.about.len() <= 80,
+                "{preset:?}"
             );
-            assert_eq!(error.to_string(), message);
+            assert!(preset.client.len() <= 60, "{preset:?}");
         }
+    }
+
+    #[test]
+    fn parts_replace_those_of_the_preset_and_are_written_back() {
+        for (text, same) in [
+            ("modula,hash=md5,hash=crc", "modula,hash=crc"),
+            (
+                "ketama,points=160,ties=last,search=enyim",
+                "ketama,points=160,ties=last,search=enyim",
+            ),
+            ("modula,prefix=a%2Cb%2f", "modula,prefix=a%2Cb%2f"),
+            (
+                "memcached-proxy,seed=abc,tag={}",
+                "memcached-proxy,seed=abc,tag={}",
+            ),
+        ] {
+            assert_eq!(spec(text).to_string(), same);
+            assert_eq!(spec(same), spec(text));
+        }
+        let rule = spec("modula,prefix=a%2Cb%2f").rule().unwrap().clone();
+        let prefix = KeyPrefix::Unhashed(b"a,b/".to_vec());
+        assert_eq!(rule.routed_part.prefix, prefix);
+        let buckets = spec("libmemcached:virtual-bucket,buckets=0:1:1:0");
+        let map = Distribution::VirtualBucket {
+            buckets: Some(vec![0, 1, 1, 0]),
+        };
+        assert_eq!(buckets.rule().unwrap().distribution, map);
+    }
+
+    #[test]
+    fn every_value_that_the_list_of_parts_names_is_taken() {
+        for (part, values, _) in RingSpec::parts() {
+            for value in values
+                .split([',', ';'])
+                .flat_map(|text| text.split("points "))
+            {
+                let value = value.trim().trim_start_matches("of buckets ");
+                let is_name = value
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+                let is_number = value.parse::<u32>().is_ok();
+                if !is_name || is_number || ["", "of"].contains(&value) {
+                    continue;
+                }
+                let bases = ["modula", "ketama", "memcached-proxy"];
+                let is_taken = |base: &&str| spec(base).with(part, value).is_ok();
+                assert!(bases.iter().any(is_taken), "{part}={value}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_those_like_it() {
+        assert_eq!(
+            refusal("rendezvous"),
+            "ring \"rendezvous\": wanted the name of a ring, such as modula, ketama-weighted or \
+             dalli; `mcsnap ring list` shows all"
+        );
+        assert_eq!(
+            refusal("ketama2"),
+            "ring \"ketama2\": there is ketama, ketama-weighted; `mcsnap ring list` shows all"
+        );
+        assert_eq!(
+            refusal("Dalli-5"),
+            "ring \"Dalli-5\": there is dalli; `mcsnap ring list` shows all"
+        );
+        assert!(refusal("").contains("wanted the name of a ring"));
+        assert!(refusal("modula ").contains("there is modula"));
+    }
+
+    #[test]
+    fn a_part_that_the_ring_has_no_use_for_is_refused() {
+        for (text, message) in [
+            (
+                "modula,points=160",
+                "ring \"points=160\": modula is no ring of points",
+            ),
+            (
+                "modula,buckets=1",
+                "ring \"buckets=1\": modula has no virtual buckets",
+            ),
+            (
+                "modula,seed=a",
+                "ring \"seed=a\": modula does not hash keys with xxh3",
+            ),
+            (
+                "grafana,weights=ignored",
+                "ring \"weights=ignored\": grafana has its own way with weights",
+            ),
+            (
+                "node-for-node,hash=md5",
+                "ring \"hash=md5\": node-for-node has no parts",
+            ),
+            (
+                "modula,md5",
+                "ring \"md5\": wanted PART=VALUE, such as hash=md5",
+            ),
+            (
+                "modula,char=maybe",
+                "ring \"char=maybe\": wanted one of signed, unsigned",
+            ),
+            (
+                "ketama,points=0",
+                "ring \"points=0\": wanted a number from 1 to 10000",
+            ),
+            (
+                "modula,tag={",
+                "ring \"tag={\": wanted two characters, such as {}",
+            ),
+            ("modula,prefix=", "ring \"prefix=\": wanted 1 to 250 bytes"),
+            (
+                "modula,prefix=%4",
+                "ring \"prefix=%4\": wanted two hexadecimal digits after each %",
+            ),
+            (
+                "modula,prefix=%\u{e9}",
+                "ring \"prefix=%\u{e9}\": wanted two hexadecimal digits after each %",
+            ),
+        ] {
+            assert_eq!(refusal(text), message);
+        }
+        assert!(
+            refusal("modula,colour=red")
+                .starts_with("ring \"colour=red\": wanted one of the parts hash, seed,")
+        );
     }
 }

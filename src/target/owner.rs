@@ -11,7 +11,7 @@ use crate::select::{OwnerAnswer, OwnerQuestion, Selection};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnerDefaults<'a> {
     /// How the client places keys.
-    pub ring: Option<RingSpec>,
+    pub ring: Option<&'a RingSpec>,
     /// All nodes of the ring, in the order of the client's configuration; none
     /// if they are not known with labels and weights.
     pub nodes: &'a [NodeSpec],
@@ -34,7 +34,7 @@ fn answer(question: &OwnerQuestion<'_>, defaults: OwnerDefaults<'_>) -> Result<O
     let form = "owner=OWNER,.../RING/NODE,...";
     let spec = match (question.ring, defaults.ring) {
         (Some(name), _) => name.parse()?,
-        (None, Some(spec)) => spec,
+        (None, Some(spec)) => spec.clone(),
         (None, None) => {
             return Err(invalid(format!("of which ring? write {form}")));
         }
@@ -43,7 +43,7 @@ fn answer(question: &OwnerQuestion<'_>, defaults: OwnerDefaults<'_>) -> Result<O
     if nodes.is_empty() {
         return Err(invalid(format!("of which nodes? write {form}")));
     }
-    let ring = match Placement::new(spec, nodes)? {
+    let ring = match Placement::new(&spec, nodes)? {
         Placement::Ring(ring) => ring,
         Placement::NodeForNode => {
             let reason = "node-for-node is no ring: no key says where it belongs";
@@ -78,9 +78,10 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn bind(text: &str, ring: Option<RingSpec>, all: &[&str]) -> Result<Selection> {
+    fn bind(text: &str, ring: Option<&str>, all: &[&str]) -> Result<Selection> {
+        let ring: Option<RingSpec> = ring.map(|ring| ring.parse().unwrap());
         let defaults = OwnerDefaults {
-            ring,
+            ring: ring.as_ref(),
             nodes: &nodes(all),
         };
         bind_owners(&Selection::parse(text)?, defaults)
@@ -99,9 +100,9 @@ mod tests {
         let rule = RingRule::ketama_weighted();
         let ring = Ring::new(&rule, &nodes(&all)).unwrap();
         let spelled = bind("owner=b:1,c:1/ketama-weighted/a:1,b:1*3,c:1", None, &[]).unwrap();
-        let short = bind("owner=b:1,c:1", Some(RingSpec::KetamaWeighted), &all).unwrap();
+        let short = bind("owner=b:1,c:1", Some("ketama-weighted"), &all).unwrap();
         let half = bind("owner=b:1,c:1/ketama-weighted", None, &all).unwrap();
-        let other = bind("owner!=a:1", Some(RingSpec::KetamaWeighted), &all).unwrap();
+        let other = bind("owner!=a:1", Some("ketama-weighted"), &all).unwrap();
         // What is written of a short one says all.
         assert_eq!(short, spelled);
         let again = bind(&short.to_string(), None, &[]).unwrap();
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_owner_without_its_ring_is_refused_with_what_to_write() {
-        let modula = Some(RingSpec::Modula);
+        let modula = Some("modula");
         for (text, ring, all, message) in [
             (
                 "owner=a:1",

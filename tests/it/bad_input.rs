@@ -106,14 +106,14 @@ fn a_node_given_twice_and_a_ring_that_is_none() {
         &workdir,
         &["restore", "s/a", "--ring", "modulo", "--to", &address],
         2,
-        "ring \"modulo\": wanted one of modula, ketama, ketama-weighted, node-for-node",
+        "ring \"modulo\": there is modula; `mcsnap ring list` shows all",
     );
     check(
         &workdir,
         &["restore", "s/a", "--to", "127.0.0.1:1,127.0.0.1:2"],
         2,
-        "ring \"\": wanted the rule by which the client places keys on 2 nodes, one of modula, \
-         ketama, ketama-weighted, node-for-node; the snapshot records modula",
+        "ring \"\": wanted the rule by which the client places keys on 2 nodes; the snapshot records \
+         modula: give --ring modula",
     );
     let twice = format!("{address},{address}");
     check(

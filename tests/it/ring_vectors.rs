@@ -6,15 +6,16 @@
 
 use std::env;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use mcsnap::node::NodeSpec;
-use mcsnap::ring::{
-    CharSign, Distribution, KeyHash, KeyPrefix, LabelFormat, NodeOrder, PointRule, Ring, RingRule,
-};
+use mcsnap::ring::{Ring, RingSpec};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::ring_of_case::{Names, Setup, Weights, decode, setup};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,8 +27,7 @@ struct KeyFile {
 #[serde(deny_unknown_fields)]
 struct CaseFile {
     client: String,
-    #[serde(rename = "client_version")]
-    _client_version: String,
+    client_version: String,
     cases: Vec<Value>,
 }
 
@@ -46,8 +46,7 @@ struct Case {
 #[serde(deny_unknown_fields)]
 struct TieCase {
     client: String,
-    #[serde(rename = "client_version")]
-    _client_version: String,
+    client_version: String,
     distribution: String,
     options: Value,
     servers: Vec<Server>,
@@ -67,51 +66,29 @@ struct Server {
     host: String,
     port: u16,
     weight: u32,
+    ip: Option<IpAddr>,
 }
 
 impl Server {
-    fn to_node(&self) -> NodeSpec {
-        NodeSpec {
-            weight: self.weight,
-            ..NodeSpec::new(self.host.as_str(), self.port)
-        }
-    }
-}
-
-/// What a case asks for, in the library's words.
-struct Setup {
-    rule: RingRule,
-    /// Whether the weights had a say.
-    weights: Weights,
-    /// What the client puts before the keys of the key file.
-    prefix: String,
-}
-
-enum Weights {
-    Counted,
-    /// The client was not told them, or chose its distribution after it got
-    /// the nodes, which makes libmemcached's CONSISTENT forget them.
-    Ignored,
-}
-
-impl Setup {
-    fn with_prefix(
-        mut rule: RingRule,
-        weights: Weights,
-        prefix: Option<&str>,
-        is_hashed: Option<bool>,
-    ) -> Result<Self, String> {
-        rule.key_prefix = match (prefix, is_hashed) {
-            (None, None) => KeyPrefix::None,
-            (Some(prefix), Some(false)) => KeyPrefix::Unhashed(prefix.into()),
-            (Some(_), Some(true)) => KeyPrefix::Hashed,
-            (None, Some(_)) | (Some(_), None) => return Err("half of a prefix rule".into()),
+    /// The node as a user of that client would write it down.
+    fn to_node(&self, setup: &Setup) -> NodeSpec {
+        // Java looks up the name of an address.
+        let is_looked_up = setup.names == Names::LookedUp && self.host == "127.0.0.1";
+        let (host, ip) = if is_looked_up {
+            ("localhost", self.host.parse().ok())
+        } else {
+            (self.host.as_str(), self.ip)
         };
-        Ok(Self {
-            rule,
-            weights,
-            prefix: prefix.unwrap_or_default().into(),
-        })
+        NodeSpec {
+            weight: if setup.weights == Weights::Counted {
+                self.weight
+            } else {
+                1
+            },
+            ip,
+            // The port of a socket is none.
+            ..NodeSpec::new(host, if self.port == 0 { 11211 } else { self.port })
+        }
     }
 }
 
@@ -131,13 +108,15 @@ fn every_key_is_placed_as_the_clients_placed_it() {
         }
         let file: CaseFile = read(&path);
         for case in &file.cases {
-            tally.check(&name(&path, case), || check_case(&file.client, case, &keys));
+            tally.check(&name(&path, case), || {
+                check_case((&file.client, &file.client_version), case, &keys)
+            });
         }
     }
     tally.finish();
 }
 
-fn check_case(client: &str, case: &Value, keys: &[String]) -> Result<usize, String> {
+fn check_case(client: (&str, &str), case: &Value, keys: &[String]) -> Result<usize, String> {
     let case: Case = decode(case)?;
     let setup = setup(
         client,
@@ -152,7 +131,7 @@ fn check_case(client: &str, case: &Value, keys: &[String]) -> Result<usize, Stri
 fn check_tie_case(case: &Value) -> Result<usize, String> {
     let case: TieCase = decode(case)?;
     let setup = setup(
-        &case.client,
+        (&case.client, &case.client_version),
         &case.distribution,
         &case.options,
         case.servers.len(),
@@ -215,11 +194,13 @@ fn check_placement<'a>(
     servers: &[Server],
     placed: impl Iterator<Item = (&'a str, Option<usize>)>,
 ) -> Result<usize, String> {
-    let mut nodes: Vec<_> = servers.iter().map(Server::to_node).collect();
-    if matches!(setup.weights, Weights::Ignored) {
-        nodes.iter_mut().for_each(|node| node.weight = 1);
+    let mut nodes: Vec<_> = servers.iter().map(|server| server.to_node(setup)).collect();
+    for (node, label) in nodes.iter_mut().zip(&setup.labels) {
+        node.label = Some(label.clone());
     }
-    let ring = Ring::new(&setup.rule, &nodes).map_err(|e| e.to_string())?;
+    let spec: RingSpec = setup.ring.parse().map_err(|e| format!("{e}"))?;
+    let rule = spec.rule().ok_or("node-for-node")?;
+    let ring = Ring::new(rule, &nodes).map_err(|e| e.to_string())?;
     let (mut checked, mut wrong) = (0, Vec::new());
     for (key, index) in placed {
         let Some(index) = index else { continue };
@@ -268,207 +249,5 @@ impl Tally {
             self.case_count,
             self.failures.join("\n")
         );
-    }
-}
-
-fn setup(
-    client: &str,
-    distribution: &str,
-    options: &Value,
-    node_count: usize,
-) -> Result<Setup, String> {
-    match client {
-        "libmemcached" | "libmemcached-1.0.18" | "libmemcached-arm64" => {
-            libmemcached(client, distribution, &decode(options)?, node_count)
-        }
-        "pylibmc" => pylibmc(&decode::<PylibmcOptions>(options)?.behaviors),
-        "php-memcached" => php_memcached(distribution, &decode(options)?),
-        _ => Err(format!("no ring for client {client}")),
-    }
-}
-
-fn decode<T: DeserializeOwned>(options: &Value) -> Result<T, String> {
-    T::deserialize(options).map_err(|e| format!("no ring for this: {e}"))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LibmemcachedOptions {
-    hash: Option<String>,
-    hash_set_after: Option<String>,
-    weights_passed: Option<bool>,
-    order: Option<Order>,
-    #[serde(default)]
-    sort_hosts: bool,
-    buckets: Option<usize>,
-    host_map: Option<String>,
-    prefix_key: Option<String>,
-    hash_with_prefix_key: Option<bool>,
-    #[serde(rename = "note")]
-    _note: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Order {
-    DistributionFirst,
-    ServersFirst,
-}
-
-fn libmemcached(
-    client: &str,
-    distribution: &str,
-    options: &LibmemcachedOptions,
-    node_count: usize,
-) -> Result<Setup, String> {
-    let mut rule = match distribution {
-        "virtual_bucket" => RingRule {
-            distribution: virtual_buckets(options, node_count)?,
-            ..RingRule::default()
-        },
-        _ => rule_of(distribution)?,
-    };
-    if let Some(hash) = options.hash.as_ref().or(options.hash_set_after.as_ref()) {
-        rule.key_hash = key_hash(client, hash)?;
-    }
-    if client == "libmemcached-arm64" {
-        rule.char_sign = CharSign::Unsigned;
-    }
-    if options.sort_hosts {
-        rule.node_order = NodeOrder::ByHostAndPort;
-    }
-    let weights = match (options.weights_passed, &options.order, distribution) {
-        (Some(false), _, _) | (_, Some(Order::ServersFirst), "consistent") => Weights::Ignored,
-        (_, None | Some(Order::DistributionFirst | Order::ServersFirst), _) => Weights::Counted,
-    };
-    let prefix = options.prefix_key.as_deref();
-    Setup::with_prefix(rule, weights, prefix, options.hash_with_prefix_key)
-}
-
-fn virtual_buckets(
-    options: &LibmemcachedOptions,
-    node_count: usize,
-) -> Result<Distribution, String> {
-    let buckets = match (options.buckets, options.host_map.as_deref()) {
-        (Some(count), Some("(i*7+3)%n")) => {
-            Some((0..count).map(|i| (i * 7 + 3) % node_count).collect())
-        }
-        (None, None) => None,
-        (count, map) => return Err(format!("no ring for {count:?} buckets mapped by {map:?}")),
-    };
-    Ok(Distribution::VirtualBucket { buckets })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PylibmcOptions {
-    behaviors: Behaviors,
-    #[serde(rename = "note")]
-    _note: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Behaviors {
-    hash: Option<String>,
-    distribution: Option<String>,
-    ketama: Option<Value>,
-    ketama_weighted: Option<Value>,
-    #[serde(rename = "_sort_hosts")]
-    sort_hosts: Option<Value>,
-    #[serde(rename = "tcp_nodelay")]
-    _tcp_nodelay: Option<Value>,
-}
-
-/// pylibmc sets the hash first, then `ketama_weighted`, and `distribution`
-/// last, whatever the order in which they are written.
-fn pylibmc(behaviors: &Behaviors) -> Result<Setup, String> {
-    let is_weighted = behaviors.ketama_weighted.is_some();
-    let distribution = match (behaviors.distribution.as_deref(), is_weighted) {
-        (Some("consistent"), false) => "consistent",
-        (Some("consistent ketama spy"), false) => "ketama_spy_unweighted_flag",
-        (Some("consistent ketama spy"), true) => "ketama_spy_weighted_flag",
-        (None, true) => "ketama_weighted",
-        (None, false) if behaviors.ketama.is_some() => "ketama",
-        (None, false) => "modula",
-        (Some(other), _) => return Err(format!("no ring for distribution {other}")),
-    };
-    let mut rule = rule_of(distribution)?;
-    if let Some(hash) = &behaviors.hash
-        && !is_weighted
-    {
-        rule.key_hash = key_hash("pylibmc", hash)?;
-    }
-    if behaviors.sort_hosts.is_some() {
-        rule.node_order = NodeOrder::ByHostAndPort;
-    }
-    Setup::with_prefix(rule, Weights::Counted, None, None)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PhpOptions {
-    /// The calls that were made, in words.
-    options: Option<String>,
-    hash: Option<String>,
-    hash_set_after: Option<String>,
-    prefix_key: Option<String>,
-    hash_with_prefix_key: Option<bool>,
-    #[serde(rename = "note")]
-    _note: Option<String>,
-}
-
-fn php_memcached(distribution: &str, options: &PhpOptions) -> Result<Setup, String> {
-    let mut rule = rule_of(distribution)?;
-    if let Some(hash) = options.hash.as_ref().or(options.hash_set_after.as_ref()) {
-        rule.key_hash = key_hash("php-memcached", hash)?;
-    }
-    let calls = options.options.as_deref().unwrap_or_default();
-    let weights = match calls {
-        "DISTRIBUTION_CONSISTENT after addServers with weights" => Weights::Ignored,
-        _ if calls.ends_with(", no weights") => Weights::Ignored,
-        _ => Weights::Counted,
-    };
-    let prefix = options.prefix_key.as_deref();
-    Setup::with_prefix(rule, weights, prefix, options.hash_with_prefix_key)
-}
-
-fn rule_of(distribution: &str) -> Result<RingRule, String> {
-    let spy = |points| Distribution::Ketama {
-        points,
-        format: LabelFormat::SlashAndPort,
-    };
-    match distribution {
-        "modula" => Ok(RingRule::default()),
-        "consistent" | "ketama" => Ok(RingRule::ketama()),
-        "ketama_weighted" => Ok(RingRule::ketama_weighted()),
-        "ketama_spy_unweighted_flag" => Ok(RingRule {
-            distribution: spy(PointRule::Equal),
-            ..RingRule::ketama()
-        }),
-        "ketama_spy_weighted_flag" => Ok(RingRule {
-            distribution: spy(PointRule::Weighted),
-            ..RingRule::ketama_weighted()
-        }),
-        _ => Err(format!("no ring for distribution {distribution}")),
-    }
-}
-
-fn key_hash(client: &str, name: &str) -> Result<KeyHash, String> {
-    match name {
-        "default" => Ok(KeyHash::OneAtATime),
-        "md5" => Ok(KeyHash::Md5),
-        "crc" => Ok(KeyHash::Crc),
-        "fnv1_32" => Ok(KeyHash::Fnv32),
-        "fnv1a_32" => Ok(KeyHash::Fnv32a),
-        "fnv1_64" => Ok(KeyHash::Fnv64),
-        "fnv1a_64" => Ok(KeyHash::Fnv64a),
-        "murmur" => Ok(KeyHash::Murmur2),
-        // Until 1.1.0, MURMUR3 chose the older function.
-        "murmur3" if client == "libmemcached-1.0.18" => Ok(KeyHash::Murmur2),
-        "murmur3" => Ok(KeyHash::Murmur3),
-        "jenkins" => Ok(KeyHash::Jenkins),
-        "hsieh" => Ok(KeyHash::Hsieh),
-        _ => Err(format!("no ring for hash {name}")),
     }
 }

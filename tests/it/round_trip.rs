@@ -158,7 +158,7 @@ fn every_item_comes_back_on_the_node_that_its_ring_names() {
                     .map(|address| address.parse().unwrap())
                     .collect();
                 let spec: RingSpec = ring.parse().unwrap();
-                let placement = Placement::new(spec, &nodes).unwrap();
+                let placement = Placement::new(&spec, &nodes).unwrap();
                 let mut seen = 0;
                 for (number, target) in targets.iter().enumerate() {
                     let mine: Vec<&Vec<u8>> = items

@@ -1,0 +1,137 @@
+//! Everything but the nodes that decides where a key goes.
+
+use crate::ring::hash::{CharSign, KeyHash};
+use crate::ring::label::LabelRule;
+use crate::ring::order::NodeOrder;
+use crate::ring::points::PointRule;
+use crate::ring::rendezvous::Score;
+use crate::ring::routed_part::RoutedPart;
+
+/// Everything but the nodes that decides where a key goes. The default is
+/// what libmemcached does when no option is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingRule {
+    /// How hashes are shared out among the nodes.
+    pub distribution: Distribution,
+    /// What hashes the key.
+    pub key_hash: KeyHash,
+    /// What a byte above 127 is on the client's machine.
+    pub char_sign: CharSign,
+    /// What part of a stored key is hashed.
+    pub routed_part: RoutedPart,
+    /// How the client orders the nodes it was given.
+    pub node_order: NodeOrder,
+    /// What nodes are called, where that matters.
+    pub labels: LabelRule,
+}
+
+/// How hashes are shared out among the nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// The hash modulo the number of buckets.
+    Modula(BucketWeights),
+    /// The low bits of the hash number a bucket.
+    VirtualBucket {
+        /// The node of each bucket, as an index into the ordered list of
+        /// nodes; `None` takes the nodes themselves as buckets.
+        buckets: Option<Vec<usize>>,
+    },
+    /// A ring of points.
+    Points(PointRule),
+    /// A ring of points that was asked only for equally spaced hashes; the key's
+    /// hash modulo their number chooses one (PHP's memcache).
+    Slots {
+        /// The ring.
+        points: PointRule,
+        /// How many hashes.
+        count: u32,
+    },
+    /// The highest score.
+    Rendezvous(Score),
+    /// mcrouter's Ch3, which grows a tree of bits.
+    Furc {
+        /// Whether weights count: WeightedCh3.
+        is_weighted: bool,
+    },
+    /// Jump consistent hash.
+    Jump,
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self::Modula(BucketWeights::Ignored)
+    }
+}
+
+impl Distribution {
+    /// Says whether the names of nodes decide where keys go.
+    pub fn uses_names(&self) -> bool {
+        match self {
+            Self::Points(_) | Self::Slots { .. } | Self::Rendezvous(_) => true,
+            Self::Modula(_) | Self::VirtualBucket { .. } | Self::Furc { .. } | Self::Jump => false,
+        }
+    }
+
+    /// Says whether the weights of nodes decide where keys go.
+    pub fn uses_weights(&self) -> bool {
+        use crate::ring::points::PointWeights;
+        match self {
+            Self::Modula(weights) => *weights == BucketWeights::Repeat,
+            Self::Points(points) | Self::Slots { points, .. } => {
+                points.weights != PointWeights::Ignored
+            }
+            Self::Rendezvous(score) => {
+                matches!(score, Score::McrouterWeighted | Score::Md5Election)
+            }
+            Self::Furc { is_weighted } => *is_weighted,
+            Self::VirtualBucket { .. } | Self::Jump => false,
+        }
+    }
+
+    /// Returns the points of a ring that has some.
+    pub(super) fn points_mut(&mut self) -> Option<&mut PointRule> {
+        match self {
+            Self::Points(points) | Self::Slots { points, .. } => Some(points),
+            Self::Modula(_)
+            | Self::VirtualBucket { .. }
+            | Self::Rendezvous(_)
+            | Self::Furc { .. }
+            | Self::Jump => None,
+        }
+    }
+}
+
+/// What weights do to buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BucketWeights {
+    /// Nothing: one bucket a node.
+    #[default]
+    Ignored,
+    /// A node has as many buckets, side by side.
+    Repeat,
+}
+
+impl BucketWeights {
+    /// Every way under the name that a ring's text gives it.
+    pub const NAMES: [(&'static str, Self); 2] =
+        [("ignored", Self::Ignored), ("repeat", Self::Repeat)];
+}
+
+impl RingRule {
+    /// Returns the rule of libmemcached's CONSISTENT and KETAMA.
+    pub fn ketama() -> Self {
+        Self {
+            distribution: Distribution::Points(PointRule::CONSISTENT),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the rule of libmemcached's KETAMA_WEIGHTED.
+    pub fn ketama_weighted() -> Self {
+        Self {
+            distribution: Distribution::Points(PointRule::KETAMA),
+            key_hash: KeyHash::Md5,
+            ..Self::default()
+        }
+    }
+}
