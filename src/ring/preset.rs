@@ -56,7 +56,7 @@ const fn preset(
 const LIBMEMCACHED: &str = "libmemcached 0.40 to 1.1";
 const PHP_MEMCACHED: &str = "php-memcached 2 and 3 (PECL memcached)";
 const PYLIBMC: &str = "pylibmc 1.5 and 1.6";
-const PHP_MEMCACHE: &str = "PECL memcache 3 to 8";
+const PHP_MEMCACHE: &str = "PECL memcache 2 to 8";
 const SPYMEMCACHED: &str = "spymemcached 2.7 to 2.12";
 const AWS_JAVA: &str = "ElastiCache cluster client for Java since 1.2.0";
 const XMEMCACHED: &str = "xmemcached 2.4";
@@ -83,12 +83,6 @@ const PRESETS: &[Preset] = &[
         "KETAMA_WEIGHTED: 160 MD5 points a node, by weight",
         RingRule::ketama_weighted,
     ),
-    Preset {
-        name: "node-for-node",
-        client: "none",
-        about: "node i of the snapshot goes to node i given; nothing is hashed",
-        rule: None,
-    },
     preset(
         "libmemcached",
         LIBMEMCACHED,
@@ -205,8 +199,8 @@ const PRESETS: &[Preset] = &[
     ),
     preset(
         "php-memcache:standard",
-        "PECL memcache, the default of 2.2",
-        "hash_strategy standard",
+        PHP_MEMCACHE,
+        "hash_strategy standard, the default of 2.2",
         || repeated(KeyHash::CrcOrOne),
     ),
     preset(
@@ -589,6 +583,12 @@ const PRESETS: &[Preset] = &[
         "hash $key consistent",
         || crc32_ring(160),
     ),
+    Preset {
+        name: "node-for-node",
+        client: "none",
+        about: "node i of the snapshot goes to node i given; nothing is hashed",
+        rule: None,
+    },
 ];
 
 fn with_format(rule: RingRule, format: LabelFormat) -> RingRule {

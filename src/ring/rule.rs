@@ -118,6 +118,20 @@ impl BucketWeights {
 }
 
 impl RingRule {
+    /// Says whether the client hashes characters, so that it can have no key that
+    /// is no UTF-8.
+    pub fn hashes_text(&self) -> bool {
+        match self.distribution {
+            Distribution::Rendezvous(score) => score == Score::Murmur3Text,
+            Distribution::Modula(_)
+            | Distribution::VirtualBucket { .. }
+            | Distribution::Points(_)
+            | Distribution::Slots { .. }
+            | Distribution::Furc { .. }
+            | Distribution::Jump => self.key_hash.is_of_text(),
+        }
+    }
+
     /// Returns the rule of libmemcached's CONSISTENT and KETAMA.
     pub fn ketama() -> Self {
         Self {

@@ -386,7 +386,7 @@ impl FromStr for RingSpec {
 
 /// Names the presets that look like it, or else where to find them.
 fn unknown_name(name: &str) -> Error {
-    const LETTERS: usize = 4;
+    const LETTERS: usize = 3;
     let lower = name.to_ascii_lowercase();
     let start = lower.get(..LETTERS).unwrap_or(&lower);
     let close = |preset: &&Preset| start.len() >= 3 && preset.name.starts_with(start);

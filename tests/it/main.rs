@@ -83,6 +83,8 @@ mod restore_behaviour;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod ring_commands;
+#[cfg(test)]
 mod ring_of_case;
 #[cfg(test)]
 mod ring_vectors;

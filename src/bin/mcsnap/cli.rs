@@ -10,6 +10,7 @@ use crate::commands::inspect::InspectArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::restore::RestoreArgs;
+use crate::commands::ring::RingArgs;
 use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::settings::{repeat, repeat_or_none, switch, text};
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Put a snapshot into running servers, placed as your client hashes
     Restore(RestoreArgs),
+    /// Say how clients place keys: list the rings, find a key's node
+    Ring(RingArgs),
     /// List the keys of a snapshot, with their metadata
     Ls(LsArgs),
     /// Print one key of a snapshot: value and metadata
@@ -135,6 +138,10 @@ mod tests {
             "dump", "restore", "verify", "inspect", "ls", "get", "salvage",
         ] {
             add(Some(name), program.find_subcommand(name).unwrap());
+        }
+        let ring = program.find_subcommand("ring").unwrap();
+        for command in ring.get_subcommands() {
+            add(Some(&format!("ring-{}", command.get_name())), command);
         }
         let missing: Vec<&String> = rows.iter().filter(|row| !readme.contains(*row)).collect();
         assert!(missing.is_empty(), "README.md lacks:\n{missing:#?}");

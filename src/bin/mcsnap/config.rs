@@ -15,6 +15,8 @@ use crate::commands::get::GetArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::restore::RestoreArgs;
+use crate::commands::ring::list::RingListArgs;
+use crate::commands::ring::locate::RingLocateArgs;
 use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::connect::{HIDDEN, is_secret};
@@ -71,8 +73,16 @@ pub(crate) struct ConfigFile {
 /// What the name of every variable begins with.
 const PREFIX: &str = "MCSNAP_";
 
-const COMMANDS: [&str; 7] = [
-    "dump", "restore", "verify", "inspect", "ls", "get", "salvage",
+const COMMANDS: [&str; 9] = [
+    "dump",
+    "restore",
+    "verify",
+    "inspect",
+    "ls",
+    "get",
+    "salvage",
+    "ring-list",
+    "ring-locate",
 ];
 
 impl ConfigFile {
@@ -125,6 +135,8 @@ impl ConfigFile {
         file.check::<LsArgs>()?;
         file.check::<GetArgs>()?;
         file.check::<SalvageArgs>()?;
+        file.check::<RingListArgs>()?;
+        file.check::<RingLocateArgs>()?;
         Ok(file)
     }
 
@@ -285,6 +297,8 @@ pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Resul
     known.extend(variables::<LsArgs>()?);
     known.extend(variables::<GetArgs>()?);
     known.extend(variables::<SalvageArgs>()?);
+    known.extend(variables::<RingListArgs>()?);
+    known.extend(variables::<RingLocateArgs>()?);
     let unknown = environment
         .keys()
         .filter(|name| name.starts_with(PREFIX) && !known.contains(name));
@@ -370,7 +384,7 @@ mod tests {
             "{unknown}"
         );
         assert!(
-            unknown.ends_with(", or a command: dump, restore, verify, inspect, ls, get, salvage"),
+            unknown.contains(", or a command: dump, restore, verify, inspect, ls, get, salvage, "),
             "{unknown}"
         );
         for (text, wanted) in [

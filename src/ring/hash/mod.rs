@@ -170,6 +170,20 @@ impl KeyHash {
         names.find_map(|(known, function)| (known == name).then_some(function))
     }
 
+    /// Says whether it hashes the UTF-16 units of a text.
+    pub(super) fn is_of_text(self) -> bool {
+        matches!(
+            self,
+            Self::JavaString
+                | Self::JavaString15
+                | Self::JavaStringAbsolute
+                | Self::JavaFnv32
+                | Self::JavaFnv32a
+                | Self::JavaFnv64
+                | Self::JavaFnv64a
+        )
+    }
+
     /// Returns the hash of the bytes in 32 bits, the low ones of a wider one.
     pub fn hash(self, bytes: &[u8], sign: CharSign) -> u32 {
         match self {

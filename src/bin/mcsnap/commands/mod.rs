@@ -7,6 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod restore;
+pub(crate) mod ring;
 pub(crate) mod salvage;
 pub(crate) mod verify;
 
@@ -27,6 +28,7 @@ pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
         Command::Inspect(args) => inspect::run(context, &args),
         Command::Verify(args) => verify::run(context, &args),
         Command::Restore(args) => restore::run(context, &args),
+        Command::Ring(args) => ring::run(context, &args),
         Command::Ls(args) => ls::run(context, &args),
         Command::Get(args) => get::run(context, &args),
         Command::Salvage(args) => salvage::run(context, &args),

@@ -1,0 +1,35 @@
+//! `mcsnap ring`: how clients place keys.
+
+pub(crate) mod list;
+pub(crate) mod locate;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::commands::ring::list::RingListArgs;
+use crate::commands::ring::locate::RingLocateArgs;
+use crate::context::Context;
+use crate::exit::Outcome;
+
+/// Flags of `mcsnap ring`: those of the commands below it.
+#[derive(Debug, Args)]
+pub(crate) struct RingArgs {
+    #[command(subcommand)]
+    command: RingCommand,
+}
+
+/// What to do about rings.
+#[derive(Debug, Subcommand)]
+enum RingCommand {
+    /// List the rings that have a name, and the clients that they stand for
+    List(RingListArgs),
+    /// Say on which node the client looks for keys
+    Locate(Box<RingLocateArgs>),
+}
+
+pub(crate) fn run(context: &Context, args: &RingArgs) -> Result<Outcome> {
+    match &args.command {
+        RingCommand::List(args) => list::run(context, args),
+        RingCommand::Locate(args) => locate::run(context, args),
+    }
+}

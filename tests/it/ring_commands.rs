@@ -1,0 +1,125 @@
+//! `mcsnap ring`: what a user asks of rings without any server.
+
+use crate::workdir::Workdir;
+
+fn output(workdir: &Workdir, arguments: &[&str]) -> String {
+    let output = workdir.mcsnap(arguments).succeeds();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_ring_is_listed_with_its_client() {
+    let workdir = Workdir::new("ring-list");
+    let text = output(&workdir, &["ring", "list"]);
+    for preset in mcsnap::ring::Preset::ALL {
+        assert!(text.contains(preset.name) && text.contains(preset.client));
+    }
+    let json = output(&workdir, &["ring", "list", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let rings = json["rings"].as_array().unwrap();
+    assert_eq!(rings.len(), mcsnap::ring::Preset::ALL.len());
+    let parts = output(&workdir, &["ring", "list", "--parts"]);
+    assert!(parts.contains("char: ") && parts.contains("signed, unsigned"));
+}
+
+#[test]
+fn keys_are_located_as_the_client_does() {
+    let workdir = Workdir::new("ring-locate");
+    // 2297466611, the one-at-a-time hash of "apple", leaves 2.
+    let nodes = "mc1,mc2:1,mc3*2";
+    let arguments = ["ring", "locate", "--ring", "modula", "--nodes", nodes];
+    let text = output(
+        &workdir,
+        &[&arguments[..], &["apple", "\\x61pple"]].concat(),
+    );
+    assert_eq!(text, "mc3:11211*2  apple\nmc3:11211*2  apple\n");
+    let json = output(
+        &workdir,
+        &[&arguments[..], &["apple", "--format", "json"]].concat(),
+    );
+    assert_eq!(
+        json,
+        "{\"key\":\"apple\",\"node\":\"mc3:11211*2\",\"node_index\":2}\n"
+    );
+}
+
+#[test]
+fn what_no_ring_can_place_is_told_in_one_line() {
+    let workdir = Workdir::new("ring-refused");
+    let long = "k".repeat(251);
+    for (arguments, message) in [
+        (
+            vec!["--ring", "dali", "--nodes", "a,b", "k"],
+            "ring \"dali\": there is dalli; `mcsnap ring list` shows all".to_owned(),
+        ),
+        (
+            vec!["--ring", "dalli", "--nodes", "a,b"],
+            "no key; name some, or pass - to read them".to_owned(),
+        ),
+        (
+            vec!["--ring", "dalli", "k"],
+            "no nodes; pass --nodes with all nodes of the ring".to_owned(),
+        ),
+        (
+            vec!["--nodes", "a,b", "k"],
+            "no ring; pass --ring, of those that mcsnap ring list shows".to_owned(),
+        ),
+        (
+            vec!["--ring", "dalli", "--nodes", "a@x,b@x", "k"],
+            "node \"b:11211@x\": has the same label as node \"a:11211@x\" before it".to_owned(),
+        ),
+        (
+            vec!["--ring", "dalli", "--nodes", "a*0", "k"],
+            "node \"a*0\": wanted HOST[:PORT][=IP][*WEIGHT][@LABEL], such as 10.0.0.1:11211, \
+             [::1]:11211 or mc1*2, or unix:PATH"
+                .to_owned(),
+        ),
+        (
+            vec!["--ring", "gomemcache", "--nodes", "a*4000000000,b", "k"],
+            "ring_bucket_count_max would be 4000000001; the limit is 16777216".to_owned(),
+        ),
+        (
+            vec![
+                "--ring",
+                "xmemcached:ketama",
+                "--nodes",
+                "a=::1*4000000000,b=::2",
+                "k",
+            ],
+            "ring_point_count_max would be 640000000160; the limit is 16777216".to_owned(),
+        ),
+        (
+            vec!["--ring", "spymemcached:ketama", "--nodes", "a,b", "k"],
+            "node \"a:11211\": this ring hashes the address of a node, too; write \
+             a:11211=ADDRESS, with the address that the client resolves it to, or a:11211@LABEL"
+                .to_owned(),
+        ),
+        (
+            vec!["--ring", "memjs", "--nodes", "a,b", "k\\xff"],
+            "key \"k\\xff\": memjs hashes text, and this is no UTF-8".to_owned(),
+        ),
+        (
+            vec!["--ring", "dalli", "--nodes", "a,b", &long],
+            format!("key \"{long}\": 251 bytes; memcached keeps keys of 1 to 250"),
+        ),
+        (
+            vec!["--ring", "node-for-node", "--nodes", "a,b", "k"],
+            "ring \"node-for-node\": no key says where it belongs; name a client's ring".to_owned(),
+        ),
+        (
+            vec![
+                "--ring",
+                "libmemcached:virtual-bucket,buckets=0:2",
+                "--nodes",
+                "a,b",
+                "k",
+            ],
+            "virtual bucket \"2\": wanted the index of one of 2 nodes".to_owned(),
+        ),
+    ] {
+        let all = [&["ring", "locate"], &arguments[..]].concat();
+        let done = workdir.mcsnap(&all).exits(2);
+        let stderr = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(stderr, format!("mcsnap: {message}\n"), "{arguments:?}");
+    }
+}
