@@ -110,8 +110,8 @@ impl Ring {
     /// - `InvalidInput` when there is no node, when two nodes have the same
     ///   address, when a node's address is hashed and not known, or when a
     ///   virtual bucket names a node that is not there.
-    /// - `LimitExceeded` when there are more than [`NODE_COUNT_MAX`] nodes, or
-    ///   they have more than [`POINT_COUNT_MAX`] points.
+    /// - `InvalidInput` when weights make more than [`POINT_COUNT_MAX`] points.
+    /// - `LimitExceeded` when there are more than [`NODE_COUNT_MAX`] nodes.
     pub fn new(rule: &RingRule, nodes: &[NodeSpec]) -> Result<Self> {
         check_nodes(nodes)?;
         let engine = if nodes.len() == 1 {
@@ -234,11 +234,22 @@ fn build_engine(rule: &RingRule, nodes: &[NumberedNode<'_>]) -> Result<Engine> {
     })
 }
 
+/// Refuses weights that make so much of something that a ring would not fit, or
+/// not answer in time.
+pub(super) fn check_weights(what: &str, count: u64, most: u64) -> Result<()> {
+    if count <= most {
+        return Ok(());
+    }
+    let allowed = format!("at most {most}; give smaller weights of the same proportions");
+    let found = format!("{count} {what}");
+    Err(Error::invalid_input("weights", found, allowed))
+}
+
 /// As many buckets for a node as its weight.
 fn repeat(nodes: &[NumberedNode<'_>]) -> Result<Vec<u16>> {
     let weight = |node: &NodeSpec| node.weight.max(1);
     let total = nodes.iter().map(|(_, node)| u64::from(weight(node))).sum();
-    check_limit("ring_bucket_count_max", total, POINT_COUNT_MAX)?;
+    check_weights("buckets", total, POINT_COUNT_MAX)?;
     let repeat = |&(number, node): &NumberedNode<'_>| {
         let count = usize::try_from(weight(node)).unwrap_or(usize::MAX);
         std::iter::repeat_n(number, count)

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::limits::check_limit;
 use crate::node::NodeSpec;
 use crate::ring::arcs::Arcs;
 use crate::ring::hash::{
@@ -12,7 +11,7 @@ use crate::ring::hash::{
 };
 use crate::ring::label::LabelRule;
 use crate::ring::order::NumberedNode;
-use crate::ring::placement::POINT_COUNT_MAX;
+use crate::ring::placement::{POINT_COUNT_MAX, check_weights};
 
 /// How a ring of points is made and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +175,7 @@ impl Ties {
 /// # Errors
 ///
 /// - Those of [`LabelRule::name`].
-/// - `LimitExceeded`: more than [`POINT_COUNT_MAX`] points.
+/// - `InvalidInput`: more than [`POINT_COUNT_MAX`] points.
 pub(super) fn build(
     nodes: &[NumberedNode<'_>],
     rule: PointRule,
@@ -197,16 +196,15 @@ pub(super) fn build(
     };
     let share = Share::new(nodes, rule);
     let labels_of = |node: &NodeSpec| share.labels_of(node.weight.max(1));
-    let count = nodes
-        .iter()
-        .map(|(_, node)| u64::from(labels_of(node)))
-        .sum::<u64>();
+    let counts = nodes.iter().map(|(_, node)| labels_of(node));
+    let count = counts.fold(0, u64::saturating_add);
     let count = count.saturating_mul(rule.hash.points_of_label().into());
-    check_limit("ring_point_count_max", count, POINT_COUNT_MAX)?;
+    check_weights("points", count, POINT_COUNT_MAX)?;
     let mut points = Vec::new();
     let mut names = Vec::new();
     for &(owner, node) in nodes {
-        let count = labels_of(node);
+        // Far below, by the check.
+        let count = u32::try_from(labels_of(node)).unwrap_or(u32::MAX);
         // Of 16 bits, since the number of nodes is.
         let position = u16::try_from(names.len()).unwrap_or(u16::MAX);
         let mut push = |value| points.push((value, position));
@@ -320,23 +318,23 @@ impl Share {
         clippy::cast_sign_loss,
         reason = "rounds where the clients do"
     )]
-    fn labels_of(&self, weight: u32) -> u32 {
+    fn labels_of(&self, weight: u32) -> u64 {
         let labels = f64::from(self.labels);
         match self.weights {
-            PointWeights::Ignored | PointWeights::Share32IfAnyAboveOne => self.labels,
-            PointWeights::Multiply => self.labels.saturating_mul(weight),
+            PointWeights::Ignored | PointWeights::Share32IfAnyAboveOne => self.labels.into(),
+            PointWeights::Multiply => u64::from(self.labels).saturating_mul(weight.into()),
             PointWeights::Share32 => {
                 let share = weight as f32 / self.total_weight as f32;
                 let count = share * self.labels as f32 * self.node_count as f32;
-                (f64::from(count) + 1e-10).floor() as u32
+                (f64::from(count) + 1e-10).floor() as u64
             }
             PointWeights::Share64 => {
                 let share = f64::from(weight) / self.total_weight as f64;
-                (share * labels * self.node_count as f64).floor() as u32
+                (share * labels * self.node_count as f64).floor() as u64
             }
             PointWeights::ShareProduct64 => {
                 let product = self.node_count as f64 * labels * f64::from(weight);
-                (product / self.total_weight as f64).floor() as u32
+                (product / self.total_weight as f64).floor() as u64
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Rendezvous: every node has a score for a key, and the highest has it.
 
 use crate::error::Result;
-use crate::limits::check_limit;
 use crate::ring::furc::SEED;
 use crate::ring::hash::{md5_words, murmur3_seeded, murmur64a};
 use crate::ring::label::LabelRule;
 use crate::ring::order::NumberedNode;
+use crate::ring::placement::check_weights;
 
 /// Most weights of all nodes together where each costs every look-up a digest.
 const ELECTION_WEIGHT_MAX: u64 = 100_000;
@@ -57,11 +57,11 @@ impl Rendezvous {
     /// # Errors
     ///
     /// - Those of [`LabelRule::name`].
-    /// - `LimitExceeded`: weights for which a look-up would take too long.
+    /// - `InvalidInput`: weights for which a look-up would take too long.
     pub(super) fn new(nodes: &[NumberedNode<'_>], labels: LabelRule, score: Score) -> Result<Self> {
         if score == Score::Md5Election {
             let total = nodes.iter().map(|(_, node)| u64::from(node.weight)).sum();
-            check_limit("ring_weight_sum_max", total, ELECTION_WEIGHT_MAX)?;
+            check_weights("digests a key", total, ELECTION_WEIGHT_MAX)?;
         }
         let highest = nodes.iter().map(|(_, node)| node.weight).max();
         let highest = f64::from(highest.unwrap_or(1).max(1));

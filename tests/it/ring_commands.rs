@@ -76,7 +76,9 @@ fn what_no_ring_can_place_is_told_in_one_line() {
         ),
         (
             vec!["--ring", "gomemcache", "--nodes", "a*4000000000,b", "k"],
-            "ring_bucket_count_max would be 4000000001; the limit is 16777216".to_owned(),
+            "weights \"4000000001 buckets\": at most 16777216; give smaller weights of the same \
+             proportions"
+                .to_owned(),
         ),
         (
             vec![
@@ -86,7 +88,9 @@ fn what_no_ring_can_place_is_told_in_one_line() {
                 "a=::1*4000000000,b=::2",
                 "k",
             ],
-            "ring_point_count_max would be 640000000160; the limit is 16777216".to_owned(),
+            "weights \"640000000160 points\": at most 16777216; give smaller weights of the same \
+             proportions"
+                .to_owned(),
         ),
         (
             vec!["--ring", "spymemcached:ketama", "--nodes", "a,b", "k"],
