@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
-use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, SourceNode, WarmFileOptions, WarmFilePlan};
+use mcsnap::dump::{
+    DumpOptions, DumpPlan, DumpReport, Kept, SourceNode, WarmFileOptions, WarmFilePlan,
+};
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
-use mcsnap::format::journal::Journal;
 use mcsnap::format::manifest::{ManifestNode, Verdict};
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
@@ -19,6 +20,7 @@ use mcsnap::snapshot::{
 };
 use mcsnap::source::WalkKind;
 use mcsnap::store::{Store, create_directory};
+use mcsnap::target::{OwnerDefaults, bind_owners};
 use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -201,34 +203,41 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let node_count = options.nodes.len();
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
+    let is_resumed = settings.resume == Some(true);
+    let failed = |store: &dyn Store, error: Error| {
+        // Of a dump that failed nothing is kept, unless that was asked for.
+        let may_be_kept = is_resumed
+            || matches!(
+                error.kind(),
+                ErrorKind::Canceled | ErrorKind::AlreadyExists { .. }
+            );
+        let can_resume = may_be_kept && can_go_on(error.kind()) && can_resume(store, &name);
+        let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
+        let hint = hint.or_else(|| resume_hint(&error).filter(|_| is_resumed));
+        match hint {
+            Some(hint) => HintedError {
+                error,
+                hint: hint.into(),
+            }
+            .into(),
+            None => with_hint(error, node_count),
+        }
+    };
     if settings.dry_run == Some(true) {
-        print_plan(context.format, &plan, to, &given, &list)?;
+        let kept = match open_if_there(to)? {
+            Some(store) => plan
+                .preview(Arc::clone(&store))
+                .map_err(|error| failed(&*store, error))?,
+            None => Kept::default(),
+        };
+        print_plan(context.format, &plan, kept, to, &given, &list)?;
         return Ok(Outcome::Clean);
     }
     let store = create_directory(to)?;
     let progress = context.progress();
     let report = plan
         .run(Arc::clone(&store), &context.cancel, &progress)
-        .map_err(|error| {
-            // Of a dump that failed nothing is kept, unless that was asked for.
-            let may_be_kept = settings.resume == Some(true)
-                || matches!(
-                    error.kind(),
-                    ErrorKind::Canceled | ErrorKind::AlreadyExists { .. }
-                );
-            let can_resume = may_be_kept && can_go_on(error.kind()) && can_resume(&*store, &name);
-            let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
-            let is_resumed = settings.resume == Some(true);
-            let hint = hint.or_else(|| resume_hint(&error).filter(|_| is_resumed));
-            match hint {
-                Some(hint) => HintedError {
-                    error,
-                    hint: hint.into(),
-                }
-                .into(),
-                None => with_hint(error, node_count),
-            }
-        })?;
+        .map_err(|error| failed(&*store, error))?;
     print_report(context.format, &report)?;
     Ok(if report.has_losses_above(max_missing) {
         Outcome::Degraded
@@ -494,29 +503,71 @@ fn find_unfinished(options: &DumpOptions, to: &str) -> Result<Option<String>> {
     let Some(store) = open_if_there(to)? else {
         return Ok(None);
     };
-    let is_same = |journal: &Journal| {
-        let before = journal.nodes.iter().map(|node| node.address.clone());
-        let select = Some(options.selection.to_string()).filter(|text| !text.is_empty());
-        before.eq(options.nodes.iter().map(NodeSpec::address)) && journal.select == select
+    let ring = options.ring.as_deref().map(str::parse).transpose()?;
+    let owners = OwnerDefaults {
+        ring,
+        nodes: &options.nodes,
     };
-    let dumps = list_unfinished_dumps(&*store)?;
-    let names: Vec<String> = dumps
-        .into_iter()
-        .filter(|(_, journal)| is_same(journal))
-        .map(|(name, _)| name)
-        .collect();
+    let selection = bind_owners(&options.selection, owners)?.to_string();
+    let select = Some(selection).filter(|text| !text.is_empty());
+    let nodes: Vec<String> = options.nodes.iter().map(NodeSpec::address).collect();
+    let mut names = Vec::new();
+    let mut reordered = Vec::new();
+    for (name, journal) in list_unfinished_dumps(&*store)? {
+        let before: Vec<String> = journal
+            .nodes
+            .iter()
+            .map(|node| node.address.clone())
+            .collect();
+        let is_selected_so = journal.select == select;
+        if nodes == before && is_selected_so {
+            names.push(name);
+        } else if sorted(&nodes) == sorted(&before) && is_selected_so {
+            reordered.push((name, before.join(" ")));
+        } else if nodes.iter().any(|node| before.contains(node)) {
+            // Another job's perhaps, which must not stop this one.
+            tracing::warn!(
+                "{to}/{name} is an unfinished dump of {}, with the selection \"{}\"; this one is \
+                 another, and goes on with nothing of it",
+                before.join(" "),
+                journal.select.as_deref().unwrap_or("all"),
+            );
+        }
+    }
     if names.len() > 1 {
         let names = names.join(", ");
         let text =
             format!("{to} has several unfinished dumps of these servers: {names}; pass --name");
         return Err(UsageError(text).into());
     }
+    if names.is_empty()
+        && let Some((name, before)) = reordered.first()
+    {
+        let text = format!(
+            "{to}/{name} is an unfinished dump of these servers in another order; give them as \
+             {before}, or pass a --name to start anew"
+        );
+        return Err(UsageError(text).into());
+    }
     Ok(names.into_iter().next())
+}
+
+fn sorted(texts: &[String]) -> Vec<&String> {
+    let mut sorted: Vec<&String> = texts.iter().collect();
+    sorted.sort();
+    sorted
+}
+
+/// Says what was done, or would be, before this run.
+fn kept_text(kept: Kept) -> String {
+    let (segments, records) = (count(kept.segments), count(kept.records));
+    format!("{records} records in {segments} segments of a dump that was killed")
 }
 
 fn print_plan(
     format: Format,
     plan: &DumpPlan,
+    kept: Kept,
     to: &str,
     given: &BTreeMap<String, Given>,
     list: &NodeList,
@@ -555,6 +606,10 @@ fn print_plan(
             "spool_memory_max": options.spool_memory_max,
             "timeout_ms": u64::try_from(options.net.timeout.as_millis())?,
             "select": (!options.selection.is_everything()).then(|| options.selection.to_string()),
+            "resume": options.is_resumable,
+            "kept_segments": kept.segments,
+            "kept_records": kept.records,
+            "was_there": kept.is_whole,
             "settings": given_json(given),
         }));
     }
@@ -562,6 +617,16 @@ fn print_plan(
         "snapshot",
         format!("{to}/{} (not made: dry run)", options.name),
     )];
+    if options.is_resumable {
+        let text = if kept.is_whole {
+            "all of it: the snapshot is there already".to_owned()
+        } else if kept.segments > 0 {
+            kept_text(kept)
+        } else {
+            "nothing: no dump that was killed has anything to go on with".to_owned()
+        };
+        rows.push(("kept", text));
+    }
     for (index, node) in plan.nodes.iter().enumerate() {
         let origin = list.suffix(index);
         rows.push((
@@ -675,11 +740,7 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
         );
         rows.push(("kept", text));
     } else if report.kept.segments > 0 {
-        let (segments, records) = (count(report.kept.segments), count(report.kept.records));
-        rows.push((
-            "kept",
-            format!("{records} records in {segments} segments of a dump that was killed"),
-        ));
+        rows.push(("kept", kept_text(report.kept)));
     }
     for node in &manifest.nodes {
         rows.push(("node", node_text(node)));
