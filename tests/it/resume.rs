@@ -621,3 +621,51 @@ fn a_dry_run_tells_what_would_be_kept_and_changes_nothing() {
     let row = "kept      all of it: the snapshot is there already\n";
     assert!(plan.contains(row), "{plan}");
 }
+
+#[test]
+fn who_looks_at_an_unfinished_dump_is_told_how_it_goes_on() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("look");
+    killed(&workdir, &arguments("a", &[&address]), "a");
+    let root = workdir.path().canonicalize().unwrap().display().to_string();
+    for command in [
+        &["verify", "s/a"][..],
+        &["ls", "s/a"],
+        &["inspect", "s/a"],
+        &["get", "s/a", "key"],
+        &["restore", "s/a", "--to", &address],
+    ] {
+        let output = workdir.mcsnap(command).exits(2);
+        assert_eq!(
+            stderr_of(&output),
+            format!(
+                "mcsnap: snapshot \"{root}/s/a\": a dump that has not finished: mcsnap dump of the \
+                 same servers with --resume --name a goes on with it, and mcsnap salvage makes a \
+                 snapshot of what is there\n"
+            ),
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn a_finished_partial_snapshot_says_that_it_stays_so() {
+    let server = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let address = server.address();
+    let gone = Memcached::start().address();
+    let workdir = Workdir::new("partial");
+    let run = || {
+        let arguments = ["dump", "--to", "s", "--name=a", "--resume", "-q"];
+        let arguments = [&arguments[..], &["--allow-partial", &address, &gone]].concat();
+        let output = workdir.mcsnap(&arguments).exits(3);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let advice = "it lacks a server, and --resume does not complete a snapshot that is finished; \
+                  pass another --name, or remove it\n";
+    let first = run();
+    assert!(!first.contains(advice), "{first}");
+    let second = run();
+    assert!(second.contains(advice), "{second}");
+}

@@ -739,6 +739,11 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
             manifest.started_at
         );
         rows.push(("kept", text));
+        if manifest.verdict == Verdict::Partial {
+            let text = "it lacks a server, and --resume does not complete a snapshot that is \
+                        finished; pass another --name, or remove it";
+            rows.push(("kept", text.to_owned()));
+        }
     } else if report.kept.segments > 0 {
         rows.push(("kept", kept_text(report.kept)));
     }
