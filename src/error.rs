@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use crate::access::AccessProblem;
 use crate::defect::Defect;
@@ -318,6 +319,17 @@ impl Error {
             value: value.into(),
             allowed: allowed.into(),
         })
+    }
+
+    /// Makes the error of a file that a setting names and that cannot be used:
+    /// the setting is as wrong as one that cannot be understood.
+    pub fn unusable_file(
+        field: &'static str,
+        path: &Path,
+        operation: Operation,
+        source: io::Error,
+    ) -> Self {
+        Self::invalid_input(field, path.to_string_lossy(), operation.to_string()).caused_by(source)
     }
 
     /// Makes the error of a stopped job.

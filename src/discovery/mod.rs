@@ -69,14 +69,13 @@ pub struct FoundNode {
 ///
 /// # Errors
 ///
-/// - `Io`.
-/// - `InvalidInput`, with the number of the line: it is no node. Or there is no
-///   node at all.
+/// - `InvalidInput`: the file cannot be read; or a line, with its number, is no
+///   node; or there is no node at all.
 /// - `LimitExceeded`: the file is longer than 4 MiB.
 pub fn read_node_file(path: &Path) -> Result<Vec<NodeSource>> {
     const LEN_MAX: u64 = 4 << 20;
     let name = path.to_string_lossy();
-    let failed = |operation, error| Error::io(operation, name.clone(), error);
+    let failed = |operation, error| Error::unusable_file("nodes-file", path, operation, error);
     let file = File::open(path).map_err(|error| failed(Operation::Open, error))?;
     let mut text = String::new();
     file.take(LEN_MAX.saturating_add(1))

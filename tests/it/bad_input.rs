@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
+use crate::certificates::Certificates;
 use crate::client::Item;
 use crate::fake_server::{FakeServer, Step};
 use crate::memcached::Memcached;
@@ -291,6 +292,57 @@ fn flags_and_files_that_make_no_sense() {
     );
     // clap's own: a flag that does not exist.
     workdir.mcsnap(&["dump", "--nonsense"]).exits(2);
+}
+
+#[test]
+fn files_that_flags_name_and_nobody_can_read() {
+    let workdir = Workdir::new("unreadable");
+    fs::create_dir(workdir.join("directory")).unwrap();
+    fs::write(workdir.join("empty"), "").unwrap();
+    let dump = ["dump", "--to", "s", "a:1"];
+    let restore = ["restore", "s", "--to=a:1"];
+    let absent = "No such file or directory (os error 2)";
+    let directory = "cannot read: Is a directory (os error 21)";
+    for (flag, operation) in [
+        ("nodes-file", "open"),
+        ("auth-file", "open"),
+        ("tls-ca", "read"),
+        ("tls-cert", "read"),
+    ] {
+        let tls: &[&str] = match flag {
+            "tls-ca" => &["--tls"],
+            "tls-cert" => &["--tls", "--tls-key=empty"],
+            _ => &[],
+        };
+        for command in [&dump[..], &restore] {
+            let refused = |path: &str, message: &str| {
+                let given = format!("--{flag}={path}");
+                let all = [command, tls, &[&given]].concat();
+                check(&workdir, &all, 2, &format!("{flag} \"{path}\": {message}"));
+            };
+            refused("gone", &format!("cannot {operation}: {absent}"));
+            refused("directory", directory);
+        }
+    }
+    let files = Certificates::new();
+    let certificate = format!("--tls-cert={}", files.path("client.pem"));
+    let key = ["--tls", &certificate, "--tls-key=gone"];
+    let message = format!("tls-key \"gone\": cannot read: {absent}");
+    check(&workdir, &[&dump[..], &key].concat(), 2, &message);
+    let message = format!("warm-file \"gone\": cannot open: {absent}");
+    check(
+        &workdir,
+        &["dump", "--to", "s", "--warm-file=gone"],
+        2,
+        &message,
+    );
+    fs::create_dir(workdir.join("empty.meta")).unwrap();
+    check(
+        &workdir,
+        &["dump", "--to", "s", "--warm-file=empty"],
+        2,
+        &format!("warm-file \"empty.meta\": {directory}"),
+    );
 }
 
 #[test]
