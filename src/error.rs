@@ -344,6 +344,13 @@ impl Error {
         self
     }
 
+    /// Replaces the place by one that says more.
+    #[must_use]
+    pub(crate) fn moved_to(mut self, location: Location) -> Self {
+        self.0.location = Some(location);
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

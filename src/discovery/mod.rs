@@ -7,7 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::cancel::Cancel;
-use crate::error::{Error, Location, Operation, Result};
+use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::limits::check_limit;
 use crate::net::{Connection, NetOptions, Received, explain};
 use crate::node::NodeSpec;
@@ -30,6 +30,9 @@ pub enum NodeSource {
 
 /// What stands before an endpoint.
 const ENDPOINT_PREFIX: &str = "cfg:";
+
+/// What an endpoint is called in messages.
+const ENDPOINT: &str = "configuration endpoint";
 
 impl FromStr for NodeSource {
     type Err = Error;
@@ -132,9 +135,11 @@ pub fn find_nodes(
                 endpoint: None,
             }),
             NodeSource::Endpoint(endpoint) => {
-                let config = ask_endpoint(endpoint, options, cancel)
-                    .map_err(|error| explain(endpoint, options, cancel, error))?;
                 let address = endpoint.address();
+                let config = ask_endpoint(endpoint, options, cancel).map_err(|error| {
+                    let error = explain(endpoint, options, cancel, error);
+                    at_endpoint(error, &address)
+                })?;
                 let name = format!("{ENDPOINT_PREFIX}{address} version {}", config.version);
                 found.extend(config.nodes.into_iter().map(|node| FoundNode {
                     node,
@@ -145,6 +150,15 @@ pub fn find_nodes(
         check_limit("node_count_max", to_u64(found.len()), NODE_COUNT_MAX)?;
     }
     Ok(found)
+}
+
+/// Says that it is no node that failed, but who was to name them.
+fn at_endpoint(error: Error, address: &str) -> Error {
+    if matches!(error.kind(), ErrorKind::InvalidInput { .. }) {
+        return error;
+    }
+    let place = format!("{ENDPOINT} {ENDPOINT_PREFIX}{address}");
+    error.moved_to(Location::node(place))
 }
 
 fn ask_endpoint(
@@ -169,7 +183,7 @@ fn ask_endpoint(
         }
     }
     Err(Error::invalid_input(
-        "node",
+        ENDPOINT,
         format!("{ENDPOINT_PREFIX}{}", endpoint.address()),
         "it knows of no cluster; if it is a server itself, leave out cfg:",
     ))

@@ -486,7 +486,8 @@ fn endpoints_and_files_that_name_no_node_are_refused() {
         &endpoint,
         2,
         &format!(
-            "node \"{endpoint}\": it knows of no cluster; if it is a server itself, leave out cfg:"
+            "configuration endpoint \"{endpoint}\": it knows of no cluster; if it is a server \
+             itself, leave out cfg:"
         ),
     );
     for (list, message) in [
@@ -499,9 +500,23 @@ fn endpoints_and_files_that_name_no_node_are_refused() {
         refused(
             &format!("cfg:{address}"),
             1,
-            &format!("{address}: {message}"),
+            &format!("configuration endpoint cfg:{address}: {message}"),
         );
     }
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let refusal = "cannot connect: Connection refused (os error 111)";
+    let message = format!("configuration endpoint cfg:{address}: {refusal}");
+    refused(&format!("cfg:{address}"), 1, &message);
+    let locked = FakeServer::ruled([Rule::new(
+        "",
+        [Step::reply("CLIENT_ERROR unauthenticated\r\n")],
+    )]);
+    let address = locked.address();
+    let wish = "the server wants a user and a password; pass --auth-file FILE";
+    let message = format!("configuration endpoint cfg:{address}: {wish}");
+    refused(&format!("cfg:{address}"), 2, &message);
     refused(
         "cfg:a*2",
         2,
