@@ -346,6 +346,30 @@ fn files_that_flags_name_and_nobody_can_read() {
 }
 
 #[test]
+fn a_spool_that_cannot_be_made_is_told_before_the_dump() {
+    let server = Memcached::start();
+    let address = server.address();
+    let workdir = Workdir::new("spool");
+    fs::write(workdir.join("file"), "").unwrap();
+    for (place, reason) in [
+        ("gone", "No such file or directory (os error 2)"),
+        ("file", "Not a directory (os error 20)"),
+    ] {
+        let spool = format!("--spool-dir={place}");
+        check(
+            &workdir,
+            &["dump", "--to", "s", &spool, &address],
+            2,
+            &format!("spool-dir \"{place}\": no temporary file can be made in it: {reason}"),
+        );
+    }
+    assert!(!workdir.join("s").exists());
+    workdir
+        .mcsnap(&["dump", "--to", "s", "-q", "--spool-dir=.", &address])
+        .succeeds();
+}
+
+#[test]
 fn a_closed_pipe_is_no_failure() {
     let server = Memcached::start();
     server

@@ -1,6 +1,8 @@
 //! `mcsnap dump`: all items of running servers into a snapshot.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,7 +21,7 @@ use mcsnap::snapshot::{
     can_resume, find_journal, generate_name, list_unfinished_dumps, parse_name,
 };
 use mcsnap::source::WalkKind;
-use mcsnap::store::{Store, create_directory};
+use mcsnap::store::{ScratchFile, Store, create_directory};
 use mcsnap::target::{OwnerDefaults, bind_owners};
 use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
@@ -264,6 +266,9 @@ fn options(
     }
     let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let count = |name, text: &str, most| parse_count(name, text, 1, most).map(to_usize);
+    if let Some(directory) = &settings.spool_dir {
+        check_spool_directory(directory)?;
+    }
     let now = UnixSecs::from_system_time(SystemTime::now());
     let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
     let net = settings.connect.net_options(given, timeout)?;
@@ -315,6 +320,21 @@ fn options(
     let list = connect.find_nodes(&settings.nodes, &options.net, cancel)?;
     let nodes = list.nodes.clone();
     Ok((DumpOptions { nodes, ..options }, list))
+}
+
+/// Makes a temporary file as a walk may need one hours later.
+fn check_spool_directory(directory: &str) -> Result<()> {
+    if let Err(error) = ScratchFile::create(Path::new(directory)) {
+        let cause = error.source().and_then(|cause| cause.downcast_ref());
+        // No setting is wrong where a disk is full, and a retry may help.
+        if cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::StorageFull) {
+            return Err(error.into());
+        }
+        let reason = cause.map(ToString::to_string).unwrap_or_default();
+        let allowed = format!("no temporary file can be made in it: {reason}");
+        return Err(Error::invalid_input("spool-dir", directory, allowed).into());
+    }
+    Ok(())
 }
 
 fn warm_file_options(options: DumpOptions, path: &str) -> Result<WarmFileOptions> {
