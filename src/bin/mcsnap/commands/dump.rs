@@ -9,12 +9,14 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
+use mcsnap::discovery::NodeSource;
 use mcsnap::dump::{
     DumpOptions, DumpPlan, DumpReport, Kept, SourceNode, WarmFileOptions, WarmFilePlan,
 };
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::manifest::{ManifestNode, Verdict};
+use mcsnap::net::NetOptions;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{
@@ -38,7 +40,7 @@ use crate::render::{
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration, parse_percent,
-    parse_select, parse_size, switch, text,
+    parse_select, parse_size, parse_sources, switch, text,
 };
 
 /// Flags of `mcsnap dump`.
@@ -172,21 +174,15 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         .to
         .as_deref()
         .ok_or_else(|| UsageError("where should the snapshot go? pass --to DIR".to_owned()))?;
+    if settings.warm_file.is_some() {
+        check_settings_of_file(&given)?;
+    }
     let (mut options, list) = options(&settings, &given, to, &context.cancel)?;
     let max_missing = settings
         .max_missing
         .as_deref()
         .map_or(Ok(0.0), parse_percent)?;
     if let Some(path) = &settings.warm_file {
-        for (flag, is_given) in [
-            ("--resume", options.is_resumable),
-            ("--walk", options.walk.is_some()),
-        ] {
-            if is_given {
-                let text = format!("{flag} is for running servers; with --warm-file leave it out");
-                return Err(UsageError(text).into());
-            }
-        }
         let options = warm_file_options(options, path)?;
         let is_dry_run = settings.dry_run == Some(true);
         return run_warm_file(context, options, to, is_dry_run, max_missing, &given);
@@ -271,7 +267,10 @@ fn options(
     }
     let now = UnixSecs::from_system_time(SystemTime::now());
     let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
-    let net = settings.connect.net_options(given, timeout)?;
+    let net = match settings.warm_file {
+        Some(_) => NetOptions::default(),
+        None => settings.connect.net_options(given, timeout)?,
+    };
     let options = DumpOptions {
         nodes: Vec::new(),
         name: match &settings.name {
@@ -316,8 +315,13 @@ fn options(
         busy_timeout: parse_duration("busy-timeout", &or(&settings.busy_timeout, "90s"))?,
     };
     // Last, since it may talk to endpoints: what is wrong by itself is told first.
-    let connect = &settings.connect;
-    let list = connect.find_nodes(&settings.nodes, &options.net, cancel)?;
+    let list = match settings.warm_file {
+        Some(_) => named_nodes(&settings.nodes)?,
+        None => {
+            let connect = &settings.connect;
+            connect.find_nodes(&settings.nodes, &options.net, cancel)?
+        }
+    };
     let nodes = list.nodes.clone();
     Ok((DumpOptions { nodes, ..options }, list))
 }
@@ -337,11 +341,65 @@ fn check_spool_directory(directory: &str) -> Result<()> {
     Ok(())
 }
 
+/// Settings that say how running servers are read.
+const OF_SERVERS: [&str; 17] = [
+    "nodes-file",
+    "connections",
+    "parallel-nodes",
+    "spool-memory",
+    "spool-dir",
+    "timeout",
+    "busy-timeout",
+    "allow-partial",
+    "resume",
+    "walk",
+    "tls",
+    "tls-ca",
+    "tls-cert",
+    "tls-key",
+    "tls-server-name",
+    "auth-file",
+    "auth",
+];
+
+/// Refuses what means nothing for a file. A layer below the one that names the
+/// file may have it, for all the dumps that are none of a file.
+fn check_settings_of_file(given: &BTreeMap<String, Given>) -> Result<()> {
+    let origin = given.get("warm-file").map(|given| given.origin);
+    let is_meant = |name: &&str| {
+        given
+            .get(*name)
+            .is_some_and(|given| given.value != "false" && Some(given.origin) >= origin)
+    };
+    if let Some(name) = OF_SERVERS.into_iter().find(is_meant) {
+        let text = format!("--{name} is for running servers; with --warm-file leave it out");
+        return Err(UsageError(text).into());
+    }
+    Ok(())
+}
+
+/// Reads what are only names, and asks nobody.
+fn named_nodes(texts: &[String]) -> Result<NodeList> {
+    let mut list = NodeList::default();
+    for source in parse_sources(texts)? {
+        match source {
+            NodeSource::Node(node) => list.nodes.push(node),
+            NodeSource::Endpoint(_) => return Err(one_name_only()),
+        }
+    }
+    list.origins.resize(list.nodes.len(), None);
+    Ok(list)
+}
+
+fn one_name_only() -> anyhow::Error {
+    let text = "--warm-file reads one file and no server: give no HOST:PORT, or the one that the \
+                file is of";
+    UsageError(text.to_owned()).into()
+}
+
 fn warm_file_options(options: DumpOptions, path: &str) -> Result<WarmFileOptions> {
     if options.nodes.len() > 1 {
-        let text = "--warm-file reads one file and no server: give no HOST:PORT, or the one that \
-                    the file is of";
-        return Err(UsageError(text.to_owned()).into());
+        return Err(one_name_only());
     }
     Ok(WarmFileOptions {
         path: path.into(),
