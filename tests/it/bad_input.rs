@@ -370,6 +370,28 @@ fn a_spool_that_cannot_be_made_is_told_before_the_dump() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_is_told_at_the_end() {
+    let server = Memcached::start();
+    let address = server.address();
+    let workdir = Workdir::new("log");
+    let dump = ["dump", "--to", "s", "-q", &address, "--log-file"];
+    let lacks = "mcsnap: /dev/full: the log is not whole: No space left on device (os error 28)\n";
+    let said = |to: &str, code| {
+        let run = workdir.mcsnap(&dump).arg(to).env("MCSNAP_ODD", "1");
+        let output = run.exits(code);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let message = said("/dev/full", 0);
+    assert!(message.ends_with(lacks), "{message}");
+    assert_eq!(message.matches("not whole").count(), 1);
+    let message = said("log", 0);
+    assert!(!message.contains("not whole"), "{message}");
+    drop(server);
+    let message = said("/dev/full", 1);
+    assert!(message.ends_with(lacks), "{message}");
+}
+
+#[test]
 fn a_closed_pipe_is_no_failure() {
     let server = Memcached::start();
     server
