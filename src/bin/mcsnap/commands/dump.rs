@@ -37,6 +37,7 @@ use crate::exit::{HintedError, Outcome, UsageError, access_hint};
 use crate::render::record::moment;
 use crate::render::{
     count, given_json, given_rows, holds_row, items_text, print_json, print_text, seconds, size,
+    told,
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration, parse_percent,
@@ -767,6 +768,13 @@ fn segments_row(
 }
 
 fn print_report(format: Format, report: &DumpReport) -> Result<()> {
+    told(print_rows(format, report), || {
+        let verdict = report.manifest.verdict.as_str();
+        format!("snapshot {} is there ({verdict})", report.place)
+    })
+}
+
+fn print_rows(format: Format, report: &DumpReport) -> Result<()> {
     let manifest = &report.manifest;
     let counters = manifest.counters();
     let totals = manifest.totals;
