@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::certificates::Certificates;
 use crate::client::Item;
-use crate::fake_server::{FakeServer, Step};
+use crate::fake_server::{FakeServer, Rule, Step};
 use crate::memcached::Memcached;
 use crate::workdir::Workdir;
 
@@ -123,6 +124,69 @@ fn a_node_given_twice_and_a_ring_that_is_none() {
         2,
         &format!("node \"{address}\": has the same address as node \"{address}\" before it"),
     );
+}
+
+#[test]
+fn one_server_under_two_names() {
+    let server = Memcached::start();
+    let distant = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let workdir = Workdir::new("names");
+    let port = server.port();
+    let names = [
+        format!("127.0.0.1:{port}"),
+        distant.address(),
+        format!("127.0.0.2:{port}=127.0.0.1"),
+    ];
+    let nodes = names.each_ref().map(String::as_str);
+    let message = format!(
+        "node \"127.0.0.2:{port}\": it is the same server as {}; its items would be dumped twice; \
+         leave one out",
+        names[0]
+    );
+    let dump = ["dump", "--to", "s", "--allow-partial"];
+    check(&workdir, &[&dump[..], &nodes].concat(), 2, &message);
+    assert!(!workdir.join("s").exists());
+
+    // Clients that come and go all the time: it is told, or said that it cannot be.
+    let is_over = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                server.client().command("version");
+            }
+        });
+        let run = workdir.mcsnap(&["dump", "--to", "s", "--dry-run", nodes[0], nodes[2]]);
+        let output = run.run();
+        is_over.store(true, Ordering::Relaxed);
+        output
+    });
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let is_warned = said.contains("may be one server, whose items would be dumped twice");
+    assert!(is_warned || said.contains(&message), "{said}");
+}
+
+#[test]
+fn two_servers_that_say_the_same_of_themselves() {
+    let stats = "STAT pid 1\r\nSTAT uptime 10\r\nSTAT time 1700000000\r\nSTAT version 1.6.18\r\n\
+                 STAT curr_items 1\r\nSTAT total_connections 7\r\nSTAT bytes_read 700\r\nEND\r\n";
+    let twin = || {
+        FakeServer::ruled([
+            Rule::new("stats settings", [Step::reply("END\r\n")]),
+            Rule::new("stats", [Step::reply(stats)]),
+            Rule::new(
+                "lru_crawler metadump 0",
+                [Step::reply("BADCLASS invalid class id\r\n")],
+            ),
+        ])
+    };
+    let (one, other) = (twin(), twin());
+    let workdir = Workdir::new("twins");
+    let (one, other) = (one.address(), other.address());
+    let output = workdir
+        .mcsnap(&["dump", "--to", "s", "--dry-run", &one, &other])
+        .succeeds();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 #[test]
