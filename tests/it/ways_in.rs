@@ -76,6 +76,20 @@ fn sockets_names_and_ipv6_are_ways() {
         &format!("unix:{path}: cannot connect: No such file or directory (os error 2)"),
     );
 
+    // A path that is no node has a link that is one.
+    fs::create_dir(workdir.join("a b")).unwrap();
+    let odd = workdir.join("a b/m.sock");
+    let _server = Memcached::start_at(odd.to_str().unwrap(), &[], &[]);
+    check_refusal(
+        &workdir,
+        &["dump", "--to", "t", "unix:a b/m.sock"],
+        2,
+        "node \"unix:a b/m.sock\": the path of a socket can have no space, comma, quote or \
+         backslash here, where nodes stand in lists and reports; give a symbolic link to it",
+    );
+    std::os::unix::fs::symlink(&odd, workdir.join("link")).unwrap();
+    check_way(&workdir, &digest, "unix:./link", &[]);
+
     // A host may have no IPv6 at all; then there is no such way.
     if TcpListener::bind("[::1]:0").is_ok() {
         let server = Memcached::start_at("::1", &[], &[]);
