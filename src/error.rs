@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use crate::access::AccessProblem;
 use crate::defect::Defect;
@@ -320,6 +321,17 @@ impl Error {
         })
     }
 
+    /// Makes the error of a file that a setting names and that cannot be used:
+    /// the setting is as wrong as one that cannot be understood.
+    pub fn unusable_file(
+        field: &'static str,
+        path: &Path,
+        operation: Operation,
+        source: io::Error,
+    ) -> Self {
+        Self::invalid_input(field, path.to_string_lossy(), operation.to_string()).caused_by(source)
+    }
+
     /// Makes the error of a stopped job.
     pub fn canceled() -> Self {
         Self::new(ErrorKind::Canceled)
@@ -329,6 +341,13 @@ impl Error {
     #[must_use]
     pub fn at(mut self, location: Location) -> Self {
         self.0.location.get_or_insert(location);
+        self
+    }
+
+    /// Replaces the place by one that says more.
+    #[must_use]
+    pub(crate) fn moved_to(mut self, location: Location) -> Self {
+        self.0.location = Some(location);
         self
     }
 

@@ -105,6 +105,12 @@ impl FromStr for NodeSpec {
 
     fn from_str(text: &str) -> Result<Self> {
         parse(text).ok_or_else(|| {
+            if is_odd_socket(text) {
+                let allowed = "the path of a socket can have no space, comma, quote or backslash \
+                               here, where nodes stand in lists and reports; give a symbolic \
+                               link to it";
+                return Error::invalid_input("node", text, allowed);
+            }
             Error::invalid_input(
                 "node",
                 text,
@@ -151,6 +157,12 @@ fn parse(text: &str) -> Option<NodeSpec> {
 
 fn is_legal_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b",\\\"'".contains(&byte)
+}
+
+/// Says whether a text is a path, and no node for what it has in it.
+fn is_odd_socket(text: &str) -> bool {
+    let front = text.split(['*', '@']).next().unwrap_or(text);
+    parse_socket(front).is_some_and(|path| !path.bytes().all(is_legal_byte))
 }
 
 /// Returns the path of a socket. Without a slash in it, `unix:11212` is a host
@@ -244,6 +256,8 @@ mod tests {
         ] {
             assert!(text.parse::<NodeSpec>().is_err(), "{text:?} was accepted");
         }
+        let odd = "/a b/m.sock".parse::<NodeSpec>().unwrap_err().to_string();
+        assert!(odd.ends_with("; give a symbolic link to it"), "{odd}");
         let host = |len: usize| format!("{}:1", "h".repeat(len - 2));
         assert!(host(NODE_ADDRESS_LEN_MAX).parse::<NodeSpec>().is_ok());
         assert!(host(NODE_ADDRESS_LEN_MAX + 1).parse::<NodeSpec>().is_err());

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::cancel::Cancel;
-use crate::error::{Error, Location, Operation, Result};
+use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::limits::check_limit;
 use crate::net::{Connection, NetOptions, Received, explain};
 use crate::node::NodeSpec;
@@ -30,6 +30,9 @@ pub enum NodeSource {
 
 /// What stands before an endpoint.
 const ENDPOINT_PREFIX: &str = "cfg:";
+
+/// What an endpoint is called in messages.
+const ENDPOINT: &str = "configuration endpoint";
 
 impl FromStr for NodeSource {
     type Err = Error;
@@ -69,14 +72,13 @@ pub struct FoundNode {
 ///
 /// # Errors
 ///
-/// - `Io`.
-/// - `InvalidInput`, with the number of the line: it is no node. Or there is no
-///   node at all.
+/// - `InvalidInput`: the file cannot be read; or a line, with its number, is no
+///   node; or there is no node at all.
 /// - `LimitExceeded`: the file is longer than 4 MiB.
 pub fn read_node_file(path: &Path) -> Result<Vec<NodeSource>> {
     const LEN_MAX: u64 = 4 << 20;
     let name = path.to_string_lossy();
-    let failed = |operation, error| Error::io(operation, name.clone(), error);
+    let failed = |operation, error| Error::unusable_file("nodes-file", path, operation, error);
     let file = File::open(path).map_err(|error| failed(Operation::Open, error))?;
     let mut text = String::new();
     file.take(LEN_MAX.saturating_add(1))
@@ -133,9 +135,11 @@ pub fn find_nodes(
                 endpoint: None,
             }),
             NodeSource::Endpoint(endpoint) => {
-                let config = ask_endpoint(endpoint, options, cancel)
-                    .map_err(|error| explain(endpoint, options, cancel, error))?;
                 let address = endpoint.address();
+                let config = ask_endpoint(endpoint, options, cancel).map_err(|error| {
+                    let error = explain(endpoint, options, cancel, error);
+                    at_endpoint(error, &address)
+                })?;
                 let name = format!("{ENDPOINT_PREFIX}{address} version {}", config.version);
                 found.extend(config.nodes.into_iter().map(|node| FoundNode {
                     node,
@@ -146,6 +150,15 @@ pub fn find_nodes(
         check_limit("node_count_max", to_u64(found.len()), NODE_COUNT_MAX)?;
     }
     Ok(found)
+}
+
+/// Says that it is no node that failed, but who was to name them.
+fn at_endpoint(error: Error, address: &str) -> Error {
+    if matches!(error.kind(), ErrorKind::InvalidInput { .. }) {
+        return error;
+    }
+    let place = format!("{ENDPOINT} {ENDPOINT_PREFIX}{address}");
+    error.moved_to(Location::node(place))
 }
 
 fn ask_endpoint(
@@ -170,7 +183,7 @@ fn ask_endpoint(
         }
     }
     Err(Error::invalid_input(
-        "node",
+        ENDPOINT,
         format!("{ENDPOINT_PREFIX}{}", endpoint.address()),
         "it knows of no cluster; if it is a server itself, leave out cfg:",
     ))

@@ -10,6 +10,7 @@ mod node;
 mod plan;
 mod report;
 mod run;
+mod twins;
 mod warm_file;
 
 pub use plan::{DumpOptions, DumpPlan, NodePlan, SourceNode};

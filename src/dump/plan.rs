@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::access::AccessProblem;
 use crate::cancel::Cancel;
+use crate::dump::twins::check_twins;
 use crate::error::{Error, Location, Result};
 use crate::format::compression::Compression;
 use crate::net::{Connection, NetOptions, ServerReport, meet_server};
@@ -87,7 +88,7 @@ impl DumpPlan {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: no node, or one twice.
+    /// - `InvalidInput`: no node, or one twice, be it by two names.
     /// - The first node's error, unless partial snapshots are allowed and at
     ///   least one node answers.
     pub fn make(mut options: DumpOptions, cancel: &Cancel) -> Result<Self> {
@@ -123,6 +124,7 @@ impl DumpPlan {
                 source,
             });
         }
+        check_twins(&nodes, &options.net, cancel)?;
         Ok(Self { options, nodes })
     }
 

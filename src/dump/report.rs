@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::format::manifest::{Manifest, Verdict};
+use crate::format::manifest::{Manifest, ManifestSegment, Totals, Verdict};
 use crate::units::percent;
 
 /// A finished dump.
@@ -36,6 +36,25 @@ pub struct Kept {
     pub records: u64,
     /// The snapshot was there as a whole.
     pub is_whole: bool,
+}
+
+impl Kept {
+    pub(super) fn whole(manifest: &Manifest) -> Self {
+        Self {
+            segments: manifest.totals.segments,
+            records: manifest.totals.records,
+            is_whole: true,
+        }
+    }
+
+    pub(super) fn of(segments: &[ManifestSegment]) -> Self {
+        let totals = Totals::of(segments);
+        Self {
+            segments: totals.segments,
+            records: totals.records,
+            is_whole: false,
+        }
+    }
 }
 
 impl DumpReport {

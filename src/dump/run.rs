@@ -18,7 +18,7 @@ use crate::format::manifest::{
 use crate::progress::{Event, Progress};
 use crate::snapshot::{Leftover, SnapshotWriter, Unfinished};
 use crate::store::Store;
-use crate::units::{UnixSecs, to_u64};
+use crate::units::UnixSecs;
 
 impl DumpPlan {
     /// Dumps all nodes into a store and publishes the snapshot.
@@ -51,11 +51,7 @@ impl DumpPlan {
             Beginning::Nowhere { place, manifest } => {
                 return Ok(DumpReport {
                     place,
-                    kept: Kept {
-                        segments: manifest.totals.segments,
-                        records: manifest.totals.records,
-                        is_whole: true,
-                    },
+                    kept: Kept::whole(&manifest),
                     manifest: *manifest,
                     win_tokens_returned: 0,
                     unknown_kept: 0,
@@ -77,6 +73,30 @@ impl DumpPlan {
         report
     }
 
+    /// Says what a run would keep of a dump that was killed, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - Those with which [`DumpPlan::run`] would refuse to go on.
+    pub fn preview(&self, store: Arc<dyn Store>) -> Result<Kept> {
+        let name = &self.options.name;
+        if !self.options.is_resumable {
+            return Ok(Kept::default());
+        }
+        match Leftover::preview(Arc::clone(&store), name)? {
+            Leftover::Nothing => Ok(Kept::default()),
+            Leftover::Finished(manifest) => {
+                self.check_finished(&store.describe(name), &manifest)?;
+                Ok(Kept::whole(&manifest))
+            }
+            Leftover::Unfinished(unfinished) => {
+                self.check_same(&unfinished.journal)?;
+                self.check_unchanged(&unfinished)?;
+                Ok(Kept::of(&unfinished.kept))
+            }
+        }
+    }
+
     /// Starts at the beginning, or where a killed dump had got to.
     fn begin(&self, store: Arc<dyn Store>) -> Result<Beginning> {
         let name = &self.options.name;
@@ -85,14 +105,7 @@ impl DumpPlan {
                 Leftover::Nothing => {}
                 Leftover::Finished(manifest) => {
                     let place = store.describe(name);
-                    let nodes = manifest.nodes.iter().map(|node| node.address.clone());
-                    let is_same = nodes.eq(self.nodes.iter().map(|plan| plan.node.address()))
-                        && manifest.select == self.select_text();
-                    if !is_same {
-                        let what =
-                            format!("snapshot {place}, of other servers or another selection,");
-                        return Err(Error::new(ErrorKind::AlreadyExists { what }));
-                    }
+                    self.check_finished(&place, &manifest)?;
                     return Ok(Beginning::Nowhere { place, manifest });
                 }
                 Leftover::Unfinished(unfinished) => {
@@ -170,9 +183,24 @@ impl DumpPlan {
         Ok(())
     }
 
+    /// Refuses to take a snapshot of something else for the one wanted.
+    fn check_finished(&self, place: &str, manifest: &Manifest) -> Result<()> {
+        let nodes = manifest.nodes.iter().map(|node| node.address.clone());
+        let is_same = nodes.eq(self.nodes.iter().map(|plan| plan.node.address()))
+            && manifest.select == self.select_text();
+        if is_same {
+            return Ok(());
+        }
+        let what = format!("snapshot {place}, of other servers or another selection,");
+        Err(Error::new(ErrorKind::AlreadyExists { what }))
+    }
+
     fn check_same(&self, journal: &Journal) -> Result<()> {
         let refuse = |field, value: String, was: String| {
-            let allowed = format!("the dump to go on with was begun with {was}");
+            let allowed = format!(
+                "the dump to go on with was begun with {was}; give the same, or another --name to \
+                 start anew"
+            );
             Err(Error::invalid_input(field, value, allowed))
         };
         let list = |addresses: Vec<String>| addresses.join(", ");
@@ -242,11 +270,7 @@ impl DumpPlan {
             win_tokens_returned,
             unknown_kept,
             unsettled,
-            kept: Kept {
-                segments: to_u64(begun.kept.len()),
-                records: Totals::of(&begun.kept).records,
-                is_whole: false,
-            },
+            kept: Kept::of(&begun.kept),
             elapsed: clock.elapsed(),
         })
     }

@@ -79,8 +79,9 @@ impl WarmFilePlan {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: there is no `.meta`, so that the server did not stop in
-    ///   good order or runs again; or a [`Refusal`].
+    /// - `InvalidInput`: the file or its `.meta` cannot be read; there is no
+    ///   `.meta`, so that the server did not stop in good order or runs again; or
+    ///   a [`Refusal`].
     /// - `Io`, `LimitExceeded`.
     pub fn make(mut options: WarmFileOptions) -> Result<Self> {
         let ring: Option<RingSpec> = options.ring.as_deref().map(str::parse).transpose()?;
@@ -89,7 +90,7 @@ impl WarmFilePlan {
             nodes: &[],
         };
         options.selection = bind_owners(&options.selection, owners)?;
-        let file = RestartFile::open(&options.path, Meta::LEN_MAX)?;
+        let file = RestartFile::open(&options.path, Meta::LEN_MAX).map_err(unusable)?;
         let file = file.ok_or_else(|| {
             let place = options.path.display().to_string();
             let reason = format!(
@@ -444,6 +445,16 @@ fn record_of<'a>(item: &WarmItem<'a>, buffer: &'a mut Vec<u8>) -> Option<Record<
         value,
         meta: item.meta,
     })
+}
+
+/// Takes a file that cannot be opened for what it is, a setting that is wrong.
+fn unusable(error: Error) -> Error {
+    if let (ErrorKind::Io { .. }, Some(Location::Object { object, .. })) =
+        (error.kind(), error.location())
+    {
+        return Error::invalid_input("warm-file", object.clone(), error.to_reason());
+    }
+    error
 }
 
 fn refused(path: &Path, refusal: &Refusal) -> Error {

@@ -37,10 +37,9 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// - `Io`; `InvalidInput`, which does not show what is in the file.
+    /// - `InvalidInput`, which does not show what is in the file.
     pub fn read_file(path: &Path) -> Result<Self> {
-        let failed =
-            |operation, error| Error::io(operation, path.to_string_lossy().into_owned(), error);
+        let failed = |operation, error| Error::unusable_file("auth-file", path, operation, error);
         let file = File::open(path).map_err(|error| failed(Operation::Open, error))?;
         let mut bytes = Vec::new();
         file.take(to_u64(Self::FILE_LEN_MAX).saturating_add(1))

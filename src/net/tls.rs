@@ -49,9 +49,8 @@ impl TlsClient {
     ///
     /// # Errors
     ///
-    /// - `Io`: a file cannot be read.
-    /// - `InvalidInput`: a file holds nothing of the kind, the key is not that
-    ///   of the certificate, or the name is none.
+    /// - `InvalidInput`: a file cannot be read or holds nothing of the kind, the
+    ///   key is not that of the certificate, or the name is none.
     pub fn new(settings: &TlsSettings) -> Result<Self> {
         // Named, since a program that has two providers has no default one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -165,7 +164,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
 )]
 fn pem_error(field: &'static str, path: &Path, error: pem::Error) -> Error {
     match error {
-        pem::Error::Io(error) => Error::io(Operation::Read, path.to_string_lossy(), error),
+        pem::Error::Io(error) => Error::unusable_file(field, path, Operation::Read, error),
         pem::Error::NoItemsFound => no_pem(field, path, "nothing of that kind is in it"),
         error => no_pem(field, path, &format!("not PEM: {error}")),
     }

@@ -143,6 +143,10 @@ pub struct ServerStats {
     pub time: UnixSecs,
     /// Items, expired ones that still take memory included.
     pub curr_items: u64,
+    /// Connections ever made, this one included; 0 if the server does not count.
+    pub total_connections: u64,
+    /// Bytes ever read from connections.
+    pub bytes_read: u64,
     /// Items thrown out for want of memory, since the start.
     pub evictions: u64,
     /// Times everything was flushed, since the start.
@@ -166,6 +170,8 @@ impl ServerStats {
             uptime: table.number("uptime"),
             time: UnixSecs(table.number("time")),
             curr_items: table.number("curr_items"),
+            total_connections: table.number("total_connections"),
+            bytes_read: table.number("bytes_read"),
             evictions: table.number("evictions"),
             flushes: table.number("cmd_flush"),
             is_crawler_running: table.number("lru_crawler_running") != 0,

@@ -12,6 +12,7 @@ use crate::format::segment_meta::SegmentMeta;
 use crate::limits::{Limits, check_limit};
 use crate::node::NodeSpec;
 use crate::reasons::Reasons;
+use crate::snapshot::resume::can_resume;
 use crate::snapshot::segment_reader::{Opening, SegmentReader};
 use crate::snapshot::{MANIFEST, SEGMENTS};
 use crate::store::{ObjectInfo, Store};
@@ -337,7 +338,17 @@ fn not_a_snapshot(store: &dyn Store, name: &str) -> Option<Error> {
             what: format!("snapshot {place}"),
         }));
     }
-    let allowed = "it has no manifest.json: no snapshot, or a dump that did not finish, of which \
-                   mcsnap salvage makes a snapshot";
+    let can_go_on = can_resume(store, name);
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let allowed = if can_go_on {
+        format!(
+            "a dump that has not finished: mcsnap dump of the same servers with --resume --name \
+             {last} goes on with it, and mcsnap salvage makes a snapshot of what is there"
+        )
+    } else {
+        "it has no manifest.json: no snapshot, or a dump that did not finish, of which mcsnap \
+         salvage makes a snapshot"
+            .to_owned()
+    };
     Some(Error::invalid_input("snapshot", place, allowed))
 }

@@ -49,6 +49,23 @@ impl Leftover {
     /// - `Corrupt`: the journal or a sealed segment is damaged.
     /// - `Io`.
     pub fn find(store: Arc<dyn Store>, name: &str) -> Result<Self> {
+        Self::look(store, name, true)
+    }
+
+    /// Looks at what is there as [`Leftover::find`] does, and removes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Leftover::find`].
+    pub fn preview(store: Arc<dyn Store>, name: &str) -> Result<Self> {
+        // A lock would make a directory where there is none.
+        if store.list(name)?.is_empty() && store.list_unfinished(name)?.is_empty() {
+            return Ok(Self::Nothing);
+        }
+        Self::look(store, name, false)
+    }
+
+    fn look(store: Arc<dyn Store>, name: &str, is_to_remove: bool) -> Result<Self> {
         let lock = store.lock_prefix(name)?;
         let objects = store.list(name)?;
         let unfinished = store.list_unfinished(name)?;
@@ -58,7 +75,7 @@ impl Leftover {
         let is_cut_journal =
             |object: &ObjectInfo| is_attempt_at(&object.name, &format!("{name}/{JOURNAL}"));
         if objects.is_empty() && unfinished.iter().all(is_cut_journal) {
-            for object in unfinished {
+            for object in unfinished.iter().filter(|_| is_to_remove) {
                 store.remove_unfinished(&object.name)?;
             }
             return Ok(Self::Nothing);
@@ -84,7 +101,7 @@ impl Leftover {
         }
         kept.sort_by_key(|segment| (segment.node_index, segment.shard_index, segment.sequence));
         check_sequence(&*store, name, &kept)?;
-        for object in unfinished {
+        for object in unfinished.iter().filter(|_| is_to_remove) {
             if is_own(&*store, &object.name, &segments, &journal)? {
                 store.remove_unfinished(&object.name)?;
             } else {
@@ -149,9 +166,13 @@ pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>
         .into_iter()
         .filter(|(_, is_unfinished)| *is_unfinished);
     Ok(names
-        .filter_map(|(name, _)| {
-            let journal = read_journal(store, &name).ok()?;
-            Some((name, journal))
+        .filter_map(|(name, _)| match read_journal(store, &name) {
+            Ok(journal) => Some((name, journal)),
+            Err(error) => {
+                let reason = error.to_chain();
+                tracing::warn!("an unfinished dump that cannot be gone on with: {reason}");
+                None
+            }
         })
         .collect())
 }

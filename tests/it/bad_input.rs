@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::certificates::Certificates;
 use crate::client::Item;
-use crate::fake_server::{FakeServer, Step};
+use crate::fake_server::{FakeServer, Rule, Step};
 use crate::memcached::Memcached;
 use crate::workdir::Workdir;
 
@@ -122,6 +124,69 @@ fn a_node_given_twice_and_a_ring_that_is_none() {
         2,
         &format!("node \"{address}\": has the same address as node \"{address}\" before it"),
     );
+}
+
+#[test]
+fn one_server_under_two_names() {
+    let server = Memcached::start();
+    let distant = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let workdir = Workdir::new("names");
+    let port = server.port();
+    let names = [
+        format!("127.0.0.1:{port}"),
+        distant.address(),
+        format!("127.0.0.2:{port}=127.0.0.1"),
+    ];
+    let nodes = names.each_ref().map(String::as_str);
+    let message = format!(
+        "node \"127.0.0.2:{port}\": it is the same server as {}; its items would be dumped twice; \
+         leave one out",
+        names[0]
+    );
+    let dump = ["dump", "--to", "s", "--allow-partial"];
+    check(&workdir, &[&dump[..], &nodes].concat(), 2, &message);
+    assert!(!workdir.join("s").exists());
+
+    // Clients that come and go all the time: it is told, or said that it cannot be.
+    let is_over = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                server.client().command("version");
+            }
+        });
+        let run = workdir.mcsnap(&["dump", "--to", "s", "--dry-run", nodes[0], nodes[2]]);
+        let output = run.run();
+        is_over.store(true, Ordering::Relaxed);
+        output
+    });
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let is_warned = said.contains("may be one server, whose items would be dumped twice");
+    assert!(is_warned || said.contains(&message), "{said}");
+}
+
+#[test]
+fn two_servers_that_say_the_same_of_themselves() {
+    let stats = "STAT pid 1\r\nSTAT uptime 10\r\nSTAT time 1700000000\r\nSTAT version 1.6.18\r\n\
+                 STAT curr_items 1\r\nSTAT total_connections 7\r\nSTAT bytes_read 700\r\nEND\r\n";
+    let twin = || {
+        FakeServer::ruled([
+            Rule::new("stats settings", [Step::reply("END\r\n")]),
+            Rule::new("stats", [Step::reply(stats)]),
+            Rule::new(
+                "lru_crawler metadump 0",
+                [Step::reply("BADCLASS invalid class id\r\n")],
+            ),
+        ])
+    };
+    let (one, other) = (twin(), twin());
+    let workdir = Workdir::new("twins");
+    let (one, other) = (one.address(), other.address());
+    let output = workdir
+        .mcsnap(&["dump", "--to", "s", "--dry-run", &one, &other])
+        .succeeds();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 #[test]
@@ -291,6 +356,103 @@ fn flags_and_files_that_make_no_sense() {
     );
     // clap's own: a flag that does not exist.
     workdir.mcsnap(&["dump", "--nonsense"]).exits(2);
+}
+
+#[test]
+fn files_that_flags_name_and_nobody_can_read() {
+    let workdir = Workdir::new("unreadable");
+    fs::create_dir(workdir.join("directory")).unwrap();
+    fs::write(workdir.join("empty"), "").unwrap();
+    let dump = ["dump", "--to", "s", "a:1"];
+    let restore = ["restore", "s", "--to=a:1"];
+    let absent = "No such file or directory (os error 2)";
+    let directory = "cannot read: Is a directory (os error 21)";
+    for (flag, operation) in [
+        ("nodes-file", "open"),
+        ("auth-file", "open"),
+        ("tls-ca", "read"),
+        ("tls-cert", "read"),
+    ] {
+        let tls: &[&str] = match flag {
+            "tls-ca" => &["--tls"],
+            "tls-cert" => &["--tls", "--tls-key=empty"],
+            _ => &[],
+        };
+        for command in [&dump[..], &restore] {
+            let refused = |path: &str, message: &str| {
+                let given = format!("--{flag}={path}");
+                let all = [command, tls, &[&given]].concat();
+                check(&workdir, &all, 2, &format!("{flag} \"{path}\": {message}"));
+            };
+            refused("gone", &format!("cannot {operation}: {absent}"));
+            refused("directory", directory);
+        }
+    }
+    let files = Certificates::new();
+    let certificate = format!("--tls-cert={}", files.path("client.pem"));
+    let key = ["--tls", &certificate, "--tls-key=gone"];
+    let message = format!("tls-key \"gone\": cannot read: {absent}");
+    check(&workdir, &[&dump[..], &key].concat(), 2, &message);
+    let message = format!("warm-file \"gone\": cannot open: {absent}");
+    check(
+        &workdir,
+        &["dump", "--to", "s", "--warm-file=gone"],
+        2,
+        &message,
+    );
+    fs::create_dir(workdir.join("empty.meta")).unwrap();
+    check(
+        &workdir,
+        &["dump", "--to", "s", "--warm-file=empty"],
+        2,
+        &format!("warm-file \"empty.meta\": {directory}"),
+    );
+}
+
+#[test]
+fn a_spool_that_cannot_be_made_is_told_before_the_dump() {
+    let server = Memcached::start();
+    let address = server.address();
+    let workdir = Workdir::new("spool");
+    fs::write(workdir.join("file"), "").unwrap();
+    for (place, reason) in [
+        ("gone", "No such file or directory (os error 2)"),
+        ("file", "Not a directory (os error 20)"),
+    ] {
+        let spool = format!("--spool-dir={place}");
+        check(
+            &workdir,
+            &["dump", "--to", "s", &spool, &address],
+            2,
+            &format!("spool-dir \"{place}\": no temporary file can be made in it: {reason}"),
+        );
+    }
+    assert!(!workdir.join("s").exists());
+    workdir
+        .mcsnap(&["dump", "--to", "s", "-q", "--spool-dir=.", &address])
+        .succeeds();
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_told_at_the_end() {
+    let server = Memcached::start();
+    let address = server.address();
+    let workdir = Workdir::new("log");
+    let dump = ["dump", "--to", "s", "-q", &address, "--log-file"];
+    let lacks = "mcsnap: /dev/full: the log is not whole: No space left on device (os error 28)\n";
+    let said = |to: &str, code| {
+        let run = workdir.mcsnap(&dump).arg(to).env("MCSNAP_ODD", "1");
+        let output = run.exits(code);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let message = said("/dev/full", 0);
+    assert!(message.ends_with(lacks), "{message}");
+    assert_eq!(message.matches("not whole").count(), 1);
+    let message = said("log", 0);
+    assert!(!message.contains("not whole"), "{message}");
+    drop(server);
+    let message = said("/dev/full", 1);
+    assert!(message.ends_with(lacks), "{message}");
 }
 
 #[test]

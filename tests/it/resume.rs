@@ -478,3 +478,194 @@ fn a_server_restarted_in_between_is_told_of_and_nothing_is_thrown_away() {
     assert_eq!(report["kept_segments"], kept.len());
     assert_eq!(report["completeness_percent"], Value::Null);
 }
+
+/// A dump that was killed with something sealed; returns how many segments.
+fn killed(workdir: &Workdir, arguments: &[&str], name: &str) -> usize {
+    let mut child = workdir.mcsnap(arguments).spawn();
+    wait_for_segments(workdir, name, 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    sealed(workdir, name).len()
+}
+
+fn stderr_of(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_same_servers_in_another_order_are_no_silent_new_start() {
+    let (server, second) = (filled_server(), Memcached::start());
+    second.client().set("key", 0, 0, b"value");
+    let (address, other) = (server.address(), second.address());
+    let workdir = Workdir::new("order");
+    killed(&workdir, &arguments("a", &[&address, &other]), "a");
+    let nameless = ["dump", "--to", "s", "--resume", "--progress=none"];
+    for dry_run in ["--dry-run", "--dry-run=false"] {
+        let output = workdir
+            .mcsnap(&nameless)
+            .arg(dry_run)
+            .arg(&other)
+            .arg(&address)
+            .exits(2);
+        assert_eq!(
+            stderr_of(&output),
+            format!(
+                "mcsnap: s/a is an unfinished dump of these servers in another order; give them as \
+                 {address} {other}, or pass a --name to start anew\n"
+            )
+        );
+    }
+    let reordered = arguments("a", &[&other, &address]);
+    let output = workdir.mcsnap(&reordered).arg("--resume").exits(2);
+    assert_eq!(
+        stderr_of(&output),
+        format!(
+            "mcsnap: nodes \"{other}, {address}\": the dump to go on with was begun with {address}, \
+             {other}; give the same, or another --name to start anew\n"
+        )
+    );
+    // A job with a selection of its own, or of more servers, is another; it is
+    // told of what it leaves.
+    for (arguments, select) in [
+        (vec!["--select=prefix=key:1", &address, &other], "all"),
+        (vec![&address[..]], "all"),
+    ] {
+        let output = workdir
+            .mcsnap(&[&nameless[..], &arguments].concat())
+            .succeeds();
+        let message = stderr_of(&output);
+        let wanted = format!(
+            "s/a is an unfinished dump of {address} {other}, with the selection \"{select}\"; this \
+             one is another, and goes on with nothing of it\n"
+        );
+        assert!(message.ends_with(&wanted), "{message}");
+    }
+    let report = resume(&workdir, "a", &[&address, &other]);
+    assert!(report["kept_segments"].as_u64().unwrap() >= 2);
+}
+
+#[test]
+fn a_selection_by_owner_is_found_again() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("owner");
+    let select = format!("--select=owner={address}");
+    let mut selecting = arguments("a", &[&address]);
+    selecting.extend([&select[..], "--ring=ketama"]);
+    let count = killed(&workdir, &selecting, "a");
+    let nameless = selecting
+        .iter()
+        .filter(|argument| !["--name", "a"].contains(argument));
+    let nameless: Vec<&str> = nameless.copied().collect();
+    let output = workdir.mcsnap(&nameless).arg("--resume").succeeds();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["name"], "a");
+    assert_eq!(report["kept_segments"], count);
+}
+
+#[test]
+fn a_dry_run_tells_what_would_be_kept_and_changes_nothing() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("dry-resume");
+    let dry = |name: &str, format: &str, code| {
+        let mut arguments = vec!["dump", "--to", "s", "--name", name, "--resume", "--dry-run"];
+        arguments.extend([format, &address]);
+        let output = workdir.mcsnap(&arguments).exits(code);
+        (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr_of(&output),
+        )
+    };
+    let nothing = "kept      nothing: no dump that was killed has anything to go on with\n";
+    let (plan, _) = dry("a", "--format=text", 0);
+    assert!(plan.contains(nothing), "{plan}");
+    assert!(!workdir.join("s").exists());
+    let count = killed(&workdir, &arguments("a", &[&address]), "a");
+    let listing = || {
+        let mut names: Vec<_> = fs::read_dir(workdir.join("s/a/segments"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    let before = listing();
+    let (plan, _) = dry("a", "--format=json", 0);
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["kept_segments"], count);
+    let records = plan["kept_records"].as_u64().unwrap();
+    assert!(records > 0 && plan["was_there"] == false, "{plan}");
+    let (plan, _) = dry("a", "--format=text", 0);
+    let row = format!("in {count} segments of a dump that was killed\n");
+    assert!(plan.contains(&row), "{plan}");
+    assert_eq!(listing(), before, "a dry run has changed something");
+    let (plan, _) = dry("b", "--format=text", 0);
+    assert!(plan.contains(nothing) && !workdir.join("s/b").exists());
+    // What would be refused is refused.
+    let name = sealed(&workdir, "a").into_keys().next().unwrap();
+    let path = workdir.join("s/a/segments").join(name);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let (_, message) = dry("a", "--format=text", 1);
+    let advice = "; move the file away, and its items are read again\n";
+    assert!(message.ends_with(advice), "{message}");
+    bytes[middle] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let report = resume(&workdir, "a", &[&address]);
+    assert_eq!(report["kept_segments"], count);
+    assert_eq!(report["kept_records"], records);
+    let (plan, _) = dry("a", "--format=text", 0);
+    let row = "kept      all of it: the snapshot is there already\n";
+    assert!(plan.contains(row), "{plan}");
+}
+
+#[test]
+fn who_looks_at_an_unfinished_dump_is_told_how_it_goes_on() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("look");
+    killed(&workdir, &arguments("a", &[&address]), "a");
+    let root = workdir.path().canonicalize().unwrap().display().to_string();
+    for command in [
+        &["verify", "s/a"][..],
+        &["ls", "s/a"],
+        &["inspect", "s/a"],
+        &["get", "s/a", "key"],
+        &["restore", "s/a", "--to", &address],
+    ] {
+        let output = workdir.mcsnap(command).exits(2);
+        assert_eq!(
+            stderr_of(&output),
+            format!(
+                "mcsnap: snapshot \"{root}/s/a\": a dump that has not finished: mcsnap dump of the \
+                 same servers with --resume --name a goes on with it, and mcsnap salvage makes a \
+                 snapshot of what is there\n"
+            ),
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn a_finished_partial_snapshot_says_that_it_stays_so() {
+    let server = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let address = server.address();
+    let gone = Memcached::start().address();
+    let workdir = Workdir::new("partial");
+    let run = || {
+        let arguments = ["dump", "--to", "s", "--name=a", "--resume", "-q"];
+        let arguments = [&arguments[..], &["--allow-partial", &address, &gone]].concat();
+        let output = workdir.mcsnap(&arguments).exits(3);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let advice = "it lacks a server, and --resume does not complete a snapshot that is finished; \
+                  pass another --name, or remove it\n";
+    let first = run();
+    assert!(!first.contains(advice), "{first}");
+    let second = run();
+    assert!(second.contains(advice), "{second}");
+}

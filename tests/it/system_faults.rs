@@ -251,13 +251,18 @@ fn a_disk_that_cannot_be_read_is_told_with_the_place() {
 
 #[test]
 fn a_report_that_cannot_be_written_is_told_and_the_snapshot_is_whole() {
-    for arena in [Arena::dump(), Arena::salvage()] {
+    for (arena, verdict) in [(Arena::dump(), "complete"), (Arena::salvage(), "lossy")] {
         let command = arena.command("new-untold");
         let full = ["sh", "-c", "exec \"$@\" >/dev/full", "sh"];
         let output = arena.workdir.mcsnap_by(&full, &command).run();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let stderr = text(&output.stderr);
-        let told = format!("mcsnap: cannot write to stdout: {NO_SPACE}\n");
+        let place = arena.place().join("new-untold");
+        let told = format!(
+            "mcsnap: snapshot {} is there ({verdict}), but its report could not be written: cannot \
+             write to stdout: {NO_SPACE}\n",
+            place.display()
+        );
         assert_eq!(stderr, told);
         assert_eq!(arena.left("new-untold", "untold"), Left::Whole);
         arena.finish();

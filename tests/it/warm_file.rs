@@ -421,6 +421,55 @@ fn files_that_cannot_tell_are_refused_each_with_one_line() {
         "{text}"
     );
 
+    // What is for servers, and so means nothing here.
+    for flag in [
+        "--nodes-file=nodes",
+        "--connections=2",
+        "--parallel-nodes=2",
+        "--spool-memory=1MiB",
+        "--spool-dir=.",
+        "--timeout=1s",
+        "--busy-timeout=1s",
+        "--allow-partial",
+        "--resume",
+        "--walk=hash",
+        "--tls",
+        "--tls-ca=ca",
+        "--tls-cert=cert",
+        "--tls-key=key",
+        "--tls-server-name=name",
+        "--auth-file=users",
+    ] {
+        let all = ["dump", "--to", "s", "--warm-file", "mem", flag];
+        let output = workdir.mcsnap(&all).exits(2);
+        let name = flag.split('=').next().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            format!("mcsnap: {name} is for running servers; with --warm-file leave it out\n")
+        );
+    }
+    // For all other dumps, which this one is not.
+    let general = "dump: {connections: 2, tls: true, auth-file: gone, resume: true}";
+    fs::write(workdir.join("c.yaml"), general).unwrap();
+    dump(&workdir, &["--warm-file=mem", "--config=c.yaml"], "general");
+    dump(&workdir, &["--warm-file=mem", "--resume=false"], "off");
+    fs::write(
+        workdir.join("c.yaml"),
+        "dump: {connections: 2, warm-file: mem}",
+    )
+    .unwrap();
+    workdir
+        .mcsnap(&["dump", "--to=s", "--config=c.yaml"])
+        .exits(2);
+    // Nobody is asked for a name.
+    let endpoint = ["dump", "--to", "s", "--warm-file", "mem", "cfg:a.invalid:1"];
+    let output = workdir.mcsnap(&endpoint).exits(2);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.contains("--warm-file reads one file and no server"),
+        "{text}"
+    );
+
     // And a server that takes the file removes its `.meta`.
     dump(&workdir, &["--warm-file", "mem", "cache1:11211"], "good");
     assert!(listed(&workdir, "good").contains_key("key:7"));

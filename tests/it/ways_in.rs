@@ -76,6 +76,20 @@ fn sockets_names_and_ipv6_are_ways() {
         &format!("unix:{path}: cannot connect: No such file or directory (os error 2)"),
     );
 
+    // A path that is no node has a link that is one.
+    fs::create_dir(workdir.join("a b")).unwrap();
+    let odd = workdir.join("a b/m.sock");
+    let _server = Memcached::start_at(odd.to_str().unwrap(), &[], &[]);
+    check_refusal(
+        &workdir,
+        &["dump", "--to", "t", "unix:a b/m.sock"],
+        2,
+        "node \"unix:a b/m.sock\": the path of a socket can have no space, comma, quote or \
+         backslash here, where nodes stand in lists and reports; give a symbolic link to it",
+    );
+    std::os::unix::fs::symlink(&odd, workdir.join("link")).unwrap();
+    check_way(&workdir, &digest, "unix:./link", &[]);
+
     // A host may have no IPv6 at all; then there is no such way.
     if TcpListener::bind("[::1]:0").is_ok() {
         let server = Memcached::start_at("::1", &[], &[]);
@@ -486,7 +500,8 @@ fn endpoints_and_files_that_name_no_node_are_refused() {
         &endpoint,
         2,
         &format!(
-            "node \"{endpoint}\": it knows of no cluster; if it is a server itself, leave out cfg:"
+            "configuration endpoint \"{endpoint}\": it knows of no cluster; if it is a server \
+             itself, leave out cfg:"
         ),
     );
     for (list, message) in [
@@ -499,9 +514,23 @@ fn endpoints_and_files_that_name_no_node_are_refused() {
         refused(
             &format!("cfg:{address}"),
             1,
-            &format!("{address}: {message}"),
+            &format!("configuration endpoint cfg:{address}: {message}"),
         );
     }
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let refusal = "cannot connect: Connection refused (os error 111)";
+    let message = format!("configuration endpoint cfg:{address}: {refusal}");
+    refused(&format!("cfg:{address}"), 1, &message);
+    let locked = FakeServer::ruled([Rule::new(
+        "",
+        [Step::reply("CLIENT_ERROR unauthenticated\r\n")],
+    )]);
+    let address = locked.address();
+    let wish = "the server wants a user and a password; pass --auth-file FILE";
+    let message = format!("configuration endpoint cfg:{address}: {wish}");
+    refused(&format!("cfg:{address}"), 2, &message);
     refused(
         "cfg:a*2",
         2,

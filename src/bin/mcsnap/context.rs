@@ -8,7 +8,7 @@ use mcsnap::cancel::Cancel;
 
 use crate::cli::GlobalArgs;
 use crate::config::{ConfigFile, Resolved, Section, resolve, unknown_variables};
-use crate::logging;
+use crate::logging::{self, LogHealth};
 use crate::progress::{ProgressKind, Renderer};
 use crate::settings::parse_choice;
 
@@ -39,6 +39,7 @@ impl Context {
         flags: &GlobalArgs,
         environment: BTreeMap<String, String>,
         cancel: Cancel,
+        log: &LogHealth,
     ) -> Result<Self> {
         let path = flags.config.as_ref().or_else(|| {
             environment
@@ -67,6 +68,7 @@ impl Context {
         logging::start(
             global.verbose,
             global.log_file.as_deref(),
+            log,
             &environment,
             &bars,
         )?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::Result;
 use indicatif::MultiProgress;
@@ -13,10 +13,46 @@ use tracing_subscriber::prelude::*;
 
 use crate::exit::UsageError;
 
+/// Whether all of the log came to its file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogHealth(Arc<OnceLock<String>>);
+
+impl LogHealth {
+    /// Returns what to tell of a file that lacks something.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}
+
+/// A file that remembers the first line it did not take; who logs never looks.
+struct LogFile {
+    file: File,
+    path: String,
+    health: LogHealth,
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        if let Err(error) = &written
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            let failure = || format!("{}: the log is not whole: {error}", self.path);
+            self.health.0.get_or_init(failure);
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// Sends the log to stderr, and to a file if one is given.
 pub(crate) fn start(
     verbose: u8,
     file: Option<&str>,
+    health: &LogHealth,
     environment: &BTreeMap<String, String>,
     bars: &MultiProgress,
 ) -> Result<()> {
@@ -36,7 +72,12 @@ pub(crate) fn start(
     let to_file = file
         .map(|path| {
             let opened = File::options().create(true).append(true).open(path);
-            opened.map_err(|error| UsageError(format!("{path}: cannot open the log: {error}")))
+            let refused = |error| UsageError(format!("{path}: cannot open the log: {error}"));
+            opened.map_err(refused).map(|file| LogFile {
+                file,
+                path: path.to_owned(),
+                health: health.clone(),
+            })
         })
         .transpose()?
         .map(|file| {

@@ -19,22 +19,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser as _;
 use mcsnap::cancel::Cancel;
+use mcsnap::item::escape_controls;
 use signal_hook::consts::SIGBUS;
 
 use crate::cli::Cli;
 use crate::context::Context;
+use crate::logging::LogHealth;
 
 fn main() -> ExitCode {
     let cancel = Cancel::new();
     let signal = Arc::new(AtomicUsize::new(0));
+    let log = LogHealth::default();
     let cli = Cli::parse();
     let result = watch_signals(&cancel, &signal)
         .and_then(|()| tell_bus_errors())
         .map_err(anyhow::Error::from)
         .and_then(|()| config::read_environment(std::env::vars_os()))
-        .and_then(|environment| Context::new(&cli.global, environment, cancel.clone()))
+        .and_then(|environment| Context::new(&cli.global, environment, cancel.clone(), &log))
         .and_then(|context| commands::dispatch(&context, cli.command));
-    match result {
+    let code = match result {
         Ok(outcome) => exit::code_of(outcome),
         Err(error) => {
             let signal = signal.load(Ordering::Relaxed);
@@ -42,7 +45,12 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "mcsnap: {}", exit::message_of(&error, signal));
             exit::code_of_error(&error, signal)
         }
+    };
+    // The work is what it is; the code tells of nothing else.
+    if let Some(failure) = log.failure() {
+        let _ = writeln!(io::stderr(), "mcsnap: {}", escape_controls(failure));
     }
+    code
 }
 
 /// The first signal asks the job to stop, the second ends the program.

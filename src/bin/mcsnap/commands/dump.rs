@@ -1,24 +1,30 @@
 //! `mcsnap dump`: all items of running servers into a snapshot.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
-use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, SourceNode, WarmFileOptions, WarmFilePlan};
+use mcsnap::discovery::NodeSource;
+use mcsnap::dump::{
+    DumpOptions, DumpPlan, DumpReport, Kept, SourceNode, WarmFileOptions, WarmFilePlan,
+};
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
-use mcsnap::format::journal::Journal;
 use mcsnap::format::manifest::{ManifestNode, Verdict};
+use mcsnap::net::NetOptions;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{
     can_resume, find_journal, generate_name, list_unfinished_dumps, parse_name,
 };
 use mcsnap::source::WalkKind;
-use mcsnap::store::{Store, create_directory};
+use mcsnap::store::{ScratchFile, Store, create_directory};
+use mcsnap::target::{OwnerDefaults, bind_owners};
 use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -31,10 +37,11 @@ use crate::exit::{HintedError, Outcome, UsageError, access_hint};
 use crate::render::record::moment;
 use crate::render::{
     count, given_json, given_rows, holds_row, items_text, print_json, print_text, seconds, size,
+    told,
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration, parse_percent,
-    parse_select, parse_size, switch, text,
+    parse_select, parse_size, parse_sources, switch, text,
 };
 
 /// Flags of `mcsnap dump`.
@@ -168,21 +175,15 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         .to
         .as_deref()
         .ok_or_else(|| UsageError("where should the snapshot go? pass --to DIR".to_owned()))?;
+    if settings.warm_file.is_some() {
+        check_settings_of_file(&given)?;
+    }
     let (mut options, list) = options(&settings, &given, to, &context.cancel)?;
     let max_missing = settings
         .max_missing
         .as_deref()
         .map_or(Ok(0.0), parse_percent)?;
     if let Some(path) = &settings.warm_file {
-        for (flag, is_given) in [
-            ("--resume", options.is_resumable),
-            ("--walk", options.walk.is_some()),
-        ] {
-            if is_given {
-                let text = format!("{flag} is for running servers; with --warm-file leave it out");
-                return Err(UsageError(text).into());
-            }
-        }
         let options = warm_file_options(options, path)?;
         let is_dry_run = settings.dry_run == Some(true);
         return run_warm_file(context, options, to, is_dry_run, max_missing, &given);
@@ -201,34 +202,41 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let node_count = options.nodes.len();
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
+    let is_resumed = settings.resume == Some(true);
+    let failed = |store: &dyn Store, error: Error| {
+        // Of a dump that failed nothing is kept, unless that was asked for.
+        let may_be_kept = is_resumed
+            || matches!(
+                error.kind(),
+                ErrorKind::Canceled | ErrorKind::AlreadyExists { .. }
+            );
+        let can_resume = may_be_kept && can_go_on(error.kind()) && can_resume(store, &name);
+        let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
+        let hint = hint.or_else(|| resume_hint(&error).filter(|_| is_resumed));
+        match hint {
+            Some(hint) => HintedError {
+                error,
+                hint: hint.into(),
+            }
+            .into(),
+            None => with_hint(error, node_count),
+        }
+    };
     if settings.dry_run == Some(true) {
-        print_plan(context.format, &plan, to, &given, &list)?;
+        let kept = match open_if_there(to)? {
+            Some(store) => plan
+                .preview(Arc::clone(&store))
+                .map_err(|error| failed(&*store, error))?,
+            None => Kept::default(),
+        };
+        print_plan(context.format, &plan, kept, to, &given, &list)?;
         return Ok(Outcome::Clean);
     }
     let store = create_directory(to)?;
     let progress = context.progress();
     let report = plan
         .run(Arc::clone(&store), &context.cancel, &progress)
-        .map_err(|error| {
-            // Of a dump that failed nothing is kept, unless that was asked for.
-            let may_be_kept = settings.resume == Some(true)
-                || matches!(
-                    error.kind(),
-                    ErrorKind::Canceled | ErrorKind::AlreadyExists { .. }
-                );
-            let can_resume = may_be_kept && can_go_on(error.kind()) && can_resume(&*store, &name);
-            let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
-            let is_resumed = settings.resume == Some(true);
-            let hint = hint.or_else(|| resume_hint(&error).filter(|_| is_resumed));
-            match hint {
-                Some(hint) => HintedError {
-                    error,
-                    hint: hint.into(),
-                }
-                .into(),
-                None => with_hint(error, node_count),
-            }
-        })?;
+        .map_err(|error| failed(&*store, error))?;
     print_report(context.format, &report)?;
     Ok(if report.has_losses_above(max_missing) {
         Outcome::Degraded
@@ -255,9 +263,15 @@ fn options(
     }
     let to_usize = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let count = |name, text: &str, most| parse_count(name, text, 1, most).map(to_usize);
+    if let Some(directory) = &settings.spool_dir {
+        check_spool_directory(directory)?;
+    }
     let now = UnixSecs::from_system_time(SystemTime::now());
     let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
-    let net = settings.connect.net_options(given, timeout)?;
+    let net = match settings.warm_file {
+        Some(_) => NetOptions::default(),
+        None => settings.connect.net_options(given, timeout)?,
+    };
     let options = DumpOptions {
         nodes: Vec::new(),
         name: match &settings.name {
@@ -302,17 +316,91 @@ fn options(
         busy_timeout: parse_duration("busy-timeout", &or(&settings.busy_timeout, "90s"))?,
     };
     // Last, since it may talk to endpoints: what is wrong by itself is told first.
-    let connect = &settings.connect;
-    let list = connect.find_nodes(&settings.nodes, &options.net, cancel)?;
+    let list = match settings.warm_file {
+        Some(_) => named_nodes(&settings.nodes)?,
+        None => {
+            let connect = &settings.connect;
+            connect.find_nodes(&settings.nodes, &options.net, cancel)?
+        }
+    };
     let nodes = list.nodes.clone();
     Ok((DumpOptions { nodes, ..options }, list))
 }
 
+/// Makes a temporary file as a walk may need one hours later.
+fn check_spool_directory(directory: &str) -> Result<()> {
+    if let Err(error) = ScratchFile::create(Path::new(directory)) {
+        let cause = error.source().and_then(|cause| cause.downcast_ref());
+        // No setting is wrong where a disk is full, and a retry may help.
+        if cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::StorageFull) {
+            return Err(error.into());
+        }
+        let reason = cause.map(ToString::to_string).unwrap_or_default();
+        let allowed = format!("no temporary file can be made in it: {reason}");
+        return Err(Error::invalid_input("spool-dir", directory, allowed).into());
+    }
+    Ok(())
+}
+
+/// Settings that say how running servers are read.
+const OF_SERVERS: [&str; 17] = [
+    "nodes-file",
+    "connections",
+    "parallel-nodes",
+    "spool-memory",
+    "spool-dir",
+    "timeout",
+    "busy-timeout",
+    "allow-partial",
+    "resume",
+    "walk",
+    "tls",
+    "tls-ca",
+    "tls-cert",
+    "tls-key",
+    "tls-server-name",
+    "auth-file",
+    "auth",
+];
+
+/// Refuses what means nothing for a file. A layer below the one that names the
+/// file may have it, for all the dumps that are none of a file.
+fn check_settings_of_file(given: &BTreeMap<String, Given>) -> Result<()> {
+    let origin = given.get("warm-file").map(|given| given.origin);
+    let is_meant = |name: &&str| {
+        given
+            .get(*name)
+            .is_some_and(|given| given.value != "false" && Some(given.origin) >= origin)
+    };
+    if let Some(name) = OF_SERVERS.into_iter().find(is_meant) {
+        let text = format!("--{name} is for running servers; with --warm-file leave it out");
+        return Err(UsageError(text).into());
+    }
+    Ok(())
+}
+
+/// Reads what are only names, and asks nobody.
+fn named_nodes(texts: &[String]) -> Result<NodeList> {
+    let mut list = NodeList::default();
+    for source in parse_sources(texts)? {
+        match source {
+            NodeSource::Node(node) => list.nodes.push(node),
+            NodeSource::Endpoint(_) => return Err(one_name_only()),
+        }
+    }
+    list.origins.resize(list.nodes.len(), None);
+    Ok(list)
+}
+
+fn one_name_only() -> anyhow::Error {
+    let text = "--warm-file reads one file and no server: give no HOST:PORT, or the one that the \
+                file is of";
+    UsageError(text.to_owned()).into()
+}
+
 fn warm_file_options(options: DumpOptions, path: &str) -> Result<WarmFileOptions> {
     if options.nodes.len() > 1 {
-        let text = "--warm-file reads one file and no server: give no HOST:PORT, or the one that \
-                    the file is of";
-        return Err(UsageError(text.to_owned()).into());
+        return Err(one_name_only());
     }
     Ok(WarmFileOptions {
         path: path.into(),
@@ -494,29 +582,71 @@ fn find_unfinished(options: &DumpOptions, to: &str) -> Result<Option<String>> {
     let Some(store) = open_if_there(to)? else {
         return Ok(None);
     };
-    let is_same = |journal: &Journal| {
-        let before = journal.nodes.iter().map(|node| node.address.clone());
-        let select = Some(options.selection.to_string()).filter(|text| !text.is_empty());
-        before.eq(options.nodes.iter().map(NodeSpec::address)) && journal.select == select
+    let ring = options.ring.as_deref().map(str::parse).transpose()?;
+    let owners = OwnerDefaults {
+        ring,
+        nodes: &options.nodes,
     };
-    let dumps = list_unfinished_dumps(&*store)?;
-    let names: Vec<String> = dumps
-        .into_iter()
-        .filter(|(_, journal)| is_same(journal))
-        .map(|(name, _)| name)
-        .collect();
+    let selection = bind_owners(&options.selection, owners)?.to_string();
+    let select = Some(selection).filter(|text| !text.is_empty());
+    let nodes: Vec<String> = options.nodes.iter().map(NodeSpec::address).collect();
+    let mut names = Vec::new();
+    let mut reordered = Vec::new();
+    for (name, journal) in list_unfinished_dumps(&*store)? {
+        let before: Vec<String> = journal
+            .nodes
+            .iter()
+            .map(|node| node.address.clone())
+            .collect();
+        let is_selected_so = journal.select == select;
+        if nodes == before && is_selected_so {
+            names.push(name);
+        } else if sorted(&nodes) == sorted(&before) && is_selected_so {
+            reordered.push((name, before.join(" ")));
+        } else if nodes.iter().any(|node| before.contains(node)) {
+            // Another job's perhaps, which must not stop this one.
+            tracing::warn!(
+                "{to}/{name} is an unfinished dump of {}, with the selection \"{}\"; this one is \
+                 another, and goes on with nothing of it",
+                before.join(" "),
+                journal.select.as_deref().unwrap_or("all"),
+            );
+        }
+    }
     if names.len() > 1 {
         let names = names.join(", ");
         let text =
             format!("{to} has several unfinished dumps of these servers: {names}; pass --name");
         return Err(UsageError(text).into());
     }
+    if names.is_empty()
+        && let Some((name, before)) = reordered.first()
+    {
+        let text = format!(
+            "{to}/{name} is an unfinished dump of these servers in another order; give them as \
+             {before}, or pass a --name to start anew"
+        );
+        return Err(UsageError(text).into());
+    }
     Ok(names.into_iter().next())
+}
+
+fn sorted(texts: &[String]) -> Vec<&String> {
+    let mut sorted: Vec<&String> = texts.iter().collect();
+    sorted.sort();
+    sorted
+}
+
+/// Says what was done, or would be, before this run.
+fn kept_text(kept: Kept) -> String {
+    let (segments, records) = (count(kept.segments), count(kept.records));
+    format!("{records} records in {segments} segments of a dump that was killed")
 }
 
 fn print_plan(
     format: Format,
     plan: &DumpPlan,
+    kept: Kept,
     to: &str,
     given: &BTreeMap<String, Given>,
     list: &NodeList,
@@ -555,6 +685,10 @@ fn print_plan(
             "spool_memory_max": options.spool_memory_max,
             "timeout_ms": u64::try_from(options.net.timeout.as_millis())?,
             "select": (!options.selection.is_everything()).then(|| options.selection.to_string()),
+            "resume": options.is_resumable,
+            "kept_segments": kept.segments,
+            "kept_records": kept.records,
+            "was_there": kept.is_whole,
             "settings": given_json(given),
         }));
     }
@@ -562,6 +696,16 @@ fn print_plan(
         "snapshot",
         format!("{to}/{} (not made: dry run)", options.name),
     )];
+    if options.is_resumable {
+        let text = if kept.is_whole {
+            "all of it: the snapshot is there already".to_owned()
+        } else if kept.segments > 0 {
+            kept_text(kept)
+        } else {
+            "nothing: no dump that was killed has anything to go on with".to_owned()
+        };
+        rows.push(("kept", text));
+    }
     for (index, node) in plan.nodes.iter().enumerate() {
         let origin = list.suffix(index);
         rows.push((
@@ -624,6 +768,13 @@ fn segments_row(
 }
 
 fn print_report(format: Format, report: &DumpReport) -> Result<()> {
+    told(print_rows(format, report), || {
+        let verdict = report.manifest.verdict.as_str();
+        format!("snapshot {} is there ({verdict})", report.place)
+    })
+}
+
+fn print_rows(format: Format, report: &DumpReport) -> Result<()> {
     let manifest = &report.manifest;
     let counters = manifest.counters();
     let totals = manifest.totals;
@@ -674,12 +825,13 @@ fn print_report(format: Format, report: &DumpReport) -> Result<()> {
             manifest.started_at
         );
         rows.push(("kept", text));
+        if manifest.verdict == Verdict::Partial {
+            let text = "it lacks a server, and --resume does not complete a snapshot that is \
+                        finished; pass another --name, or remove it";
+            rows.push(("kept", text.to_owned()));
+        }
     } else if report.kept.segments > 0 {
-        let (segments, records) = (count(report.kept.segments), count(report.kept.records));
-        rows.push((
-            "kept",
-            format!("{records} records in {segments} segments of a dump that was killed"),
-        ));
+        rows.push(("kept", kept_text(report.kept)));
     }
     for node in &manifest.nodes {
         rows.push(("node", node_text(node)));

@@ -20,7 +20,7 @@ use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::{
-    count, given_json, given_rows, holds_row, print_json, print_text, seconds, size,
+    count, given_json, given_rows, holds_row, print_json, print_text, seconds, size, told,
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
@@ -121,7 +121,8 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     }
     let progress = context.progress();
     let report = plan.run(&context.cancel, &progress)?;
-    print_report(context.format, place, verdict, &plan, &report)?;
+    let printed = print_report(context.format, place, verdict, &plan, &report);
+    told(printed, || format!("the restore of {place} has ended"))?;
     Ok(if report.has_losses() {
         Outcome::Degraded
     } else {

@@ -11,7 +11,7 @@ use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, print, print_json, print_text, seconds};
+use crate::render::{count, print, print_json, print_text, seconds, told};
 use crate::settings::{parse_count, parse_size, text};
 
 /// Flags of `mcsnap salvage`.
@@ -88,10 +88,14 @@ pub(crate) fn run(context: &Context, args: &SalvageArgs) -> Result<Outcome> {
     let store = create_directory(to)?;
     let progress = context.progress();
     let report = salvage(&input, store, &options, &context.cancel, &progress)?;
-    match context.format {
-        Format::Json => print_json(&report_json(place, &report))?,
-        Format::Text => print_report(place, &report)?,
-    }
+    let printed = match context.format {
+        Format::Json => print_json(&report_json(place, &report)),
+        Format::Text => print_report(place, &report),
+    };
+    told(printed, || {
+        let verdict = report.manifest.verdict.as_str();
+        format!("snapshot {} is there ({verdict})", report.place)
+    })?;
     Ok(if report.has_loss() {
         Outcome::Degraded
     } else {

@@ -35,6 +35,11 @@ pub(crate) fn print_text(rows: &[(&str, String)]) -> Result<()> {
     print(lines.as_bytes())
 }
 
+/// Says, where a report cannot be written, what was done all the same.
+pub(crate) fn told(printed: Result<()>, done: impl FnOnce() -> String) -> Result<()> {
+    printed.with_context(|| format!("{}, but its report could not be written", done()))
+}
+
 /// Prints one JSON document.
 pub(crate) fn print_json(document: &Value) -> Result<()> {
     print(format!("{document:#}\n").as_bytes())
