@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::compression::SectionReader;
 use crate::format::file_header::FileHeader;
+use crate::format::ids::SnapshotId;
 use crate::format::journal::{JOURNAL_LEN_MAX, Journal};
 use crate::format::layout::FILE_HEADER_SIZE;
 use crate::format::manifest::{Digest128, Manifest, ManifestSegment, Need};
@@ -86,6 +87,9 @@ impl Leftover {
             for segment in &snapshot.manifest().segments {
                 // Missing, or of another size: no snapshot to be content with.
                 snapshot.open_segment(segment)?;
+            }
+            if is_to_remove {
+                remove_own_journal(&*store, name, snapshot.manifest().snapshot_id);
             }
             return Ok(Self::Finished(Box::new(snapshot.manifest().clone())));
         }
@@ -175,6 +179,17 @@ pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>
             }
         })
         .collect())
+}
+
+/// Removes the journal of a dump that was killed when its snapshot was whole
+/// already.
+fn remove_own_journal(store: &dyn Store, name: &str, id: SnapshotId) {
+    if read_journal(store, name).is_ok_and(|journal| journal.snapshot_id == id)
+        && let Err(error) = store.remove(&format!("{name}/{JOURNAL}"))
+    {
+        // Nobody reads it beside a manifest.
+        tracing::warn!("leftover of a dump: {}", error.to_chain());
+    }
 }
 
 /// Says whether a dump of this name was begun and can go on.

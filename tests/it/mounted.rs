@@ -11,7 +11,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::workdir::{PROGRAM, Workdir};
+use crate::workdir::{PROGRAM, Workdir, clear_settings};
 
 /// Ways into a namespace with mounts of its own, the least powerful first.
 const WAYS: [&[&str]; 3] = [
@@ -42,7 +42,7 @@ impl Mounted<'_> {
     pub(crate) fn new<'a>(workdir: &'a Workdir, options: &str) -> Mounted<'a> {
         fs::create_dir(workdir.join("m")).unwrap();
         let way = way();
-        let mut shell = Command::new(way[0])
+        let mut shell = clear_settings(&mut Command::new(way[0]))
             .args(&way[1..])
             .arg("sh")
             .current_dir(workdir.path())

@@ -6,6 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use mcsnap::format::ids::SnapshotId;
+use mcsnap::format::journal::Journal;
+use mcsnap::format::manifest::{Manifest, Need};
+use mcsnap::limits::Limits;
 use serde_json::Value;
 
 use crate::client::Item;
@@ -422,6 +426,18 @@ fn a_finished_snapshot_is_not_taken_for_another_nor_for_whole_when_it_is_not() {
     let again = resume(&workdir, "a", &[&address]);
     assert_eq!(again["was_there"], true);
     assert_eq!(again["content_digest"], whole["content_digest"]);
+    // A kill between the manifest and the end of the journal: it goes, but that
+    // of another dump stays.
+    let journal = |id| Journal::new(id, String::new()).encode();
+    let path = workdir.join("s/a/dump.json");
+    let manifest = fs::read(workdir.join("s/a/manifest.json")).unwrap();
+    let manifest = Manifest::decode(&manifest, Need::Read, &Limits::default());
+    let id = manifest.unwrap().snapshot_id;
+    for (id, is_own) in [(id, true), (SnapshotId([7; 16]), false)] {
+        fs::write(&path, journal(id)).unwrap();
+        assert_eq!(resume(&workdir, "a", &[&address])["was_there"], true);
+        assert_eq!(path.exists(), !is_own);
+    }
     let lost = sealed(&workdir, "a").into_keys().next().unwrap();
     fs::remove_file(workdir.join("s/a/segments").join(&lost)).unwrap();
     let message = refusal(&arguments("a", &[&address]));

@@ -582,9 +582,9 @@ fn find_unfinished(options: &DumpOptions, to: &str) -> Result<Option<String>> {
     let Some(store) = open_if_there(to)? else {
         return Ok(None);
     };
-    let ring = options.ring.as_deref().map(str::parse).transpose()?;
+    let ring: Option<RingSpec> = options.ring.as_deref().map(str::parse).transpose()?;
     let owners = OwnerDefaults {
-        ring,
+        ring: ring.as_ref(),
         nodes: &options.nodes,
     };
     let selection = bind_owners(&options.selection, owners)?.to_string();
