@@ -27,6 +27,7 @@ pub mod progress;
 pub mod reasons;
 pub mod units;
 
+pub mod detection;
 pub mod discovery;
 pub mod dump;
 pub mod format;

@@ -13,6 +13,6 @@ mod run;
 mod twins;
 mod warm_file;
 
-pub use plan::{DumpOptions, DumpPlan, NodePlan, SourceNode};
+pub use plan::{DumpOptions, DumpPlan, NodePlan};
 pub use report::{DumpReport, Kept};
 pub use warm_file::{WarmFileOptions, WarmFilePlan};

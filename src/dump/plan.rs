@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::access::AccessProblem;
 use crate::cancel::Cancel;
 use crate::dump::twins::check_twins;
-use crate::error::{Error, Location, Result};
+use crate::error::{Error, Result};
 use crate::format::compression::Compression;
-use crate::net::{Connection, NetOptions, ServerReport, meet_server};
+use crate::net::NetOptions;
 use crate::node::NodeSpec;
-use crate::protocol::stats::ServerVersion;
 use crate::ring::RingSpec;
 use crate::select::Selection;
-use crate::source::{Crawler, ReadStrategy, WalkKind, probe_crawler};
+use crate::source::{SourceNode, WalkKind, survey};
 use crate::target::{OwnerDefaults, bind_owners};
 
 /// What the caller asks for.
@@ -74,15 +72,6 @@ pub struct NodePlan {
     pub source: std::result::Result<SourceNode, String>,
 }
 
-/// A node that answers.
-#[derive(Clone, Debug)]
-pub struct SourceNode {
-    /// What it said of itself.
-    pub server: ServerReport,
-    /// How it is read.
-    pub strategy: ReadStrategy,
-}
-
 impl DumpPlan {
     /// Asks every node who it is.
     ///
@@ -102,7 +91,7 @@ impl DumpPlan {
         let reports: Vec<Result<SourceNode>> = std::thread::scope(|scope| {
             let ask = |node| {
                 let (net, walk) = (&options.net, options.walk);
-                scope.spawn(move || ask_node(node, net, walk, cancel))
+                scope.spawn(move || survey(node, net, walk, cancel))
             };
             let handles: Vec<_> = options.nodes.iter().map(ask).collect();
             handles
@@ -138,26 +127,6 @@ impl DumpPlan {
             sum.saturating_add(source.server.stats.curr_items)
         })
     }
-}
-
-fn ask_node(
-    node: &NodeSpec,
-    net: &NetOptions,
-    walk: Option<WalkKind>,
-    cancel: &Cancel,
-) -> Result<SourceNode> {
-    let server = meet_server(node, net, cancel)?;
-    if server.is_proxy {
-        let sign = "it knows no command that lists keys".to_owned();
-        return Err(Error::access(AccessProblem::Proxy { sign }).at(Location::node(node.address())));
-    }
-    let crawler = if server.stats.version < ServerVersion::METADUMP {
-        Crawler::None
-    } else {
-        probe_crawler(&mut Connection::connect(node, net, cancel)?)?
-    };
-    let strategy = ReadStrategy::choose(node, &server, crawler, walk)?;
-    Ok(SourceNode { server, strategy })
 }
 
 /// Returns what a thread returned; a panic goes on in the caller.

@@ -1,7 +1,7 @@
 //! One connection to a node, read and written at the same time.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -579,6 +579,18 @@ impl Connection {
             self.end = 0;
         }
     }
+}
+
+/// Returns an address that a node's name stands for, IPv4 before IPv6; none where
+/// it stands for none.
+pub fn resolve(node: &NodeSpec) -> Option<IpAddr> {
+    if node.socket_path().is_some() {
+        return None;
+    }
+    let resolved = (node.connect_host().as_str(), node.port).to_socket_addrs();
+    let addresses: Vec<IpAddr> = resolved.ok()?.map(|address| address.ip()).collect();
+    let mut preferred = addresses.iter().filter(|address| address.is_ipv4());
+    preferred.next().or(addresses.first()).copied()
 }
 
 fn connect_tcp(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<TcpStream> {

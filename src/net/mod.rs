@@ -12,7 +12,7 @@ mod tls;
 #[path = "tls_absent.rs"]
 mod tls;
 
-pub use connection::{Connection, Prompt, Received, try_count_max};
+pub use connection::{Connection, Prompt, Received, resolve, try_count_max};
 pub use credentials::Credentials;
 pub use diagnosis::explain;
 pub use options::{NetOptions, TlsSettings};

@@ -16,6 +16,7 @@
 
 mod arcs;
 mod buckets;
+mod evidence;
 mod furc;
 mod hash;
 mod label;
@@ -28,6 +29,7 @@ mod routed_part;
 mod rule;
 mod spec;
 
+pub use evidence::{Explanation, NodeChange, Sighting, Sureness, explain};
 pub use hash::{CharSign, KeyHash};
 pub use label::{LabelFormat, LabelRule, Numbering, SocketName};
 pub use order::NodeOrder;

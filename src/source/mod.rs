@@ -5,13 +5,17 @@
 //! drains it at full speed into a [`Spool`], and the fetchers follow at theirs.
 
 mod fetch;
+mod sample;
 mod seen_keys;
 mod spool;
 mod strategy;
+mod survey;
 mod walk;
 
 pub use fetch::{FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink, TOO_LONG};
+pub use sample::sample_keys;
 pub use seen_keys::{Seen, SeenKeys};
 pub use spool::{LineForm, Spool, WalkChunk};
 pub use strategy::{Carrier, Crawler, ReadStrategy, WalkKind, probe_crawler};
+pub use survey::{SourceNode, survey};
 pub use walk::{Walk, WalkReport};

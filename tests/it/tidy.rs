@@ -25,6 +25,7 @@ const FLOORS: [&[&str]; 5] = [
     &[
         "compare",
         "copy",
+        "detection",
         "dump",
         "endpoint",
         "inspect",

@@ -15,6 +15,7 @@ use crate::commands::get::GetArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::restore::RestoreArgs;
+use crate::commands::ring::detect::RingDetectArgs;
 use crate::commands::ring::list::RingListArgs;
 use crate::commands::ring::locate::RingLocateArgs;
 use crate::commands::salvage::SalvageArgs;
@@ -73,7 +74,7 @@ pub(crate) struct ConfigFile {
 /// What the name of every variable begins with.
 const PREFIX: &str = "MCSNAP_";
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "dump",
     "restore",
     "verify",
@@ -82,6 +83,7 @@ const COMMANDS: [&str; 9] = [
     "get",
     "salvage",
     "ring-list",
+    "ring-detect",
     "ring-locate",
 ];
 
@@ -136,6 +138,7 @@ impl ConfigFile {
         file.check::<GetArgs>()?;
         file.check::<SalvageArgs>()?;
         file.check::<RingListArgs>()?;
+        file.check::<RingDetectArgs>()?;
         file.check::<RingLocateArgs>()?;
         Ok(file)
     }
@@ -298,6 +301,7 @@ pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Resul
     known.extend(variables::<GetArgs>()?);
     known.extend(variables::<SalvageArgs>()?);
     known.extend(variables::<RingListArgs>()?);
+    known.extend(variables::<RingDetectArgs>()?);
     known.extend(variables::<RingLocateArgs>()?);
     let unknown = environment
         .keys()

@@ -10,9 +10,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
 use mcsnap::discovery::NodeSource;
-use mcsnap::dump::{
-    DumpOptions, DumpPlan, DumpReport, Kept, SourceNode, WarmFileOptions, WarmFilePlan,
-};
+use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, Kept, WarmFileOptions, WarmFilePlan};
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::manifest::{ManifestNode, Verdict};
@@ -22,13 +20,14 @@ use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{
     can_resume, find_journal, generate_name, list_unfinished_dumps, parse_name,
 };
-use mcsnap::source::WalkKind;
+use mcsnap::source::{SourceNode, WalkKind};
 use mcsnap::store::{ScratchFile, Store, create_directory};
 use mcsnap::target::{OwnerDefaults, bind_owners};
 use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::commands::ring::detect::{find_ring, sample_options};
 use crate::commands::verify::parse_threads;
 use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
@@ -43,6 +42,9 @@ use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration, parse_percent,
     parse_select, parse_size, parse_sources, switch, text,
 };
+
+/// The value of `--ring` that has the ring found.
+const DETECT: &str = "detect";
 
 /// Flags of `mcsnap dump`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -63,8 +65,12 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "text")]
     pub(crate) name: Option<String>,
-    /// How your client places keys on these servers, for the record
-    #[arg(long, value_name = "NAME")]
+    /// How your client places keys on these servers, for the record; or detect
+    ///
+    /// With detect, a thousand keys of each server show which ring explains where
+    /// they lie. None is recorded where that is not certain; see mcsnap ring
+    /// detect.
+    #[arg(long, value_name = "RING")]
     #[serde(deserialize_with = "text")]
     pub(crate) ring: Option<String>,
     /// Connections to a server for values [default: 4]
@@ -200,6 +206,9 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     }
     let name = options.name.clone();
     let node_count = options.nodes.len();
+    if settings.ring.as_deref() == Some(DETECT) {
+        options.ring = find_recorded_ring(&options, &context.cancel)?;
+    }
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
     let is_resumed = settings.resume == Some(true);
@@ -281,6 +290,7 @@ fn options(
         ring: settings
             .ring
             .as_deref()
+            .filter(|ring| *ring != DETECT)
             .map(|ring| ring.parse::<RingSpec>().map(|ring| ring.to_string()))
             .transpose()?,
         segment_size_max: parse_size(
@@ -327,6 +337,31 @@ fn options(
     Ok((DumpOptions { nodes, ..options }, list))
 }
 
+/// Finds the ring for the record. A dump does not fail for want of it.
+fn find_recorded_ring(options: &DumpOptions, cancel: &Cancel) -> Result<Option<String>> {
+    const KEYS_PER_NODE: usize = 1_000;
+    // One node needs no ring.
+    if options.nodes.len() < 2 {
+        return Ok(None);
+    }
+    let sample = sample_options(
+        KEYS_PER_NODE,
+        options.net.clone(),
+        options.busy_timeout,
+        options.walk,
+    );
+    let reason = match find_ring(&options.nodes, &sample, cancel) {
+        Ok(Ok(ring)) => return Ok(Some(ring.to_string())),
+        Ok(Err(reason)) => reason,
+        Err(error) => {
+            cancel.check()?;
+            format!("{error:#}")
+        }
+    };
+    tracing::warn!("no ring is recorded: {reason}");
+    Ok(None)
+}
+
 /// Makes a temporary file as a walk may need one hours later.
 fn check_spool_directory(directory: &str) -> Result<()> {
     if let Err(error) = ScratchFile::create(Path::new(directory)) {
@@ -366,6 +401,10 @@ const OF_SERVERS: [&str; 17] = [
 /// Refuses what means nothing for a file. A layer below the one that names the
 /// file may have it, for all the dumps that are none of a file.
 fn check_settings_of_file(given: &BTreeMap<String, Given>) -> Result<()> {
+    if given.get("ring").is_some_and(|ring| ring.value == DETECT) {
+        let text = "--ring detect asks running servers; with --warm-file name the ring";
+        return Err(UsageError(text.to_owned()).into());
+    }
     let origin = given.get("warm-file").map(|given| given.origin);
     let is_meant = |name: &&str| {
         given
@@ -684,6 +723,7 @@ fn print_plan(
             "shard_count": 1_u32 << options.shard_bits,
             "spool_memory_max": options.spool_memory_max,
             "timeout_ms": u64::try_from(options.net.timeout.as_millis())?,
+            "ring": options.ring,
             "select": (!options.selection.is_everything()).then(|| options.selection.to_string()),
             "resume": options.is_resumable,
             "kept_segments": kept.segments,
@@ -722,6 +762,9 @@ fn print_plan(
                 Err(reason) => format!("{}  not dumped: {reason}{origin}", node.node.address()),
             },
         ));
+    }
+    if let Some(ring) = &options.ring {
+        rows.push(("ring", ring.clone()));
     }
     if !options.selection.is_everything() {
         rows.push(("select", options.selection.to_string()));
@@ -848,6 +891,9 @@ fn print_rows(format: Format, report: &DumpReport) -> Result<()> {
                 .iter()
                 .map(|(reason, n)| ("lost", format!("{} items: {reason}", count(n)))),
         );
+    }
+    if let Some(ring) = &manifest.ring {
+        rows.push(("ring", ring.clone()));
     }
     rows.extend(holds_row(manifest.select.as_deref()));
     if report.unknown_kept > 0 {

@@ -1,11 +1,13 @@
 //! `mcsnap ring`: how clients place keys.
 
+pub(crate) mod detect;
 pub(crate) mod list;
 pub(crate) mod locate;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::commands::ring::detect::RingDetectArgs;
 use crate::commands::ring::list::RingListArgs;
 use crate::commands::ring::locate::RingLocateArgs;
 use crate::context::Context;
@@ -23,6 +25,8 @@ pub(crate) struct RingArgs {
 enum RingCommand {
     /// List the rings that have a name, and the clients that they stand for
     List(RingListArgs),
+    /// Find the ring that explains where the keys of servers lie
+    Detect(Box<RingDetectArgs>),
     /// Say on which node the client looks for keys
     Locate(Box<RingLocateArgs>),
 }
@@ -30,6 +34,7 @@ enum RingCommand {
 pub(crate) fn run(context: &Context, args: &RingArgs) -> Result<Outcome> {
     match &args.command {
         RingCommand::List(args) => list::run(context, args),
+        RingCommand::Detect(args) => detect::run(context, args),
         RingCommand::Locate(args) => locate::run(context, args),
     }
 }

@@ -1,0 +1,199 @@
+//! Keys, and the nodes that have them.
+
+use std::time::Duration;
+
+use crate::cancel::Cancel;
+use crate::defect::Finding;
+use crate::error::{Error, Result};
+use crate::format::compression::SectionReader;
+use crate::format::manifest::ManifestSegment;
+use crate::net::{NetOptions, resolve};
+use crate::node::NodeSpec;
+use crate::ring::Sighting;
+use crate::snapshot::{Opening, SnapshotReader};
+use crate::source::{WalkKind, sample_keys, survey};
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct SampleOptions {
+    /// Keys of each node, at most.
+    pub count_per_node: usize,
+    /// How keys are listed, if not as the server's version suggests.
+    pub walk: Option<WalkKind>,
+    /// Of connections.
+    pub net: NetOptions,
+    /// How long to wait for the end of another crawl.
+    pub busy_timeout: Duration,
+}
+
+/// Keys of some nodes.
+#[derive(Clone, Debug, Default)]
+pub struct KeySample {
+    /// The nodes, in the order of the client's configuration; with the addresses
+    /// that their names stand for, where those are known.
+    pub nodes: Vec<NodeSpec>,
+    /// The same as the user named them.
+    pub named: Vec<NodeSpec>,
+    /// Keys, and which node each one is on.
+    pub sightings: Vec<Sighting>,
+    /// What was damaged of a snapshot.
+    pub findings: Vec<Finding>,
+}
+
+impl KeySample {
+    /// Returns how many keys each node gave.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0_usize; self.nodes.len()];
+        for sighting in &self.sightings {
+            if let Some(count) = counts.get_mut(sighting.node) {
+                *count = count.saturating_add(1);
+            }
+        }
+        counts
+    }
+}
+
+/// Lists some keys of each node, all nodes side by side.
+///
+/// # Errors
+///
+/// - A node's error: without all nodes no ring can be told from another.
+pub fn sample_nodes(
+    nodes: &[NodeSpec],
+    options: &SampleOptions,
+    cancel: &Cancel,
+) -> Result<KeySample> {
+    check_count(nodes)?;
+    let sampled: Vec<Result<Vec<Vec<u8>>>> = std::thread::scope(|scope| {
+        let sample = |node| {
+            scope.spawn(move || {
+                let source = survey(node, &options.net, options.walk, cancel)?;
+                sample_keys(
+                    node,
+                    &options.net,
+                    source.strategy,
+                    options.busy_timeout,
+                    options.count_per_node,
+                    cancel,
+                )
+            })
+        };
+        let threads: Vec<_> = nodes.iter().map(sample).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    let mut sample = KeySample {
+        nodes: nodes.iter().map(with_address).collect(),
+        named: nodes.to_vec(),
+        ..KeySample::default()
+    };
+    for (node, keys) in sampled.into_iter().enumerate() {
+        let sightings = keys?.into_iter().map(|key| Sighting { key, node });
+        sample.sightings.extend(sightings);
+    }
+    Ok(sample)
+}
+
+/// Reads some keys of each node of a snapshot, out of blocks all over its
+/// segments. `nodes` are those of the snapshot, in its order, with the labels and
+/// weights that it does not know; none for its own addresses.
+///
+/// # Errors
+///
+/// - `InvalidInput`: not as many nodes as the snapshot has.
+/// - What is damaged is in the sample; `Canceled`.
+pub fn sample_snapshot(
+    snapshot: &SnapshotReader,
+    nodes: &[NodeSpec],
+    count_per_node: usize,
+    cancel: &Cancel,
+) -> Result<KeySample> {
+    let manifest = snapshot.manifest();
+    let named = if nodes.is_empty() {
+        let parse = |node: &crate::format::manifest::ManifestNode| node.address.parse();
+        manifest.nodes.iter().map(parse).collect::<Result<_>>()?
+    } else {
+        nodes.to_vec()
+    };
+    if named.len() != manifest.nodes.len() {
+        let allowed = format!(
+            "the snapshot has {} nodes; name them all, in its order, or none",
+            manifest.nodes.len()
+        );
+        return Err(Error::invalid_input(
+            "nodes",
+            named.len().to_string(),
+            allowed,
+        ));
+    }
+    check_count(&named)?;
+    let mut sample = KeySample {
+        nodes: named.clone(),
+        named,
+        ..KeySample::default()
+    };
+    for node in 0..manifest.nodes.len() {
+        let is_of_node =
+            |segment: &&ManifestSegment| usize::try_from(segment.node_index) == Ok(node);
+        let segments: Vec<_> = manifest.segments.iter().filter(is_of_node).collect();
+        let share = count_per_node.div_ceil(segments.len().max(1));
+        for segment in segments {
+            cancel.check()?;
+            let place = snapshot.segment_place(segment);
+            if let Err(error) = sample_segment(snapshot, segment, node, share, &mut sample) {
+                sample
+                    .findings
+                    .push(Finding::from_any_error(error, &place)?);
+            }
+        }
+    }
+    Ok(sample)
+}
+
+fn sample_segment(
+    snapshot: &SnapshotReader,
+    named: &ManifestSegment,
+    node: usize,
+    count: usize,
+    sample: &mut KeySample,
+) -> Result<()> {
+    /// Blocks of one segment that are read, at most.
+    const BLOCK_COUNT_MAX: usize = 8;
+    let segment = snapshot.open_segment_as(named, Opening::Lookup)?;
+    let blocks = segment.block_count();
+    let step = blocks.div_ceil(BLOCK_COUNT_MAX).max(1);
+    let chosen: Vec<usize> = (0..blocks).step_by(step).collect();
+    let share = count.div_ceil(chosen.len().max(1));
+    let mut sections = SectionReader::default();
+    for block in chosen {
+        let columns = segment.read_keys(block, &mut sections)?;
+        let step = columns.len().div_ceil(share.max(1)).max(1);
+        let keys = (0..columns.len()).step_by(step);
+        let keys = keys.filter_map(|index| columns.key(index));
+        sample.sightings.extend(keys.map(|key| Sighting {
+            key: key.to_vec(),
+            node,
+        }));
+    }
+    Ok(())
+}
+
+fn check_count(nodes: &[NodeSpec]) -> Result<()> {
+    if nodes.len() > 1 {
+        return Ok(());
+    }
+    let found = nodes.first().map(ToString::to_string).unwrap_or_default();
+    let allowed = "a ring shows in where several nodes have their keys; name all nodes of the \
+                   cluster";
+    Err(Error::invalid_input("nodes", found, allowed))
+}
+
+/// Some rings hash the address that a name stands for.
+fn with_address(node: &NodeSpec) -> NodeSpec {
+    let ip = node.ip.or_else(|| resolve(node));
+    NodeSpec { ip, ..node.clone() }
+}

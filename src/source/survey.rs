@@ -1,0 +1,45 @@
+//! What a node says of itself, and how its keys can be listed.
+
+use crate::access::AccessProblem;
+use crate::cancel::Cancel;
+use crate::error::{Error, Location, Result};
+use crate::net::{Connection, NetOptions, ServerReport, meet_server};
+use crate::node::NodeSpec;
+use crate::protocol::stats::ServerVersion;
+use crate::source::strategy::{Crawler, ReadStrategy, WalkKind, probe_crawler};
+
+/// A node that answers.
+#[derive(Clone, Debug)]
+pub struct SourceNode {
+    /// What it said of itself.
+    pub server: ServerReport,
+    /// How it is read.
+    pub strategy: ReadStrategy,
+}
+
+/// Asks a node; `walk` is what the caller wants, if anything.
+///
+/// # Errors
+///
+/// - `Access`: it is a proxy, or wants something that was not given.
+/// - `Unsupported`: it does not let its keys be listed.
+/// - Those of a connection.
+pub fn survey(
+    node: &NodeSpec,
+    net: &NetOptions,
+    walk: Option<WalkKind>,
+    cancel: &Cancel,
+) -> Result<SourceNode> {
+    let server = meet_server(node, net, cancel)?;
+    if server.is_proxy {
+        let sign = "it knows no command that lists keys".to_owned();
+        return Err(Error::access(AccessProblem::Proxy { sign }).at(Location::node(node.address())));
+    }
+    let crawler = if server.stats.version < ServerVersion::METADUMP {
+        Crawler::None
+    } else {
+        probe_crawler(&mut Connection::connect(node, net, cancel)?)?
+    };
+    let strategy = ReadStrategy::choose(node, &server, crawler, walk)?;
+    Ok(SourceNode { server, strategy })
+}
