@@ -1,0 +1,107 @@
+//! Which client, configured how, has which ring.
+
+use crate::agents::Agent;
+use crate::items::Keys;
+
+/// One configuration of a client, and what `--ring` calls it.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) agent: Agent,
+    /// As the agent understands it, see tools/clients/README.md.
+    pub(crate) mode: &'static str,
+    pub(crate) ring: &'static str,
+    pub(crate) keys: Keys,
+    /// Whether the client takes weights, in this mode.
+    pub(crate) has_weights: bool,
+}
+
+const fn case(agent: Agent, mode: &'static str, ring: &'static str, keys: Keys) -> Case {
+    Case {
+        agent,
+        mode,
+        ring,
+        keys,
+        has_weights: true,
+    }
+}
+
+const fn unweighted(agent: Agent, mode: &'static str, ring: &'static str, keys: Keys) -> Case {
+    Case {
+        has_weights: false,
+        ..case(agent, mode, ring, keys)
+    }
+}
+
+/// Weights that are left out are those that the client has none for, does not look
+/// at, or takes for a wish for another ring (libmemcached's `consistent`).
+pub(crate) const CASES: [Case; 25] = {
+    use Agent as A;
+    use Keys::{Ascii, Bytes, Text};
+    [
+        unweighted(A::Libmemcached, "default", "libmemcached", Bytes),
+        unweighted(
+            A::Libmemcached,
+            "consistent",
+            "libmemcached:consistent",
+            Bytes,
+        ),
+        case(
+            A::Libmemcached,
+            "ketama-weighted",
+            "libmemcached:ketama-weighted",
+            Bytes,
+        ),
+        unweighted(A::PhpMemcached, "default", "php-memcached", Ascii),
+        unweighted(
+            A::PhpMemcached,
+            "consistent",
+            "php-memcached:consistent",
+            Ascii,
+        ),
+        case(
+            A::PhpMemcached,
+            "ketama-compatible",
+            "php-memcached:ketama-compatible",
+            Ascii,
+        ),
+        unweighted(A::Pylibmc, "default", "pylibmc", Bytes),
+        unweighted(A::Pylibmc, "ketama", "pylibmc:ketama", Bytes),
+        case(
+            A::Pylibmc,
+            "ketama-weighted",
+            "pylibmc:ketama-weighted",
+            Bytes,
+        ),
+        case(A::PhpMemcache, "consistent", "php-memcache", Bytes),
+        case(A::PhpMemcache, "standard", "php-memcache:standard", Bytes),
+        case(A::Dalli, "default", "dalli", Bytes),
+        case(A::PythonMemcached, "default", "python-memcached", Bytes),
+        case(
+            A::PythonMemcached159,
+            "default",
+            "python-memcached:1.59",
+            Bytes,
+        ),
+        case(A::CacheMemcached, "default", "perl-cache-memcached", Bytes),
+        case(
+            A::CacheMemcachedFast,
+            "default",
+            "perl-cache-memcached-fast",
+            Bytes,
+        ),
+        case(
+            A::CacheMemcachedFast,
+            "ketama-150",
+            "perl-cache-memcached-fast:ketama-150",
+            Bytes,
+        ),
+        case(A::Gomemcache, "default", "gomemcache", Ascii),
+        unweighted(A::Pymemcache, "default", "pymemcache", Text),
+        unweighted(A::Spymemcached, "default", "spymemcached", Text),
+        unweighted(A::Spymemcached, "ketama", "spymemcached:ketama", Text),
+        case(A::NodeMemcached, "default", "node-memcached", Text),
+        unweighted(A::Memjs, "default", "memjs", Text),
+        case(A::Nutcracker, "ketama", "twemproxy", Text),
+        case(A::Nutcracker, "modula", "twemproxy:modula", Text),
+    ]
+};

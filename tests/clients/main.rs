@@ -1,0 +1,31 @@
+//! Real client libraries look where restores put, and are known by where they put.
+//!
+//! Slow, and in need of many packages: `cargo test` leaves it out, `tools/test --all`
+//! runs it. `tools/setup --clients` installs the libraries; `tools/clients` has a
+//! program for each.
+
+#[cfg(test)]
+mod agents;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod detection;
+#[cfg(test)]
+mod items;
+#[cfg(test)]
+mod nutcracker;
+#[cfg(test)]
+mod proofs;
+
+#[cfg(test)]
+#[expect(dead_code, reason = "shared; not all of it is used here")]
+#[path = "../it/client.rs"]
+mod client;
+#[cfg(test)]
+#[expect(dead_code, reason = "shared; not all of it is used here")]
+#[path = "../it/memcached.rs"]
+mod memcached;
+#[cfg(test)]
+#[expect(dead_code, reason = "shared; not all of it is used here")]
+#[path = "../it/workdir.rs"]
+mod workdir;
