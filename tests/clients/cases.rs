@@ -11,6 +11,8 @@ pub(crate) struct Case {
     pub(crate) mode: &'static str,
     pub(crate) ring: &'static str,
     pub(crate) keys: Keys,
+    /// What the client itself puts before each key, and does not hash.
+    pub(crate) prefix: &'static str,
     /// Whether the client takes weights, in this mode.
     pub(crate) has_weights: bool,
 }
@@ -21,6 +23,7 @@ const fn case(agent: Agent, mode: &'static str, ring: &'static str, keys: Keys) 
         mode,
         ring,
         keys,
+        prefix: "",
         has_weights: true,
     }
 }
@@ -32,11 +35,15 @@ const fn unweighted(agent: Agent, mode: &'static str, ring: &'static str, keys: 
     }
 }
 
+const fn prefixed(prefix: &'static str, case: Case) -> Case {
+    Case { prefix, ..case }
+}
+
 /// Weights that are left out are those that the client has none for, does not look
 /// at, or takes for a wish for another ring (libmemcached's `consistent`).
-pub(crate) const CASES: [Case; 25] = {
+pub(crate) const CASES: [Case; 38] = {
     use Agent as A;
-    use Keys::{Ascii, Bytes, Text};
+    use Keys::{Ascii, Bytes, Ids, Text};
     [
         unweighted(A::Libmemcached, "default", "libmemcached", Bytes),
         unweighted(
@@ -49,6 +56,18 @@ pub(crate) const CASES: [Case; 25] = {
             A::Libmemcached,
             "ketama-weighted",
             "libmemcached:ketama-weighted",
+            Bytes,
+        ),
+        unweighted(
+            A::Libmemcached,
+            "ketama-spy",
+            "libmemcached:ketama-spy",
+            Bytes,
+        ),
+        unweighted(
+            A::Libmemcached,
+            "sort-hosts",
+            "libmemcached:sort-hosts",
             Bytes,
         ),
         unweighted(A::PhpMemcached, "default", "php-memcached", Ascii),
@@ -64,6 +83,25 @@ pub(crate) const CASES: [Case; 25] = {
             "php-memcached:ketama-compatible",
             Ascii,
         ),
+        unweighted(
+            A::PhpMemcached,
+            "ketama-then-consistent",
+            "php-memcached:ketama-then-consistent",
+            Ascii,
+        ),
+        prefixed(
+            "app1:",
+            case(
+                A::PhpMemcached,
+                "ketama-compatible-prefix",
+                "php-memcached:ketama-compatible,prefix=app1:",
+                Ascii,
+            ),
+        ),
+        prefixed(
+            "memc.sess.key.",
+            unweighted(A::PhpSession, "default", "php-memcached:session", Ids),
+        ),
         unweighted(A::Pylibmc, "default", "pylibmc", Bytes),
         unweighted(A::Pylibmc, "ketama", "pylibmc:ketama", Bytes),
         case(
@@ -73,9 +111,27 @@ pub(crate) const CASES: [Case; 25] = {
             Bytes,
         ),
         case(A::PhpMemcache, "consistent", "php-memcache", Bytes),
+        case(
+            A::PhpMemcache,
+            "consistent-fnv",
+            "php-memcache:consistent-fnv",
+            Bytes,
+        ),
         case(A::PhpMemcache, "standard", "php-memcache:standard", Bytes),
+        case(
+            A::PhpMemcache,
+            "standard-fnv",
+            "php-memcache:standard-fnv",
+            Bytes,
+        ),
         case(A::Dalli, "default", "dalli", Bytes),
         case(A::PythonMemcached, "default", "python-memcached", Bytes),
+        case(
+            A::PythonMemcached,
+            "old-hash",
+            "python-memcached:old-hash",
+            Bytes,
+        ),
         case(
             A::PythonMemcached159,
             "default",
@@ -97,11 +153,29 @@ pub(crate) const CASES: [Case; 25] = {
         ),
         case(A::Gomemcache, "default", "gomemcache", Ascii),
         unweighted(A::Pymemcache, "default", "pymemcache", Text),
+        unweighted(A::Pymemcache, "bytes-keys", "pymemcache:bytes-keys", Bytes),
+        prefixed(
+            "app1:",
+            unweighted(A::Pymemcache, "prefix", "pymemcache,prefix=app1:", Text),
+        ),
         unweighted(A::Spymemcached, "default", "spymemcached", Text),
         unweighted(A::Spymemcached, "ketama", "spymemcached:ketama", Text),
         case(A::NodeMemcached, "default", "node-memcached", Text),
+        case(
+            A::NodeMemcached,
+            "hash-ring",
+            "node-memcached:hash-ring",
+            Text,
+        ),
         unweighted(A::Memjs, "default", "memjs", Text),
         case(A::Nutcracker, "ketama", "twemproxy", Text),
         case(A::Nutcracker, "modula", "twemproxy:modula", Text),
+        case(A::Nutcracker, "ketama,md5", "twemproxy,hash=md5", Text),
+        case(
+            A::Nutcracker,
+            "modula,murmur,{}",
+            "twemproxy:modula,hash=murmur2,tag={}",
+            Text,
+        ),
     ]
 };

@@ -17,6 +17,8 @@ pub(crate) enum Keys {
     Text,
     /// All that, and bytes that are no text.
     Bytes,
+    /// Names of PHP's sessions.
+    Ids,
 }
 
 const LENGTH_MAX: usize = 200;
@@ -28,14 +30,16 @@ const EACH: usize = 15;
 /// python-memcached 1.59 places them elsewhere than later versions.
 const ZERO_CRC_COUNT: usize = 20;
 
+const ID_LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789,-";
+
 const LETTERS: &[u8] =
-    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/._-@#%+=|&~";
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/._-@#%+=|&~!?*,;'\"\\`^()[]{}<>";
 
 /// Of two, three and four bytes; those of four are two units of UTF-16.
 const WIDE_LETTERS: [char; 9] = ['é', 'ß', 'ÿ', 'я', 'خ', 'ア', '語', '한', '😀'];
 
-/// The same items in every run: about 3,000.
-pub(crate) fn items(keys: Keys) -> Vec<Item> {
+/// The same items in every run: about 3,000, the key of each with this prefix.
+pub(crate) fn items(keys: Keys, prefix: &str) -> Vec<Item> {
     let mut random = Random(0x6d63_736e_6170);
     let mut all = BTreeSet::new();
     for length in 1..=LENGTH_MAX {
@@ -43,20 +47,22 @@ pub(crate) fn items(keys: Keys) -> Vec<Item> {
             let mut key = match (keys, number % 3) {
                 (Keys::Text | Keys::Bytes, 1) => random.text(length - 1),
                 (Keys::Bytes, 2) => random.bytes(length - 1),
-                (Keys::Ascii | Keys::Text | Keys::Bytes, _) => random.ascii(length - 1),
+                (Keys::Ascii | Keys::Text | Keys::Bytes, _) => random.of(LETTERS, length - 1),
+                (Keys::Ids, _) => random.of(ID_LETTERS, length - 1),
             };
             key.push(*last);
             all.insert(key);
         }
     }
     let zeros = (0_u32..)
-        .map(|number| format!("zero:{number}").into_bytes())
+        .map(|number| format!("zero-{number}").into_bytes())
         .filter(|key| (crc32fast::hash(key) >> 16) & 0x7fff == 0);
     all.extend(zeros.take(ZERO_CRC_COUNT));
-    all.into_iter().map(item).collect()
+    all.into_iter().map(|key| item(prefix, &key)).collect()
 }
 
-fn item(key: Vec<u8>) -> Item {
+fn item(prefix: &str, key: &[u8]) -> Item {
+    let key = [prefix.as_bytes(), key].concat();
     let mut value = key.clone();
     value.extend_from_slice(format!(":{:016x}", xxh3_64(&key)).as_bytes());
     Item::new(key, value)
@@ -86,9 +92,9 @@ impl Random {
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
-    fn ascii(&mut self, length: usize) -> Vec<u8> {
+    fn of(&mut self, letters: &[u8], length: usize) -> Vec<u8> {
         (0..length)
-            .map(|_| LETTERS[self.below(LETTERS.len())])
+            .map(|_| letters[self.below(letters.len())])
             .collect()
     }
 
@@ -102,7 +108,7 @@ impl Random {
                 text.extend_from_slice(wide.encode_utf8(&mut buffer).as_bytes());
             }
             if text.len() < length {
-                text.extend(self.ascii(1));
+                text.extend(self.of(LETTERS, 1));
             }
         }
         text
@@ -117,13 +123,16 @@ impl Random {
 
 #[test]
 fn keys_are_of_their_kind_and_of_every_length() {
-    for keys in [Keys::Ascii, Keys::Text, Keys::Bytes] {
-        let items = items(keys);
+    for keys in [Keys::Ascii, Keys::Text, Keys::Bytes, Keys::Ids] {
+        let items = items(keys, "");
         assert_eq!(items.len(), LENGTH_MAX * EACH + ZERO_CRC_COUNT);
         let lengths: BTreeSet<_> = items.iter().map(|item| item.key.len()).collect();
         assert_eq!(lengths, (1..=LENGTH_MAX).collect());
         let all_are = |is: fn(&[u8]) -> bool| items.iter().all(|item| is(&item.key));
-        assert_eq!(all_are(<[u8]>::is_ascii), keys == Keys::Ascii);
+        assert_eq!(
+            all_are(<[u8]>::is_ascii),
+            matches!(keys, Keys::Ascii | Keys::Ids)
+        );
         assert_eq!(
             all_are(|key| str::from_utf8(key).is_ok()),
             keys != Keys::Bytes

@@ -20,15 +20,16 @@ pub(crate) struct Nutcracker {
 }
 
 impl Nutcracker {
-    /// Starts one with its default hash, in front of servers like `host:port*weight`.
-    pub(crate) fn start(folder: &Path, distribution: &str, servers: &[String]) -> Nutcracker {
+    /// Starts one in front of servers like `host:port*weight`; the mode is a
+    /// distribution, and after commas a hash and a tag, if they are not the default.
+    pub(crate) fn start(folder: &Path, mode: &str, servers: &[String]) -> Nutcracker {
         let deadline = Instant::now() + Duration::from_secs(30);
         // Another process may take a port before nutcracker does; then the next
         // two are tried.
         loop {
             let [pool, statistics] = free_ports();
             let config = folder.join("nutcracker.yml");
-            fs::write(&config, pool_config(pool, distribution, servers)).unwrap();
+            fs::write(&config, pool_config(pool, mode, servers)).unwrap();
             let child = Command::new(PROGRAM)
                 .args(["-a", "127.0.0.1", "-s", &statistics.to_string(), "-c"])
                 .arg(&config)
@@ -82,11 +83,16 @@ fn free_ports() -> [u16; 2] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-fn pool_config(port: u16, distribution: &str, servers: &[String]) -> String {
+fn pool_config(port: u16, mode: &str, servers: &[String]) -> String {
+    let mut parts = mode.split(',');
+    let distribution = parts.next().unwrap();
     let mut text = format!(
-        "pool:\n  listen: 127.0.0.1:{port}\n  distribution: {distribution}\n  timeout: 10000\n  \
-         servers:\n"
+        "pool:\n  listen: 127.0.0.1:{port}\n  timeout: 10000\n  distribution: {distribution}\n"
     );
+    for (name, part) in ["hash", "hash_tag"].into_iter().zip(parts) {
+        writeln!(text, "  {name}: \"{part}\"").unwrap();
+    }
+    text.push_str("  servers:\n");
     for server in servers {
         let (address, weight) = server.split_once('*').unwrap_or((server, "1"));
         writeln!(text, "   - {address}:{weight}").unwrap();

@@ -31,6 +31,10 @@ static memcached_st *connect_to(const char *mode, char **servers) {
     set(client, MEMCACHED_BEHAVIOR_DISTRIBUTION, MEMCACHED_DISTRIBUTION_CONSISTENT);
   } else if (strcmp(mode, "ketama-weighted") == 0) {
     set(client, MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED, 1);
+  } else if (strcmp(mode, "ketama-spy") == 0) {
+    set(client, MEMCACHED_BEHAVIOR_DISTRIBUTION, MEMCACHED_DISTRIBUTION_CONSISTENT_KETAMA_SPY);
+  } else if (strcmp(mode, "sort-hosts") == 0) {
+    set(client, MEMCACHED_BEHAVIOR_SORT_HOSTS, 1);
   } else if (strcmp(mode, "default") != 0) {
     fail(mode, "no such mode");
   }

@@ -6,9 +6,10 @@ const Memcached = require('memcached');
 const { version } = require('memcached/package.json');
 
 function connect(mode, servers) {
-  if (mode !== 'default') agent.fail(`no mode ${mode}`);
+  const options = { default: {}, 'hash-ring': { compatibility: 'hash_ring' } }[mode];
+  if (options === undefined) agent.fail(`no mode ${mode}`);
   const weights = Object.fromEntries(servers.map(({ address, weight }) => [address, weight]));
-  const client = new Memcached(weights, { timeout: 10000, retries: 0 });
+  const client = new Memcached(weights, { ...options, timeout: 10000, retries: 0 });
   return {
     store: (key, value) =>
       new Promise((resolve) => {

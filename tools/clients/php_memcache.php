@@ -8,9 +8,13 @@ function connect(string $mode, array $servers): array
     match ($mode) {
         // What the extension comes with.
         'consistent' => null,
-        'standard' => ini_set('memcache.hash_strategy', 'standard'),
+        'consistent-fnv' => ini_set('memcache.hash_function', 'fnv'),
+        'standard', 'standard-fnv' => ini_set('memcache.hash_strategy', 'standard'),
         default => unknown($mode),
     };
+    if ($mode === 'standard-fnv') {
+        ini_set('memcache.hash_function', 'fnv');
+    }
     $client = new Memcache();
     foreach ($servers as [$host, $port, $weight]) {
         $client->addServer($host, $port, false, $weight, 10);

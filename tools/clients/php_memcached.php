@@ -3,12 +3,23 @@
 
 require __DIR__ . '/agent.php';
 
+const PREFIX = 'app1:';
+
 function connect(string $mode, array $servers): array
 {
     $options = match ($mode) {
         'default' => [],
         'consistent' => [Memcached::OPT_DISTRIBUTION => Memcached::DISTRIBUTION_CONSISTENT],
         'ketama-compatible' => [Memcached::OPT_LIBKETAMA_COMPATIBLE => true],
+        // The second takes back a part of the first.
+        'ketama-then-consistent' => [
+            Memcached::OPT_LIBKETAMA_COMPATIBLE => true,
+            Memcached::OPT_DISTRIBUTION => Memcached::DISTRIBUTION_CONSISTENT,
+        ],
+        'ketama-compatible-prefix' => [
+            Memcached::OPT_LIBKETAMA_COMPATIBLE => true,
+            Memcached::OPT_PREFIX_KEY => PREFIX,
+        ],
         default => unknown($mode),
     };
     $client = new Memcached();
@@ -19,9 +30,11 @@ function connect(string $mode, array $servers): array
         Memcached::OPT_RECV_TIMEOUT => 10_000_000,
     ]);
     $client->addServers($servers);
-    $store = fn($key, $value) => $client->set($key, $value);
-    $fetch = function ($key) use ($client) {
-        $found = $client->get($key);
+    // The extension puts it before the keys itself.
+    $prefix_length = str_ends_with($mode, '-prefix') ? strlen(PREFIX) : 0;
+    $store = fn($key, $value) => $client->set(substr($key, $prefix_length), $value);
+    $fetch = function ($key) use ($client, $prefix_length) {
+        $found = $client->get(substr($key, $prefix_length));
         return $client->getResultCode() === Memcached::RES_SUCCESS ? $found : null;
     };
     return [$store, $fetch];

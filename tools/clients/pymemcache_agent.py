@@ -6,21 +6,28 @@ from pymemcache.client.hash import HashClient
 
 
 def connect(mode, servers):
-    if mode != "default":
+    if mode not in ("default", "bytes-keys", "prefix"):
         agent.unknown(mode)
+    prefix = b"app1:" if mode == "prefix" else b""
     client = HashClient(
         [f"{host}:{port}" for host, port, _ in servers],
-        # Keys are text, as Django gives them: bytes would be hashed as "b'...'".
-        allow_unicode_keys=True,
+        key_prefix=prefix,
+        allow_unicode_keys=mode != "bytes-keys",
         connect_timeout=10,
         timeout=10,
     )
 
+    def given(key):
+        # The client puts the prefix before the key itself.
+        key = key[len(prefix) :]
+        # Text is what Django gives; bytes are hashed as "b'...'".
+        return key if mode == "bytes-keys" else key.decode()
+
     def store(key, value):
-        return client.set(key.decode(), value, noreply=False)
+        return client.set(given(key), value, noreply=False)
 
     def fetch(key):
-        return client.get(key.decode())
+        return client.get(given(key))
 
     return store, fetch
 

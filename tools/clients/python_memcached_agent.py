@@ -5,7 +5,9 @@ import memcache
 
 
 def connect(mode, servers):
-    if mode != "default":
+    if mode == "old-hash":
+        memcache.useOldServerHashFunction()
+    elif mode != "default":
         agent.unknown(mode)
     client = memcache.Client(
         [(f"{host}:{port}", weight) for host, port, weight in servers], socket_timeout=10
