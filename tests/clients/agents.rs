@@ -9,8 +9,10 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::Item;
+use crate::client::{Client, Item};
 use crate::items::write_items;
+use crate::memcached::Memcached;
+use crate::memcached_proxy;
 use crate::nutcracker::{self, Nutcracker};
 use crate::workdir::{Run, Workdir};
 
@@ -26,6 +28,7 @@ pub(crate) enum Agent {
     Dalli,
     Gomemcache,
     Libmemcached,
+    MemcachedProxy,
     Memjs,
     NodeMemcached,
     Nutcracker,
@@ -66,6 +69,9 @@ impl Agent {
         if self == Agent::Nutcracker {
             return nutcracker::version();
         }
+        if self == Agent::MemcachedProxy {
+            return memcached_proxy::version();
+        }
         let output = self.run(workdir).arg("version").run();
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         assert!(
@@ -84,10 +90,9 @@ impl Agent {
         items: &[Item],
         servers: &[String],
     ) -> Written {
-        if self != Agent::Nutcracker {
+        let Some(proxy) = self.proxy(workdir, mode, servers) else {
             return self.job(workdir, "write", mode, items, servers);
-        }
-        let proxy = Nutcracker::start(workdir.path(), mode, servers);
+        };
         let mut client = proxy.client();
         for item in items {
             // A refusal panics.
@@ -107,10 +112,9 @@ impl Agent {
         items: &[Item],
         servers: &[String],
     ) -> Found {
-        if self != Agent::Nutcracker {
+        let Some(proxy) = self.proxy(workdir, mode, servers) else {
             return self.job(workdir, "read", mode, items, servers);
-        }
-        let proxy = Nutcracker::start(workdir.path(), mode, servers);
+        };
         let mut client = proxy.client();
         let mut found = Found::default();
         for item in items {
@@ -129,6 +133,17 @@ impl Agent {
             }
         }
         found
+    }
+
+    fn proxy(self, workdir: &Workdir, mode: &str, servers: &[String]) -> Option<Box<dyn Proxy>> {
+        let folder = workdir.path();
+        if self == Agent::Nutcracker {
+            Some(Box::new(Nutcracker::start(folder, mode, servers)))
+        } else if self == Agent::MemcachedProxy {
+            Some(Box::new(memcached_proxy::start(folder, mode, servers)))
+        } else {
+            None
+        }
     }
 
     fn job<T: DeserializeOwned>(
@@ -171,7 +186,7 @@ impl Agent {
             Agent::Libmemcached => run_of(workdir, libmemcached(workdir)),
             Agent::Memjs => node("memjs.js"),
             Agent::NodeMemcached => node("node_memcached.js"),
-            Agent::Nutcracker => panic!("nutcracker is no agent; it has no command line"),
+            Agent::MemcachedProxy | Agent::Nutcracker => panic!("{self:?} has no command line"),
             Agent::PhpMemcache => script("php", "php_memcache.php"),
             Agent::PhpMemcached => script("php", "php_memcached.php"),
             Agent::PhpSession => script("php", "php_session.php"),
@@ -187,6 +202,23 @@ impl Agent {
                     .arg("Spymemcached")
             }
         }
+    }
+}
+
+/// What stands for a client: any that speaks to it.
+trait Proxy {
+    fn client(&self) -> Client;
+}
+
+impl Proxy for Nutcracker {
+    fn client(&self) -> Client {
+        self.client()
+    }
+}
+
+impl Proxy for Memcached {
+    fn client(&self) -> Client {
+        self.client()
     }
 }
 

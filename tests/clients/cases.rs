@@ -4,10 +4,11 @@ use crate::agents::Agent;
 use crate::items::Keys;
 
 /// One configuration of a client, and what `--ring` calls it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) agent: Agent,
-    /// As the agent understands it, see tools/clients/README.md.
+    /// As the agent understands it, see tools/clients/README.md; of proxies, a part of
+    /// their configuration.
     pub(crate) mode: &'static str,
     pub(crate) ring: &'static str,
     pub(crate) keys: Keys,
@@ -41,7 +42,7 @@ const fn prefixed(prefix: &'static str, case: Case) -> Case {
 
 /// Weights that are left out are those that the client has none for, does not look
 /// at, or takes for a wish for another ring (libmemcached's `consistent`).
-pub(crate) const CASES: [Case; 38] = {
+pub(crate) const CASES: [Case; 44] = {
     use Agent as A;
     use Keys::{Ascii, Bytes, Ids, Text};
     [
@@ -175,6 +176,37 @@ pub(crate) const CASES: [Case; 38] = {
             A::Nutcracker,
             "modula,murmur,{}",
             "twemproxy:modula,hash=murmur2,tag={}",
+            Text,
+        ),
+        unweighted(A::MemcachedProxy, "nil", "memcached-proxy", Text),
+        unweighted(
+            A::MemcachedProxy,
+            "{ filter = 'tags', filter_conf = '{}' }",
+            "memcached-proxy,tag={}",
+            Text,
+        ),
+        unweighted(
+            A::MemcachedProxy,
+            "{ hash = mcp.dist_ring_hash.hash }",
+            "memcached-proxy:jump-ketama",
+            Text,
+        ),
+        unweighted(
+            A::MemcachedProxy,
+            "{ dist = mcp.dist_ring_hash }",
+            "memcached-proxy:ring",
+            Text,
+        ),
+        unweighted(
+            A::MemcachedProxy,
+            "{ dist = mcp.dist_ring_hash, omode = 'ketama' }",
+            "memcached-proxy:ring-ketama",
+            Text,
+        ),
+        unweighted(
+            A::MemcachedProxy,
+            "{ dist = mcp.dist_ring_hash, omode = 'twemproxy', hash = mcp.dist_ring_hash.hash }",
+            "memcached-proxy:ring-twemproxy,hash=md5",
             Text,
         ),
     ]

@@ -1,8 +1,8 @@
 //! Real client libraries look where restores put, and are known by where they put.
 //!
 //! Slow, and in need of many packages: `cargo test` leaves it out, `tools/test --all`
-//! runs it. `tools/setup --clients` installs the libraries; `tools/clients` has a
-//! program for each.
+//! runs it. `tools/setup --clients` installs the libraries, `tools/setup --servers`
+//! builds a memcached with a proxy; `tools/clients` has a program for each library.
 
 #[cfg(test)]
 mod agents;
@@ -12,6 +12,8 @@ mod cases;
 mod detection;
 #[cfg(test)]
 mod items;
+#[cfg(test)]
+mod memcached_proxy;
 #[cfg(test)]
 mod nutcracker;
 #[cfg(test)]

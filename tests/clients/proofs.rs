@@ -190,6 +190,7 @@ prove! {
     dalli: Dalli,
     gomemcache: Gomemcache,
     libmemcached: Libmemcached,
+    memcached_proxy: MemcachedProxy,
     memjs: Memjs,
     node_memcached: NodeMemcached,
     nutcracker: Nutcracker,
@@ -201,6 +202,82 @@ prove! {
     python_memcached: PythonMemcached,
     python_memcached_1_59: PythonMemcached159,
     spymemcached: Spymemcached,
+}
+
+/// A server as a client has it, and as mcsnap has it, where the two are not the same.
+type Names = fn(&Memcached) -> [String; 2];
+
+/// Rings hash what the client calls a node: its name, or its name and its address.
+#[test]
+fn a_node_has_the_name_that_the_client_gives_it() {
+    let host: Names = |server| {
+        let name = format!("localhost:{}", server.port());
+        [name.clone(), name]
+    };
+    let resolved: Names = |server| {
+        let name = format!("localhost:{}", server.port());
+        [name.clone(), format!("{name}=127.0.0.1")]
+    };
+    let socket: Names = |server| {
+        let path = server.address().replace("unix:", "");
+        [path, server.address()]
+    };
+    let socket_with_port: Names = |server| {
+        let path = server.address().replace("unix:", "");
+        [format!("{path}:0"), server.address()]
+    };
+    let ketama = "ketama-compatible";
+    let php = "php-memcached:ketama-compatible";
+    // addServers says that a socket has port 0, addServer that it has the default.
+    let php_list = "php-memcached:ketama-compatible,socket=path-0";
+    let pylibmc = "pylibmc:ketama-weighted";
+    let cases = [
+        ("spymemcached:ketama", "ketama", resolved, false),
+        ("node-memcached", "default", host, false),
+        ("dalli", "default", host, false),
+        ("dalli", "default", socket, true),
+        ("twemproxy", "ketama", host, false),
+        ("twemproxy", "ketama", socket, true),
+        (php, "ketama-compatible-one-by-one", socket_with_port, true),
+        (php_list, ketama, socket_with_port, true),
+        (pylibmc, "ketama-weighted", socket_with_port, true),
+        ("pymemcache", "default", host, false),
+        ("pymemcache", "default", socket_with_port, true),
+    ];
+    for (ring, mode, names, is_socket) in cases {
+        let client = ring.split(',').next().unwrap();
+        let case = CASES.iter().find(|case| case.ring == client).unwrap();
+        let case = &Case {
+            mode,
+            ring,
+            ..*case
+        };
+        let workdir = Workdir::new("names");
+        let items = items(case.keys, case.prefix);
+        make_snapshot(&workdir, &items);
+        let listen = |number| match is_socket {
+            true => workdir.join(format!("{number}.sock")).display().to_string(),
+            false => "127.0.0.1".to_owned(),
+        };
+        let start = |number| Memcached::start_at(&listen(number), &[], &[]);
+        let servers: Vec<_> = (0..3).map(start).collect();
+        let [clients, ours] = [0, 1].map(|which| {
+            let name = |server| names(server)[which].clone();
+            servers.iter().map(name).collect::<Vec<_>>()
+        });
+        let nodes = Nodes {
+            servers,
+            names: ours,
+        };
+        restore(&workdir, "s/all", &nodes, ring);
+        let found = case.agent.read(&workdir, case.mode, &items, &clients);
+        assert_eq!(found, all_found(&items), "of {clients:?}");
+        tell(
+            &workdir,
+            case,
+            &format!("found all of {} on {}", items.len(), clients[0]),
+        );
+    }
 }
 
 /// The proofs above can fail: a client does not find keys that are elsewhere.

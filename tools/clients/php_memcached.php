@@ -10,7 +10,9 @@ function connect(string $mode, array $servers): array
     $options = match ($mode) {
         'default' => [],
         'consistent' => [Memcached::OPT_DISTRIBUTION => Memcached::DISTRIBUTION_CONSISTENT],
-        'ketama-compatible' => [Memcached::OPT_LIBKETAMA_COMPATIBLE => true],
+        'ketama-compatible', 'ketama-compatible-one-by-one' => [
+            Memcached::OPT_LIBKETAMA_COMPATIBLE => true,
+        ],
         // The second takes back a part of the first.
         'ketama-then-consistent' => [
             Memcached::OPT_LIBKETAMA_COMPATIBLE => true,
@@ -29,7 +31,14 @@ function connect(string $mode, array $servers): array
         Memcached::OPT_SEND_TIMEOUT => 10_000_000,
         Memcached::OPT_RECV_TIMEOUT => 10_000_000,
     ]);
-    $client->addServers($servers);
+    if (str_ends_with($mode, '-one-by-one')) {
+        // Calls a socket by another name than addServers does.
+        foreach ($servers as $server) {
+            $client->addServer(...$server);
+        }
+    } else {
+        $client->addServers($servers);
+    }
     // The extension puts it before the keys itself.
     $prefix_length = str_ends_with($mode, '-prefix') ? strlen(PREFIX) : 0;
     $store = fn($key, $value) => $client->set(substr($key, $prefix_length), $value);

@@ -16,7 +16,11 @@ def connect(mode, servers):
     ten_seconds = 10_000_000
     timeouts = {"connect_timeout": 10_000, "send_timeout": ten_seconds, "receive_timeout": ten_seconds}
     client = pylibmc.Client(
-        [f"{host}:{port}:{weight}" for host, port, weight in servers],
+        [
+            # A socket has no port, and pylibmc no weight for it.
+            host if host.startswith("/") else f"{host}:{port}:{weight}"
+            for host, port, weight in servers
+        ],
         behaviors={**BEHAVIORS[mode], **timeouts},
     )
     return client.set, client.get

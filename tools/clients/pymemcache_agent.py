@@ -10,7 +10,11 @@ def connect(mode, servers):
         agent.unknown(mode)
     prefix = b"app1:" if mode == "prefix" else b""
     client = HashClient(
-        [f"{host}:{port}" for host, port, _ in servers],
+        [
+            # A socket has no port.
+            host if host.startswith("/") else f"{host}:{port}"
+            for host, port, _ in servers
+        ],
         key_prefix=prefix,
         allow_unicode_keys=mode != "bytes-keys",
         connect_timeout=10,
