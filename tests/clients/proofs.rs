@@ -63,8 +63,7 @@ fn restore(workdir: &Workdir, snapshot: &str, nodes: &Nodes, ring: &str) {
 }
 
 /// Tells past the capture of the test runner what ran.
-fn tell(workdir: &Workdir, case: &Case, what: &str) {
-    let version = case.agent.version(workdir);
+fn tell(version: &str, case: &Case, what: &str) {
     let Case { mode, ring, .. } = case;
     writeln!(io::stderr(), "{version}, mode {mode}, ring {ring}: {what}").unwrap();
 }
@@ -76,14 +75,16 @@ fn all_found(items: &[Item]) -> Found {
     }
 }
 
-/// The cases of one client, each in a folder of its own.
-fn for_each_case(agent: Agent, check: fn(&Workdir, &Case)) {
+/// Checks the cases of one client, each in a folder of its own, and tells of each.
+fn for_each_case(agent: Agent, check: fn(&Workdir, &Case) -> String) {
     let mut failures = Vec::new();
     let cases = CASES.iter().filter(|case| case.agent == agent);
     for case in cases {
         let outcome = std::panic::catch_unwind(|| {
             let workdir = Workdir::new(&case.ring.replace([':', ','], "-"));
-            check(&workdir, case);
+            // First, because it fails in plain words where the client is missing.
+            let version = agent.version(&workdir);
+            tell(&version, case, &check(&workdir, case));
         });
         if outcome.is_err() {
             failures.push(case.ring);
@@ -93,7 +94,7 @@ fn for_each_case(agent: Agent, check: fn(&Workdir, &Case)) {
     assert!(failures.is_empty(), "failed: {failures:?}");
 }
 
-fn restored_keys_are_found(workdir: &Workdir, case: &Case) {
+fn restored_keys_are_found(workdir: &Workdir, case: &Case) -> String {
     let items = items(case.keys, case.prefix);
     make_snapshot(workdir, &items);
     let mut counts = Vec::new();
@@ -105,21 +106,20 @@ fn restored_keys_are_found(workdir: &Workdir, case: &Case) {
         assert_eq!(found, all_found(&items), "of {:?}", nodes.names);
         counts.push(nodes.counts());
     }
-    let what = format!("found all of {} on {counts:?}", items.len());
-    tell(workdir, case, &what);
+    format!("found all of {} on {counts:?}", items.len())
 }
 
-fn written_keys_are_detected(workdir: &Workdir, case: &Case) {
+fn written_keys_are_detected(workdir: &Workdir, case: &Case) -> String {
     // Parts of a ring, such as a prefix, are not guessed.
     if case.ring.contains(',') {
-        return;
+        return "not to be detected".to_owned();
     }
     let nodes = write(workdir, case, &items(case.keys, case.prefix));
     check_detection(workdir, &nodes.names, case.ring);
-    tell(workdir, case, "detected");
+    "detected".to_owned()
 }
 
-fn written_keys_come_back(workdir: &Workdir, case: &Case) {
+fn written_keys_come_back(workdir: &Workdir, case: &Case) -> String {
     let items = items(case.keys, case.prefix);
     let nodes = write(workdir, case, &items);
     let dump = workdir.mcsnap(&["dump", "--to", "s", "--name=all", "-q"]);
@@ -131,11 +131,7 @@ fn written_keys_come_back(workdir: &Workdir, case: &Case) {
     restore(workdir, "s/all", &nodes, "node-for-node");
     let found = case.agent.read(workdir, case.mode, &items, &nodes.names);
     assert_eq!(found, all_found(&items), "of {:?}", nodes.names);
-    tell(
-        workdir,
-        case,
-        &format!("found again all of {}", items.len()),
-    );
+    format!("found again all of {}", items.len())
 }
 
 /// New nodes that the client has filled, none of which is empty.
@@ -253,6 +249,7 @@ fn a_node_has_the_name_that_the_client_gives_it() {
             ..*case
         };
         let workdir = Workdir::new("names");
+        let version = case.agent.version(&workdir);
         let items = items(case.keys, case.prefix);
         make_snapshot(&workdir, &items);
         let listen = |number| match is_socket {
@@ -272,11 +269,8 @@ fn a_node_has_the_name_that_the_client_gives_it() {
         restore(&workdir, "s/all", &nodes, ring);
         let found = case.agent.read(&workdir, case.mode, &items, &clients);
         assert_eq!(found, all_found(&items), "of {clients:?}");
-        tell(
-            &workdir,
-            case,
-            &format!("found all of {} on {}", items.len(), clients[0]),
-        );
+        let what = format!("found all of {} on {}", items.len(), clients[0]);
+        tell(&version, case, &what);
     }
 }
 

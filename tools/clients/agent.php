@@ -28,6 +28,16 @@ function run(string $version, callable $connect): void
     echo json_encode($report), "\n";
 }
 
+function version_of(string $extension): string
+{
+    $version = phpversion($extension);
+    if ($version === false) {
+        fwrite(STDERR, "the extension $extension is missing\n");
+        exit(1);
+    }
+    return $version;
+}
+
 function parsed(string $server): array
 {
     [$address, $weight] = explode('*', "$server*1");

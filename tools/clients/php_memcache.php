@@ -27,4 +27,4 @@ function connect(string $mode, array $servers): array
     return [$store, $fetch];
 }
 
-run('php-memcache ' . phpversion('memcache'), 'connect');
+run('php-memcache ' . version_of('memcache'), 'connect');

@@ -52,4 +52,4 @@ function connect(string $mode, array $servers): array
 ob_start();
 (new ReflectionExtension('memcached'))->info();
 preg_match('/libmemcached (?:library )?version => (\S+)/', ob_get_clean(), $library);
-run('php-memcached ' . phpversion('memcached') . " on libmemcached $library[1]", 'connect');
+run('php-memcached ' . version_of('memcached') . " on libmemcached $library[1]", 'connect');

@@ -58,4 +58,4 @@ function connect(string $mode, array $servers): array
 
 // Sessions begin before anything is printed.
 ob_start();
-run('session handler of php-memcached ' . phpversion('memcached'), 'connect');
+run('session handler of php-memcached ' . version_of('memcached'), 'connect');
