@@ -26,9 +26,9 @@ pub struct NodeSpec {
     /// of a socket, which has a slash in it and a host never has.
     pub host: String,
     /// TCP port; of a socket [`DEFAULT_PORT`], which rings leave out of a name.
-    /// libmemcached has the path alone, too, where a program adds a server with
-    /// port 0 (php-memcached); one that adds a socket (pylibmc) has `path:0`,
-    /// which is for the label to say.
+    /// libmemcached has the path alone, too, where php-memcached adds one server;
+    /// where it adds a list of them, or pylibmc a socket, `path:0`, which is for
+    /// the ring to say.
     pub port: u16,
     /// The address to connect to and to put in labels that need one, when it
     /// is not what the host resolves to.

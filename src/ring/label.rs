@@ -114,10 +114,11 @@ fn ip_of(node: &NodeSpec) -> Result<IpAddr> {
 /// What a node that is a socket is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SocketName {
-    /// Its path: a server added with port 0 (php-memcached), Dalli, pymemcache.
+    /// Its path: php-memcached's `addServer`, Dalli, pymemcache.
     #[default]
     Path,
-    /// `path:0`: libmemcached's `memcached_server_add_unix_socket` (pylibmc).
+    /// `path:0`: libmemcached's `memcached_server_add_unix_socket` (pylibmc), and
+    /// php-memcached's `addServers`.
     PathAndZero,
     /// `path:`: twemproxy.
     PathAndColon,

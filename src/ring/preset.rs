@@ -516,7 +516,7 @@ const PRESETS: &[Preset] = &[
     preset(
         "memcached-proxy",
         PROXY,
-        "the default: jump hash; seed=TEXT, stop=TEXT, tags=XY for its options",
+        "the default: jump hash; seed=TEXT, stop=TEXT, tag=XY for its options",
         || {
             proxy(
                 Distribution::Jump,

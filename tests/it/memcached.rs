@@ -1,7 +1,7 @@
 //! Real memcached servers, each started by the test that needs it.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -53,11 +53,21 @@ impl Memcached {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Memcached {
+        Memcached::start_program(&binary(), listen, arguments, variables)
+    }
+
+    /// Does the same with another memcached than that of the tests.
+    pub(crate) fn start_program(
+        program: &OsStr,
+        listen: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Memcached {
         let directory = tempfile::tempdir().unwrap();
         let port_file = directory.path().join("port");
         let log_file = directory.path().join("log");
         let log = File::create(&log_file).unwrap();
-        let mut command = Command::new(binary());
+        let mut command = Command::new(program);
         if listen.starts_with('/') {
             command.args(["-s", listen]);
         } else {
@@ -78,7 +88,7 @@ impl Memcached {
             Ok(child) => child,
             Err(error) if error.kind() == ErrorKind::NotFound => panic!(
                 "{} is missing; install it: apt-get install memcached (or run tools/setup)",
-                binary().display()
+                program.display()
             ),
             Err(error) => panic!("start {command:?}: {error}"),
         };
