@@ -113,11 +113,13 @@ pub fn explain(sightings: &[Sighting], nodes: &[NodeSpec]) -> Vec<Explanation> {
         return Vec::new();
     }
     let mut trial = Trial::new(sightings, nodes);
-    let named: Vec<RingSpec> = Preset::ALL
+    let mut named: Vec<RingSpec> = Preset::ALL
         .iter()
         .map(RingSpec::of)
         .filter(|spec| spec.rule().is_some())
         .collect();
+    // Of several names for one ring, a client's default is likelier than a setting.
+    named.sort_by_key(|spec| spec.preset().name.contains(':'));
     let forms = node_forms(nodes);
     trial.try_all(&named, &forms);
     if trial.has_non_ascii {
@@ -476,13 +478,21 @@ impl<'a> Trial<'a> {
             let Some(sureness) = self.judge(&candidate) else {
                 continue;
             };
-            if let Some(&number) = known.get(&candidate.placed) {
-                if let Some(explanation) = explanations.get_mut(number)
-                    && explanation.nodes == candidate.form.0
-                    && explanation.ring != candidate.ring
-                    && !explanation.same.contains(&candidate.ring)
+            let earlier = known.get(&candidate.placed);
+            let earlier = earlier.and_then(|&number| explanations.get_mut(number));
+            // Whether a client sorts its nodes or was given them so cannot be seen.
+            let is_other_order = |earlier: &Explanation| {
+                candidate.form.1 == [NodeChange::Order]
+                    && !earlier.changes.contains(&NodeChange::Order)
+            };
+            if let Some(earlier) = earlier
+                && !is_other_order(earlier)
+            {
+                if earlier.nodes == candidate.form.0
+                    && earlier.ring != candidate.ring
+                    && !earlier.same.contains(&candidate.ring)
                 {
-                    explanation.same.push(candidate.ring);
+                    earlier.same.push(candidate.ring);
                 }
             } else if explanations.len() < EXPLANATION_COUNT_MAX {
                 known.insert(candidate.placed.clone(), explanations.len());

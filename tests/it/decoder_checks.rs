@@ -27,6 +27,7 @@ use mcsnap::protocol::metadump::{WalkLine, classify, parse_item};
 use mcsnap::protocol::reply::parse_reply;
 use mcsnap::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
 use mcsnap::protocol::text::{Step, parse_line};
+use mcsnap::ring::{Placement, RingSpec};
 use mcsnap::select::{Candidate, Judgement, Selection};
 use mcsnap::snapshot::{DamagedSegment, Identity, SalvagedValue, SegmentReader, SegmentSalvage};
 use mcsnap::store::ObjectReader;
@@ -690,4 +691,53 @@ pub(crate) fn check_select(text: &str, told: u8) -> bool {
         }
     }
     true
+}
+
+/// Reads a ring, writes it, reads that, puts nodes on it and asks for a key; says
+/// whether the key was placed.
+pub(crate) fn check_ring(ring: &str, nodes: &str, key: &[u8]) -> bool {
+    let refused = |error: &Error| {
+        let is_refusal = matches!(
+            error.kind(),
+            ErrorKind::InvalidInput { .. } | ErrorKind::LimitExceeded { .. }
+        );
+        assert!(is_refusal, "{error}");
+    };
+    let spec: RingSpec = match ring.parse() {
+        Ok(spec) => spec,
+        Err(error) => {
+            refused(&error);
+            return false;
+        }
+    };
+    let written = spec.to_string();
+    let again: RingSpec = written
+        .parse()
+        .unwrap_or_else(|error| panic!("{written:?}: {error}"));
+    assert_eq!((&again, again.rule()), (&spec, spec.rule()), "{written:?}");
+    let mut specs = Vec::new();
+    // Few: a ring of many is only slower.
+    for node in nodes.split(',').take(8) {
+        match node.parse::<NodeSpec>() {
+            Ok(node) if node.weight <= 1_000 => specs.push(node),
+            Ok(_) => return false,
+            Err(error) => {
+                refused(&error);
+                return false;
+            }
+        }
+    }
+    let key = &key[..key.len().min(KEY_LEN_MAX + 1)];
+    match Placement::new(&spec, &specs) {
+        Ok(placement) => {
+            let index = placement.locate(key, 0);
+            assert!(index < specs.len(), "{written} has {key:?} on {index}");
+            assert_eq!(placement.locate(key, 0), index);
+            true
+        }
+        Err(error) => {
+            refused(&error);
+            false
+        }
+    }
 }

@@ -26,7 +26,8 @@ use proptest::prelude::*;
 
 use crate::decoder_checks::{
     check_binary, check_config, check_gets, check_listing, check_manifest, check_replies,
-    check_salvage, check_segment, check_select, check_stats, check_walk, check_warm_file,
+    check_ring, check_salvage, check_segment, check_select, check_stats, check_walk,
+    check_warm_file,
 };
 use crate::{forge_manifest, forge_recipe, forge_warm_file, sound_segments};
 
@@ -226,6 +227,23 @@ proptest! {
     ) {
         check_select(&String::from_utf8_lossy(&words), told);
         check_select(&String::from_utf8_lossy(&any), told);
+    }
+
+    #[test]
+    fn rings_are_refused_or_read_written_and_asked(
+        ring in text(&[
+            b"ketama", b"modula", b"dalli", b"twemproxy", b"evcache", b"mcrouter:weighted-ch3",
+            b"pymemcache:bytes-keys", b"memcached-proxy", b"libmemcached:virtual-bucket",
+            b",hash=", b"md5", b"java", b"xxh3", b",char=unsigned", b",prefix=", b"%2C", b",tag={}",
+            b",stop=|#|", b",salt=x", b",order=natural", b",label=host-port", b",weights=f32",
+            b",points=", b"10", b",point-hash=sha1", b",search=enyim", b",ties=last",
+            b",buckets=0:1", b",seed=a", b",route=skipped",
+        ]),
+        nodes in text(&[b"a", b",", b"b:1", b"10.0.0.1", b"=::1", b"*3", b"@x", b"/run/m.sock"]),
+        key in bytes(0..260),
+    ) {
+        check_ring(&String::from_utf8_lossy(&ring), &String::from_utf8_lossy(&nodes), &key);
+        check_ring(&String::from_utf8_lossy(&key), "a,b", &key);
     }
 
     #[test]

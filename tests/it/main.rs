@@ -85,6 +85,8 @@ mod resume;
 #[cfg(test)]
 mod ring_commands;
 #[cfg(test)]
+mod ring_detect;
+#[cfg(test)]
 mod ring_of_case;
 #[cfg(test)]
 mod ring_vectors;

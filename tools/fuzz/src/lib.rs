@@ -109,6 +109,16 @@ pub fn select(input: &[u8]) {
     decoder_checks::check_select(&String::from_utf8_lossy(text), told);
 }
 
+/// Takes the first line for a ring, the second for its nodes, and the rest for a
+/// key.
+pub fn ring(input: &[u8]) {
+    let mut lines = input.splitn(3, |&byte| byte == b'\n');
+    let mut text = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let (ring, nodes) = (text(), text());
+    let key = lines.next().unwrap_or_default();
+    decoder_checks::check_ring(&ring, &nodes, key);
+}
+
 /// Reads statistics and settings.
 pub fn stats(input: &[u8]) {
     let (piece_len, stream) = in_pieces(input);

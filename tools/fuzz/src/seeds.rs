@@ -19,6 +19,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
         ("classic_response", streams(CLASSIC_REPLIES)),
         ("binary_response", binary_replies()),
         ("select", streams(EXPRESSIONS)),
+        ("ring", rings()),
         ("cluster_config", streams(LISTS)),
         ("warm_file", warm_file()),
     ]
@@ -132,6 +133,26 @@ const EXPRESSIONS: &[&str] = &[
     "sample=0.0001% or key=\"a \"\"b\"\"\" or key='it''s'",
     "owner=a:1,b:2/ketama-weighted/a:1,b:2*3@x",
 ];
+
+/// Every ring that has a name, and some parts.
+fn rings() -> Vec<Seed> {
+    const PARTS: &[&str] = &[
+        "twemproxy,hash=murmur2,tag={}",
+        "modula,prefix=app%2C1:,char=unsigned",
+        "evcache,points=800,ties=first,search=enyim",
+        "libmemcached:virtual-bucket,buckets=0:1:1:0",
+        "memcached-proxy,seed=abc,stop=|#|",
+        "mcrouter,salt=s,route=skipped",
+    ];
+    let names = mcsnap::ring::Preset::ALL.iter().map(|preset| preset.name);
+    names
+        .chain(PARTS.iter().copied())
+        .map(|ring| {
+            let text = format!("{ring}\na=10.0.0.1*2,10.0.0.2:1,c=::1@x\nuser:{{1}}|#|a");
+            (ring.replace([':', ',', '|', '%'], "-"), text.into_bytes())
+        })
+        .collect()
+}
 
 const LISTS: &[&str] = &[
     "CONFIG cluster 0 55\r\n12\na.cfg|10.0.0.1|11211 b.cfg|10.0.0.2|11211\n\r\nEND\r\n",

@@ -1,0 +1,226 @@
+//! `mcsnap ring detect` and `dump --ring detect`: the ring is found in where real
+//! servers have their keys.
+
+use mcsnap::node::NodeSpec;
+use mcsnap::ring::{Placement, RingSpec};
+use serde_json::Value;
+
+use crate::client::Item;
+use crate::memcached::Memcached;
+use crate::workdir::Workdir;
+
+/// A cluster, and the names of its servers as a client has them.
+struct Cluster {
+    servers: Vec<Memcached>,
+    nodes: Vec<String>,
+}
+
+impl Cluster {
+    fn start(count: usize) -> Cluster {
+        let mut servers: Vec<_> = (0..count).map(|_| Memcached::start()).collect();
+        // A client that sorts its nodes leaves them so.
+        servers.sort_by_key(Memcached::port);
+        let nodes = servers.iter().map(Memcached::address).collect();
+        Cluster { servers, nodes }
+    }
+
+    /// Writes keys as a client with this ring would, its nodes written so.
+    fn fill(&self, ring: &str, nodes: &[String], keys: impl Iterator<Item = String>) {
+        let spec: RingSpec = ring.parse().unwrap();
+        let specs: Vec<NodeSpec> = nodes.iter().map(|node| node.parse().unwrap()).collect();
+        let placement = Placement::new(&spec, &specs).unwrap();
+        let mut items: Vec<Vec<Item>> = self.servers.iter().map(|_| Vec::new()).collect();
+        for key in keys {
+            let address = specs[placement.locate(key.as_bytes(), 0)].address();
+            let server = self.nodes.iter().position(|node| *node == address).unwrap();
+            items[server].push(Item::new(key, "value"));
+        }
+        for (server, items) in self.servers.iter().zip(items) {
+            server.client().load(items);
+        }
+    }
+
+    fn arguments<'a>(&'a self, command: &[&'a str]) -> Vec<&'a str> {
+        let nodes = self.nodes.iter().map(String::as_str);
+        command.iter().copied().chain(nodes).collect()
+    }
+}
+
+fn keys(count: u32) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("user:{number}:profile"))
+}
+
+fn json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {
+    let output = workdir.mcsnap(arguments).arg("--format=json").exits(code);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_ring_of_live_servers_is_found_and_recorded_and_proposed() {
+    let cluster = Cluster::start(3);
+    cluster.fill("dalli", &cluster.nodes, keys(3_000));
+    let workdir = Workdir::new("ring-detect");
+    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
+    let best = &report["found"][0];
+    assert_eq!(best["ring"], "dalli");
+    assert_eq!(best["sure"], "certain");
+    assert_eq!((&best["share"], &best["strays"]), (&1.0.into(), &0.into()));
+    assert_eq!(report["found"].as_array().unwrap().len(), 1, "{report}");
+
+    let dump = ["dump", "--to=s", "--name=a", "--ring=detect", "-q"];
+    let output = workdir.mcsnap(&cluster.arguments(&dump)).succeeds();
+    let output = String::from_utf8(output.stdout).unwrap();
+    assert!(output.contains("ring      dalli\n"), "{output}");
+    let output = workdir
+        .mcsnap(&["restore", "s/a", "--to=127.0.0.1:1,127.0.0.1:2"])
+        .exits(2);
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "mcsnap: ring \"\": wanted the rule by which the client places keys on 2 nodes; the \
+         snapshot records dalli: give --ring dalli\n"
+    );
+    let of_snapshot = json(&workdir, &["ring", "detect", "--snapshot=s/a"], 0);
+    assert_eq!(of_snapshot["found"][0]["ring"], "dalli");
+}
+
+#[test]
+fn nodes_in_any_order_are_enough_where_a_ring_goes_by_their_order() {
+    let cluster = Cluster::start(3);
+    let theirs = [2, 1, 0].map(|index: usize| cluster.nodes[index].clone());
+    cluster.fill("php-memcached", &theirs, keys(2_000));
+    let workdir = Workdir::new("ring-order");
+    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
+    let best = &report["found"][0];
+    let names = best["same_as"].as_array().unwrap();
+    assert!(names.contains(&"php-memcached".into()), "{best}");
+    assert_eq!(best["nodes"], serde_json::json!(theirs));
+    assert_eq!(best["changes"][0], "the nodes in another order");
+
+    // A record that would mislead is not made.
+    let dump = [
+        "dump",
+        "--to=s",
+        "--name=a",
+        "--ring=detect",
+        "--progress=none",
+    ];
+    let output = workdir.mcsnap(&cluster.arguments(&dump)).succeeds();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let wanted = format!(
+        "no ring is recorded: modula explains where keys lie, but for the nodes written {}",
+        theirs.join(",")
+    );
+    assert!(stderr.contains(&wanted), "{stderr}");
+    assert!(!String::from_utf8(output.stdout).unwrap().contains("ring "));
+}
+
+#[test]
+fn strays_are_named_with_where_they_belong() {
+    let cluster = Cluster::start(2);
+    cluster.fill("gomemcache", &cluster.nodes, keys(1_500));
+    let spec: RingSpec = "gomemcache".parse().unwrap();
+    let specs: Vec<NodeSpec> = cluster
+        .nodes
+        .iter()
+        .map(|node| node.parse().unwrap())
+        .collect();
+    let owner = Placement::new(&spec, &specs).unwrap().locate(b"lost", 0);
+    let other = 1 - owner;
+    cluster.servers[other].client().set("lost", 0, 0, b"value");
+    let workdir = Workdir::new("ring-strays");
+    let detect = cluster.arguments(&["ring", "detect", "--sample=100000"]);
+    let report = json(&workdir, &detect, 0);
+    let best = &report["found"][0];
+    assert_eq!(
+        (&best["ring"], &best["strays"]),
+        (&"gomemcache".into(), &1.into())
+    );
+    assert_eq!(
+        best["stray_keys"],
+        serde_json::json!([{
+            "key": "lost",
+            "on": cluster.nodes[other],
+            "belongs_to": cluster.nodes[owner],
+        }])
+    );
+    let text = workdir.mcsnap(&detect).succeeds();
+    let text = String::from_utf8(text.stdout).unwrap();
+    let stray = format!(
+        "stray    on {}, belongs to {}: lost\n",
+        cluster.nodes[other], cluster.nodes[owner]
+    );
+    assert!(text.contains(&stray), "{text}");
+    let how = format!(
+        "use      --ring gomemcache --to {}\n",
+        cluster.nodes.join(",")
+    );
+    assert!(text.ends_with(&how), "{text}");
+}
+
+#[test]
+fn a_cluster_that_no_ring_explains_is_told_so() {
+    let cluster = Cluster::start(2);
+    // Each key on both.
+    for server in &cluster.servers {
+        server
+            .client()
+            .load(keys(500).map(|key| Item::new(key, "value")));
+    }
+    let workdir = Workdir::new("ring-none");
+    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 4);
+    assert_eq!(report["found"], serde_json::json!([]));
+    let text = workdir
+        .mcsnap(&cluster.arguments(&["ring", "detect"]))
+        .exits(4);
+    assert!(
+        String::from_utf8(text.stdout)
+            .unwrap()
+            .contains("no ring explains")
+    );
+
+    let empty = Cluster::start(2);
+    let text = workdir
+        .mcsnap(&empty.arguments(&["ring", "detect"]))
+        .exits(4);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("sampled  0 keys of 2 nodes: 0 0\n"), "{text}");
+}
+
+#[test]
+fn what_no_ring_can_be_found_in_is_told_in_one_line() {
+    let workdir = Workdir::new("ring-detect-refused");
+    let server = Memcached::start();
+    let address = server.address();
+    std::fs::create_dir(workdir.join("d")).unwrap();
+    let gone = Memcached::start().address();
+    for (arguments, code, message) in [
+        (
+            vec![address.as_str()],
+            2,
+            format!(
+                "nodes \"{address}\": a ring shows in where several nodes have their keys; name all \
+                 nodes of the cluster"
+            ),
+        ),
+        (
+            vec!["d"],
+            2,
+            "node \"d\": a directory; for a snapshot pass --snapshot d".to_owned(),
+        ),
+        (
+            vec!["--sample=0", &address],
+            2,
+            "sample \"0\": wanted a number from 1 to 1000000".to_owned(),
+        ),
+        (
+            vec![&address, &gone],
+            1,
+            format!("{gone}: cannot connect: Connection refused (os error 111)"),
+        ),
+    ] {
+        let all = [&["ring", "detect"], &arguments[..]].concat();
+        let output = workdir.mcsnap(&all).exits(code);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, format!("mcsnap: {message}\n"), "{arguments:?}");
+    }
+}
