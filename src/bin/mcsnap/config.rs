@@ -17,6 +17,7 @@ use crate::commands::ls::LsArgs;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::ring::list::RingListArgs;
 use crate::commands::ring::locate::RingLocateArgs;
+use crate::commands::ring::plan::RingPlanArgs;
 use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::connect::{HIDDEN, is_secret};
@@ -73,7 +74,7 @@ pub(crate) struct ConfigFile {
 /// What the name of every variable begins with.
 const PREFIX: &str = "MCSNAP_";
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "dump",
     "restore",
     "verify",
@@ -83,6 +84,7 @@ const COMMANDS: [&str; 9] = [
     "salvage",
     "ring-list",
     "ring-locate",
+    "ring-plan",
 ];
 
 impl ConfigFile {
@@ -137,6 +139,7 @@ impl ConfigFile {
         file.check::<SalvageArgs>()?;
         file.check::<RingListArgs>()?;
         file.check::<RingLocateArgs>()?;
+        file.check::<RingPlanArgs>()?;
         Ok(file)
     }
 
@@ -299,6 +302,7 @@ pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Resul
     known.extend(variables::<SalvageArgs>()?);
     known.extend(variables::<RingListArgs>()?);
     known.extend(variables::<RingLocateArgs>()?);
+    known.extend(variables::<RingPlanArgs>()?);
     let unknown = environment
         .keys()
         .filter(|name| name.starts_with(PREFIX) && !known.contains(name));

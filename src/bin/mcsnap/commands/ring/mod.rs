@@ -2,12 +2,14 @@
 
 pub(crate) mod list;
 pub(crate) mod locate;
+pub(crate) mod plan;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::commands::ring::list::RingListArgs;
 use crate::commands::ring::locate::RingLocateArgs;
+use crate::commands::ring::plan::RingPlanArgs;
 use crate::context::Context;
 use crate::exit::Outcome;
 
@@ -25,11 +27,14 @@ enum RingCommand {
     List(RingListArgs),
     /// Say on which node the client looks for keys
     Locate(Box<RingLocateArgs>),
+    /// Say what a change of the ring would move, from the keys of a snapshot
+    Plan(Box<RingPlanArgs>),
 }
 
 pub(crate) fn run(context: &Context, args: &RingArgs) -> Result<Outcome> {
     match &args.command {
         RingCommand::List(args) => list::run(context, args),
         RingCommand::Locate(args) => locate::run(context, args),
+        RingCommand::Plan(args) => plan::run(context, args),
     }
 }
