@@ -36,6 +36,7 @@ pub mod listing;
 pub mod lookup;
 pub mod net;
 pub mod protocol;
+pub mod resharding;
 pub mod restore;
 pub mod ring;
 pub mod salvage;

@@ -6,7 +6,7 @@
 pub enum Event {
     /// The job starts; totals are estimates, 0 when unknown.
     Started {
-        /// `dump`, `inspect`, `restore`, `salvage` or `verify`.
+        /// `dump`, `inspect`, `restore`, `ring plan`, `salvage` or `verify`.
         job: &'static str,
         /// Items the job expects to handle.
         items_total: u64,
@@ -30,7 +30,7 @@ pub enum Event {
         /// Items done since.
         items: u64,
         /// Bytes done since: values for a dump or a restore, stored bytes for
-        /// a verify, stored keys for an inspection.
+        /// a verify, stored keys for an inspection, keys for a plan of a ring.
         bytes: u64,
     },
     /// A node is done with.

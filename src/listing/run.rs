@@ -1,18 +1,16 @@
-//! Blocks decoded side by side, and told in order.
+//! Records written side by side, and handed out in order.
 
 use std::ops::{ControlFlow, Range};
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::cancel::Cancel;
-use crate::defect::Finding;
-use crate::error::{Error, Operation, Result};
+use crate::error::Result;
 use crate::format::column::{Columns, KeyRecord};
-use crate::format::compression::SectionReader;
 use crate::listing::report::ListingReport;
 use crate::select::{Candidate, Judgement, Selection};
-use crate::snapshot::{Opening, SegmentReader, SnapshotReader};
+use crate::snapshot::{KeyWalk, SnapshotReader};
 use crate::target::{OwnerDefaults, bind_owners};
 use crate::units::{UnixSecs, to_u64};
 
@@ -38,11 +36,6 @@ pub struct ListedRecord<'a> {
     pub record: KeyRecord<'a>,
 }
 
-/// Blocks a thread decodes before their text is handed out.
-const ROUND_BLOCKS: usize = 8;
-/// Raw bytes of key sections that a thread decodes before; a block may have
-/// more by itself, and is then alone in its round.
-const ROUND_RAW_LEN: u64 = 4 << 20;
 /// Records whose text is made at once. A record may take some kilobytes, most of
 /// them its node's address.
 const PIECE_RECORDS: usize = 256;
@@ -74,14 +67,6 @@ pub fn list(
     render: &(dyn Fn(&ListedRecord<'_>, &mut Vec<u8>) + Sync),
     out: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>,
 ) -> Result<ListingReport> {
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(options.thread_count)
-        .thread_name(|number| format!("listing-{number}"))
-        .build()
-        .map_err(|error| {
-            let cause = std::io::Error::other(error);
-            Error::io(Operation::Spawn, "listing threads", cause)
-        })?;
     // A snapshot knows its nodes without labels and weights.
     let selection = bind_owners(&options.selection, OwnerDefaults::default())?;
     let at = match options.at {
@@ -89,57 +74,27 @@ pub fn list(
         None if selection.needs().now() => snapshot.finished_at()?,
         None => UnixSecs::default(),
     };
+    let segments = snapshot.segments_of(&options.nodes)?;
+    let walk = KeyWalk::new(snapshot, options.thread_count, "listing", cancel)?;
     let mut report = ListingReport::default();
-    for named in snapshot.segments_of(&options.nodes)? {
-        let place = snapshot.segment_place(named);
-        let segment = match snapshot.open_segment_as(named, Opening::Lookup) {
-            Ok(segment) => segment,
-            Err(error) => {
-                report
-                    .findings
-                    .push(Finding::from_any_error(error, &place)?);
-                continue;
-            }
-        };
-        let listing = Listing {
-            node: snapshot.node(named),
-            selection: &selection,
-            at,
-            render,
-            pool: &pool,
-            cancel,
-        };
-        let mut next = 0;
-        while next < segment.block_count() {
-            let end = round_end(&segment, next, options.thread_count);
-            if listing
-                .round(&segment, next..end, &mut report, out)?
-                .is_break()
-            {
-                return Ok(report);
-            }
-            next = end;
-        }
-    }
+    let damage = walk.run(
+        &segments,
+        &|_, columns| columns,
+        |named, blocks: Vec<Columns>| {
+            let listing = Listing {
+                node: snapshot.node(named),
+                selection: &selection,
+                at,
+                render,
+                pool: walk.pool(),
+                cancel,
+            };
+            listing.write(&blocks, &mut report, out)
+        },
+    )?;
+    report.findings = damage.findings;
+    report.finding_count_dropped = damage.finding_count_dropped;
     Ok(report)
-}
-
-/// Returns the block after the last that is decoded along with the first.
-fn round_end(segment: &SegmentReader, first: usize, thread_count: usize) -> usize {
-    let threads = to_u64(thread_count.max(1));
-    let mut room = threads.saturating_mul(ROUND_RAW_LEN);
-    let count_max = thread_count.max(1).saturating_mul(ROUND_BLOCKS);
-    let last = first.saturating_add(count_max).min(segment.block_count());
-    let fits = |block: &usize| {
-        let entry = segment.block_entry(*block);
-        // What does not fit its header is refused before it is decompressed.
-        let len = entry.map_or(0, |entry| u64::from(entry.key_raw_len));
-        let left = room.checked_sub(len);
-        room = left.unwrap_or(0);
-        left.is_some()
-    };
-    let count = (first..last).take_while(fits).count();
-    first.saturating_add(count.max(1))
 }
 
 /// The text of some records.
@@ -160,30 +115,13 @@ struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    /// Decodes some blocks side by side, and hands out their text in pieces.
-    fn round(
+    /// Hands out the text of some blocks, in pieces.
+    fn write(
         &self,
-        segment: &SegmentReader,
-        blocks: Range<usize>,
+        blocks: &[Columns],
         report: &mut ListingReport,
         out: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>,
     ) -> Result<ControlFlow<()>> {
-        self.cancel.check()?;
-        let decoded: Vec<Result<Columns>> = self.pool.install(|| {
-            blocks
-                .into_par_iter()
-                .map_init(SectionReader::default, |sections, block| {
-                    segment.read_keys(block, sections)
-                })
-                .collect()
-        });
-        let mut blocks = Vec::new();
-        for columns in decoded {
-            match columns {
-                Ok(columns) => blocks.push(columns),
-                Err(error) => report.add(Finding::from_any_error(error, segment.place())?),
-            }
-        }
         let pieces: Vec<(&Columns, Range<usize>)> = blocks.iter().flat_map(pieces_of).collect();
         let count_max = self
             .pool

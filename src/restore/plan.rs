@@ -9,7 +9,7 @@ use crate::protocol::stats::ServerVersion;
 use crate::ring::{Placement, RingSpec};
 use crate::select::Selection;
 use crate::snapshot::SnapshotReader;
-use crate::target::{OwnerDefaults, bind_owners};
+use crate::target::{OwnerDefaults, bind_owners, missing_ring};
 use crate::units::{UnixSecs, to_u64};
 
 /// What the caller asks for.
@@ -105,22 +105,12 @@ fn place(snapshot: &SnapshotReader, options: &RestoreOptions) -> Result<Placemen
         // One node holds every key, whatever the ring.
         (None, [_]) => "modula".parse()?,
         (None, nodes) => {
-            let advice = match &manifest.ring {
-                Some(ring) => format!("the snapshot records {ring}: give --ring {ring}"),
-                None => "`mcsnap ring detect` on the snapshot finds it, and `mcsnap ring list` \
-                         shows those of all clients"
-                    .to_owned(),
-            };
-            return Err(Error::invalid_input(
-                "ring",
-                "",
-                format!(
-                    "wanted the rule by which the client places keys on {} nodes; {advice}",
-                    nodes.len()
-                ),
-            ));
+            return Err(missing_ring("ring", nodes.len(), manifest.ring.as_deref()));
         }
     };
+    if let Some(warning) = spec.weight_warning(&options.nodes) {
+        tracing::warn!("{warning}");
+    }
     let placement = Placement::new(&spec, &options.nodes)?;
     let (sources, targets) = (manifest.nodes.len(), options.nodes.len());
     if matches!(placement, Placement::NodeForNode) && sources != targets {

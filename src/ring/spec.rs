@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::node::NodeSpec;
 use crate::ring::hash::{CharSign, KeyHash};
 use crate::ring::label::{LabelFormat, SocketName};
 use crate::ring::order::NodeOrder;
@@ -143,6 +144,14 @@ impl RingSpec {
     /// hash.
     pub fn rule(&self) -> Option<&RingRule> {
         self.rule.as_ref()
+    }
+
+    /// Returns what to tell a user who gave weights that this ring has no use for.
+    pub fn weight_warning(&self, nodes: &[NodeSpec]) -> Option<String> {
+        let rule = self.rule()?;
+        let weighted = nodes.iter().find(|node| node.weight != 1)?;
+        let is_ignored = nodes.len() > 1 && !rule.distribution.uses_weights();
+        is_ignored.then(|| format!("ring {self} ignores weights, such as that of {weighted}"))
     }
 
     /// Says whether it is `node-for-node`.
@@ -493,6 +502,22 @@ mod tests {
                 assert!(bases.iter().any(is_taken), "{part}={value}");
             }
         }
+    }
+
+    #[test]
+    fn weights_that_change_nothing_are_told() {
+        let warning = |ring: &str, nodes: &[&str]| {
+            let nodes: Vec<NodeSpec> = nodes.iter().map(|text| text.parse().unwrap()).collect();
+            spec(ring).weight_warning(&nodes)
+        };
+        assert_eq!(
+            warning("modula,hash=md5", &["a", "b:1*3", "c*2"]).unwrap(),
+            "ring modula,hash=md5 ignores weights, such as that of b:1*3"
+        );
+        assert_eq!(warning("modula", &["a", "b"]), None);
+        assert_eq!(warning("modula", &["b*3"]), None);
+        assert_eq!(warning("ketama", &["a", "b*3"]), None);
+        assert_eq!(warning("node-for-node", &["a", "b*3"]), None);
     }
 
     #[test]

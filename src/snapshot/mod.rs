@@ -8,6 +8,7 @@
 
 mod coverage;
 mod damaged_segment;
+mod key_walk;
 mod lossy_reader;
 mod name;
 mod parts_reader;
@@ -22,6 +23,7 @@ mod shard_writer;
 mod writer;
 
 pub use damaged_segment::{DamagedSegment, SalvagedRecord, SalvagedValue, SegmentSalvage};
+pub use key_walk::{KeyDamage, KeyWalk};
 pub use name::{generate_name, parse_name};
 pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;

@@ -3,9 +3,11 @@
 mod load;
 mod owner;
 mod rebase;
+mod ring_choice;
 mod route;
 
 pub use load::{LargeLoad, LoadOptions, LoadTally, Loader};
 pub use owner::{OwnerDefaults, bind_owners};
 pub use rebase::rebase;
+pub use ring_choice::missing_ring;
 pub use route::{Router, Shipment};

@@ -89,6 +89,8 @@ mod ring_detect;
 #[cfg(test)]
 mod ring_of_case;
 #[cfg(test)]
+mod ring_plan;
+#[cfg(test)]
 mod ring_vectors;
 #[cfg(test)]
 mod round_trip;

@@ -33,6 +33,7 @@ const FLOORS: [&[&str]; 5] = [
         "listing",
         "lookup",
         "mirror",
+        "resharding",
         "restore",
         "retention",
         "salvage",

@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Put a snapshot into running servers, placed as your client hashes
     Restore(RestoreArgs),
-    /// Say how clients place keys: list the rings, find a key's node
+    /// Say how clients place keys: list the rings, find a key's node, plan a change
     Ring(RingArgs),
     /// List the keys of a snapshot, with their metadata
     Ls(LsArgs),

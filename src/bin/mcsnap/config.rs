@@ -18,6 +18,7 @@ use crate::commands::restore::RestoreArgs;
 use crate::commands::ring::detect::RingDetectArgs;
 use crate::commands::ring::list::RingListArgs;
 use crate::commands::ring::locate::RingLocateArgs;
+use crate::commands::ring::plan::RingPlanArgs;
 use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::connect::{HIDDEN, is_secret};
@@ -74,7 +75,7 @@ pub(crate) struct ConfigFile {
 /// What the name of every variable begins with.
 const PREFIX: &str = "MCSNAP_";
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "dump",
     "restore",
     "verify",
@@ -85,6 +86,7 @@ const COMMANDS: [&str; 10] = [
     "ring-list",
     "ring-detect",
     "ring-locate",
+    "ring-plan",
 ];
 
 impl ConfigFile {
@@ -140,6 +142,7 @@ impl ConfigFile {
         file.check::<RingListArgs>()?;
         file.check::<RingDetectArgs>()?;
         file.check::<RingLocateArgs>()?;
+        file.check::<RingPlanArgs>()?;
         Ok(file)
     }
 
@@ -303,6 +306,7 @@ pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Resul
     known.extend(variables::<RingListArgs>()?);
     known.extend(variables::<RingDetectArgs>()?);
     known.extend(variables::<RingLocateArgs>()?);
+    known.extend(variables::<RingPlanArgs>()?);
     let unknown = environment
         .keys()
         .filter(|name| name.starts_with(PREFIX) && !known.contains(name));

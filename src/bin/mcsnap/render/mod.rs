@@ -2,6 +2,8 @@
 
 pub(crate) mod inspection;
 pub(crate) mod record;
+pub(crate) mod resharding;
+pub(crate) mod share;
 pub(crate) mod table;
 pub(crate) mod value;
 

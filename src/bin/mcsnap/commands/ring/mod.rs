@@ -3,6 +3,7 @@
 pub(crate) mod detect;
 pub(crate) mod list;
 pub(crate) mod locate;
+pub(crate) mod plan;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -10,6 +11,7 @@ use clap::{Args, Subcommand};
 use crate::commands::ring::detect::RingDetectArgs;
 use crate::commands::ring::list::RingListArgs;
 use crate::commands::ring::locate::RingLocateArgs;
+use crate::commands::ring::plan::RingPlanArgs;
 use crate::context::Context;
 use crate::exit::Outcome;
 
@@ -29,6 +31,8 @@ enum RingCommand {
     Detect(Box<RingDetectArgs>),
     /// Say on which node the client looks for keys
     Locate(Box<RingLocateArgs>),
+    /// Say what a change of the ring would move, from the keys of a snapshot
+    Plan(Box<RingPlanArgs>),
 }
 
 pub(crate) fn run(context: &Context, args: &RingArgs) -> Result<Outcome> {
@@ -36,5 +40,6 @@ pub(crate) fn run(context: &Context, args: &RingArgs) -> Result<Outcome> {
         RingCommand::List(args) => list::run(context, args),
         RingCommand::Detect(args) => detect::run(context, args),
         RingCommand::Locate(args) => locate::run(context, args),
+        RingCommand::Plan(args) => plan::run(context, args),
     }
 }

@@ -8,7 +8,8 @@ use mcsnap::item::{Attribute, Exptime, SlabClass, escape_bytes};
 use mcsnap::units::{UnixSecs, to_f64};
 use serde_json::{Map, Value, json};
 
-use crate::render::inspection::{Inspection, share};
+use crate::render::inspection::Inspection;
+use crate::render::share::{rounded, share};
 
 impl Inspection<'_> {
     /// Writes all of it for programs.
@@ -173,11 +174,6 @@ fn mean(sum: u64, records: u64) -> f64 {
         return 0.0;
     }
     rounded(to_f64(sum) / to_f64(records))
-}
-
-/// As many digits as mean anything.
-fn rounded(number: f64) -> f64 {
-    (number * 1e4).round() / 1e4
 }
 
 fn tally_members(tally: &Tally, total: &Tally) -> [(&'static str, Value); 6] {

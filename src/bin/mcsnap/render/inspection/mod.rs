@@ -5,7 +5,6 @@ mod text;
 
 use mcsnap::format::manifest::{Manifest, ManifestNode};
 use mcsnap::inspect::{InspectReport, LargeValue, NodeShare};
-use mcsnap::units::percent;
 
 /// What is shown.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +28,5 @@ impl<'a> Inspection<'a> {
     fn address(self, large: &LargeValue<'_>) -> &'a str {
         let node = self.manifest.nodes.get(large.node_index);
         node.map_or("", |node| node.address.as_str())
-    }
-}
-
-/// In percent; nothing of nothing is nothing.
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        percent(part, whole)
     }
 }

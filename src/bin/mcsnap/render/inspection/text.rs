@@ -8,7 +8,8 @@ use mcsnap::inspect::{Bucket, LengthRange, Tally};
 use mcsnap::item::{Attribute, Exptime, SlabClass};
 use mcsnap::units::{UnixSecs, to_f64, to_u64};
 
-use crate::render::inspection::{Inspection, share};
+use crate::render::inspection::Inspection;
+use crate::render::share::{share, share_text};
 use crate::render::table::{
     Align, Column, Row, Tail, WIDTH, draw, fit_end, fit_key, fit_start, labelled, plain,
 };
@@ -484,18 +485,6 @@ fn tally_cells(tally: &Tally, total: &Tally) -> [String; 4] {
         size(tally.bytes()),
         share_text(tally.bytes(), total.bytes()),
     ]
-}
-
-/// Writes a share in percent; what is not nothing and not all is told from it.
-fn share_text(part: u64, whole: u64) -> String {
-    let share = share(part, whole);
-    if part > 0 && share < 0.05 {
-        return "<0.1".to_owned();
-    }
-    if part < whole && share >= 99.95 {
-        return ">99.9".to_owned();
-    }
-    format!("{share:.1}")
 }
 
 fn ratio_text(raw: u64, stored: u64) -> String {

@@ -1,0 +1,127 @@
+//! `mcsnap ring plan`: what a change of the ring would move.
+
+use anyhow::Result;
+use mcsnap::discovery::find_nodes;
+use mcsnap::format::manifest::Need;
+use mcsnap::resharding::{ReshardingOptions, plan_resharding};
+use mcsnap::ring::RingSpec;
+use mcsnap::store::MapChoice;
+use serde::{Deserialize, Serialize};
+
+use crate::commands::open_snapshot;
+use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
+use crate::config::{Resolved, Section};
+use crate::connect::ConnectArgs;
+use crate::context::{Context, Format};
+use crate::exit::{Outcome, UsageError};
+use crate::render::resharding::Resharding;
+use crate::render::{print, print_findings, print_json, print_unknown_kept};
+use crate::settings::{
+    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_duration, parse_moment, parse_select,
+    parse_sources, text,
+};
+
+/// Flags of `mcsnap ring plan`.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(crate) struct RingPlanArgs {
+    /// Directory of the snapshot, or a segment file
+    #[arg(value_name = "SNAPSHOT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) snapshot: Option<String>,
+    /// All nodes of the new ring, in the order of your client's configuration
+    ///
+    /// host[:port][=ip][*weight][@label], or cfg:HOST:PORT for the nodes that a
+    /// configuration endpoint names.
+    #[arg(long, value_name = "NODE,...")]
+    #[serde(deserialize_with = "list")]
+    pub(crate) to: Vec<String>,
+    /// The new ring [default: --from-ring, or as the snapshot records]
+    ///
+    /// How your client will place keys; see mcsnap ring list.
+    #[arg(long, value_name = "RING")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) ring: Option<String>,
+    /// All nodes of the ring now [default: keys are where they were dumped]
+    ///
+    /// With them a key is where that ring puts it, whatever node it was dumped
+    /// from: what moves if the list of your clients changes.
+    #[arg(long, value_name = "NODE,...")]
+    #[serde(deserialize_with = "list")]
+    pub(crate) from: Vec<String>,
+    /// The ring of --from [default: as the snapshot records]
+    #[arg(long, value_name = "RING")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) from_ring: Option<String>,
+    /// Threads [default: one a processor]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) threads: Option<String>,
+    #[arg(long, value_name = "EXPRESSION", help = SELECT_HELP, long_help = SELECT_LONG_HELP)]
+    #[serde(deserialize_with = "expressions")]
+    pub(crate) select: Vec<String>,
+    /// See times of --select from this moment [default: the end of the dump]
+    ///
+    /// now, a time such as 2026-11-20T02:00:00Z, or seconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) at: Option<String>,
+    /// Longest wait for an endpoint's answer [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) timeout: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+impl Section for RingPlanArgs {
+    const NAME: Option<&'static str> = Some("ring-plan");
+}
+
+pub(crate) fn run(context: &Context, args: &RingPlanArgs) -> Result<Outcome> {
+    let Resolved { settings, given } = context.resolve(args)?;
+    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let connect = &settings.connect;
+    if settings.to.is_empty() && connect.nodes_file.is_none() {
+        let message = "no nodes; pass --to with all nodes of the new ring";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    let parse_ring = |text: &Option<String>| text.as_deref().map(str::parse::<RingSpec>);
+    let timeout = parse_duration("timeout", settings.timeout.as_deref().unwrap_or("10s"))?;
+    let net = connect.net_options(&given, timeout)?;
+    let mut options = ReshardingOptions {
+        from_nodes: Vec::new(),
+        from_ring: parse_ring(&settings.from_ring).transpose()?,
+        to_nodes: Vec::new(),
+        to_ring: parse_ring(&settings.ring).transpose()?,
+        selection: parse_select(&settings.select)?,
+        at: settings.at.as_deref().map(parse_moment).transpose()?,
+        thread_count: parse_threads(settings.threads.as_deref())?,
+    };
+    // Reads of mapped files bring what lies around in, which is values.
+    let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+    // Last, since it may talk to endpoints: what is wrong by itself is told first.
+    let from = find_nodes(&parse_sources(&settings.from)?, &net, &context.cancel)?;
+    options.from_nodes = from.into_iter().map(|found| found.node).collect();
+    options.to_nodes = connect
+        .find_nodes(&settings.to, &net, &context.cancel)?
+        .nodes;
+    let progress = context.progress();
+    let report = plan_resharding(&snapshot, &options, &context.cancel, &progress)?;
+    let resharding = Resharding {
+        place,
+        report: &report,
+    };
+    match context.format {
+        Format::Text => print(resharding.to_text().as_bytes())?,
+        Format::Json => print_json(&resharding.to_json(&finding_json)?)?,
+    }
+    print_findings(&report.findings, report.finding_count_dropped);
+    print_unknown_kept(report.unknown_kept);
+    Ok(if report.findings.is_empty() {
+        Outcome::Clean
+    } else {
+        Outcome::Degraded
+    })
+}
