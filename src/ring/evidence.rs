@@ -282,14 +282,15 @@ fn common_prefixes(sightings: &[Sighting]) -> Vec<String> {
 }
 
 /// Returns the nodes with weights in whole numbers that fit their shares of the
-/// keys; none where those are even, or weights were given.
+/// keys; none where those are even, or as given.
 fn guess_weights(sightings: &[Sighting], nodes: &[NodeSpec]) -> Option<Vec<NodeSpec>> {
     let counts = count_by_node(sightings.iter().map(|sighting| sighting.node), nodes.len());
     let least = counts.iter().copied().min().filter(|&least| least > 0)?;
     let weight = |count: u64| (to_f64(count) / to_f64(least)).round();
-    let is_guess = nodes.iter().all(|node| node.weight == 1)
-        && counts.iter().any(|&count| weight(count) > 1.0)
-        && counts.iter().all(|&count| weight(count) <= WEIGHT_MAX);
+    let is_other = |(node, &count): (&NodeSpec, &u64)| weight(count) != f64::from(node.weight);
+    let is_guess = counts.iter().any(|&count| weight(count) > 1.0)
+        && counts.iter().all(|&count| weight(count) <= WEIGHT_MAX)
+        && nodes.iter().zip(&counts).any(is_other);
     let weighted = |(node, &count): (&NodeSpec, &u64)| NodeSpec {
         weight: (1..)
             .take_while(|&w| f64::from(w) <= weight(count))
@@ -733,6 +734,9 @@ mod tests {
         );
         assert_eq!(found.ring.to_string(), "ketama-weighted");
         assert_eq!(found.nodes, nodes("a b*2 c*3"));
+        let wrong = best(&sightings("gomemcache", "a b*2 c*3", "a b c", "", 2000), "a b*5 c");
+        assert_eq!(wrong.ring.to_string(), "gomemcache");
+        assert_eq!(wrong.nodes, nodes("a b*2 c*3"));
     }
 
     #[test]
