@@ -1,8 +1,10 @@
 //! Rendezvous: every node has a score for a key, and the highest has it.
 
+use std::borrow::Cow;
+
 use crate::error::Result;
 use crate::ring::furc::SEED;
-use crate::ring::hash::{md5_words, murmur3_seeded, murmur64a};
+use crate::ring::hash::{Murmur3End, Murmur3Start, md5_words, murmur64a};
 use crate::ring::label::LabelRule;
 use crate::ring::order::NumberedNode;
 use crate::ring::placement::check_weights;
@@ -38,6 +40,8 @@ struct Candidate {
     owner: u16,
     name: String,
     name_hash: u64,
+    /// `name-`, of which each character's low eight bits are hashed.
+    start: Murmur3Start,
     /// Of a weighted score, the share of the highest weight.
     share: f64,
     weight: u32,
@@ -70,6 +74,7 @@ impl Rendezvous {
             Ok(Candidate {
                 owner,
                 name_hash: murmur64a(name.as_bytes(), SEED),
+                start: Murmur3Start::new(&low_bytes(format!("{name}-").as_bytes())),
                 name,
                 share: f64::from(node.weight) / highest,
                 weight: node.weight.max(1),
@@ -116,14 +121,8 @@ impl Rendezvous {
     }
 
     fn by_murmur3(&self, key: &[u8]) -> u16 {
-        let mut text = Vec::new();
-        self.last_highest(|node| {
-            text.clear();
-            text.extend(low_bytes(node.name.as_bytes()));
-            text.push(b'-');
-            text.extend_from_slice(key);
-            murmur3_seeded(&text, 0)
-        })
+        let end = Murmur3End::new(key);
+        self.last_highest(|node| node.start.hash(&end))
     }
 
     fn first_highest<T: PartialOrd>(&self, mut score: impl FnMut(&Candidate) -> T) -> u16 {
@@ -153,13 +152,13 @@ impl Rendezvous {
 /// Returns the low eight bits of each character, as pymemcache's `ord(c) & 0xff`
 /// has them. A key that is not UTF-8 was not given as text; its bytes stand for
 /// themselves.
-fn low_bytes(key: &[u8]) -> Vec<u8> {
+fn low_bytes(key: &[u8]) -> Cow<'_, [u8]> {
     match std::str::from_utf8(key) {
-        Ok(text) => text
+        Ok(text) if !text.is_ascii() => text
             .chars()
             .map(|c| u32::from(c).to_le_bytes()[0])
             .collect(),
-        Err(_) => key.to_vec(),
+        Ok(_) | Err(_) => key.into(),
     }
 }
 

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use xxhash_rust::xxh64::xxh64;
 
 pub(super) use fnv::fnv32a_from;
-pub(super) use murmur::{murmur3_seeded, murmur64a};
+pub(super) use murmur::{Murmur3End, Murmur3Start, murmur64a};
 pub(super) use spooky::spooky32;
 pub(super) use words::{low_half, md5_words, sha1_word, sha384_words};
 
