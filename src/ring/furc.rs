@@ -17,6 +17,9 @@ const OFFERS_MAX: u32 = 32;
 /// Bits that a step leaves behind: as many as the deepest tree has levels.
 const BITS_PER_STEP: usize = 23;
 
+/// Words of bits that most keys need no more than.
+const WORDS_OFTEN: usize = 16;
+
 /// Node numbers, in the client's order, and their weights.
 #[derive(Debug)]
 pub(super) struct Furc {
@@ -113,9 +116,9 @@ struct Bits {
 
 impl Bits {
     fn new(key: &[u8]) -> Self {
-        Self {
-            words: vec![murmur64a(key, SEED)],
-        }
+        let mut words = Vec::with_capacity(WORDS_OFTEN);
+        words.push(murmur64a(key, SEED));
+        Self { words }
     }
 
     fn get(&mut self, index: usize) -> bool {
