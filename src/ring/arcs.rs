@@ -2,20 +2,25 @@
 //!
 //! # Invariants
 //!
-//! - `ends` is strictly ascending: the last hash of every arc but the last.
-//! - `owners.len() == ends.len() + 1`.
-//! - `starts[b]` is how many ends lie below the first hash of part `b`, where
-//!   the part of a hash is its highest bits; one more entry is the number of
-//!   all ends.
+//! - `ends` has the last hash of every arc, strictly ascending, and after the last
+//!   but one the greatest hash there is, [`NEAR`] times.
+//! - `owners` has the node of every arc.
+//! - `starts[p]` is how many ends lie below the first hash of part `p`, where the
+//!   part of a hash is its highest bits.
 
 use crate::ring::points::Search;
 
 /// Most bits of a hash that choose a part: 2^20 parts are 4 MiB.
 const PART_BITS_MAX: u32 = 20;
 
-/// Arcs, and a table that leads near the right one: about one end lies in each
-/// part, so a look-up costs one step into the table and few after it, whatever
-/// the number of points.
+/// Ends that are looked at from the start of a part on, all of them every time: a
+/// loop that stops at the right one is guessed wrongly by the processor half the
+/// time, which costs more than the hash of a key.
+const NEAR: usize = 4;
+
+/// Arcs, and a table that leads near the right one: no more than one end lies in a
+/// part on average, so that a look-up costs one step into the table and one after
+/// it, whatever the number of points.
 #[derive(Debug)]
 pub(super) struct Arcs {
     ends: Vec<u32>,
@@ -28,25 +33,23 @@ impl Arcs {
     /// Cuts a ring whose points have values strictly ascending. Without any
     /// point, node 0 owns everything.
     pub(super) fn new(points: Vec<(u32, u16)>, search: Search) -> Self {
-        let ends_and_owners = match search {
+        let (mut ends, owners) = match search {
             Search::AtOrAfter => at_or_after(points),
             Search::AtOrBefore => at_or_before(points),
             Search::AtOrAfterButLastBelow => at_or_after_but_last_below(points),
         };
-        let (ends, owners) = ends_and_owners;
         let part_bits = (usize::BITS - ends.len().leading_zeros()).clamp(1, PART_BITS_MAX);
         let shift = u32::BITS - part_bits;
-        let mut starts = Vec::with_capacity((1 << part_bits) + 1);
+        ends.extend([u32::MAX; NEAR]);
         let mut at = 0;
-        for part in 0..1_u32 << part_bits {
-            let first = part << shift;
-            while ends.get(at).is_some_and(|&end| end < first) {
+        let starts = (0..1_u32 << part_bits).map(|part| {
+            while ends[at] < part << shift {
                 at += 1;
             }
             // Below 2^32, since nodes and points of each are bounded.
-            starts.push(u32::try_from(at).unwrap_or(u32::MAX));
-        }
-        starts.push(u32::try_from(ends.len()).unwrap_or(u32::MAX));
+            u32::try_from(at).unwrap_or(u32::MAX)
+        });
+        let starts = starts.collect();
         Self {
             ends,
             owners,
@@ -58,19 +61,19 @@ impl Arcs {
     /// Returns the number of the node that owns a hash.
     pub(super) fn locate(&self, hash: u32) -> u16 {
         let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        let part = index(hash >> self.shift);
-        let (from, to) = (index(self.starts[part]), index(self.starts[part + 1]));
-        let near = &self.ends[from..to];
-        // Mostly one or two; of many, half are left out at each step.
-        let below = if near.len() <= 8 {
-            near.iter().filter(|&&end| end < hash).count()
-        } else {
-            near.partition_point(|&end| end < hash)
-        };
-        self.owners[from + below]
+        let mut at = index(self.starts[index(hash >> self.shift)]);
+        let near = &self.ends[at..at + NEAR];
+        let below: usize = near.iter().map(|&end| usize::from(end < hash)).sum();
+        at += below;
+        // Of many ends, half are left out at each step.
+        if below == NEAR {
+            at += self.ends[at..].partition_point(|&end| end < hash);
+        }
+        self.owners[at]
     }
 }
 
+/// The last hash of every arc but the last, and the owners of all.
 type EndsAndOwners = (Vec<u32>, Vec<u16>);
 
 /// Each point ends the arc that it owns; what lies beyond the last is the
