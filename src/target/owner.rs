@@ -141,7 +141,7 @@ mod tests {
                 "owner=a:1/modulo/a:1",
                 None,
                 &[],
-                "ring \"modulo\": wanted one of modula, ketama, ketama-weighted, node-for-node",
+                "ring \"modulo\": there is modula; `mcsnap ring list` shows all",
             ),
             (
                 "owner=a:1/node-for-node/a:1,b:1",
