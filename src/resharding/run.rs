@@ -126,10 +126,11 @@ pub fn plan_resharding(
             Ok(ControlFlow::Continue(()))
         },
     )?;
-    let mut counts = counting.start();
-    for part in parts {
-        counts.merge(&part.into_inner().unwrap_or_else(PoisonError::into_inner));
-    }
+    let parts = parts.into_iter();
+    let counts = parts
+        .map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .reduce(Counts::merged)
+        .unwrap_or_default();
     progress.event(Event::Finished);
     let flows = counting.counts_flows().then(|| counting.flows(&counts));
     let (from, to) = counting.nodes(&counts, &options.to_nodes);
@@ -246,7 +247,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn merge(&mut self, other: &Self) {
+    fn merged(mut self, other: Self) -> Self {
         for (sums, amounts) in [
             (&mut self.has, &other.has),
             (&mut self.leaves, &other.leaves),
@@ -260,6 +261,7 @@ impl Counts {
         }
         self.filtered.merge(other.filtered);
         self.unknown_kept = self.unknown_kept.saturating_add(other.unknown_kept);
+        self
     }
 }
 

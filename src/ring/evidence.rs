@@ -734,7 +734,10 @@ mod tests {
         );
         assert_eq!(found.ring.to_string(), "ketama-weighted");
         assert_eq!(found.nodes, nodes("a b*2 c*3"));
-        let wrong = best(&sightings("gomemcache", "a b*2 c*3", "a b c", "", 2000), "a b*5 c");
+        let wrong = best(
+            &sightings("gomemcache", "a b*2 c*3", "a b c", "", 2000),
+            "a b*5 c",
+        );
         assert_eq!(wrong.ring.to_string(), "gomemcache");
         assert_eq!(wrong.nodes, nodes("a b*2 c*3"));
     }

@@ -218,6 +218,30 @@ fn from_one_list_to_another_it_does_not_matter_where_keys_were_dumped() {
 }
 
 #[test]
+fn of_too_many_pairs_of_nodes_the_flows_are_left_out_and_the_sums_told() {
+    let filled = Filled::new("ring-plan-many");
+    let nodes = |ports: std::ops::RangeInclusive<u16>| -> Vec<String> {
+        ports.map(|port| format!("a:{port}")).collect()
+    };
+    let (old, new) = (nodes(1..=1024), nodes(1..=1025));
+    let (from, to) = (old.join(","), new.join(","));
+    let plan = filled.plan(&["--from", &from, "--from-ring", "modula", "--to", &to]);
+    assert_eq!(plan["flows"], Value::Null);
+    let expected = filled.expected(placement("modula", &old), placement("modula", &new));
+    let moving = expected.iter().filter(|((from, to), _)| from != to);
+    let keys: u64 = moving.map(|(_, (keys, _))| keys).sum();
+    assert_eq!(
+        (&plan["total"]["keys"], &plan["moving"]["keys"]),
+        (&6000.into(), &keys.into())
+    );
+    let least = filled.plan(&["--from", &from, "--from-ring", "modula", "--to", &from]);
+    assert_eq!(
+        (&least["moving"]["keys"], least["flows"].is_array()),
+        (&0.into(), true)
+    );
+}
+
+#[test]
 fn a_text_fits_80_columns_whatever_the_nodes() {
     let filled = Filled::new("ring-plan-text");
     let long: Vec<String> = (0..30)
