@@ -33,7 +33,8 @@ pub struct NodeSpec {
     /// The address to connect to and to put in labels that need one, when it
     /// is not what the host resolves to.
     pub ip: Option<IpAddr>,
-    /// The client's weight for this node, 1 or more.
+    /// The client's weight for this node; 1 where it has none. To some clients 0 is
+    /// 1, to others a node without keys.
     pub weight: u32,
     /// A name that replaces the one the ring would make.
     pub label: Option<String>,
@@ -127,7 +128,7 @@ fn parse(text: &str) -> Option<NodeSpec> {
         None => (text, None),
     };
     let (rest, weight) = match rest.split_once('*') {
-        Some((rest, weight)) => (rest, weight.parse().ok().filter(|&weight| weight >= 1)?),
+        Some((rest, weight)) => (rest, weight.parse().ok()?),
         None => (rest, 1),
     };
     let (rest, ip) = match rest.split_once('=') {
@@ -241,7 +242,7 @@ mod tests {
             "a:0",
             "a:65536",
             "a:x",
-            "a*0",
+            "a*-1",
             "a@",
             "a b",
             "a=b",

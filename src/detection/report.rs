@@ -1,8 +1,9 @@
 //! What explains where keys lie.
 
 use crate::detection::sample::KeySample;
+use crate::error::{Error, Result};
 use crate::node::NodeSpec;
-use crate::ring::{Explanation, Placement, Sighting, explain};
+use crate::ring::{Explanation, Placement, RingSpec, Sighting, explain, explain_by};
 
 /// Sightings that are weighed, at most: more make nothing surer.
 const SIGHTING_COUNT_MAX: usize = 20_000;
@@ -16,18 +17,36 @@ pub struct DetectionReport {
     pub explanations: Vec<Explanation>,
 }
 
-/// Weighs a sample.
-pub fn detect(sample: &KeySample) -> DetectionReport {
+/// Weighs a sample, by all rings or by one.
+///
+/// # Errors
+///
+/// - `InvalidInput`: the one ring is none, or these nodes make none of it.
+pub fn detect(sample: &KeySample, ring: Option<&RingSpec>) -> Result<DetectionReport> {
     let step = sample.sightings.len().div_ceil(SIGHTING_COUNT_MAX).max(1);
     let sightings: Vec<Sighting> = sample.sightings.iter().step_by(step).cloned().collect();
-    let mut explanations = explain(&sightings, &sample.nodes);
+    let mut explanations = match ring {
+        None => explain(&sightings, &sample.nodes, &sample.populations),
+        Some(ring) => {
+            // Says what is wrong with them.
+            let placement = Placement::new(ring, &sample.nodes)?;
+            let explained = explain_by(ring, &sightings, &sample.nodes);
+            match (placement, explained) {
+                (Placement::Ring(_), Some(explained)) => vec![explained],
+                (Placement::Ring(_) | Placement::NodeForNode, _) => {
+                    let allowed = "no key says where it belongs by this; name a client's ring";
+                    return Err(Error::invalid_input("ring", ring.to_string(), allowed));
+                }
+            }
+        }
+    };
     for explanation in &mut explanations {
         forget_addresses(explanation, sample);
     }
-    DetectionReport {
+    Ok(DetectionReport {
         sightings,
         explanations,
-    }
+    })
 }
 
 /// Leaves out addresses that the user did not write and the ring does not need.
@@ -44,5 +63,18 @@ fn forget_addresses(explanation: &mut Explanation, sample: &KeySample) {
     // A ring that hashes addresses cannot be made without them.
     if Placement::new(&explanation.ring, &bare).is_ok() {
         explanation.nodes = bare;
+    }
+}
+
+impl DetectionReport {
+    /// Returns how many keys of each node were weighed.
+    pub fn counts(&self, node_count: usize) -> Vec<u64> {
+        let mut counts = vec![0_u64; node_count];
+        for sighting in &self.sightings {
+            if let Some(count) = counts.get_mut(sighting.node) {
+                *count = count.saturating_add(1);
+            }
+        }
+        counts
     }
 }

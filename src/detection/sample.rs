@@ -1,10 +1,14 @@
 //! Keys, and the nodes that have them.
 
+use std::collections::HashMap;
 use std::time::Duration;
+
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::defect::Finding;
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::format::compression::SectionReader;
 use crate::format::manifest::ManifestSegment;
 use crate::net::{NetOptions, resolve};
@@ -34,68 +38,75 @@ pub struct KeySample {
     pub nodes: Vec<NodeSpec>,
     /// The same as the user named them.
     pub named: Vec<NodeSpec>,
+    /// How many items each node has.
+    pub populations: Vec<u64>,
     /// Keys, and which node each one is on.
     pub sightings: Vec<Sighting>,
     /// What was damaged of a snapshot.
     pub findings: Vec<Finding>,
 }
 
-impl KeySample {
-    /// Returns how many keys each node gave.
-    pub fn counts(&self) -> Vec<usize> {
-        let mut counts = vec![0_usize; self.nodes.len()];
-        for sighting in &self.sightings {
-            if let Some(count) = counts.get_mut(sighting.node) {
-                *count = count.saturating_add(1);
-            }
-        }
-        counts
-    }
-}
+/// Nodes that are asked side by side.
+const PARALLEL_NODES: usize = 16;
 
-/// Lists some keys of each node, all nodes side by side.
+/// What a node gave: how many items it has, and some keys.
+type NodeSample = (u64, Vec<Vec<u8>>);
+
+/// Lists some keys of each node, sixteen nodes side by side.
 ///
 /// # Errors
 ///
+/// - `InvalidInput`: fewer than two nodes, or one of them twice.
 /// - A node's error: without all nodes no ring can be told from another.
 pub fn sample_nodes(
     nodes: &[NodeSpec],
     options: &SampleOptions,
     cancel: &Cancel,
 ) -> Result<KeySample> {
-    check_count(nodes)?;
-    let sampled: Vec<Result<Vec<Vec<u8>>>> = std::thread::scope(|scope| {
-        let sample = |node| {
-            scope.spawn(move || {
-                let source = survey(node, &options.net, options.walk, cancel)?;
-                sample_keys(
-                    node,
-                    &options.net,
-                    source.strategy,
-                    options.busy_timeout,
-                    options.count_per_node,
-                    cancel,
-                )
+    let resolved: Vec<NodeSpec> = nodes.iter().map(with_address).collect();
+    check_nodes(nodes, &resolved)?;
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(nodes.len().min(PARALLEL_NODES))
+        .thread_name(|number| format!("sample-{number}"))
+        .build()
+        .map_err(|error| {
+            let cause = std::io::Error::other(error);
+            Error::io(Operation::Spawn, "sampling threads", cause)
+        })?;
+    let sampled: Vec<Result<NodeSample>> = pool.install(|| {
+        let nodes = nodes.par_iter();
+        nodes
+            .map(|node| {
+                cancel.check()?;
+                sample_node(node, options, cancel)
             })
-        };
-        let threads: Vec<_> = nodes.iter().map(sample).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect()
+            .collect()
     });
     let mut sample = KeySample {
-        nodes: nodes.iter().map(with_address).collect(),
+        nodes: resolved,
         named: nodes.to_vec(),
         ..KeySample::default()
     };
-    for (node, keys) in sampled.into_iter().enumerate() {
-        let sightings = keys?.into_iter().map(|key| Sighting { key, node });
+    for (node, sampled) in sampled.into_iter().enumerate() {
+        let (population, keys) = sampled?;
+        sample.populations.push(population);
+        let sightings = keys.into_iter().map(|key| Sighting { key, node });
         sample.sightings.extend(sightings);
     }
     Ok(sample)
+}
+
+fn sample_node(node: &NodeSpec, options: &SampleOptions, cancel: &Cancel) -> Result<NodeSample> {
+    let source = survey(node, &options.net, options.walk, cancel)?;
+    let keys = sample_keys(
+        node,
+        &options.net,
+        source.strategy,
+        options.busy_timeout,
+        options.count_per_node,
+        cancel,
+    )?;
+    Ok((source.server.stats.curr_items, keys))
 }
 
 /// Reads some keys of each node of a snapshot, out of blocks all over its
@@ -125,12 +136,12 @@ pub fn sample_snapshot(
             manifest.nodes.len()
         );
         return Err(Error::invalid_input(
-            "nodes",
+            "number of nodes",
             named.len().to_string(),
             allowed,
         ));
     }
-    check_count(&named)?;
+    check_nodes(&named, &named)?;
     let mut sample = KeySample {
         nodes: named.clone(),
         named,
@@ -140,6 +151,10 @@ pub fn sample_snapshot(
         let is_of_node =
             |segment: &&ManifestSegment| usize::try_from(segment.node_index) == Ok(node);
         let segments: Vec<_> = manifest.segments.iter().filter(is_of_node).collect();
+        let records = segments.iter().map(|segment| segment.records);
+        sample
+            .populations
+            .push(records.fold(0, u64::saturating_add));
         let share = count_per_node.div_ceil(segments.len().max(1));
         for segment in segments {
             cancel.check()?;
@@ -182,18 +197,31 @@ fn sample_segment(
     Ok(())
 }
 
-fn check_count(nodes: &[NodeSpec]) -> Result<()> {
-    if nodes.len() > 1 {
-        return Ok(());
+/// A ring shows in where several servers have their keys, each of them once.
+fn check_nodes(nodes: &[NodeSpec], resolved: &[NodeSpec]) -> Result<()> {
+    if nodes.len() < 2 {
+        let found = nodes.first().map(ToString::to_string).unwrap_or_default();
+        let allowed = "a ring shows in where several nodes have their keys; name all nodes of the \
+                       cluster";
+        return Err(Error::invalid_input("nodes", found, allowed));
     }
-    let found = nodes.first().map(ToString::to_string).unwrap_or_default();
-    let allowed = "a ring shows in where several nodes have their keys; name all nodes of the \
-                   cluster";
-    Err(Error::invalid_input("nodes", found, allowed))
+    let mut seen = HashMap::new();
+    for (node, resolved) in nodes.iter().zip(resolved) {
+        let host = resolved
+            .ip
+            .map_or_else(|| node.host.clone(), |ip| ip.to_string());
+        let socket = node.socket_path().is_some();
+        if let Some(earlier) = seen.insert((host, node.port, socket), node) {
+            let allowed = format!("is the same server as \"{earlier}\" before it");
+            return Err(Error::invalid_input("node", node.to_string(), allowed));
+        }
+    }
+    Ok(())
 }
 
 /// Some rings hash the address that a name stands for.
 fn with_address(node: &NodeSpec) -> NodeSpec {
-    let ip = node.ip.or_else(|| resolve(node));
+    let literal = || node.host.parse().ok();
+    let ip = node.ip.or_else(literal).or_else(|| resolve(node));
     NodeSpec { ip, ..node.clone() }
 }

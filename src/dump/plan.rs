@@ -21,8 +21,9 @@ pub struct DumpOptions {
     pub nodes: Vec<NodeSpec>,
     /// The snapshot's name in the store.
     pub name: String,
-    /// The placement of the cluster, for the record.
-    pub ring: Option<String>,
+    /// How the client places keys, for the record; several, if they cannot be told
+    /// apart.
+    pub rings: Vec<RingSpec>,
     /// Most bytes of a segment, unless one record alone has more.
     pub segment_size_max: u64,
     /// Most records of a segment.
@@ -82,9 +83,8 @@ impl DumpPlan {
     ///   least one node answers.
     pub fn make(mut options: DumpOptions, cancel: &Cancel) -> Result<Self> {
         check_nodes(&options.nodes)?;
-        let ring: Option<RingSpec> = options.ring.as_deref().map(str::parse).transpose()?;
         let owners = OwnerDefaults {
-            ring: ring.as_ref(),
+            ring: options.rings.first(),
             nodes: &options.nodes,
         };
         options.selection = bind_owners(&options.selection, owners)?;

@@ -16,6 +16,7 @@ use crate::format::manifest::{
     Version,
 };
 use crate::progress::{Event, Progress};
+use crate::ring::RingSpec;
 use crate::snapshot::{Leftover, SnapshotWriter, Unfinished};
 use crate::store::Store;
 use crate::units::UnixSecs;
@@ -258,7 +259,7 @@ impl DumpPlan {
             UnixSecs::from_system_time(SystemTime::now()),
         ];
         let manifest = Manifest {
-            ring: self.options.ring.clone(),
+            ring: RingSpec::to_record(&self.options.rings),
             select: self.select_text(),
             ..assemble(snapshot, span, nodes, segments)
         };

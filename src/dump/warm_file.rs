@@ -39,7 +39,7 @@ pub struct WarmFileOptions {
     /// The snapshot's name in the store.
     pub name: String,
     /// The placement of the cluster, for the record.
-    pub ring: Option<String>,
+    pub rings: Vec<RingSpec>,
     /// Most bytes of a segment, unless one record alone has more.
     pub segment_size_max: u64,
     /// Most records of a segment.
@@ -84,9 +84,8 @@ impl WarmFilePlan {
     ///   a [`Refusal`].
     /// - `Io`, `LimitExceeded`.
     pub fn make(mut options: WarmFileOptions) -> Result<Self> {
-        let ring: Option<RingSpec> = options.ring.as_deref().map(str::parse).transpose()?;
         let owners = OwnerDefaults {
-            ring: ring.as_ref(),
+            ring: options.rings.first(),
             nodes: &[],
         };
         options.selection = bind_owners(&options.selection, owners)?;
@@ -193,7 +192,7 @@ impl WarmFilePlan {
         let span = [self.meta.stop_time; 2];
         let selection = &self.options.selection;
         let manifest = Manifest {
-            ring: self.options.ring.clone(),
+            ring: RingSpec::to_record(&self.options.rings),
             select: (!selection.is_everything()).then(|| selection.to_string()),
             ..assemble(snapshot, span, vec![node], written.segments)
         };

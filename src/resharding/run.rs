@@ -15,7 +15,7 @@ use crate::resharding::report::{Amount, Flow, FromNode, ReshardingReport, ToNode
 use crate::ring::{Placement, Ring, RingSpec};
 use crate::select::{Candidate, Judgement, Selection};
 use crate::snapshot::{KeyWalk, SnapshotReader};
-use crate::target::{OwnerDefaults, bind_owners, missing_ring};
+use crate::target::{OwnerDefaults, bind_owners, recorded_ring};
 use crate::units::{UnixSecs, to_u64};
 
 /// Most pairs of an old and a new node between which flows are counted: 16 MiB a
@@ -202,20 +202,6 @@ impl OldPlaces {
             // The manifest's decoding has checked that there is such a node.
             None => usize::try_from(named.node_index).unwrap_or(usize::MAX),
         }
-    }
-}
-
-/// Returns the ring of a user who named none.
-fn recorded_ring(
-    field: &'static str,
-    nodes: &[NodeSpec],
-    recorded: Option<&str>,
-) -> Result<RingSpec> {
-    match (recorded, nodes) {
-        (Some(ring), _) => ring.parse(),
-        // One node holds every key, whatever the ring.
-        (None, [_]) => "modula".parse(),
-        (None, nodes) => Err(missing_ring(field, nodes.len(), None)),
     }
 }
 

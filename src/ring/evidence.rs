@@ -6,7 +6,7 @@
 //! they were found is an explanation; the more nodes and keys, the less an
 //! unrelated ring can do so by chance.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::node::NodeSpec;
 use crate::ring::label::LabelRule;
@@ -30,11 +30,13 @@ pub struct Sighting {
 /// How sure it is that a ring is the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sureness {
+    /// It explains no more keys than chance would.
+    No,
     /// It explains more keys than chance would, but many it does not.
     Partly,
-    /// It explains nine keys of ten.
+    /// It explains nine keys of ten, and chance would not.
     Likely,
-    /// It explains 99 keys of 100, and chance would not.
+    /// It explains 999 keys of 1,000, and chance would not.
     Certain,
 }
 
@@ -42,6 +44,7 @@ impl Sureness {
     /// Its word in reports.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::No => "no",
             Self::Partly => "partly",
             Self::Likely => "likely",
             Self::Certain => "certain",
@@ -59,9 +62,12 @@ pub struct Explanation {
     pub nodes: Vec<NodeSpec>,
     /// What differs from the nodes that were given.
     pub changes: Vec<NodeChange>,
-    /// Other rings that place every key that was seen as this one does, named ones
-    /// first.
+    /// Other names of this ring: they place every key as it does, whatever the
+    /// nodes.
     pub same: Vec<RingSpec>,
+    /// Other rings that place every key that was seen as this one does, but may not
+    /// on nodes of other numbers, names, ports or weights.
+    pub alike: Vec<RingSpec>,
     /// Keys where it places them.
     pub agreeing: u64,
     /// Share of the keys that a ring of the same shares, but unrelated, would
@@ -104,11 +110,17 @@ const EXPLANATION_COUNT_MAX: usize = 5;
 const PREFIX_COUNT_MAX: usize = 4;
 
 /// Weights that are guessed, at most.
-const WEIGHT_MAX: f64 = 32.0;
+const WEIGHT_MAX: u32 = 32;
 
 /// Finds the rings that explain where keys were found, the best first; none where
 /// no ring does, or where there are not two nodes to choose from.
-pub fn explain(sightings: &[Sighting], nodes: &[NodeSpec]) -> Vec<Explanation> {
+///
+/// `populations` says how many items each node has; weights are guessed from it.
+pub fn explain(
+    sightings: &[Sighting],
+    nodes: &[NodeSpec],
+    populations: &[u64],
+) -> Vec<Explanation> {
     if nodes.len() < 2 || sightings.is_empty() {
         return Vec::new();
     }
@@ -126,6 +138,16 @@ pub fn explain(sightings: &[Sighting], nodes: &[NodeSpec]) -> Vec<Explanation> {
         trial.try_all(&with_part(&named, "char", "unsigned"), &forms);
     }
     if !trial.is_explained() {
+        trial.try_orders(&named);
+    }
+    if !trial.is_explained() {
+        let guesses = guess_weights(populations, nodes).into_iter();
+        let forms: Vec<_> = guesses
+            .map(|weighted| (weighted, vec![NodeChange::WeightsGuessed]))
+            .collect();
+        trial.try_all(&named, &forms);
+    }
+    if !trial.is_explained() {
         trial.try_all(&variations(), &forms);
     }
     if !trial.is_explained() {
@@ -133,18 +155,21 @@ pub fn explain(sightings: &[Sighting], nodes: &[NodeSpec]) -> Vec<Explanation> {
             trial.try_all(&with_part(&named, "prefix", &prefix), &forms);
         }
     }
-    if !trial.is_explained()
-        && let Some(weighted) = guess_weights(sightings, nodes)
-    {
-        let form = (weighted, vec![NodeChange::WeightsGuessed]);
-        let uses_weights = |spec: &&RingSpec| {
-            spec.rule()
-                .is_some_and(|rule| rule.distribution.uses_weights())
-        };
-        let weighing: Vec<_> = named.iter().filter(uses_weights).cloned().collect();
-        trial.try_all(&weighing, &[form]);
-    }
     trial.into_explanations()
+}
+
+/// Says how well one ring explains where keys were found, the nodes as they are
+/// given; none where it is no ring or these nodes make none.
+pub fn explain_by(
+    ring: &RingSpec,
+    sightings: &[Sighting],
+    nodes: &[NodeSpec],
+) -> Option<Explanation> {
+    let trial = Trial::new(sightings, nodes);
+    let placed = place(ring.rule()?, nodes, sightings)?;
+    let candidate = trial.candidate(ring, (nodes.to_vec(), Vec::new()), placed, None);
+    let sureness = trial.judge(&candidate).unwrap_or(Sureness::No);
+    Some(trial.explanation(candidate, sureness))
 }
 
 /// Nodes as they may have to be written, and what was changed of them.
@@ -269,9 +294,9 @@ fn common_prefixes(sightings: &[Sighting]) -> Vec<String> {
     let ends = (1..=common.len()).rev();
     let ends = ends.filter(|&end| is_delimiter(&common[end - 1]));
     let text = |prefix: &[u8]| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._-".contains(&byte);
         let escape = |&byte: &u8| match byte {
-            b',' | b'/' | b'%' => format!("%{byte:02X}"),
-            b'!'..=b'~' => char::from(byte).to_string(),
+            _ if is_plain(byte) => char::from(byte).to_string(),
             _ => format!("%{byte:02X}"),
         };
         prefix.iter().map(escape).collect::<String>()
@@ -281,24 +306,72 @@ fn common_prefixes(sightings: &[Sighting]) -> Vec<String> {
         .collect()
 }
 
-/// Returns the nodes with weights in whole numbers that fit their shares of the
-/// keys; none where those are even, or as given.
-fn guess_weights(sightings: &[Sighting], nodes: &[NodeSpec]) -> Option<Vec<NodeSpec>> {
-    let counts = count_by_node(sightings.iter().map(|sighting| sighting.node), nodes.len());
-    let least = counts.iter().copied().min().filter(|&least| least > 0)?;
-    let weight = |count: u64| (to_f64(count) / to_f64(least)).round();
-    let is_other = |(node, &count): (&NodeSpec, &u64)| weight(count) != f64::from(node.weight);
-    let is_guess = counts.iter().any(|&count| weight(count) > 1.0)
-        && counts.iter().all(|&count| weight(count) <= WEIGHT_MAX)
-        && nodes.iter().zip(&counts).any(is_other);
-    let weighted = |(node, &count): (&NodeSpec, &u64)| NodeSpec {
-        weight: (1..)
-            .take_while(|&w| f64::from(w) <= weight(count))
-            .last()
-            .unwrap_or(1),
-        ..node.clone()
+/// Returns the nodes with weights in whole numbers that fit how many items they
+/// have, the likeliest first; none where those are even, or as given.
+///
+/// Shares of a ring of points waver by some tenths, so that of few nodes each
+/// weight is tried rounded both ways, by one and by half the least share.
+fn guess_weights(populations: &[u64], nodes: &[NodeSpec]) -> Vec<Vec<NodeSpec>> {
+    const NODE_COUNT_MAX: usize = 5;
+    let least = populations.iter().copied().min().unwrap_or(0);
+    if least == 0 || populations.len() != nodes.len() {
+        return Vec::new();
+    }
+    let mut guesses: Vec<Vec<u32>> = Vec::new();
+    for scale in [1, 2] {
+        let ratio = |count: u64| to_f64(count.saturating_mul(scale)) / to_f64(least);
+        let choices = populations.iter().map(|&count| {
+            let nearest = whole(ratio(count));
+            let other = if f64::from(nearest) <= ratio(count) {
+                nearest.saturating_add(1)
+            } else {
+                nearest.saturating_sub(1).max(1)
+            };
+            [nearest, other]
+        });
+        let choices: Vec<[u32; 2]> = choices.collect();
+        if choices.iter().any(|&[nearest, _]| nearest > WEIGHT_MAX) {
+            continue;
+        }
+        let ways = if nodes.len() <= NODE_COUNT_MAX { 2 } else { 1 };
+        let mut some = vec![Vec::new()];
+        for choice in &choices {
+            let longer = choice.iter().take(ways).flat_map(|&weight| {
+                let longer = |guess: &Vec<u32>| guess.iter().copied().chain([weight]).collect();
+                some.iter().map(longer).collect::<Vec<Vec<u32>>>()
+            });
+            some = longer.collect();
+        }
+        guesses.extend(some);
+    }
+    let is_new = |guess: &Vec<u32>| {
+        guess.iter().any(|weight| Some(weight) != guess.first())
+            && guess
+                .iter()
+                .zip(nodes)
+                .any(|(&weight, node)| weight != node.weight)
     };
-    is_guess.then(|| nodes.iter().zip(&counts).map(weighted).collect())
+    guesses.retain(is_new);
+    let mut known = HashSet::new();
+    guesses.retain(|guess| known.insert(guess.clone()));
+    let weighted = |guess: Vec<u32>| {
+        let nodes = nodes.iter().zip(guess);
+        let weighted = nodes.map(|(node, weight)| NodeSpec {
+            weight,
+            ..node.clone()
+        });
+        weighted.collect()
+    };
+    guesses.into_iter().map(weighted).collect()
+}
+
+/// The nearest whole number from 1 on.
+fn whole(number: f64) -> u32 {
+    let is_within = |whole: &u32| f64::from(*whole) <= number.round();
+    (1..=WEIGHT_MAX + 1)
+        .take_while(is_within)
+        .last()
+        .unwrap_or(1)
 }
 
 fn count_by_node(found: impl Iterator<Item = usize>, node_count: usize) -> Vec<u64> {
@@ -375,6 +448,39 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// Tries every order of a few nodes with weights: which bucket is whose shows
+    /// only where each node has one.
+    fn try_orders(&mut self, rings: &[RingSpec]) {
+        const NODE_COUNT_MAX: usize = 5;
+        let is_equal = self.nodes.iter().all(|node| node.weight == 1);
+        if is_equal || self.nodes.len() > NODE_COUNT_MAX {
+            return;
+        }
+        let orders = permutations(self.nodes.len());
+        let mut done: Vec<&RingRule> = Vec::new();
+        for ring in rings {
+            let Some(rule) = ring.rule() else { continue };
+            let goes_by_order = !rule.distribution.uses_names()
+                && rule.distribution.uses_weights()
+                && rule.node_order == NodeOrder::AsGiven;
+            if !goes_by_order || done.contains(&rule) {
+                continue;
+            }
+            done.push(rule);
+            for order in orders.iter().skip(1) {
+                let nodes = order
+                    .iter()
+                    .filter_map(|&index| self.nodes.get(index).cloned());
+                let nodes: Vec<NodeSpec> = nodes.collect();
+                if let Some(placed) = place(rule, &nodes, self.sightings) {
+                    let placed = reorder(placed, order);
+                    let form = (nodes, vec![NodeChange::Order]);
+                    self.keep(ring, form, placed, Some(order.clone()));
+                }
+            }
+        }
+    }
+
     fn try_one(
         &mut self,
         ring: &RingSpec,
@@ -387,7 +493,6 @@ impl<'a> Trial<'a> {
         let Some(placed) = place(rule, nodes, self.sightings) else {
             return;
         };
-        self.tried += 1;
         let is_equal = nodes.iter().all(|node| node.weight == 1);
         let may_reorder = !rule.distribution.uses_names()
             && rule.node_order == NodeOrder::AsGiven
@@ -404,7 +509,6 @@ impl<'a> Trial<'a> {
                 reordered.collect(),
                 changes.iter().copied().chain([NodeChange::Order]).collect(),
             );
-            self.tried += 1;
             self.keep(ring, form, reorder(placed, &order), Some(order));
         }
     }
@@ -417,20 +521,37 @@ impl<'a> Trial<'a> {
         placed: Vec<u16>,
         order: Option<Vec<usize>>,
     ) {
+        self.tried += 1;
+        let candidate = self.candidate(ring, form, placed, order);
+        if self.judge(&candidate).is_some() {
+            self.candidates.push(candidate);
+        }
+    }
+
+    fn candidate(
+        &self,
+        ring: &RingSpec,
+        form: NodeForm,
+        placed: Vec<u16>,
+        order: Option<Vec<usize>>,
+    ) -> Candidate {
         let agreeing = self.sightings.iter().zip(&placed);
         let agreeing = agreeing
             .filter(|(sighting, placed)| sighting.node == usize::from(**placed))
             .count();
-        let candidate = Candidate {
-            effort: form.1.len() + ring.to_string().matches(',').count(),
+        let sorts = ring
+            .rule()
+            .is_some_and(|rule| rule.node_order == NodeOrder::ByHostAndPort);
+        let is_setting = ring.preset().name.contains(':');
+        let parts = ring.to_string().matches(',').count();
+        Candidate {
+            // A client that sorts its nodes is rarer than a list in another order.
+            effort: 2 * (form.1.len() + parts) + usize::from(is_setting) + 2 * usize::from(sorts),
             ring: ring.clone(),
             form,
             agreeing: to_u64(agreeing),
             placed,
             order,
-        };
-        if self.judge(&candidate).is_some() {
-            self.candidates.push(candidate);
         }
     }
 
@@ -444,24 +565,54 @@ impl<'a> Trial<'a> {
             .sum()
     }
 
+    /// Says how sure a ring is; none where it is no better than chance.
     fn judge(&self, candidate: &Candidate) -> Option<Sureness> {
+        /// Powers of ten against chance: one in a million.
+        const EVIDENCE_MIN: f64 = 6.0;
         let total = to_f64(to_u64(self.sightings.len()));
-        let agreeing = to_f64(candidate.agreeing);
-        let share = agreeing / total;
-        let chance = self.by_chance(candidate).clamp(1e-9, 1.0);
-        // Powers of ten by which chance would have to be lucky, in one of all
-        // trials.
-        let luck = -chance.log10() * agreeing - to_f64(self.tried.max(1)).log10();
-        let deviation = (total * chance * (1.0 - chance)).sqrt();
-        if share >= 0.99 && luck >= 6.0 {
-            Some(Sureness::Certain)
-        } else if share >= 0.9 && luck >= 3.0 {
-            Some(Sureness::Likely)
-        } else if deviation > 0.0 && agreeing - total * chance >= 6.0 * deviation {
-            Some(Sureness::Partly)
-        } else {
-            None
+        let share = to_f64(candidate.agreeing) / total;
+        let chance = self.by_chance(candidate).clamp(1e-9, 1.0 - 1e-9);
+        if share <= chance {
+            return None;
         }
+        // By how many powers of ten a ring of these shares, but unrelated, is
+        // unlikelier to place so many keys right (the divergence of the two
+        // shares), in any of all trials.
+        let term = |part: f64, of: f64| match part > 0.0 {
+            true => part * (part / of).log10(),
+            false => 0.0,
+        };
+        let divergence = term(share, chance) + term(1.0 - share, 1.0 - chance);
+        let evidence = total * divergence - to_f64(self.tried.max(1)).log10();
+        if evidence < EVIDENCE_MIN {
+            None
+        } else if share >= 0.999 {
+            Some(Sureness::Certain)
+        } else if share >= 0.9 {
+            Some(Sureness::Likely)
+        } else {
+            Some(Sureness::Partly)
+        }
+    }
+
+    /// Says whether the keys that two rings place differently speak for the first
+    /// one, beyond what chance and a few strays do.
+    fn beats(&self, one: &Candidate, other: &Candidate) -> bool {
+        let (mut for_one, mut for_other) = (0_u64, 0_u64);
+        let placed = one.placed.iter().zip(&other.placed);
+        for (sighting, (&one, &other)) in self.sightings.iter().zip(placed) {
+            if one != other {
+                for_one += u64::from(sighting.node == usize::from(one));
+                for_other += u64::from(sighting.node == usize::from(other));
+            }
+        }
+        // Two strays just where two rings differ are more than chance.
+        let least = if for_other == 0 {
+            2.0
+        } else {
+            3.0 * to_f64(for_one + for_other).sqrt()
+        };
+        to_f64(for_one) - to_f64(for_other) >= least
     }
 
     fn is_explained(&self) -> bool {
@@ -473,35 +624,35 @@ impl<'a> Trial<'a> {
         let mut candidates = std::mem::take(&mut self.candidates);
         // Stable: of equal ones the order of the list of presets stays.
         candidates.sort_by_key(|candidate| (u64::MAX - candidate.agreeing, candidate.effort));
+        let Some(best) = candidates.first() else {
+            return Vec::new();
+        };
+        let is_beaten = |one: &Candidate| one.placed != best.placed && self.beats(best, one);
+        let is_beaten: Vec<bool> = candidates.iter().map(is_beaten).collect();
         let mut explanations: Vec<Explanation> = Vec::new();
-        let mut known = HashMap::<Vec<u16>, usize>::new();
-        for candidate in candidates {
-            let Some(sureness) = self.judge(&candidate) else {
+        let mut known = HashMap::<(Vec<u16>, bool), usize>::new();
+        for (candidate, is_beaten) in candidates.into_iter().zip(is_beaten) {
+            let Some(sureness) = self.judge(&candidate).filter(|_| !is_beaten) else {
                 continue;
             };
-            let earlier = known.get(&candidate.placed);
-            let earlier = earlier.and_then(|&number| explanations.get_mut(number));
             // Whether a client sorts its nodes or was given them so cannot be seen.
-            let is_other_order = |earlier: &Explanation| {
-                candidate.form.1 == [NodeChange::Order]
-                    && !earlier.changes.contains(&NodeChange::Order)
-            };
-            if let Some(earlier) = earlier
-                && !is_other_order(earlier)
-            {
-                if earlier.nodes == candidate.form.0
-                    && earlier.ring != candidate.ring
-                    && !earlier.same.contains(&candidate.ring)
-                {
-                    earlier.same.push(candidate.ring);
+            let has_order = candidate.form.1.contains(&NodeChange::Order);
+            let earlier = known.get(&(candidate.placed.clone(), has_order));
+            if let Some(earlier) = earlier.and_then(|&number| explanations.get_mut(number)) {
+                let is_known = earlier.ring == candidate.ring
+                    || earlier.same.contains(&candidate.ring)
+                    || earlier.alike.contains(&candidate.ring);
+                if earlier.nodes == candidate.form.0 && !is_known {
+                    earlier.alike.push(candidate.ring);
                 }
             } else if explanations.len() < EXPLANATION_COUNT_MAX {
-                known.insert(candidate.placed.clone(), explanations.len());
+                let number = explanations.len();
+                known.insert((candidate.placed.clone(), has_order), number);
                 explanations.push(self.explanation(candidate, sureness));
             }
         }
-        // What is told beside a certain one only because it is better than chance
-        // is noise: rings of one family share many points.
+        // What is told beside a surer one only because it is better than chance is
+        // noise: rings of one family share many points.
         if let Some(best) = explanations.first().map(|best| best.sureness) {
             explanations.retain(|explanation| explanation.sureness == best);
         }
@@ -516,31 +667,53 @@ impl<'a> Trial<'a> {
             (sighting.node != wanted).then_some(wanted)
         });
         let (nodes, changes) = candidate.form;
-        let same = Preset::ALL.iter().filter(|preset| {
-            let is_itself = candidate.ring.to_string() == preset.name;
-            let rule = preset.rule();
-            let is_same = |rule: &RingRule| {
-                let placed = place(rule, &nodes, self.sightings);
-                let placed = match &candidate.order {
-                    Some(order) => placed.map(|placed| reorder(placed, order)),
-                    None => placed,
-                };
-                placed.as_ref() == Some(&candidate.placed)
+        let has_sockets = nodes.iter().any(|node| node.socket_path().is_some());
+        let (mut same, mut alike) = (Vec::new(), Vec::new());
+        for spec in Preset::ALL.iter().map(RingSpec::of) {
+            let (Some(rule), Some(own)) = (spec.rule(), candidate.ring.rule()) else {
+                continue;
             };
-            !is_itself && rule.as_ref().is_some_and(is_same)
-        });
-        let same = same.map(RingSpec::of).collect();
+            if spec == candidate.ring {
+                continue;
+            }
+            if rule.is_same_ring(own, has_sockets) {
+                same.push(spec);
+                continue;
+            }
+            let placed = place(rule, &nodes, self.sightings);
+            let placed = match &candidate.order {
+                Some(order) => placed.map(|placed| reorder(placed, order)),
+                None => placed,
+            };
+            if placed.as_ref() == Some(&candidate.placed) {
+                alike.push(spec);
+            }
+        }
         Explanation {
             strays: strays.collect(),
             ring: candidate.ring,
             nodes,
             changes,
             same,
+            alike,
             agreeing: candidate.agreeing,
             by_chance,
             sureness,
         }
     }
+}
+
+/// Returns all orders of some indexes, that of the indexes first.
+fn permutations(count: usize) -> Vec<Vec<usize>> {
+    let mut orders = vec![Vec::new()];
+    for _ in 0..count {
+        let longer = orders.iter().flat_map(|order: &Vec<usize>| {
+            let unused = (0..count).filter(|index| !order.contains(index));
+            unused.map(|index| order.iter().copied().chain([index]).collect::<Vec<_>>())
+        });
+        orders = longer.collect();
+    }
+    orders
 }
 
 /// Returns the nodes by the order given, of those by another order.
@@ -652,7 +825,10 @@ mod tests {
     }
 
     fn best(sightings: &[Sighting], named: &str) -> Explanation {
-        let mut found = explain(sightings, &nodes(named));
+        let nodes = nodes(named);
+        let found = sightings.iter().map(|sighting| sighting.node);
+        let populations = count_by_node(found, nodes.len());
+        let mut found = explain(sightings, &nodes, &populations);
         assert!(!found.is_empty(), "no explanation");
         found.remove(0)
     }
@@ -672,11 +848,11 @@ mod tests {
             // By the least difference of two rings, a hash of 15 bits that is never
             // 0, not every sample can tell them apart.
             let seen = sightings(preset.name, named, named, &prefix, 300);
-            let found = explain(&seen, &nodes(named));
+            let found = explain(&seen, &nodes(named), &[]);
             let found = found.first().unwrap_or_else(|| panic!("{}", preset.name));
             let spec = RingSpec::of(preset);
             assert!(
-                found.ring == spec || found.same.contains(&spec),
+                found.ring == spec || found.same.contains(&spec) || found.alike.contains(&spec),
                 "{}: {}, {:?}",
                 preset.name,
                 found.ring,
@@ -708,22 +884,18 @@ mod tests {
     fn other_hashes_and_other_names_are_tried() {
         let seen = sightings("twemproxy,hash=murmur2", NODES, NODES, "", 400);
         let found = best(&seen, NODES);
-        assert!(
-            found
-                .same
-                .contains(&"twemproxy,hash=murmur2".parse().unwrap())
-        );
+        assert_eq!(found.ring.to_string(), "twemproxy,hash=murmur2");
         let (theirs, named) = (
             "localhost:1=127.0.0.1 localhost:2=127.0.0.1",
             "127.0.0.1:1 127.0.0.1:2",
         );
         let mut seen = sightings("xmemcached:ketama", theirs, theirs, "", 400);
         let found = best(&seen, named);
-        assert!(found.same.contains(&"xmemcached:ketama".parse().unwrap()));
+        assert!(found.alike.contains(&"xmemcached:ketama".parse().unwrap()));
         assert_eq!(found.changes, [NodeChange::NamedLocalhost]);
         assert_eq!(found.nodes, nodes(theirs));
         seen.truncate(10);
-        assert!(explain(&seen, &nodes(named)).len() < 2);
+        assert!(explain(&seen, &nodes(named), &[]).len() < 2);
     }
 
     #[test]
@@ -765,15 +937,82 @@ mod tests {
                 node: at_random(),
             })
             .collect();
-        assert!(explain(&seen, &nodes(NODES)).is_empty());
+        assert!(explain(&seen, &nodes(NODES), &[]).is_empty());
         let seen = sightings("modula", "a", "a", "", 10);
-        assert!(explain(&seen, &nodes("a")).is_empty());
+        assert!(explain(&seen, &nodes("a"), &[]).is_empty());
     }
 
     #[test]
     fn a_few_keys_make_no_ring_certain() {
         let seen = sightings("dalli", NODES, NODES, "", 8);
-        let found = explain(&seen, &nodes(NODES));
+        let found = explain(&seen, &nodes(NODES), &[]);
         assert!(found.iter().all(|found| found.sureness < Sureness::Certain));
+    }
+
+    #[test]
+    fn what_chance_does_is_no_explanation() {
+        // A node that has just started: nearly all keys are on the other.
+        let seen: Vec<_> = (0..1_040)
+            .map(|number| Sighting {
+                key: format!("key:{number}").into_bytes(),
+                node: usize::from(number % 26 == 0),
+            })
+            .collect();
+        let found = explain(&seen, &nodes("127.0.0.1:1 127.0.0.1:2"), &[100_000, 40]);
+        assert!(found.is_empty(), "{found:?}");
+        // The true ring is found where it has nearly all on one node, too.
+        let named = "a*20 b";
+        let seen = sightings("dalli", named, named, "", 3_000);
+        let found = explain(&seen, &nodes(named), &[]);
+        assert_eq!(found[0].ring.to_string(), "dalli", "{found:?}");
+    }
+
+    #[test]
+    fn a_ring_against_which_keys_speak_is_not_told_beside_one_that_has_them_all() {
+        let named = "10.0.0.1:11411 10.0.0.2:11411 10.0.0.3:11411";
+        let found = explain(
+            &sightings("ketama-weighted", named, named, "", 3_000),
+            &nodes(named),
+            &[],
+        );
+        let rings: Vec<_> = found.iter().map(|found| found.ring.to_string()).collect();
+        assert_eq!(rings, ["ketama-weighted"]);
+        // spymemcached's ring is another one elsewhere.
+        let spec = |name: &str| name.parse::<RingSpec>().unwrap();
+        assert!(found[0].alike.contains(&spec("spymemcached:ketama")));
+        assert!(found[0].same.contains(&spec("pylibmc:ketama-weighted")));
+        assert!(!found[0].same.contains(&spec("spymemcached:ketama")));
+    }
+
+    #[test]
+    fn nodes_with_weights_in_another_order_are_put_in_the_clients() {
+        let theirs = "a:1 b:1*2 c:1";
+        let found = best(
+            &sightings("gomemcache", theirs, "b:1 a:1 c:1", "", 600),
+            "b:1*2 a:1 c:1",
+        );
+        assert_eq!(
+            (found.ring.to_string(), found.nodes),
+            ("gomemcache".to_owned(), nodes(theirs))
+        );
+    }
+
+    #[test]
+    fn a_list_in_another_order_is_likelier_than_a_client_that_sorts() {
+        let theirs = "a:1 b:1 c:1";
+        let found = best(
+            &sightings("modula", theirs, "c:1 a:1 b:1", "", 600),
+            "c:1 a:1 b:1",
+        );
+        assert_eq!(found.ring.to_string(), "modula");
+        assert_eq!(found.nodes, nodes(theirs));
+    }
+
+    #[test]
+    fn one_ring_can_be_asked_for_by_itself() {
+        let seen = sightings("dalli", NODES, NODES, "", 600);
+        let by = |ring: &str| explain_by(&ring.parse().unwrap(), &seen, &nodes(NODES)).unwrap();
+        assert_eq!(by("dalli").sureness, Sureness::Certain);
+        assert_eq!(by("modula").sureness, Sureness::No);
     }
 }

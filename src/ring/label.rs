@@ -64,13 +64,14 @@ impl LabelFormat {
             Self::HostSlashHostPort => format!("{host}/{host}:{port}"),
             Self::HostIpPort => java_address(node, "")?,
             Self::JavaAddress => java_address(node, "/")?,
-            Self::HostIpDefaultPort => format!("{host}/{}:{DEFAULT_PORT}", ip_text(ip_of(node)?)),
+            Self::HostIpDefaultPort => format!("{host}/{}:{DEFAULT_PORT}", java_ip(ip_of(node)?)),
             Self::DotNetEndPoint if host.parse::<IpAddr>().is_err() => {
                 format!("Unspecified/{host}:{port}")
             }
-            Self::IpPortUnlessDefault if *port == DEFAULT_PORT => ip_text(ip_of(node)?),
-            Self::IpPort | Self::IpPortUnlessDefault | Self::DotNetEndPoint => {
-                format!("{}:{port}", ip_text(ip_of(node)?))
+            Self::IpPortUnlessDefault if *port == DEFAULT_PORT => java_ip(ip_of(node)?),
+            Self::IpPortUnlessDefault => format!("{}:{port}", java_ip(ip_of(node)?)),
+            Self::IpPort | Self::DotNetEndPoint => {
+                format!("{}:{port}", dot_net_ip(ip_of(node)?))
             }
         })
     }
@@ -83,18 +84,32 @@ fn java_address(node: &NodeSpec, before: &str) -> Result<String> {
         Ok(_) => before.to_owned(),
         Err(_) => format!("{}/", node.host),
     };
-    Ok(format!("{host}{}:{}", ip_text(ip), node.port))
+    Ok(format!("{host}{}:{}", java_ip_before_port(ip), node.port))
 }
 
-/// Java writes an IPv6 address in full, eight groups without leading zeros, and
-/// in brackets (since version 14) where a port follows.
-fn ip_text(ip: IpAddr) -> String {
+/// `InetAddress.getHostAddress`: Java writes an IPv6 address in full, eight groups
+/// without leading zeros.
+fn java_ip(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => {
-            let groups = ip.segments().map(|group| format!("{group:x}"));
-            format!("[{}]", groups.join(":"))
-        }
+        IpAddr::V6(ip) => ip.segments().map(|group| format!("{group:x}")).join(":"),
+    }
+}
+
+/// The address in `InetSocketAddress.toString`: since Java 14 one of IPv6 has
+/// brackets.
+fn java_ip_before_port(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(_) => java_ip(ip),
+        IpAddr::V6(_) => format!("[{}]", java_ip(ip)),
+    }
+}
+
+/// The address in .NET's `IPEndPoint.ToString`, the longest run of zeros left out.
+fn dot_net_ip(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 
@@ -122,14 +137,17 @@ pub enum SocketName {
     PathAndZero,
     /// `path:`: twemproxy.
     PathAndColon,
+    /// `unix://path:0`: PHP's memcache, which is given it so.
+    UriAndZero,
 }
 
 impl SocketName {
     /// Every name under the word that a ring's text has for it.
-    pub const NAMES: [(&'static str, Self); 3] = [
+    pub const NAMES: [(&'static str, Self); 4] = [
         ("path", Self::Path),
         ("path-0", Self::PathAndZero),
         ("path-colon", Self::PathAndColon),
+        ("uri-0", Self::UriAndZero),
     ];
 }
 
@@ -183,6 +201,7 @@ impl LabelRule {
             SocketName::Path => path.clone(),
             SocketName::PathAndZero => format!("{path}:0"),
             SocketName::PathAndColon => format!("{path}:"),
+            SocketName::UriAndZero => format!("unix://{path}:0"),
         })
     }
 
@@ -244,6 +263,14 @@ mod tests {
         }
         let local = name(LabelFormat::HostIpPort, "a:1=::1");
         assert_eq!(local, "a/[0:0:0:0:0:0:0:1]:1");
+        let local = |format| name(format, "a:1=2001:db8::1");
+        let java = "2001:db8:0:0:0:0:0:1";
+        assert_eq!(
+            local(LabelFormat::HostIpDefaultPort),
+            format!("a/{java}:11211")
+        );
+        assert_eq!(local(LabelFormat::IpPortUnlessDefault), format!("{java}:1"));
+        assert_eq!(local(LabelFormat::IpPort), "[2001:db8::1]:1");
     }
 
     #[test]
@@ -276,6 +303,12 @@ mod tests {
             };
             rule.name(&node).unwrap()
         });
-        assert_eq!(names, ["/run/m.sock", "/run/m.sock:0", "/run/m.sock:"]);
+        let wanted = [
+            "/run/m.sock",
+            "/run/m.sock:0",
+            "/run/m.sock:",
+            "unix:///run/m.sock:0",
+        ];
+        assert_eq!(names, wanted);
     }
 }

@@ -58,7 +58,10 @@ impl NodeOrder {
                 numbered.sort_by_key(|&(number, _)| (name(number).len(), name(number)));
             }
             Self::Natural => {
-                let address = |node: &NodeSpec| format!("{}:{}", node.host, node.port);
+                let address = |node: &NodeSpec| match node.socket_path() {
+                    Some(_) => node.host.clone(),
+                    None => format!("{}:{}", node.host, node.port),
+                };
                 numbered.sort_by(|(_, a), (_, b)| natural(&address(a), &address(b)));
             }
         }

@@ -245,13 +245,22 @@ pub(super) fn check_weights(what: &str, count: u64, most: u64) -> Result<()> {
     Err(Error::invalid_input("weights", found, allowed))
 }
 
+/// Refuses nodes of which none has any weight.
+pub(super) fn check_any_weight(total: u64) -> Result<()> {
+    if total > 0 {
+        return Ok(());
+    }
+    let allowed = "give at least one node a weight above 0";
+    Err(Error::invalid_input("weights", "0", allowed))
+}
+
 /// As many buckets for a node as its weight.
 fn repeat(nodes: &[NumberedNode<'_>]) -> Result<Vec<u16>> {
-    let weight = |node: &NodeSpec| node.weight.max(1);
-    let total = nodes.iter().map(|(_, node)| u64::from(weight(node))).sum();
+    let total = nodes.iter().map(|(_, node)| u64::from(node.weight)).sum();
+    check_any_weight(total)?;
     check_weights("buckets", total, POINT_COUNT_MAX)?;
     let repeat = |&(number, node): &NumberedNode<'_>| {
-        let count = usize::try_from(weight(node)).unwrap_or(usize::MAX);
+        let count = usize::try_from(node.weight).unwrap_or(usize::MAX);
         std::iter::repeat_n(number, count)
     };
     Ok(nodes.iter().flat_map(repeat).collect())

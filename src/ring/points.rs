@@ -11,7 +11,7 @@ use crate::ring::hash::{
 };
 use crate::ring::label::LabelRule;
 use crate::ring::order::NumberedNode;
-use crate::ring::placement::{POINT_COUNT_MAX, check_weights};
+use crate::ring::placement::{POINT_COUNT_MAX, check_any_weight, check_weights};
 
 /// How a ring of points is made and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,13 @@ impl PointRule {
         weights: PointWeights::Share32IfAnyAboveOne,
         ..Self::KETAMA
     };
+}
+
+impl PointRule {
+    /// Returns how many labels a node of average weight has.
+    pub(super) fn label_count(&self) -> u32 {
+        self.count / self.hash.points_of_label()
+    }
 }
 
 /// What makes points of a label.
@@ -117,6 +124,17 @@ pub enum PointWeights {
 }
 
 impl PointWeights {
+    /// Returns what the client makes of a node's weight. libmemcached and those
+    /// that imitate it take 0 for 1; to others it is none.
+    fn weight_of(self, node: &NodeSpec) -> u32 {
+        match self {
+            Self::Ignored | Self::Share32 | Self::Share32IfAnyAboveOne | Self::Share64 => {
+                node.weight.max(1)
+            }
+            Self::Multiply | Self::ShareProduct64 => node.weight,
+        }
+    }
+
     /// Every way under the name that a ring's text gives it.
     pub const NAMES: [(&'static str, Self); 6] = [
         ("ignored", Self::Ignored),
@@ -195,10 +213,11 @@ pub(super) fn build(
         rule
     };
     let share = Share::new(nodes, rule);
-    let labels_of = |node: &NodeSpec| share.labels_of(node.weight.max(1));
+    let labels_of = |node: &NodeSpec| share.labels_of(rule.weights.weight_of(node));
     let counts = nodes.iter().map(|(_, node)| labels_of(node));
     let count = counts.fold(0, u64::saturating_add);
     let count = count.saturating_mul(rule.hash.points_of_label().into());
+    check_any_weight(count)?;
     check_weights("points", count, POINT_COUNT_MAX)?;
     let mut points = Vec::new();
     let mut names = Vec::new();
@@ -297,10 +316,9 @@ struct Share {
 
 impl Share {
     fn new(nodes: &[NumberedNode<'_>], rule: PointRule) -> Self {
-        // libmemcached takes a weight of 0 for 1.
-        let weight = |node: &NodeSpec| u64::from(node.weight.max(1));
+        let weight = |node: &NodeSpec| u64::from(rule.weights.weight_of(node));
         Self {
-            labels: rule.count / rule.hash.points_of_label(),
+            labels: rule.label_count(),
             weights: rule.weights,
             total_weight: nodes.iter().map(|(_, node)| weight(node)).sum(),
             node_count: nodes.len(),

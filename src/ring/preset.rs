@@ -646,7 +646,11 @@ fn php_memcache(key_hash: KeyHash) -> RingRule {
             count: 1024,
         },
         key_hash,
-        labels: LabelRule::of(LabelFormat::HostPort),
+        labels: LabelRule {
+            format: LabelFormat::HostPort,
+            socket: SocketName::UriAndZero,
+            ..LabelRule::default()
+        },
         ..RingRule::default()
     }
 }

@@ -7,7 +7,7 @@ use crate::ring::furc::SEED;
 use crate::ring::hash::{Murmur3End, Murmur3Start, md5_words, murmur64a};
 use crate::ring::label::LabelRule;
 use crate::ring::order::NumberedNode;
-use crate::ring::placement::check_weights;
+use crate::ring::placement::{check_any_weight, check_weights};
 
 /// Most weights of all nodes together where each costs every look-up a digest.
 const ELECTION_WEIGHT_MAX: u64 = 100_000;
@@ -65,6 +65,7 @@ impl Rendezvous {
     pub(super) fn new(nodes: &[NumberedNode<'_>], labels: LabelRule, score: Score) -> Result<Self> {
         if score == Score::Md5Election {
             let total = nodes.iter().map(|(_, node)| u64::from(node.weight)).sum();
+            check_any_weight(total)?;
             check_weights("digests a key", total, ELECTION_WEIGHT_MAX)?;
         }
         let highest = nodes.iter().map(|(_, node)| node.weight).max();
@@ -77,7 +78,7 @@ impl Rendezvous {
                 start: Murmur3Start::new(&low_bytes(format!("{name}-").as_bytes())),
                 name,
                 share: f64::from(node.weight) / highest,
-                weight: node.weight.max(1),
+                weight: node.weight,
             })
         };
         let mut candidates = nodes.iter().map(candidate).collect::<Result<Vec<_>>>()?;
@@ -114,7 +115,8 @@ impl Rendezvous {
                         text.extend_from_slice(key);
                         md5_words(&text)[0]
                     };
-                    (0..node.weight).map(score).max().unwrap_or_default()
+                    // A node of weight 0 stands for no election.
+                    (0..node.weight).map(score).max()
                 })
             }
         }

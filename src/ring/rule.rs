@@ -1,7 +1,7 @@
 //! Everything but the nodes that decides where a key goes.
 
 use crate::ring::hash::{CharSign, KeyHash};
-use crate::ring::label::LabelRule;
+use crate::ring::label::{LabelRule, SocketName};
 use crate::ring::order::NodeOrder;
 use crate::ring::points::PointRule;
 use crate::ring::rendezvous::Score;
@@ -88,6 +88,15 @@ impl Distribution {
         }
     }
 
+    /// Says whether the keys of all other nodes stay where they are when a node, or
+    /// the last one, is left out.
+    pub fn keeps_keys_of_others(&self) -> bool {
+        match self {
+            Self::Points(_) | Self::Rendezvous(_) | Self::Furc { .. } | Self::Jump => true,
+            Self::Modula(_) | Self::VirtualBucket { .. } | Self::Slots { .. } => false,
+        }
+    }
+
     /// Returns the points of a ring that has some.
     pub(super) fn points_mut(&mut self) -> Option<&mut PointRule> {
         match self {
@@ -118,6 +127,34 @@ impl BucketWeights {
 }
 
 impl RingRule {
+    /// Says whether the names of nodes decide where keys go, or in which order the
+    /// client holds them.
+    pub fn uses_names(&self) -> bool {
+        self.distribution.uses_names() || self.node_order == NodeOrder::ByNameLength
+    }
+
+    /// Says whether two rules are one ring, whatever the nodes; where none of those
+    /// is a socket, whatever sockets are called.
+    pub(super) fn is_same_ring(&self, other: &Self, has_sockets: bool) -> bool {
+        let bare = |rule: &Self| {
+            let mut rule = rule.clone();
+            if !rule.uses_names() {
+                rule.labels = LabelRule::default();
+            }
+            if !has_sockets {
+                rule.labels.socket = SocketName::default();
+            }
+            if matches!(
+                rule.distribution,
+                Distribution::Rendezvous(_) | Distribution::Furc { .. }
+            ) {
+                rule.key_hash = KeyHash::default();
+            }
+            rule
+        };
+        bare(self) == bare(other)
+    }
+
     /// Says whether the client hashes characters, so that it can have no key that
     /// is no UTF-8.
     pub fn hashes_text(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::node::NodeSpec;
 use crate::ring::hash::{CharSign, KeyHash};
 use crate::ring::label::{LabelFormat, SocketName};
 use crate::ring::order::NodeOrder;
-use crate::ring::points::{PointHash, PointWeights, Search, Ties};
+use crate::ring::points::{PointHash, PointRule, PointWeights, Search, Ties};
 use crate::ring::preset::Preset;
 use crate::ring::routed_part::{KeyCut, KeyPrefix};
 use crate::ring::rule::{BucketWeights, Distribution, RingRule};
@@ -21,6 +21,9 @@ const BUCKET_COUNT_MAX: usize = 65_536;
 
 /// Longest prefix, stop or salt, in bytes: that of a key.
 const AFFIX_LEN_MAX: usize = crate::item::KEY_LEN_MAX;
+
+/// What stands between rings of a record. No ring's text has a space.
+const OR: &str = " or ";
 
 /// The value of `--ring`: `NAME[,PART=VALUE]...`.
 ///
@@ -176,13 +179,29 @@ impl RingSpec {
         let Some(rule) = &mut self.rule else {
             return Err(invalid(format!("{} has no parts", self.preset.name)));
         };
-        set(rule, known, value).map_err(|reason| match reason {
+        set(self.preset, rule, known, value).map_err(|reason| match reason {
             Refusal::Value(wanted) => invalid(format!("wanted {wanted}")),
             Refusal::Part(why) => invalid(format!("{} {why}", self.preset.name)),
         })?;
         self.parts.retain(|(part, _)| *part != known);
         self.parts.push((known, value.to_owned()));
         Ok(self)
+    }
+
+    /// Writes rings down for the record: one, or several that could not be told
+    /// apart, with `or` between. None for none.
+    pub fn to_record(rings: &[Self]) -> Option<String> {
+        let texts: Vec<String> = rings.iter().map(ToString::to_string).collect();
+        (!texts.is_empty()).then(|| texts.join(OR))
+    }
+
+    /// Reads what [`RingSpec::to_record`] has written.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: one of them is no ring.
+    pub fn from_record(text: &str) -> Result<Vec<Self>> {
+        text.split(OR).map(str::parse).collect()
     }
 
     /// Lists the parts that a text can replace: their names, the values that they
@@ -248,7 +267,12 @@ fn choose_hash(value: &str) -> std::result::Result<KeyHash, Refusal> {
     KeyHash::from_name(value).ok_or_else(wanted)
 }
 
-fn set(rule: &mut RingRule, part: Part, value: &str) -> std::result::Result<(), Refusal> {
+fn set(
+    preset: &Preset,
+    rule: &mut RingRule,
+    part: Part,
+    value: &str,
+) -> std::result::Result<(), Refusal> {
     const NO_POINTS: Refusal = Refusal::Part("is no ring of points");
     match part {
         Part::Hash => rule.key_hash = choose_hash(value)?,
@@ -269,13 +293,20 @@ fn set(rule: &mut RingRule, part: Part, value: &str) -> std::result::Result<(), 
             rule.routed_part.skips_route = true;
         }
         Part::Tag => {
-            let [open, close] = *affix(value)? else {
+            let pair = affix(value)?;
+            let [open, close] = *pair.as_slice() else {
                 return Err(Refusal::Value("two characters, such as {}".to_owned()));
             };
+            if !pair.is_ascii() {
+                return Err(Refusal::Value(
+                    "two ASCII characters, such as {}".to_owned(),
+                ));
+            }
+            // memcached's own proxy hashes what is in an empty tag: nothing.
             rule.routed_part.cut = KeyCut::Tag {
                 open,
                 close,
-                may_be_empty: is_proxy(rule),
+                may_be_empty: preset.name.starts_with("memcached-proxy"),
             };
         }
         Part::Stop => {
@@ -290,6 +321,9 @@ fn set(rule: &mut RingRule, part: Part, value: &str) -> std::result::Result<(), 
         }
         Part::Salt => rule.routed_part.salt = affix(value)?,
         Part::Order => rule.node_order = choose(&NodeOrder::NAMES, value)?,
+        Part::Label | Part::Socket if !rule.uses_names() => {
+            return Err(Refusal::Part("does not go by the names of nodes"));
+        }
         Part::Label => rule.labels.format = choose(&LabelFormat::NAMES, value)?,
         Part::Socket => rule.labels.socket = choose(&SocketName::NAMES, value)?,
         Part::Weights => {
@@ -307,6 +341,7 @@ fn set(rule: &mut RingRule, part: Part, value: &str) -> std::result::Result<(), 
             let count = count.filter(|count| (1..=POINT_COUNT_MAX).contains(count));
             let wanted = || Refusal::Value(format!("a number from 1 to {POINT_COUNT_MAX}"));
             points.count = count.ok_or_else(wanted)?;
+            check_points(points)?;
         }
         Part::PointHash => {
             let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
@@ -314,6 +349,7 @@ fn set(rule: &mut RingRule, part: Part, value: &str) -> std::result::Result<(), 
                 Ok(hash) => hash,
                 Err(_) => PointHash::Own(choose_hash(value)?),
             };
+            check_points(points)?;
         }
         Part::Search => {
             let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
@@ -344,9 +380,14 @@ fn set(rule: &mut RingRule, part: Part, value: &str) -> std::result::Result<(), 
     Ok(())
 }
 
-/// memcached's own proxy hashes what is in an empty tag: nothing.
-fn is_proxy(rule: &RingRule) -> bool {
-    matches!(rule.key_hash, KeyHash::Xxh3 { .. })
+/// A label of a digest has four points, so that fewer are none.
+fn check_points(points: &PointRule) -> std::result::Result<(), Refusal> {
+    if points.label_count() == 0 {
+        return Err(Refusal::Value(
+            "at least 4 points where labels have 4".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Reads bytes with `%XX` among them.

@@ -4,7 +4,7 @@ use std::env;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
-use crate::error::Result;
+use crate::error::{Error, Operation, Result};
 use crate::net::NetOptions;
 use crate::node::NodeSpec;
 use crate::protocol::cachedump::parse_listed;
@@ -44,7 +44,13 @@ pub fn sample_keys(
     };
     let mut keys = Vec::new();
     let walked = std::thread::scope(|scope| {
-        let walker = scope.spawn(|| walk.run());
+        let walker = std::thread::Builder::new()
+            .name("sample-walk".to_owned())
+            .spawn_scoped(scope, || walk.run());
+        let walker = match walker {
+            Ok(walker) => walker,
+            Err(error) => return Err(Error::io(Operation::Spawn, "a walking thread", error)),
+        };
         while keys.len() < count {
             match spool.pop(&stop) {
                 Ok(Some(chunk)) => take_keys(&chunk, count, &mut keys),

@@ -9,5 +9,5 @@ mod route;
 pub use load::{LargeLoad, LoadOptions, LoadTally, Loader};
 pub use owner::{OwnerDefaults, bind_owners};
 pub use rebase::rebase;
-pub use ring_choice::missing_ring;
+pub use ring_choice::{missing_ring, recorded_ring};
 pub use route::{Router, Shipment};

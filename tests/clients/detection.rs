@@ -18,6 +18,9 @@ struct Found {
     /// Other names of the same ring.
     #[serde(default)]
     same_as: Vec<String>,
+    /// Rings that are others elsewhere, and not to be told apart here.
+    #[serde(default)]
+    alike_here: Vec<String>,
 }
 
 /// Panics unless this ring is the best, perhaps among others that are as good.
@@ -30,7 +33,10 @@ pub(crate) fn check_detection(workdir: &Workdir, nodes: &[String], ring: &str) {
         .found
         .iter()
         .take_while(|found| found.share >= best)
-        .flat_map(|found| [&found.ring].into_iter().chain(&found.same_as))
+        .flat_map(|found| {
+            let names = [&found.ring].into_iter().chain(&found.same_as);
+            names.chain(&found.alike_here)
+        })
         .map(String::as_str)
         .collect();
     assert!(

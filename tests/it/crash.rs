@@ -27,7 +27,7 @@ fn plan(server: &Memcached) -> DumpPlan {
         busy_timeout: Duration::from_secs(90),
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
-        ring: None,
+        rings: Vec::new(),
         segment_size_max: 1 << 20,
         segment_record_count_max: 100,
         compression: Compression::Zstd(1),

@@ -69,8 +69,8 @@ fn what_no_ring_can_place_is_told_in_one_line() {
             "node \"b:11211@x\": has the same label as node \"a:11211@x\" before it".to_owned(),
         ),
         (
-            vec!["--ring", "dalli", "--nodes", "a*0", "k"],
-            "node \"a*0\": wanted HOST[:PORT][=IP][*WEIGHT][@LABEL], such as 10.0.0.1:11211, \
+            vec!["--ring", "dalli", "--nodes", "a*-1", "k"],
+            "node \"a*-1\": wanted HOST[:PORT][=IP][*WEIGHT][@LABEL], such as 10.0.0.1:11211, \
              [::1]:11211 or mc1*2, or unix:PATH"
                 .to_owned(),
         ),
@@ -101,6 +101,10 @@ fn what_no_ring_can_place_is_told_in_one_line() {
         (
             vec!["--ring", "memjs", "--nodes", "a,b", "k\\xff"],
             "key \"k\\xff\": memjs hashes text, and this is no UTF-8".to_owned(),
+        ),
+        (
+            vec!["--ring", "dalli", "--nodes", "a*0,b*0", "k"],
+            "weights \"0\": give at least one node a weight above 0".to_owned(),
         ),
         (
             vec!["--ring", "dalli", "--nodes", "a,b", &long],

@@ -158,6 +158,69 @@ fn strays_are_named_with_where_they_belong() {
 }
 
 #[test]
+fn rings_that_these_keys_cannot_tell_apart_are_all_recorded() {
+    let cluster = Cluster::start(3);
+    cluster.fill("spymemcached:ketama", &cluster.nodes, keys(3_000));
+    let workdir = Workdir::new("ring-alike");
+    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
+    let best = &report["found"][0];
+    let alike = best["alike_here"].as_array().unwrap();
+    assert!(alike.contains(&"spymemcached:ketama".into()), "{best}");
+    // Aliases are no other ring.
+    let same = best["same_as"].as_array().unwrap();
+    assert!(same.contains(&"php-memcached:ketama-compatible".into()));
+
+    let dump = ["dump", "--to=s", "--name=a", "--ring=detect", "-q"];
+    workdir.mcsnap(&cluster.arguments(&dump)).succeeds();
+    let restore = ["restore", "s/a", "--to=127.0.0.1:1,127.0.0.1:2"];
+    let output = workdir.mcsnap(&restore).exits(2);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let is_told = stderr.contains("the snapshot records ketama-weighted or spymemcached:ketama or")
+        && stderr.ends_with(
+            "which its keys could not tell apart: give --ring with that of your client\n",
+        );
+    assert!(is_told, "{stderr}");
+    let plan = ["ring", "plan", "s/a", "--to=127.0.0.1:1,127.0.0.1:2"];
+    let output = workdir.mcsnap(&plan).exits(2);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("could not tell apart"), "{stderr}");
+}
+
+#[test]
+fn weights_that_nobody_gave_show_in_how_much_each_server_has() {
+    let cluster = Cluster::start(3);
+    let theirs = cluster.nodes.iter().zip(1..);
+    let theirs: Vec<String> = theirs
+        .map(|(node, weight)| format!("{node}*{weight}"))
+        .collect();
+    cluster.fill("ketama-weighted", &theirs, keys(9_000));
+    let workdir = Workdir::new("ring-weights");
+    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
+    let best = &report["found"][0];
+    assert_eq!(best["ring"], "ketama-weighted");
+    let wanted: Vec<String> = theirs
+        .iter()
+        .map(|node| node.trim_end_matches("*1").to_owned())
+        .collect();
+    assert_eq!(best["nodes"], serde_json::json!(wanted));
+}
+
+#[test]
+fn one_ring_can_be_asked_for_and_less_than_certain_is_no_success() {
+    let cluster = Cluster::start(2);
+    cluster.fill("dalli", &cluster.nodes, keys(1_000));
+    let workdir = Workdir::new("ring-asked");
+    let ask = |ring: &str, code| {
+        let arguments = cluster.arguments(&["ring", "detect", "--ring", ring]);
+        json(&workdir, &arguments, code)["found"][0].clone()
+    };
+    assert_eq!(ask("dalli", 0)["sure"], "certain");
+    let other = ask("modula", 3);
+    assert_eq!(other["sure"], "no");
+    assert!(other["strays"].as_u64().unwrap() > 300, "{other}");
+}
+
+#[test]
 fn a_cluster_that_no_ring_explains_is_told_so() {
     let cluster = Cluster::start(2);
     // Each key on both.
@@ -210,7 +273,12 @@ fn what_no_ring_can_be_found_in_is_told_in_one_line() {
         (
             vec!["--sample=0", &address],
             2,
-            "sample \"0\": wanted a number from 1 to 1000000".to_owned(),
+            "sample \"0\": wanted a number from 1 to 100000".to_owned(),
+        ),
+        (
+            vec![&address, &address],
+            2,
+            format!("node \"{address}\": is the same server as \"{address}\" before it"),
         ),
         (
             vec![&address, &gone],

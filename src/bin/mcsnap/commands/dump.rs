@@ -27,7 +27,7 @@ use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::commands::ring::detect::{find_ring, sample_options};
+use crate::commands::ring::detect::{find_rings, sample_options};
 use crate::commands::verify::parse_threads;
 use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
@@ -207,7 +207,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let name = options.name.clone();
     let node_count = options.nodes.len();
     if settings.ring.as_deref() == Some(DETECT) {
-        options.ring = find_recorded_ring(&options, &context.cancel)?;
+        options.rings = find_recorded_rings(&options, &context.cancel)?;
     }
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
@@ -287,12 +287,10 @@ fn options(
             Some(name) => parse_name(name)?,
             None => generate_name(now),
         },
-        ring: settings
-            .ring
-            .as_deref()
-            .filter(|ring| *ring != DETECT)
-            .map(|ring| ring.parse::<RingSpec>().map(|ring| ring.to_string()))
-            .transpose()?,
+        rings: match settings.ring.as_deref() {
+            None | Some(DETECT) => Vec::new(),
+            Some(ring) => vec![ring.parse()?],
+        },
         segment_size_max: parse_size(
             "segment-size",
             &or(&settings.segment_size, "256MiB"),
@@ -338,11 +336,11 @@ fn options(
 }
 
 /// Finds the ring for the record. A dump does not fail for want of it.
-fn find_recorded_ring(options: &DumpOptions, cancel: &Cancel) -> Result<Option<String>> {
+fn find_recorded_rings(options: &DumpOptions, cancel: &Cancel) -> Result<Vec<RingSpec>> {
     const KEYS_PER_NODE: usize = 1_000;
-    // One node needs no ring.
     if options.nodes.len() < 2 {
-        return Ok(None);
+        tracing::info!("no ring is recorded: one node needs none");
+        return Ok(Vec::new());
     }
     let sample = sample_options(
         KEYS_PER_NODE,
@@ -350,8 +348,8 @@ fn find_recorded_ring(options: &DumpOptions, cancel: &Cancel) -> Result<Option<S
         options.busy_timeout,
         options.walk,
     );
-    let reason = match find_ring(&options.nodes, &sample, cancel) {
-        Ok(Ok(ring)) => return Ok(Some(ring.to_string())),
+    let reason = match find_rings(&options.nodes, &sample, cancel) {
+        Ok(Ok(rings)) => return Ok(rings),
         Ok(Err(reason)) => reason,
         Err(error) => {
             cancel.check()?;
@@ -359,7 +357,7 @@ fn find_recorded_ring(options: &DumpOptions, cancel: &Cancel) -> Result<Option<S
         }
     };
     tracing::warn!("no ring is recorded: {reason}");
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// Makes a temporary file as a walk may need one hours later.
@@ -445,7 +443,7 @@ fn warm_file_options(options: DumpOptions, path: &str) -> Result<WarmFileOptions
         path: path.into(),
         node: options.nodes.into_iter().next(),
         name: options.name,
-        ring: options.ring,
+        rings: options.rings,
         segment_size_max: options.segment_size_max,
         segment_record_count_max: options.segment_record_count_max,
         compression: options.compression,
@@ -621,9 +619,8 @@ fn find_unfinished(options: &DumpOptions, to: &str) -> Result<Option<String>> {
     let Some(store) = open_if_there(to)? else {
         return Ok(None);
     };
-    let ring: Option<RingSpec> = options.ring.as_deref().map(str::parse).transpose()?;
     let owners = OwnerDefaults {
-        ring: ring.as_ref(),
+        ring: options.rings.first(),
         nodes: &options.nodes,
     };
     let selection = bind_owners(&options.selection, owners)?.to_string();
@@ -723,7 +720,7 @@ fn print_plan(
             "shard_count": 1_u32 << options.shard_bits,
             "spool_memory_max": options.spool_memory_max,
             "timeout_ms": u64::try_from(options.net.timeout.as_millis())?,
-            "ring": options.ring,
+            "ring": RingSpec::to_record(&options.rings),
             "select": (!options.selection.is_everything()).then(|| options.selection.to_string()),
             "resume": options.is_resumable,
             "kept_segments": kept.segments,
@@ -763,8 +760,8 @@ fn print_plan(
             },
         ));
     }
-    if let Some(ring) = &options.ring {
-        rows.push(("ring", ring.clone()));
+    if let Some(ring) = RingSpec::to_record(&options.rings) {
+        rows.push(("ring", ring));
     }
     if !options.selection.is_everything() {
         rows.push(("select", options.selection.to_string()));

@@ -1,6 +1,7 @@
 //! `mcsnap ring detect`: which ring explains where keys lie.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
@@ -29,6 +30,15 @@ use crate::settings::{list, parse_count, parse_duration, text};
 const STRAYS_SHOWN: usize = 3;
 const STRAYS_LISTED: usize = 100;
 
+/// Rings of a row.
+const NAMES_SHOWN: usize = 6;
+
+/// Keys without which rings cannot be told apart.
+const KEYS_LEAST: u64 = 20;
+
+/// How long to wait for the end of another crawl.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// Flags of `mcsnap ring detect`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -44,6 +54,10 @@ pub(crate) struct RingDetectArgs {
     #[arg(long, value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,
+    /// Ask for this ring alone: how many keys it explains, and the strays
+    #[arg(long, value_name = "RING")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) ring: Option<String>,
     /// Most keys of each server to look at [default: 1000]
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
@@ -64,9 +78,10 @@ impl Section for RingDetectArgs {
 pub(crate) fn run(context: &Context, args: &RingDetectArgs) -> Result<Outcome> {
     let Resolved { settings, given } = context.resolve(args)?;
     let sample_size = settings.sample.as_deref().unwrap_or("1000");
-    let sample_size = usize::try_from(parse_count("sample", sample_size, 1, 1_000_000)?)?;
+    let sample_size = usize::try_from(parse_count("sample", sample_size, 1, 100_000)?)?;
     let timeout = parse_duration("timeout", settings.timeout.as_deref().unwrap_or("10s"))?;
     refuse_directories(&settings.nodes)?;
+    let ring: Option<RingSpec> = settings.ring.as_deref().map(str::parse).transpose()?;
     let net = settings.connect.net_options(&given, timeout)?;
     let found = settings
         .connect
@@ -77,33 +92,33 @@ pub(crate) fn run(context: &Context, args: &RingDetectArgs) -> Result<Outcome> {
             sample_snapshot(&snapshot, &found.nodes, sample_size, &context.cancel)?
         }
         None => {
-            let options = sample_options(sample_size, net, timeout, None);
+            let options = sample_options(sample_size, net, BUSY_TIMEOUT, None);
             sample_nodes(&found.nodes, &options, &context.cancel)?
         }
     };
-    let report = detect(&sample);
+    let report = detect(&sample, ring.as_ref())?;
     match context.format {
         Format::Json => print_json(&document(&sample, &report))?,
         Format::Text => print_text(&rows(&sample, &report))?,
     }
     print_findings(&sample.findings, 0);
-    Ok(
-        match (report.explanations.is_empty(), sample.findings.is_empty()) {
-            (true, _) => Outcome::NotFound,
-            (false, false) => Outcome::Degraded,
-            (false, true) => Outcome::Clean,
-        },
-    )
+    Ok(match report.explanations.as_slice() {
+        [] => Outcome::NotFound,
+        [found] if found.sureness == Sureness::Certain && sample.findings.is_empty() => {
+            Outcome::Clean
+        }
+        [..] => Outcome::Degraded,
+    })
 }
 
-/// A ring for the record of a dump, found in its servers' keys; none, and why, if
-/// no ring is certain, or several are.
-pub(crate) fn find_ring(
+/// The rings that explain where the keys of servers lie, for the record of a dump:
+/// several where these keys cannot tell them apart. Or why none is certain.
+pub(crate) fn find_rings(
     nodes: &[NodeSpec],
     options: &SampleOptions,
     cancel: &Cancel,
-) -> Result<std::result::Result<RingSpec, String>> {
-    let report = detect(&sample_nodes(nodes, options, cancel)?);
+) -> Result<std::result::Result<Vec<RingSpec>, String>> {
+    let report = detect(&sample_nodes(nodes, options, cancel)?, None)?;
     let total = count(to_u64(report.sightings.len()));
     let Some(best) = report.explanations.first() else {
         return Ok(Err(format!("no ring explains where {total} keys lie")));
@@ -115,22 +130,24 @@ pub(crate) fn find_ring(
             best.ring
         )));
     }
-    if best.nodes != nodes {
-        let nodes: Vec<String> = best.nodes.iter().map(ToString::to_string).collect();
+    let is_changed = |found: &&Explanation| found.nodes != nodes;
+    if let Some(found) = report.explanations.iter().find(is_changed) {
         return Ok(Err(format!(
             "{} explains where keys lie, but for the nodes written {}",
-            best.ring,
-            nodes.join(",")
+            found.ring,
+            texts(&found.nodes).join(",")
         )));
     }
-    Ok(Ok(best.ring.clone()))
+    let rings = report.explanations.iter();
+    let rings = rings.flat_map(|found| [&found.ring].into_iter().chain(&found.alike));
+    Ok(Ok(rings.cloned().collect()))
 }
 
 /// Returns the options for a sample of so many keys of each node.
 pub(crate) fn sample_options(
     count_per_node: usize,
     net: mcsnap::net::NetOptions,
-    busy_timeout: std::time::Duration,
+    busy_timeout: Duration,
     walk: Option<WalkKind>,
 ) -> SampleOptions {
     SampleOptions {
@@ -155,8 +172,9 @@ fn document(sample: &KeySample, report: &DetectionReport) -> Value {
     let nodes: Vec<Value> = sample
         .named
         .iter()
-        .zip(sample.counts())
-        .map(|(node, keys)| json!({"node": node.to_string(), "sampled": keys}))
+        .zip(report.counts(sample.nodes.len()))
+        .zip(&sample.populations)
+        .map(|((node, keys), items)| json!({"node": node.to_string(), "items": items, "sampled": keys}))
         .collect();
     let found: Vec<Value> = report
         .explanations
@@ -189,6 +207,7 @@ fn explanation_json(sample: &KeySample, report: &DetectionReport, found: &Explan
         "share": percent(found.agreeing, sampled) / 100.0,
         "by_chance": found.by_chance,
         "same_as": texts(&found.same),
+        "alike_here": texts(&found.alike),
         "strays": sampled.saturating_sub(found.agreeing),
         "stray_keys": strays,
     })
@@ -232,11 +251,8 @@ fn change_words(change: NodeChange) -> &'static str {
 
 fn rows(sample: &KeySample, report: &DetectionReport) -> Vec<(&'static str, String)> {
     let sampled = to_u64(report.sightings.len());
-    let counts: Vec<String> = sample
-        .counts()
-        .iter()
-        .map(|&keys| count(to_u64(keys)))
-        .collect();
+    let counts = report.counts(sample.nodes.len());
+    let counts: Vec<String> = counts.into_iter().map(count).collect();
     let mut rows = vec![(
         "sampled",
         format!(
@@ -247,8 +263,15 @@ fn rows(sample: &KeySample, report: &DetectionReport) -> Vec<(&'static str, Stri
         ),
     )];
     if report.explanations.is_empty() {
-        let advice = "no ring explains where the keys lie. Are these all nodes, named and weighted as \
-                      in your client, and does one client alone write to them?";
+        let advice = match sampled {
+            0 => "these nodes have no keys",
+            _ if sampled < KEYS_LEAST => "too few keys to tell one ring from another",
+            _ => {
+                "no ring explains where the keys lie. Are these all nodes, named and weighted as in \
+                 your client, does one client alone write to them, and does it hash all of a key \
+                 (else pass --ring RING,prefix=TEXT)?"
+            }
+        };
         rows.push(("ring", advice.to_owned()));
     }
     for found in &report.explanations {
@@ -268,7 +291,12 @@ fn rows(sample: &KeySample, report: &DetectionReport) -> Vec<(&'static str, Stri
             ),
         ));
         if !found.same.is_empty() {
-            rows.push(("same", texts(&found.same).join(" ")));
+            rows.push(("same", some_names(&found.same)));
+        }
+        if !found.alike.is_empty() {
+            let names = some_names(&found.alike);
+            let text = format!("{names}: not to be told apart on these nodes, but on others");
+            rows.push(("or", text));
         }
         for change in &found.changes {
             rows.push(("with", change_words(*change).to_owned()));
@@ -276,8 +304,40 @@ fn rows(sample: &KeySample, report: &DetectionReport) -> Vec<(&'static str, Stri
         for (key, on, belongs) in strays(sample, report, found).take(STRAYS_SHOWN) {
             rows.push(("stray", format!("on {on}, belongs to {belongs}: {key}")));
         }
-        let nodes = texts(&found.nodes).join(",");
-        rows.push(("use", format!("--ring {} --to {nodes}", found.ring)));
+        if found.sureness >= Sureness::Likely {
+            let nodes = texts(&found.nodes).join(",");
+            let (ring, nodes) = (quote(&found.ring.to_string()), quote(&nodes));
+            rows.push(("use", format!("--ring {ring} --to {nodes}")));
+        }
+    }
+    let hides_missing = |found: &Explanation| {
+        let rule = found.ring.rule();
+        rule.is_some_and(|rule| rule.distribution.keeps_keys_of_others())
+    };
+    if report.explanations.iter().any(hides_missing) {
+        let note = "keys cannot tell whether a node is missing in this list: such a ring places \
+                    those of the others as if it were there";
+        rows.push(("note", note.to_owned()));
     }
     rows
+}
+
+fn some_names(rings: &[RingSpec]) -> String {
+    let names = texts(rings);
+    match names.get(..NAMES_SHOWN) {
+        Some(shown) if names.len() > NAMES_SHOWN => {
+            let more = names.len().saturating_sub(NAMES_SHOWN);
+            format!("{} and {more} more", shown.join(" "))
+        }
+        Some(_) | None => names.join(" "),
+    }
+}
+
+/// Writes a text so that a shell takes it for one word.
+fn quote(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":,.=*@%/_-[]".contains(&byte);
+    if text.bytes().all(is_plain) && !text.contains(['*', '[']) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
