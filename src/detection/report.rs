@@ -8,6 +8,10 @@ use crate::ring::{Explanation, Placement, RingSpec, Sighting, explain, explain_b
 /// Sightings that are weighed, at most: more make nothing surer.
 const SIGHTING_COUNT_MAX: usize = 20_000;
 
+/// Sightings times nodes, at most: some rings give every node a score for every
+/// key. So a thousand nodes take seconds.
+const SCORE_COUNT_MAX: usize = 4_000_000;
+
 /// The rings that explain where keys lie.
 #[derive(Clone, Debug)]
 pub struct DetectionReport {
@@ -23,7 +27,8 @@ pub struct DetectionReport {
 ///
 /// - `InvalidInput`: the one ring is none, or these nodes make none of it.
 pub fn detect(sample: &KeySample, ring: Option<&RingSpec>) -> Result<DetectionReport> {
-    let step = sample.sightings.len().div_ceil(SIGHTING_COUNT_MAX).max(1);
+    let count_max = SIGHTING_COUNT_MAX.min(SCORE_COUNT_MAX / sample.nodes.len().max(1));
+    let step = sample.sightings.len().div_ceil(count_max.max(1)).max(1);
     let sightings: Vec<Sighting> = sample.sightings.iter().step_by(step).cloned().collect();
     let mut explanations = match ring {
         None => explain(&sightings, &sample.nodes, &sample.populations),

@@ -407,6 +407,27 @@ mod tests {
     }
 
     #[test]
+    fn a_weight_of_0_is_1_to_libmemcached_alone() {
+        for (ring, is_one) in [
+            ("ketama-weighted", true),
+            ("twemproxy", true),
+            ("node-memcached", true),
+            ("dalli", false),
+            ("python-memcached", false),
+            ("perl-cache-memcached-fast:ketama-150", false),
+        ] {
+            let spec: RingSpec = ring.parse().unwrap();
+            let has_keys = |texts: &[&str]| {
+                let ring = Ring::new(spec.rule().unwrap(), &nodes(texts)).unwrap();
+                let mut keys = (0..500).map(|number| format!("key:{number}"));
+                keys.any(|key| ring.locate(key.as_bytes()) == 1)
+            };
+            assert!(has_keys(&["a", "b", "c"]), "{ring}");
+            assert_eq!(has_keys(&["a", "b*0", "c"]), is_one, "{ring}");
+        }
+    }
+
+    #[test]
     fn a_virtual_bucket_of_a_missing_node_is_refused() {
         let rule = |buckets| RingRule {
             distribution: Distribution::VirtualBucket {
