@@ -74,6 +74,9 @@ pub(crate) fn run(context: &Context, args: &RingLocateArgs) -> Result<Outcome> {
             format!("ring \"{ring}\": no key says where it belongs; name a client's ring");
         return Err(UsageError(message).into());
     };
+    if let Some(warning) = ring.weight_warning(&found.nodes) {
+        tracing::warn!("{warning}");
+    }
     let locate = |text: &str| -> Result<String> {
         let key = parse_key("key", text)?;
         locate_line(context.format, &ring, &placed, &found.nodes, &key)
