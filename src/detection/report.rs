@@ -3,7 +3,7 @@
 use crate::detection::sample::KeySample;
 use crate::error::{Error, Result};
 use crate::node::NodeSpec;
-use crate::ring::{Explanation, Placement, RingSpec, Sighting, explain, explain_by};
+use crate::ring::{Explanation, Placement, RingSpec, Sighting, count_by_node, explain, explain_by};
 
 /// Sightings that are weighed, at most: more make nothing surer.
 const SIGHTING_COUNT_MAX: usize = 20_000;
@@ -74,12 +74,9 @@ fn forget_addresses(explanation: &mut Explanation, sample: &KeySample) {
 impl DetectionReport {
     /// Returns how many keys of each node were weighed.
     pub fn counts(&self, node_count: usize) -> Vec<u64> {
-        let mut counts = vec![0_u64; node_count];
-        for sighting in &self.sightings {
-            if let Some(count) = counts.get_mut(sighting.node) {
-                *count = count.saturating_add(1);
-            }
-        }
-        counts
+        count_by_node(
+            self.sightings.iter().map(|sighting| sighting.node),
+            node_count,
+        )
     }
 }

@@ -29,7 +29,9 @@ mod routed_part;
 mod rule;
 mod spec;
 
-pub use evidence::{Explanation, NodeChange, Sighting, Sureness, explain, explain_by};
+pub use evidence::{
+    Explanation, NodeChange, Sighting, Sureness, count_by_node, explain, explain_by,
+};
 pub use hash::{CharSign, KeyHash};
 pub use label::{LabelFormat, LabelRule, Numbering, SocketName};
 pub use order::NodeOrder;

@@ -168,7 +168,7 @@ fn check_nodes(nodes: &[NodeSpec]) -> Result<()> {
     check_unique(nodes, label, "label")
 }
 
-fn check_names(rule: &RingRule, nodes: &[NodeSpec]) -> Result<()> {
+pub(super) fn check_names(rule: &RingRule, nodes: &[NodeSpec]) -> Result<()> {
     if nodes.len() > 1 && rule.distribution.uses_names() {
         check_unique(nodes, |node| rule.labels.name(node), "name in the ring")?;
     }
