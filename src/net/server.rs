@@ -150,24 +150,23 @@ fn ask_settings(connection: &mut Connection) -> Result<StatTable> {
             check_connection(line)?;
             return Ok(Received::Done(len));
         }
-        let (step, consumed) = parse_stats(bytes, &mut table)?;
-        Ok(match step {
-            Step::Need => Received::More(consumed),
-            Step::Done((), _) => Received::Done(consumed),
-        })
+        take_stats(bytes, &mut table)
     })?;
     Ok(table)
 }
 
+/// Takes what has come of a table.
+fn take_stats(bytes: &[u8], table: &mut StatTable) -> Result<Received> {
+    let (step, consumed) = parse_stats(bytes, table)?;
+    Ok(match step {
+        Step::Need => Received::More(consumed),
+        Step::Done((), _) => Received::Done(consumed),
+    })
+}
+
 fn ask(connection: &mut Connection, request: &'static [u8]) -> Result<StatTable> {
     let mut table = StatTable::default();
-    connection.exchange("stats", request, |bytes| {
-        let (step, consumed) = parse_stats(bytes, &mut table)?;
-        Ok(match step {
-            Step::Need => Received::More(consumed),
-            Step::Done((), _) => Received::Done(consumed),
-        })
-    })?;
+    connection.exchange("stats", request, |bytes| take_stats(bytes, &mut table))?;
     Ok(table)
 }
 

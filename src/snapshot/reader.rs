@@ -16,7 +16,7 @@ use crate::snapshot::resume::can_resume;
 use crate::snapshot::segment_reader::{Opening, SegmentReader};
 use crate::snapshot::{MANIFEST, SEGMENTS};
 use crate::store::{ObjectInfo, Store};
-use crate::units::{UnixSecs, to_u64};
+use crate::units::UnixSecs;
 
 /// Reads what a manifest names.
 #[derive(Debug)]
@@ -272,20 +272,10 @@ fn describe_lone_segment(
         Err(error) => return Err(error),
     };
     let toc = segment.toc();
+    // Alone it is of the only node there is.
     let segments = vec![ManifestSegment {
-        object: name.to_owned(),
-        segment_id: meta.segment_id,
-        size,
-        digest,
         node_index: 0,
-        shard_index: meta.shard_index,
-        sequence: meta.sequence,
-        records: toc.record_count,
-        blocks: to_u64(segment.block_count()),
-        key_bytes: toc.key_bytes,
-        value_bytes: toc.value_bytes,
-        content_digest: Digest128(toc.digests.content),
-        content_digest_exptime: Digest128(toc.digests.content_exptime),
+        ..segment.to_manifest(name.to_owned(), size, digest, &meta)
     }];
     Ok(Some(Manifest {
         format: "mcsnap".to_owned(),

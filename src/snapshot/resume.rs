@@ -9,7 +9,7 @@ use crate::format::file_header::FileHeader;
 use crate::format::ids::SnapshotId;
 use crate::format::journal::{JOURNAL_LEN_MAX, Journal};
 use crate::format::layout::FILE_HEADER_SIZE;
-use crate::format::manifest::{Digest128, Manifest, ManifestSegment, Need};
+use crate::format::manifest::{Manifest, ManifestSegment, Need};
 use crate::limits::{Limits, check_limit};
 use crate::snapshot::segment_reader::SegmentReader;
 use crate::snapshot::writer::{SnapshotWriter, is_segment_file_name};
@@ -251,22 +251,8 @@ fn describe_segment(
         return Err(Error::invalid_input("segment", place, allowed));
     }
     check_stored_bytes(&segment)?;
-    let toc = segment.toc();
-    Ok(ManifestSegment {
-        object,
-        segment_id: meta.segment_id,
-        size,
-        digest: segment.compute_digest()?,
-        node_index: meta.node_index,
-        shard_index: meta.shard_index,
-        sequence: meta.sequence,
-        records: toc.record_count,
-        blocks: to_u64(segment.block_count()),
-        key_bytes: toc.key_bytes,
-        value_bytes: toc.value_bytes,
-        content_digest: Digest128(toc.digests.content),
-        content_digest_exptime: Digest128(toc.digests.content_exptime),
-    })
+    let digest = segment.compute_digest()?;
+    Ok(segment.to_manifest(object, size, digest, &meta))
 }
 
 /// Checks every stored byte: what is kept is never read from the server again.

@@ -19,7 +19,7 @@ use crate::format::layout::{
     BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE, PAGE_SIZE,
     TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE, VALUE_PART_HEADER_SIZE,
 };
-use crate::format::manifest::ManifestSegment;
+use crate::format::manifest::{Digest128, ManifestSegment};
 use crate::format::segment_meta::SegmentMeta;
 use crate::format::tail::Tail;
 use crate::format::toc::{Toc, TocEntry};
@@ -284,6 +284,32 @@ impl SegmentReader {
                 Error::corrupt(defect).at(Location::offset(&self.place, tail_offset))
             })?;
         Ok(bytes)
+    }
+
+    /// Returns what a manifest says of the segment, by its own description.
+    pub(super) fn to_manifest(
+        &self,
+        object: String,
+        size: u64,
+        digest: String,
+        meta: &SegmentMeta,
+    ) -> ManifestSegment {
+        let toc = self.toc();
+        ManifestSegment {
+            object,
+            segment_id: meta.segment_id,
+            size,
+            digest,
+            node_index: meta.node_index,
+            shard_index: meta.shard_index,
+            sequence: meta.sequence,
+            records: toc.record_count,
+            blocks: to_u64(self.block_count()),
+            key_bytes: toc.key_bytes,
+            value_bytes: toc.value_bytes,
+            content_digest: Digest128(toc.digests.content),
+            content_digest_exptime: Digest128(toc.digests.content_exptime),
+        }
     }
 
     /// Returns what to call the segment in a message.

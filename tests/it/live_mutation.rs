@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::ageing_proxy::{Age, AgeingProxy};
 use crate::client::{Client, Item};
+use crate::dump_report::assert_accounted;
 use crate::memcached::Memcached;
 use crate::stored::{Stored, records};
 use crate::workdir::Workdir;
@@ -253,16 +254,7 @@ fn check(server: &Memcached, address: &str, counts: Counts, walk: &str) -> (Valu
     assert_eq!(output.status.code(), Some(0), "{errors}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let number = |name: &str| usize::try_from(report[name].as_u64().unwrap()).unwrap();
-    let outcomes = [
-        "stored",
-        "vanished",
-        "expired",
-        "duplicate",
-        "refused",
-        "failed",
-        "missing",
-    ];
-    assert_eq!(number("listed"), outcomes.map(number).iter().sum::<usize>());
+    assert_accounted(&report);
     let records = records(&workdir.join("s/a"));
     assert_eq!(records.len(), number("stored"));
     assert_true(&records, &log, from, to);

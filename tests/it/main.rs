@@ -27,6 +27,8 @@ mod docs;
 #[cfg(test)]
 mod dump_behaviour;
 #[cfg(test)]
+mod dump_report;
+#[cfg(test)]
 mod fake_server;
 #[cfg(test)]
 mod fault;

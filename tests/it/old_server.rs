@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::ageing_proxy::{Age, AgeingProxy, Cut, Version, binary_set};
 use crate::client::{Client, Fetched, Fields, Item, meta_flag};
+use crate::dump_report::assert_accounted;
 use crate::memcached::Memcached;
 use crate::stored::records;
 use crate::workdir::Workdir;
@@ -197,22 +198,6 @@ fn dump_json(workdir: &Workdir, name: &str, address: &str, more: &[&str], code: 
     ];
     arguments.extend(more);
     serde_json::from_slice(&workdir.mcsnap(&arguments).exits(code).stdout).unwrap()
-}
-
-/// Every number of a report is there, and they add up.
-fn assert_accounted(report: &Value) {
-    let number = |name: &str| report[name].as_u64().unwrap();
-    let outcomes = [
-        "stored",
-        "vanished",
-        "expired",
-        "duplicate",
-        "refused",
-        "failed",
-        "missing",
-    ];
-    let sum = outcomes.into_iter().map(number).sum::<u64>();
-    assert_eq!(number("listed"), sum, "{report}");
 }
 
 /// Compares a snapshot with a server, as far as the version tells.

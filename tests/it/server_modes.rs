@@ -7,6 +7,7 @@ use mcsnap::item::{Cas, Exptime};
 use serde_json::Value;
 
 use crate::client::{Client, Item};
+use crate::dump_report::{assert_accounted, number};
 use crate::memcached::Memcached;
 use crate::stored::{Stored, records};
 use crate::workdir::Workdir;
@@ -27,27 +28,6 @@ fn dump(workdir: &Workdir, name: &str, server: &Memcached, more: &[&str], code: 
     arguments.push(&address);
     arguments.extend(more);
     serde_json::from_slice(&workdir.mcsnap(&arguments).exits(code).stdout).unwrap()
-}
-
-fn number(report: &Value, name: &str) -> u64 {
-    report[name].as_u64().unwrap()
-}
-
-fn assert_accounted(report: &Value) {
-    let outcomes = [
-        "stored",
-        "vanished",
-        "expired",
-        "duplicate",
-        "refused",
-        "failed",
-        "missing",
-    ];
-    let sum = outcomes
-        .map(|name| number(report, name))
-        .iter()
-        .sum::<u64>();
-    assert_eq!(number(report, "listed"), sum, "{report}");
 }
 
 fn stored(workdir: &Workdir, name: &str) -> BTreeMap<Vec<u8>, Stored> {

@@ -51,17 +51,7 @@ pub(crate) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 
 /// Reads a list, or text with commas.
 pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let read = |value| Scalar::deserialize(value).map_err(D::Error::custom);
-    let texts = match Value::deserialize(deserializer)? {
-        Value::Null => Vec::new(),
-        Value::Sequence(values) => values.into_iter().map(read).collect::<Result<_, _>>()?,
-        one @ (Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Mapping(_)
-        | Value::Tagged(_)) => vec![read(one)?],
-    };
-    let texts: Vec<String> = texts.into_iter().map(|scalar| scalar.0).collect();
+    let texts = expressions(deserializer)?;
     let parts = split_commas(&texts);
     // An empty variable in a script must not come to mean "all".
     if parts.is_empty() && !texts.is_empty() {

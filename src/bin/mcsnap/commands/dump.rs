@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
+use mcsnap::detection::SampleOptions;
 use mcsnap::discovery::NodeSource;
 use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, Kept, WarmFileOptions, WarmFilePlan};
 use mcsnap::error::{Error, ErrorKind, Location};
@@ -27,7 +28,7 @@ use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::commands::ring::detect::{find_rings, sample_options};
+use crate::commands::ring::detect::find_rings;
 use crate::commands::verify::parse_threads;
 use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
@@ -342,12 +343,12 @@ fn find_recorded_rings(options: &DumpOptions, cancel: &Cancel) -> Result<Vec<Rin
         tracing::info!("no ring is recorded: one node needs none");
         return Ok(Vec::new());
     }
-    let sample = sample_options(
-        KEYS_PER_NODE,
-        options.net.clone(),
-        options.busy_timeout,
-        options.walk,
-    );
+    let sample = SampleOptions {
+        count_per_node: KEYS_PER_NODE,
+        walk: options.walk,
+        net: options.net.clone(),
+        busy_timeout: options.busy_timeout,
+    };
     let reason = match find_rings(&options.nodes, &sample, cancel) {
         Ok(Ok(rings)) => return Ok(rings),
         Ok(Err(reason)) => reason,

@@ -12,7 +12,6 @@ use mcsnap::format::manifest::Need;
 use mcsnap::item::escape_bytes;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::{Explanation, NodeChange, RingSpec, Sureness};
-use mcsnap::source::WalkKind;
 use mcsnap::store::MapChoice;
 use mcsnap::units::{percent, to_u64};
 use serde::{Deserialize, Serialize};
@@ -92,7 +91,12 @@ pub(crate) fn run(context: &Context, args: &RingDetectArgs) -> Result<Outcome> {
             sample_snapshot(&snapshot, &found.nodes, sample_size, &context.cancel)?
         }
         None => {
-            let options = sample_options(sample_size, net, BUSY_TIMEOUT, None);
+            let options = SampleOptions {
+                count_per_node: sample_size,
+                walk: None,
+                net,
+                busy_timeout: BUSY_TIMEOUT,
+            };
             sample_nodes(&found.nodes, &options, &context.cancel)?
         }
     };
@@ -141,21 +145,6 @@ pub(crate) fn find_rings(
     let rings = report.explanations.iter();
     let rings = rings.flat_map(|found| [&found.ring].into_iter().chain(&found.alike));
     Ok(Ok(rings.cloned().collect()))
-}
-
-/// Returns the options for a sample of so many keys of each node.
-pub(crate) fn sample_options(
-    count_per_node: usize,
-    net: mcsnap::net::NetOptions,
-    busy_timeout: Duration,
-    walk: Option<WalkKind>,
-) -> SampleOptions {
-    SampleOptions {
-        count_per_node,
-        walk,
-        net,
-        busy_timeout,
-    }
 }
 
 /// The path of a snapshot looks like that of a socket.
