@@ -239,6 +239,41 @@ fn items_of_eight_mebibytes_come_whole() {
 }
 
 #[test]
+fn what_a_client_holds_all_the_time_is_told_where_lists_pass_it_over() {
+    let server = start(&["-m", "256"]);
+    let mut client = server.client();
+    client.load((0..300).map(|at| {
+        let key = format!("held:{at}");
+        let value = value(&key, 100_000);
+        Item::new(key, value)
+    }));
+    // Asks for all, and reads nothing: what does not fit the sockets is held.
+    let keys: Vec<String> = (0..300).map(|at| format!("held:{at}")).collect();
+    let mut holder = server.client();
+    holder.send(format!("get {}\r\n", keys.join(" ")).as_bytes());
+    let started = client.stats("");
+    assert_ne!(started["curr_items"], "0");
+    let workdir = Workdir::new("held");
+    for walk in ["slabs", "slabs:serial"] {
+        let name = walk.replace(':', "-");
+        let output = workdir
+            .mcsnap(&["dump", "--to=s", "--name", &name, "--walk", walk])
+            .arg("--progress=none")
+            .arg(server.address())
+            .succeeds();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let stored = stored(&workdir, &name).len();
+        println!("{walk}: {stored} of 300");
+        let told = format!(
+            "counts {} items more than its lists have shown",
+            300 - stored
+        );
+        assert!(stored == 300 || stderr.contains(&told), "{stderr}");
+        assert!(stored < 300, "nothing was held");
+    }
+}
+
+#[test]
 fn a_tiny_server_that_evicts_all_the_time_is_dumped_with_every_line_accounted_for() {
     let server = start(&["-m", "2", "-o", "no_lru_crawler"]);
     let mut client = server.client();

@@ -57,6 +57,10 @@ pub struct WalkReport {
 /// a server in heavy use (measured), and not the same ones again.
 const PASS_COUNT_MAX: u32 = 5;
 
+/// How long items that a client is being sent are waited for, where passes over
+/// the lists do not show all that the server counts.
+const HELD_PAUSE: Duration = Duration::from_secs(1);
+
 impl Walk<'_> {
     /// Lists every item into the spool, and closes it, also on error.
     ///
@@ -123,12 +127,14 @@ impl Walk<'_> {
     fn repeat(&self, mut report: WalkReport) -> Result<WalkReport> {
         let version = self.retry_when_full(|| Ok(ask_server(&mut self.connect()?)?.stats.version));
         let has_gap = self.strategy.known_gap(version?).is_some();
-        let before = if has_gap {
+        let passes_over = self.strategy.walk != WalkKind::Cachedump && !has_gap;
+        let before = if has_gap || passes_over {
             self.slab_item_counts()?
         } else {
             BTreeMap::new()
         };
         let mut known = 0;
+        let mut has_paused = false;
         for pass in 1..=PASS_COUNT_MAX {
             report.pass_count = pass;
             match self.strategy.walk {
@@ -141,8 +147,27 @@ impl Walk<'_> {
             let count = seen.count();
             report.last_pass_new = count.saturating_sub(known);
             known = count;
-            if report.last_pass_new == 0 {
+            if report.last_pass_new > 0 {
+                continue;
+            }
+            // A crawl passes over an item that a client is just being sent, and
+            // passes that follow on each other pass over the same ones.
+            let may_show_more = passes_over && !has_paused && self.not_shown(&before, known)? > 0;
+            if !may_show_more {
                 break;
+            }
+            has_paused = true;
+            self.pause(HELD_PAUSE)?;
+        }
+        if passes_over && self.seen.is_some() {
+            let hidden = self.not_shown(&before, known)?;
+            if hidden > 0 {
+                tracing::warn!(
+                    node = self.node.address(),
+                    "the server counts {hidden} items more than its lists have shown: they have \
+                     expired, or a client was being sent them all the time; only the walk hash \
+                     shows such items"
+                );
             }
         }
         if has_gap {
@@ -155,15 +180,20 @@ impl Walk<'_> {
         Ok(report)
     }
 
+    /// Returns how many items were there all the time and are not known.
+    fn not_shown(&self, before: &BTreeMap<u8, u64>, known: u64) -> Result<u64> {
+        let alive = alive_all_the_time(before, &self.slab_item_counts()?);
+        Ok(alive.saturating_sub(known))
+    }
+
     /// Returns how many items a server that leaves out one of each list has left
     /// out, where it had so many before the walk.
     fn left_out(&self, before: &BTreeMap<u8, u64>, known: u64) -> Result<u64> {
         /// HOT, WARM and COLD of a slab class.
         const LIST_COUNT: u64 = 3;
-        let alive = alive_all_the_time(before, &self.slab_item_counts()?);
         // Expired items are counted, too, and are rightly not listed.
         let most = to_u64(before.len()).saturating_mul(LIST_COUNT);
-        Ok(alive.saturating_sub(known).min(most))
+        Ok(self.not_shown(before, known)?.min(most))
     }
 
     fn connect(&self) -> Result<Connection> {
