@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use crate::node::NodeSpec;
 use crate::ring::evidence::{NodeChange, Sighting};
 use crate::ring::spec::RingSpec;
-use crate::units::to_f64;
+use crate::units::to_u64;
 
 /// Most prefixes that are tried as unhashed.
 const PREFIX_COUNT_MAX: usize = 4;
 
 /// Weights that are guessed, at most.
-const WEIGHT_MAX: u32 = 32;
+pub(super) const WEIGHT_MAX: u32 = 32;
 
 /// Nodes as they may have to be written, and what was changed of them.
 pub(super) type NodeForm = (Vec<NodeSpec>, Vec<NodeChange>);
@@ -149,43 +149,27 @@ pub(super) fn common_prefixes(sightings: &[Sighting]) -> Vec<String> {
 }
 
 /// Returns the nodes with weights in whole numbers that fit how many items they
-/// have, the likeliest first; none where those are even, or as given.
+/// have, the smallest first; none where those are even, or as given.
 ///
-/// Shares of a ring of points waver by some tenths, so that of few nodes each
-/// weight is tried rounded both ways, by one and by half the least share.
+/// The weights are rounded from the shares of each sum of all weights: the share
+/// of one node, of a ring of points, wavers by a tenth and more.
 pub(super) fn guess_weights(populations: &[u64], nodes: &[NodeSpec]) -> Vec<Vec<NodeSpec>> {
-    const NODE_COUNT_MAX: usize = 5;
-    let least = populations.iter().copied().min().unwrap_or(0);
-    if least == 0 || populations.len() != nodes.len() {
+    /// Largest weight of a node of mean weight.
+    const MEAN_MAX: usize = 8;
+    if populations.contains(&0) || populations.len() != nodes.len() {
         return Vec::new();
     }
-    let mut guesses: Vec<Vec<u32>> = Vec::new();
-    for scale in [1, 2] {
-        let ratio = |count: u64| to_f64(count.saturating_mul(scale)) / to_f64(least);
-        let choices = populations.iter().map(|&count| {
-            let nearest = whole(ratio(count));
-            let other = if f64::from(nearest) <= ratio(count) {
-                nearest.saturating_add(1)
-            } else {
-                nearest.saturating_sub(1).max(1)
-            };
-            [nearest, other]
-        });
-        let choices: Vec<[u32; 2]> = choices.collect();
-        if choices.iter().any(|&[nearest, _]| nearest > WEIGHT_MAX) {
-            continue;
-        }
-        let ways = if nodes.len() <= NODE_COUNT_MAX { 2 } else { 1 };
-        let mut some = vec![Vec::new()];
-        for choice in &choices {
-            let longer = choice.iter().take(ways).flat_map(|&weight| {
-                let longer = |guess: &Vec<u32>| guess.iter().copied().chain([weight]).collect();
-                some.iter().map(longer).collect::<Vec<Vec<u32>>>()
-            });
-            some = longer.collect();
-        }
-        guesses.extend(some);
-    }
+    let total: u128 = populations.iter().map(|&count| u128::from(count)).sum();
+    let sums = nodes.len()..=nodes.len() * MEAN_MAX;
+    let weights = |sum: usize| -> Vec<u32> {
+        let nearest = |&count: &u64| {
+            let doubled = 2 * u128::from(count) * u128::from(to_u64(sum));
+            let weight = u32::try_from((doubled + total) / (2 * total));
+            weight.unwrap_or(WEIGHT_MAX).clamp(1, WEIGHT_MAX)
+        };
+        populations.iter().map(nearest).collect()
+    };
+    let mut guesses: Vec<Vec<u32>> = sums.map(weights).collect();
     let is_new = |guess: &Vec<u32>| {
         guess.iter().any(|weight| Some(weight) != guess.first())
             && guess
@@ -207,13 +191,15 @@ pub(super) fn guess_weights(populations: &[u64], nodes: &[NodeSpec]) -> Vec<Vec<
     guesses.into_iter().map(weighted).collect()
 }
 
-/// The nearest whole number from 1 on.
-fn whole(number: f64) -> u32 {
-    let is_within = |whole: &u32| f64::from(*whole) <= number.round();
-    (1..=WEIGHT_MAX + 1)
-        .take_while(is_within)
-        .last()
-        .unwrap_or(1)
+/// Returns the nodes with the least weights in the same proportions.
+pub(super) fn reduce_weights(nodes: &[NodeSpec]) -> Vec<NodeSpec> {
+    let divides = |by: &u32| nodes.iter().all(|node| node.weight.is_multiple_of(*by));
+    let common = (1..=WEIGHT_MAX).rev().find(divides).unwrap_or(1);
+    let reduced = nodes.iter().map(|node| NodeSpec {
+        weight: node.weight / common,
+        ..node.clone()
+    });
+    reduced.collect()
 }
 
 /// Returns all orders of some indexes, that of the indexes first.

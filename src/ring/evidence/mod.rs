@@ -131,11 +131,11 @@ pub fn explain(
         trial.try_orders(&named);
     }
     if !trial.is_explained() {
-        let guesses = guess_weights(populations, nodes).into_iter();
-        let forms: Vec<_> = guesses
-            .map(|weighted| (weighted, vec![NodeChange::WeightsGuessed]))
-            .collect();
-        trial.try_all(&named, &forms);
+        let guesses = guess_weights(populations, nodes);
+        trial.try_weights(&named, &guesses);
+    }
+    if !trial.is_explained() {
+        trial.improve_weights();
     }
     if !trial.is_explained() {
         trial.try_all(&variations(), &forms);
@@ -300,6 +300,30 @@ mod tests {
     }
 
     #[test]
+    fn weights_are_found_however_the_shares_of_points_waver() {
+        // The third node has 4.5 times, not thrice, as many keys as the first.
+        let named = "127.0.0.1:34456 127.0.0.1:47979 127.0.0.1:57335";
+        let theirs = "127.0.0.1:34456 127.0.0.1:47979*2 127.0.0.1:57335*3";
+        let found = best(
+            &sightings("ketama-weighted", theirs, named, "", 3_000),
+            named,
+        );
+        assert_eq!(found.nodes, nodes(theirs));
+        // More nodes than all weights could be tried for.
+        let named: Vec<String> = (1..=14).map(|number| format!("10.0.0.{number}")).collect();
+        let theirs = named.iter().zip([1, 2, 1, 4, 1, 1, 2, 1, 1, 3, 1, 1, 2, 4]);
+        let theirs: Vec<String> = theirs
+            .map(|(node, weight)| format!("{node}*{weight}"))
+            .collect();
+        let (named, theirs) = (named.join(" "), theirs.join(" "));
+        for ring in ["ketama-weighted", "python-memcached"] {
+            let found = best(&sightings(ring, &theirs, &named, "", 2_800), &named);
+            assert_eq!(found.ring.to_string(), ring);
+            assert_eq!(found.nodes, nodes(&theirs), "{ring}");
+        }
+    }
+
+    #[test]
     fn strays_are_counted_and_named_with_where_they_belong() {
         let mut seen = sightings("dalli", NODES, NODES, "", 1000);
         let wanted = seen[17].node;
@@ -367,6 +391,39 @@ mod tests {
         assert!(found[0].alike.contains(&spec("spymemcached:ketama")));
         assert!(found[0].same.contains(&spec("pylibmc:ketama-weighted")));
         assert!(!found[0].same.contains(&spec("spymemcached:ketama")));
+    }
+
+    #[test]
+    fn one_key_that_speaks_against_a_ring_is_enough_where_nothing_strays() {
+        // enyim's ring is another one in one of these keys.
+        let named = "127.0.0.1:40731 127.0.0.1:43853 127.0.0.1:46559";
+        let enyim: RingSpec = "enyim:ketama".parse().unwrap();
+        let rings = |seen: &[Sighting]| -> Vec<String> {
+            let found = explain(seen, &nodes(named), &[]);
+            let rings = found.iter().map(|found| found.ring.to_string());
+            rings.collect()
+        };
+        let key = |number: u32| format!("user:{number}:profile").into_bytes();
+        let spec: RingSpec = "ketama-weighted".parse().unwrap();
+        let ring = Ring::new(spec.rule().unwrap(), &nodes(named)).unwrap();
+        let theirs = Ring::new(enyim.rule().unwrap(), &nodes(named)).unwrap();
+        let seen: Vec<_> = (0..3_000)
+            .map(|number| Sighting {
+                key: key(number),
+                node: ring.locate(&key(number)),
+            })
+            .collect();
+        let differing: Vec<usize> = (0..seen.len())
+            .filter(|&number| theirs.locate(&seen[number].key) != seen[number].node)
+            .collect();
+        assert_eq!(differing.len(), 1);
+        assert_eq!(rings(&seen), ["ketama-weighted"]);
+        // Where others stray, it may be a stray itself.
+        let mut some_stray = seen.clone();
+        for stray in some_stray.iter_mut().skip(1 + differing[0]).take(100) {
+            stray.node = (stray.node + 1) % 3;
+        }
+        assert_eq!(rings(&some_stray), ["ketama-weighted", "enyim:ketama"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::node::NodeSpec;
-use crate::ring::evidence::guesses::{NodeForm, permutations};
+use crate::ring::evidence::guesses::{NodeForm, WEIGHT_MAX, permutations, reduce_weights};
 use crate::ring::evidence::{Explanation, NodeChange, Sighting, Sureness, count_by_node};
 use crate::ring::order::NodeOrder;
 use crate::ring::placement::{Ring, check_names};
@@ -101,6 +101,85 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// Tries rings with nodes of guessed weights: all of them on few keys, since
+    /// some rings take long, and the best on all keys.
+    pub(super) fn try_weights(&mut self, rings: &[RingSpec], guesses: &[Vec<NodeSpec>]) {
+        const FEW: usize = 500;
+        const BEST_COUNT: usize = 12;
+        /// Guesses for a ring of points: near ones place most keys alike.
+        const GUESS_COUNT_MAX: usize = 24;
+        let few = self.sightings.len().div_ceil(FEW).max(1);
+        let few: Vec<Sighting> = self.sightings.iter().step_by(few).cloned().collect();
+        let mut tried = Vec::new();
+        for (ring, rule) in distinct(rings) {
+            if !rule.distribution.uses_weights() {
+                continue;
+            }
+            let step = match goes_by_order(rule) {
+                true => 1,
+                false => guesses.len().div_ceil(GUESS_COUNT_MAX).max(1),
+            };
+            for nodes in guesses.iter().step_by(step) {
+                self.tried += 1;
+                if let Some(placed) = place(rule, nodes, &few) {
+                    tried.push((count_agreeing(&few, &placed), ring, rule, nodes));
+                }
+            }
+        }
+        // Stable: of equal ones, the least weights.
+        tried.sort_by_key(|&(agreeing, ..)| std::cmp::Reverse(agreeing));
+        for (_, ring, rule, nodes) in tried.into_iter().take(BEST_COUNT) {
+            self.try_one(ring, rule, nodes, &[NodeChange::WeightsGuessed]);
+        }
+    }
+
+    /// Takes the best guesses of weights, and changes the weight of one node after
+    /// the other as long as more keys agree.
+    pub(super) fn improve_weights(&mut self) {
+        const START_COUNT_MAX: usize = 6;
+        const ROUND_COUNT_MAX: usize = 8;
+        let guessed = self.candidates.iter();
+        let guessed = guessed.filter(|one| one.form.1.contains(&NodeChange::WeightsGuessed));
+        let mut guessed: Vec<&Candidate> = guessed.collect();
+        guessed.sort_by_key(|one| std::cmp::Reverse(one.agreeing));
+        let start = |one: &&Candidate| (one.ring.clone(), one.form.clone(), one.agreeing);
+        let starts: Vec<_> = guessed.iter().take(START_COUNT_MAX).map(start).collect();
+        for (ring, (mut nodes, changes), mut agreeing) in starts {
+            let Some(rule) = ring.rule() else { continue };
+            let mut best = None;
+            for _ in 0..ROUND_COUNT_MAX {
+                let before = agreeing;
+                for (index, by) in (0..nodes.len()).flat_map(|index| [(index, 1), (index, -1)]) {
+                    let mut changed = nodes.clone();
+                    if let Some(node) = changed.get_mut(index) {
+                        let weight = node.weight.saturating_add_signed(by);
+                        node.weight = weight.clamp(1, WEIGHT_MAX);
+                    }
+                    let Some(placed) = place(rule, &changed, self.sightings) else {
+                        continue;
+                    };
+                    let count = count_agreeing(self.sightings, &placed);
+                    if count > agreeing {
+                        (agreeing, nodes, best) = (count, changed, Some(placed));
+                    }
+                }
+                if agreeing == before {
+                    break;
+                }
+            }
+            if let Some(placed) = best {
+                let reduced = reduce_weights(&nodes);
+                if place(rule, &reduced, self.sightings).as_ref() == Some(&placed) {
+                    nodes = reduced;
+                }
+                self.keep(&ring, (nodes, changes), placed, None);
+                if self.is_explained() {
+                    break;
+                }
+            }
+        }
+    }
+
     fn try_one(
         &mut self,
         ring: &RingSpec,
@@ -153,10 +232,6 @@ impl<'a> Trial<'a> {
         placed: Vec<u16>,
         order: Option<Vec<usize>>,
     ) -> Candidate {
-        let agreeing = self.sightings.iter().zip(&placed);
-        let agreeing = agreeing
-            .filter(|(sighting, placed)| sighting.node == usize::from(**placed))
-            .count();
         let sorts = ring
             .rule()
             .is_some_and(|rule| rule.node_order == NodeOrder::ByHostAndPort);
@@ -167,7 +242,7 @@ impl<'a> Trial<'a> {
             effort: 2 * (form.1.len() + parts) + usize::from(is_setting) + 2 * usize::from(sorts),
             ring: ring.clone(),
             form,
-            agreeing: to_u64(agreeing),
+            agreeing: count_agreeing(self.sightings, &placed),
             by_chance: self.by_chance(&placed),
             placed,
             order,
@@ -217,21 +292,33 @@ impl<'a> Trial<'a> {
     /// Says whether the keys that two rings place differently speak for the first
     /// one, beyond what chance and a few strays do.
     fn beats(&self, one: &Candidate, other: &Candidate) -> bool {
+        /// Powers of ten by which the other one has to be the less likely.
+        const EVIDENCE_MIN: f64 = 3.0;
         let (mut for_one, mut for_other) = (0_u64, 0_u64);
+        let (mut alike, mut strays) = (0_u64, 0_u64);
         let placed = one.placed.iter().zip(&other.placed);
         for (sighting, (&one, &other)) in self.sightings.iter().zip(placed) {
+            let (is_of_one, is_of_other) = (
+                sighting.node == usize::from(one),
+                sighting.node == usize::from(other),
+            );
             if one != other {
-                for_one += u64::from(sighting.node == usize::from(one));
-                for_other += u64::from(sighting.node == usize::from(other));
+                for_one += u64::from(is_of_one);
+                for_other += u64::from(is_of_other);
+            } else {
+                alike += 1;
+                strays += u64::from(!is_of_one);
             }
         }
-        // Two strays just where two rings differ are more than chance.
-        let least = if for_other == 0 {
-            2.0
-        } else {
-            3.0 * to_f64(for_one + for_other).sqrt()
-        };
-        to_f64(for_one) - to_f64(for_other) >= least
+        if for_other == 0 {
+            // If the other one were right, each of these keys would be a stray, and
+            // just here: as likely as strays are where the two rings agree (by the
+            // rule of succession, since none seen does not mean that there are none).
+            let stray_share = to_f64(strays + 1) / to_f64(alike + 2);
+            return -to_f64(for_one) * stray_share.log10() >= EVIDENCE_MIN;
+        }
+        // Keys that speak for both are of two clients, or at random.
+        to_f64(for_one) - to_f64(for_other) >= 3.0 * to_f64(for_one + for_other).sqrt()
     }
 
     pub(super) fn is_explained(&self) -> bool {
@@ -319,6 +406,13 @@ impl<'a> Trial<'a> {
             sureness,
         }
     }
+}
+
+/// Counts the keys that were found where a ring places them.
+fn count_agreeing(sightings: &[Sighting], placed: &[u16]) -> u64 {
+    let agreeing = sightings.iter().zip(placed);
+    let agreeing = agreeing.filter(|(sighting, placed)| sighting.node == usize::from(**placed));
+    to_u64(agreeing.count())
 }
 
 /// Returns each rule once, with the first of its names.
