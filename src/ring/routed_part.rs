@@ -64,6 +64,11 @@ impl RoutedPart {
         *self == Self::default()
     }
 
+    /// Says whether keys that differ may be hashed alike.
+    pub(super) fn cuts(&self) -> bool {
+        self.cut != KeyCut::None
+    }
+
     /// Returns what is hashed of a key; `None` where the client takes the hash 0
     /// instead.
     pub(super) fn of<'a>(&self, key: &'a [u8]) -> Option<Cow<'a, [u8]>> {

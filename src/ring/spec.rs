@@ -143,6 +143,11 @@ impl RingSpec {
         self.preset
     }
 
+    /// Says whether parts of the preset are replaced.
+    pub(super) fn has_parts(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
     /// Returns the rule behind the text; `None` where there is nothing to
     /// hash.
     pub fn rule(&self) -> Option<&RingRule> {

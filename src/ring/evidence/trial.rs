@@ -1,10 +1,12 @@
 //! Rings tried on keys: where each one places them, and how that stands against
 //! chance and against the others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::node::NodeSpec;
-use crate::ring::evidence::guesses::{NodeForm, WEIGHT_MAX, permutations, reduce_weights};
+use crate::ring::evidence::guesses::{
+    NodeForm, WEIGHT_MAX, permutations, reduce_weights, variations,
+};
 use crate::ring::evidence::{Explanation, NodeChange, Sighting, Sureness, count_by_node};
 use crate::ring::order::NodeOrder;
 use crate::ring::placement::{Ring, check_names};
@@ -24,6 +26,9 @@ pub(super) struct Candidate {
     agreeing: u64,
     /// Share of the keys that chance would place right.
     by_chance: f64,
+    /// How many keys speak for themselves: those of which the ring hashes the same
+    /// part lie together by its nature, and are one.
+    independent: u64,
     /// Where it places each key, by the order of the nodes given.
     placed: Vec<u16>,
     /// Of nodes in another order, the index of each in the order given.
@@ -244,9 +249,22 @@ impl<'a> Trial<'a> {
             form,
             agreeing: count_agreeing(self.sightings, &placed),
             by_chance: self.by_chance(&placed),
+            independent: self.count_independent(ring),
             placed,
             order,
         }
+    }
+
+    fn count_independent(&self, ring: &RingSpec) -> u64 {
+        let routed_part = ring.rule().map(|rule| &rule.routed_part);
+        let Some(routed_part) = routed_part.filter(|part| part.cuts()) else {
+            return to_u64(self.sightings.len());
+        };
+        let hashed = self.sightings.iter();
+        let hashed: HashSet<_> = hashed
+            .map(|sighting| routed_part.of(&sighting.key))
+            .collect();
+        to_u64(hashed.len())
     }
 
     fn by_chance(&self, placed: &[u16]) -> f64 {
@@ -277,7 +295,13 @@ impl<'a> Trial<'a> {
             false => 0.0,
         };
         let divergence = term(share, chance) + term(1.0 - share, 1.0 - chance);
-        let evidence = total * divergence - to_f64(self.tried.max(1)).log10();
+        // An order of the nodes that was found by the keys is one of all orders.
+        let orders = match &candidate.order {
+            Some(order) => (1..=order.len()).map(|n| to_f64(to_u64(n)).log10()).sum(),
+            None => 0.0,
+        };
+        let trials = to_f64(self.tried.max(1)).log10() + orders;
+        let evidence = to_f64(candidate.independent) * divergence - trials;
         if evidence < EVIDENCE_MIN {
             None
         } else if share >= 0.999 {
@@ -323,7 +347,17 @@ impl<'a> Trial<'a> {
 
     pub(super) fn is_explained(&self) -> bool {
         let mut candidates = self.candidates.iter();
-        candidates.any(|candidate| self.judge(candidate) == Some(Sureness::Certain))
+        candidates.any(|candidate| self.is_certain(candidate))
+    }
+
+    /// Says whether the nodes need no change for it.
+    pub(super) fn is_explained_as_given(&self) -> bool {
+        let mut as_given = self.candidates.iter().filter(|one| one.form.1.is_empty());
+        as_given.any(|candidate| self.is_certain(candidate))
+    }
+
+    fn is_certain(&self, candidate: &Candidate) -> bool {
+        self.judge(candidate) == Some(Sureness::Certain)
     }
 
     pub(super) fn into_explanations(mut self) -> Vec<Explanation> {
@@ -374,10 +408,22 @@ impl<'a> Trial<'a> {
         let (nodes, changes) = candidate.form;
         let has_sockets = nodes.iter().any(|node| node.socket_path().is_some());
         let (mut same, mut alike) = (Vec::new(), Vec::new());
-        for spec in Preset::ALL.iter().map(RingSpec::of) {
+        let named = Preset::ALL.iter().map(RingSpec::of);
+        let mut known: Vec<RingSpec> = vec![candidate.ring.clone()];
+        for spec in named.chain(variations()) {
             let (Some(rule), Some(own)) = (spec.rule(), candidate.ring.rule()) else {
                 continue;
             };
+            let is_known = |known: &RingSpec| {
+                *known == spec
+                    || known
+                        .rule()
+                        .is_some_and(|known| known.is_same_ring(rule, true))
+            };
+            if spec.has_parts() && known.iter().any(is_known) {
+                continue;
+            }
+            known.push(spec.clone());
             if spec == candidate.ring {
                 continue;
             }
