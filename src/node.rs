@@ -144,7 +144,7 @@ fn parse(text: &str) -> Option<NodeSpec> {
         && host.bytes().all(is_legal_byte)
         && (socket.is_none() || ip.is_none())
         && (socket.is_some() || !host.contains('/'))
-        && label.is_none_or(|label| !label.is_empty());
+        && label.is_none_or(|label| !label.is_empty() && !ends_with_weight(label));
     let node = legal.then(|| NodeSpec {
         host: host.to_owned(),
         port,
@@ -158,6 +158,16 @@ fn parse(text: &str) -> Option<NodeSpec> {
 
 fn is_legal_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b",\\\"'".contains(&byte)
+}
+
+/// Says whether a weight stands after the label, where it would be part of it.
+fn ends_with_weight(label: &str) -> bool {
+    label.rsplit_once('*').is_some_and(|(_, weight)| {
+        !weight.is_empty()
+            && weight
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    })
 }
 
 /// Says whether a text is a path, and no node for what it has in it.
@@ -244,6 +254,8 @@ mod tests {
             "a:x",
             "a*-1",
             "a@",
+            "a@x*2",
+            "a*0.5",
             "a b",
             "a=b",
             "[::1",

@@ -38,16 +38,19 @@ impl Furc {
         }
     }
 
-    /// Makes the tree of nodes with weights, the highest of which stands for 1.
+    /// Makes the tree of nodes with weights, where that of `full`, or else the
+    /// highest one, stands for 1.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "rounds where the C++ source does; the result is at most 2^32 - 1"
     )]
-    pub(super) fn weighted(nodes: impl Iterator<Item = (u16, u32)>) -> Self {
+    pub(super) fn weighted(nodes: impl Iterator<Item = (u16, u32)>, full: Option<u32>) -> Self {
         let (owners, weights): (Vec<_>, Vec<_>) = nodes.unzip();
-        let highest = f64::from(weights.iter().copied().max().unwrap_or(1).max(1));
-        let threshold = |&weight: &u32| (f64::from(weight) / highest * f64::from(u32::MAX)) as u64;
+        let full = full.or_else(|| weights.iter().copied().max()).unwrap_or(1);
+        let full = f64::from(full.max(1));
+        let part = |weight: u32| (f64::from(weight) / full).min(1.0);
+        let threshold = |&weight: &u32| (part(weight) * f64::from(u32::MAX)) as u64;
         Self {
             owners,
             thresholds: Some(weights.iter().map(threshold).collect()),
@@ -156,9 +159,35 @@ mod tests {
 
     #[test]
     fn a_node_of_half_the_weight_gets_half_the_keys_of_another() {
-        let ring = Furc::weighted([(0, 2), (1, 1)].into_iter());
+        let ring = Furc::weighted([(0, 2), (1, 1)].into_iter(), None);
         let keys = (0..6_000).map(|i| format!("key:{i}"));
         let second = keys.filter(|key| ring.locate(key.as_bytes()) == 1).count();
         assert!((1_800..2_200).contains(&second), "{second}");
+    }
+
+    #[test]
+    fn weights_can_be_parts_of_one_that_no_node_has() {
+        // Of a second implementation, which agrees with mcrouter's placements of
+        // the golden files.
+        for (weights, owners) in [
+            (
+                [50, 50, 50],
+                "0012220111212021120211202120212222010121011222022222001122220222",
+            ),
+            (
+                [50, 25, 50],
+                "0022220111222022220212202220212222020121001222022222000122220222",
+            ),
+            (
+                [90, 90, 10],
+                "0011100111012101101001101101211110100101111010022000010101000021",
+            ),
+        ] {
+            let nodes = (0..).zip(weights);
+            let ring = Furc::weighted(nodes, Some(100));
+            let keys = (0..64).map(|number| format!("user:{number}"));
+            let located = keys.map(|key| ring.locate(key.as_bytes()).to_string());
+            assert_eq!(located.collect::<String>(), owners, "{weights:?}");
+        }
     }
 }

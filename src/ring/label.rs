@@ -16,6 +16,9 @@ pub enum LabelFormat {
     PortUnlessDefault,
     /// `host:port`.
     HostPort,
+    /// `host:port`, brackets around an IPv6 address: PHP's memcache, which connects
+    /// to it only so.
+    BracketsHostPort,
     /// `/host:port`, as libmemcached imitates spymemcached.
     SlashHostPort,
     /// `host/host:port`, as memcached's own proxy imitates EVCache.
@@ -42,9 +45,10 @@ pub enum LabelFormat {
 
 impl LabelFormat {
     /// Every format under the name that a ring's text gives it.
-    pub const NAMES: [(&'static str, Self); 10] = [
+    pub const NAMES: [(&'static str, Self); 11] = [
         ("port-unless-default", Self::PortUnlessDefault),
         ("host-port", Self::HostPort),
+        ("brackets-host-port", Self::BracketsHostPort),
         ("slash-host-port", Self::SlashHostPort),
         ("host-slash-host-port", Self::HostSlashHostPort),
         ("host-ip-port", Self::HostIpPort),
@@ -60,6 +64,7 @@ impl LabelFormat {
         Ok(match self {
             Self::PortUnlessDefault if *port == DEFAULT_PORT => host.clone(),
             Self::PortUnlessDefault | Self::HostPort => format!("{host}:{port}"),
+            Self::BracketsHostPort => node.address(),
             Self::SlashHostPort => format!("/{host}:{port}"),
             Self::HostSlashHostPort => format!("{host}/{host}:{port}"),
             Self::HostIpPort => java_address(node, "")?,

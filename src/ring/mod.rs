@@ -16,6 +16,7 @@
 
 mod arcs;
 mod buckets;
+mod dialect;
 mod evidence;
 mod furc;
 mod hash;
@@ -40,5 +41,5 @@ pub use points::{PointHash, PointRule, PointWeights, Search, Ties};
 pub use preset::Preset;
 pub use rendezvous::Score;
 pub use routed_part::{KeyCut, KeyPrefix, RoutedPart};
-pub use rule::{BucketWeights, Distribution, RingRule};
+pub use rule::{BucketWeights, Distribution, FurcWeights, RingRule};
 pub use spec::RingSpec;

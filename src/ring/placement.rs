@@ -13,7 +13,7 @@ use crate::ring::order::NumberedNode;
 use crate::ring::points;
 use crate::ring::rendezvous::Rendezvous;
 use crate::ring::routed_part::RoutedPart;
-use crate::ring::rule::{BucketWeights, Distribution, RingRule};
+use crate::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRule};
 use crate::ring::spec::RingSpec;
 use crate::units::to_u64;
 
@@ -225,10 +225,10 @@ fn build_engine(rule: &RingRule, nodes: &[NumberedNode<'_>]) -> Result<Engine> {
         Distribution::Rendezvous(score) => {
             Engine::Rendezvous(Rendezvous::new(nodes, rule.labels, *score)?)
         }
-        Distribution::Furc { is_weighted: false } => Engine::Furc(Furc::equal(numbers())),
-        Distribution::Furc { is_weighted: true } => {
+        Distribution::Furc(FurcWeights::Ignored) => Engine::Furc(Furc::equal(numbers())),
+        Distribution::Furc(FurcWeights::PartOf { full }) => {
             let weights = nodes.iter().map(|&(number, node)| (number, node.weight));
-            Engine::Furc(Furc::weighted(weights))
+            Engine::Furc(Furc::weighted(weights, *full))
         }
         Distribution::Jump => Engine::Buckets(Buckets::new(numbers(), Pick::Jump)),
     })

@@ -9,7 +9,7 @@ use crate::ring::order::NodeOrder;
 use crate::ring::points::{PointHash, PointRule, PointWeights, Search, Ties};
 use crate::ring::rendezvous::Score;
 use crate::ring::routed_part::{KeyCut, KeyPrefix, RoutedPart};
-use crate::ring::rule::{BucketWeights, Distribution, RingRule};
+use crate::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRule};
 
 /// A ring that has a name.
 #[derive(Clone, Copy, Debug)]
@@ -480,11 +480,14 @@ const PRESETS: &[Preset] = &[
         "mcrouter",
         MCROUTER,
         "Ch3, the default; salt=TEXT, route=skipped with keep_routing_prefix",
-        || mcrouter(Distribution::Furc { is_weighted: false }),
+        || mcrouter(Distribution::Furc(FurcWeights::Ignored)),
     ),
-    preset("mcrouter:weighted-ch3", MCROUTER, "WeightedCh3", || {
-        mcrouter(Distribution::Furc { is_weighted: true })
-    }),
+    preset(
+        "mcrouter:weighted-ch3",
+        MCROUTER,
+        "WeightedCh3; full-weight=100 if *100 stands for 1.0, not the heaviest",
+        || mcrouter(Distribution::Furc(FurcWeights::PartOf { full: None })),
+    ),
     preset("mcrouter:crc32", MCROUTER, "Crc32", || RingRule {
         key_hash: KeyHash::Crc31,
         ..mcrouter(Distribution::default())
@@ -504,7 +507,7 @@ const PRESETS: &[Preset] = &[
     preset(
         "twemproxy",
         TWEMPROXY,
-        "ketama with fnv1a_64, the default; hash=NAME and tag={} for others",
+        "ketama with fnv1a_64, the default; hash= and tag= as in nutcracker.yml",
         || twemproxy(Distribution::Points(PointRule::KETAMA)),
     ),
     preset(
@@ -647,7 +650,7 @@ fn php_memcache(key_hash: KeyHash) -> RingRule {
         },
         key_hash,
         labels: LabelRule {
-            format: LabelFormat::HostPort,
+            format: LabelFormat::BracketsHostPort,
             socket: SocketName::UriAndZero,
             ..LabelRule::default()
         },

@@ -3,7 +3,7 @@
 use crate::ring::hash::{CharSign, KeyHash};
 use crate::ring::label::{LabelRule, SocketName};
 use crate::ring::order::NodeOrder;
-use crate::ring::points::PointRule;
+use crate::ring::points::{PointHash, PointRule};
 use crate::ring::rendezvous::Score;
 use crate::ring::routed_part::RoutedPart;
 
@@ -49,10 +49,7 @@ pub enum Distribution {
     /// The highest score.
     Rendezvous(Score),
     /// mcrouter's Ch3, which grows a tree of bits.
-    Furc {
-        /// Whether weights count: WeightedCh3.
-        is_weighted: bool,
-    },
+    Furc(FurcWeights),
     /// Jump consistent hash.
     Jump,
 }
@@ -68,7 +65,7 @@ impl Distribution {
     pub fn uses_names(&self) -> bool {
         match self {
             Self::Points(_) | Self::Slots { .. } | Self::Rendezvous(_) => true,
-            Self::Modula(_) | Self::VirtualBucket { .. } | Self::Furc { .. } | Self::Jump => false,
+            Self::Modula(_) | Self::VirtualBucket { .. } | Self::Furc(_) | Self::Jump => false,
         }
     }
 
@@ -83,7 +80,7 @@ impl Distribution {
             Self::Rendezvous(score) => {
                 matches!(score, Score::McrouterWeighted | Score::Md5Election)
             }
-            Self::Furc { is_weighted } => *is_weighted,
+            Self::Furc(weights) => *weights != FurcWeights::Ignored,
             Self::VirtualBucket { .. } | Self::Jump => false,
         }
     }
@@ -92,7 +89,7 @@ impl Distribution {
     /// the last one, is left out.
     pub fn keeps_keys_of_others(&self) -> bool {
         match self {
-            Self::Points(_) | Self::Rendezvous(_) | Self::Furc { .. } | Self::Jump => true,
+            Self::Points(_) | Self::Rendezvous(_) | Self::Furc(_) | Self::Jump => true,
             Self::Modula(_) | Self::VirtualBucket { .. } | Self::Slots { .. } => false,
         }
     }
@@ -104,7 +101,7 @@ impl Distribution {
             Self::Modula(_)
             | Self::VirtualBucket { .. }
             | Self::Rendezvous(_)
-            | Self::Furc { .. }
+            | Self::Furc(_)
             | Self::Jump => None,
         }
     }
@@ -126,11 +123,46 @@ impl BucketWeights {
         [("ignored", Self::Ignored), ("repeat", Self::Repeat)];
 }
 
+/// What weights do to mcrouter's Ch3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FurcWeights {
+    /// Nothing.
+    Ignored,
+    /// A node takes this part of the keys that it is offered: WeightedCh3.
+    PartOf {
+        /// The weight that stands for 1.0; that of the heaviest node if `None`.
+        full: Option<u32>,
+    },
+}
+
 impl RingRule {
     /// Says whether the names of nodes decide where keys go, or in which order the
     /// client holds them.
     pub fn uses_names(&self) -> bool {
         self.distribution.uses_names() || self.node_order == NodeOrder::ByNameLength
+    }
+
+    /// Says whether labels that a user gives nodes decide where keys go.
+    pub(super) fn uses_labels(&self) -> bool {
+        let has_own_names = match &self.distribution {
+            Distribution::Points(points) | Distribution::Slots { points, .. } => {
+                points.hash == PointHash::Crc32Chain
+            }
+            Distribution::Modula(_)
+            | Distribution::VirtualBucket { .. }
+            | Distribution::Rendezvous(_)
+            | Distribution::Furc(_)
+            | Distribution::Jump => false,
+        };
+        self.uses_names() && !has_own_names
+    }
+
+    /// Says whether the function that hashes keys can be another one.
+    pub(super) fn uses_key_hash(&self) -> bool {
+        !matches!(
+            self.distribution,
+            Distribution::Rendezvous(_) | Distribution::Furc(_)
+        )
     }
 
     /// Says whether two rules are one ring, whatever the nodes; where none of those
@@ -144,10 +176,7 @@ impl RingRule {
             if !has_sockets {
                 rule.labels.socket = SocketName::default();
             }
-            if matches!(
-                rule.distribution,
-                Distribution::Rendezvous(_) | Distribution::Furc { .. }
-            ) {
+            if !rule.uses_key_hash() {
                 rule.key_hash = KeyHash::default();
             }
             rule
@@ -164,7 +193,7 @@ impl RingRule {
             | Distribution::VirtualBucket { .. }
             | Distribution::Points(_)
             | Distribution::Slots { .. }
-            | Distribution::Furc { .. }
+            | Distribution::Furc(_)
             | Distribution::Jump => self.key_hash.is_of_text(),
         }
     }

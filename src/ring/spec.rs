@@ -5,13 +5,14 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::node::NodeSpec;
+use crate::ring::dialect::{hash_called, point_hash_beside};
 use crate::ring::hash::{CharSign, KeyHash};
 use crate::ring::label::{LabelFormat, SocketName};
 use crate::ring::order::NodeOrder;
 use crate::ring::points::{PointHash, PointRule, PointWeights, Search, Ties};
 use crate::ring::preset::Preset;
 use crate::ring::routed_part::{KeyCut, KeyPrefix};
-use crate::ring::rule::{BucketWeights, Distribution, RingRule};
+use crate::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRule};
 
 /// Most points of a node of average weight that a text may ask for.
 const POINT_COUNT_MAX: u32 = 10_000;
@@ -42,7 +43,7 @@ const OR: &str = " or ";
 #[derive(Clone, Debug)]
 pub struct RingSpec {
     preset: &'static Preset,
-    /// As they were written.
+    /// In the order of [`PARTS`].
     parts: Vec<(Part, String)>,
     rule: Option<RingRule>,
 }
@@ -71,6 +72,7 @@ enum Part {
     Label,
     Socket,
     Weights,
+    FullWeight,
     Points,
     PointHash,
     Search,
@@ -79,8 +81,12 @@ enum Part {
 }
 
 /// Every part: its name, what it takes, and what it means.
-const PARTS: [(&str, Part, &str); 18] = [
-    ("hash", Part::Hash, "what hashes keys"),
+const PARTS: [(&str, Part, &str); 19] = [
+    (
+        "hash",
+        Part::Hash,
+        "what hashes keys; also as the client calls it: FNV1A_64_HASH",
+    ),
     ("seed", Part::Seed, "the text that seeds XXH3"),
     ("char", Part::Char, "signed (x86) or unsigned (ARM)"),
     ("prefix", Part::Prefix, "begins keys and is not hashed"),
@@ -109,6 +115,11 @@ const PARTS: [(&str, Part, &str); 18] = [
         "what nodes that are sockets are called",
     ),
     ("weights", Part::Weights, "what weights do"),
+    (
+        "full-weight",
+        Part::FullWeight,
+        "the weight that stands for mcrouter's 1.0",
+    ),
     ("points", Part::Points, "points of a node of average weight"),
     ("point-hash", Part::PointHash, "what makes points of labels"),
     ("search", Part::Search, "which point has a hash"),
@@ -143,9 +154,10 @@ impl RingSpec {
         self.preset
     }
 
-    /// Says whether parts of the preset are replaced.
-    pub(super) fn has_parts(&self) -> bool {
-        !self.parts.is_empty()
+    /// Returns the prefix that is set, as it is written.
+    pub(super) fn prefix(&self) -> Option<&str> {
+        let mut parts = self.parts.iter();
+        parts.find_map(|(part, value)| (*part == Part::Prefix).then_some(value.as_str()))
     }
 
     /// Returns the rule behind the text; `None` where there is nothing to
@@ -181,15 +193,26 @@ impl RingSpec {
             let names = PARTS.map(|(name, ..)| name).join(", ");
             return Err(invalid(format!("wanted one of the parts {names}")));
         };
-        let Some(rule) = &mut self.rule else {
+        if self.rule.is_none() {
             return Err(invalid(format!("{} has no parts", self.preset.name)));
-        };
-        set(self.preset, rule, known, value).map_err(|reason| match reason {
+        }
+        let refused = |refusal: Refusal| match refusal {
             Refusal::Value(wanted) => invalid(format!("wanted {wanted}")),
             Refusal::Part(why) => invalid(format!("{} {why}", self.preset.name)),
-        })?;
+        };
+        let value = if known == Part::Hash {
+            let hash = choose_hash(self.preset, value).map_err(refused)?;
+            hash.name().to_owned()
+        } else {
+            value.to_owned()
+        };
         self.parts.retain(|(part, _)| *part != known);
-        self.parts.push((known, value.to_owned()));
+        self.parts.push((known, value));
+        // Each part builds on those before it in the list, so that the order in
+        // which they were written means nothing.
+        let place = |part: Part| PARTS.iter().position(|(_, listed, _)| *listed == part);
+        self.parts.sort_by_key(|(part, _)| place(*part));
+        self.rule = rule_of(self.preset, &self.parts).map_err(refused)?;
         Ok(self)
     }
 
@@ -227,6 +250,7 @@ impl RingSpec {
                     names(&PointWeights::NAMES)
                 )
             }
+            Part::FullWeight => format!("1 to {}", u32::MAX),
             Part::Points => format!("1 to {POINT_COUNT_MAX}"),
             Part::PointHash => format!("{}, or a hash of keys", names(&PointHash::NAMES)),
             Part::Search => names(&Search::NAMES),
@@ -267,9 +291,37 @@ fn choose<T: Copy>(table: &[(&'static str, T)], value: &str) -> std::result::Res
         .ok_or_else(|| Refusal::Value(format!("one of {}", names(table))))
 }
 
-fn choose_hash(value: &str) -> std::result::Result<KeyHash, Refusal> {
+fn choose_hash(preset: &Preset, value: &str) -> std::result::Result<KeyHash, Refusal> {
     let wanted = || Refusal::Value(format!("one of {}, xxh3", names(&KeyHash::NAMES)));
-    KeyHash::from_name(value).ok_or_else(wanted)
+    hash_called(preset, value).ok_or_else(wanted)
+}
+
+/// Makes the rule of a preset with all these parts replaced.
+fn rule_of(
+    preset: &Preset,
+    parts: &[(Part, String)],
+) -> std::result::Result<Option<RingRule>, Refusal> {
+    let has = |wanted: Part| parts.iter().any(|(part, _)| *part == wanted);
+    if has(Part::Prefix) && has(Part::HashedPrefix) {
+        return Err(Refusal::Part(
+            "hashes its prefix or does not; give one of the two",
+        ));
+    }
+    if has(Part::Tag) && has(Part::Stop) {
+        return Err(Refusal::Part(
+            "cuts keys at a tag or a stop; give one of the two",
+        ));
+    }
+    let Some(mut rule) = preset.rule() else {
+        return Ok(None);
+    };
+    for (part, value) in parts {
+        set(preset, &mut rule, *part, value)?;
+    }
+    if let Some(points) = rule.distribution.points_mut() {
+        check_points(points)?;
+    }
+    Ok(Some(rule))
 }
 
 fn set(
@@ -280,7 +332,16 @@ fn set(
 ) -> std::result::Result<(), Refusal> {
     const NO_POINTS: Refusal = Refusal::Part("is no ring of points");
     match part {
-        Part::Hash => rule.key_hash = choose_hash(value)?,
+        Part::Hash if !rule.uses_key_hash() => {
+            return Err(Refusal::Part("has a hash of its own"));
+        }
+        Part::Hash => {
+            let hash = choose_hash(preset, value)?;
+            rule.key_hash = hash;
+            if let Some(points) = rule.distribution.points_mut() {
+                points.hash = point_hash_beside(preset, hash).unwrap_or(points.hash);
+            }
+        }
         Part::Seed => {
             let KeyHash::Xxh3 { seed } = &mut rule.key_hash else {
                 return Err(Refusal::Part("does not hash keys with xxh3"));
@@ -326,7 +387,7 @@ fn set(
         }
         Part::Salt => rule.routed_part.salt = affix(value)?,
         Part::Order => rule.node_order = choose(&NodeOrder::NAMES, value)?,
-        Part::Label | Part::Socket if !rule.uses_names() => {
+        Part::Label | Part::Socket if !rule.uses_labels() => {
             return Err(Refusal::Part("does not go by the names of nodes"));
         }
         Part::Label => rule.labels.format = choose(&LabelFormat::NAMES, value)?,
@@ -340,21 +401,27 @@ fn set(
                 return Err(Refusal::Part("has its own way with weights"));
             }
         }
+        Part::FullWeight => {
+            let Distribution::Furc(FurcWeights::PartOf { full }) = &mut rule.distribution else {
+                return Err(Refusal::Part("does not weigh as mcrouter's WeightedCh3"));
+            };
+            let wanted = || Refusal::Value(format!("a number from 1 to {}", u32::MAX));
+            let weight = value.parse().ok().filter(|&weight| weight > 0);
+            *full = Some(weight.ok_or_else(wanted)?);
+        }
         Part::Points => {
             let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
             let count = value.parse().ok();
             let count = count.filter(|count| (1..=POINT_COUNT_MAX).contains(count));
             let wanted = || Refusal::Value(format!("a number from 1 to {POINT_COUNT_MAX}"));
             points.count = count.ok_or_else(wanted)?;
-            check_points(points)?;
         }
         Part::PointHash => {
             let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
             points.hash = match choose(&PointHash::NAMES, value) {
                 Ok(hash) => hash,
-                Err(_) => PointHash::Own(choose_hash(value)?),
+                Err(_) => PointHash::Own(choose_hash(preset, value)?),
             };
-            check_points(points)?;
         }
         Part::Search => {
             let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
@@ -506,8 +573,12 @@ mod tests {
         for (text, same) in [
             ("modula,hash=md5,hash=crc", "modula,hash=crc"),
             (
-                "ketama,points=160,ties=last,search=enyim",
-                "ketama,points=160,ties=last,search=enyim",
+                "ketama,ties=last,search=enyim,points=160",
+                "ketama,points=160,search=enyim,ties=last",
+            ),
+            (
+                "memcached-proxy:ring,seed=a,hash=xxh3",
+                "memcached-proxy:ring,hash=xxh3,seed=a",
             ),
             ("modula,prefix=a%2Cb%2f", "modula,prefix=a%2Cb%2f"),
             (
@@ -526,6 +597,47 @@ mod tests {
             buckets: Some(vec![0, 1, 1, 0]),
         };
         assert_eq!(buckets.rule().unwrap().distribution, map);
+    }
+
+    #[test]
+    fn a_hash_is_what_the_client_calls_so() {
+        for (text, same) in [
+            ("twemproxy,hash=crc32", "twemproxy,hash=crc"),
+            (
+                "twemproxy:modula,hash=crc32a",
+                "twemproxy:modula,hash=crc32-whole",
+            ),
+            (
+                "twemproxy,hash=one_at_a_time",
+                "twemproxy,hash=one-at-a-time",
+            ),
+            ("gomemcache,hash=crc32", "gomemcache,hash=crc32-whole"),
+            ("php-memcached,hash=MURMUR", "php-memcached,hash=murmur2"),
+            (
+                "spymemcached,hash=FNV1A_64_HASH",
+                "spymemcached,hash=java-fnv1a-64",
+            ),
+            ("xmemcached,hash=CRC32_HASH", "xmemcached,hash=crc"),
+            ("xmemcached:php,hash=CRC32_HASH", "xmemcached:php,hash=zero"),
+            (
+                "aws-elasticache-java:ketama,hash=KETAMA_HASH",
+                "aws-elasticache-java:ketama,hash=sha384",
+            ),
+        ] {
+            assert_eq!(spec(text).to_string(), same);
+            assert_eq!(spec(same).rule(), spec(text).rule());
+            assert_eq!(spec(same).to_string(), same);
+        }
+        // A Java client hashes labels as it hashes keys.
+        assert_eq!(
+            spec("spymemcached:ketama,hash=fnv1_64").rule(),
+            spec("spymemcached:ketama,hash=java-fnv1-64,point-hash=key-hash").rule(),
+        );
+        assert_eq!(
+            spec("spymemcached:ketama,hash=md5").rule(),
+            spec("spymemcached:ketama").rule()
+        );
+        assert!(refusal("xmemcached:php,hash=fnv1a-32").contains("wanted one of"));
     }
 
     #[test]
@@ -607,6 +719,23 @@ mod tests {
             (
                 "node-for-node,hash=md5",
                 "ring \"hash=md5\": node-for-node has no parts",
+            ),
+            (
+                "pymemcache,hash=md5",
+                "ring \"hash=md5\": pymemcache has a hash of its own",
+            ),
+            (
+                "memcached-proxy,seed=a,hash=md5",
+                "ring \"hash=md5\": memcached-proxy does not hash keys with xxh3",
+            ),
+            (
+                "nginx:consistent,label=host-port",
+                "ring \"label=host-port\": nginx:consistent does not go by the names of nodes",
+            ),
+            (
+                "modula,prefix=a,hashed-prefix=yes",
+                "ring \"hashed-prefix=yes\": modula hashes its prefix or does not; give one of \
+                 the two",
             ),
             (
                 "modula,md5",

@@ -173,7 +173,7 @@ fn libmemcached(
         _ => Setup::of(libmemcached_ring(distribution)?),
     };
     if let Some(hash) = options.hash.as_ref().or(options.hash_set_after.as_ref()) {
-        setup = setup.with("hash", libmemcached_hash(client, hash)?);
+        setup = setup.with("hash", libmemcached_hash(client, hash));
     }
     if client == "libmemcached-arm64" {
         setup = setup.with("char", "unsigned");
@@ -213,22 +213,12 @@ fn libmemcached_ring(distribution: &str) -> Result<&'static str, String> {
     }
 }
 
-fn libmemcached_hash(client: &str, name: &str) -> Result<&'static str, String> {
+/// The name of a hash function, as a user would write that of the client.
+fn libmemcached_hash<'a>(client: &str, name: &'a str) -> &'a str {
     match name {
-        "default" => Ok("one-at-a-time"),
-        "md5" => Ok("md5"),
-        "crc" => Ok("crc"),
-        "fnv1_32" => Ok("fnv1-32"),
-        "fnv1a_32" => Ok("fnv1a-32"),
-        "fnv1_64" => Ok("fnv1-64"),
-        "fnv1a_64" => Ok("fnv1a-64"),
-        "murmur" => Ok("murmur2"),
         // Until 1.1.0, MURMUR3 chose the older function.
-        "murmur3" if client == "libmemcached-1.0.18" => Ok("murmur2"),
-        "murmur3" => Ok("murmur3"),
-        "jenkins" => Ok("jenkins"),
-        "hsieh" => Ok("hsieh"),
-        _ => Err(format!("no ring for hash {name}")),
+        "murmur3" if client == "libmemcached-1.0.18" => "murmur",
+        _ => name,
     }
 }
 
@@ -269,7 +259,7 @@ fn pylibmc(behaviors: &Behaviors) -> Result<Setup, String> {
     if let Some(hash) = &behaviors.hash
         && !is_weighted
     {
-        setup = setup.with("hash", libmemcached_hash("pylibmc", hash)?);
+        setup = setup.with("hash", hash);
     }
     if behaviors.sort_hosts.is_some() {
         setup = setup.with("order", "host-port");
@@ -298,7 +288,7 @@ fn php_memcached(distribution: &str, options: &PhpOptions) -> Result<Setup, Stri
         _ => return Err(format!("no ring for distribution {distribution}")),
     });
     if let Some(hash) = options.hash.as_ref().or(options.hash_set_after.as_ref()) {
-        setup = setup.with("hash", libmemcached_hash("php-memcached", hash)?);
+        setup = setup.with("hash", hash);
     }
     let calls = options.options.as_deref().unwrap_or_default();
     setup.weights = match calls {
@@ -426,25 +416,11 @@ fn spymemcached(client: &str, distribution: &str, options: &JavaOptions) -> Resu
     if client == "spymemcached-e2e" && options.node_key_format.as_deref() == Some("LIBMEMCACHED") {
         setup = setup.looked_up();
     }
-    let hash = match (options.hash.as_str(), client) {
-        ("NATIVE_HASH", _) => "java",
-        ("KETAMA_HASH", "aws-elasticache-java") => "sha384",
-        ("KETAMA_HASH", _) => "md5",
-        ("CRC_HASH", _) => "crc",
-        ("FNV1_64_HASH", _) => "java-fnv1-64",
-        ("FNV1A_64_HASH", _) => "java-fnv1a-64",
-        ("FNV1_32_HASH", _) => "java-fnv1-32",
-        ("FNV1A_32_HASH", _) => "java-fnv1a-32",
-        (other, _) => return Err(format!("no ring for hash {other}")),
+    let own = match distribution {
+        "ketama" => "KETAMA_HASH",
+        _ => "NATIVE_HASH",
     };
-    let is_default = hash == "java" || options.hash == "KETAMA_HASH" && distribution == "ketama";
-    if !is_default {
-        setup = setup.with("hash", hash);
-    }
-    // Any other function than its own hashes labels, too, one point each.
-    if distribution == "ketama" && options.hash != "KETAMA_HASH" {
-        setup = setup.with("point-hash", "key-hash");
-    }
+    setup = setup.with_hash((options.hash != own).then_some(&options.hash));
     if options.weighted {
         setup = setup.with("weights", "f32");
     }
@@ -495,18 +471,11 @@ fn xmemcached(distribution: &str, options: &XmemcachedOptions) -> Result<Setup, 
         "xm_php" => "xmemcached:php",
         _ => return Err(format!("no ring for distribution {distribution}")),
     };
-    let hash = match (distribution, options.hash.as_deref()) {
-        (_, None | Some("NATIVE_HASH" | "KETAMA_HASH" | "ONE_AT_A_TIME")) => None,
-        ("xm_php", Some("CRC32_HASH")) => Some("zero"),
-        (_, Some("CRC32_HASH")) => Some("crc"),
-        (_, Some("FNV1A_32_HASH")) => Some("java-fnv1a-32"),
-        (_, Some(other)) => return Err(format!("no ring for hash {other}")),
+    let hash = match options.hash.as_deref() {
+        None | Some("NATIVE_HASH" | "KETAMA_HASH" | "ONE_AT_A_TIME") => None,
+        Some(hash) => Some(hash),
     };
     let mut setup = Setup::of(ring).with_hash(hash);
-    // Any other function than its own hashes labels, too, one point each.
-    if distribution.starts_with("xm_ketama") && hash.is_some() {
-        setup = setup.with("point-hash", "key-hash");
-    }
     if options.resolve != Some(false) {
         setup = setup.looked_up();
     }
@@ -585,22 +554,8 @@ fn twemproxy(distribution: &str, options: TwemproxyOptions) -> Result<Setup, Str
         "modula" => "twemproxy:modula",
         _ => return Err(format!("no ring for distribution {distribution}")),
     };
-    let hash = match options.hash.as_str() {
-        "one_at_a_time" => "one-at-a-time",
-        "md5" => "md5",
-        "crc16" => "crc16",
-        "crc32" => "crc",
-        "crc32a" => "crc32",
-        "fnv1_64" => "fnv1-64",
-        "fnv1a_64" => "fnv1a-64",
-        "fnv1_32" => "fnv1-32",
-        "fnv1a_32" => "fnv1a-32",
-        "hsieh" => "hsieh",
-        "murmur" => "murmur2",
-        "jenkins" => "jenkins",
-        other => return Err(format!("no ring for hash {other}")),
-    };
-    let mut setup = Setup::of(ring).with_hash((hash != "fnv1a-64").then_some(hash));
+    let hash = options.hash.as_str();
+    let mut setup = Setup::of(ring).with_hash((hash != "fnv1a_64").then_some(hash));
     if let Some(tag) = &options.hash_tag {
         setup = setup.with("tag", tag);
     }

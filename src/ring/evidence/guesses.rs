@@ -75,7 +75,7 @@ pub(super) fn variations() -> Vec<RingSpec> {
         "one-at-a-time",
         "md5",
         "crc",
-        "crc32",
+        "crc32-whole",
         "crc16",
         "fnv1-32",
         "fnv1a-32",

@@ -264,6 +264,14 @@ mod tests {
         let ring = "dalli,prefix=app1:,char=signed";
         let found = best(&sightings(ring, NODES, NODES, "app1:", 400), NODES);
         assert_eq!(found.ring.to_string(), "dalli,prefix=app1:");
+        // All clients that would have the prefix are named.
+        let ring = "php-memcached,prefix=app1:";
+        let found = best(&sightings(ring, NODES, NODES, "app1:", 400), NODES);
+        assert!(
+            found.same.contains(&ring.parse().unwrap()),
+            "{}",
+            found.ring
+        );
     }
 
     #[test]

@@ -409,21 +409,25 @@ impl<'a> Trial<'a> {
         let has_sockets = nodes.iter().any(|node| node.socket_path().is_some());
         let (mut same, mut alike) = (Vec::new(), Vec::new());
         let named = Preset::ALL.iter().map(RingSpec::of);
-        let mut known: Vec<RingSpec> = vec![candidate.ring.clone()];
-        for spec in named.chain(variations()) {
+        let named = named.map(|spec| match candidate.ring.prefix() {
+            Some(prefix) => spec.clone().with("prefix", prefix).unwrap_or(spec),
+            None => spec,
+        });
+        // Of other hashes only those that are none of the named rings.
+        let named: Vec<RingSpec> = named.collect();
+        let is_new = |spec: &RingSpec| {
+            let rule = spec.rule();
+            let is_same = |known: &RingSpec| {
+                let rules = known.rule().zip(rule);
+                rules.is_some_and(|(known, rule)| known.is_same_ring(rule, true))
+            };
+            !named.iter().any(is_same)
+        };
+        let others: Vec<RingSpec> = variations().into_iter().filter(is_new).collect();
+        for spec in named.into_iter().chain(others) {
             let (Some(rule), Some(own)) = (spec.rule(), candidate.ring.rule()) else {
                 continue;
             };
-            let is_known = |known: &RingSpec| {
-                *known == spec
-                    || known
-                        .rule()
-                        .is_some_and(|known| known.is_same_ring(rule, true))
-            };
-            if spec.has_parts() && known.iter().any(is_known) {
-                continue;
-            }
-            known.push(spec.clone());
             if spec == candidate.ring {
                 continue;
             }

@@ -135,7 +135,7 @@ impl KeyHash {
         ("md5", Self::Md5),
         ("crc", Self::Crc),
         ("crc-or-one", Self::CrcOrOne),
-        ("crc32", Self::Crc32),
+        ("crc32-whole", Self::Crc32),
         ("crc31", Self::Crc31),
         ("crc16", Self::Crc16),
         ("fnv1-32", Self::Fnv32),
@@ -168,6 +168,16 @@ impl KeyHash {
         }
         let mut names = Self::NAMES.into_iter();
         names.find_map(|(known, function)| (known == name).then_some(function))
+    }
+
+    /// Returns the name of the function.
+    pub fn name(self) -> &'static str {
+        if let Self::Xxh3 { .. } = self {
+            return "xxh3";
+        }
+        let mut names = Self::NAMES.into_iter();
+        let found = names.find_map(|(name, known)| (known == self).then_some(name));
+        found.unwrap_or_default()
     }
 
     /// Says whether it hashes the UTF-16 units of a text.
@@ -326,6 +336,7 @@ mod tests {
     fn every_name_of_a_function_is_read_back() {
         for (name, function) in KeyHash::NAMES {
             assert_eq!(KeyHash::from_name(name), Some(function));
+            assert_eq!(function.name(), name);
         }
         assert_eq!(KeyHash::from_name("crc64"), None);
     }
