@@ -17,12 +17,12 @@ pub enum KeyForm {
 
 impl KeyForm {
     /// Chooses the form for a key; `None` for one that no text command can
-    /// carry: longer than 186 bytes with a space, a line feed, or a carriage
-    /// return at its end.
+    /// carry: longer than 186 bytes with a space, a NUL, a line feed, or a
+    /// carriage return at its end.
     ///
-    /// Bytes that memcached takes as text though they look odd (tab, NUL: measured on
-    /// 1.4 to 1.6) still go as base64 where they can: a proxy in between may
-    /// be stricter.
+    /// Bytes that memcached takes as text though they look odd (tab: measured on 1.4
+    /// to 1.6) still go as base64 where they can: a proxy in between may be
+    /// stricter.
     pub fn of(key: &[u8]) -> Option<Self> {
         let is_plain = |&byte: &u8| byte > b' ' && byte != 0x7f;
         if key.iter().all(is_plain) {
@@ -35,8 +35,11 @@ impl KeyForm {
     }
 
     /// Says whether memcached itself takes a key as text, however odd it looks.
+    ///
+    /// A NUL ends the command before 1.6.45 (measured on 1.6.18 and 1.6.38): what
+    /// lies before it is then asked for, another key.
     pub fn is_text(key: &[u8]) -> bool {
-        let breaks_text = |&byte: &u8| byte == b' ' || byte == b'\n';
+        let breaks_text = |&byte: &u8| byte == b' ' || byte == b'\n' || byte == 0;
         !key.iter().any(breaks_text) && key.last() != Some(&b'\r')
     }
 
@@ -80,6 +83,8 @@ mod tests {
         assert_eq!(odd(b' ', 186), Some(KeyForm::Base64));
         assert_eq!(odd(b' ', 187), None);
         assert_eq!(odd(b'\n', 187), None);
+        assert_eq!(odd(0, 186), Some(KeyForm::Base64));
+        assert_eq!(odd(0, 187), None);
         assert_eq!(odd(b'\t', 187), Some(KeyForm::Text));
         let mut text = Vec::new();
         KeyForm::Base64.write(b"a b", &mut text);

@@ -305,7 +305,7 @@ impl<'a> Loader<'a> {
             Some(form) => sent.form = form,
             None => {
                 sent.fate = Some(Fate::Refused(
-                    "a key longer than 186 bytes with a space or line end, which no text \
+                    "a key longer than 186 bytes with a space, NUL or line end, which no text \
                      command can carry",
                 ));
             }

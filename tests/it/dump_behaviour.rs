@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::ageing_proxy::binary_set;
 use crate::client::Item;
 use crate::fake_server::{FakeServer, Rule, Step};
 use crate::memcached::Memcached;
@@ -133,6 +134,40 @@ fn a_key_that_no_command_can_carry_is_counted_as_refused() {
     let output = workdir.mcsnap(&["verify", "s/a"]).succeeds();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("MCS020 warning"), "{text}");
+}
+
+#[test]
+fn a_long_key_with_a_nul_is_not_taken_for_what_lies_before_it() {
+    let server = Memcached::start();
+    let long = [b'x'; 200];
+    let keys = [
+        long.to_vec(),
+        [&long[..], b"\0abc"].concat(),
+        [b"\0", &long[..]].concat(),
+    ];
+    for (number, key) in (b'0'..).zip(&keys) {
+        binary_set(&server.address(), key, &[number], 0, 0);
+    }
+    let workdir = Workdir::new("nul");
+    let report = dump_json(&workdir, &["--name", "a", &server.address()], 0);
+    assert_eq!(
+        (&report["stored"], &report["vanished"]),
+        (&3.into(), &0.into())
+    );
+    for (number, key) in (b'0'..).zip(&keys) {
+        let key = String::from_utf8_lossy(key).replace('\0', "\\x00");
+        let output = workdir.mcsnap(&["get", "--raw", "s/a", &key]).succeeds();
+        assert_eq!(output.stdout, [number], "{key}");
+    }
+    // No text command brings them back before 1.6.45, so that none is sent.
+    let other = Memcached::start();
+    let restore = ["restore", "s/a", "--format=json", "--to", &other.address()];
+    let output = workdir.mcsnap(&restore).exits(3);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&report["stored"], &report["refused"]),
+        (&1.into(), &2.into())
+    );
 }
 
 #[test]
