@@ -1,6 +1,8 @@
 //! The lines of `lru_crawler metadump`. protocol.txt, "LRU Crawler"; the fields
 //! differ by version, and unknown ones are passed over.
 
+use std::ops::RangeInclusive;
+
 use crate::item::{Exptime, KEY_LEN_MAX};
 use crate::protocol::exptime;
 use crate::protocol::stats::ServerSettings;
@@ -31,6 +33,18 @@ pub struct WalkItem {
 impl WalkItem {
     /// Header of an item, its key's NUL and its value's CRLF, in bytes.
     const ITEM_OVERHEAD: u64 = 48 + 1 + 2;
+
+    /// Returns how many bytes the value may have, by the item's size: one of these
+    /// numbers, whatever the version counts as the item beside it.
+    pub fn value_lens(&self, key_len: u64) -> Option<RangeInclusive<u64>> {
+        /// The header of a 32-bit build, the key's NUL and the value's CRLF.
+        const AROUND_MIN: u64 = 32 + 1 + 2;
+        /// The header, CAS, and flags and length in words, as before 1.5.
+        const AROUND_MAX: u64 = 128;
+        let of_both = self.item_size?.checked_sub(key_len)?;
+        let longest = of_both.checked_sub(AROUND_MIN)?;
+        Some(of_both.saturating_sub(AROUND_MAX)..=longest)
+    }
 
     /// Returns the bytes of the value, exactly, where that can be told: servers
     /// from 1.6.24 on tell all that the size is made of (measured up to 1.6.45).

@@ -138,6 +138,25 @@ impl Selection {
         self.judge_with(candidate, Missing::SoFar)
     }
 
+    /// Judges early a candidate whose value is known to be of one of these lengths,
+    /// in bytes.
+    pub fn judge_early_of(
+        &self,
+        candidate: &Candidate<'_>,
+        value_lens: impl IntoIterator<Item = u64>,
+    ) -> Judgement {
+        let mut judgements = value_lens.into_iter().map(|value_len| {
+            self.judge_early(&Candidate {
+                value_len: Some(value_len),
+                ..*candidate
+            })
+        });
+        match judgements.next() {
+            Some(first) if judgements.all(|judgement| judgement == first) => first,
+            Some(_) | None => Judgement::Unknown,
+        }
+    }
+
     fn judge_with(&self, candidate: &Candidate<'_>, missing: Missing) -> Judgement {
         match &self.expression {
             Some(expression) => expression.judge(candidate, missing),

@@ -624,6 +624,10 @@ fn a_dump_takes_what_the_other_commands_would_keep() {
         // Of these nothing is read, since the listing decides.
         ("prefix=sess:", "hash", Some(0)),
         ("ttl=500s..599s", "slabs", Some(0)),
+        // Far from what the listed size of the item may be without its overhead.
+        ("size>10KiB", "hash", Some(0)),
+        ("size=2000 or size>=1MiB", "slabs", Some(0)),
+        ("size>1KiB", "hash", Some(200)),
     ]
     .into_iter()
     .enumerate()

@@ -261,7 +261,15 @@ impl<'a> Fetcher<'a> {
             slab_class: walked.class.map(SlabClass),
             now: reading.host_now,
         };
-        self.job.selection.judge_early(&candidate)
+        let judgement = self.job.selection.judge_early(&candidate);
+        let Some(value_lens) = walked.value_lens(key_len) else {
+            return judgement;
+        };
+        // Most sizes that are asked for are far from an item's.
+        if judgement == Judgement::Unknown && candidate.value_len.is_none() {
+            return self.job.selection.judge_early_of(&candidate, value_lens);
+        }
+        judgement
     }
 
     fn parse_listed(&mut self, line: &[u8], class: u8) -> Option<WalkItem> {
