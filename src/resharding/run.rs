@@ -1,6 +1,5 @@
 //! Keys counted where they are, and where they will be.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -9,7 +8,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::format::column::Columns;
 use crate::format::manifest::ManifestSegment;
-use crate::node::NodeSpec;
+use crate::node::{NodeIndex, NodeSpec};
 use crate::progress::{Event, Progress};
 use crate::resharding::report::{Amount, Flow, FromNode, ReshardingReport, ToNode};
 use crate::ring::{Placement, Ring, RingSpec};
@@ -154,6 +153,8 @@ pub fn plan_resharding(
 /// Where keys are now.
 struct OldPlaces {
     addresses: Vec<String>,
+    /// The same; none where an address is that of no server.
+    nodes: Vec<Option<NodeSpec>>,
     /// None for the nodes of the snapshot.
     ring: Option<(RingSpec, Ring)>,
 }
@@ -172,8 +173,10 @@ impl OldPlaces {
             }
             None if nodes.is_empty() => {
                 let nodes = snapshot.manifest().nodes.iter();
+                let addresses: Vec<String> = nodes.map(|node| node.address.clone()).collect();
                 return Ok(Self {
-                    addresses: nodes.map(|node| node.address.clone()).collect(),
+                    nodes: addresses.iter().map(|text| text.parse().ok()).collect(),
+                    addresses,
                     ring: None,
                 });
             }
@@ -183,16 +186,16 @@ impl OldPlaces {
         let ring = build_ring("from-ring", &spec, nodes)?;
         Ok(Self {
             addresses: nodes.iter().map(NodeSpec::address).collect(),
+            nodes: nodes.iter().cloned().map(Some).collect(),
             ring: Some((spec, ring)),
         })
     }
 
     /// Returns the index of each old node among the new ones.
     fn stays_as(&self, to_nodes: &[NodeSpec]) -> Vec<Option<usize>> {
-        let addresses = to_nodes.iter().map(NodeSpec::address);
-        let indexes: HashMap<String, usize> = addresses.zip(0..).collect();
-        let index = |address| indexes.get(address).copied();
-        self.addresses.iter().map(index).collect()
+        let index = NodeIndex::new(to_nodes.iter().cloned().enumerate());
+        let find = |node: &Option<NodeSpec>| index.find(node.as_ref()?);
+        self.nodes.iter().map(find).collect()
     }
 
     /// Returns the index of the node that has a key.

@@ -115,6 +115,81 @@ fn nodes_in_any_order_are_enough_where_a_ring_goes_by_their_order() {
 }
 
 #[test]
+fn nodes_named_for_a_snapshot_are_its_nodes_by_address_whatever_the_order() {
+    let cluster = Cluster::start(3);
+    let theirs = [1, 2, 0].map(|index: usize| cluster.nodes[index].clone());
+    cluster.fill("python-memcached", &theirs, keys(2_000));
+    let workdir = Workdir::new("ring-detect-pairs");
+    let dump = ["dump", "--to=s", "--name=a", "-q"];
+    workdir.mcsnap(&cluster.arguments(&dump)).succeeds();
+
+    let detect = ["ring", "detect", "--snapshot=s/a"];
+    let asked = |nodes: &[String]| {
+        let nodes = nodes.iter().map(String::as_str);
+        let all: Vec<&str> = detect.into_iter().chain(nodes).collect();
+        json(&workdir, &all, 0)
+    };
+    let (of_snapshot, live) = (asked(&theirs), {
+        let nodes = theirs.iter().map(String::as_str);
+        let all: Vec<&str> = ["ring", "detect"].into_iter().chain(nodes).collect();
+        json(&workdir, &all, 0)
+    });
+    assert_eq!(of_snapshot["found"][0]["nodes"], serde_json::json!(theirs));
+    assert_eq!(of_snapshot["found"][0]["changes"], serde_json::json!([]));
+    for field in ["ring", "nodes", "sure", "strays"] {
+        assert_eq!(of_snapshot["found"][0][field], live["found"][0][field]);
+    }
+    for (node, wanted) in of_snapshot["nodes"].as_array().unwrap().iter().zip(&theirs) {
+        let index = cluster.nodes.iter().position(|node| node == wanted);
+        let items = cluster.servers[index.unwrap()].client().stats("")["curr_items"].clone();
+        assert_eq!(
+            (&node["node"], node["items"].to_string()),
+            (&wanted.as_str().into(), items)
+        );
+    }
+
+    // By the names of the client, with the addresses that they stand for.
+    let named: Vec<String> = [1, 2, 0]
+        .map(|index: usize| format!("mc{index}:{}=127.0.0.1", cluster.servers[index].port()))
+        .into();
+    let by_name = asked(&named);
+    assert_eq!(by_name["found"][0]["nodes"], serde_json::json!(named));
+
+    let [a, b, c] = [0, 1, 2].map(|index: usize| cluster.nodes[index].clone());
+    let port = cluster.servers[0].port();
+    let all = format!("{a}, {b}, {c}");
+    let how = "write NAME=IP for a node under another name, such as cache1:11211=10.0.0.1";
+    for (nodes, message) in [
+        (
+            vec![format!("cache9:{port}"), b.clone(), c.clone()],
+            format!("node \"cache9:{port}\": none of the snapshot's nodes {all}; {how}"),
+        ),
+        (
+            vec![b.clone(), c.clone(), a.clone(), "127.0.0.1:1".to_owned()],
+            format!("node \"127.0.0.1:1\": none of the snapshot's nodes {all}; {how}"),
+        ),
+        (
+            vec![a.clone(), b.clone(), format!("mc0:{port}=127.0.0.1")],
+            format!(
+                "node \"mc0:{port}=127.0.0.1\": is the same node of the snapshot as \"{a}\" before \
+                 it; name each of {all} once; {how}"
+            ),
+        ),
+        (
+            vec![a.clone(), c.clone()],
+            format!(
+                "node \"{b}\": not named; name all nodes of the snapshot, or none: {all}; {how}"
+            ),
+        ),
+    ] {
+        let all = detect.into_iter().chain(nodes.iter().map(String::as_str));
+        let output = workdir.mcsnap(&all.collect::<Vec<_>>()).exits(2);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, format!("mcsnap: {message}\n"), "{nodes:?}");
+    }
+}
+
+#[test]
 fn strays_are_named_with_where_they_belong() {
     let cluster = Cluster::start(2);
     cluster.fill("gomemcache", &cluster.nodes, keys(1_500));

@@ -50,6 +50,10 @@ pub(crate) struct RingDetectArgs {
     #[serde(deserialize_with = "list")]
     pub(crate) nodes: Vec<String>,
     /// Take the keys from a snapshot instead; then NODE is not needed
+    ///
+    /// Where NODEs are given, they are the snapshot's by HOST:PORT, or by IP and
+    /// port for a node under another name (cache1:11211=10.0.0.1), and their order
+    /// is that of your client.
     #[arg(long, value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,
