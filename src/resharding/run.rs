@@ -14,7 +14,7 @@ use crate::resharding::report::{Amount, Flow, FromNode, ReshardingReport, ToNode
 use crate::ring::{Placement, Ring, RingSpec};
 use crate::select::{Candidate, Judgement, Selection};
 use crate::snapshot::{KeyWalk, SnapshotReader};
-use crate::target::{OwnerDefaults, bind_owners, recorded_ring};
+use crate::target::{OwnerDefaults, TextCheck, bind_owners, recorded_ring};
 use crate::units::{UnixSecs, to_u64};
 
 /// Most pairs of an old and a new node between which flows are counted: 16 MiB a
@@ -83,7 +83,9 @@ pub fn plan_resharding(
         None if selection.needs().now() => snapshot.finished_at()?,
         None => UnixSecs::default(),
     };
+    let rings = [&to_ring].into_iter().chain(old.ring_spec());
     let counting = Counting {
+        text_check: TextCheck::new(rings),
         selection: &selection,
         at,
         stays_as: old.stays_as(&options.to_nodes),
@@ -134,8 +136,9 @@ pub fn plan_resharding(
     let flows = counting.counts_flows().then(|| counting.flows(&counts));
     let (from, to) = counting.nodes(&counts, &options.to_nodes);
     Ok(ReshardingReport {
-        from_ring: old.ring.map(|(spec, _)| spec),
-        to_ring,
+        not_text: counting.text_check.finish(),
+        from_ring: old.ring_spec().cloned(),
+        to_ring: to_ring.clone(),
         from,
         to,
         flows,
@@ -189,6 +192,10 @@ impl OldPlaces {
             nodes: nodes.iter().cloned().map(Some).collect(),
             ring: Some((spec, ring)),
         })
+    }
+
+    fn ring_spec(&self) -> Option<&RingSpec> {
+        self.ring.as_ref().map(|(spec, _)| spec)
     }
 
     /// Returns the index of each old node among the new ones.
@@ -256,6 +263,7 @@ impl Counts {
 
 /// What decides where a record counts.
 struct Counting<'a> {
+    text_check: TextCheck<'a>,
     selection: &'a Selection,
     at: UnixSecs,
     old: &'a OldPlaces,
@@ -311,6 +319,7 @@ impl Counting<'_> {
             if judgement == Judgement::Unknown {
                 counts.unknown_kept = counts.unknown_kept.saturating_add(1);
             }
+            self.text_check.look(record.key);
             let from = self.old.locate(record.key, named);
             let to = self.new_ring.locate(record.key);
             merge(&mut counts.has, from, amount);
