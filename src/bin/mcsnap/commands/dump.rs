@@ -841,6 +841,7 @@ fn print_rows(format: Format, report: &DumpReport) -> Result<()> {
             "expired": counters.expired,
             "duplicate": counters.duplicate,
             "filtered": counters.filtered,
+            "ring": manifest.ring,
             "select": manifest.select,
             "refused": counters.refused,
             "failed": counters.failed,
