@@ -81,6 +81,13 @@ fn the_ring_of_live_servers_is_found_and_recorded_and_proposed() {
     );
     let of_snapshot = json(&workdir, &["ring", "detect", "--snapshot=s/a"], 0);
     assert_eq!(of_snapshot["found"][0]["ring"], "dalli");
+
+    let dump = ["dump", "--to=s", "--name=b", "--ring=detect", "-q"];
+    let report = json(&workdir, &cluster.arguments(&dump), 0);
+    assert_eq!(report["ring"], "dalli");
+    let dump = ["dump", "--to=s", "--name=c", "-q"];
+    let report = json(&workdir, &cluster.arguments(&dump), 0);
+    assert_eq!(report.get("ring"), Some(&Value::Null));
 }
 
 #[test]
@@ -290,9 +297,13 @@ fn one_ring_can_be_asked_for_and_less_than_certain_is_no_success() {
         json(&workdir, &arguments, code)["found"][0].clone()
     };
     assert_eq!(ask("dalli", 0)["sure"], "certain");
-    let other = ask("modula", 3);
+    let other = ask("modula", 4);
     assert_eq!(other["sure"], "no");
     assert!(other["strays"].as_u64().unwrap() > 300, "{other}");
+    // Of as many keys again a tenth is where no ring puts it.
+    cluster.fill("modula", &cluster.nodes, keys(1_200).skip(1_000));
+    let partly = ask("dalli", 3);
+    assert_eq!(partly["sure"], "likely", "{partly}");
 }
 
 #[test]

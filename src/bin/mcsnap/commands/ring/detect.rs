@@ -111,7 +111,9 @@ pub(crate) fn run(context: &Context, args: &RingDetectArgs) -> Result<Outcome> {
     }
     print_findings(&sample.findings, 0);
     Ok(match report.explanations.as_slice() {
+        // Of one ring that was asked for it is told how little it explains.
         [] => Outcome::NotFound,
+        [found] if found.sureness == Sureness::No => Outcome::NotFound,
         [found] if found.sureness == Sureness::Certain && sample.findings.is_empty() => {
             Outcome::Clean
         }
