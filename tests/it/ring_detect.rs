@@ -307,6 +307,89 @@ fn one_ring_can_be_asked_for_and_less_than_certain_is_no_success() {
 }
 
 #[test]
+fn a_dump_refuses_a_ring_that_its_nodes_cannot_make() {
+    let cluster = Cluster::start(3);
+    let workdir = Workdir::new("ring-refused-dump");
+    let [a, b, c] = [0, 1, 2].map(|index: usize| cluster.nodes[index].as_str());
+    let (ax, bx) = (format!("{a}@x"), format!("{b}@x"));
+    for (arguments, message) in [
+        (
+            vec![
+                "--ring=libmemcached:virtual-bucket,buckets=0:1:7:1",
+                a,
+                b,
+                c,
+            ],
+            "virtual bucket \"7\": wanted the index of one of 3 nodes".to_owned(),
+        ),
+        (
+            vec!["--ring=dalli", &ax, &bx],
+            format!("node \"{bx}\": has the same label as node \"{ax}\" before it"),
+        ),
+        (
+            vec!["--ring=evcache", "--dry-run", a, b],
+            format!("node \"{b}\": has the same name in the ring as node \"{a}\" before it"),
+        ),
+    ] {
+        let all = [&["dump", "--to=s", "--name=a"], &arguments[..]].concat();
+        let output = workdir.mcsnap(&all).exits(2);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, format!("mcsnap: {message}\n"), "{arguments:?}");
+        assert!(!workdir.join("s/a").exists());
+    }
+    // The address that this one hashes, too, is that of the name.
+    let names = [0, 1].map(|index: usize| format!("localhost:{}", cluster.servers[index].port()));
+    let dump = ["dump", "--to=s", "--name=a", "--ring=spymemcached:ketama"];
+    let all = [&dump[..], &[names[0].as_str(), names[1].as_str()]].concat();
+    workdir.mcsnap(&all).succeeds();
+}
+
+#[test]
+fn a_dump_warns_of_a_ring_that_the_keys_contradict_and_records_it() {
+    let cluster = Cluster::start(2);
+    cluster.fill("dalli", &cluster.nodes, keys(90));
+    let workdir = Workdir::new("ring-contradicted");
+    let dump = |name: &str, more: &[&str], code: i32| -> (Value, String) {
+        let first = [
+            "dump",
+            "--to=s",
+            "--name",
+            name,
+            "--format=json",
+            "--progress=none",
+        ];
+        let all = cluster.arguments(&[&first, more].concat());
+        let output = workdir.mcsnap(&all).exits(code);
+        let report = serde_json::from_slice(&output.stdout).unwrap();
+        (report, String::from_utf8(output.stderr).unwrap())
+    };
+    // Too few keys to say.
+    assert_eq!(dump("few", &["--ring=modula"], 0).1, "");
+
+    cluster.fill("dalli", &cluster.nodes, keys(1_500).skip(90));
+    let detect = ["ring", "detect", "--ring=modula"];
+    let strays = json(&workdir, &cluster.arguments(&detect), 4)["found"][0]["strays"].clone();
+    let warning = format!(
+        "{strays} of 1,500 keys lie elsewhere than modula puts them on these nodes, and it is \
+         recorded all the same; `mcsnap ring detect` finds the ring"
+    );
+    for more in [&["--ring=modula"][..], &["--ring=modula", "--dry-run"]] {
+        let (report, stderr) = dump("wrong", more, 0);
+        assert_eq!(report["ring"], "modula");
+        assert!(stderr.ends_with(&format!("{warning}\n")), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+    assert_eq!(dump("right", &["--ring=dalli"], 0).1, "");
+    assert_eq!(dump("other", &["--ring=node-for-node"], 0).1, "");
+
+    // What is wrong with a server the dump tells.
+    let gone = Memcached::start().address();
+    let (report, stderr) = dump("partial", &["--ring=modula", "--allow-partial", &gone], 3);
+    assert_eq!(report["verdict"], "partial");
+    assert!(!stderr.contains("elsewhere"), "{stderr}");
+}
+
+#[test]
 fn a_cluster_that_no_ring_explains_is_told_so() {
     let cluster = Cluster::start(2);
     // Each key on both.

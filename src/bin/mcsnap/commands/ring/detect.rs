@@ -153,6 +153,36 @@ pub(crate) fn find_rings(
     Ok(Ok(rings.cloned().collect()))
 }
 
+/// Says what speaks against a ring that is recorded, by the keys of the servers;
+/// nothing where none does, or where there are too few.
+pub(crate) fn find_contradiction(
+    ring: &RingSpec,
+    nodes: &[NodeSpec],
+    options: &SampleOptions,
+    cancel: &Cancel,
+) -> Result<Option<String>> {
+    /// Keys of all nodes, below which a few strays say nothing.
+    const KEYS_LEAST: usize = 100;
+    let sample = sample_nodes(nodes, options, cancel)?;
+    if sample.sightings.len() < KEYS_LEAST {
+        return Ok(None);
+    }
+    let report = detect(&sample, Some(ring))?;
+    let total = to_u64(report.sightings.len());
+    let doubtful = report
+        .explanations
+        .first()
+        .filter(|found| found.sureness < Sureness::Certain && found.agreeing < total);
+    Ok(doubtful.map(|found| {
+        format!(
+            "{} of {} keys lie elsewhere than {ring} puts them on these nodes, and it is recorded \
+             all the same; `mcsnap ring detect` finds the ring",
+            count(total.saturating_sub(found.agreeing)),
+            count(total)
+        )
+    }))
+}
+
 /// The path of a snapshot looks like that of a socket.
 fn refuse_directories(nodes: &[String]) -> Result<(), UsageError> {
     match nodes.iter().find(|node| Path::new(node).is_dir()) {
