@@ -40,12 +40,9 @@ use crate::render::{
     told,
 };
 use crate::settings::{
-    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration, parse_percent,
-    parse_select, parse_size, parse_sources, switch, text,
+    DETECT, SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration,
+    parse_percent, parse_select, parse_size, parse_sources, ring_or_detect, switch, text,
 };
-
-/// The value of `--ring` that has the ring found.
-const DETECT: &str = "detect";
 
 /// Flags of `mcsnap dump`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -73,7 +70,7 @@ pub(crate) struct DumpArgs {
     /// detect. Of a ring that is named, as many keys show whether it is the one: a
     /// warning says how many lie elsewhere.
     #[arg(long, value_name = "RING")]
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "ring_or_detect")]
     pub(crate) ring: Option<String>,
     /// Connections to a server for values [default: 4]
     #[arg(long, value_name = "COUNT")]

@@ -25,7 +25,7 @@ use crate::render::{
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
-    parse_moment, parse_select, switch, text,
+    parse_moment, parse_select, ring, switch, text,
 };
 
 /// Flags of `mcsnap restore`.
@@ -49,7 +49,7 @@ pub(crate) struct RestoreArgs {
     /// node-for-node keeps each key on the node with the same number. Needed
     /// for more than one server: a wrong guess would hide every key.
     #[arg(long, value_name = "NAME")]
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "ring")]
     pub(crate) ring: Option<String>,
     /// add keeps what a server has, set replaces it [default: add]
     #[arg(long, value_name = "MODE")]

@@ -23,7 +23,7 @@ use crate::connect::ConnectArgs;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::{count, print_findings, print_json, print_text};
-use crate::settings::{list, parse_count, parse_duration, text};
+use crate::settings::{list, parse_count, parse_duration, ring, text};
 
 /// Strays that are named in a report for people, and for programs.
 const STRAYS_SHOWN: usize = 3;
@@ -59,7 +59,7 @@ pub(crate) struct RingDetectArgs {
     pub(crate) snapshot: Option<String>,
     /// Ask for this ring alone: how many keys it explains, and the strays
     #[arg(long, value_name = "RING")]
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "ring")]
     pub(crate) ring: Option<String>,
     /// Most keys of each server to look at [default: 1000]
     #[arg(long, value_name = "COUNT")]
