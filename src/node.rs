@@ -1,7 +1,8 @@
 //! Which memcached server is meant, and how a client names it.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -78,6 +79,13 @@ impl NodeSpec {
         }
     }
 
+    /// Returns the IP address and port, where the node gives one or is written so;
+    /// no name is looked up.
+    fn ip_address(&self) -> Option<String> {
+        let ip = self.ip.or_else(|| self.host.parse().ok())?;
+        Some(SocketAddr::new(ip, self.port).to_string())
+    }
+
     /// Returns the host to connect to: the given address, or else the host.
     pub fn connect_host(&self) -> String {
         self.ip
@@ -119,6 +127,34 @@ impl FromStr for NodeSpec {
                  mc1*2, or unix:PATH",
             )
         })
+    }
+}
+
+/// A list of nodes in which another node is found, be it under another name: by
+/// `host:port` or path, else by the IP address of both.
+#[derive(Clone, Debug, Default)]
+pub struct NodeIndex {
+    by_address: HashMap<String, usize>,
+}
+
+impl NodeIndex {
+    /// Takes nodes with their numbers.
+    pub fn new(nodes: impl Iterator<Item = (usize, NodeSpec)> + Clone) -> Self {
+        let by_ip = nodes
+            .clone()
+            .filter_map(|(index, node)| Some((node.ip_address()?, index)));
+        let by_name = nodes.map(|(index, node)| (node.address(), index));
+        // A name says more than the address of another node.
+        Self {
+            by_address: by_ip.chain(by_name).collect(),
+        }
+    }
+
+    /// Returns the number of the node that this one is.
+    pub fn find(&self, node: &NodeSpec) -> Option<usize> {
+        let by_ip = || self.by_address.get(&node.ip_address()?);
+        let found = self.by_address.get(&node.address());
+        found.or_else(by_ip).copied()
     }
 }
 
@@ -241,6 +277,29 @@ mod tests {
         }
         let host: NodeSpec = "unix:11212".parse().unwrap();
         assert_eq!((host.socket_path(), host.port), (None, 11212));
+    }
+
+    #[test]
+    fn a_node_is_found_by_its_address_under_another_name() {
+        let node = |text: &str| text.parse::<NodeSpec>().unwrap();
+        let listed = ["10.0.0.1", "mc2=10.0.0.2*3", "[0:0::1]:1", "mc4", "/m.sock"].map(node);
+        let index = NodeIndex::new(listed.iter().cloned().enumerate());
+        for (text, wanted) in [
+            ("10.0.0.1:11211*2@x", Some(0)),
+            ("mc1=10.0.0.1", Some(0)),
+            ("mc1:11212=10.0.0.1", None),
+            ("mc2", Some(1)),
+            ("10.0.0.2", Some(1)),
+            ("cache=10.0.0.2", Some(1)),
+            ("[::1]:1", Some(2)),
+            ("localhost:1=::1", Some(2)),
+            // The name says more.
+            ("mc4=10.0.0.1", Some(3)),
+            ("unix:/m.sock", Some(4)),
+            ("mc5", None),
+        ] {
+            assert_eq!(index.find(&node(text)), wanted, "{text}");
+        }
     }
 
     #[test]

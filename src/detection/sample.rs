@@ -12,7 +12,7 @@ use crate::error::{Error, Operation, Result};
 use crate::format::compression::SectionReader;
 use crate::format::manifest::ManifestSegment;
 use crate::net::{NetOptions, resolve};
-use crate::node::NodeSpec;
+use crate::node::{NodeIndex, NodeSpec};
 use crate::ring::Sighting;
 use crate::snapshot::{Opening, SnapshotReader};
 use crate::source::{WalkKind, sample_keys, survey};
@@ -110,12 +110,14 @@ fn sample_node(node: &NodeSpec, options: &SampleOptions, cancel: &Cancel) -> Res
 }
 
 /// Reads some keys of each node of a snapshot, out of blocks all over its
-/// segments. `nodes` are those of the snapshot, in its order, with the labels and
-/// weights that it does not know; none for its own addresses.
+/// segments. `nodes` are those of the snapshot, found by their addresses, in the
+/// order, under the names and with the labels and weights that the client has; none
+/// for the addresses and the order of the snapshot.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: not as many nodes as the snapshot has.
+/// - `InvalidInput`: a node is none of the snapshot's, two are one of them, or one
+///   of them is not named.
 /// - What is damaged is in the sample; `Canceled`.
 pub fn sample_snapshot(
     snapshot: &SnapshotReader,
@@ -124,37 +126,30 @@ pub fn sample_snapshot(
     cancel: &Cancel,
 ) -> Result<KeySample> {
     let manifest = snapshot.manifest();
-    let named = if nodes.is_empty() {
-        let parse = |node: &crate::format::manifest::ManifestNode| node.address.parse();
-        manifest.nodes.iter().map(parse).collect::<Result<_>>()?
+    let addresses = manifest.nodes.iter().map(|node| node.address.as_str());
+    let (named, numbers) = if nodes.is_empty() {
+        let named = addresses.map(str::parse).collect::<Result<Vec<_>>>()?;
+        let numbers = (0..named.len()).collect();
+        (named, numbers)
     } else {
-        nodes.to_vec()
+        let addresses: Vec<&str> = addresses.collect();
+        (nodes.to_vec(), pair_nodes(nodes, &addresses)?)
     };
-    if named.len() != manifest.nodes.len() {
-        let allowed = format!(
-            "the snapshot has {} nodes; name them all, in its order, or none",
-            manifest.nodes.len()
-        );
-        return Err(Error::invalid_input(
-            "number of nodes",
-            named.len().to_string(),
-            allowed,
-        ));
-    }
     check_nodes(&named, &named)?;
     let mut sample = KeySample {
+        populations: vec![0; named.len()],
         nodes: named.clone(),
         named,
         ..KeySample::default()
     };
-    for node in 0..manifest.nodes.len() {
+    for (number, &node) in numbers.iter().enumerate() {
         let is_of_node =
-            |segment: &&ManifestSegment| usize::try_from(segment.node_index) == Ok(node);
+            |segment: &&ManifestSegment| usize::try_from(segment.node_index) == Ok(number);
         let segments: Vec<_> = manifest.segments.iter().filter(is_of_node).collect();
         let records = segments.iter().map(|segment| segment.records);
-        sample
-            .populations
-            .push(records.fold(0, u64::saturating_add));
+        if let Some(population) = sample.populations.get_mut(node) {
+            *population = records.fold(0, u64::saturating_add);
+        }
         let share = count_per_node.div_ceil(segments.len().max(1));
         for segment in segments {
             cancel.check()?;
@@ -167,6 +162,61 @@ pub fn sample_snapshot(
         }
     }
     Ok(sample)
+}
+
+/// Returns the index among the named nodes of each of the snapshot's. The client's
+/// order is another one perhaps, and a wrong pair would make up a ring.
+fn pair_nodes(named: &[NodeSpec], addresses: &[&str]) -> Result<Vec<usize>> {
+    let refuse = |node: &str, reason: String| {
+        let how = "write NAME=IP for a node under another name, such as cache1:11211=10.0.0.1";
+        let allowed = format!("{reason}; {how}");
+        Err(Error::invalid_input("node", node, allowed))
+    };
+    let all = || some_addresses(addresses);
+    // A restart file's node may have no address.
+    let parsed = addresses.iter().enumerate();
+    let parsed = parsed.filter_map(|(number, address)| Some((number, address.parse().ok()?)));
+    let index = NodeIndex::new(parsed);
+    let mut numbers: Vec<Option<usize>> = vec![None; addresses.len()];
+    for (node, spec) in named.iter().enumerate() {
+        let found = index.find(spec).and_then(|number| numbers.get_mut(number));
+        let Some(found) = found else {
+            let reason = format!("none of the snapshot's nodes {}", all());
+            return refuse(&spec.to_string(), reason);
+        };
+        if let Some(earlier) = found.replace(node).and_then(|earlier| named.get(earlier)) {
+            let reason = format!(
+                "is the same node of the snapshot as \"{earlier}\" before it; name each of {} \
+                 once",
+                all()
+            );
+            return refuse(&spec.to_string(), reason);
+        }
+    }
+    let missing = numbers
+        .iter()
+        .zip(addresses)
+        .find(|(node, _)| node.is_none());
+    if let Some((_, address)) = missing {
+        let reason = format!(
+            "not named; name all nodes of the snapshot, or none: {}",
+            all()
+        );
+        return refuse(address, reason);
+    }
+    Ok(numbers.into_iter().flatten().collect())
+}
+
+/// Writes the addresses of a snapshot's nodes into a message.
+fn some_addresses(addresses: &[&str]) -> String {
+    const SHOWN_MAX: usize = 12;
+    match addresses.get(..SHOWN_MAX) {
+        Some(shown) if addresses.len() > SHOWN_MAX => {
+            let more = addresses.len().saturating_sub(SHOWN_MAX);
+            format!("{} and {more} more", shown.join(", "))
+        }
+        Some(_) | None => addresses.join(", "),
+    }
 }
 
 fn sample_segment(

@@ -7,9 +7,9 @@ use crate::cancel::Cancel;
 use crate::dump::twins::check_twins;
 use crate::error::{Error, Result};
 use crate::format::compression::Compression;
-use crate::net::NetOptions;
+use crate::net::{NetOptions, resolve};
 use crate::node::NodeSpec;
-use crate::ring::RingSpec;
+use crate::ring::{Placement, RingSpec};
 use crate::select::Selection;
 use crate::source::{SourceNode, WalkKind, survey};
 use crate::target::{OwnerDefaults, bind_owners};
@@ -78,11 +78,15 @@ impl DumpPlan {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: no node, or one twice, be it by two names.
+    /// - `InvalidInput`: no node, or one twice, be it by two names; a ring that
+    ///   these nodes cannot make.
     /// - The first node's error, unless partial snapshots are allowed and at
     ///   least one node answers.
     pub fn make(mut options: DumpOptions, cancel: &Cancel) -> Result<Self> {
         check_nodes(&options.nodes)?;
+        for ring in &options.rings {
+            check_ring(ring, &options.nodes)?;
+        }
         let owners = OwnerDefaults {
             ring: options.rings.first(),
             nodes: &options.nodes,
@@ -132,6 +136,25 @@ impl DumpPlan {
 /// Returns what a thread returned; a panic goes on in the caller.
 pub(super) fn join<T>(joined: std::thread::Result<T>) -> T {
     joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Refuses a ring that could never have placed a key on these nodes.
+fn check_ring(ring: &RingSpec, nodes: &[NodeSpec]) -> Result<()> {
+    let Err(refusal) = Placement::new(ring, nodes) else {
+        return Ok(());
+    };
+    // Some rings hash the address that a name stands for.
+    let with_address = |node: &NodeSpec| NodeSpec {
+        ip: node.ip.or_else(|| resolve(node)),
+        ..node.clone()
+    };
+    let resolved: Vec<NodeSpec> = nodes.iter().map(with_address).collect();
+    let is_unknown = |node: &NodeSpec| node.ip.is_none() && node.socket_path().is_none();
+    // Of a name that stands for no address, whoever connects to it says more.
+    if Placement::new(ring, &resolved).is_ok() || resolved.iter().any(is_unknown) {
+        return Ok(());
+    }
+    Err(refusal)
 }
 
 fn check_nodes(nodes: &[NodeSpec]) -> Result<()> {

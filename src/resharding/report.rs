@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::defect::Finding;
 use crate::node::NodeSpec;
 use crate::ring::RingSpec;
+use crate::target::NotText;
 use crate::units::{UnixSecs, to_f64, to_u64};
 
 /// A number of records.
@@ -89,6 +90,9 @@ pub struct ReshardingReport {
     pub filtered: Amount,
     /// Records that are counted though nobody told what would decide it.
     pub unknown_kept: u64,
+    /// Keys that are counted though no client of the new ring, or of the old one
+    /// where that takes fewer keys, can have them.
+    pub not_text: Option<NotText>,
     /// Records that could not be read, as far as they are counted.
     pub unreadable: u64,
     /// What could not be read, and why. At most

@@ -1,6 +1,5 @@
 //! Keys counted where they are, and where they will be.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -9,13 +8,13 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::format::column::Columns;
 use crate::format::manifest::ManifestSegment;
-use crate::node::NodeSpec;
+use crate::node::{NodeIndex, NodeSpec};
 use crate::progress::{Event, Progress};
 use crate::resharding::report::{Amount, Flow, FromNode, ReshardingReport, ToNode};
 use crate::ring::{Placement, Ring, RingSpec};
 use crate::select::{Candidate, Judgement, Selection};
 use crate::snapshot::{KeyWalk, SnapshotReader};
-use crate::target::{OwnerDefaults, bind_owners, recorded_ring};
+use crate::target::{OwnerDefaults, TextCheck, bind_owners, recorded_ring};
 use crate::units::{UnixSecs, to_u64};
 
 /// Most pairs of an old and a new node between which flows are counted: 16 MiB a
@@ -84,7 +83,9 @@ pub fn plan_resharding(
         None if selection.needs().now() => snapshot.finished_at()?,
         None => UnixSecs::default(),
     };
+    let rings = [&to_ring].into_iter().chain(old.ring_spec());
     let counting = Counting {
+        text_check: TextCheck::new(rings),
         selection: &selection,
         at,
         stays_as: old.stays_as(&options.to_nodes),
@@ -135,8 +136,9 @@ pub fn plan_resharding(
     let flows = counting.counts_flows().then(|| counting.flows(&counts));
     let (from, to) = counting.nodes(&counts, &options.to_nodes);
     Ok(ReshardingReport {
-        from_ring: old.ring.map(|(spec, _)| spec),
-        to_ring,
+        not_text: counting.text_check.finish(),
+        from_ring: old.ring_spec().cloned(),
+        to_ring: to_ring.clone(),
         from,
         to,
         flows,
@@ -154,6 +156,8 @@ pub fn plan_resharding(
 /// Where keys are now.
 struct OldPlaces {
     addresses: Vec<String>,
+    /// The same; none where an address is that of no server.
+    nodes: Vec<Option<NodeSpec>>,
     /// None for the nodes of the snapshot.
     ring: Option<(RingSpec, Ring)>,
 }
@@ -172,8 +176,10 @@ impl OldPlaces {
             }
             None if nodes.is_empty() => {
                 let nodes = snapshot.manifest().nodes.iter();
+                let addresses: Vec<String> = nodes.map(|node| node.address.clone()).collect();
                 return Ok(Self {
-                    addresses: nodes.map(|node| node.address.clone()).collect(),
+                    nodes: addresses.iter().map(|text| text.parse().ok()).collect(),
+                    addresses,
                     ring: None,
                 });
             }
@@ -183,16 +189,20 @@ impl OldPlaces {
         let ring = build_ring("from-ring", &spec, nodes)?;
         Ok(Self {
             addresses: nodes.iter().map(NodeSpec::address).collect(),
+            nodes: nodes.iter().cloned().map(Some).collect(),
             ring: Some((spec, ring)),
         })
     }
 
+    fn ring_spec(&self) -> Option<&RingSpec> {
+        self.ring.as_ref().map(|(spec, _)| spec)
+    }
+
     /// Returns the index of each old node among the new ones.
     fn stays_as(&self, to_nodes: &[NodeSpec]) -> Vec<Option<usize>> {
-        let addresses = to_nodes.iter().map(NodeSpec::address);
-        let indexes: HashMap<String, usize> = addresses.zip(0..).collect();
-        let index = |address| indexes.get(address).copied();
-        self.addresses.iter().map(index).collect()
+        let index = NodeIndex::new(to_nodes.iter().cloned().enumerate());
+        let find = |node: &Option<NodeSpec>| index.find(node.as_ref()?);
+        self.nodes.iter().map(find).collect()
     }
 
     /// Returns the index of the node that has a key.
@@ -253,6 +263,7 @@ impl Counts {
 
 /// What decides where a record counts.
 struct Counting<'a> {
+    text_check: TextCheck<'a>,
     selection: &'a Selection,
     at: UnixSecs,
     old: &'a OldPlaces,
@@ -308,6 +319,7 @@ impl Counting<'_> {
             if judgement == Judgement::Unknown {
                 counts.unknown_kept = counts.unknown_kept.saturating_add(1);
             }
+            self.text_check.look(record.key);
             let from = self.old.locate(record.key, named);
             let to = self.new_ring.locate(record.key);
             merge(&mut counts.has, from, amount);

@@ -11,6 +11,7 @@ use crate::item::Exptime;
 use crate::restore::cursor::{Cursor, Damage};
 use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
+use crate::target::{NotText, TextCheck};
 use crate::units::{UnixSecs, to_u64};
 
 /// What one node would get.
@@ -37,6 +38,8 @@ pub struct RestoreEstimate {
     pub filtered: u64,
     /// Records that are kept though nobody told what would decide it.
     pub unknown_kept: u64,
+    /// Keys that are placed though no client of the ring can have them.
+    pub not_text: Option<NotText>,
 }
 
 impl RestorePlan {
@@ -52,6 +55,7 @@ impl RestorePlan {
         let mut nodes = vec![NodeEstimate::default(); self.options.nodes.len()];
         let mut sections = SectionReader::default();
         let filter = RecordFilter::new(&self.options.selection, self.at);
+        let text_check = TextCheck::new(&self.options.ring);
         while let Some(task) = cursor.next(&damage)? {
             cancel.check()?;
             let columns = match task.segment.read_keys(task.block, &mut sections) {
@@ -66,6 +70,7 @@ impl RestorePlan {
                 }
             };
             for record in columns.iter().filter(|record| filter.keeps(record)) {
+                text_check.look(record.key);
                 let node = self.placement.locate(record.key, task.source_index);
                 let Some(node) = nodes.get_mut(node) else {
                     continue;
@@ -86,6 +91,7 @@ impl RestorePlan {
             findings: damage.findings,
             filtered: filter.filtered(),
             unknown_kept: filter.unknown_kept(),
+            not_text: text_check.finish(),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::defect::Finding;
 use crate::node::NodeSpec;
-use crate::target::LoadTally;
+use crate::target::{LoadTally, NotText};
 
 /// What became of the records of one destination.
 #[derive(Clone, Debug)]
@@ -38,6 +38,9 @@ pub struct RestoreReport {
     /// Records that were kept though nobody told what would decide it; each has
     /// an outcome of its own.
     pub unknown_kept: u64,
+    /// Keys that were placed though no client of the ring can have them; each has
+    /// an outcome of its own.
+    pub not_text: Option<NotText>,
     /// How long it took.
     pub elapsed: Duration,
 }

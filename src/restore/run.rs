@@ -21,7 +21,7 @@ use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
 use crate::restore::report::{NodeRestore, RestoreReport};
 use crate::snapshot::SegmentValue;
-use crate::target::{LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment};
+use crate::target::{LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment, TextCheck};
 use crate::units::to_u64;
 
 /// Batches on their way to one node.
@@ -60,9 +60,11 @@ impl RestorePlan {
         let stop = cancel.child();
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
+        let text_check = TextCheck::new(&self.options.ring);
         let reading = Reading {
             damage: &damage,
             filter: &filter,
+            text_check: &text_check,
             progress,
         };
         let (senders, receivers): (Vec<_>, Vec<_>) = self
@@ -126,6 +128,7 @@ impl RestorePlan {
             findings: damage.findings,
             filtered: filter.filtered(),
             unknown_kept: filter.unknown_kept(),
+            not_text: text_check.finish(),
             elapsed: clock.elapsed(),
         };
         progress.event(Event::Finished);
@@ -297,6 +300,7 @@ impl Shared<'_> {
 struct Reading<'a> {
     damage: &'a Mutex<Damage>,
     filter: &'a RecordFilter<'a>,
+    text_check: &'a TextCheck<'a>,
     progress: &'a dyn Progress,
 }
 
@@ -347,6 +351,7 @@ impl Reading<'_> {
             match block.record(index) {
                 Some(Ok(stored)) => {
                     let (key, meta) = (stored.key, stored.meta);
+                    self.text_check.look(key);
                     match stored.value {
                         StoredValue::Inline(value) => {
                             router.push(&Record { key, value, meta }, task.source_index)?;

@@ -91,6 +91,8 @@ mod ring_detect;
 #[cfg(test)]
 mod ring_of_case;
 #[cfg(test)]
+mod ring_of_text;
+#[cfg(test)]
 mod ring_plan;
 #[cfg(test)]
 mod ring_vectors;

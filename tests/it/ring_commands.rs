@@ -131,3 +131,44 @@ fn what_no_ring_can_place_is_told_in_one_line() {
         assert_eq!(stderr, format!("mcsnap: {message}\n"), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_wrong_ring_is_told_with_the_place_that_it_is_written_in() {
+    let workdir = Workdir::new("ring-config");
+    let dump = ["dump", "--to=s", "127.0.0.1:1"];
+    for (yaml, place) in [
+        ("dump: {ring: dali}", "dump: ring"),
+        ("restore: {ring: dali}", "restore: ring"),
+        ("ring-detect: {ring: dali}", "ring-detect: ring"),
+        ("ring-locate: {ring: dali}", "ring-locate: ring"),
+        ("ring-plan: {ring: dali}", "ring-plan: ring"),
+        ("ring-plan: {from-ring: dali}", "ring-plan: from-ring: ring"),
+    ] {
+        std::fs::write(workdir.join("c.yaml"), yaml).unwrap();
+        let done = workdir.mcsnap(&dump).arg("--config=c.yaml").exits(2);
+        let stderr = String::from_utf8(done.stderr).unwrap();
+        let wanted = format!(
+            "mcsnap: c.yaml: {place} \"dali\": there is dalli; `mcsnap ring list` shows all\n"
+        );
+        assert_eq!(stderr, wanted);
+    }
+    // Of the dump alone it may be found.
+    std::fs::write(workdir.join("c.yaml"), "dump: {ring: detect}").unwrap();
+    let done = workdir.mcsnap(&dump).arg("--config=c.yaml").exits(1);
+    let stderr = String::from_utf8(done.stderr).unwrap();
+    assert!(stderr.contains("127.0.0.1:1: cannot connect"), "{stderr}");
+    for (command, variable) in [
+        (&dump[..], "MCSNAP_DUMP_RING"),
+        (&["restore"], "MCSNAP_RESTORE_RING"),
+    ] {
+        let done = workdir
+            .mcsnap(command)
+            .env(variable, "ketama,hash=md6")
+            .exits(2);
+        let stderr = String::from_utf8(done.stderr).unwrap();
+        let told = stderr.starts_with(&format!(
+            "mcsnap: {variable}: ring \"hash=md6\": wanted one of"
+        ));
+        assert!(told, "{stderr}");
+    }
+}

@@ -81,6 +81,13 @@ fn the_ring_of_live_servers_is_found_and_recorded_and_proposed() {
     );
     let of_snapshot = json(&workdir, &["ring", "detect", "--snapshot=s/a"], 0);
     assert_eq!(of_snapshot["found"][0]["ring"], "dalli");
+
+    let dump = ["dump", "--to=s", "--name=b", "--ring=detect", "-q"];
+    let report = json(&workdir, &cluster.arguments(&dump), 0);
+    assert_eq!(report["ring"], "dalli");
+    let dump = ["dump", "--to=s", "--name=c", "-q"];
+    let report = json(&workdir, &cluster.arguments(&dump), 0);
+    assert_eq!(report.get("ring"), Some(&Value::Null));
 }
 
 #[test]
@@ -112,6 +119,81 @@ fn nodes_in_any_order_are_enough_where_a_ring_goes_by_their_order() {
     );
     assert!(stderr.contains(&wanted), "{stderr}");
     assert!(!String::from_utf8(output.stdout).unwrap().contains("ring "));
+}
+
+#[test]
+fn nodes_named_for_a_snapshot_are_its_nodes_by_address_whatever_the_order() {
+    let cluster = Cluster::start(3);
+    let theirs = [1, 2, 0].map(|index: usize| cluster.nodes[index].clone());
+    cluster.fill("python-memcached", &theirs, keys(2_000));
+    let workdir = Workdir::new("ring-detect-pairs");
+    let dump = ["dump", "--to=s", "--name=a", "-q"];
+    workdir.mcsnap(&cluster.arguments(&dump)).succeeds();
+
+    let detect = ["ring", "detect", "--snapshot=s/a"];
+    let asked = |nodes: &[String]| {
+        let nodes = nodes.iter().map(String::as_str);
+        let all: Vec<&str> = detect.into_iter().chain(nodes).collect();
+        json(&workdir, &all, 0)
+    };
+    let (of_snapshot, live) = (asked(&theirs), {
+        let nodes = theirs.iter().map(String::as_str);
+        let all: Vec<&str> = ["ring", "detect"].into_iter().chain(nodes).collect();
+        json(&workdir, &all, 0)
+    });
+    assert_eq!(of_snapshot["found"][0]["nodes"], serde_json::json!(theirs));
+    assert_eq!(of_snapshot["found"][0]["changes"], serde_json::json!([]));
+    for field in ["ring", "nodes", "sure", "strays"] {
+        assert_eq!(of_snapshot["found"][0][field], live["found"][0][field]);
+    }
+    for (node, wanted) in of_snapshot["nodes"].as_array().unwrap().iter().zip(&theirs) {
+        let index = cluster.nodes.iter().position(|node| node == wanted);
+        let items = cluster.servers[index.unwrap()].client().stats("")["curr_items"].clone();
+        assert_eq!(
+            (&node["node"], node["items"].to_string()),
+            (&wanted.as_str().into(), items)
+        );
+    }
+
+    // By the names of the client, with the addresses that they stand for.
+    let named: Vec<String> = [1, 2, 0]
+        .map(|index: usize| format!("mc{index}:{}=127.0.0.1", cluster.servers[index].port()))
+        .into();
+    let by_name = asked(&named);
+    assert_eq!(by_name["found"][0]["nodes"], serde_json::json!(named));
+
+    let [a, b, c] = [0, 1, 2].map(|index: usize| cluster.nodes[index].clone());
+    let port = cluster.servers[0].port();
+    let all = format!("{a}, {b}, {c}");
+    let how = "write NAME=IP for a node under another name, such as cache1:11211=10.0.0.1";
+    for (nodes, message) in [
+        (
+            vec![format!("cache9:{port}"), b.clone(), c.clone()],
+            format!("node \"cache9:{port}\": none of the snapshot's nodes {all}; {how}"),
+        ),
+        (
+            vec![b.clone(), c.clone(), a.clone(), "127.0.0.1:1".to_owned()],
+            format!("node \"127.0.0.1:1\": none of the snapshot's nodes {all}; {how}"),
+        ),
+        (
+            vec![a.clone(), b.clone(), format!("mc0:{port}=127.0.0.1")],
+            format!(
+                "node \"mc0:{port}=127.0.0.1\": is the same node of the snapshot as \"{a}\" before \
+                 it; name each of {all} once; {how}"
+            ),
+        ),
+        (
+            vec![a.clone(), c.clone()],
+            format!(
+                "node \"{b}\": not named; name all nodes of the snapshot, or none: {all}; {how}"
+            ),
+        ),
+    ] {
+        let all = detect.into_iter().chain(nodes.iter().map(String::as_str));
+        let output = workdir.mcsnap(&all.collect::<Vec<_>>()).exits(2);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, format!("mcsnap: {message}\n"), "{nodes:?}");
+    }
 }
 
 #[test]
@@ -215,9 +297,96 @@ fn one_ring_can_be_asked_for_and_less_than_certain_is_no_success() {
         json(&workdir, &arguments, code)["found"][0].clone()
     };
     assert_eq!(ask("dalli", 0)["sure"], "certain");
-    let other = ask("modula", 3);
+    let other = ask("modula", 4);
     assert_eq!(other["sure"], "no");
     assert!(other["strays"].as_u64().unwrap() > 300, "{other}");
+    // Of as many keys again a tenth is where no ring puts it.
+    cluster.fill("modula", &cluster.nodes, keys(1_200).skip(1_000));
+    let partly = ask("dalli", 3);
+    assert_eq!(partly["sure"], "likely", "{partly}");
+}
+
+#[test]
+fn a_dump_refuses_a_ring_that_its_nodes_cannot_make() {
+    let cluster = Cluster::start(3);
+    let workdir = Workdir::new("ring-refused-dump");
+    let [a, b, c] = [0, 1, 2].map(|index: usize| cluster.nodes[index].as_str());
+    let (ax, bx) = (format!("{a}@x"), format!("{b}@x"));
+    for (arguments, message) in [
+        (
+            vec![
+                "--ring=libmemcached:virtual-bucket,buckets=0:1:7:1",
+                a,
+                b,
+                c,
+            ],
+            "virtual bucket \"7\": wanted the index of one of 3 nodes".to_owned(),
+        ),
+        (
+            vec!["--ring=dalli", &ax, &bx],
+            format!("node \"{bx}\": has the same label as node \"{ax}\" before it"),
+        ),
+        (
+            vec!["--ring=evcache", "--dry-run", a, b],
+            format!("node \"{b}\": has the same name in the ring as node \"{a}\" before it"),
+        ),
+    ] {
+        let all = [&["dump", "--to=s", "--name=a"], &arguments[..]].concat();
+        let output = workdir.mcsnap(&all).exits(2);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, format!("mcsnap: {message}\n"), "{arguments:?}");
+        assert!(!workdir.join("s/a").exists());
+    }
+    // The address that this one hashes, too, is that of the name.
+    let names = [0, 1].map(|index: usize| format!("localhost:{}", cluster.servers[index].port()));
+    let dump = ["dump", "--to=s", "--name=a", "--ring=spymemcached:ketama"];
+    let all = [&dump[..], &[names[0].as_str(), names[1].as_str()]].concat();
+    workdir.mcsnap(&all).succeeds();
+}
+
+#[test]
+fn a_dump_warns_of_a_ring_that_the_keys_contradict_and_records_it() {
+    let cluster = Cluster::start(2);
+    cluster.fill("dalli", &cluster.nodes, keys(90));
+    let workdir = Workdir::new("ring-contradicted");
+    let dump = |name: &str, more: &[&str], code: i32| -> (Value, String) {
+        let first = [
+            "dump",
+            "--to=s",
+            "--name",
+            name,
+            "--format=json",
+            "--progress=none",
+        ];
+        let all = cluster.arguments(&[&first, more].concat());
+        let output = workdir.mcsnap(&all).exits(code);
+        let report = serde_json::from_slice(&output.stdout).unwrap();
+        (report, String::from_utf8(output.stderr).unwrap())
+    };
+    // Too few keys to say.
+    assert_eq!(dump("few", &["--ring=modula"], 0).1, "");
+
+    cluster.fill("dalli", &cluster.nodes, keys(1_500).skip(90));
+    let detect = ["ring", "detect", "--ring=modula"];
+    let strays = json(&workdir, &cluster.arguments(&detect), 4)["found"][0]["strays"].clone();
+    let warning = format!(
+        "{strays} of 1,500 keys lie elsewhere than modula puts them on these nodes, and it is \
+         recorded all the same; `mcsnap ring detect` finds the ring"
+    );
+    for more in [&["--ring=modula"][..], &["--ring=modula", "--dry-run"]] {
+        let (report, stderr) = dump("wrong", more, 0);
+        assert_eq!(report["ring"], "modula");
+        assert!(stderr.ends_with(&format!("{warning}\n")), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+    assert_eq!(dump("right", &["--ring=dalli"], 0).1, "");
+    assert_eq!(dump("other", &["--ring=node-for-node"], 0).1, "");
+
+    // What is wrong with a server the dump tells.
+    let gone = Memcached::start().address();
+    let (report, stderr) = dump("partial", &["--ring=modula", "--allow-partial", &gone], 3);
+    assert_eq!(report["verdict"], "partial");
+    assert!(!stderr.contains("elsewhere"), "{stderr}");
 }
 
 #[test]

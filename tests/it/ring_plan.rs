@@ -218,6 +218,27 @@ fn from_one_list_to_another_it_does_not_matter_where_keys_were_dumped() {
 }
 
 #[test]
+fn a_node_under_another_name_is_the_same_by_the_address_that_it_stands_for() {
+    let filled = Filled::new("ring-plan-names");
+    // The labels keep the ring as it is.
+    let named: Vec<String> = (0..3)
+        .map(|number: usize| {
+            let (host, rest) = filled.nodes[number].split_once(':').unwrap();
+            let (port, label) = rest.split_once('@').unwrap();
+            format!("cache{number}:{port}={host}@{label}")
+        })
+        .collect();
+    let to = named.join(",");
+    let plan = filled.plan(&["--to", &to]);
+    let now = placement("ketama-weighted", &filled.nodes);
+    check(&plan, &filled.expected(&now, &now));
+    assert_eq!(plan["moving"]["keys"], 0);
+    let from = filled.nodes.join(",");
+    let plan = filled.plan(&["--from", &to, "--to", &from]);
+    assert_eq!(plan["moving"]["keys"], 0);
+}
+
+#[test]
 fn of_too_many_pairs_of_nodes_the_flows_are_left_out_and_the_sums_told() {
     let filled = Filled::new("ring-plan-many");
     let nodes = |ports: std::ops::RangeInclusive<u16>| -> Vec<String> {

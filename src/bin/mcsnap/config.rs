@@ -174,7 +174,12 @@ fn check_setting<T: Section>(key: &Value, value: &Value) -> Result<(), String> {
     };
     let names = names::<T>().unwrap_or_default();
     if names.iter().any(|known| known == name) {
-        return Err(format!("{name}: {error}"));
+        let error = error.to_string();
+        // Some values say of themselves what they are.
+        return Err(match error.starts_with(&format!("{name} \"")) {
+            true => error,
+            false => format!("{name}: {error}"),
+        });
     }
     // serde knows neither the settings of parts that several commands share nor
     // the commands beside the settings.

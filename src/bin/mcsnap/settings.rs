@@ -9,6 +9,7 @@ use serde_yaml::Value;
 
 use mcsnap::discovery::NodeSource;
 use mcsnap::error::Error;
+use mcsnap::ring::RingSpec;
 use mcsnap::select::Selection;
 use mcsnap::units::UnixSecs;
 
@@ -33,6 +34,29 @@ impl<'de> Deserialize<'de> for Scalar {
 /// like a number, such as `2026.10`, needs quotes in a file.
 pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<Scalar>::deserialize(deserializer)?.map(|scalar| scalar.0))
+}
+
+/// The value of `--ring` of a dump that has the ring found.
+pub(crate) const DETECT: &str = "detect";
+
+/// Reads the text of a ring, and refuses one that is none.
+pub(crate) fn ring<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = text(deserializer)?;
+    if let Some(text) = &text {
+        text.parse::<RingSpec>().map_err(D::Error::custom)?;
+    }
+    Ok(text)
+}
+
+/// Reads the text of a ring, or [`DETECT`].
+pub(crate) fn ring_or_detect<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let text = text(deserializer)?;
+    if let Some(text) = text.as_deref().filter(|text| *text != DETECT) {
+        text.parse::<RingSpec>().map_err(D::Error::custom)?;
+    }
+    Ok(text)
 }
 
 /// Reads a yes or no.

@@ -28,7 +28,7 @@ use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::commands::ring::detect::find_rings;
+use crate::commands::ring::detect::{find_contradiction, find_rings};
 use crate::commands::verify::parse_threads;
 use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
@@ -40,12 +40,9 @@ use crate::render::{
     told,
 };
 use crate::settings::{
-    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration, parse_percent,
-    parse_select, parse_size, parse_sources, switch, text,
+    DETECT, SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration,
+    parse_percent, parse_select, parse_size, parse_sources, ring_or_detect, switch, text,
 };
-
-/// The value of `--ring` that has the ring found.
-const DETECT: &str = "detect";
 
 /// Flags of `mcsnap dump`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -70,9 +67,10 @@ pub(crate) struct DumpArgs {
     ///
     /// With detect, a thousand keys of each server show which ring explains where
     /// they lie. None is recorded where that is not certain; see mcsnap ring
-    /// detect.
+    /// detect. Of a ring that is named, as many keys show whether it is the one: a
+    /// warning says how many lie elsewhere.
     #[arg(long, value_name = "RING")]
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "ring_or_detect")]
     pub(crate) ring: Option<String>,
     /// Connections to a server for values [default: 4]
     #[arg(long, value_name = "COUNT")]
@@ -212,6 +210,9 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     }
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
+    if settings.ring.as_deref() != Some(DETECT) {
+        check_recorded_ring(&plan, &context.cancel)?;
+    }
     let is_resumed = settings.resume == Some(true);
     let failed = |store: &dyn Store, error: Error| {
         // Of a dump that failed nothing is kept, unless that was asked for.
@@ -338,18 +339,11 @@ fn options(
 
 /// Finds the ring for the record. A dump does not fail for want of it.
 fn find_recorded_rings(options: &DumpOptions, cancel: &Cancel) -> Result<Vec<RingSpec>> {
-    const KEYS_PER_NODE: usize = 1_000;
     if options.nodes.len() < 2 {
         tracing::info!("no ring is recorded: one node needs none");
         return Ok(Vec::new());
     }
-    let sample = SampleOptions {
-        count_per_node: KEYS_PER_NODE,
-        walk: options.walk,
-        net: options.net.clone(),
-        busy_timeout: options.busy_timeout,
-    };
-    let reason = match find_rings(&options.nodes, &sample, cancel) {
+    let reason = match find_rings(&options.nodes, &sample_options(options), cancel) {
         Ok(Ok(rings)) => return Ok(rings),
         Ok(Err(reason)) => reason,
         Err(error) => {
@@ -359,6 +353,40 @@ fn find_recorded_rings(options: &DumpOptions, cancel: &Cancel) -> Result<Vec<Rin
     };
     tracing::warn!("no ring is recorded: {reason}");
     Ok(Vec::new())
+}
+
+/// Warns of a ring that the servers' keys contradict. The user may know better,
+/// and a sample that fails says nothing: the dump tells what is wrong with a
+/// server.
+fn check_recorded_ring(plan: &DumpPlan, cancel: &Cancel) -> Result<()> {
+    let options = &plan.options;
+    let is_dumped = plan.nodes.iter().all(|node| node.source.is_ok());
+    let [ring] = options.rings.as_slice() else {
+        return Ok(());
+    };
+    if options.nodes.len() < 2 || ring.is_node_for_node() || !is_dumped {
+        return Ok(());
+    }
+    match find_contradiction(ring, &options.nodes, &sample_options(options), cancel) {
+        Ok(Some(contradiction)) => tracing::warn!("{contradiction}"),
+        Ok(None) => {}
+        Err(error) => {
+            cancel.check()?;
+            tracing::info!("whether the keys lie where {ring} puts them is not known: {error:#}");
+        }
+    }
+    Ok(())
+}
+
+/// Says how some keys of each server are listed.
+fn sample_options(options: &DumpOptions) -> SampleOptions {
+    const KEYS_PER_NODE: usize = 1_000;
+    SampleOptions {
+        count_per_node: KEYS_PER_NODE,
+        walk: options.walk,
+        net: options.net.clone(),
+        busy_timeout: options.busy_timeout,
+    }
 }
 
 /// Makes a temporary file as a walk may need one hours later.
@@ -841,6 +869,7 @@ fn print_rows(format: Format, report: &DumpReport) -> Result<()> {
             "expired": counters.expired,
             "duplicate": counters.duplicate,
             "filtered": counters.filtered,
+            "ring": manifest.ring,
             "select": manifest.select,
             "refused": counters.refused,
             "failed": counters.failed,

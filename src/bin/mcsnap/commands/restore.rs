@@ -20,11 +20,12 @@ use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::{
-    count, given_json, given_rows, holds_row, print_json, print_text, seconds, size, told,
+    count, given_json, given_rows, holds_row, not_text_count, not_text_example, not_text_row,
+    print_json, print_text, seconds, size, told,
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
-    parse_moment, parse_select, switch, text,
+    parse_moment, parse_select, ring, switch, text,
 };
 
 /// Flags of `mcsnap restore`.
@@ -48,7 +49,7 @@ pub(crate) struct RestoreArgs {
     /// node-for-node keeps each key on the node with the same number. Needed
     /// for more than one server: a wrong guess would hide every key.
     #[arg(long, value_name = "NAME")]
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "ring")]
     pub(crate) ring: Option<String>,
     /// add keeps what a server has, set replaces it [default: add]
     #[arg(long, value_name = "MODE")]
@@ -199,6 +200,8 @@ fn print_estimate(
             "select": select_json(plan),
             "filtered": estimate.filtered,
             "unknown_kept": estimate.unknown_kept,
+            "not_text": not_text_count(estimate.not_text.as_ref()),
+            "not_text_example": not_text_example(estimate.not_text.as_ref()),
             "nodes": nodes,
             "damaged": estimate.damaged,
             "findings": estimate.findings.iter().map(finding_json).collect::<Vec<_>>(),
@@ -221,6 +224,7 @@ fn print_estimate(
             ),
         )
     }));
+    rows.extend(not_text_row(estimate.not_text.as_ref()));
     rows.extend(damage_rows(estimate.damaged, &estimate.findings));
     rows.extend(given_rows(given));
     print_text(&rows)
@@ -308,6 +312,8 @@ fn print_report(
         document["select"] = select_json(plan);
         document["filtered"] = json!(report.filtered);
         document["unknown_kept"] = json!(report.unknown_kept);
+        document["not_text"] = json!(not_text_count(report.not_text.as_ref()));
+        document["not_text_example"] = json!(not_text_example(report.not_text.as_ref()));
         document["damaged"] = json!(report.damaged);
         document["evicted"] = json!(report.evicted());
         document["has_losses"] = json!(report.has_losses());
@@ -376,6 +382,7 @@ fn print_report(
             format!("{clamped} records expire in 2038, earlier than they should"),
         ));
     }
+    rows.extend(not_text_row(report.not_text.as_ref()));
     rows.extend(damage_rows(0, &report.findings));
     rows.push(("time", seconds(report.elapsed)));
     print_text(&rows)

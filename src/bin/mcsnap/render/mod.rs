@@ -16,8 +16,9 @@ use anyhow::{Context as _, Result};
 use mcsnap::cancel::Cancel;
 use mcsnap::defect::Finding;
 use mcsnap::format::manifest::Counters;
-use mcsnap::item::escape_controls;
+use mcsnap::item::{escape_bytes, escape_controls};
 use mcsnap::pieces::Pieces;
+use mcsnap::target::NotText;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -124,6 +125,26 @@ pub(crate) fn print_unknown_kept(records: u64) {
 /// Says what a snapshot holds, if its dump was not to take every item.
 pub(crate) fn holds_row(select: Option<&str>) -> Option<(&'static str, String)> {
     select.map(|select| ("holds", format!("only what its dump selected: {select}")))
+}
+
+/// Tells of keys that no client of the ring can have.
+pub(crate) fn not_text_row(found: Option<&NotText>) -> Option<(&'static str, String)> {
+    let keys = match found?.keys {
+        1 => "1 key is".to_owned(),
+        keys => format!("{} keys are", count(keys)),
+    };
+    let text = format!("{keys} no UTF-8, so that no client of this ring has them");
+    Some(("note", text))
+}
+
+/// Counts such keys.
+pub(crate) fn not_text_count(found: Option<&NotText>) -> u64 {
+    found.map_or(0, |found| found.keys)
+}
+
+/// Writes one of them as keys are printed.
+pub(crate) fn not_text_example(found: Option<&NotText>) -> Option<String> {
+    found.map(|found| escape_bytes(&found.example))
 }
 
 /// Writes what became of the items that were listed.

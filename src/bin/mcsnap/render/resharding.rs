@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::render::share::{rounded, share, share_text};
 use crate::render::table::{Align, Column, Row, Tail, draw, fit_start, labelled, plain};
-use crate::render::{count, size};
+use crate::render::{count, not_text_count, not_text_example, not_text_row, size};
 
 /// Rows of a table that has one for each node; the rest is summed.
 const ROW_COUNT_MAX: usize = 20;
@@ -106,6 +106,7 @@ impl Resharding<'_> {
             );
             rows.push(("balance", text));
         }
+        rows.extend(not_text_row(report.not_text.as_ref()));
         if report.unreadable > 0 {
             let unreadable = count(report.unreadable);
             let text = format!("{unreadable} records cannot be read, and are not counted");
@@ -258,6 +259,8 @@ impl Resharding<'_> {
             "select": report.selection,
             "filtered": report.filtered.keys,
             "unknown_kept": report.unknown_kept,
+            "not_text": not_text_count(report.not_text.as_ref()),
+            "not_text_example": not_text_example(report.not_text.as_ref()),
             "unreadable": report.unreadable,
             "from_ring": report.from_ring.as_ref().map(ToString::to_string),
             "to_ring": report.to_ring.to_string(),
@@ -343,6 +346,7 @@ mod tests {
             at: UnixSecs(0),
             filtered: amount(5, 50),
             unknown_kept: 0,
+            not_text: None,
             unreadable: 7,
             findings: Vec::new(),
             finding_count_dropped: 0,

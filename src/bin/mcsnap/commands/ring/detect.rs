@@ -23,7 +23,7 @@ use crate::connect::ConnectArgs;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::{count, print_findings, print_json, print_text};
-use crate::settings::{list, parse_count, parse_duration, text};
+use crate::settings::{list, parse_count, parse_duration, ring, text};
 
 /// Strays that are named in a report for people, and for programs.
 const STRAYS_SHOWN: usize = 3;
@@ -50,12 +50,16 @@ pub(crate) struct RingDetectArgs {
     #[serde(deserialize_with = "list")]
     pub(crate) nodes: Vec<String>,
     /// Take the keys from a snapshot instead; then NODE is not needed
+    ///
+    /// Where NODEs are given, they are the snapshot's by HOST:PORT, or by IP and
+    /// port for a node under another name (cache1:11211=10.0.0.1), and their order
+    /// is that of your client.
     #[arg(long, value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,
     /// Ask for this ring alone: how many keys it explains, and the strays
     #[arg(long, value_name = "RING")]
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "ring")]
     pub(crate) ring: Option<String>,
     /// Most keys of each server to look at [default: 1000]
     #[arg(long, value_name = "COUNT")]
@@ -107,7 +111,9 @@ pub(crate) fn run(context: &Context, args: &RingDetectArgs) -> Result<Outcome> {
     }
     print_findings(&sample.findings, 0);
     Ok(match report.explanations.as_slice() {
+        // Of one ring that was asked for it is told how little it explains.
         [] => Outcome::NotFound,
+        [found] if found.sureness == Sureness::No => Outcome::NotFound,
         [found] if found.sureness == Sureness::Certain && sample.findings.is_empty() => {
             Outcome::Clean
         }
@@ -145,6 +151,36 @@ pub(crate) fn find_rings(
     let rings = report.explanations.iter();
     let rings = rings.flat_map(|found| [&found.ring].into_iter().chain(&found.alike));
     Ok(Ok(rings.cloned().collect()))
+}
+
+/// Says what speaks against a ring that is recorded, by the keys of the servers;
+/// nothing where none does, or where there are too few.
+pub(crate) fn find_contradiction(
+    ring: &RingSpec,
+    nodes: &[NodeSpec],
+    options: &SampleOptions,
+    cancel: &Cancel,
+) -> Result<Option<String>> {
+    /// Keys of all nodes, below which a few strays say nothing.
+    const KEYS_LEAST: usize = 100;
+    let sample = sample_nodes(nodes, options, cancel)?;
+    if sample.sightings.len() < KEYS_LEAST {
+        return Ok(None);
+    }
+    let report = detect(&sample, Some(ring))?;
+    let total = to_u64(report.sightings.len());
+    let doubtful = report
+        .explanations
+        .first()
+        .filter(|found| found.sureness < Sureness::Certain && found.agreeing < total);
+    Ok(doubtful.map(|found| {
+        format!(
+            "{} of {} keys lie elsewhere than {ring} puts them on these nodes, and it is recorded \
+             all the same; `mcsnap ring detect` finds the ring",
+            count(total.saturating_sub(found.agreeing)),
+            count(total)
+        )
+    }))
 }
 
 /// The path of a snapshot looks like that of a socket.

@@ -14,7 +14,7 @@ use crate::connect::ConnectArgs;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::print_on;
-use crate::settings::{list, parse_duration, text};
+use crate::settings::{list, parse_duration, ring, text};
 
 /// Flags of `mcsnap ring locate`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub(crate) struct RingLocateArgs {
     pub(crate) keys: Vec<String>,
     /// How your client places keys, such as dalli; see mcsnap ring list
     #[arg(long, value_name = "RING")]
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "ring")]
     pub(crate) ring: Option<String>,
     /// All nodes of the ring, in the order of your client's configuration
     ///

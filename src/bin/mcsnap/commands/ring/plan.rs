@@ -18,7 +18,7 @@ use crate::render::resharding::Resharding;
 use crate::render::{print, print_findings, print_json, print_unknown_kept};
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_duration, parse_moment, parse_select,
-    parse_sources, text,
+    parse_sources, ring, text,
 };
 
 /// Flags of `mcsnap ring plan`.
@@ -40,7 +40,7 @@ pub(crate) struct RingPlanArgs {
     ///
     /// How your client will place keys; see mcsnap ring list.
     #[arg(long, value_name = "RING")]
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "ring")]
     pub(crate) ring: Option<String>,
     /// All nodes of the ring now [default: keys are where they were dumped]
     ///
@@ -51,7 +51,7 @@ pub(crate) struct RingPlanArgs {
     pub(crate) from: Vec<String>,
     /// The ring of --from [default: as the snapshot records]
     #[arg(long, value_name = "RING")]
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "ring")]
     pub(crate) from_ring: Option<String>,
     /// Threads [default: one a processor]
     #[arg(long, value_name = "COUNT")]
