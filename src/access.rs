@@ -58,6 +58,14 @@ pub enum AccessProblem {
         /// What it was started with, as far as that shows.
         option: &'static str,
     },
+    /// It answers, but not as memcached does.
+    #[error("wanted {wanted}, got \"{got}\"")]
+    NotMemcached {
+        /// What would have been right.
+        wanted: &'static str,
+        /// The first bytes of what came, escaped.
+        got: String,
+    },
     /// It holds no items.
     #[error("this is a proxy, not a server: {sign}; name the servers behind it")]
     Proxy {
@@ -79,6 +87,7 @@ impl AccessProblem {
             | Self::AuthenticationWanted
             | Self::AuthenticationRefused
             | Self::BinaryOnly { .. }
+            | Self::NotMemcached { .. }
             | Self::Proxy { .. } => true,
             Self::AuthorityAsServer | Self::WrongTime | Self::Tls { .. } => false,
         }

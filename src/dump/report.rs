@@ -74,12 +74,6 @@ impl DumpReport {
         }
     }
 
-    /// Returns the items that servers count and did not list.
-    pub fn unlisted(&self) -> u64 {
-        let nodes = self.manifest.nodes.iter();
-        nodes.fold(0, |sum, node| sum.saturating_add(node.unlisted))
-    }
-
     /// Returns how much of what was listed, and is not gone for a known reason,
     /// is in the snapshot, in percent.
     ///

@@ -442,6 +442,18 @@ impl Manifest {
         counters
     }
 
+    /// Returns how many items of all nodes were counted and not listed.
+    pub fn unlisted(&self) -> u64 {
+        let unlisted = self.nodes.iter().map(|node| node.unlisted);
+        unlisted.fold(0, u64::saturating_add)
+    }
+
+    /// Returns how many nodes were not read to their end.
+    pub fn failed_nodes(&self) -> usize {
+        let failed = self.nodes.iter().filter(|node| node.failure.is_some());
+        failed.count()
+    }
+
     /// Returns how many items of all nodes were lost.
     pub fn losses(&self) -> u64 {
         let losses = self.nodes.iter().map(ManifestNode::losses);

@@ -39,7 +39,12 @@ pub fn explain(node: &NodeSpec, options: &NetOptions, cancel: &Cancel, error: Er
     let is_closed = has_hung_up(&error)
         || matches!(error.kind(), ErrorKind::Protocol { got, .. } if is_alert(got));
     if !is_silent && !is_closed {
-        return error;
+        let ErrorKind::Protocol { wanted, got } = error.kind() else {
+            return error;
+        };
+        let (wanted, got) = (*wanted, got.clone());
+        let problem = AccessProblem::NotMemcached { wanted, got };
+        return Error::access(problem).at(Location::node(node.address()));
     }
     let options = NetOptions {
         timeout: options.timeout.min(QUESTION_TIME_MAX),

@@ -579,12 +579,8 @@ impl Check<'_> {
         }
         let manifest = self.snapshot.manifest();
         if manifest.verdict != Verdict::Complete {
-            let missing = manifest
-                .nodes
-                .iter()
-                .filter(|node| node.failure.is_some())
-                .count();
-            let losses = manifest.losses().saturating_add(to_u64(missing));
+            let losses = manifest.losses();
+            let losses = losses.saturating_add(to_u64(manifest.failed_nodes()));
             let verdict = manifest.verdict.as_str().to_owned();
             let place = self.snapshot.describe();
             self.add(

@@ -41,7 +41,7 @@ fn servers_that_are_none() {
     let address = web.address();
     let output = workdir
         .mcsnap(&["dump", "--to", "s", "-q", &address])
-        .exits(1);
+        .exits(2);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     let wanted = format!(
         "mcsnap: {address}: wanted memcached statistics, got \"HTTP/1.1 400 Bad Request\\x0d\\x0a"
@@ -79,7 +79,7 @@ fn a_server_that_forbids_the_walk_is_told_so() {
     check(
         &workdir,
         &["dump", "--to", "s", &address],
-        1,
+        2,
         &format!(
             "{address}: listing of keys is not supported: the server was started with -X, which \
              forbids it"
@@ -227,7 +227,7 @@ fn places_that_hold_no_snapshot() {
     check(
         &workdir,
         &["verify", "newer"],
-        1,
+        2,
         &format!(
             "{root}/newer/manifest.json: format version 2 is not supported: this build reads \
              version 1; upgrade mcsnap to read a newer one"

@@ -134,6 +134,19 @@ fn a_key_that_no_command_can_carry_is_counted_as_refused() {
     let output = workdir.mcsnap(&["verify", "s/a"]).succeeds();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("MCS020 warning"), "{text}");
+    // Whoever reads it is told, too.
+    let told = "s/a is lossy: its dump lost 1 of 1 items";
+    let to = server.address();
+    for (arguments, code) in [
+        (&["ls", "s/a"][..], 0),
+        (&["get", "s/a", "key"], 4),
+        (&["inspect", "s/a"], 0),
+        (&["ring", "plan", "s/a", "--ring=modula", "--to", &to], 0),
+    ] {
+        let output = workdir.mcsnap(arguments).exits(code);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains(told), "{stderr}");
+    }
 }
 
 #[test]
@@ -335,7 +348,38 @@ fn progress_and_log_are_told_where_they_are_asked_for() {
         ["started", "node_started", "node_finished", "finished"]
     );
     assert_eq!(events[3]["items"], 1);
-    assert!(workdir.join("log").exists());
+    let log = || -> Vec<Value> {
+        let log = std::fs::read_to_string(workdir.join("log")).unwrap();
+        let lines = log.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    // What it came to, for who was not there.
+    let lines = log();
+    let report: Value =
+        serde_json::from_str(lines[0]["fields"]["report"].as_str().unwrap()).unwrap();
+    assert_eq!(report["schema"], "mcsnap.dump/1");
+    assert_eq!(
+        (&report["stored"], &report["verdict"]),
+        (&1.into(), &"complete".into())
+    );
+    assert_eq!(
+        (&lines[1]["fields"]["exit_code"], lines.len()),
+        (&0.into(), 2)
+    );
+    let failing = ["dump", "--to", "s", "--log-file", "log", "127.0.0.1:1"];
+    workdir.mcsnap(&failing).exits(1);
+    let end = log().pop().unwrap();
+    assert_eq!(
+        (&end["level"], &end["fields"]["exit_code"]),
+        (&"ERROR".into(), &1.into())
+    );
+    let message = end["fields"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("127.0.0.1:1: cannot connect"),
+        "{message}"
+    );
     let output = workdir
         .mcsnap(&["dump", "--to", "s", "-q", &server.address()])
         .succeeds();

@@ -605,7 +605,7 @@ fn a_feature_is_refused_by_the_job_that_needs_it_and_by_no_other() {
     let run = workdir
         .mcsnap(&["restore", "--quiet", "--to=127.0.0.1:1"])
         .arg(&place);
-    let errors = String::from_utf8(run.exits(1).stderr).unwrap();
+    let errors = String::from_utf8(run.exits(2).stderr).unwrap();
     assert!(
         errors.contains("snapshot feature \"time-travel\" is not supported"),
         "{errors}"

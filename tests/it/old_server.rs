@@ -402,7 +402,7 @@ fn a_service_without_a_crawler_is_listed_as_far_as_it_shows() {
     assert_eq!(report["verdict"], verdict);
     let refused = workdir
         .mcsnap(&["dump", "--to", "s", "--walk", "hash", &proxy.address()])
-        .exits(1);
+        .exits(2);
     let words = String::from_utf8(refused.stderr).unwrap();
     let wanted = format!(
         "mcsnap: {}: walk hash is not supported: the server has no LRU crawler; \

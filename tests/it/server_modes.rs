@@ -125,7 +125,7 @@ fn a_server_that_forbids_listing_is_refused() {
         let address = server.address();
         let mut arguments = vec!["dump", "--to", "s", "--name", "a", &address];
         arguments.extend(more);
-        let output = workdir.mcsnap(&arguments).exits(1);
+        let output = workdir.mcsnap(&arguments).exits(2);
         let wanted = format!(
             "mcsnap: {address}: listing of keys is not supported: \
              the server was started with -X, which forbids it\n"

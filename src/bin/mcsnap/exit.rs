@@ -1,7 +1,6 @@
 //! How the program ends: the only table of exit codes.
 
 use std::borrow::Cow;
-use std::process::ExitCode;
 
 use mcsnap::access::AccessProblem;
 use mcsnap::error::{Error, ErrorKind};
@@ -44,25 +43,26 @@ pub(crate) const SIGNAL_BASE: u8 = 128;
 pub(crate) const SIGNALS: [(i32, &str); 2] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
 
 /// Returns the code of a command that did its work.
-pub(crate) fn code_of(outcome: Outcome) -> ExitCode {
+pub(crate) fn code_of(outcome: Outcome) -> u8 {
     match outcome {
-        Outcome::Clean => ExitCode::SUCCESS,
-        Outcome::Degraded => ExitCode::from(DEGRADED),
-        Outcome::NotFound => ExitCode::from(NOT_FOUND),
+        Outcome::Clean => 0,
+        Outcome::Degraded => DEGRADED,
+        Outcome::NotFound => NOT_FOUND,
     }
 }
 
 /// Returns the code of a command that failed; `signal` is the one that came, 0
 /// for none.
-pub(crate) fn code_of_error(error: &anyhow::Error, signal: usize) -> ExitCode {
+pub(crate) fn code_of_error(error: &anyhow::Error, signal: usize) -> u8 {
     if error.is::<UsageError>() {
-        return ExitCode::from(USAGE);
+        return USAGE;
     }
     match kind_of(error) {
         Some(ErrorKind::Canceled) => code_of_signal(signal),
-        Some(ErrorKind::InvalidInput { .. }) => ExitCode::from(USAGE),
-        Some(ErrorKind::Access(problem)) if problem.is_of_settings() => ExitCode::from(USAGE),
-        Some(_) | None => ExitCode::from(FAILED),
+        // No retry makes another server, or another file, of it.
+        Some(ErrorKind::InvalidInput { .. } | ErrorKind::Unsupported { .. }) => USAGE,
+        Some(ErrorKind::Access(problem)) if problem.is_of_settings() => USAGE,
+        Some(_) | None => FAILED,
     }
 }
 
@@ -116,10 +116,10 @@ fn kind_of(error: &anyhow::Error) -> Option<&ErrorKind> {
     hinted.or_else(|| error.downcast_ref()).map(Error::kind)
 }
 
-fn code_of_signal(signal: usize) -> ExitCode {
+fn code_of_signal(signal: usize) -> u8 {
     match u8::try_from(signal) {
-        Ok(number) if number > 0 => ExitCode::from(SIGNAL_BASE.saturating_add(number)),
-        Ok(_) | Err(_) => ExitCode::from(FAILED),
+        Ok(number) if number > 0 => SIGNAL_BASE.saturating_add(number),
+        Ok(_) | Err(_) => FAILED,
     }
 }
 
@@ -147,11 +147,11 @@ mod tests {
         ];
         for (error, signal, code) in table {
             let made = code_of_error(&error, signal);
-            assert_eq!(made, ExitCode::from(code), "{error:#}");
+            assert_eq!(made, code, "{error:#}");
         }
-        assert_eq!(code_of(Outcome::Clean), ExitCode::from(0));
-        assert_eq!(code_of(Outcome::Degraded), ExitCode::from(3));
-        assert_eq!(code_of(Outcome::NotFound), ExitCode::from(4));
+        assert_eq!(code_of(Outcome::Clean), 0);
+        assert_eq!(code_of(Outcome::Degraded), 3);
+        assert_eq!(code_of(Outcome::NotFound), 4);
     }
 
     #[test]

@@ -7,11 +7,30 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::Result;
 use indicatif::MultiProgress;
-use tracing_subscriber::filter::LevelFilter;
+use serde_json::Value;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
 use crate::exit::UsageError;
+
+/// The target of what only a log's file takes: a terminal has had it as reports
+/// and messages.
+const RECORD: &str = "mcsnap::record";
+
+/// Writes the report of a job to the log's file.
+pub(crate) fn record(command: &'static str, report: &Value) {
+    tracing::info!(target: RECORD, command, %report, "report");
+}
+
+/// Writes to the log's file how the program ended.
+pub(crate) fn record_end(exit_code: u8, failure: Option<&str>) {
+    match failure {
+        Some(failure) => tracing::error!(target: RECORD, exit_code, "{failure}"),
+        None if exit_code == 0 => tracing::info!(target: RECORD, exit_code, "done"),
+        None => tracing::warn!(target: RECORD, exit_code, "done, not without a finding"),
+    }
+}
 
 /// Whether all of the log came to its file.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +87,7 @@ pub(crate) fn start(
         // Colours are for eyes; in a pipe or a file they are rubbish.
         .with_ansi(is_colour_wanted(environment))
         .with_target(false)
-        .with_filter(level);
+        .with_filter(level.and(filter_fn(|metadata| metadata.target() != RECORD)));
     let to_file = file
         .map(|path| {
             let opened = File::options().create(true).append(true).open(path);

@@ -24,7 +24,7 @@ use signal_hook::consts::SIGBUS;
 
 use crate::cli::Cli;
 use crate::context::Context;
-use crate::logging::LogHealth;
+use crate::logging::{LogHealth, record_end};
 
 fn main() -> ExitCode {
     let cancel = Cancel::new();
@@ -38,19 +38,26 @@ fn main() -> ExitCode {
         .and_then(|environment| Context::new(&cli.global, environment, cancel.clone(), &log))
         .and_then(|context| commands::dispatch(&context, cli.command));
     let code = match result {
-        Ok(outcome) => exit::code_of(outcome),
+        Ok(outcome) => {
+            let code = exit::code_of(outcome);
+            record_end(code, None);
+            code
+        }
         Err(error) => {
             let signal = signal.load(Ordering::Relaxed);
+            let message = exit::message_of(&error, signal);
             // Nothing is left to tell it to if this fails.
-            let _ = writeln!(io::stderr(), "mcsnap: {}", exit::message_of(&error, signal));
-            exit::code_of_error(&error, signal)
+            let _ = writeln!(io::stderr(), "mcsnap: {message}");
+            let code = exit::code_of_error(&error, signal);
+            record_end(code, Some(&message));
+            code
         }
     };
     // The work is what it is; the code tells of nothing else.
     if let Some(failure) = log.failure() {
         let _ = writeln!(io::stderr(), "mcsnap: {}", escape_controls(failure));
     }
-    code
+    ExitCode::from(code)
 }
 
 /// The first signal asks the job to stop, the second ends the program.

@@ -34,10 +34,11 @@ use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError, access_hint};
+use crate::logging::record;
 use crate::render::record::moment;
 use crate::render::{
-    count, given_json, given_rows, holds_row, items_text, print_json, print_text, seconds, size,
-    told,
+    count, given_json, given_rows, holds_row, items_text, millis, print_json, print_text, seconds,
+    size, told,
 };
 use crate::settings::{
     DETECT, SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration,
@@ -837,54 +838,63 @@ fn segments_row(
 }
 
 fn print_report(format: Format, report: &DumpReport) -> Result<()> {
+    record("dump", &document(report));
     told(print_rows(format, report), || {
         let verdict = report.manifest.verdict.as_str();
         format!("snapshot {} is there ({verdict})", report.place)
     })
 }
 
-fn print_rows(format: Format, report: &DumpReport) -> Result<()> {
+/// The report for programs.
+fn document(report: &DumpReport) -> Value {
     let manifest = &report.manifest;
     let counters = manifest.counters();
     let totals = manifest.totals;
+    json!({
+        "schema": "mcsnap.dump/1",
+        "snapshot": report.place,
+        "name": manifest.name,
+        "snapshot_id": manifest.snapshot_id,
+        "verdict": manifest.verdict,
+        "completeness_percent": (manifest.verdict != Verdict::Partial)
+            .then(|| report.completeness()),
+        "records": totals.records,
+        "segments": totals.segments,
+        "size_bytes": totals.size,
+        "key_bytes": totals.key_bytes,
+        "value_bytes": totals.value_bytes,
+        "content_digest": manifest.content_digest,
+        "content_digest_exptime": manifest.content_digest_exptime,
+        "listed": counters.listed,
+        "stored": counters.stored,
+        "vanished": counters.vanished,
+        "expired": counters.expired,
+        "duplicate": counters.duplicate,
+        "filtered": counters.filtered,
+        "ring": manifest.ring,
+        "select": manifest.select,
+        "refused": counters.refused,
+        "failed": counters.failed,
+        "missing": counters.missing,
+        "unlisted": manifest.unlisted(),
+        "unknown_kept": report.unknown_kept,
+        "unsettled": report.unsettled,
+        "kept_segments": report.kept.segments,
+        "kept_records": report.kept.records,
+        "was_there": report.kept.is_whole,
+        "win_tokens_returned": report.win_tokens_returned,
+        "nodes": manifest.nodes.iter().map(node_json).collect::<Vec<_>>(),
+        "elapsed_ms": millis(report.elapsed),
+    })
+}
+
+fn print_rows(format: Format, report: &DumpReport) -> Result<()> {
     if format == Format::Json {
-        return print_json(&json!({
-            "schema": "mcsnap.dump/1",
-            "snapshot": report.place,
-            "name": manifest.name,
-            "snapshot_id": manifest.snapshot_id,
-            "verdict": manifest.verdict,
-            "completeness_percent": (manifest.verdict != Verdict::Partial)
-                .then(|| report.completeness()),
-            "records": totals.records,
-            "segments": totals.segments,
-            "size_bytes": totals.size,
-            "key_bytes": totals.key_bytes,
-            "value_bytes": totals.value_bytes,
-            "content_digest": manifest.content_digest,
-            "content_digest_exptime": manifest.content_digest_exptime,
-            "listed": counters.listed,
-            "stored": counters.stored,
-            "vanished": counters.vanished,
-            "expired": counters.expired,
-            "duplicate": counters.duplicate,
-            "filtered": counters.filtered,
-            "ring": manifest.ring,
-            "select": manifest.select,
-            "refused": counters.refused,
-            "failed": counters.failed,
-            "missing": counters.missing,
-            "unlisted": report.unlisted(),
-            "unknown_kept": report.unknown_kept,
-            "unsettled": report.unsettled,
-            "kept_segments": report.kept.segments,
-            "kept_records": report.kept.records,
-            "was_there": report.kept.is_whole,
-            "win_tokens_returned": report.win_tokens_returned,
-            "nodes": manifest.nodes.iter().map(node_json).collect::<Vec<_>>(),
-            "elapsed_ms": u64::try_from(report.elapsed.as_millis())?,
-        }));
+        return print_json(&document(report));
     }
+    let manifest = &report.manifest;
+    let counters = manifest.counters();
+    let totals = manifest.totals;
     let mut rows = vec![(
         "snapshot",
         format!("{} ({})", report.place, manifest.verdict.as_str()),
@@ -943,7 +953,7 @@ fn print_rows(format: Format, report: &DumpReport) -> Result<()> {
             count(counters.refused),
             count(counters.failed),
             count(counters.missing),
-            count(report.unlisted()),
+            count(manifest.unlisted()),
             report.completeness(),
             match manifest.verdict {
                 Verdict::Partial => "was listed before a server failed",

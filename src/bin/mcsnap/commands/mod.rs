@@ -13,13 +13,15 @@ pub(crate) mod verify;
 
 use anyhow::Result;
 use mcsnap::error::ErrorKind;
-use mcsnap::format::manifest::Need;
+use mcsnap::format::manifest::{Need, Verdict};
 use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::units::to_u64;
 
 use crate::cli::Command;
 use crate::context::Context;
 use crate::exit::{HintedError, Outcome};
+use crate::render::count;
 
 /// Runs a command.
 pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
@@ -41,11 +43,39 @@ pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
 /// help.
 fn open_snapshot(place: &str, map_choice: MapChoice, need: Need) -> Result<SnapshotReader> {
     let (store, name) = open_snapshot_place(place, map_choice)?;
-    SnapshotReader::open(store, &name, need).map_err(|error| {
+    let snapshot = SnapshotReader::open(store, &name, need).map_err(|error| {
         if !matches!(error.kind(), ErrorKind::Corrupt(_)) {
             return error.into();
         }
         let hint = "mcsnap salvage brings out what is sound".into();
-        HintedError { error, hint }.into()
-    })
+        anyhow::Error::from(HintedError { error, hint })
+    })?;
+    warn_of_losses(&snapshot);
+    Ok(snapshot)
+}
+
+/// Tells whoever reads a snapshot that it lacks something (FORMAT.md N11): a key
+/// that is not in it may have been in the cache.
+fn warn_of_losses(snapshot: &SnapshotReader) {
+    let manifest = snapshot.manifest();
+    let lost = match manifest.verdict {
+        Verdict::Complete => return,
+        Verdict::Lossy => {
+            let all = manifest
+                .counters()
+                .listed
+                .saturating_add(manifest.unlisted());
+            format!("lost {} of {} items", count(manifest.losses()), count(all))
+        }
+        Verdict::Partial => format!(
+            "did not read {} of {} nodes to their end",
+            count(to_u64(manifest.failed_nodes())),
+            count(to_u64(manifest.nodes.len()))
+        ),
+    };
+    tracing::warn!(
+        "{} is {}: its dump {lost}",
+        snapshot.describe(),
+        manifest.verdict.as_str()
+    );
 }

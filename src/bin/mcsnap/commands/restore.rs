@@ -19,9 +19,10 @@ use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
+use crate::logging::record;
 use crate::render::{
-    count, given_json, given_rows, holds_row, not_text_count, not_text_example, not_text_row,
-    print_json, print_text, seconds, size, told,
+    count, given_json, given_rows, holds_row, millis, not_text_count, not_text_example,
+    not_text_row, print_json, print_text, seconds, size, told,
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
@@ -283,6 +284,46 @@ fn tally_json(tally: &LoadTally) -> Value {
     })
 }
 
+/// The report for programs.
+fn document(
+    place: &str,
+    snapshot_verdict: Verdict,
+    plan: &RestorePlan,
+    report: &RestoreReport,
+) -> Value {
+    let totals = report.totals();
+    let nodes: Vec<Value> = report
+        .nodes
+        .iter()
+        .map(|node| {
+            let mut value = tally_json(&node.tally);
+            value["node"] = json!(node.node.to_string());
+            value["evicted"] = json!(node.evicted);
+            value["items_end"] = json!(node.items_end);
+            value["failure"] = json!(node.failure);
+            value
+        })
+        .collect();
+    let mut document = tally_json(&totals);
+    document["schema"] = json!("mcsnap.restore/1");
+    document["snapshot"] = json!(place);
+    document["snapshot_verdict"] = json!(snapshot_verdict.as_str());
+    document["records"] = json!(report.records);
+    document["select"] = select_json(plan);
+    document["filtered"] = json!(report.filtered);
+    document["unknown_kept"] = json!(report.unknown_kept);
+    document["not_text"] = json!(not_text_count(report.not_text.as_ref()));
+    document["not_text_example"] = json!(not_text_example(report.not_text.as_ref()));
+    document["damaged"] = json!(report.damaged);
+    document["evicted"] = json!(report.evicted());
+    document["has_losses"] = json!(report.has_losses());
+    document["nodes"] = json!(nodes);
+    let findings: Vec<Value> = report.findings.iter().map(finding_json).collect();
+    document["findings"] = json!(findings);
+    document["elapsed_ms"] = json!(millis(report.elapsed));
+    document
+}
+
 fn print_report(
     format: Format,
     place: &str,
@@ -290,39 +331,12 @@ fn print_report(
     plan: &RestorePlan,
     report: &RestoreReport,
 ) -> Result<()> {
-    let totals = report.totals();
+    let document = document(place, snapshot_verdict, plan, report);
+    record("restore", &document);
     if format == Format::Json {
-        let nodes: Vec<Value> = report
-            .nodes
-            .iter()
-            .map(|node| {
-                let mut value = tally_json(&node.tally);
-                value["node"] = json!(node.node.to_string());
-                value["evicted"] = json!(node.evicted);
-                value["items_end"] = json!(node.items_end);
-                value["failure"] = json!(node.failure);
-                value
-            })
-            .collect();
-        let mut document = tally_json(&totals);
-        document["schema"] = json!("mcsnap.restore/1");
-        document["snapshot"] = json!(place);
-        document["snapshot_verdict"] = json!(snapshot_verdict.as_str());
-        document["records"] = json!(report.records);
-        document["select"] = select_json(plan);
-        document["filtered"] = json!(report.filtered);
-        document["unknown_kept"] = json!(report.unknown_kept);
-        document["not_text"] = json!(not_text_count(report.not_text.as_ref()));
-        document["not_text_example"] = json!(not_text_example(report.not_text.as_ref()));
-        document["damaged"] = json!(report.damaged);
-        document["evicted"] = json!(report.evicted());
-        document["has_losses"] = json!(report.has_losses());
-        document["nodes"] = json!(nodes);
-        let findings: Vec<Value> = report.findings.iter().map(finding_json).collect();
-        document["findings"] = json!(findings);
-        document["elapsed_ms"] = json!(u64::try_from(report.elapsed.as_millis())?);
         return print_json(&document);
     }
+    let totals = report.totals();
     let verdict = match (report.has_losses(), snapshot_verdict) {
         (true, _) => "restored, with losses",
         (false, Verdict::Complete) if report.filtered > 0 => "restored, as selected",

@@ -43,6 +43,11 @@ pub(crate) fn told(printed: Result<()>, done: impl FnOnce() -> String) -> Result
     printed.with_context(|| format!("{}, but its report could not be written", done()))
 }
 
+/// A length of time in a report for programs.
+pub(crate) fn millis(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Prints one JSON document.
 pub(crate) fn print_json(document: &Value) -> Result<()> {
     print(format!("{document:#}\n").as_bytes())

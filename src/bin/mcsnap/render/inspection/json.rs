@@ -264,6 +264,7 @@ fn node_json(node: &ManifestNode, share: &NodeShare, total: &Tally) -> Value {
         "server_version": node.server_version,
         "items_start": node.items_start,
         "items_end": node.items_end,
+        "unlisted": node.unlisted,
         "counters": counters,
         "reasons": node.reasons,
         "failure": node.failure,

@@ -94,7 +94,7 @@ impl Inspection<'_> {
         if !self.is_lone_segment {
             let items = items_text(manifest.select.is_some(), &counters);
             rows.push(("items", items));
-            rows.push(("lost", lost_line(&counters)));
+            rows.push(("lost", lost_line(&counters, manifest.unlisted())));
         }
         rows.extend(self.failures());
         rows.extend(self.selection());
@@ -468,13 +468,17 @@ fn one_line(text: &str) -> String {
     fit_end(&plain(text), WIDTH.saturating_sub(LABEL_WIDTH + 2))
 }
 
-fn lost_line(counters: &Counters) -> String {
-    format!(
+fn lost_line(counters: &Counters, unlisted: u64) -> String {
+    let mut line = format!(
         "{} refused, {} failed, {} missing",
         count(counters.refused),
         count(counters.failed),
         count(counters.missing)
-    )
+    );
+    if unlisted > 0 {
+        line.push_str(&format!(", {} not listed", count(unlisted)));
+    }
+    line
 }
 
 /// The cells of records and bytes, with their shares.
