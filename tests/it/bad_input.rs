@@ -356,6 +356,36 @@ fn flags_and_files_that_make_no_sense() {
     );
     // clap's own: a flag that does not exist.
     workdir.mcsnap(&["dump", "--nonsense"]).exits(2);
+
+    // What is understood only later is told with its place, too.
+    for (yaml, told) in [
+        ("dump: {timeout: 5}", "c.yaml: dump: timeout \"5\": wanted"),
+        (
+            "dump: {nodes: [a:1, 'b:x']}",
+            "c.yaml: dump: node \"b:x\": wanted",
+        ),
+        (
+            "dump: {select: ttl>}",
+            "c.yaml: dump: select \"ttl>\": at the end",
+        ),
+        ("format: yml", "c.yaml: format \"yml\": wanted"),
+    ] {
+        fs::write(workdir.join("c.yaml"), yaml).unwrap();
+        let mut arguments = vec!["dump", "--to=s", "--config=c.yaml"];
+        arguments.extend((!yaml.contains("nodes")).then_some("127.0.0.1:1"));
+        let output = workdir.mcsnap(&arguments).exits(2);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        let wanted = format!("mcsnap: {told}");
+        assert!(
+            message.starts_with(&wanted) && message.lines().count() == 1,
+            "{message}"
+        );
+    }
+    let run = workdir.mcsnap(&["dump", "--to=s", "127.0.0.1:1"]);
+    let output = run.env("MCSNAP_DUMP_CONNECTIONS", "0").exits(2);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    let wanted = "mcsnap: MCSNAP_DUMP_CONNECTIONS: connections \"0\": wanted a number";
+    assert!(message.starts_with(wanted), "{message}");
 }
 
 #[test]

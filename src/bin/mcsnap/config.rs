@@ -146,6 +146,14 @@ impl ConfigFile {
         Ok(file)
     }
 
+    /// Names the place of a command's settings, for people.
+    fn place(&self, section: Option<&str>) -> String {
+        match section {
+            Some(section) => format!("{}: {section}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
     fn section(&self, name: Option<&str>) -> Mapping {
         match name {
             Some(name) => self.commands.get(name).cloned().unwrap_or_default(),
@@ -255,6 +263,26 @@ pub(crate) fn resolve<T: Section>(
     let settings = serde_yaml::from_value(Value::Mapping(merged))
         .map_err(|error| UsageError(error.to_string()))?;
     Ok(Resolved { settings, given })
+}
+
+/// Returns where a wrong value was written, if not on the command line: the file
+/// and the command, or the variable. The value is that of the field, or a part of
+/// another setting's, such as a node in a list.
+pub(crate) fn place_of<T: Section>(
+    resolved: &Resolved<T>,
+    file: &ConfigFile,
+    field: &str,
+    value: &str,
+) -> Option<String> {
+    let by_name = resolved.given.get_key_value(field);
+    let mut given = resolved.given.iter();
+    let (name, given) = by_name
+        .or_else(|| given.find(|(_, given)| !value.is_empty() && given.value.contains(value)))?;
+    match given.origin {
+        Origin::Flag => None,
+        Origin::Environment => Some(variable_name(T::NAME, name)),
+        Origin::File => Some(file.place(T::NAME)),
+    }
 }
 
 /// Writes a value as a flag would have it.

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use indicatif::MultiProgress;
 use mcsnap::cancel::Cancel;
+use mcsnap::error::ErrorKind;
 
 use crate::cli::GlobalArgs;
-use crate::config::{ConfigFile, Resolved, Section, resolve, unknown_variables};
+use crate::config::{ConfigFile, Resolved, Section, place_of, resolve, unknown_variables};
+use crate::exit::kind_of;
 use crate::logging::{self, LogHealth};
 use crate::progress::{ProgressKind, Renderer};
 use crate::settings::parse_choice;
@@ -50,15 +52,14 @@ impl Context {
             .map(|path| ConfigFile::read(path))
             .transpose()?
             .unwrap_or_default();
-        let global = resolve(flags, &environment, &file)?.settings;
+        let resolved = resolve(flags, &environment, &file)?;
+        let place = |error| with_place(&resolved, &file, error);
+        let global = &resolved.settings;
         let format = global.format.as_deref().unwrap_or("text");
-        let format = parse_choice(
-            "format",
-            format,
-            &[("text", Format::Text), ("json", Format::Json)],
-        )?;
+        let forms = [("text", Format::Text), ("json", Format::Json)];
+        let format = parse_choice("format", format, &forms).map_err(place)?;
         let kind = global.progress.as_deref().unwrap_or("auto");
-        let kind = parse_choice("progress", kind, &ProgressKind::CHOICES)?;
+        let kind = parse_choice("progress", kind, &ProgressKind::CHOICES).map_err(place)?;
         let progress = if global.quiet == Some(true) {
             ProgressKind::None
         } else {
@@ -90,8 +91,31 @@ impl Context {
         resolve(flags, &self.environment, &self.file)
     }
 
+    /// Adds to the error of a wrong value where it was written, if that was not on
+    /// the command line that the user sees.
+    pub(crate) fn with_place<T: Section>(&self, flags: &T, error: anyhow::Error) -> anyhow::Error {
+        match self.resolve(flags) {
+            Ok(resolved) => with_place(&resolved, &self.file, error),
+            Err(_) => error,
+        }
+    }
+
     /// Makes the progress that the user wants to see.
     pub(crate) fn progress(&self) -> Renderer {
         Renderer::new(self.progress, &self.bars)
+    }
+}
+
+fn with_place<T: Section>(
+    resolved: &Resolved<T>,
+    file: &ConfigFile,
+    error: anyhow::Error,
+) -> anyhow::Error {
+    let Some(ErrorKind::InvalidInput { field, value, .. }) = kind_of(&error) else {
+        return error;
+    };
+    match place_of(resolved, file, field, value) {
+        Some(place) => error.context(place),
+        None => error,
     }
 }

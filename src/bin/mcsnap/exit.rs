@@ -109,7 +109,8 @@ pub(crate) fn access_hint(kind: &ErrorKind) -> Option<&'static str> {
     }
 }
 
-fn kind_of(error: &anyhow::Error) -> Option<&ErrorKind> {
+/// Returns what kind of the library's errors it is, if it is one.
+pub(crate) fn kind_of(error: &anyhow::Error) -> Option<&ErrorKind> {
     let hinted = error
         .downcast_ref::<HintedError>()
         .map(|hinted| &hinted.error);

@@ -19,6 +19,7 @@ use mcsnap::store::{MapChoice, open_snapshot_place};
 use mcsnap::units::to_u64;
 
 use crate::cli::Command;
+use crate::config::Section;
 use crate::context::Context;
 use crate::exit::{HintedError, Outcome};
 use crate::render::count;
@@ -26,17 +27,26 @@ use crate::render::count;
 /// Runs a command.
 pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
     match command {
-        Command::Dump(args) => dump::run(context, &args),
-        Command::Inspect(args) => inspect::run(context, &args),
-        Command::Verify(args) => verify::run(context, &args),
-        Command::Restore(args) => restore::run(context, &args),
+        Command::Dump(args) => placed(context, &args, dump::run),
+        Command::Inspect(args) => placed(context, &args, inspect::run),
+        Command::Verify(args) => placed(context, &args, verify::run),
+        Command::Restore(args) => placed(context, &args, restore::run),
         Command::Ring(args) => ring::run(context, &args),
-        Command::Ls(args) => ls::run(context, &args),
-        Command::Get(args) => get::run(context, &args),
-        Command::Salvage(args) => salvage::run(context, &args),
+        Command::Ls(args) => placed(context, &args, ls::run),
+        Command::Get(args) => placed(context, &args, get::run),
+        Command::Salvage(args) => placed(context, &args, salvage::run),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
+}
+
+/// Runs a command; where a value is wrong, says where it was written.
+fn placed<T: Section>(
+    context: &Context,
+    args: &T,
+    run: impl FnOnce(&Context, &T) -> Result<Outcome>,
+) -> Result<Outcome> {
+    run(context, args).map_err(|error| context.with_place(args, error))
 }
 
 /// Opens a snapshot; where its manifest, or all of it, is damaged, says what may

@@ -8,6 +8,7 @@ pub(crate) mod plan;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::commands::placed;
 use crate::commands::ring::detect::RingDetectArgs;
 use crate::commands::ring::list::RingListArgs;
 use crate::commands::ring::locate::RingLocateArgs;
@@ -37,9 +38,9 @@ enum RingCommand {
 
 pub(crate) fn run(context: &Context, args: &RingArgs) -> Result<Outcome> {
     match &args.command {
-        RingCommand::List(args) => list::run(context, args),
-        RingCommand::Detect(args) => detect::run(context, args),
-        RingCommand::Locate(args) => locate::run(context, args),
-        RingCommand::Plan(args) => plan::run(context, args),
+        RingCommand::List(args) => placed(context, args, list::run),
+        RingCommand::Detect(args) => placed(context, args.as_ref(), detect::run),
+        RingCommand::Locate(args) => placed(context, args.as_ref(), locate::run),
+        RingCommand::Plan(args) => placed(context, args.as_ref(), plan::run),
     }
 }
