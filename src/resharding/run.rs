@@ -220,7 +220,7 @@ fn build_ring(field: &'static str, spec: &RingSpec, nodes: &[NodeSpec]) -> Resul
         let allowed = "no key says where it belongs; name a client's ring";
         return Err(Error::invalid_input(field, spec.to_string(), allowed));
     };
-    if let Some(warning) = spec.weight_warning(nodes) {
+    if let Some(warning) = spec.warning_of(nodes) {
         tracing::warn!("{warning}");
     }
     Ok(ring)

@@ -108,7 +108,7 @@ fn place(snapshot: &SnapshotReader, options: &RestoreOptions) -> Result<Placemen
             return Err(missing_ring("ring", nodes.len(), manifest.ring.as_deref()));
         }
     };
-    if let Some(warning) = spec.weight_warning(&options.nodes) {
+    if let Some(warning) = spec.warning_of(&options.nodes) {
         tracing::warn!("{warning}");
     }
     let placement = Placement::new(&spec, &options.nodes)?;

@@ -166,12 +166,25 @@ impl RingSpec {
         self.rule.as_ref()
     }
 
-    /// Returns what to tell a user who gave weights that this ring has no use for.
-    pub fn weight_warning(&self, nodes: &[NodeSpec]) -> Option<String> {
+    /// Returns what to tell a user who gave weights, or labels, that this ring has no
+    /// use for. Labels of nodes that no ring of their kind names are no mistake.
+    pub fn warning_of(&self, nodes: &[NodeSpec]) -> Option<String> {
         let rule = self.rule()?;
-        let weighted = nodes.iter().find(|node| node.weight != 1)?;
-        let is_ignored = nodes.len() > 1 && !rule.distribution.uses_weights();
-        is_ignored.then(|| format!("ring {self} ignores weights, such as that of {weighted}"))
+        if nodes.len() > 1
+            && !rule.distribution.uses_weights()
+            && let Some(weighted) = nodes.iter().find(|node| node.weight != 1)
+        {
+            let told = format!("ring {self} ignores weights, such as that of {weighted}");
+            return Some(told);
+        }
+        if rule.uses_names()
+            && !rule.uses_labels()
+            && let Some(labelled) = nodes.iter().find(|node| node.label.is_some())
+        {
+            let told = format!("ring {self} ignores labels, such as that of {labelled}");
+            return Some(told);
+        }
+        None
     }
 
     /// Says whether it is `node-for-node`.
@@ -666,13 +679,17 @@ mod tests {
     fn weights_that_change_nothing_are_told() {
         let warning = |ring: &str, nodes: &[&str]| {
             let nodes: Vec<NodeSpec> = nodes.iter().map(|text| text.parse().unwrap()).collect();
-            spec(ring).weight_warning(&nodes)
+            spec(ring).warning_of(&nodes)
         };
         assert_eq!(
             warning("modula,hash=md5", &["a", "b:1*3", "c*2"]).unwrap(),
             "ring modula,hash=md5 ignores weights, such as that of b:1*3"
         );
-        assert_eq!(warning("modula", &["a", "b"]), None);
+        assert_eq!(
+            warning("nginx:consistent", &["a@x", "b*2"]).unwrap(),
+            "ring nginx:consistent ignores labels, such as that of a:11211@x"
+        );
+        assert_eq!(warning("modula", &["a@x", "b"]), None);
         assert_eq!(warning("modula", &["b*3"]), None);
         assert_eq!(warning("ketama", &["a", "b*3"]), None);
         assert_eq!(warning("node-for-node", &["a", "b*3"]), None);

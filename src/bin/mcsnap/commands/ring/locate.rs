@@ -74,7 +74,7 @@ pub(crate) fn run(context: &Context, args: &RingLocateArgs) -> Result<Outcome> {
             format!("ring \"{ring}\": no key says where it belongs; name a client's ring");
         return Err(UsageError(message).into());
     };
-    if let Some(warning) = ring.weight_warning(&found.nodes) {
+    if let Some(warning) = ring.warning_of(&found.nodes) {
         tracing::warn!("{warning}");
     }
     let locate = |text: &str| -> Result<String> {
