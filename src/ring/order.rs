@@ -60,7 +60,8 @@ impl NodeOrder {
             Self::Natural => {
                 let address = |node: &NodeSpec| match node.socket_path() {
                     Some(_) => node.host.clone(),
-                    None => format!("{}:{}", node.host, node.port),
+                    // Go's JoinHostPort, with brackets around IPv6.
+                    None => node.address(),
                 };
                 numbered.sort_by(|(_, a), (_, b)| natural(&address(a), &address(b)));
             }
@@ -118,6 +119,9 @@ mod tests {
         // mc9, mc10, mc9:11212, a-longer-name.
         assert_eq!(sorted(NodeOrder::ByNameLength, &nodes), [2, 0, 1, 3]);
         assert_eq!(sorted(NodeOrder::Natural, &nodes), [3, 2, 1, 0]);
+        // A bracket comes after a colon.
+        let bracketed = ["[fd00::1]:11211", "[fd00::1:a]:11211"];
+        assert_eq!(sorted(NodeOrder::Natural, &bracketed), [1, 0]);
     }
 
     #[test]
