@@ -15,6 +15,8 @@ use crate::format::manifest::{
     Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
     Version,
 };
+use crate::net::ServerReport;
+use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::ring::RingSpec;
 use crate::snapshot::{Leftover, SnapshotWriter, Unfinished};
@@ -138,13 +140,8 @@ impl DumpPlan {
     /// Writes down what must be the same for another run to go on with this one.
     fn journal(&self, id: SnapshotId) -> Journal {
         let node = |plan: &NodePlan| {
-            let stats = plan.source.as_ref().ok().map(|source| &source.server.stats);
-            JournalNode {
-                address: plan.node.address(),
-                pid: stats.map_or(0, |stats| stats.pid),
-                server_started_at: stats.map_or(0, |stats| stats.started_at().0),
-                flushes: stats.map_or(0, |stats| stats.flushes),
-            }
+            let server = plan.source.as_ref().ok().map(|source| &source.server);
+            journal_node(&plan.node, server)
         };
         Journal {
             shard_bits: self.options.shard_bits,
@@ -408,6 +405,20 @@ impl DumpPlan {
             Some(error) if !self.options.is_partial_allowed => Err(error),
             failure => Ok(NodeDump { failure, ..dump }),
         }
+    }
+}
+
+/// Writes down which life of a server is dumped; nothing of one that did not
+/// answer.
+fn journal_node(node: &NodeSpec, server: Option<&ServerReport>) -> JournalNode {
+    let flushes = server.map(ServerReport::flush_marks).unwrap_or_default();
+    JournalNode {
+        address: node.address(),
+        pid: server.map_or(0, |server| server.stats.pid),
+        server_started_at: server.map_or(0, |server| server.stats.started_at().0),
+        flushes: flushes.count,
+        flushed_until: flushes.until,
+        is_flush_ahead: flushes.is_ahead,
     }
 }
 

@@ -35,6 +35,8 @@ mod fault;
 #[cfg(test)]
 mod fault_arena;
 #[cfg(test)]
+mod flushed;
+#[cfg(test)]
 mod forge;
 #[cfg(test)]
 mod forge_manifest;
