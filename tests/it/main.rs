@@ -119,6 +119,8 @@ mod tidy;
 #[cfg(test)]
 mod tls_silence;
 #[cfg(test)]
+mod waiting_node;
+#[cfg(test)]
 mod walk_under_load;
 #[cfg(test)]
 mod warm_file;
