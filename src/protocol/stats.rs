@@ -145,6 +145,9 @@ pub struct ServerStats {
     pub time: UnixSecs,
     /// Items, expired ones that still take memory included.
     pub curr_items: u64,
+    /// Items ever stored, old ones replaced included, since the start or the last
+    /// `stats reset`.
+    pub stored: u64,
     /// Connections ever made, this one included; 0 if the server does not count.
     pub total_connections: u64,
     /// Bytes ever read from connections.
@@ -174,6 +177,7 @@ impl ServerStats {
             uptime: table.number("uptime"),
             time: UnixSecs(table.number("time")),
             curr_items: table.number("curr_items"),
+            stored: table.number("total_items"),
             total_connections: table.number("total_connections"),
             bytes_read: table.number("bytes_read"),
             evictions: table.number("evictions"),
@@ -261,6 +265,8 @@ pub struct ServerSettings {
     pub has_binary_protocol: bool,
     /// Whether it was started as a proxy, too, on all of its ports or some.
     pub is_proxy_enabled: bool,
+    /// Most items of a list that a crawl for expired ones looks at, 0 for all.
+    pub crawl_count_max: u64,
     /// Items set up to this moment were flushed, or will be when it comes; in the
     /// server's own count of seconds, 0 for none. Where it is told.
     pub flushed_until: Option<u64>,
@@ -280,6 +286,7 @@ impl ServerSettings {
             has_binary_protocol: table.get("binding_protocol") == Some("auto-negotiate")
                 && table.get("auth_enabled_ascii") != Some("yes"),
             is_proxy_enabled: table.get("proxy_enabled") == Some("yes"),
+            crawl_count_max: table.number("lru_crawler_tocrawl"),
             flushed_until: table
                 .get("oldest")
                 .and_then(|text| parse_u64(text.as_bytes())),

@@ -58,15 +58,21 @@ impl Walk<'_> {
 
     fn crawl_until_not_busy(&self, request: &[u8]) -> Result<()> {
         let started = Instant::now();
+        self.until_not_busy(|| self.try_crawl(request, started.elapsed()))
+    }
+
+    /// Does it again while another crawl is in the way, as long as it may take.
+    pub(super) fn until_not_busy<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
         loop {
             let waited = started.elapsed();
-            match self.try_crawl(request, waited) {
+            match ask() {
                 Err(error) if is_passing(&error) && waited < self.busy_timeout => {
                     let error = error.to_chain();
                     tracing::info!(node = self.node.address(), "{error}; waiting");
                     self.pause(BUSY_INTERVAL)?;
                 }
-                crawled => return crawled,
+                asked => return asked,
             }
         }
     }
