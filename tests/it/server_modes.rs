@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mcsnap::item::{Cas, Exptime};
 use serde_json::Value;
 
+use crate::ageing_proxy::binary_set;
 use crate::client::{Client, Item};
 use crate::dump_report::{assert_accounted, number};
 use crate::memcached::Memcached;
@@ -315,6 +316,26 @@ fn what_is_held_is_told_from_what_has_expired() {
     let stored = number(&report, "stored");
     assert!(stored < 300, "nothing was held");
     assert_eq!(number(&report, "unlisted"), 300 - stored);
+}
+
+/// The listing prints a key up to its first NUL.
+#[test]
+fn keys_that_a_listing_cuts_short_are_not_counted_as_shown() {
+    // Without it all items are in the lists that are shown.
+    let server = start(&["-o", "no_lru_maintainer"]);
+    for key in [&b"a"[..], b"a\0b", b"a\0c", b"q\0z"] {
+        binary_set(&server.address(), key, b"value", 0, 0);
+    }
+    let workdir = Workdir::new("cut-short");
+    let report = dump(&workdir, "a", &server, &["--walk", "cachedump"], 3);
+    assert_accounted(&report);
+    // Two names were shown for four items, and only one of them is a key.
+    assert_eq!(number(&report, "unlisted"), 2);
+    assert_eq!(number(&report, "stored"), 1);
+    assert_eq!(number(&report, "vanished"), 1);
+    assert_eq!(report["verdict"], "lossy");
+    let report = dump(&workdir, "b", &server, &["--walk", "hash"], 0);
+    assert_eq!(number(&report, "stored"), 4);
 }
 
 #[test]

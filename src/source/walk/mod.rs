@@ -138,13 +138,20 @@ impl Walk<'_> {
         let mut has_paused = false;
         for pass in 1..=PASS_COUNT_MAX {
             report.pass_count = pass;
-            match self.strategy.walk {
-                WalkKind::SlabsSerial | WalkKind::Slabs | WalkKind::Hash => self.crawl_lists()?,
-                WalkKind::Cachedump => report.unlisted = self.list_all_classes()?,
-            }
-            let Some(seen) = self.seen else { break };
+            let listed = match self.strategy.walk {
+                WalkKind::SlabsSerial | WalkKind::Slabs | WalkKind::Hash => {
+                    self.crawl_lists()?;
+                    None
+                }
+                WalkKind::Cachedump => Some(self.list_all_classes()?),
+            };
+            let Some(seen) = self.seen else {
+                report.unlisted = listed.map_or(0, |listed| listed.unlisted(u64::MAX));
+                break;
+            };
             self.spool.wait_until_done(self.cancel)?;
             let count = seen.count();
+            report.unlisted = listed.map_or(0, |listed| listed.unlisted(count));
             report.last_pass_new = count.saturating_sub(known);
             known = count;
             if report.last_pass_new > 0 {
@@ -164,8 +171,10 @@ impl Walk<'_> {
                 self.crawl_lists()?;
                 self.spool.wait_until_done(self.cancel)?;
                 report.pass_count = report.pass_count.saturating_add(1);
-                report.last_pass_new = seen.count().saturating_sub(known);
-                Ok(seen.count())
+                let count = seen.count();
+                report.last_pass_new = count.saturating_sub(known);
+                known = count;
+                Ok(count)
             })?;
             report.unlisted = hidden.sure;
             if hidden.unsure > 0 {
