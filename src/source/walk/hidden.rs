@@ -16,6 +16,10 @@ use crate::source::walk::Walk;
 /// may leave an expired one; two that find the same are enough.
 const RECLAIM_COUNT_MAX: u32 = 5;
 
+/// How often the lists are walked again while items are set all the time: what
+/// one walk passes over the next one mostly shows.
+const LOOK_COUNT_MAX: u32 = 3;
+
 const RUNNING_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the server's counts say that its lists did not show.
@@ -35,7 +39,7 @@ impl Walk<'_> {
         &self,
         before: &BTreeMap<u8, u64>,
         known: u64,
-        look: impl FnOnce() -> Result<u64>,
+        mut look: impl FnMut() -> Result<u64>,
     ) -> Result<Hidden> {
         let hidden = self.not_shown(before, known)?;
         if hidden == 0 {
@@ -47,17 +51,24 @@ impl Walk<'_> {
                 unsure: hidden,
             });
         }
-        // What is set while the lists are walked may be counted and not shown.
-        let stored_before = self.general_statistics()?.stored;
-        let known = look()?;
-        let hidden = self.not_shown(before, known)?;
-        let stored_after = self.general_statistics()?.stored;
-        // A count that fell was reset.
-        let came = stored_after.checked_sub(stored_before).unwrap_or(u64::MAX);
-        Ok(Hidden {
-            sure: hidden.saturating_sub(came),
-            unsure: hidden.min(came),
-        })
+        let mut found = Hidden::default();
+        for _ in 0..LOOK_COUNT_MAX {
+            // What is set while the lists are walked may be counted and not shown.
+            let stored_before = self.general_statistics()?.stored;
+            let known = look()?;
+            let hidden = self.not_shown(before, known)?;
+            let stored_after = self.general_statistics()?.stored;
+            // A count that fell was reset.
+            let came = stored_after.checked_sub(stored_before).unwrap_or(u64::MAX);
+            found = Hidden {
+                sure: hidden.saturating_sub(came),
+                unsure: hidden.min(came),
+            };
+            if found.unsure == 0 {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Has the server reclaim what has expired; says whether it can have
