@@ -113,6 +113,8 @@ mod store_suite;
 #[cfg(test)]
 mod stored;
 #[cfg(test)]
+mod stuck_crawl;
+#[cfg(test)]
 mod system_faults;
 #[cfg(test)]
 mod tidy;
