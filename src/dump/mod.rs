@@ -11,6 +11,7 @@ mod plan;
 mod report;
 mod run;
 mod twins;
+mod vanishing;
 mod warm_file;
 
 pub use plan::{DumpOptions, DumpPlan, NodePlan};

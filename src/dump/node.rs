@@ -9,10 +9,11 @@ use crossbeam_channel::Receiver;
 use crate::cancel::Cancel;
 use crate::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
 use crate::dump::plan::{DumpOptions, join};
+use crate::dump::vanishing::{Fates, find_mass_loss};
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::journal::JournalNode;
 use crate::format::manifest::{Counters, ManifestNode, ManifestSegment, Totals};
-use crate::net::{Connection, ServerReport, ask_server};
+use crate::net::{Connection, FlushMarks, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::protocol::stats::ServerStats;
@@ -175,6 +176,10 @@ impl NodeJob<'_> {
             return Err(error);
         }
         cancel.check()?;
+        let fates = Fates {
+            read: tally.delivered,
+            vanished: tally.counters.vanished,
+        };
         let at_end = Connection::connect(self.node, &self.options.net, cancel)
             .and_then(|mut connection| ask_server(&mut connection));
         let (items_end, failure) = match at_end {
@@ -182,7 +187,7 @@ impl NodeJob<'_> {
                 report.stats.curr_items,
                 trouble
                     .node
-                    .or_else(|| self.find_change(&report))
+                    .or_else(|| self.find_change(&report, fates))
                     .or_else(|| self.find_change_since_kept()),
             ),
             Err(error) => (0, trouble.node.or(Some(error))),
@@ -257,8 +262,9 @@ impl NodeJob<'_> {
         }
     }
 
-    fn find_change(&self, at_end: &ServerReport) -> Option<Error> {
-        let what = self.server.find_change(at_end)?;
+    fn find_change(&self, at_end: &ServerReport, fates: Fates) -> Option<Error> {
+        let told = self.server.find_change(at_end);
+        let what = told.or_else(|| find_mass_loss(self.server, at_end, fates))?;
         let error = Error::new(ErrorKind::NodeChanged { what });
         Some(error.at(Location::node(self.node.address())))
     }
@@ -366,14 +372,19 @@ pub(super) fn change_since(before: &JournalNode, server: &ServerReport) -> Optio
     let stats = ServerStats {
         pid: before.pid,
         time: UnixSecs(before.server_started_at),
-        flushes: before.flushes,
         ..ServerStats::default()
     };
     let then = ServerReport {
         stats,
         ..ServerReport::default()
     };
-    then.find_change(server)
+    let flushes = FlushMarks {
+        count: before.flushes,
+        until: before.flushed_until,
+        is_ahead: before.is_flush_ahead,
+    };
+    then.find_restart(server)
+        .or_else(|| flushes.find_flush(&server.flush_marks()))
 }
 
 /// Counts the records of kept segments, as if they had just been listed.

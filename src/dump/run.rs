@@ -15,9 +15,12 @@ use crate::format::manifest::{
     Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
     Version,
 };
+use crate::net::ServerReport;
+use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::ring::RingSpec;
 use crate::snapshot::{Leftover, SnapshotWriter, Unfinished};
+use crate::source::{SourceNode, survey};
 use crate::store::Store;
 use crate::units::UnixSecs;
 
@@ -114,7 +117,8 @@ impl DumpPlan {
                     self.check_unchanged(&unfinished)?;
                     let begun = Begun {
                         snapshot: unfinished.writer,
-                        journal: unfinished.journal,
+                        started_at: from_text(&unfinished.journal.started_at),
+                        journal: Mutex::new(unfinished.journal),
                         kept: unfinished.kept,
                     };
                     return Ok(Beginning::Here(Box::new(begun)));
@@ -129,7 +133,8 @@ impl DumpPlan {
         }
         let begun = Begun {
             snapshot,
-            journal,
+            started_at: from_text(&journal.started_at),
+            journal: Mutex::new(journal),
             kept: Vec::new(),
         };
         Ok(Beginning::Here(Box::new(begun)))
@@ -138,13 +143,8 @@ impl DumpPlan {
     /// Writes down what must be the same for another run to go on with this one.
     fn journal(&self, id: SnapshotId) -> Journal {
         let node = |plan: &NodePlan| {
-            let stats = plan.source.as_ref().ok().map(|source| &source.server.stats);
-            JournalNode {
-                address: plan.node.address(),
-                pid: stats.map_or(0, |stats| stats.pid),
-                server_started_at: stats.map_or(0, |stats| stats.started_at().0),
-                flushes: stats.map_or(0, |stats| stats.flushes),
-            }
+            let server = plan.source.as_ref().ok().map(|source| &source.server);
+            journal_node(&plan.node, server)
         };
         Journal {
             shard_bits: self.options.shard_bits,
@@ -172,13 +172,8 @@ impl DumpPlan {
             let before = usize::try_from(index)
                 .ok()
                 .and_then(|index| unfinished.journal.nodes.get(index));
-            if has_kept
-                && let (Ok(source), Some(before)) = (&plan.source, before)
-                && change_since(before, &source.server).is_some()
-            {
-                let what = "the server was restarted or flushed since this dump was begun";
-                let error = Error::new(ErrorKind::NodeChanged { what });
-                return Err(error.at(Location::node(plan.node.address())));
+            if has_kept && let (Ok(source), Some(before)) = (&plan.source, before) {
+                check_life(before, &plan.node, &source.server)?;
             }
         }
         Ok(())
@@ -255,7 +250,7 @@ impl DumpPlan {
             unsettled = unsettled.saturating_add(dump.unsettled);
         }
         let span = [
-            from_text(&begun.journal.started_at),
+            begun.started_at,
             UnixSecs::from_system_time(SystemTime::now()),
         ];
         let manifest = Manifest {
@@ -345,6 +340,30 @@ impl DumpPlan {
         }
     }
 
+    /// Asks a node again that had to wait for its turn: what has happened to it
+    /// meanwhile has nothing to do with what will be read of it.
+    fn meet_again(
+        &self,
+        index: usize,
+        node: &NodeSpec,
+        source: &SourceNode,
+        stop: &Cancel,
+    ) -> Result<SourceNode> {
+        if index < self.options.parallel_node_count.max(1) {
+            return Ok(source.clone());
+        }
+        match survey(node, &self.options.net, self.options.walk, stop) {
+            Err(error) if error.is_canceled() => Err(error),
+            // The walk is told the same, and what is known of the node is not
+            // forgotten.
+            Err(error) => {
+                tracing::info!("when its turn came: {}", error.to_chain());
+                Ok(source.clone())
+            }
+            met => met,
+        }
+    }
+
     fn dump_node(
         &self,
         index: usize,
@@ -364,6 +383,14 @@ impl DumpPlan {
             .collect();
         let mut dump = match &plan.source {
             Ok(source) => {
+                let source = self.meet_again(index, &plan.node, source, stop)?;
+                let before = begun.settle_life(index, &plan.node, &source, &kept)?;
+                if let Some(before) = &before
+                    && !self.options.is_partial_allowed
+                    && !kept.is_empty()
+                {
+                    check_life(before, &plan.node, &source.server)?;
+                }
                 progress.event(Event::NodeStarted {
                     node_index,
                     node: plan.node.address(),
@@ -378,9 +405,9 @@ impl DumpPlan {
                     node_index,
                     server: &source.server,
                     strategy: source.strategy,
-                    started_at: from_text(&begun.journal.started_at),
+                    started_at: begun.started_at,
                     kept: &kept,
-                    before: begun.journal.nodes.get(index),
+                    before: before.as_ref(),
                 };
                 job.run(stop, progress)?
             }
@@ -411,6 +438,29 @@ impl DumpPlan {
     }
 }
 
+/// Refuses a server that has lost what was dumped of it.
+fn check_life(before: &JournalNode, node: &NodeSpec, server: &ServerReport) -> Result<()> {
+    if change_since(before, server).is_none() {
+        return Ok(());
+    }
+    let what = "the server was restarted or flushed since this dump was begun";
+    Err(Error::new(ErrorKind::NodeChanged { what }).at(Location::node(node.address())))
+}
+
+/// Writes down which life of a server is dumped; nothing of one that did not
+/// answer.
+fn journal_node(node: &NodeSpec, server: Option<&ServerReport>) -> JournalNode {
+    let flushes = server.map(ServerReport::flush_marks).unwrap_or_default();
+    JournalNode {
+        address: node.address(),
+        pid: server.map_or(0, |server| server.stats.pid),
+        server_started_at: server.map_or(0, |server| server.stats.started_at().0),
+        flushes: flushes.count,
+        flushed_until: flushes.until,
+        is_flush_ahead: flushes.is_ahead,
+    }
+}
+
 /// Where a dump starts.
 enum Beginning {
     /// From here.
@@ -425,9 +475,34 @@ enum Beginning {
 /// A dump that has begun, now or earlier.
 struct Begun {
     snapshot: SnapshotWriter,
-    journal: Journal,
+    started_at: UnixSecs,
+    journal: Mutex<Journal>,
     /// Segments that were sealed before.
     kept: Vec<ManifestSegment>,
+}
+
+impl Begun {
+    /// Returns what is written down of a node whose turn it is. Where nothing is
+    /// kept of it, that is its life of now: what is read of it is of that one.
+    fn settle_life(
+        &self,
+        index: usize,
+        node: &NodeSpec,
+        source: &SourceNode,
+        kept: &[ManifestSegment],
+    ) -> Result<Option<JournalNode>> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = journal.nodes.get_mut(index) else {
+            return Ok(None);
+        };
+        if !kept.is_empty() || change_since(before, &source.server).is_none() {
+            return Ok(Some(before.clone()));
+        }
+        let now = journal_node(node, Some(&source.server));
+        *before = now.clone();
+        self.snapshot.rewrite_journal(&journal)?;
+        Ok(Some(now))
+    }
 }
 
 /// Reads what [`to_text`] wrote.

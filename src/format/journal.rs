@@ -43,8 +43,14 @@ pub struct JournalNode {
     pub pid: u64,
     /// Unix seconds on the server's clock; 0 if the node did not answer.
     pub server_started_at: u64,
-    /// How often everything had been flushed.
+    /// Calls of `flush_all` by the server's count.
     pub flushes: u64,
+    /// The moment of the last flush as the server tells it, if it does.
+    #[serde(default)]
+    pub flushed_until: Option<u64>,
+    /// That moment was still to come.
+    #[serde(default)]
+    pub is_flush_ahead: bool,
 }
 
 impl Journal {
@@ -102,6 +108,8 @@ mod tests {
             pid: 42,
             server_started_at: 1_700_000_000,
             flushes: 0,
+            flushed_until: Some(61),
+            is_flush_ahead: false,
         });
         let bytes = journal.encode();
         assert_eq!(Journal::decode(&bytes).unwrap(), journal);

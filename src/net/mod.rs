@@ -3,6 +3,7 @@
 mod connection;
 mod credentials;
 mod diagnosis;
+mod flush_marks;
 mod options;
 mod server;
 mod stream;
@@ -15,6 +16,7 @@ mod tls;
 pub use connection::{Connection, Prompt, Received, resolve, try_count_max};
 pub use credentials::Credentials;
 pub use diagnosis::explain;
+pub use flush_marks::FlushMarks;
 pub use options::{NetOptions, TlsSettings};
 pub use server::{ServerReport, ask_server, ask_slab_item_counts, meet_server};
 pub use tls::TlsClient;

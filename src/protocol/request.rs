@@ -29,6 +29,13 @@ pub fn metadump_class(class: u8) -> Vec<u8> {
     format!("lru_crawler metadump {class}\r\n").into_bytes()
 }
 
+/// Asks the crawler to reclaim the expired items of some slab classes; since
+/// 1.4.18.
+pub fn crawl_classes(classes: impl Iterator<Item = u8>) -> Vec<u8> {
+    let classes: Vec<String> = classes.map(|class| class.to_string()).collect();
+    format!("lru_crawler crawl {}\r\n", classes.join(",")).into_bytes()
+}
+
 /// Asks for the keys of a slab class, as many as the server shows: at most
 /// 2 MiB of them.
 pub fn cachedump(class: u8) -> Vec<u8> {

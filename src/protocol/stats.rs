@@ -16,6 +16,8 @@ impl ServerVersion {
     /// First whose `stats cachedump` surely tells when items expire: before, some
     /// tell when they were used last.
     pub const LISTING_TELLS_EXPTIME: Self = Self(1, 4, 0);
+    /// First that counts its seconds from 60 at its start, not from 0.
+    pub const COUNTS_FROM_60: Self = Self(1, 4, 18);
     /// First with `lru_crawler metadump`.
     pub const METADUMP: Self = Self(1, 4, 31);
     /// First whose walk ends with `END`.
@@ -143,14 +145,19 @@ pub struct ServerStats {
     pub time: UnixSecs,
     /// Items, expired ones that still take memory included.
     pub curr_items: u64,
+    /// Items ever stored, old ones replaced included, since the start or the last
+    /// `stats reset`.
+    pub stored: u64,
     /// Connections ever made, this one included; 0 if the server does not count.
     pub total_connections: u64,
     /// Bytes ever read from connections.
     pub bytes_read: u64,
     /// Items thrown out for want of memory, since the start.
     pub evictions: u64,
-    /// Times everything was flushed, since the start.
+    /// Calls of `flush_all`, since the start or the last `stats reset`.
     pub flushes: u64,
+    /// What has befallen items one by one.
+    pub losses: LossCounters,
     /// Whether a crawl is running.
     pub is_crawler_running: bool,
     /// Whether the hash table is growing.
@@ -170,10 +177,12 @@ impl ServerStats {
             uptime: table.number("uptime"),
             time: UnixSecs(table.number("time")),
             curr_items: table.number("curr_items"),
+            stored: table.number("total_items"),
             total_connections: table.number("total_connections"),
             bytes_read: table.number("bytes_read"),
             evictions: table.number("evictions"),
             flushes: table.number("cmd_flush"),
+            losses: LossCounters::of(table),
             is_crawler_running: table.number("lru_crawler_running") != 0,
             is_hash_expanding: table.number("hash_is_expanding") != 0,
             hash_power_level: table.number("hash_power_level"),
@@ -197,6 +206,50 @@ impl ServerStats {
     }
 }
 
+/// Counters of all that takes items out of a server one by one, or changes them
+/// so that they may go before the time that a walk told.
+///
+/// The server counts since its start, or since the last `stats reset`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LossCounters([u64; Self::NAMES.len()]);
+
+impl LossCounters {
+    /// A set may bring a TTL, as an increment may by `ma`; and one of a value
+    /// too large removes the item.
+    const NAMES: [&str; 12] = [
+        "evictions",
+        "delete_hits",
+        "cmd_set",
+        "touch_hits",
+        "incr_hits",
+        "decr_hits",
+        "slab_reassign_evictions_nomem",
+        "slab_reassign_busy_deletes",
+        "extstore_objects_evicted",
+        "extstore_compact_lost",
+        "miss_from_extstore",
+        "badcrc_from_extstore",
+    ];
+
+    fn of(table: &StatTable) -> Self {
+        Self(Self::NAMES.map(|name| table.number(name)))
+    }
+
+    /// Returns how many items can have gone so until a later moment; `None`
+    /// where counters were reset meanwhile.
+    pub fn until(&self, later: &Self) -> Option<u64> {
+        let mut pairs = self.0.iter().zip(later.0);
+        pairs.try_fold(0_u64, |sum, (&before, after)| {
+            Some(sum.saturating_add(after.checked_sub(before)?))
+        })
+    }
+
+    /// Returns how many items can have gone so since the counters began.
+    pub fn sum(&self) -> u64 {
+        self.0.iter().copied().fold(0, u64::saturating_add)
+    }
+}
+
 /// What a job wants to know of a server's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerSettings {
@@ -212,6 +265,11 @@ pub struct ServerSettings {
     pub has_binary_protocol: bool,
     /// Whether it was started as a proxy, too, on all of its ports or some.
     pub is_proxy_enabled: bool,
+    /// Most items of a list that a crawl for expired ones looks at, 0 for all.
+    pub crawl_count_max: u64,
+    /// Items set up to this moment were flushed, or will be when it comes; in the
+    /// server's own count of seconds, 0 for none. Where it is told.
+    pub flushed_until: Option<u64>,
 }
 
 impl ServerSettings {
@@ -228,6 +286,10 @@ impl ServerSettings {
             has_binary_protocol: table.get("binding_protocol") == Some("auto-negotiate")
                 && table.get("auth_enabled_ascii") != Some("yes"),
             is_proxy_enabled: table.get("proxy_enabled") == Some("yes"),
+            crawl_count_max: table.number("lru_crawler_tocrawl"),
+            flushed_until: table
+                .get("oldest")
+                .and_then(|text| parse_u64(text.as_bytes())),
         }
     }
 }

@@ -95,6 +95,17 @@ impl SnapshotWriter {
         }
     }
 
+    /// Writes it down anew. A process that is killed between the removal of the
+    /// old journal and the new one leaves segments that nothing goes on with.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`.
+    pub fn rewrite_journal(&self, journal: &Journal) -> Result<()> {
+        self.store.remove(&self.path_of(JOURNAL))?;
+        self.write_journal(journal)
+    }
+
     fn remove_journal(&self) {
         if !self.has_journal.load(Ordering::Relaxed) {
             return;

@@ -252,6 +252,10 @@ impl<'a> Session<'a> {
             ["lru_crawler", ..] if !self.shared.age.has_crawler_command => b"ERROR\r\n".to_vec(),
             ["lru_crawler", "metadump", _] if version < (1, 4, 31) => b"ERROR\r\n".to_vec(),
             ["lru_crawler", "metadump", what] => self.walk(what),
+            ["lru_crawler", "crawl", _] => {
+                self.server.write_all(&line).unwrap();
+                self.server_line()
+            }
             ["lru_crawler", switch @ ("enable" | "disable")] => self.switch_crawler(switch),
             ["gets", ..] => self.ask(&line, b"END\r\n"),
             ["mg" | "md" | "ms" | "mn", ..] if version < (1, 6, 0) => b"ERROR\r\n".to_vec(),

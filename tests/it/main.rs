@@ -35,6 +35,8 @@ mod fault;
 #[cfg(test)]
 mod fault_arena;
 #[cfg(test)]
+mod flushed;
+#[cfg(test)]
 mod forge;
 #[cfg(test)]
 mod forge_manifest;
@@ -113,11 +115,15 @@ mod store_suite;
 #[cfg(test)]
 mod stored;
 #[cfg(test)]
+mod stuck_crawl;
+#[cfg(test)]
 mod system_faults;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tls_silence;
+#[cfg(test)]
+mod waiting_node;
 #[cfg(test)]
 mod walk_under_load;
 #[cfg(test)]

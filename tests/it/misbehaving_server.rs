@@ -298,7 +298,8 @@ fn a_crawl_without_end_is_waited_for_as_long_as_was_asked() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{errors}");
         let wanted = format!(
-            "mcsnap: {}: server is already running an LRU crawl; retry later\n",
+            "mcsnap: {}: server is already running an LRU crawl; retry later; pass a longer \
+             --busy-timeout to wait for it\n",
             server.address()
         );
         assert!(errors.ends_with(&wanted), "{errors}");
@@ -409,9 +410,14 @@ fn a_running_crawl_is_waited_for_before_ours_is_asked_for() {
     let received = String::from_utf8_lossy(&server.received().concat()).into_owned();
     let before = received.split("metadump hash").next().unwrap();
     assert_eq!(before.matches("stats\r\n").count(), 4);
-    // One that does not end is asked, since that holds off the server's own.
-    let (output, ..) = dump([stats_in_turn("1.6.45", &[running])], &[]);
-    assert_eq!(output.status.code(), Some(0));
+    // While one does not end none is asked for.
+    let stats = stats_in_turn("1.6.45", &[running]);
+    let (output, server, _) = dump([stats], &["--busy-timeout", "1s"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("--busy-timeout"), "{errors}");
+    let received = String::from_utf8_lossy(&server.received().concat()).into_owned();
+    assert!(!received.contains("metadump hash"), "{received}");
 }
 
 #[test]

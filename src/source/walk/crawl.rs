@@ -15,12 +15,6 @@ use crate::units::to_u64;
 
 const BUSY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long a crawl that is running already is waited for without asking for
-/// one of our own. What asks while another's walk is not read blocks one of the
-/// server's threads with all its clients; on the other hand BUSY as an answer
-/// keeps the server from starting a crawl of its own for a minute.
-const RUNNING_WAIT: Duration = Duration::from_secs(2);
-
 /// How long a hash table that should grow is waited for, where walking it then
 /// is a risk. The server looks once a second (`clock_handler` in memcached.c),
 /// so what has not begun to grow by then does not: it may not, or it has room
@@ -58,15 +52,21 @@ impl Walk<'_> {
 
     fn crawl_until_not_busy(&self, request: &[u8]) -> Result<()> {
         let started = Instant::now();
+        self.until_not_busy(|| self.try_crawl(request, started.elapsed()))
+    }
+
+    /// Does it again while another crawl is in the way, as long as it may take.
+    pub(super) fn until_not_busy<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
         loop {
             let waited = started.elapsed();
-            match self.try_crawl(request, waited) {
+            match ask() {
                 Err(error) if is_passing(&error) && waited < self.busy_timeout => {
                     let error = error.to_chain();
                     tracing::info!(node = self.node.address(), "{error}; waiting");
                     self.pause(BUSY_INTERVAL)?;
                 }
-                crawled => return crawled,
+                asked => return asked,
             }
         }
     }
@@ -75,10 +75,11 @@ impl Walk<'_> {
         let mut connection = self.connect()?;
         let stats = ask_server(&mut connection)?.stats;
         let is_hash = request == METADUMP_HASH;
-        let has_waited = |most: Duration| waited >= most.min(self.busy_timeout);
-        if (is_hash && !may_walk_hash(&stats, has_waited(GROWTH_WAIT)))
-            || (stats.is_crawler_running && !has_waited(RUNNING_WAIT))
-        {
+        let has_waited = waited >= GROWTH_WAIT.min(self.busy_timeout);
+        // Whoever asks while the walk of another is not read takes one of the
+        // server's threads with all its clients. The server's own crawls leave
+        // gaps.
+        if stats.is_crawler_running || (is_hash && !may_walk_hash(&stats, has_waited)) {
             return Err(Error::new(ErrorKind::Busy).at(self.location()));
         }
         self.crawl_once(&mut connection, request, stats.version)

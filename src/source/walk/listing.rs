@@ -17,10 +17,26 @@ use crate::source::walk::{Walk, alive_all_the_time};
 /// it writes up to 2 MiB of keys, so more would hurt its clients.
 const CLASS_COUNT_AT_ONCE: usize = 4;
 
+/// What a listing of every class came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Listed {
+    /// Items that were there all the time, by the server's count.
+    alive: u64,
+    /// Lines that showed one.
+    lines: u64,
+}
+
+impl Listed {
+    /// Returns how many items were not shown, where so many keys are known now: a
+    /// line shows a key up to its first NUL, so several can show the same.
+    pub(super) fn unlisted(self, known: u64) -> u64 {
+        self.alive.saturating_sub(self.lines.min(known))
+    }
+}
+
 impl Walk<'_> {
-    /// Lists every class; returns how many items the server counts and did not
-    /// list.
-    pub(super) fn list_all_classes(&self) -> Result<u64> {
+    /// Lists every class.
+    pub(super) fn list_all_classes(&self) -> Result<Listed> {
         let before = self.slab_item_counts()?;
         let queue: Mutex<VecDeque<u8>> = Mutex::new(before.keys().copied().collect());
         let next = || {
@@ -57,12 +73,12 @@ impl Walk<'_> {
                 .map(|joined| joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
-        let mut count: u64 = 0;
+        let mut lines: u64 = 0;
         for listed in listed {
-            count = count.saturating_add(listed?);
+            lines = lines.saturating_add(listed?);
         }
         let alive = alive_all_the_time(&before, &self.slab_item_counts()?);
-        Ok(alive.saturating_sub(count))
+        Ok(Listed { alive, lines })
     }
 }
 

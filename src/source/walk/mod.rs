@@ -1,6 +1,7 @@
 //! The list of all keys of a node, by the walk that was chosen for it.
 
 mod crawl;
+mod hidden;
 mod listing;
 
 use std::collections::BTreeMap;
@@ -137,14 +138,20 @@ impl Walk<'_> {
         let mut has_paused = false;
         for pass in 1..=PASS_COUNT_MAX {
             report.pass_count = pass;
-            match self.strategy.walk {
-                WalkKind::SlabsSerial => self.crawl_class_by_class()?,
-                WalkKind::Slabs | WalkKind::Hash => self.crawl_all()?,
-                WalkKind::Cachedump => report.unlisted = self.list_all_classes()?,
-            }
-            let Some(seen) = self.seen else { break };
+            let listed = match self.strategy.walk {
+                WalkKind::SlabsSerial | WalkKind::Slabs | WalkKind::Hash => {
+                    self.crawl_lists()?;
+                    None
+                }
+                WalkKind::Cachedump => Some(self.list_all_classes()?),
+            };
+            let Some(seen) = self.seen else {
+                report.unlisted = listed.map_or(0, |listed| listed.unlisted(u64::MAX));
+                break;
+            };
             self.spool.wait_until_done(self.cancel)?;
             let count = seen.count();
+            report.unlisted = listed.map_or(0, |listed| listed.unlisted(count));
             report.last_pass_new = count.saturating_sub(known);
             known = count;
             if report.last_pass_new > 0 {
@@ -159,14 +166,24 @@ impl Walk<'_> {
             has_paused = true;
             self.pause(HELD_PAUSE)?;
         }
-        if passes_over && self.seen.is_some() {
-            let hidden = self.not_shown(&before, known)?;
-            if hidden > 0 {
+        if passes_over && let Some(seen) = self.seen {
+            let hidden = self.find_hidden(&before, known, || {
+                self.crawl_lists()?;
+                self.spool.wait_until_done(self.cancel)?;
+                report.pass_count = report.pass_count.saturating_add(1);
+                let count = seen.count();
+                report.last_pass_new = count.saturating_sub(known);
+                known = count;
+                Ok(count)
+            })?;
+            report.unlisted = hidden.sure;
+            if hidden.unsure > 0 {
                 tracing::warn!(
                     node = self.node.address(),
-                    "the server counts {hidden} items more than its lists have shown: they have \
-                     expired, or a client was being sent them all the time; only the walk hash \
-                     shows such items"
+                    "the server counts {} items more than its lists have shown: they have \
+                     expired or were just set, or a client was being sent them all the time; \
+                     only the walk hash shows such items",
+                    hidden.unsure
                 );
             }
         }
@@ -178,6 +195,15 @@ impl Walk<'_> {
             report.last_pass_new = 0;
         }
         Ok(report)
+    }
+
+    /// Walks the LRU lists once.
+    fn crawl_lists(&self) -> Result<()> {
+        if self.strategy.walk == WalkKind::SlabsSerial {
+            self.crawl_class_by_class()
+        } else {
+            self.crawl_all()
+        }
     }
 
     /// Returns how many items were there all the time and are not known.

@@ -597,6 +597,8 @@ fn with_hint(error: Error, node_count: usize) -> anyhow::Error {
     let is_of_node = matches!(error.location(), Some(Location::Node { .. }));
     let hint = if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
         "pass another --name"
+    } else if *error.kind() == ErrorKind::Busy {
+        "pass a longer --busy-timeout to wait for it"
     } else if access_hint(error.kind()).is_some() {
         return error.into();
     } else if is_of_node && node_count > 1 {

@@ -1,0 +1,75 @@
+//! Whether what vanished in the middle of a dump can have gone item by item.
+
+use crate::net::ServerReport;
+
+/// Listed items of which the TTL had not run out, by what their reads found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fates {
+    pub(super) read: u64,
+    pub(super) vanished: u64,
+}
+
+/// Says so if most items are gone and nothing that takes items one by one took
+/// so many: that some are deleted, evicted or changed while a dump runs is usual,
+/// while this is what a flush leaves behind that the server does not tell of.
+///
+/// Asked for a server that shows no restart and no flush.
+pub(super) fn find_mass_loss(
+    before: &ServerReport,
+    after: &ServerReport,
+    fates: Fates,
+) -> Option<&'static str> {
+    let (start, end) = (before.stats.curr_items, after.stats.curr_items);
+    if fates.vanished <= fates.read || end >= start / 2 {
+        return None;
+    }
+    let tells_moment = |report: &ServerReport| report.settings.flushed_until.is_some();
+    let explained = match before.stats.losses.until(&after.stats.losses) {
+        Some(explained) => explained,
+        // The counters were reset. No flush is sure, and the rest unknown.
+        None if tells_moment(before) && tells_moment(after) => return None,
+        None => after.stats.losses.sum(),
+    };
+    (fates.vanished > explained).then_some(
+        "most of its items vanished meanwhile, more than it deleted, evicted or changed, as by a \
+         flush",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::stats::{LossCounters, ServerStats, StatTable, parse_stats};
+
+    fn report(items: u64, deleted: u64, flushed_until: Option<u64>) -> ServerReport {
+        let mut table = StatTable::default();
+        let text = format!("STAT curr_items {items}\r\nSTAT delete_hits {deleted}\r\nEND\r\n");
+        parse_stats(text.as_bytes(), &mut table).unwrap();
+        let mut report = ServerReport {
+            stats: ServerStats::of(&table),
+            ..ServerReport::default()
+        };
+        report.settings.flushed_until = flushed_until;
+        assert_eq!(report.stats.losses == LossCounters::default(), deleted == 0);
+        report
+    }
+
+    #[test]
+    fn a_loss_of_most_items_must_be_explained_by_what_the_server_counts() {
+        let find = |after: ServerReport, read, vanished| {
+            let before = report(1000, 50, after.settings.flushed_until);
+            find_mass_loss(&before, &after, Fates { read, vanished }).is_some()
+        };
+        assert!(find(report(0, 50, None), 100, 900));
+        assert!(find(report(0, 50, Some(0)), 100, 900));
+        assert!(find(report(0, 949, Some(0)), 100, 900));
+        // All were deleted; the smaller part has gone; they are there again.
+        assert!(!find(report(0, 950, None), 100, 900));
+        assert!(!find(report(550, 50, None), 550, 450));
+        assert!(!find(report(1000, 50, None), 100, 900));
+        // The counters were reset: where the server would tell of a flush it
+        // was none, else only what was counted since can be the reason.
+        assert!(!find(report(0, 0, Some(0)), 100, 900));
+        assert!(find(report(0, 0, None), 100, 900));
+    }
+}

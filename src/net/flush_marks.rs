@@ -1,0 +1,120 @@
+//! What a server tells of its flushes.
+
+use crate::net::server::ServerReport;
+use crate::protocol::stats::ServerVersion;
+
+/// The traces of `flush_all` at one moment.
+///
+/// The counter alone does not do: `stats reset` sets it to 0, and a flush with a
+/// delay counts when it is called, not when it empties the server. The moment of
+/// the last flush is a setting, which no reset touches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlushMarks {
+    /// Calls of `flush_all`, since the start or the last `stats reset`.
+    pub count: u64,
+    /// Items that were set up to this moment go when it comes, or went; seconds
+    /// of the server's own count, 0 if nothing was ever flushed. Not all tell.
+    pub until: Option<u64>,
+    /// That moment is still to come.
+    pub is_ahead: bool,
+}
+
+impl FlushMarks {
+    /// Says what has flushed the server, by later marks of the same process.
+    pub fn find_flush(&self, later: &Self) -> Option<&'static str> {
+        let is_moved = self.until.is_some() && later.until.is_some() && self.until != later.until;
+        // A count that fell was reset.
+        if is_moved || later.count > self.count {
+            Some("flush_all was called on the server meanwhile")
+        } else if self.is_ahead && !later.is_ahead {
+            Some("a delayed flush_all came due on the server meanwhile")
+        } else {
+            None
+        }
+    }
+}
+
+impl ServerReport {
+    /// Returns the traces of flushes in it.
+    pub fn flush_marks(&self) -> FlushMarks {
+        let until = self.settings.flushed_until;
+        // `uptime` leaves out what a server counts before its start, so that no
+        // item is older than 0 (ITEM_UPDATE_INTERVAL in memcached.h).
+        let before_start = if self.stats.version < ServerVersion::COUNTS_FROM_60 {
+            0
+        } else {
+            60
+        };
+        let now = self.stats.uptime.saturating_add(before_start);
+        FlushMarks {
+            count: self.stats.flushes,
+            until,
+            is_ahead: until.is_some_and(|until| until > now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLED: Option<&str> = Some("flush_all was called on the server meanwhile");
+    const CAME_DUE: Option<&str> = Some("a delayed flush_all came due on the server meanwhile");
+
+    fn marks(count: u64, until: Option<u64>, is_ahead: bool) -> FlushMarks {
+        FlushMarks {
+            count,
+            until,
+            is_ahead,
+        }
+    }
+
+    #[test]
+    fn a_flush_is_known_by_its_moment_where_the_count_was_reset() {
+        let before = marks(4, Some(70), false);
+        for (later, found) in [
+            (marks(4, Some(70), false), None),
+            (marks(5, Some(70), false), CALLED),
+            (marks(5, Some(90), false), CALLED),
+            (marks(5, Some(900), true), CALLED),
+            (marks(0, Some(70), false), None),
+            (marks(0, Some(90), false), CALLED),
+            (marks(1, None, false), None),
+        ] {
+            assert_eq!(before.find_flush(&later), found, "{later:?}");
+        }
+        // One that does not tell the moment.
+        assert_eq!(
+            marks(4, None, false).find_flush(&marks(5, None, false)),
+            CALLED
+        );
+        assert_eq!(
+            marks(4, None, false).find_flush(&marks(0, None, false)),
+            None
+        );
+        let ahead = marks(1, Some(900), true);
+        assert_eq!(ahead.find_flush(&marks(1, Some(900), true)), None);
+        assert_eq!(ahead.find_flush(&marks(1, Some(900), false)), CAME_DUE);
+    }
+
+    #[test]
+    fn the_moment_of_a_flush_is_seen_on_the_servers_own_count() {
+        let is_ahead = |version, uptime, until| {
+            let mut report = ServerReport::default();
+            report.stats.version = version;
+            report.stats.uptime = uptime;
+            report.settings.flushed_until = Some(until);
+            report.flush_marks().is_ahead
+        };
+        let (old, new) = (ServerVersion(1, 4, 17), ServerVersion(1, 4, 18));
+        assert!(!is_ahead(new, 2, 0));
+        // As 1.6.18 and 1.6.45 tell it of `flush_all` and of `flush_all 100`, 2
+        // seconds after their start.
+        assert!(!is_ahead(new, 2, 61));
+        assert!(is_ahead(new, 2, 161));
+        assert!(is_ahead(new, 100, 161));
+        assert!(!is_ahead(new, 101, 161));
+        assert!(is_ahead(old, 100, 101));
+        assert!(!is_ahead(old, 101, 101));
+    }
+}
