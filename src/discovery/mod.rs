@@ -169,7 +169,7 @@ fn ask_endpoint(
     let mut connection = Connection::connect(endpoint, options, cancel)?;
     for request in [GET_CONFIG, GET_CONFIG_KEY] {
         let mut reply = ConfigReply::Absent;
-        connection.exchange("configuration", request, |bytes| {
+        connection.exchange_short("configuration", request, |bytes| {
             Ok(match parse_config(bytes)? {
                 Step::Need => Received::More(0),
                 Step::Done(parsed, len) => {

@@ -102,6 +102,12 @@ impl Connection {
     /// How often a waiting thread looks at the cancel flag.
     const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
+    /// A short answer comes whole within so many timeouts.
+    const SHORT_ANSWER_TIMEOUTS: u32 = 6;
+    /// `stats items` of all slab classes is below 128 KiB, the configuration of a
+    /// large cluster below 1 MiB.
+    const SHORT_ANSWER_LEN_MAX: usize = 4 << 20;
+
     /// How long a server may be silent before it is prodded, or asked whether
     /// it speaks TLS at all.
     const QUIET_MAX: Duration = Duration::from_secs(1);
@@ -219,7 +225,7 @@ impl Connection {
     /// Sends a command, and takes one line for its reply.
     fn ask_line(&mut self, request: &[u8]) -> Result<Vec<u8>> {
         let mut reply = Vec::new();
-        self.exchange("log-in", request, |bytes| {
+        self.exchange_short("log-in", request, |bytes| {
             Ok(match parse_line(bytes, "a line")? {
                 Step::Need => Received::More(0),
                 Step::Done(line, len) => {
@@ -271,6 +277,43 @@ impl Connection {
         receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
         self.exchange_with_prompt(operation, request, None, receive)
+    }
+
+    /// Does the same for an answer that is short, as all are but lists of keys and
+    /// values: one that comes byte by byte, or without an end, is given up.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Connection::exchange`]; `Timeout` also after a multiple of the time
+    ///   allowed for one byte.
+    /// - `Protocol`: it is not short.
+    pub fn exchange_short(
+        &mut self,
+        operation: &'static str,
+        request: &[u8],
+        mut receive: impl FnMut(&[u8]) -> Result<Received>,
+    ) -> Result<()> {
+        let limit = self.timeout.saturating_mul(Self::SHORT_ANSWER_TIMEOUTS);
+        let started = Instant::now();
+        let mut taken: usize = 0;
+        self.exchange(operation, request, |bytes| {
+            let received = receive(bytes)?;
+            let Received::More(len) = received else {
+                return Ok(received);
+            };
+            if taken.saturating_add(bytes.len()) > Self::SHORT_ANSWER_LEN_MAX {
+                return Err(Error::protocol("the end of a short answer", bytes));
+            }
+            taken = taken.saturating_add(len);
+            if started.elapsed() >= limit {
+                let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                return Err(Error::new(ErrorKind::Timeout {
+                    operation,
+                    limit_ms,
+                }));
+            }
+            Ok(received)
+        })
     }
 
     /// Does the same, and after each silence of some length asks something more,

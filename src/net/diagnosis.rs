@@ -145,7 +145,7 @@ fn answer(
 /// the end, or until nothing more comes.
 fn ask_over(connection: &mut Connection, request: &[u8], enough: usize) -> Result<Answer> {
     let mut bytes = Vec::new();
-    let asked = connection.exchange("question", request, |received| {
+    let asked = connection.exchange_short("question", request, |received| {
         bytes.extend_from_slice(received);
         Ok(if bytes.len() >= enough || bytes.ends_with(b"\n") {
             Received::Done(received.len())

@@ -147,7 +147,7 @@ fn host_time() -> i64 {
 /// that is no reason not to read their items.
 fn ask_settings(connection: &mut Connection) -> Result<StatTable> {
     let mut table = StatTable::default();
-    connection.exchange("stats", STATS_SETTINGS, |bytes| {
+    connection.exchange_short("stats", STATS_SETTINGS, |bytes| {
         if let Step::Done(line, len) = parse_line(bytes, "memcached settings")?
             && is_refusal(line)
         {
@@ -170,7 +170,7 @@ fn take_stats(bytes: &[u8], table: &mut StatTable) -> Result<Received> {
 
 fn ask(connection: &mut Connection, request: &'static [u8]) -> Result<StatTable> {
     let mut table = StatTable::default();
-    connection.exchange("stats", request, |bytes| take_stats(bytes, &mut table))?;
+    connection.exchange_short("stats", request, |bytes| take_stats(bytes, &mut table))?;
     Ok(table)
 }
 

@@ -108,7 +108,7 @@ pub enum Crawler {
 /// - Those of [`Connection::exchange`].
 pub fn probe_crawler(connection: &mut Connection) -> Result<Crawler> {
     let mut crawler = Crawler::None;
-    connection.exchange("crawler", METADUMP_PROBE, |bytes| {
+    connection.exchange_short("crawler", METADUMP_PROBE, |bytes| {
         let Step::Done(line, len) = parse_line(bytes, "a reply of the crawler")? else {
             return Ok(Received::More(0));
         };

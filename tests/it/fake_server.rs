@@ -28,6 +28,9 @@ pub(crate) enum Step {
     Close,
     /// Ends the connection by a reset; the client may lose what it has not read.
     Reset,
+    /// Sends the bytes again and again, with a pause after each time, until the
+    /// client goes away or the server is dropped.
+    Repeat(Vec<u8>, Duration),
     /// Says nothing more until the server is dropped.
     Hang,
     /// Waits until the flag is up.
@@ -278,6 +281,12 @@ impl Connection<'_> {
             Step::Raise(flag) => {
                 flag.store(true, Ordering::SeqCst);
                 Some(())
+            }
+            Step::Repeat(bytes, pause) => {
+                while !self.shared.is_over() && self.stream.write_all(bytes).is_ok() {
+                    thread::sleep(*pause);
+                }
+                None
             }
             Step::Hang => {
                 while !self.shared.is_over() {

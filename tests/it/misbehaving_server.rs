@@ -375,6 +375,27 @@ fn a_real_flush_meanwhile_is_noticed() {
     assert!(!workdir.join("s/a").exists());
 }
 
+/// Each byte comes in time, and the end never.
+#[test]
+fn statistics_without_an_end_are_given_up() {
+    for request in ["stats settings", "stats\r", "lru_crawler metadump 0"] {
+        let drops = Step::Repeat(b"STAT a".to_vec(), Duration::from_millis(200));
+        let (output, ..) = dump([Rule::new(request, [drops])], &[]);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.ends_with(": no reply within 6000 ms\n"), "{errors}");
+    }
+    // A flood of what has been told already.
+    let flood = Step::Repeat(b"STAT uptime 1000\r\n".repeat(4000), Duration::ZERO);
+    let (output, ..) = dump([Rule::new("stats\r", [flood])], &[]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("wanted the end of a short answer, got "),
+        "{errors}"
+    );
+}
+
 /// A walk of the hash table that starts while the table starts to grow can lock
 /// such a server up for ever.
 #[test]

@@ -126,7 +126,7 @@ impl Walk<'_> {
     /// Says whether the server answers at all.
     fn is_alive(&self) -> bool {
         let asked = self.connect().and_then(|mut connection| {
-            connection.exchange("version", VERSION, |bytes| {
+            connection.exchange_short("version", VERSION, |bytes| {
                 Ok(match parse_line(bytes, "VERSION")? {
                     Step::Need => Received::More(0),
                     Step::Done(_, len) => Received::Done(len),

@@ -128,7 +128,7 @@ impl Walk<'_> {
 /// Asks for a crawl; says whether it was started.
 fn start_crawl(connection: &mut Connection, request: &[u8]) -> Result<bool> {
     let mut is_started = false;
-    connection.exchange("crawl", request, |bytes| {
+    connection.exchange_short("crawl", request, |bytes| {
         let Step::Done(line, len) = parse_line(bytes, "OK")? else {
             return Ok(Received::More(0));
         };

@@ -271,7 +271,7 @@ fn alive_all_the_time(before: &BTreeMap<u8, u64>, after: &BTreeMap<u8, u64>) -> 
 /// Turns the crawler on or off; returns the server's words if it does not.
 fn switch_crawler(connection: &mut Connection, request: &[u8]) -> Result<Option<String>> {
     let mut refusal = None;
-    connection.exchange("crawler", request, |bytes| {
+    connection.exchange_short("crawler", request, |bytes| {
         let Step::Done(line, len) = parse_line(bytes, "OK")? else {
             return Ok(Received::More(0));
         };
