@@ -39,12 +39,7 @@ pub fn explain(node: &NodeSpec, options: &NetOptions, cancel: &Cancel, error: Er
     let is_closed = has_hung_up(&error)
         || matches!(error.kind(), ErrorKind::Protocol { got, .. } if is_alert(got));
     if !is_silent && !is_closed {
-        let ErrorKind::Protocol { wanted, got } = error.kind() else {
-            return error;
-        };
-        let (wanted, got) = (*wanted, got.clone());
-        let problem = AccessProblem::NotMemcached { wanted, got };
-        return Error::access(problem).at(Location::node(node.address()));
+        return error;
     }
     let options = NetOptions {
         timeout: options.timeout.min(QUESTION_TIME_MAX),
@@ -55,6 +50,16 @@ pub fn explain(node: &NodeSpec, options: &NetOptions, cancel: &Cancel, error: Er
         Some(problem) => Error::access(problem).at(Location::node(node.address())),
         None => error,
     }
+}
+
+/// Turns what no server of memcached says into the problem that it is none.
+pub(super) fn not_memcached(node: &NodeSpec, error: Error) -> Error {
+    let ErrorKind::Protocol { wanted, got } = error.kind() else {
+        return error;
+    };
+    let (wanted, got) = (*wanted, got.clone());
+    let problem = AccessProblem::NotMemcached { wanted, got };
+    Error::access(problem).at(Location::node(node.address()))
 }
 
 fn find_problem(

@@ -7,7 +7,7 @@ use crate::access::AccessProblem;
 use crate::cancel::Cancel;
 use crate::error::{Error, Location, Result};
 use crate::net::connection::{Connection, Received};
-use crate::net::diagnosis::{explain, knows_no_crawler};
+use crate::net::diagnosis::{explain, knows_no_crawler, not_memcached};
 use crate::net::options::NetOptions;
 use crate::node::NodeSpec;
 use crate::protocol::reply::{check_connection, is_refusal};
@@ -81,7 +81,8 @@ impl ServerReport {
 pub fn meet_server(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<ServerReport> {
     let met = Connection::connect(node, options, cancel)
         .and_then(|mut connection| ask_server(&mut connection));
-    let mut report = met.map_err(|error| explain(node, options, cancel, error))?;
+    let mut report =
+        met.map_err(|error| not_memcached(node, explain(node, options, cancel, error)))?;
     let version = &report.stats.version_text;
     if version.starts_with(|first: char| first.is_ascii_alphabetic()) {
         let sign = format!("its version is \"{version}\"");
