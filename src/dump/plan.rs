@@ -149,8 +149,9 @@ fn check_ring(ring: &RingSpec, nodes: &[NodeSpec]) -> Result<()> {
         ..node.clone()
     };
     let resolved: Vec<NodeSpec> = nodes.iter().map(with_address).collect();
-    let is_unknown = |node: &NodeSpec| node.ip.is_none() && node.socket_path().is_none();
-    // Of a name that stands for no address, whoever connects to it says more.
+    let is_unknown = |node: &NodeSpec| node.ip.is_none();
+    // Of a name that stands for no address, whoever connects to it says more; and
+    // who dumps by a socket may have clients that do not.
     if Placement::new(ring, &resolved).is_ok() || resolved.iter().any(is_unknown) {
         return Ok(());
     }

@@ -22,15 +22,30 @@ pub struct FlushMarks {
 impl FlushMarks {
     /// Says what has flushed the server, by later marks of the same process.
     pub fn find_flush(&self, later: &Self) -> Option<&'static str> {
-        let is_moved = self.until.is_some() && later.until.is_some() && self.until != later.until;
-        // A count that fell was reset.
-        if is_moved || later.count > self.count {
-            Some("flush_all was called on the server meanwhile")
+        const CALLED: &str = "flush_all was called on the server meanwhile";
+        if !self.tells_like(later) {
+            // A count that fell was reset.
+            return (later.count > self.count).then_some(CALLED);
+        }
+        // What the server refuses (`-F`) counts, and moves nothing; what is still
+        // to come has taken nothing.
+        if self.until != later.until && !later.is_ahead {
+            Some(CALLED)
         } else if self.is_ahead && !later.is_ahead {
             Some("a delayed flush_all came due on the server meanwhile")
         } else {
             None
         }
+    }
+
+    /// Says whether both tell the moment, which then is the truth.
+    fn tells_like(&self, later: &Self) -> bool {
+        self.until.is_some() && later.until.is_some()
+    }
+
+    /// Says for sure that there was no flush in between.
+    pub fn excludes_flush(&self, later: &Self) -> bool {
+        self.tells_like(later) && self.until == later.until && self.is_ahead == later.is_ahead
     }
 }
 
@@ -74,12 +89,14 @@ mod tests {
         let before = marks(4, Some(70), false);
         for (later, found) in [
             (marks(4, Some(70), false), None),
-            (marks(5, Some(70), false), CALLED),
+            // One that was refused, and one that is still to come.
+            (marks(5, Some(70), false), None),
+            (marks(5, Some(900), true), None),
             (marks(5, Some(90), false), CALLED),
-            (marks(5, Some(900), true), CALLED),
             (marks(0, Some(70), false), None),
             (marks(0, Some(90), false), CALLED),
             (marks(1, None, false), None),
+            (marks(5, None, false), CALLED),
         ] {
             assert_eq!(before.find_flush(&later), found, "{later:?}");
         }

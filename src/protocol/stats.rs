@@ -130,6 +130,16 @@ pub fn slab_item_counts(table: &StatTable) -> BTreeMap<u8, u64> {
         .collect()
 }
 
+/// What tells that the LRU crawler gets on: both rise with each slab class that it
+/// has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CrawlProgress {
+    /// Crawls that were started.
+    pub started: u64,
+    /// Items that were looked at.
+    pub checked: u64,
+}
+
 /// What a job wants to know of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerStats {
@@ -160,6 +170,8 @@ pub struct ServerStats {
     pub losses: LossCounters,
     /// Whether a crawl is running.
     pub is_crawler_running: bool,
+    /// How far it is.
+    pub crawl_progress: CrawlProgress,
     /// Whether the hash table is growing.
     pub is_hash_expanding: bool,
     /// The hash table has 2^n buckets.
@@ -184,6 +196,10 @@ impl ServerStats {
             flushes: table.number("cmd_flush"),
             losses: LossCounters::of(table),
             is_crawler_running: table.number("lru_crawler_running") != 0,
+            crawl_progress: CrawlProgress {
+                started: table.number("lru_crawler_starts"),
+                checked: table.number("crawler_items_checked"),
+            },
             is_hash_expanding: table.number("hash_is_expanding") != 0,
             hash_power_level: table.number("hash_power_level"),
         }

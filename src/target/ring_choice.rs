@@ -15,7 +15,8 @@ pub fn missing_ring(field: &'static str, node_count: usize, recorded: Option<&st
             let ring = recorded.unwrap_or_default();
             format!("the snapshot records {ring}: give --{field} {ring}")
         }
-        Some(_) => {
+        Some(Err(error)) => format!("what the snapshot records is none: {error}"),
+        Some(Ok(_)) => {
             let rings = recorded.unwrap_or_default();
             format!(
                 "the snapshot records {rings}, which its keys could not tell apart: give --{field} \

@@ -7,7 +7,7 @@ use crate::net::{Connection, Prompt, Received, ask_server};
 use crate::protocol::metadump::{WalkLine, classify};
 use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::request::{METADUMP_ALL, METADUMP_HASH, VERSION, metadump_class};
-use crate::protocol::stats::{ServerStats, ServerVersion};
+use crate::protocol::stats::{CrawlProgress, ServerStats, ServerVersion};
 use crate::protocol::text::{Step, parse_line, split_line};
 use crate::source::spool::{LineForm, Spool, WalkChunk};
 use crate::source::walk::Walk;
@@ -52,7 +52,8 @@ impl Walk<'_> {
 
     fn crawl_until_not_busy(&self, request: &[u8]) -> Result<()> {
         let started = Instant::now();
-        self.until_not_busy(|| self.try_crawl(request, started.elapsed()))
+        let mut seen = None;
+        self.until_not_busy(|| self.try_crawl(request, started.elapsed(), &mut seen))
     }
 
     /// Does it again while another crawl is in the way, as long as it may take.
@@ -71,15 +72,24 @@ impl Walk<'_> {
         }
     }
 
-    fn try_crawl(&self, request: &[u8], waited: Duration) -> Result<()> {
+    /// `seen` is how far the crawler was when it was first seen running.
+    fn try_crawl(
+        &self,
+        request: &[u8],
+        waited: Duration,
+        seen: &mut Option<CrawlProgress>,
+    ) -> Result<()> {
         let mut connection = self.connect()?;
         let stats = ask_server(&mut connection)?.stats;
         let is_hash = request == METADUMP_HASH;
         let has_waited = waited >= GROWTH_WAIT.min(self.busy_timeout);
         // Whoever asks while the walk of another is not read takes one of the
-        // server's threads with all its clients. The server's own crawls leave
-        // gaps.
-        if stats.is_crawler_running || (is_hash && !may_walk_hash(&stats, has_waited)) {
+        // server's threads with all its clients. A crawler that gets on is the
+        // server's own, or read: the server says BUSY then, and begins no crawl of
+        // its own for a minute, so that even those in a chain come to an end.
+        let is_stuck = stats.is_crawler_running
+            && *seen.get_or_insert(stats.crawl_progress) == stats.crawl_progress;
+        if is_stuck || (is_hash && !may_walk_hash(&stats, has_waited)) {
             return Err(Error::new(ErrorKind::Busy).at(self.location()));
         }
         self.crawl_once(&mut connection, request, stats.version)

@@ -38,6 +38,7 @@ impl Walk<'_> {
     pub(super) fn find_hidden(
         &self,
         before: &BTreeMap<u8, u64>,
+        stored_before: u64,
         known: u64,
         mut look: impl FnMut() -> Result<u64>,
     ) -> Result<Hidden> {
@@ -53,12 +54,11 @@ impl Walk<'_> {
         }
         let mut found = Hidden::default();
         for _ in 0..LOOK_COUNT_MAX {
-            // What is set while the lists are walked may be counted and not shown.
-            let stored_before = self.general_statistics()?.stored;
             let known = look()?;
             let hidden = self.not_shown(before, known)?;
             let stored_after = self.general_statistics()?.stored;
-            // A count that fell was reset.
+            // What was set since the first count may be in the place of what has
+            // expired since, and not shown. A count that fell was reset.
             let came = stored_after.checked_sub(stored_before).unwrap_or(u64::MAX);
             found = Hidden {
                 sure: hidden.saturating_sub(came),
@@ -120,7 +120,7 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    fn general_statistics(&self) -> Result<ServerStats> {
+    pub(super) fn general_statistics(&self) -> Result<ServerStats> {
         self.retry_when_full(|| Ok(ask_server(&mut self.connect()?)?.stats))
     }
 }

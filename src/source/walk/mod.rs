@@ -17,6 +17,7 @@ use crate::protocol::text::{Step, parse_line};
 use crate::source::seen_keys::SeenKeys;
 use crate::source::spool::Spool;
 use crate::source::strategy::{ReadStrategy, WalkKind};
+use crate::source::walk::hidden::Hidden;
 use crate::units::to_u64;
 
 /// What one walk needs.
@@ -129,6 +130,7 @@ impl Walk<'_> {
         let version = self.retry_when_full(|| Ok(ask_server(&mut self.connect()?)?.stats.version));
         let has_gap = self.strategy.known_gap(version?).is_some();
         let passes_over = self.strategy.walk != WalkKind::Cachedump && !has_gap;
+        let stored_before = self.general_statistics()?.stored;
         let before = if has_gap || passes_over {
             self.slab_item_counts()?
         } else {
@@ -167,7 +169,7 @@ impl Walk<'_> {
             self.pause(HELD_PAUSE)?;
         }
         if passes_over && let Some(seen) = self.seen {
-            let hidden = self.find_hidden(&before, known, || {
+            let found = self.find_hidden(&before, stored_before, known, || {
                 self.crawl_lists()?;
                 self.spool.wait_until_done(self.cancel)?;
                 report.pass_count = report.pass_count.saturating_add(1);
@@ -175,7 +177,15 @@ impl Walk<'_> {
                 report.last_pass_new = count.saturating_sub(known);
                 known = count;
                 Ok(count)
-            })?;
+            });
+            let hidden = match found {
+                Err(error) if !error.is_canceled() => {
+                    let (node, error) = (self.node.address(), error.to_chain());
+                    tracing::warn!(node, "what the lists did not show is not known: {error}");
+                    Hidden::default()
+                }
+                found => found?,
+            };
             report.unlisted = hidden.sure;
             if hidden.unsure > 0 {
                 tracing::warn!(

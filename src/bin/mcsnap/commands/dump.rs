@@ -14,12 +14,12 @@ use mcsnap::discovery::NodeSource;
 use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, Kept, WarmFileOptions, WarmFilePlan};
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
-use mcsnap::format::manifest::{ManifestNode, Verdict};
+use mcsnap::format::manifest::{Manifest, ManifestNode, Need, Verdict};
 use mcsnap::net::NetOptions;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{
-    can_resume, find_journal, generate_name, list_unfinished_dumps, parse_name,
+    SnapshotReader, can_resume, find_journal, generate_name, list_unfinished_dumps, parse_name,
 };
 use mcsnap::source::{SourceNode, WalkKind};
 use mcsnap::store::{ScratchFile, Store, create_directory};
@@ -68,8 +68,8 @@ pub(crate) struct DumpArgs {
     ///
     /// With detect, a thousand keys of each server show which ring explains where
     /// they lie. None is recorded where that is not certain; see mcsnap ring
-    /// detect. Of a ring that is named, as many keys show whether it is the one: a
-    /// warning says how many lie elsewhere.
+    /// detect. Of a ring that is named, as many keys of the snapshot show whether it is the
+    /// one: a warning says how many lie elsewhere.
     #[arg(long, value_name = "RING")]
     #[serde(deserialize_with = "ring_or_detect")]
     pub(crate) ring: Option<String>,
@@ -209,11 +209,9 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     if settings.ring.as_deref() == Some(DETECT) {
         options.rings = find_recorded_rings(&options, &context.cancel)?;
     }
+    let (rings, nodes) = (options.rings.clone(), options.nodes.clone());
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
-    if settings.ring.as_deref() != Some(DETECT) {
-        check_recorded_ring(&plan, &context.cancel)?;
-    }
     let is_resumed = settings.resume == Some(true);
     let failed = |store: &dyn Store, error: Error| {
         // Of a dump that failed nothing is kept, unless that was asked for.
@@ -249,6 +247,9 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let report = plan
         .run(Arc::clone(&store), &context.cancel, &progress)
         .map_err(|error| failed(&*store, error))?;
+    if settings.ring.as_deref() != Some(DETECT) {
+        check_recorded_ring(store, &report.manifest, &rings, &nodes, &context.cancel);
+    }
     print_report(context.format, &report)?;
     Ok(if report.has_losses_above(max_missing) {
         Outcome::Degraded
@@ -356,27 +357,33 @@ fn find_recorded_rings(options: &DumpOptions, cancel: &Cancel) -> Result<Vec<Rin
     Ok(Vec::new())
 }
 
-/// Warns of a ring that the servers' keys contradict. The user may know better,
-/// and a sample that fails says nothing: the dump tells what is wrong with a
-/// server.
-fn check_recorded_ring(plan: &DumpPlan, cancel: &Cancel) -> Result<()> {
-    let options = &plan.options;
-    let is_dumped = plan.nodes.iter().all(|node| node.source.is_ok());
-    let [ring] = options.rings.as_slice() else {
-        return Ok(());
+/// Warns of a ring that the keys contradict, now that they are there: no server is
+/// asked for them once more. The user may know better, so it is recorded.
+fn check_recorded_ring(
+    store: Arc<dyn Store>,
+    manifest: &Manifest,
+    rings: &[RingSpec],
+    nodes: &[NodeSpec],
+    cancel: &Cancel,
+) {
+    let [ring] = rings else {
+        return;
     };
-    if options.nodes.len() < 2 || ring.is_node_for_node() || !is_dumped {
-        return Ok(());
+    // Of a server that is missing nobody knows which keys it has.
+    if nodes.len() < 2 || ring.is_node_for_node() || manifest.verdict == Verdict::Partial {
+        return;
     }
-    match find_contradiction(ring, &options.nodes, &sample_options(options), cancel) {
+    let contradiction = SnapshotReader::open(store, &manifest.name, Need::Read)
+        .map_err(anyhow::Error::from)
+        .and_then(|snapshot| find_contradiction(ring, &snapshot, nodes, cancel));
+    match contradiction {
         Ok(Some(contradiction)) => tracing::warn!("{contradiction}"),
         Ok(None) => {}
+        // The dump is what it is.
         Err(error) => {
-            cancel.check()?;
             tracing::info!("whether the keys lie where {ring} puts them is not known: {error:#}");
         }
     }
-    Ok(())
 }
 
 /// Says how some keys of each server are listed.

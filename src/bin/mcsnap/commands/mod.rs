@@ -71,11 +71,9 @@ fn warn_of_losses(snapshot: &SnapshotReader) {
     let lost = match manifest.verdict {
         Verdict::Complete => return,
         Verdict::Lossy => {
-            let all = manifest
-                .counters()
-                .listed
-                .saturating_add(manifest.unlisted());
-            format!("lost {} of {} items", count(manifest.losses()), count(all))
+            let losses = manifest.losses();
+            let all = manifest.counters().stored.saturating_add(losses);
+            format!("lost {} of {} items", count(losses), count(all))
         }
         Verdict::Partial => format!(
             "did not read {} of {} nodes to their end",

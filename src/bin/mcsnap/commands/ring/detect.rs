@@ -12,6 +12,7 @@ use mcsnap::format::manifest::Need;
 use mcsnap::item::escape_bytes;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::{Explanation, NodeChange, RingSpec, Sureness};
+use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::MapChoice;
 use mcsnap::units::{percent, to_u64};
 use serde::{Deserialize, Serialize};
@@ -153,17 +154,18 @@ pub(crate) fn find_rings(
     Ok(Ok(rings.cloned().collect()))
 }
 
-/// Says what speaks against a ring that is recorded, by the keys of the servers;
+/// Says what speaks against a ring that is recorded, by the keys of the snapshot;
 /// nothing where none does, or where there are too few.
 pub(crate) fn find_contradiction(
     ring: &RingSpec,
+    snapshot: &SnapshotReader,
     nodes: &[NodeSpec],
-    options: &SampleOptions,
     cancel: &Cancel,
 ) -> Result<Option<String>> {
+    const KEYS_PER_NODE: usize = 1_000;
     /// Keys of all nodes, below which a few strays say nothing.
     const KEYS_LEAST: usize = 100;
-    let sample = sample_nodes(nodes, options, cancel)?;
+    let sample = sample_snapshot(snapshot, nodes, KEYS_PER_NODE, cancel)?;
     if sample.sightings.len() < KEYS_LEAST {
         return Ok(None);
     }
