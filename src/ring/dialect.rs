@@ -104,6 +104,19 @@ pub(super) fn hash_called(preset: &Preset, name: &str) -> Option<KeyHash> {
     KeyHash::from_name(name)
 }
 
+/// Lists the names that a preset's `hash=` takes.
+pub(super) fn hash_names(preset: &Preset) -> Vec<&'static str> {
+    let mut dialects = DIALECTS.iter().filter(|dialect| dialect.is_of(preset));
+    match dialects.find(|dialect| dialect.has_all) {
+        Some(dialect) => dialect.names.iter().map(|(name, _)| *name).collect(),
+        None => KeyHash::NAMES
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(["xxh3"])
+            .collect(),
+    }
+}
+
 /// Returns what a client hashes the labels of points with once keys are hashed
 /// with that; none where they have nothing to do with each other.
 pub(super) fn point_hash_beside(preset: &Preset, hash: KeyHash) -> Option<PointHash> {

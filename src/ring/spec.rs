@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::node::NodeSpec;
-use crate::ring::dialect::{hash_called, point_hash_beside};
+use crate::ring::dialect::{hash_called, hash_names, point_hash_beside};
 use crate::ring::hash::{CharSign, KeyHash};
 use crate::ring::label::{LabelFormat, SocketName};
 use crate::ring::order::NodeOrder;
@@ -305,7 +305,7 @@ fn choose<T: Copy>(table: &[(&'static str, T)], value: &str) -> std::result::Res
 }
 
 fn choose_hash(preset: &Preset, value: &str) -> std::result::Result<KeyHash, Refusal> {
-    let wanted = || Refusal::Value(format!("one of {}, xxh3", names(&KeyHash::NAMES)));
+    let wanted = || Refusal::Value(format!("one of {}", hash_names(preset).join(", ")));
     hash_called(preset, value).ok_or_else(wanted)
 }
 
@@ -650,7 +650,10 @@ mod tests {
             spec("spymemcached:ketama,hash=md5").rule(),
             spec("spymemcached:ketama").rule()
         );
-        assert!(refusal("xmemcached:php,hash=fnv1a-32").contains("wanted one of"));
+        assert_eq!(
+            refusal("xmemcached:php,hash=fnv1a-32"),
+            "ring \"hash=fnv1a-32\": wanted one of crc32, native, java-15, zero"
+        );
     }
 
     #[test]
