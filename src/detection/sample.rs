@@ -11,7 +11,7 @@ use crate::defect::Finding;
 use crate::error::{Error, Operation, Result};
 use crate::format::compression::SectionReader;
 use crate::format::manifest::ManifestSegment;
-use crate::net::{NetOptions, resolve};
+use crate::net::{NetOptions, with_address};
 use crate::node::{NodeIndex, NodeSpec};
 use crate::ring::Sighting;
 use crate::snapshot::{Opening, SnapshotReader};
@@ -267,11 +267,4 @@ fn check_nodes(nodes: &[NodeSpec], resolved: &[NodeSpec]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Some rings hash the address that a name stands for.
-fn with_address(node: &NodeSpec) -> NodeSpec {
-    let literal = || node.host.parse().ok();
-    let ip = node.ip.or_else(literal).or_else(|| resolve(node));
-    NodeSpec { ip, ..node.clone() }
 }

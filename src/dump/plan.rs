@@ -7,7 +7,7 @@ use crate::cancel::Cancel;
 use crate::dump::twins::check_twins;
 use crate::error::{Error, Result};
 use crate::format::compression::Compression;
-use crate::net::{NetOptions, resolve};
+use crate::net::{NetOptions, with_address};
 use crate::node::NodeSpec;
 use crate::ring::{Placement, RingSpec};
 use crate::select::Selection;
@@ -142,11 +142,6 @@ pub(super) fn join<T>(joined: std::thread::Result<T>) -> T {
 fn check_ring(ring: &RingSpec, nodes: &[NodeSpec]) -> Result<()> {
     let Err(refusal) = Placement::new(ring, nodes) else {
         return Ok(());
-    };
-    // Some rings hash the address that a name stands for.
-    let with_address = |node: &NodeSpec| NodeSpec {
-        ip: node.ip.or_else(|| resolve(node)),
-        ..node.clone()
     };
     let resolved: Vec<NodeSpec> = nodes.iter().map(with_address).collect();
     let is_unknown = |node: &NodeSpec| node.ip.is_none();

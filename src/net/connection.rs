@@ -624,9 +624,15 @@ impl Connection {
     }
 }
 
-/// Returns an address that a node's name stands for, IPv4 before IPv6; none where
-/// it stands for none.
-pub fn resolve(node: &NodeSpec) -> Option<IpAddr> {
+/// Returns the node with the address that its name stands for, which some rings
+/// hash: IPv4 before IPv6, and none where it stands for none or is a socket.
+pub fn with_address(node: &NodeSpec) -> NodeSpec {
+    let literal = || node.host.parse().ok();
+    let ip = node.ip.or_else(literal).or_else(|| resolve(node));
+    NodeSpec { ip, ..node.clone() }
+}
+
+fn resolve(node: &NodeSpec) -> Option<IpAddr> {
     if node.socket_path().is_some() {
         return None;
     }

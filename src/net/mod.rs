@@ -13,7 +13,7 @@ mod tls;
 #[path = "tls_absent.rs"]
 mod tls;
 
-pub use connection::{Connection, Prompt, Received, resolve, try_count_max};
+pub use connection::{Connection, Prompt, Received, try_count_max, with_address};
 pub use credentials::Credentials;
 pub use diagnosis::explain;
 pub use flush_marks::FlushMarks;

@@ -320,6 +320,16 @@ impl Client {
         }
     }
 
+    /// Waits until the server's clock, which ticks once a second, does.
+    pub(crate) fn wait_for_tick(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let before = self.stats("")["time"].clone();
+        while self.stats("")["time"] == before {
+            assert!(Instant::now() < deadline, "the server's clock stands still");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     pub(crate) fn flush_all(&mut self) {
         assert_eq!(self.command("flush_all"), "OK");
     }

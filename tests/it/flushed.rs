@@ -1,13 +1,13 @@
 //! A flush in the middle of a dump, however it is called, and what looks like one.
 
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::process::Child;
 
 use serde_json::Value;
 
 use crate::ageing_proxy::{Age, AgeingProxy};
 use crate::client::Item;
 use crate::memcached::Memcached;
+use crate::running_job::{segment_files, signal, wait_until};
 use crate::workdir::Workdir;
 
 const KEY_COUNT: u64 = 40_000;
@@ -20,20 +20,18 @@ fn filled(server: &Memcached) {
 
 /// Waits until a dump has begun a segment, so that it is in the middle.
 fn wait_for_segment(workdir: &Workdir) {
-    wait_until("the dump starts", || {
-        workdir
-            .join("s/a/segments")
-            .read_dir()
-            .is_ok_and(|entries| entries.count() > 0)
-    });
+    wait_until("a segment", || !segment_files(workdir, "a").is_empty());
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+/// A server, flushed before it was filled.
+fn flushed_and_filled() -> Memcached {
+    let server = Memcached::start_with(&["-m", "256"]);
+    let mut client = server.client();
+    client.flush_all();
+    // What is set in the second of a flush may go with it.
+    client.wait_for_tick();
+    filled(&server);
+    server
 }
 
 fn start_dump(workdir: &Workdir, server: &Memcached) -> Child {
@@ -45,12 +43,6 @@ fn start_dump_of(workdir: &Workdir, address: &str) -> Child {
     let run = workdir.mcsnap(&arguments).arg("--connections=1");
     let run = run.arg("--progress=none").arg("--format=json");
     run.arg(address).spawn()
-}
-
-fn signal(child: &Child, name: &str) {
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-s", name, &pid]).status();
-    assert!(sent.unwrap().success());
 }
 
 fn assert_is_no_snapshot(workdir: &Workdir, child: Child, address: &str, why: &str) {
@@ -117,14 +109,7 @@ fn a_flush_is_noticed_though_the_counters_are_reset_after_it() {
 
 #[test]
 fn counters_that_are_reset_meanwhile_are_no_flush() {
-    let server = Memcached::start_with(&["-m", "256"]);
-    server.client().flush_all();
-    // What is set in the second of a flush may go with it.
-    let flushed_at = server.client().stats("")["time"].clone();
-    wait_until("a second passes", || {
-        server.client().stats("")["time"] != flushed_at
-    });
-    filled(&server);
+    let server = flushed_and_filled();
     let workdir = Workdir::new("reset");
     let child = start_dump(&workdir, &server);
     wait_for_segment(&workdir);
@@ -135,21 +120,12 @@ fn counters_that_are_reset_meanwhile_are_no_flush() {
 
 #[test]
 fn counters_that_are_reset_do_not_keep_a_killed_dump_from_going_on() {
-    let server = Memcached::start_with(&["-m", "256"]);
-    server.client().flush_all();
-    let flushed_at = server.client().stats("")["time"].clone();
-    wait_until("a second passes", || {
-        server.client().stats("")["time"] != flushed_at
-    });
-    filled(&server);
+    let server = flushed_and_filled();
     let workdir = Workdir::new("reset-between");
     let mut child = start_dump(&workdir, &server);
-    wait_until("a segment is sealed", || {
-        let sealed = workdir.join("s/a/segments").read_dir();
-        sealed.is_ok_and(|entries| {
-            let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-            names.filter(|name| name.ends_with(".mcs")).count() > 1
-        })
+    wait_until("sealed segments", || {
+        let files = segment_files(&workdir, "a");
+        files.iter().filter(|name| name.ends_with(".mcs")).count() > 1
     });
     child.kill().unwrap();
     child.wait().unwrap();

@@ -101,6 +101,8 @@ mod ring_vectors;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]
+mod running_job;
+#[cfg(test)]
 mod salvage_behaviour;
 #[cfg(test)]
 mod select_behaviour;

@@ -3,7 +3,6 @@
 use std::process::{Child, Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,6 +11,7 @@ use crate::ageing_proxy::{Age, AgeingProxy};
 use crate::client::Item;
 use crate::fake_server::{FakeServer, Rule, Step};
 use crate::memcached::Memcached;
+use crate::running_job::{segment_files, wait_until};
 use crate::workdir::Workdir;
 
 /// Longer than any of these takes on a busy machine, and far less than the two
@@ -198,15 +198,7 @@ fn a_stopped_server_is_given_up_soon() {
 }
 
 fn has_segments(workdir: &Workdir) -> bool {
-    std::fs::read_dir(workdir.join("s/a/segments")).is_ok_and(|entries| entries.count() > 0)
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited for: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
+    !segment_files(workdir, "a").is_empty()
 }
 
 #[test]

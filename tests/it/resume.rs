@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mcsnap::format::ids::SnapshotId;
@@ -15,6 +13,7 @@ use serde_json::Value;
 use crate::client::Item;
 use crate::fake_server::{FakeServer, Rule, Step};
 use crate::memcached::Memcached;
+use crate::running_job::{segment_files, signal, wait_until};
 use crate::workdir::Workdir;
 
 const KEY_COUNT: u64 = 20_000;
@@ -57,28 +56,19 @@ fn sealed(workdir: &Workdir, name: &str) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-fn kill(child: &mut std::process::Child, signal: &str) -> Option<i32> {
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-s", signal, &pid]).status();
-    assert!(sent.unwrap().success());
+fn kill(child: &mut std::process::Child, name: &str) -> Option<i32> {
+    signal(child, name);
     child.wait().unwrap().code()
 }
 
 /// Waits until a dump has sealed some segments.
 fn wait_for_segments(workdir: &Workdir, name: &str, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while sealed_count(&workdir.join(format!("s/{name}/segments"))) < count {
-        assert!(Instant::now() < deadline, "the dump seals nothing");
-        std::thread::yield_now();
-    }
+    wait_until("sealed segments", || sealed_count(workdir, name) >= count);
 }
 
-fn sealed_count(place: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(place) else {
-        return 0;
-    };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.filter(|name| name.ends_with(".mcs")).count()
+fn sealed_count(workdir: &Workdir, name: &str) -> usize {
+    let files = segment_files(workdir, name);
+    files.iter().filter(|file| file.ends_with(".mcs")).count()
 }
 
 #[test]
@@ -176,20 +166,16 @@ fn what_changed_meanwhile_is_taken_as_it_is_now() {
 fn a_stopped_dump_keeps_what_it_sealed_and_says_how_to_go_on() {
     let server = filled_server();
     let address = server.address();
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
         let workdir = Workdir::new("stopped");
         let child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
         wait_for_segments(&workdir, "a", 1);
-        let pid = child.id().to_string();
-        Command::new("kill")
-            .args(["-s", signal, &pid])
-            .status()
-            .unwrap();
+        signal(&child, name);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code));
         assert_eq!(
             String::from_utf8_lossy(&output.stderr),
-            format!("mcsnap: stopped by SIG{signal}; pass --resume --name a to go on with it\n")
+            format!("mcsnap: stopped by SIG{name}; pass --resume --name a to go on with it\n")
         );
         // The same command alone is no way to go on by mistake.
         let output = workdir.mcsnap(&arguments("a", &[&address])).exits(1);
@@ -336,11 +322,7 @@ fn a_running_dump_is_left_alone() {
     let workdir = Workdir::new("running");
     let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
     wait_for_segments(&workdir, "a", 1);
-    let pid = child.id().to_string();
-    Command::new("kill")
-        .args(["-s", "STOP", &pid])
-        .status()
-        .unwrap();
+    signal(&child, "STOP");
     for resume in ["--resume", "--resume=false"] {
         let output = workdir
             .mcsnap(&arguments("a", &[&address]))
@@ -353,10 +335,7 @@ fn a_running_dump_is_left_alone() {
             "{message}"
         );
     }
-    Command::new("kill")
-        .args(["-s", "CONT", &pid])
-        .status()
-        .unwrap();
+    signal(&child, "CONT");
     assert!(child.wait().unwrap().success());
     workdir.mcsnap(&["verify", "--deep", "s/a"]).succeeds();
 }

@@ -1,13 +1,13 @@
 //! What happens to a server while it waits for its turn is none of a dump's
 //! business: all that is read of it is read afterwards.
 
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::process::Child;
 
 use serde_json::Value;
 
 use crate::client::Item;
 use crate::memcached::Memcached;
+use crate::running_job::{segment_files, signal, wait_until};
 use crate::workdir::Workdir;
 
 const KEY_COUNT: u64 = 20_000;
@@ -44,29 +44,13 @@ fn arguments<'a>(first: &'a str, second: &'a str) -> [&'a str; 10] {
     ]
 }
 
-fn signal(child: &Child, name: &str) {
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-s", name, &pid]).status();
-    assert!(sent.unwrap().success());
-}
-
 /// Waits until a dump has so many files of the node of an index.
 fn wait_for_segments(workdir: &Workdir, node_index: u32, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let place = workdir.join("s/a/segments");
-        let entries = place.read_dir().into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let start = format!("n{node_index:04}-");
-        if names.filter(|name| name.starts_with(&start)).count() >= count {
-            return;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "no segments of node {node_index}"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let start = format!("n{node_index:04}-");
+    wait_until(&format!("segments of node {node_index}"), || {
+        let files = segment_files(workdir, "a");
+        files.iter().filter(|name| name.starts_with(&start)).count() >= count
+    });
 }
 
 /// Dumps two servers one after the other, and does something to the second while
@@ -119,10 +103,7 @@ fn a_server_that_is_flushed_before_its_turn_is_dumped_as_it_is_then() {
             assert_eq!(client.get(&format!("old:{at}")), None);
         }
         // What is set in the second of a flush may go with it.
-        let flushed_at = client.stats("")["time"].clone();
-        while client.stats("")["time"] == flushed_at {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        client.wait_for_tick();
         fill(&second, "new", 300);
     });
     assert_whole(child, 300);

@@ -277,23 +277,13 @@ fn what_was_flushed_counts_as_vanished() {
         client.set(&format!("flushed:{at}"), 0, 0, b"v");
     }
     // A flush is of what is older than the second it comes in.
-    wait_for_tick(&mut client);
-    wait_for_tick(&mut client);
+    client.wait_for_tick();
+    client.wait_for_tick();
     client.flush_all();
     server.end();
     let report = dump(&workdir, &["--warm-file", "mem"], "warm");
     for (counter, count) in [("listed", 10), ("stored", 0), ("vanished", 10)] {
         assert_eq!(report[counter], count, "{counter}: {report}");
-    }
-}
-
-/// Waits until the server's clock, which ticks once a second, does.
-fn wait_for_tick(client: &mut Client) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let before = client.stats("")["time"].clone();
-    while client.stats("")["time"] == before {
-        assert!(Instant::now() < deadline, "the server's clock stands still");
-        thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a user sees of a running job: bars, lines, or JSON lines, on stderr.
 
+use crate::render::millis;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -285,7 +286,7 @@ impl Renderer {
     }
 
     fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.started.elapsed())
     }
 
     /// Says whether a line is due, to one of the threads that ask.

@@ -41,19 +41,22 @@ pub(crate) const DETECT: &str = "detect";
 
 /// Reads the text of a ring, and refuses one that is none.
 pub(crate) fn ring<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let text = text(deserializer)?;
-    if let Some(text) = &text {
-        text.parse::<RingSpec>().map_err(D::Error::custom)?;
-    }
-    Ok(text)
+    ring_unless(deserializer, |_| false)
 }
 
 /// Reads the text of a ring, or [`DETECT`].
 pub(crate) fn ring_or_detect<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
+    ring_unless(deserializer, |text| text == DETECT)
+}
+
+fn ring_unless<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    is_word: impl Fn(&str) -> bool,
+) -> Result<Option<String>, D::Error> {
     let text = text(deserializer)?;
-    if let Some(text) = text.as_deref().filter(|text| *text != DETECT) {
+    if let Some(text) = text.as_deref().filter(|text| !is_word(text)) {
         text.parse::<RingSpec>().map_err(D::Error::custom)?;
     }
     Ok(text)

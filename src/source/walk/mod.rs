@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, Location, Result};
-use crate::net::{Connection, NetOptions, Received, ask_server, ask_slab_item_counts};
+use crate::net::{Connection, NetOptions, Received, ask_slab_item_counts};
 use crate::node::NodeSpec;
 use crate::protocol::reply::check_connection;
 use crate::protocol::request::{CRAWLER_DISABLE, CRAWLER_ENABLE};
@@ -127,10 +127,9 @@ impl Walk<'_> {
     /// move between the lists while they are walked, those in use are passed
     /// over, and a new value may put one into a class that was walked before.
     fn repeat(&self, mut report: WalkReport) -> Result<WalkReport> {
-        let version = self.retry_when_full(|| Ok(ask_server(&mut self.connect()?)?.stats.version));
-        let has_gap = self.strategy.known_gap(version?).is_some();
+        let stats = self.general_statistics()?;
+        let has_gap = self.strategy.known_gap(stats.version).is_some();
         let passes_over = self.strategy.walk != WalkKind::Cachedump && !has_gap;
-        let stored_before = self.general_statistics()?.stored;
         let before = if has_gap || passes_over {
             self.slab_item_counts()?
         } else {
@@ -169,7 +168,7 @@ impl Walk<'_> {
             self.pause(HELD_PAUSE)?;
         }
         if passes_over && let Some(seen) = self.seen {
-            let found = self.find_hidden(&before, stored_before, known, || {
+            let found = self.find_hidden(&before, stats.stored, known, || {
                 self.crawl_lists()?;
                 self.spool.wait_until_done(self.cancel)?;
                 report.pass_count = report.pass_count.saturating_add(1);

@@ -28,7 +28,7 @@ use mcsnap::units::{UnixSecs, percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::commands::ring::detect::{find_contradiction, find_rings};
+use crate::commands::ring::detect::{KEYS_PER_NODE, find_contradiction, find_rings};
 use crate::commands::verify::parse_threads;
 use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
@@ -68,8 +68,8 @@ pub(crate) struct DumpArgs {
     ///
     /// With detect, a thousand keys of each server show which ring explains where
     /// they lie. None is recorded where that is not certain; see mcsnap ring
-    /// detect. Of a ring that is named, as many keys of the snapshot show whether it is the
-    /// one: a warning says how many lie elsewhere.
+    /// detect. Of a ring that is named, as many keys of the snapshot show whether
+    /// it is the one: a warning says how many lie elsewhere.
     #[arg(long, value_name = "RING")]
     #[serde(deserialize_with = "ring_or_detect")]
     pub(crate) ring: Option<String>,
@@ -388,7 +388,6 @@ fn check_recorded_ring(
 
 /// Says how some keys of each server are listed.
 fn sample_options(options: &DumpOptions) -> SampleOptions {
-    const KEYS_PER_NODE: usize = 1_000;
     SampleOptions {
         count_per_node: KEYS_PER_NODE,
         walk: options.walk,
@@ -758,7 +757,7 @@ fn print_plan(
             "parallel_node_count": options.parallel_node_count,
             "shard_count": 1_u32 << options.shard_bits,
             "spool_memory_max": options.spool_memory_max,
-            "timeout_ms": u64::try_from(options.net.timeout.as_millis())?,
+            "timeout_ms": millis(options.net.timeout),
             "ring": RingSpec::to_record(&options.rings),
             "select": (!options.selection.is_everything()).then(|| options.selection.to_string()),
             "resume": options.is_resumable,
@@ -847,8 +846,13 @@ fn segments_row(
 }
 
 fn print_report(format: Format, report: &DumpReport) -> Result<()> {
-    record("dump", &document(report));
-    told(print_rows(format, report), || {
+    let document = document(report);
+    record("dump", &document);
+    let printed = match format {
+        Format::Json => print_json(&document),
+        Format::Text => print_rows(report),
+    };
+    told(printed, || {
         let verdict = report.manifest.verdict.as_str();
         format!("snapshot {} is there ({verdict})", report.place)
     })
@@ -897,10 +901,7 @@ fn document(report: &DumpReport) -> Value {
     })
 }
 
-fn print_rows(format: Format, report: &DumpReport) -> Result<()> {
-    if format == Format::Json {
-        return print_json(&document(report));
-    }
+fn print_rows(report: &DumpReport) -> Result<()> {
     let manifest = &report.manifest;
     let counters = manifest.counters();
     let totals = manifest.totals;

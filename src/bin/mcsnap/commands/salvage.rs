@@ -11,7 +11,7 @@ use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, print, print_json, print_text, seconds, told};
+use crate::render::{count, millis, print, print_json, print_text, seconds, told};
 use crate::settings::{parse_count, parse_size, text};
 
 /// Flags of `mcsnap salvage`.
@@ -149,7 +149,7 @@ fn report_json(place: &str, report: &SalvageReport) -> Value {
         "duplicates": report.duplicates,
         "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
         "segments": segments,
-        "elapsed_ms": u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
+        "elapsed_ms": millis(report.elapsed),
     })
 }
 

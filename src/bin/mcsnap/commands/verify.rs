@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, holds_row, print, print_json, print_text, seconds, size};
+use crate::render::{count, holds_row, millis, print, print_json, print_text, seconds, size};
 use crate::settings::{parse_choice, parse_count, switch, text};
 
 /// Flags of `mcsnap verify`.
@@ -135,7 +135,7 @@ fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()
             "blocks": report.blocks,
             "records": report.records,
             "size_bytes": report.bytes,
-            "elapsed_ms": u64::try_from(report.elapsed.as_millis())?,
+            "elapsed_ms": millis(report.elapsed),
         }));
     }
     let mut lines: String = report

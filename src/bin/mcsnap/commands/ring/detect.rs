@@ -154,6 +154,9 @@ pub(crate) fn find_rings(
     Ok(Ok(rings.cloned().collect()))
 }
 
+/// Keys of each node that show which ring a dump records, or whether it is the one.
+pub(crate) const KEYS_PER_NODE: usize = 1_000;
+
 /// Says what speaks against a ring that is recorded, by the keys of the snapshot;
 /// nothing where none does, or where there are too few.
 pub(crate) fn find_contradiction(
@@ -162,7 +165,6 @@ pub(crate) fn find_contradiction(
     nodes: &[NodeSpec],
     cancel: &Cancel,
 ) -> Result<Option<String>> {
-    const KEYS_PER_NODE: usize = 1_000;
     /// Keys of all nodes, below which a few strays say nothing.
     const KEYS_LEAST: usize = 100;
     let sample = sample_snapshot(snapshot, nodes, KEYS_PER_NODE, cancel)?;

@@ -9,6 +9,7 @@ use mcsnap::units::{UnixSecs, to_f64};
 use serde_json::{Map, Value, json};
 
 use crate::render::inspection::Inspection;
+use crate::render::millis;
 use crate::render::share::{rounded, share};
 
 impl Inspection<'_> {
@@ -75,7 +76,7 @@ impl Inspection<'_> {
                 .collect::<Vec<_>>(),
             "findings": report.findings.iter().map(findings).collect::<Vec<_>>(),
             "findings_dropped": report.finding_count_dropped,
-            "elapsed_ms": u64::try_from(report.elapsed.as_millis())?,
+            "elapsed_ms": millis(report.elapsed),
         }))
     }
 
