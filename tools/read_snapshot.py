@@ -1134,7 +1134,7 @@ NODE = members(
         "items_end": decimal,
         "counters": members({}, {name: decimal for name in ("listed", *OUTCOMES)}),
     },
-    {"unlisted": decimal, "reasons": map_of(number(64)), "failure": nullable(text)},
+    {"unlisted": decimal, "unsure": decimal, "reasons": map_of(number(64)), "failure": nullable(text)},
 )
 
 SEGMENT = members(
@@ -1173,7 +1173,7 @@ MANIFEST_TEXT = members(
         "totals": members({name: decimal for name in ("segments", *SUMS)}),
         "content_digest": hexadecimal(16),
         "content_digest_exptime": hexadecimal(16),
-        "verdict": lambda found: found in ("complete", "lossy", "partial"),
+        "verdict": lambda found: found in ("complete", "unsure", "lossy", "partial"),
     },
     {
         "features": members({}, {job: list_of(text) for job in ("read", "restore", "verify")}),

@@ -15,5 +15,5 @@ mod vanishing;
 mod warm_file;
 
 pub use plan::{DumpOptions, DumpPlan, NodePlan};
-pub use report::{DumpReport, Kept};
+pub use report::{DumpReport, Kept, Tolerance};
 pub use warm_file::{WarmFileOptions, WarmFilePlan};

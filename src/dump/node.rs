@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 use crate::cancel::Cancel;
 use crate::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
 use crate::dump::plan::{DumpOptions, join};
-use crate::dump::vanishing::{Fates, find_mass_loss};
+use crate::dump::vanishing::{Fates, find_mass_loss, has_witness};
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::journal::JournalNode;
 use crate::format::manifest::{Counters, ManifestNode, ManifestSegment, Totals};
@@ -30,6 +30,7 @@ pub(super) struct NodeDump {
     pub(super) node: ManifestNode,
     pub(super) segments: Vec<ManifestSegment>,
     pub(super) win_tokens_returned: u64,
+    pub(super) win_tokens_kept: u64,
     /// Items kept though it is not known whether they were selected.
     pub(super) unknown_kept: u64,
     /// Keys that only the last of as many walks as there may be has found.
@@ -98,8 +99,10 @@ impl NodeJob<'_> {
             strategy: self.strategy,
             spool: &spool,
             seen: seen.as_ref(),
+            is_for_all: true,
             cancel: &stop,
             busy_timeout: self.options.busy_timeout,
+            idle: Mutex::default(),
         };
         let fetch_job = FetchJob {
             node: self.node,
@@ -179,20 +182,23 @@ impl NodeJob<'_> {
         let fates = Fates {
             read: tally.delivered,
             vanished: tally.counters.vanished,
+            witnesses: &tally.witnesses,
         };
         let at_end = Connection::connect(self.node, &self.options.net, cancel)
-            .and_then(|mut connection| ask_server(&mut connection));
+            .and_then(|mut connection| ask_server(&mut connection))
+            .map(|report| self.server.succeeded_by(report));
         let (items_end, failure) = match at_end {
             Ok(report) => (
                 report.stats.curr_items,
                 trouble
                     .node
-                    .or_else(|| self.find_change(&report, fates))
+                    .or_else(|| self.find_change(&report, fates, cancel))
                     .or_else(|| self.find_change_since_kept()),
             ),
             Err(error) => (0, trouble.node.or(Some(error))),
         };
         let win_tokens_returned = tally.win_tokens_returned;
+        let win_tokens_kept = tally.win_tokens_kept;
         let unknown_kept = tally.unknown_kept;
         let unsettled = walked.map_or(0, |walked| walked.last_pass_new);
         let node = self.describe(walked, tally, &written, items_end, failure.as_ref());
@@ -200,6 +206,7 @@ impl NodeJob<'_> {
             node,
             segments,
             win_tokens_returned,
+            win_tokens_kept,
             unknown_kept,
             unsettled,
             failure,
@@ -249,6 +256,7 @@ impl NodeJob<'_> {
         ManifestNode {
             walk: walk.manifest_name().to_owned(),
             unlisted: walked.map_or(0, |walked| walked.unlisted),
+            unsure: walked.map_or(0, |walked| walked.unsure),
             server_version: self.server.stats.version_text.clone(),
             pid: self.server.stats.pid,
             server_started_at: self.server.to_host_time(self.server.stats.started_at()).0,
@@ -262,9 +270,21 @@ impl NodeJob<'_> {
         }
     }
 
-    fn find_change(&self, at_end: &ServerReport, fates: Fates) -> Option<Error> {
+    fn find_change(
+        &self,
+        at_end: &ServerReport,
+        fates: Fates<'_>,
+        cancel: &Cancel,
+    ) -> Option<Error> {
         let told = self.server.find_change(at_end);
-        let what = told.or_else(|| find_mass_loss(self.server, at_end, fates))?;
+        let told = told.or_else(|| {
+            let lost = find_mass_loss(self.server, at_end, fates)?;
+            // One that cannot be asked speaks for nothing.
+            let is_denied = Connection::connect(self.node, &self.options.net, cancel)
+                .and_then(|mut connection| has_witness(&mut connection, fates.witnesses));
+            (!is_denied.unwrap_or(false)).then_some(lost)
+        });
+        let what = told?;
         let error = Error::new(ErrorKind::NodeChanged { what });
         Some(error.at(Location::node(self.node.address())))
     }
@@ -407,6 +427,7 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
         clock_offset: "0".to_owned(),
         walk: "unknown".to_owned(),
         unlisted: 0,
+        unsure: 0,
         shard_bits: options.shard_bits,
         items_start: 0,
         items_end: 0,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::format::manifest::{Manifest, ManifestSegment, Totals, Verdict};
-use crate::units::percent;
+use crate::units::{percent, to_f64};
 
 /// A finished dump.
 #[derive(Clone, Debug)]
@@ -14,6 +14,9 @@ pub struct DumpReport {
     pub manifest: Manifest,
     /// Stale items whose win token was taken by reading and given back.
     pub win_tokens_returned: u64,
+    /// Stale items whose win token was taken by reading and could not be given back:
+    /// no client is asked to make them again before they expire.
+    pub win_tokens_kept: u64,
     /// Items kept though what servers told does not decide whether they were
     /// selected.
     pub unknown_kept: u64,
@@ -63,24 +66,111 @@ impl DumpReport {
         self.manifest.verdict != Verdict::Complete
     }
 
-    /// Says whether part of a node is missing, or more items were lost than this
-    /// percentage of what should be there.
-    pub fn has_losses_above(&self, percent: f64) -> bool {
-        match self.manifest.verdict {
-            Verdict::Complete => false,
-            // At 0 no rounding decides.
-            Verdict::Lossy => percent <= 0.0 || 100.0 - self.completeness() > percent,
-            Verdict::Partial => true,
+    /// Says whether part of a node is missing, or more items than a tolerance
+    /// allows.
+    pub fn exceeds(&self, tolerance: Tolerance) -> bool {
+        let manifest = &self.manifest;
+        if manifest.verdict == Verdict::Partial {
+            return true;
         }
+        // Without a division, so that at 0 no rounding decides.
+        let is_above = |part: u64, percent: f64| {
+            to_f64(part) * 100.0 > percent * to_f64(self.expected()) && part > 0
+        };
+        is_above(manifest.losses(), tolerance.lost_percent)
+            || is_above(manifest.unsure(), tolerance.unsure_percent)
     }
 
-    /// Returns how much of what was listed, and is not gone for a known reason,
-    /// is in the snapshot, in percent.
+    /// Returns how many items should be in the snapshot: those that are, those that
+    /// were lost, and those that may have been.
+    fn expected(&self) -> u64 {
+        let manifest = &self.manifest;
+        let known = manifest.counters().stored;
+        let known = known.saturating_add(manifest.losses());
+        known.saturating_add(manifest.unsure())
+    }
+
+    /// Returns how much of what should be in the snapshot is in it, in percent: at
+    /// least, where it is not sure.
     ///
     /// Of a partial snapshot that says nothing of what could not be listed.
     pub fn completeness(&self) -> f64 {
-        let stored = self.manifest.counters().stored;
-        let lost = self.manifest.losses();
-        percent(stored, stored.saturating_add(lost))
+        percent(self.manifest.counters().stored, self.expected())
+    }
+}
+
+/// How much may be missing of a dump that is good enough, in percent of the items
+/// that should be there.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tolerance {
+    /// Items that were lost.
+    pub lost_percent: f64,
+    /// Items of which nobody can tell whether they were.
+    pub unsure_percent: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::manifest::{Counters, ManifestNode};
+    use crate::reasons::Reasons;
+
+    fn report(stored: u64, unlisted: u64, unsure: u64) -> DumpReport {
+        let mut manifest = crate::format::manifest::tests::manifest();
+        manifest.nodes = vec![ManifestNode {
+            address: "a:11211".to_owned(),
+            server_version: "1.5.6".to_owned(),
+            pid: 1,
+            server_started_at: 0,
+            clock_offset: "0".to_owned(),
+            walk: "metadump-slabs".to_owned(),
+            shard_bits: 0,
+            items_start: stored,
+            items_end: stored,
+            unlisted,
+            unsure,
+            counters: Counters {
+                listed: stored,
+                stored,
+                ..Counters::default()
+            },
+            reasons: Reasons::default(),
+            failure: None,
+        }];
+        manifest.verdict = Verdict::of(&manifest.nodes);
+        DumpReport {
+            place: String::new(),
+            manifest,
+            win_tokens_returned: 0,
+            win_tokens_kept: 0,
+            unknown_kept: 0,
+            unsettled: 0,
+            kept: Kept::default(),
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn what_is_missing_and_what_may_be_have_a_tolerance_each() {
+        let exceeds = |report: &DumpReport, lost_percent, unsure_percent| {
+            report.exceeds(Tolerance {
+                lost_percent,
+                unsure_percent,
+            })
+        };
+        let whole = report(1000, 0, 0);
+        assert_eq!(whole.manifest.verdict, Verdict::Complete);
+        assert!(!exceeds(&whole, 0.0, 0.0));
+        let lossy = report(999_999_999, 1, 0);
+        assert_eq!(lossy.manifest.verdict, Verdict::Lossy);
+        assert!(exceeds(&lossy, 0.0, 100.0) && !exceeds(&lossy, 0.1, 0.0));
+        let unsure = report(990, 0, 10);
+        assert_eq!(unsure.manifest.verdict, Verdict::Unsure);
+        assert!(exceeds(&unsure, 100.0, 0.0) && exceeds(&unsure, 100.0, 0.99));
+        assert!(!exceeds(&unsure, 0.0, 1.0));
+        assert!((unsure.completeness() - 99.0).abs() < 1e-9);
+        let both = report(900, 90, 10);
+        assert_eq!(both.manifest.verdict, Verdict::Lossy);
+        assert!(exceeds(&both, 9.0, 0.9) && exceeds(&both, 8.9, 1.0) && !exceeds(&both, 9.0, 1.0));
     }
 }

@@ -58,6 +58,7 @@ impl DumpPlan {
                     kept: Kept::whole(&manifest),
                     manifest: *manifest,
                     win_tokens_returned: 0,
+                    win_tokens_kept: 0,
                     unknown_kept: 0,
                     unsettled: 0,
                     elapsed: clock.elapsed(),
@@ -142,10 +143,7 @@ impl DumpPlan {
 
     /// Writes down what must be the same for another run to go on with this one.
     fn journal(&self, id: SnapshotId) -> Journal {
-        let node = |plan: &NodePlan| {
-            let server = plan.source.as_ref().ok().map(|source| &source.server);
-            journal_node(&plan.node, server)
-        };
+        let node = |plan: &NodePlan| journal_node(&plan.node, plan.source.as_ref().ok());
         Journal {
             shard_bits: self.options.shard_bits,
             select: self.select_text(),
@@ -240,12 +238,14 @@ impl DumpPlan {
         let mut nodes = Vec::new();
         let mut segments = Vec::new();
         let mut win_tokens_returned: u64 = 0;
+        let mut win_tokens_kept: u64 = 0;
         let mut unknown_kept: u64 = 0;
         let mut unsettled: u64 = 0;
         for dump in dumps {
             nodes.push(dump.node);
             segments.extend(dump.segments);
             win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
+            win_tokens_kept = win_tokens_kept.saturating_add(dump.win_tokens_kept);
             unknown_kept = unknown_kept.saturating_add(dump.unknown_kept);
             unsettled = unsettled.saturating_add(dump.unsettled);
         }
@@ -264,6 +264,7 @@ impl DumpPlan {
             place: snapshot.describe(),
             manifest,
             win_tokens_returned,
+            win_tokens_kept,
             unknown_kept,
             unsettled,
             kept: Kept::of(&begun.kept),
@@ -396,6 +397,10 @@ impl DumpPlan {
                     node: plan.node.address(),
                     items_total: source.server.stats.curr_items,
                 });
+                // A killed dump has left the crawler on.
+                let mut strategy = source.strategy;
+                strategy.turns_crawler_on |= strategy.walk.needs_crawler()
+                    && before.as_ref().is_some_and(|before| before.is_crawler_off);
                 let options = &self.options;
                 let node = &plan.node;
                 let job = NodeJob {
@@ -404,7 +409,7 @@ impl DumpPlan {
                     node,
                     node_index,
                     server: &source.server,
-                    strategy: source.strategy,
+                    strategy,
                     started_at: begun.started_at,
                     kept: &kept,
                     before: before.as_ref(),
@@ -419,6 +424,7 @@ impl DumpPlan {
                     node,
                     segments: kept,
                     win_tokens_returned: 0,
+                    win_tokens_kept: 0,
                     unknown_kept: 0,
                     unsettled: 0,
                     failure: None,
@@ -449,7 +455,8 @@ fn check_life(before: &JournalNode, node: &NodeSpec, server: &ServerReport) -> R
 
 /// Writes down which life of a server is dumped; nothing of one that did not
 /// answer.
-fn journal_node(node: &NodeSpec, server: Option<&ServerReport>) -> JournalNode {
+fn journal_node(node: &NodeSpec, source: Option<&SourceNode>) -> JournalNode {
+    let server = source.map(|source| &source.server);
     let flushes = server.map(ServerReport::flush_marks).unwrap_or_default();
     JournalNode {
         address: node.address(),
@@ -458,6 +465,7 @@ fn journal_node(node: &NodeSpec, server: Option<&ServerReport>) -> JournalNode {
         flushes: flushes.count,
         flushed_until: flushes.until,
         is_flush_ahead: flushes.is_ahead,
+        is_crawler_off: source.is_some_and(|source| source.strategy.turns_crawler_on),
     }
 }
 
@@ -498,7 +506,7 @@ impl Begun {
         if !kept.is_empty() || change_since(before, &source.server).is_none() {
             return Ok(Some(before.clone()));
         }
-        let now = journal_node(node, Some(&source.server));
+        let now = journal_node(node, Some(source));
         *before = now.clone();
         self.snapshot.rewrite_journal(&journal)?;
         Ok(Some(now))

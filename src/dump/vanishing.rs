@@ -1,12 +1,19 @@
 //! Whether what vanished in the middle of a dump can have gone item by item.
 
-use crate::net::ServerReport;
+use crate::error::Result;
+use crate::net::{Connection, Received, ServerReport};
+use crate::protocol::classic::{GetsHead, end_gets, parse_gets, start_gets, write_gets_key};
+use crate::protocol::text::Step;
+use crate::source::Witness;
+use crate::units::to_u64;
 
 /// Listed items of which the TTL had not run out, by what their reads found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fates {
+pub(super) struct Fates<'a> {
     pub(super) read: u64,
     pub(super) vanished: u64,
+    /// Some of the first that were read.
+    pub(super) witnesses: &'a [Witness],
 }
 
 /// Says so if most items are gone and nothing that takes items one by one took
@@ -18,10 +25,12 @@ pub(super) struct Fates {
 pub(super) fn find_mass_loss(
     before: &ServerReport,
     after: &ServerReport,
-    fates: Fates,
+    fates: Fates<'_>,
 ) -> Option<&'static str> {
     let (start, end) = (before.stats.curr_items, after.stats.curr_items);
-    if fates.vanished <= fates.read || end >= start / 2 {
+    // Where nothing at all was there any more, nothing was read that a flush could
+    // have taken since: servers list and count what was flushed before.
+    if fates.vanished <= fates.read || fates.read == 0 || end >= start / 2 {
         return None;
     }
     // Items go in ways that no counter tells, such as `md key I T1`.
@@ -35,6 +44,43 @@ pub(super) fn find_mass_loss(
         "most of its items vanished meanwhile, more than it deleted, evicted or changed, as by a \
          flush",
     )
+}
+
+/// Says whether any item that was read is still there as it was, so that there has
+/// been no flush since.
+pub(super) fn has_witness(connection: &mut Connection, witnesses: &[Witness]) -> Result<bool> {
+    for witness in witnesses {
+        let mut request = Vec::new();
+        start_gets(witness.cas.is_some(), &mut request);
+        write_gets_key(&witness.key, &mut request);
+        end_gets(&mut request);
+        let mut is_there = false;
+        let mut value_left: u64 = 0;
+        connection.exchange("get", &request, |bytes| {
+            if value_left > 0 {
+                let len = value_left.min(to_u64(bytes.len()));
+                value_left = value_left.saturating_sub(len);
+                return Ok(Received::More(usize::try_from(len).unwrap_or(usize::MAX)));
+            }
+            let (head, len) = match parse_gets(bytes)? {
+                Step::Need => return Ok(Received::More(0)),
+                Step::Done(head, len) => (head, len),
+            };
+            Ok(match head {
+                GetsHead::Value { value_len, cas, .. } => {
+                    is_there = cas == witness.cas.map(|cas| cas.0);
+                    // And its line end.
+                    value_left = value_len.saturating_add(2);
+                    Received::More(len)
+                }
+                GetsHead::End | GetsHead::Refused(_) => Received::Done(len),
+            })
+        })?;
+        if is_there {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -59,10 +105,17 @@ mod tests {
     fn a_loss_of_most_items_must_be_explained_by_what_the_server_counts() {
         let find = |after: ServerReport, read, vanished| {
             let before = report(1000, 50, after.settings.flushed_until);
-            find_mass_loss(&before, &after, Fates { read, vanished }).is_some()
+            let fates = Fates {
+                read,
+                vanished,
+                witnesses: &[],
+            };
+            find_mass_loss(&before, &after, fates).is_some()
         };
         assert!(find(report(0, 50, None), 100, 900));
         assert!(find(report(0, 949, None), 100, 900));
+        // All had gone before the first was read.
+        assert!(!find(report(0, 50, None), 0, 1000));
         assert!(!find(report(0, 50, Some(0)), 100, 900));
         // All were deleted; the smaller part has gone; they are there again.
         assert!(!find(report(0, 950, None), 100, 900));

@@ -51,6 +51,9 @@ pub struct JournalNode {
     /// That moment was still to come.
     #[serde(default)]
     pub is_flush_ahead: bool,
+    /// The LRU crawler was off, and is to be off again after the walk.
+    #[serde(default)]
+    pub is_crawler_off: bool,
 }
 
 impl Journal {
@@ -104,6 +107,7 @@ mod tests {
     fn a_journal_is_read_back_and_nothing_else_is_one() {
         let mut journal = Journal::new(SnapshotId([7; 16]), "2026-11-20T02:00:00Z".to_owned());
         journal.nodes.push(JournalNode {
+            is_crawler_off: true,
             address: "a:1".to_owned(),
             pid: 42,
             server_started_at: 1_700_000_000,

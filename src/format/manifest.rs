@@ -134,8 +134,12 @@ impl Default for ShardHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Every item listed is stored, or gone for a known reason.
+    /// Every item is stored, or gone for a known reason, and the servers' own
+    /// counts agree.
     Complete,
+    /// No item is known to be lost, and the servers' counts leave open whether some
+    /// are.
+    Unsure,
     /// Some items were lost.
     Lossy,
     /// At least one node is missing, wholly or in part.
@@ -149,6 +153,8 @@ impl Verdict {
             Self::Partial
         } else if nodes.iter().any(|node| node.losses() > 0) {
             Self::Lossy
+        } else if nodes.iter().any(|node| node.unsure > 0) {
+            Self::Unsure
         } else {
             Self::Complete
         }
@@ -158,6 +164,7 @@ impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
+            Self::Unsure => "unsure",
             Self::Lossy => "lossy",
             Self::Partial => "partial",
         }
@@ -192,6 +199,10 @@ pub struct ManifestNode {
     /// Loss: items that the server counts and does not list. FORMAT.md 5.12.
     #[serde(with = "decimal", default, skip_serializing_if = "is_zero")]
     pub unlisted: u64,
+    /// Neither outcome nor loss: at most so many further items may have been there
+    /// and were not listed; the server's counts do not decide it. FORMAT.md 5.12.
+    #[serde(with = "decimal", default, skip_serializing_if = "is_zero")]
+    pub unsure: u64,
     /// What became of each line of the walk.
     pub counters: Counters,
     /// The reasons of refused and failed items, with how many each.
@@ -448,6 +459,13 @@ impl Manifest {
         unlisted.fold(0, u64::saturating_add)
     }
 
+    /// Returns how many items of all nodes may be missing beside those that were
+    /// lost.
+    pub fn unsure(&self) -> u64 {
+        let unsure = self.nodes.iter().map(|node| node.unsure);
+        unsure.fold(0, u64::saturating_add)
+    }
+
     /// Returns how many nodes were not read to their end.
     pub fn failed_nodes(&self) -> usize {
         let failed = self.nodes.iter().filter(|node| node.failure.is_some());
@@ -639,10 +657,10 @@ fn check_checksum(bytes: &[u8]) -> std::result::Result<(), Defect> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn manifest() -> Manifest {
+    pub(crate) fn manifest() -> Manifest {
         Manifest {
             format: FORMAT_NAME.to_owned(),
             version: Version::default(),
@@ -771,6 +789,7 @@ mod tests {
             shard_bits: 0,
             items_start: 9,
             unlisted: 0,
+            unsure: 0,
             items_end: 9,
             counters,
             reasons: Reasons::default(),

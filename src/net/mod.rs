@@ -12,6 +12,7 @@ mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "tls_absent.rs"]
 mod tls;
+mod version_probe;
 
 pub use connection::{Connection, Prompt, Received, try_count_max, with_address};
 pub use credentials::Credentials;

@@ -5,10 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::access::AccessProblem;
 use crate::cancel::Cancel;
-use crate::error::{Error, Location, Result};
+use crate::error::{Error, ErrorKind, Location, Result};
 use crate::net::connection::{Connection, Received};
 use crate::net::diagnosis::{explain, knows_no_crawler, not_memcached};
 use crate::net::options::NetOptions;
+use crate::net::version_probe::{find_version, is_told};
 use crate::node::NodeSpec;
 use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::request::{STATS, STATS_ITEMS, STATS_SETTINGS};
@@ -41,8 +42,16 @@ impl ServerReport {
     /// Says what has happened to the server, by a later report of it, that makes
     /// what was done in between worthless though every command was answered.
     pub fn find_change(&self, later: &Self) -> Option<&'static str> {
+        let later = &self.succeeded_by(later.clone());
         let find_flush = || self.flush_marks().find_flush(&later.flush_marks());
         self.find_restart(later).or_else(find_flush)
+    }
+
+    /// Returns a later report of this server with the version that was found out
+    /// when it was met, which not every report tells.
+    pub fn succeeded_by(&self, mut later: Self) -> Self {
+        later.stats.version = self.stats.version;
+        later
     }
 
     /// Says so if the server was restarted, by a later report of it.
@@ -75,8 +84,8 @@ impl ServerReport {
 ///
 /// # Errors
 ///
-/// - `Access`: it wants TLS or a password, it is a proxy that cannot answer, or
-///   it speaks the binary protocol only.
+/// - `Access`: it wants TLS or a password, it is a proxy, or it speaks the binary
+///   protocol only.
 /// - Those of [`Connection::connect`] and [`ask_server`].
 pub fn meet_server(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<ServerReport> {
     let met = Connection::connect(node, options, cancel)
@@ -84,9 +93,17 @@ pub fn meet_server(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Re
     let mut report =
         met.map_err(|error| not_memcached(node, explain(node, options, cancel, error)))?;
     let version = &report.stats.version_text;
-    if version.starts_with(|first: char| first.is_ascii_alphabetic()) {
+    if version.to_ascii_lowercase().contains("mcrouter") {
         let sign = format!("its version is \"{version}\"");
         return Err(Error::access(AccessProblem::Proxy { sign }).at(Location::node(node.address())));
+    }
+    if !is_told(version) {
+        report.stats.version = find_version(&mut Connection::connect(node, options, cancel)?)?;
+        tracing::info!(
+            node = node.address(),
+            "its version is \"{version}\"; it can do what {} could",
+            report.stats.version
+        );
     }
     // A server may be a proxy on one port and itself on another.
     if report.settings.is_proxy_enabled {
@@ -131,9 +148,30 @@ pub fn ask_server(connection: &mut Connection) -> Result<ServerReport> {
 ///
 /// # Errors
 ///
+/// - `Unsupported`: it has items, and names no class that has them: it is not
+///   memcached, or does not tell what a listing needs.
 /// - As [`ask_server`].
 pub fn ask_slab_item_counts(connection: &mut Connection) -> Result<BTreeMap<u8, u64>> {
-    Ok(slab_item_counts(&ask(connection, STATS_ITEMS)?))
+    let counts = slab_item_counts(&ask(connection, STATS_ITEMS)?);
+    if !counts.is_empty() {
+        return Ok(counts);
+    }
+    // Items may come and go between the two answers, but not twice.
+    let items_before = ServerStats::of(&ask(connection, STATS)?).curr_items;
+    let counts = slab_item_counts(&ask(connection, STATS_ITEMS)?);
+    let items = ServerStats::of(&ask(connection, STATS)?).curr_items;
+    if !counts.is_empty() || items.min(items_before) == 0 {
+        return Ok(counts);
+    }
+    let kind = ErrorKind::Unsupported {
+        field: "listing of",
+        found: "keys".to_owned(),
+        supported: format!(
+            "the server counts {items} items, and \"stats items\" names no slab class that has \
+             them; it is not memcached, or hides what a listing needs"
+        ),
+    };
+    Err(Error::new(kind).at(Location::node(connection.node())))
 }
 
 /// Milliseconds since the Unix epoch.

@@ -32,33 +32,44 @@ pub struct ListedItem<'a> {
     pub key: &'a [u8],
     /// Bytes of the value.
     pub value_len: u64,
-    /// The number as it stands; see [`exptime_of_listing`]. Servers before 1.4
-    /// may write the last access here (`items.c` of 1.2).
+    /// The number as it stands; see [`exptime_of_listing`]. Servers before 1.2.4
+    /// write the last access here (`items.c`).
     pub exptime: u64,
 }
 
 /// Reads `ITEM <key> [<bytes> b; <exptime> s]`; `None` for anything else.
 pub fn parse_listed(line: &[u8]) -> Option<ListedItem<'_>> {
-    let line = line.strip_prefix(b"ITEM ")?.strip_suffix(b" s]")?;
-    // From the end, since a key may hold spaces and brackets.
-    let (line, exptime) = line.split_at_checked(memchr::memrchr(b' ', line)?)?;
-    let line = line.strip_suffix(b" b;")?;
-    let (line, value_len) = line.split_at_checked(memchr::memrchr(b' ', line)?)?;
-    let key = line;
-    let value_len = value_len.strip_prefix(b" [")?;
+    let (key, value_len, exptime) = split_tail(line.strip_prefix(b"ITEM ")?)?;
     (!key.is_empty() && key.len() <= KEY_LEN_MAX).then_some(())?;
     Some(ListedItem {
         key,
-        value_len: parse_u64(value_len)?,
-        exptime: parse_u64(exptime.get(1..)?)?,
+        value_len,
+        exptime,
     })
+}
+
+/// Says whether an item ends with this line: one whose key has a line end in it
+/// goes on until a line does.
+pub fn ends_item(line: &[u8]) -> bool {
+    split_tail(line).is_some()
+}
+
+/// Splits off `[<bytes> b; <exptime> s]`, from the end, since a key may hold spaces
+/// and brackets.
+fn split_tail(line: &[u8]) -> Option<(&[u8], u64, u64)> {
+    let line = line.strip_suffix(b" s]")?;
+    let (line, exptime) = line.split_at_checked(memchr::memrchr(b' ', line)?)?;
+    let line = line.strip_suffix(b" b;")?;
+    let (key, value_len) = line.split_at_checked(memchr::memrchr(b' ', line)?)?;
+    let value_len = parse_u64(value_len.strip_prefix(b" [")?)?;
+    Some((key, value_len, parse_u64(exptime.get(1..)?)?))
 }
 
 /// Reads the exptime of a listing: absolute, on the server's clock.
 ///
-/// Never is 0 since 1.4.26; before, it is a moment shortly before the server
-/// started (2 seconds up to 1.4.17, 62 up to 1.4.25), which no item that is
-/// alive can have for its end.
+/// Never is 0 since 1.4.26; before, it is the moment of the server's start (up to
+/// 1.4.17) or one 60 seconds before (up to 1.4.25), which no item that is alive can
+/// have for its end.
 pub fn exptime_of_listing(exptime: u64, server_started_at: UnixSecs) -> Exptime {
     if exptime <= server_started_at.0 {
         Exptime::Never

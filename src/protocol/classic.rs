@@ -3,15 +3,16 @@
 
 use crate::error::{Error, Result};
 use crate::protocol::reply::{check_connection, is_refusal};
-use crate::protocol::text::{Step, parse_line, parse_u64, words};
+use crate::protocol::text::{Step, parse_i64, parse_line, parse_u64, words};
 
 /// Keys in one command: 100 keys of 250 bytes are far below every bound that a
 /// server or a proxy has for a line.
 pub const GETS_KEY_COUNT_MAX: usize = 100;
 
-/// Starts a command; [`write_gets_key`] adds keys, [`end_gets`] ends it.
-pub fn start_gets(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"gets");
+/// Starts a command; [`write_gets_key`] adds keys, [`end_gets`] ends it. Without
+/// `has_gets` it is a `get`, which tells no CAS.
+pub fn start_gets(has_gets: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(if has_gets { b"gets" } else { b"get" });
 }
 
 /// Adds a key, which is one that text can carry.
@@ -71,7 +72,7 @@ pub fn parse_gets(bytes: &[u8]) -> Result<Step<GetsHead<'_>>> {
 fn parse_value(line: &[u8]) -> Option<GetsHead<'_>> {
     let mut parts = words(line.strip_prefix(b"VALUE ")?);
     let key = parts.next()?;
-    let client_flags = parse_u64(parts.next()?)?;
+    let client_flags = parse_client_flags(parts.next()?)?;
     let value_len = parse_u64(parts.next()?)?;
     let cas = parts.next().map(parse_u64);
     if parts.next().is_some() || cas == Some(None) {
@@ -83,6 +84,16 @@ fn parse_value(line: &[u8]) -> Option<GetsHead<'_>> {
         value_len,
         cas: cas.flatten(),
     })
+}
+
+/// Reads client flags, which servers up to 1.4.26 print with a sign: those of 2^31
+/// and above come as two's complement of 32 bits.
+fn parse_client_flags(text: &[u8]) -> Option<u64> {
+    if let Some(flags) = parse_u64(text) {
+        return Some(flags);
+    }
+    let signed = i32::try_from(parse_i64(text)?).ok()?;
+    Some(signed.cast_unsigned().into())
 }
 
 /// Makes the error of a reply that names a key nobody asked for, or in another
@@ -111,6 +122,16 @@ mod tests {
                 Some(value(b"k", 7, 3, Some(99))),
             ),
             (b"VALUE k 7 3\r\n", Some(value(b"k", 7, 3, None))),
+            // Of 1.4.26 and before.
+            (
+                b"VALUE k -2147483648 3 9\r\n",
+                Some(value(b"k", 0x8000_0000, 3, Some(9))),
+            ),
+            (
+                b"VALUE k -1 3 9\r\n",
+                Some(value(b"k", 0xffff_ffff, 3, Some(9))),
+            ),
+            (b"VALUE k -2147483649 3 9\r\n", None),
             (b"END\r\n", Some(GetsHead::End)),
             (
                 b"SERVER_ERROR x\r\n",
@@ -133,7 +154,7 @@ mod tests {
     #[test]
     fn a_command_holds_its_keys() {
         let mut out = Vec::new();
-        start_gets(&mut out);
+        start_gets(true, &mut out);
         write_gets_key(b"a", &mut out);
         write_gets_key(b"b", &mut out);
         end_gets(&mut out);

@@ -39,8 +39,8 @@ pub enum Reply<'a> {
     },
     /// `HD`: done.
     Done(ReplyFlags<'a>),
-    /// `EN`: a get found nothing.
-    Miss,
+    /// `EN`: a get found nothing. Servers since 1.6.18 send flags back with it.
+    Miss(ReplyFlags<'a>),
     /// `NS`: a set was not to be done, such as an add of a key that is there.
     NotStored(ReplyFlags<'a>),
     /// `EX`: the CAS did not match.
@@ -90,7 +90,7 @@ pub fn parse_reply_head(bytes: &[u8]) -> Result<Step<ReplyHead<'_>>> {
         }
         // Before 1.6.10 a success was OK.
         b"HD" | b"OK" if is_code => Reply::Done(flags),
-        b"EN" if is_code => Reply::Miss,
+        b"EN" if is_code => Reply::Miss(flags),
         b"NS" if is_code => Reply::NotStored(flags),
         b"EX" if is_code => Reply::Exists(flags),
         b"NF" if is_code => Reply::NotFound(flags),
@@ -200,7 +200,11 @@ mod tests {
             Step::Done(reply, _) => reply,
             Step::Need => panic!("incomplete"),
         };
-        assert_eq!(done(b"EN\r\n"), Reply::Miss);
+        assert_eq!(done(b"EN\r\n"), Reply::Miss(ReplyFlags(b"")));
+        let Reply::Miss(flags) = done(b"EN O3\r\n") else {
+            panic!("not EN")
+        };
+        assert_eq!(flags.get(b'O'), Some(&b"3"[..]));
         assert_eq!(done(b"MN\r\n"), Reply::Noop);
         let Reply::NotStored(flags) = done(b"NS O17\r\n") else {
             panic!("not NS")

@@ -36,10 +36,12 @@ pub fn crawl_classes(classes: impl Iterator<Item = u8>) -> Vec<u8> {
     format!("lru_crawler crawl {}\r\n", classes.join(",")).into_bytes()
 }
 
-/// Asks for the keys of a slab class, as many as the server shows: at most
-/// 2 MiB of them.
-pub fn cachedump(class: u8) -> Vec<u8> {
-    format!("stats cachedump {class} 0\r\n").into_bytes()
+/// Asks for the keys of a slab class, the newest first: so many, or as many as the
+/// server shows, which are at most 2 MiB of them.
+pub fn cachedump(class: u8, item_count_max: Option<u64>) -> Vec<u8> {
+    // 0 is no limit.
+    let limit = item_count_max.unwrap_or(0);
+    format!("stats cachedump {class} {limit}\r\n").into_bytes()
 }
 
 /// Asks for the number of items in each slab class.
@@ -64,12 +66,23 @@ pub const BINARY_NOOP: &[u8; 24] = &[
 pub const STATS_SETTINGS: &[u8] = b"stats settings\r\n";
 
 /// Appends a read that leaves no trace: no LRU bump, no fetched mark (`u`).
-/// Asks for client flags, TTL, CAS and the value.
-pub fn write_get(key: &[u8], form: KeyForm, out: &mut Vec<u8>) {
+/// Asks for client flags, TTL, CAS and the value, and for a number to come back
+/// with them.
+pub fn write_get(key: &[u8], form: KeyForm, opaque: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"mg ");
     form.write(key, out);
     out.extend_from_slice(form.flag());
-    out.extend_from_slice(b" f t c u v\r\n");
+    // Writing to a vector cannot fail.
+    let _ = write!(out, " f t c u v O{opaque}\r\n");
+}
+
+/// Appends a read of the CAS alone, which leaves no trace on an item that is not
+/// stale, or of which somebody has the win token.
+pub fn write_get_cas(key: &[u8], form: KeyForm, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"mg ");
+    form.write(key, out);
+    out.extend_from_slice(form.flag());
+    out.extend_from_slice(b" c u\r\n");
 }
 
 /// Appends a read of the marks alone, which takes a stale item's win token.
@@ -180,9 +193,12 @@ mod tests {
     #[test]
     fn commands_are_written_as_the_protocol_says() {
         let mut out = Vec::new();
-        write_get(b"k", KeyForm::Text, &mut out);
-        write_get(b"a b", KeyForm::Base64, &mut out);
-        assert_eq!(out, b"mg k f t c u v\r\nmg YSBi b f t c u v\r\n");
+        write_get(b"k", KeyForm::Text, 0, &mut out);
+        write_get(b"a b", KeyForm::Base64, 12, &mut out);
+        assert_eq!(out, b"mg k f t c u v O0\r\nmg YSBi b f t c u v O12\r\n");
+        out.clear();
+        write_get_cas(b"a b", KeyForm::Base64, &mut out);
+        assert_eq!(out, b"mg YSBi b c u\r\n");
         out.clear();
         let fields = SetFields {
             mode: SetMode::Add,

@@ -13,9 +13,11 @@ use crate::units::UnixSecs;
 pub struct ServerVersion(pub u32, pub u32, pub u32);
 
 impl ServerVersion {
-    /// First whose `stats cachedump` surely tells when items expire: before, some
-    /// tell when they were used last.
-    pub const LISTING_TELLS_EXPTIME: Self = Self(1, 4, 0);
+    /// First with `gets`.
+    pub const GETS: Self = Self(1, 2, 4);
+    /// First whose `stats cachedump` tells when items expire: before, it tells when
+    /// they were used last.
+    pub const LISTING_TELLS_EXPTIME: Self = Self(1, 2, 4);
     /// First that counts its seconds from 60 at its start, not from 0.
     pub const COUNTS_FROM_60: Self = Self(1, 4, 18);
     /// First with `lru_crawler metadump`.
@@ -28,6 +30,10 @@ impl ServerVersion {
     pub const METADUMP_HASH: Self = Self(1, 6, 9);
     /// First with base64 keys, and with the set syntax of today.
     pub const META_COMMANDS: Self = Self(1, 6, 10);
+    /// First whose `md` compares a CAS: before, `C` always answers `EX`.
+    pub const META_DELETE_COMPARES: Self = Self(1, 6, 13);
+    /// First whose `EN` carries the opaque of the request.
+    pub const MISS_TELLS_OPAQUE: Self = Self(1, 6, 18);
     /// First whose walk tells client flags, and so the exact length of values.
     pub const WALK_TELLS_FLAGS: Self = Self(1, 6, 24);
     /// First whose walk gives way to a growing hash table instead of waiting
@@ -168,6 +174,8 @@ pub struct ServerStats {
     pub flushes: u64,
     /// What has befallen items one by one.
     pub losses: LossCounters,
+    /// What takes items out of the server.
+    pub deaths: DeathCounters,
     /// Whether a crawl is running.
     pub is_crawler_running: bool,
     /// How far it is.
@@ -195,6 +203,7 @@ impl ServerStats {
             evictions: table.number("evictions"),
             flushes: table.number("cmd_flush"),
             losses: LossCounters::of(table),
+            deaths: DeathCounters::of(table),
             is_crawler_running: table.number("lru_crawler_running") != 0,
             crawl_progress: CrawlProgress {
                 started: table.number("lru_crawler_starts"),
@@ -266,6 +275,40 @@ impl LossCounters {
     }
 }
 
+/// Counters of all that takes items out of a server, as far as its version counts
+/// it; the same item may be counted twice.
+///
+/// The server counts since its start, or since the last `stats reset`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeathCounters([u64; Self::NAMES.len()]);
+
+impl DeathCounters {
+    const NAMES: [&str; 9] = [
+        "evictions",
+        "delete_hits",
+        "reclaimed",
+        "crawler_reclaimed",
+        "get_expired",
+        "get_flushed",
+        "slab_reassign_evictions_nomem",
+        "slab_reassign_busy_deletes",
+        "extstore_objects_evicted",
+    ];
+
+    fn of(table: &StatTable) -> Self {
+        Self(Self::NAMES.map(|name| table.number(name)))
+    }
+
+    /// Returns how many items have gone until a later moment, at most; where
+    /// counters were reset meanwhile, all that they have counted since.
+    pub fn until(&self, later: &Self) -> u64 {
+        let pairs = self.0.iter().zip(later.0);
+        pairs.fold(0, |sum, (&before, after)| {
+            sum.saturating_add(after.checked_sub(before).unwrap_or(after))
+        })
+    }
+}
+
 /// What a job wants to know of a server's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerSettings {
@@ -281,6 +324,8 @@ pub struct ServerSettings {
     pub has_binary_protocol: bool,
     /// Whether it was started as a proxy, too, on all of its ports or some.
     pub is_proxy_enabled: bool,
+    /// Whether the LRU crawler runs; none where it is not told.
+    pub is_crawler_on: Option<bool>,
     /// Most items of a list that a crawl for expired ones looks at, 0 for all.
     pub crawl_count_max: u64,
     /// Items set up to this moment were flushed, or will be when it comes; in the
@@ -302,6 +347,7 @@ impl ServerSettings {
             has_binary_protocol: table.get("binding_protocol") == Some("auto-negotiate")
                 && table.get("auth_enabled_ascii") != Some("yes"),
             is_proxy_enabled: table.get("proxy_enabled") == Some("yes"),
+            is_crawler_on: table.get("lru_crawler").map(|text| text == "yes"),
             crawl_count_max: table.number("lru_crawler_tocrawl"),
             flushed_until: table
                 .get("oldest")

@@ -441,6 +441,7 @@ fn node_of(meta: Option<&SegmentMeta>) -> ManifestNode {
         items_start: 0,
         items_end: 0,
         unlisted: 0,
+        unsure: 0,
         counters: Counters::default(),
         reasons: Reasons::default(),
         failure: Some("salvaged without a manifest: more segments may be missing".to_owned()),

@@ -302,6 +302,7 @@ fn describe_lone_segment(
             items_start: toc.record_count,
             items_end: toc.record_count,
             unlisted: 0,
+            unsure: 0,
             counters: Counters {
                 listed: toc.record_count,
                 stored: toc.record_count,

@@ -12,7 +12,7 @@ mod strategy;
 mod survey;
 mod walk;
 
-pub use fetch::{FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink, TOO_LONG};
+pub use fetch::{FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink, TOO_LONG, Witness};
 pub use sample::sample_keys;
 pub use seen_keys::{Seen, SeenKeys};
 pub use spool::{LineForm, Spool, WalkChunk};

@@ -1,6 +1,7 @@
 //! Some keys of a node, out of the beginning of a walk.
 
 use std::env;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
@@ -39,8 +40,10 @@ pub fn sample_keys(
         strategy,
         spool: &spool,
         seen: None,
+        is_for_all: false,
         cancel: &stop,
         busy_timeout,
+        idle: Mutex::default(),
     };
     let mut keys = Vec::new();
     let walked = std::thread::scope(|scope| {

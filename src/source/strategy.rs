@@ -130,8 +130,11 @@ pub fn probe_crawler(connection: &mut Connection) -> Result<Crawler> {
 pub enum Carrier {
     /// `mg`: leaves no trace, tells the TTL.
     Meta(KeyForm),
-    /// `gets`.
-    Classic,
+    /// `gets`, or where a server does not know that, `get`.
+    Classic {
+        /// Whether it is `gets`.
+        tells_cas: bool,
+    },
     /// The binary protocol, which carries every key.
     Binary,
 }
@@ -139,12 +142,16 @@ pub enum Carrier {
 /// How a server is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadStrategy {
+    /// Its version, or the first that can do what it can.
+    pub version: ServerVersion,
     /// How its keys are listed.
     pub walk: WalkKind,
-    /// The crawler is turned on for the walk, and off again.
+    /// The crawler was off: it is turned on for the walk, and off again.
     pub turns_crawler_on: bool,
     /// Values are read by `mg`, else by `gets`.
     pub has_meta_get: bool,
+    /// The server knows `gets`.
+    pub has_gets: bool,
     /// `mg` takes keys in base64.
     pub has_base64_keys: bool,
     /// Odd keys can be read by the binary protocol.
@@ -201,9 +208,11 @@ impl ReadStrategy {
             Some(kind) => kind,
         };
         Ok(Self {
+            version,
             walk,
             turns_crawler_on: walk.needs_crawler() && crawler == Crawler::Off,
             has_meta_get: version >= ServerVersion::META_GET,
+            has_gets: version >= ServerVersion::GETS,
             has_base64_keys: version >= ServerVersion::META_COMMANDS,
             has_binary_protocol: server.settings.has_binary_protocol,
         })
@@ -215,7 +224,9 @@ impl ReadStrategy {
         let text = if self.has_meta_get {
             Carrier::Meta(KeyForm::Text)
         } else {
-            Carrier::Classic
+            Carrier::Classic {
+                tells_cas: self.has_gets,
+            }
         };
         match KeyForm::of(key) {
             Some(KeyForm::Text) => Some(text),
@@ -234,6 +245,7 @@ impl ReadStrategy {
             (true, true) => "meta get",
             (true, false) if has_binary => "meta get, odd keys by the binary protocol",
             (true, false) => "meta get",
+            (false, _) if !self.has_gets => "get",
             (false, _) if has_binary => "gets, odd keys by the binary protocol",
             (false, _) => "gets",
         }
@@ -241,9 +253,9 @@ impl ReadStrategy {
 
     /// Says what is known to be missing from a listing of such a server, though
     /// it does not say so itself.
-    pub fn known_gap(&self, version: ServerVersion) -> Option<&'static str> {
+    pub fn known_gap(&self) -> Option<&'static str> {
         let is_walked_by_class = matches!(self.walk, WalkKind::Slabs | WalkKind::SlabsSerial);
-        let has_bug = [ServerVersion(1, 5, 5), ServerVersion(1, 5, 6)].contains(&version);
+        let has_bug = [ServerVersion(1, 5, 5), ServerVersion(1, 5, 6)].contains(&self.version);
         (is_walked_by_class && has_bug)
             .then_some("memcached 1.5.5 and 1.5.6 leave out the newest item of each LRU list")
     }
@@ -327,7 +339,7 @@ mod tests {
                 &b"user:1"[..],
                 Carrier::Meta(KeyForm::Text),
                 Carrier::Meta(KeyForm::Text),
-                Carrier::Classic,
+                Carrier::Classic { tells_cas: true },
             ),
             (
                 b"a b",
@@ -347,6 +359,9 @@ mod tests {
         };
         assert_eq!(text_only.carrier(b"a b"), None);
         // Odd, yet nothing that ends a word or a line.
-        assert_eq!(text_only.carrier(b"a\tb"), Some(Carrier::Classic));
+        let classic = Carrier::Classic { tells_cas: true };
+        assert_eq!(text_only.carrier(b"a\tb"), Some(classic));
+        let oldest = Carrier::Classic { tells_cas: false };
+        assert_eq!(strategy("1.2.3").carrier(b"a"), Some(oldest));
     }
 }

@@ -3,7 +3,7 @@
 use crate::access::AccessProblem;
 use crate::cancel::Cancel;
 use crate::error::{Error, Location, Result};
-use crate::net::{Connection, NetOptions, ServerReport, meet_server};
+use crate::net::{Connection, NetOptions, ServerReport, ask_slab_item_counts, meet_server};
 use crate::node::NodeSpec;
 use crate::protocol::stats::ServerVersion;
 use crate::source::strategy::{Crawler, ReadStrategy, WalkKind, probe_crawler};
@@ -22,7 +22,7 @@ pub struct SourceNode {
 /// # Errors
 ///
 /// - `Access`: it is a proxy, or wants something that was not given.
-/// - `Unsupported`: it does not let its keys be listed.
+/// - `Unsupported`: it does not let its keys be listed, or names no slab class.
 /// - Those of a connection.
 pub fn survey(
     node: &NodeSpec,
@@ -41,5 +41,9 @@ pub fn survey(
         probe_crawler(&mut Connection::connect(node, net, cancel)?)?
     };
     let strategy = ReadStrategy::choose(node, &server, crawler, walk)?;
+    if strategy.walk != WalkKind::Hash {
+        // Lists are walked class by class; whoever names none cannot be listed.
+        ask_slab_item_counts(&mut Connection::connect(node, net, cancel)?)?;
+    }
     Ok(SourceNode { server, strategy })
 }

@@ -452,7 +452,7 @@ impl<'a> Loader<'a> {
                     Reply::Refused(_) => is_told = false,
                     Reply::Value { .. }
                     | Reply::Done(_)
-                    | Reply::Miss
+                    | Reply::Miss(_)
                     | Reply::Exists(_)
                     | Reply::NotFound(_) => {
                         return Err(Error::protocol("NS, MN or an error", rest));
@@ -647,7 +647,7 @@ fn mark_fate(reply: &Reply<'_>, bytes: &[u8]) -> Result<Option<Fate>> {
             let words = String::from_utf8_lossy(words);
             Ok(Some(Fate::Failed(format!("stale mark: {words}"))))
         }
-        Reply::Value { .. } | Reply::Miss | Reply::NotStored(_) | Reply::Noop => {
+        Reply::Value { .. } | Reply::Miss(_) | Reply::NotStored(_) | Reply::Noop => {
             Err(Error::protocol("HD, EX or NF", bytes))
         }
     }
@@ -662,8 +662,10 @@ fn set_fate(reply: &Reply<'_>, bytes: &[u8]) -> Result<Fate> {
             Ok(Fate::TooLarge)
         }
         Reply::Refused(words) => Ok(Fate::Failed(String::from_utf8_lossy(words).into_owned())),
-        Reply::Value { .. } | Reply::Miss | Reply::Exists(_) | Reply::NotFound(_) | Reply::Noop => {
-            Err(Error::protocol("HD, NS or an error", bytes))
-        }
+        Reply::Value { .. }
+        | Reply::Miss(_)
+        | Reply::Exists(_)
+        | Reply::NotFound(_)
+        | Reply::Noop => Err(Error::protocol("HD, NS or an error", bytes)),
     }
 }

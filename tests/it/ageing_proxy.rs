@@ -35,6 +35,13 @@ pub(crate) enum Cut {
     Random(u64),
 }
 
+/// What goes wrong with one reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyFault {
+    Lost,
+    Twice,
+}
+
 /// What the server is to look like.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Age {
@@ -45,6 +52,17 @@ pub(crate) struct Age {
     pub(crate) busy_count: usize,
     /// Whether the listings show expired items that are not reclaimed yet.
     pub(crate) lists_expired: bool,
+    /// Whether `stats cachedump` shows anything: from 1.5.1 on it shows COLD items
+    /// alone, and which those are depends on when one looks.
+    pub(crate) has_listing: bool,
+    /// A walk ends, with its usual end, after so many items.
+    pub(crate) walk_item_count_max: usize,
+    /// The first walk finds the crawler turned off by somebody else.
+    pub(crate) is_crawler_contended: bool,
+    /// What becomes of the reply to the n-th `mg`, once.
+    pub(crate) reply_fault: Option<(usize, ReplyFault)>,
+    /// What the server calls its version, if that is no number.
+    pub(crate) version_text: Option<&'static str>,
     pub(crate) cut: Cut,
     /// Replaces rows of `stats`.
     pub(crate) stats: &'static [(&'static str, &'static str)],
@@ -57,12 +75,20 @@ impl Age {
             has_crawler_command: version >= (1, 4, 18),
             busy_count: 0,
             lists_expired: false,
+            has_listing: true,
+            walk_item_count_max: usize::MAX,
+            is_crawler_contended: false,
+            reply_fault: None,
+            version_text: None,
             cut: Cut::Nowhere,
             stats: &[],
         }
     }
 
     pub(crate) fn name(&self) -> String {
+        if let Some(text) = self.version_text {
+            return text.to_owned();
+        }
         let (major, minor, patch) = self.version;
         format!("{major}.{minor}.{patch}")
     }
@@ -109,6 +135,8 @@ struct Shared {
     is_over: AtomicBool,
     is_crawler_on: AtomicBool,
     busy_left: AtomicUsize,
+    walk_count: AtomicUsize,
+    read_count: AtomicUsize,
     /// The commands received, keys and binary ones apart.
     commands: Mutex<Vec<String>>,
     complaints: Mutex<Vec<String>>,
@@ -127,6 +155,8 @@ impl AgeingProxy {
             // Off by default up to 1.4.39.
             is_crawler_on: AtomicBool::new(age.version >= (1, 5, 0)),
             busy_left: AtomicUsize::new(age.busy_count),
+            walk_count: AtomicUsize::new(0),
+            read_count: AtomicUsize::new(0),
             commands: Mutex::default(),
             complaints: Mutex::default(),
         });
@@ -246,6 +276,7 @@ impl<'a> Session<'a> {
             ["stats", "settings"] if version < (1, 4, 0) => b"ERROR\r\n".to_vec(),
             ["stats", "settings"] => self.statistics("stats settings", &SETTINGS_SINCE),
             ["stats", "items"] => self.ask(&line, b"END\r\n"),
+            ["stats", "cachedump", ..] if !self.shared.age.has_listing => b"END\r\n".to_vec(),
             ["stats", "cachedump", class, _] if version < (1, 5, 1) => self.listing(class),
             // Of the real server: of each class the COLD list alone.
             ["stats", "cachedump", _, _] => self.ask(&line, b"END\r\n"),
@@ -257,12 +288,23 @@ impl<'a> Session<'a> {
                 self.server_line()
             }
             ["lru_crawler", switch @ ("enable" | "disable")] => self.switch_crawler(switch),
+            ["get", ..] if version < (1, 2, 4) => self.ask(&line, b"END\r\n"),
+            ["gets", ..] if version < (1, 2, 4) => b"ERROR\r\n".to_vec(),
             ["gets", ..] => self.ask(&line, b"END\r\n"),
             ["mg" | "md" | "ms" | "mn", ..] if version < (1, 6, 0) => b"ERROR\r\n".to_vec(),
+            ["mn"] => b"MN\r\n".to_vec(),
             ["mg" | "md", _, ref flags @ ..] if !knows(version, flags) => {
                 b"CLIENT_ERROR invalid flag\r\n".to_vec()
             }
-            ["mg", ..] => self.meta_get(&line),
+            ["mg", ..] => {
+                let reply = self.meta_get(&line);
+                let number = self.shared.read_count.fetch_add(1, Ordering::SeqCst);
+                match self.shared.age.reply_fault {
+                    Some((at, ReplyFault::Lost)) if at == number => Vec::new(),
+                    Some((at, ReplyFault::Twice)) if at == number => reply.repeat(2),
+                    _ => reply,
+                }
+            }
             ["md", ..] => self.meta_delete(&line),
             _ => {
                 let complaint = format!("no answer for {text:?}");
@@ -338,6 +380,11 @@ impl<'a> Session<'a> {
     /// What `lru_crawler metadump` answers; `what` is a class, all or hash.
     fn walk(&mut self, what: &str) -> Vec<u8> {
         let version = self.shared.age.version;
+        if self.shared.age.is_crawler_contended
+            && self.shared.walk_count.fetch_add(1, Ordering::SeqCst) == 1
+        {
+            self.shared.is_crawler_on.store(false, Ordering::SeqCst);
+        }
         if !self.shared.is_crawler_on.load(Ordering::SeqCst) {
             return b"CLIENT_ERROR lru crawler disabled\r\n".to_vec();
         }
@@ -377,6 +424,7 @@ impl<'a> Session<'a> {
                 items.remove(newest.unwrap());
             }
         }
+        items.truncate(self.shared.age.walk_item_count_max);
         if items.is_empty() && what != "hash" {
             return b"NOTSTARTED no items to crawl\r\n".to_vec();
         }
@@ -488,8 +536,8 @@ impl<'a> Session<'a> {
         let flags = self.client_flags(&items);
         for ((key, fields), flags) in items.iter().zip(flags) {
             let exptime = match &fields["exp"][..] {
-                // Before 1.4 the number is the last access.
-                _ if version < (1, 4, 0) => fields["la"].parse().unwrap(),
+                // Before 1.2.4 the number is the last access.
+                _ if version < (1, 2, 4) => fields["la"].parse().unwrap(),
                 "-1" => never,
                 at => at.parse().unwrap(),
             };
@@ -518,6 +566,8 @@ impl<'a> Session<'a> {
             }
             let len: usize = value_len;
             head.extend(self.take_from_server(len + 2));
+        } else if text.starts_with("EN") && self.shared.age.version < (1, 6, 18) {
+            head = b"EN\r\n".to_vec();
         }
         head
     }

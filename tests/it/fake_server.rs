@@ -240,6 +240,18 @@ fn serve(stream: TcpStream, number: usize, shared: &Shared) {
     }
 }
 
+/// Puts the number that a meta command has for its `O` in the place of `O?`.
+fn with_opaque(reply: &[u8], line: &[u8]) -> Vec<u8> {
+    let line = String::from_utf8_lossy(line);
+    let Some(opaque) = line.split_whitespace().find(|word| word.starts_with('O')) else {
+        return reply.to_vec();
+    };
+    let Some(at) = reply.windows(2).position(|pair| pair == b"O?") else {
+        return reply.to_vec();
+    };
+    [&reply[..at], opaque.as_bytes(), &reply[at + 2..]].concat()
+}
+
 struct Connection<'a> {
     stream: TcpStream,
     number: usize,
@@ -330,7 +342,14 @@ impl Connection<'_> {
     fn obey(&mut self, rules: &[Rule]) -> Option<()> {
         let line = self.line()?;
         if let Some(rule) = rules.iter().find(|rule| line.starts_with(&rule.prefix)) {
-            return self.play(rule.next_steps());
+            let steps = rule.next_steps();
+            return steps.iter().try_for_each(|step| {
+                if let Step::Reply(bytes) = step {
+                    self.write(&with_opaque(bytes, &line))
+                } else {
+                    self.play_step(step)
+                }
+            });
         }
         let line = String::from_utf8_lossy(&line);
         self.shared.complain(format!("no rule for {line:?}"));

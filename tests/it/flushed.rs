@@ -172,9 +172,8 @@ fn items_that_clients_delete_meanwhile_have_vanished() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(
-        report["vanished"].as_u64().unwrap() > KEY_COUNT / 2,
-        "{report}"
-    );
+    // How many were listed before they were deleted depends on the moment.
+    let number = |name: &str| report[name].as_u64().unwrap();
+    assert!(number("vanished") > number("stored"), "{report}");
     assert_eq!(report["verdict"], "complete");
 }

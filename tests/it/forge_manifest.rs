@@ -44,6 +44,7 @@ pub(crate) fn sound() -> Vec<u8> {
         items_start: 7,
         items_end: 7,
         unlisted: 0,
+        unsure: 0,
         counters: Counters {
             listed: 7,
             stored: 6,

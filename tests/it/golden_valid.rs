@@ -401,6 +401,7 @@ impl Snapshot {
             items_start: 0,
             items_end: 0,
             unlisted: 0,
+            unsure: 0,
             counters: Counters::default(),
             reasons: Reasons::default(),
             failure: None,

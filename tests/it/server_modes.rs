@@ -332,6 +332,15 @@ fn keys_that_a_listing_cuts_short_are_not_counted_as_shown() {
     assert_eq!(number(&report, "stored"), 4);
 }
 
+/// Raises a flag when it goes out of scope, also by a failure.
+struct RaiseOnDrop<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for RaiseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn a_tiny_server_that_evicts_all_the_time_is_dumped_with_every_line_accounted_for() {
     let server = start(&["-m", "2", "-o", "no_lru_crawler"]);
@@ -339,6 +348,8 @@ fn a_tiny_server_that_evicts_all_the_time_is_dumped_with_every_line_accounted_fo
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let workdir = Workdir::new("tiny");
     std::thread::scope(|scope| {
+        // Or a failure in here would wait for the writer for ever.
+        let _end = RaiseOnDrop(&is_over);
         let evicting = scope.spawn(|| {
             let mut client = server.client();
             let mut at = 0;
@@ -357,7 +368,7 @@ fn a_tiny_server_that_evicts_all_the_time_is_dumped_with_every_line_accounted_fo
         }
         for walk in WALKS {
             let name = walk.replace(':', "-");
-            let arguments = ["--walk", walk, "--max-missing", "100"];
+            let arguments = ["--walk", walk, "--max-missing=100", "--max-unsure=100"];
             let report = dump(&workdir, &name, &server, &arguments, 0);
             assert_accounted(&report);
             assert_eq!(number(&report, "failed") + number(&report, "missing"), 0);

@@ -168,6 +168,7 @@ pub(crate) fn manifest(
             items_start: stored,
             items_end: stored,
             unlisted: 0,
+            unsure: 0,
             counters: Counters {
                 listed: stored,
                 stored,

@@ -71,13 +71,13 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Read all items of running servers into a snapshot
-    Dump(DumpArgs),
+    Dump(Box<DumpArgs>),
     /// Show what is in a snapshot: key prefixes, TTLs, idle times, sizes
     Inspect(InspectArgs),
     /// Check whether a snapshot is whole and sound
     Verify(VerifyArgs),
     /// Put a snapshot into running servers, placed as your client hashes
-    Restore(RestoreArgs),
+    Restore(Box<RestoreArgs>),
     /// Say how clients place keys: list the rings, find a key's node, plan a change
     Ring(RingArgs),
     /// List the keys of a snapshot, with their metadata

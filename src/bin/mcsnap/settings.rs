@@ -173,13 +173,13 @@ pub(crate) fn parse_count(name: &'static str, text: &str, least: u64, most: u64)
 }
 
 /// Reads a percentage, such as `0.5` or `0.5%`.
-pub(crate) fn parse_percent(text: &str) -> Result<f64> {
+pub(crate) fn parse_percent(name: &'static str, text: &str) -> Result<f64> {
     let number = text.trim_end_matches('%').trim_end().parse::<f64>().ok();
     number
         .filter(|percent| (0.0..=100.0).contains(percent))
         .ok_or_else(|| {
             let allowed = "wanted a percentage from 0 to 100, such as 0.5";
-            Error::invalid_input("max-missing", text, allowed).into()
+            Error::invalid_input(name, text, allowed).into()
         })
 }
 

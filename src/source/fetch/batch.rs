@@ -114,7 +114,7 @@ impl Batch {
     pub(super) fn carrier(&self, index: usize) -> Carrier {
         self.asked
             .get(index)
-            .map_or(Carrier::Classic, |asked| asked.carrier)
+            .map_or(Carrier::Binary, |asked| asked.carrier)
     }
 
     /// Returns how the keys travel; none in an empty batch.

@@ -7,10 +7,11 @@ use crate::protocol::classic::{
     GetsHead, end_gets, foreign_key, parse_gets, start_gets, write_gets_key,
 };
 use crate::protocol::reply::{Reply, ReplyFlags, ReplyHead, parse_reply_head};
-use crate::protocol::request::write_get;
-use crate::protocol::text::{Step, split_line};
+use crate::protocol::request::{NOOP, write_get};
+use crate::protocol::text::{Step, parse_u64};
 use crate::source::fetch::batch::Batch;
 use crate::source::strategy::Carrier;
+use crate::units::to_u64;
 
 /// What a reply says before the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,11 @@ pub(super) enum Head<'a> {
     Missed(usize),
     /// So many keys cannot be had, in the server's words.
     Refused { count: usize, words: &'a [u8] },
+    /// A reply that does not say whose it is, most likely the next key's: that is
+    /// not there, or cannot be had in these words. What comes later proves it.
+    Likely(Option<&'a [u8]>),
+    /// Every reply has come.
+    End,
 }
 
 /// Writes the requests for the keys from `answered` on.
@@ -48,11 +54,11 @@ pub(super) fn write_requests(batch: &Batch, answered: usize, out: &mut Vec<u8>) 
     for index in answered..batch.len() {
         let key = batch.key(index);
         match batch.carrier(index) {
-            Carrier::Meta(form) => write_get(key, form, out),
+            Carrier::Meta(form) => write_get(key, form, index, out),
             Carrier::Binary => write_binary_get(key, opaque(index), out),
-            Carrier::Classic => {
+            Carrier::Classic { tells_cas } => {
                 if in_command == 0 {
-                    start_gets(out);
+                    start_gets(tells_cas, out);
                 }
                 write_gets_key(key, out);
                 in_command += 1;
@@ -66,6 +72,10 @@ pub(super) fn write_requests(batch: &Batch, answered: usize, out: &mut Vec<u8>) 
     if in_command > 0 {
         end_gets(out);
     }
+    // Its reply shows that none before it was lost or sent twice.
+    if matches!(batch.way(), Some(Carrier::Meta(_))) {
+        out.extend_from_slice(NOOP);
+    }
 }
 
 fn opaque(index: usize) -> u32 {
@@ -77,8 +87,11 @@ fn opaque(index: usize) -> u32 {
 pub(super) struct Cursor {
     /// Keys before this one are answered.
     pub(super) answered: usize,
+    /// Replies after those that most likely answer the next keys.
+    pub(super) likely: usize,
     /// The first key of the present `gets`.
     command_start: usize,
+    has_ended: bool,
 }
 
 impl Cursor {
@@ -86,7 +99,9 @@ impl Cursor {
     pub(super) fn at(answered: usize) -> Self {
         Self {
             answered,
+            likely: 0,
             command_start: answered,
+            has_ended: false,
         }
     }
 
@@ -94,8 +109,9 @@ impl Cursor {
     pub(super) fn is_done(&self, batch: &Batch) -> bool {
         match batch.way() {
             // A command's END comes after its last key.
-            Some(Carrier::Classic) => self.command_start >= batch.len(),
-            Some(Carrier::Meta(_) | Carrier::Binary) | None => self.answered >= batch.len(),
+            Some(Carrier::Classic { .. }) => self.command_start >= batch.len(),
+            Some(Carrier::Meta(_)) => self.has_ended,
+            Some(Carrier::Binary) | None => self.answered >= batch.len(),
         }
     }
 
@@ -106,10 +122,67 @@ impl Cursor {
     /// - `Protocol`: the bytes are no reply to what was asked.
     pub(super) fn parse<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<Head<'a>>> {
         match batch.way() {
-            Some(Carrier::Meta(_)) | None => parse_meta(bytes),
+            Some(Carrier::Meta(_)) | None => self.parse_meta(batch, bytes),
             Some(Carrier::Binary) => parse_binary(bytes, opaque(self.answered)),
-            Some(Carrier::Classic) => self.parse_classic(batch, bytes),
+            Some(Carrier::Classic { .. }) => self.parse_classic(batch, bytes),
         }
+    }
+
+    /// Replies come in the order of the keys. A value brings its key's number back,
+    /// and so does a miss since 1.6.18; an error never does. What brings none is
+    /// taken for the next key's, until a number or the no-op after the last key
+    /// shows that it was.
+    fn parse_meta<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<Head<'a>>> {
+        let (head, len) = match parse_reply_head(bytes)? {
+            Step::Need => return Ok(Step::Need),
+            Step::Done(head, len) => (head, len),
+        };
+        let next = self.answered.saturating_add(self.likely);
+        let line = bytes.get(..len).unwrap_or_default().trim_ascii_end();
+        let check = |flags: ReplyFlags<'_>| {
+            let opaque = flags.get(b'O').and_then(parse_u64);
+            let is_next = opaque == Some(to_u64(next)) && next < batch.len();
+            is_next.then_some(()).ok_or_else(|| foreign_reply(line))
+        };
+        let head = match head {
+            ReplyHead::Value { value_len, flags } => {
+                check(flags)?;
+                Head::Value {
+                    missed: 0,
+                    value: ValueHead {
+                        value_len,
+                        trailer_len: 2,
+                        fields: ValueFields::Meta(flags),
+                    },
+                }
+            }
+            ReplyHead::Whole(Reply::Miss(flags)) if flags.has(b'O') => {
+                check(flags)?;
+                Head::Missed(1)
+            }
+            ReplyHead::Whole(Reply::Miss(_)) if next < batch.len() => Head::Likely(None),
+            ReplyHead::Whole(Reply::Refused(words)) if next < batch.len() => {
+                Head::Likely(Some(words))
+            }
+            ReplyHead::Whole(Reply::Noop) if next == batch.len() => {
+                self.has_ended = true;
+                Head::End
+            }
+            ReplyHead::Whole(Reply::Noop | Reply::Miss(_) | Reply::Refused(_)) => {
+                return Err(foreign_reply(line));
+            }
+            ReplyHead::Whole(
+                Reply::Value { .. }
+                | Reply::Done(_)
+                | Reply::NotStored(_)
+                | Reply::Exists(_)
+                | Reply::NotFound(_),
+            ) => return Err(Error::protocol("VA or EN", line)),
+        };
+        if matches!(head, Head::Likely(_)) {
+            self.likely = self.likely.saturating_add(1);
+        }
+        Ok(Step::Done(head, len))
     }
 
     /// The values of a `gets` come in the order of its keys; those that are not
@@ -159,35 +232,10 @@ impl Cursor {
     }
 }
 
-fn parse_meta(bytes: &[u8]) -> Result<Step<Head<'_>>> {
-    let (head, len) = match parse_reply_head(bytes)? {
-        Step::Need => return Ok(Step::Need),
-        Step::Done(head, len) => (head, len),
-    };
-    let head = match head {
-        ReplyHead::Value { value_len, flags } => Head::Value {
-            missed: 0,
-            value: ValueHead {
-                value_len,
-                trailer_len: 2,
-                fields: ValueFields::Meta(flags),
-            },
-        },
-        ReplyHead::Whole(Reply::Miss) => Head::Missed(1),
-        ReplyHead::Whole(Reply::Refused(words)) => Head::Refused { count: 1, words },
-        ReplyHead::Whole(
-            Reply::Value { .. }
-            | Reply::Done(_)
-            | Reply::NotStored(_)
-            | Reply::Exists(_)
-            | Reply::NotFound(_)
-            | Reply::Noop,
-        ) => {
-            let (line, _) = split_line(bytes).unwrap_or((bytes, 0));
-            return Err(Error::protocol("VA or EN", line));
-        }
-    };
-    Ok(Step::Done(head, len))
+/// Makes the error of a reply that is not the next key's: one before it was lost,
+/// or came twice.
+fn foreign_reply(line: &[u8]) -> Error {
+    Error::protocol("one reply for each key, in the order of the keys", line)
 }
 
 fn parse_binary(bytes: &[u8], opaque: u32) -> Result<Step<Head<'_>>> {

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::item::{ItemMeta, Record, escape_key};
 use crate::net::{Connection, Received, try_count_max};
 use crate::protocol::key::KeyForm;
 use crate::protocol::metadump::WalkItem;
 use crate::protocol::reply::{Reply, parse_reply};
-use crate::protocol::request::write_mark_stale;
+use crate::protocol::request::{write_get_cas, write_mark_stale};
 use crate::protocol::stats::ServerVersion;
-use crate::protocol::text::Step;
+use crate::protocol::text::{Step, parse_u64};
 use crate::select::{Candidate, Judgement};
 use crate::source::fetch::batch::Batch;
 use crate::source::fetch::dialect::{Cursor, Head, ValueFields, ValueHead, write_requests};
@@ -56,6 +56,9 @@ pub(super) struct Lane {
     /// Keys of commands that were refused as a whole, to be asked for singly:
     /// the server may have had no memory for a hundred values at once.
     refused_together: Vec<usize>,
+    /// What replies said that most likely answer the next keys: a miss, or the
+    /// words of a refusal.
+    likely: Vec<Option<String>>,
     request: Vec<u8>,
     has_given_up: bool,
 }
@@ -87,6 +90,8 @@ impl Lane {
     ) -> Result<()> {
         let fetched = self.try_fetch(job, tally, sink);
         self.batch.clear();
+        let kept = to_u64(self.held.len());
+        tally.win_tokens_kept = tally.win_tokens_kept.saturating_add(kept);
         self.held.clear();
         self.refused_together.clear();
         if let Some(connection) = &mut self.connection {
@@ -121,7 +126,13 @@ impl Lane {
             // A batch that gets on is no dead node.
             try_count = if answered > before { 1 } else { try_count + 1 };
             self.connection = None;
-            if !error.is_retryable() || try_count >= try_count_max(&error) {
+            // A reply that is not the next key's costs a connection, and no item,
+            // where every miss before it was proven to be one.
+            let proves_misses =
+                matches!(self.batch.way(), Some(Carrier::Meta(_) | Carrier::Binary));
+            let is_foreign = matches!(error.kind(), ErrorKind::Protocol { .. });
+            let is_retryable = error.is_retryable() || (proves_misses && is_foreign);
+            if !is_retryable || try_count >= try_count_max(&error) {
                 self.has_given_up = true;
                 self.count_missing(answered, tally);
                 return Err(error);
@@ -159,6 +170,7 @@ impl Lane {
             return self.return_win_tokens(job, tally);
         }
         self.request.clear();
+        self.likely.clear();
         write_requests(&self.batch, *answered, &mut self.request);
         let mut reader = Reader {
             job,
@@ -168,6 +180,7 @@ impl Lane {
             flow: None,
             held: &mut self.held,
             refused_together: &mut self.refused_together,
+            likely: &mut self.likely,
             tally,
             sink,
         };
@@ -189,36 +202,87 @@ impl Lane {
         if self.held.is_empty() {
             return Ok(());
         }
-        let keeps_cas = job.server.stats.version >= ServerVersion::EXPLICIT_CAS;
+        let version = job.strategy.version;
+        let keeps_cas = version >= ServerVersion::EXPLICIT_CAS;
+        let compares = version >= ServerVersion::META_DELETE_COMPARES;
         self.request.clear();
+        if !compares {
+            // Before 1.6.13 a mark that compares the CAS is always refused. So it is
+            // compared here: who changes the item in the moment between has a
+            // fresh value marked stale, and one client is asked to make it again.
+            for token in &self.held {
+                write_get_cas(self.batch.key(token.index), token.form, &mut self.request);
+            }
+            let mut is_ours = Vec::with_capacity(self.held.len());
+            let held = &self.held;
+            ask_all(connection, &self.request, held.len(), |reply| {
+                let cas = if let Reply::Done(flags) = reply {
+                    flags.get(b'c').and_then(parse_u64)
+                } else {
+                    None
+                };
+                let wanted = held.get(is_ours.len()).and_then(|token| token.cas);
+                is_ours.push(cas.is_some() && cas == wanted);
+            })?;
+            let mut is_ours = is_ours.into_iter();
+            // What has changed or gone took our token with it.
+            self.held.retain(|_| is_ours.next().unwrap_or(false));
+            self.request.clear();
+        }
         for token in &self.held {
             let key = self.batch.key(token.index);
             let keep = token.cas.filter(|_| keeps_cas);
-            write_mark_stale(key, token.form, token.cas, keep, &mut self.request);
+            let compare = token.cas.filter(|_| compares);
+            write_mark_stale(key, token.form, compare, keep, &mut self.request);
         }
-        let mut left = self.held.len();
-        connection.exchange("mark stale", &self.request, |bytes| {
-            let mut consumed: usize = 0;
-            while left > 0 {
-                let rest = bytes.get(consumed..).unwrap_or_default();
-                match parse_reply(rest, 0)? {
-                    Step::Need => return Ok(Received::More(consumed)),
-                    Step::Done(reply, len) => {
-                        consumed = consumed.saturating_add(len);
-                        left -= 1;
-                        // Any other reply means the item has changed or gone,
-                        // and our token with it.
-                        if matches!(reply, Reply::Done(_)) {
-                            tally.win_tokens_returned = tally.win_tokens_returned.saturating_add(1);
-                        }
-                    }
+        ask_all(connection, &self.request, self.held.len(), |reply| {
+            match reply {
+                Reply::Done(_) => {
+                    tally.win_tokens_returned = tally.win_tokens_returned.saturating_add(1);
                 }
+                Reply::Refused(_) => {
+                    tally.win_tokens_kept = tally.win_tokens_kept.saturating_add(1);
+                }
+                // The item has changed or gone, and our token with it.
+                Reply::Value { .. }
+                | Reply::Miss(_)
+                | Reply::NotStored(_)
+                | Reply::Exists(_)
+                | Reply::NotFound(_)
+                | Reply::Noop => {}
             }
-            Ok(Received::Done(consumed))
         })?;
         self.held.clear();
         Ok(())
     }
+}
+
+/// Sends requests and takes one reply for each; none brings a value.
+fn ask_all(
+    connection: &mut Connection,
+    request: &[u8],
+    count: usize,
+    mut take: impl FnMut(&Reply<'_>),
+) -> Result<()> {
+    let mut left = count;
+    if left == 0 {
+        return Ok(());
+    }
+    connection.exchange("win token", request, |bytes| {
+        let mut consumed: usize = 0;
+        while left > 0 {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            match parse_reply(rest, 0)? {
+                Step::Need => return Ok(Received::More(consumed)),
+                Step::Done(reply, len) => {
+                    consumed = consumed.saturating_add(len);
+                    left -= 1;
+                    take(&reply);
+                }
+            }
+        }
+        Ok(Received::Done(consumed))
+    })
 }
 
 /// Makes items of the bytes that come in.
@@ -230,6 +294,7 @@ struct Reader<'a> {
     flow: Option<Flow>,
     held: &'a mut Vec<HeldToken>,
     refused_together: &'a mut Vec<usize>,
+    likely: &'a mut Vec<Option<String>>,
     tally: &'a mut FetchTally,
     sink: &'a mut dyn ItemSink,
 }
@@ -266,8 +331,16 @@ impl Reader<'_> {
             Step::Done(head, len) => (head, len),
         };
         match head {
-            Head::Missed(count) => self.count_missed(count),
+            Head::Missed(count) => {
+                self.count_likely();
+                self.count_missed(count);
+            }
             Head::Refused { count, words } => self.count_refused(count, words),
+            Head::Likely(words) => {
+                let words = words.map(|words| String::from_utf8_lossy(words).into_owned());
+                self.likely.push(words);
+            }
+            Head::End => self.count_likely(),
             Head::Value { missed, value } => {
                 let after = bytes.get(head_len..).unwrap_or_default();
                 let taken = self.take_value(missed, &value, after)?;
@@ -292,7 +365,8 @@ impl Reader<'_> {
         if head.value_len > SKIPPED_LEN_MAX {
             crate::limits::check_limit("value length", head.value_len, SKIPPED_LEN_MAX)?;
         }
-        let index = self.cursor.answered.saturating_add(missed);
+        let answered = self.cursor.answered.saturating_add(self.likely.len());
+        let index = answered.saturating_add(missed);
         let is_too_long = head.value_len > options.value_len_max;
         let is_whole = head.value_len <= options.whole_value_len_max;
         // Whole values wait until they are there, so that nothing is half done.
@@ -307,6 +381,7 @@ impl Reader<'_> {
             check_trailer(data.get(len..).unwrap_or_default())?;
             value = data.get(..len).unwrap_or_default();
         }
+        self.count_likely();
         self.count_missed(missed);
         let key = self.batch.key(index);
         let meta = self.reading.meta(&self.batch.walked(index), head.fields)?;
@@ -342,6 +417,7 @@ impl Reader<'_> {
         // Counted first: the writer counts what it is given.
         self.cursor.answered = index.saturating_add(1);
         self.tally.delivered = self.tally.delivered.saturating_add(1);
+        self.tally.witness(key, meta.cas);
         let len = to_u64(key.len().saturating_add(value.len()));
         self.tally.delivered_bytes = self.tally.delivered_bytes.saturating_add(len);
         self.sink.item(&Record { key, value, meta })?;
@@ -379,6 +455,17 @@ impl Reader<'_> {
         self.cursor.answered = index.saturating_add(1);
         self.tally.delivered = self.tally.delivered.saturating_add(1);
         self.sink.end_large()
+    }
+
+    /// Counts what replies said that are proven now to answer the next keys.
+    fn count_likely(&mut self) {
+        for words in std::mem::take(self.likely) {
+            match words {
+                None => self.count_missed(1),
+                Some(words) => self.count_refused(1, words.as_bytes()),
+            }
+        }
+        self.cursor.likely = 0;
     }
 
     /// The next key that is asked for may be one after some that had no value.
@@ -457,6 +544,8 @@ mod tests {
     use crate::source::strategy::{ReadStrategy, WalkKind};
     use crate::units::UnixSecs;
 
+    const CLASSIC: Carrier = Carrier::Classic { tells_cas: true };
+
     /// Writes down what it is given.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Notes(Vec<String>);
@@ -509,9 +598,11 @@ mod tests {
             ..FetcherOptions::default()
         };
         let strategy = ReadStrategy {
+            version: ServerVersion::META_COMMANDS,
             walk: WalkKind::Hash,
             turns_crawler_on: false,
             has_meta_get: true,
+            has_gets: true,
             has_base64_keys: true,
             has_binary_protocol: true,
         };
@@ -534,7 +625,7 @@ mod tests {
             );
         }
         let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
-        let (mut held, mut refused_together) = (Vec::new(), Vec::new());
+        let (mut held, mut refused_together, mut likely) = (Vec::new(), Vec::new(), Vec::new());
         let mut reader = Reader {
             job: &job,
             reading: Reading {
@@ -548,6 +639,7 @@ mod tests {
             flow: None,
             held: &mut held,
             refused_together: &mut refused_together,
+            likely: &mut likely,
             tally: &mut tally,
             sink: &mut notes,
         };
@@ -583,9 +675,9 @@ mod tests {
 
     #[test]
     fn replies_of_each_kind_are_read_whatever_the_split() {
-        let meta = b"VA 1 f7 t-1 c5\r\nx\r\nEN\r\nVA 10 f8 t-1 c6\r\n0123456789\r\n\
-            SERVER_ERROR out of memory\r\nVA 21 f9 t-1 c7\r\n012345678901234567890\r\n\
-            VA 6 f0 t-1 c8\r\n\r\nEN\r\n\r\n";
+        let meta = b"VA 1 f7 t-1 c5 O0\r\nx\r\nEN\r\nVA 10 f8 t-1 c6 O2\r\n0123456789\r\n\
+            SERVER_ERROR out of memory\r\nVA 21 f9 t-1 c7 O4\r\n012345678901234567890\r\n\
+            VA 6 f0 t-1 c8 O5\r\n\r\nEN\r\n\r\nMN\r\n";
         let classic = b"VALUE a 7 1 5\r\nx\r\nVALUE c 8 10 6\r\n0123456789\r\n\
             VALUE e 9 21 7\r\n012345678901234567890\r\nVALUE f 0 6 8\r\n\r\nEN\r\n\r\nEND\r\n";
         let binary = [
@@ -601,7 +693,7 @@ mod tests {
         let wanted = ["a=x f7", "c of 10: 0123456789.", "f=\r\nEN\r\n f0"];
         for (carrier, stream, vanished, failed) in [
             (Carrier::Meta(KeyForm::Text), &meta[..], 1, 1),
-            (Carrier::Classic, &classic[..], 2, 0),
+            (CLASSIC, &classic[..], 2, 0),
             (Carrier::Binary, &binary[..], 1, 1),
         ] {
             for split in 0..=stream.len() {
@@ -619,9 +711,9 @@ mod tests {
 
     #[test]
     fn a_value_that_breaks_off_is_neither_delivered_nor_answered() {
-        let stream = b"VA 10 f8 t-1 c6\r\n01234";
+        let stream = b"VA 10 f8 t-1 c6 O0\r\n01234";
         let (notes, tally, is_done) =
-            read(Carrier::Meta(KeyForm::Text), &["c"], stream, 20).unwrap();
+            read(Carrier::Meta(KeyForm::Text), &["c"], stream, 23).unwrap();
         assert!(!is_done);
         assert_eq!(
             (notes.0, tally.delivered),
@@ -632,17 +724,14 @@ mod tests {
     #[test]
     fn a_reply_that_nobody_asked_for_ends_the_exchange() {
         for (carrier, stream) in [
-            (Carrier::Classic, &b"VALUE z 0 1 1\r\nx\r\nEND\r\n"[..]),
+            (CLASSIC, &b"VALUE z 0 1 1\r\nx\r\nEND\r\n"[..]),
             // Out of order.
-            (
-                Carrier::Classic,
-                b"VALUE b 0 1 1\r\nx\r\nVALUE a 0 1 1\r\nx\r\n",
-            ),
+            (CLASSIC, b"VALUE b 0 1 1\r\nx\r\nVALUE a 0 1 1\r\nx\r\n"),
             (Carrier::Meta(KeyForm::Text), b"HD\r\n"),
-            (Carrier::Meta(KeyForm::Text), b"VA 1 f0 t-1 c1\r\nxyz"),
+            (Carrier::Meta(KeyForm::Text), b"VA 1 f0 t-1 c1 O0\r\nxyz"),
             (
                 Carrier::Meta(KeyForm::Text),
-                b"VA 99999999999 f0 t-1 c1\r\n",
+                b"VA 99999999999 f0 t-1 c1 O0\r\n",
             ),
             (Carrier::Binary, b"ERROR\r\n"),
         ] {
@@ -652,18 +741,67 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_that_is_lost_or_comes_twice_answers_no_other_key() {
+        let keys = ["a", "b", "c", "d"];
+        let value = |index: u32| format!("VA 1 f{index} t-1 c5 O{index}\r\nx\r\n");
+        let miss = "EN\r\n".to_owned();
+        let miss_of = |index: u32| format!("EN O{index}\r\n");
+        let end = "MN\r\n".to_owned();
+        let read = |replies: &[String]| {
+            let stream = replies.concat();
+            (0..=stream.len())
+                .map(|split| {
+                    read(
+                        Carrier::Meta(KeyForm::Text),
+                        &keys,
+                        stream.as_bytes(),
+                        split,
+                    )
+                })
+                .map(|read| {
+                    read.map(|(notes, tally, _)| (notes.0, tally.counters.vanished))
+                        .ok()
+                })
+                .collect::<Vec<_>>()
+        };
+        let whole = [value(0), miss.clone(), value(2), miss_of(3), end.clone()];
+        let wanted = (vec!["a=x f0".to_owned(), "c=x f2".to_owned()], 2);
+        assert!(
+            read(&whole)
+                .iter()
+                .all(|read| *read == Some(wanted.clone()))
+        );
+        // Whatever is lost or doubled, and wherever the stream is cut.
+        for at in 0..4 {
+            let mut lost = whole.to_vec();
+            lost.remove(at);
+            let mut twice = whole.to_vec();
+            twice.insert(at, whole[at].clone());
+            for replies in [lost, twice] {
+                assert!(read(&replies).iter().all(Option::is_none), "{replies:?}");
+            }
+        }
+        // A miss before 1.6.18 names no key: it counts when the end has come.
+        let misses = [miss.clone(), miss.clone(), miss.clone(), miss.clone()];
+        assert_eq!(read(&misses)[0], Some((Vec::new(), 0)));
+        assert_eq!(read(&[misses.concat(), end])[0], Some((Vec::new(), 4)));
+        // It has no number where one must be.
+        assert_eq!(read(&["VA 1 f0 t-1 c5\r\nx\r\n".to_owned()])[0], None);
+    }
+
+    #[test]
     fn a_long_list_of_keys_is_many_commands() {
         let keys: Vec<String> = (0..250).map(|number| format!("k{number}")).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let stream = b"VALUE k99 0 1 1\r\nx\r\nEND\r\nEND\r\nVALUE k200 0 1 1\r\ny\r\nEND\r\n";
         for split in 0..stream.len() {
-            let (notes, tally, is_done) = read(Carrier::Classic, &keys, stream, split).unwrap();
+            let (notes, tally, is_done) = read(CLASSIC, &keys, stream, split).unwrap();
             assert!(is_done);
             assert_eq!(notes.0, ["k99=x f0", "k200=y f0"]);
             assert_eq!(tally.counters.vanished, 248);
         }
         // A hundred keys that were refused together are asked for again.
-        let (_, tally, _) = read(Carrier::Classic, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
+        let (_, tally, _) = read(CLASSIC, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
         assert_eq!(tally.counters.failed, 0);
     }
 }

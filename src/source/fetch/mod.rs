@@ -9,11 +9,12 @@ mod sink;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::format::manifest::Counters;
-use crate::item::SlabClass;
+use crate::item::{Cas, SlabClass};
 use crate::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
 use crate::net::{NetOptions, ServerReport};
 use crate::node::NodeSpec;
 use crate::protocol::cachedump::{exptime_of_listing, parse_listed};
+use crate::protocol::key::KeyForm;
 use crate::protocol::metadump::{WalkItem, parse_item};
 use crate::protocol::stats::ServerVersion;
 use crate::protocol::text::split_line;
@@ -69,14 +70,41 @@ pub struct FetchTally {
     pub delivered_bytes: u64,
     /// Stale items whose win token was given back.
     pub win_tokens_returned: u64,
+    /// Stale items whose win token could not be given back: no client is asked to
+    /// make them again before they expire.
+    pub win_tokens_kept: u64,
     /// Items handed on though what the server told does not decide whether they
     /// were selected.
     pub unknown_kept: u64,
     /// Why items were refused or failed, with how many each.
     pub reasons: Reasons,
+    /// Some of the first items handed on: those of them that are still there tell
+    /// that no flush has come since.
+    pub witnesses: Vec<Witness>,
+}
+
+/// An item as it was read: its key, which text can carry, and its CAS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The CAS, where the server has one.
+    pub cas: Option<Cas>,
 }
 
 impl FetchTally {
+    /// Witnesses that each fetcher remembers.
+    const WITNESS_COUNT_MAX: usize = 16;
+
+    /// Remembers an item that was handed on, if it is one of the first.
+    fn witness(&mut self, key: &[u8], cas: Option<Cas>) {
+        if self.witnesses.len() < Self::WITNESS_COUNT_MAX && KeyForm::of(key) == Some(KeyForm::Text)
+        {
+            let key = key.to_vec();
+            self.witnesses.push(Witness { key, cas });
+        }
+    }
+
     fn filter(&mut self) {
         self.counters.filtered = self.counters.filtered.saturating_add(1);
     }
@@ -94,8 +122,10 @@ impl FetchTally {
         self.win_tokens_returned = self
             .win_tokens_returned
             .saturating_add(other.win_tokens_returned);
+        self.win_tokens_kept = self.win_tokens_kept.saturating_add(other.win_tokens_kept);
         self.unknown_kept = self.unknown_kept.saturating_add(other.unknown_kept);
         self.reasons.merge(&other.reasons);
+        self.witnesses.extend_from_slice(&other.witnesses);
     }
 }
 
@@ -236,7 +266,7 @@ impl<'a> Fetcher<'a> {
             return Ok(());
         }
         let lane = match carrier {
-            Carrier::Meta(_) | Carrier::Classic => &mut self.text,
+            Carrier::Meta(_) | Carrier::Classic { .. } => &mut self.text,
             Carrier::Binary => &mut self.binary,
         };
         lane.push(&self.key, carrier, walked, judgement);
@@ -277,7 +307,7 @@ impl<'a> Fetcher<'a> {
         self.key.clear();
         self.key.extend_from_slice(listed.key);
         let stats = &self.job.server.stats;
-        let is_told = stats.version >= ServerVersion::LISTING_TELLS_EXPTIME;
+        let is_told = self.job.strategy.version >= ServerVersion::LISTING_TELLS_EXPTIME;
         let exptime = is_told.then(|| exptime_of_listing(listed.exptime, stats.started_at()));
         Some(WalkItem {
             exptime,

@@ -11,6 +11,7 @@ use crate::protocol::stats::{CrawlProgress, ServerStats, ServerVersion};
 use crate::protocol::text::{Step, parse_line, split_line};
 use crate::source::spool::{LineForm, Spool, WalkChunk};
 use crate::source::walk::Walk;
+use crate::source::walk::crawler_switch::CrawlerSwitch;
 use crate::units::to_u64;
 
 const BUSY_INTERVAL: Duration = Duration::from_millis(250);
@@ -33,27 +34,41 @@ const REST_SILENCE_MAX: Duration = Duration::from_secs(1);
 impl Walk<'_> {
     /// `lru_crawler metadump hash`: with 200,000 items under load, on 1.6.18 and
     /// 1.6.45, the one walk that missed nothing.
-    pub(super) fn crawl_hash(&self) -> Result<()> {
-        self.crawl_until_not_busy(METADUMP_HASH)
+    ///
+    /// Returns how many items it listed.
+    pub(super) fn crawl_hash(&self, crawler: &CrawlerSwitch<'_>) -> Result<u64> {
+        self.crawl_until_not_busy(crawler, METADUMP_HASH)
     }
 
     /// The LRU lists of all slab classes, in one crawl.
-    pub(super) fn crawl_all(&self) -> Result<()> {
-        self.crawl_until_not_busy(METADUMP_ALL)
+    pub(super) fn crawl_all(&self, crawler: &CrawlerSwitch<'_>) -> Result<()> {
+        self.crawl_until_not_busy(crawler, METADUMP_ALL).map(drop)
     }
 
     /// The LRU lists of one slab class after the other.
-    pub(super) fn crawl_class_by_class(&self) -> Result<()> {
+    pub(super) fn crawl_class_by_class(&self, crawler: &CrawlerSwitch<'_>) -> Result<()> {
         for class in self.slab_item_counts()?.into_keys() {
-            self.crawl_until_not_busy(&metadump_class(class))?;
+            self.crawl_until_not_busy(crawler, &metadump_class(class))?;
         }
         Ok(())
     }
 
-    fn crawl_until_not_busy(&self, request: &[u8]) -> Result<()> {
+    fn crawl_until_not_busy(&self, crawler: &CrawlerSwitch<'_>, request: &[u8]) -> Result<u64> {
         let started = Instant::now();
         let mut seen = None;
-        self.until_not_busy(|| self.try_crawl(request, started.elapsed(), &mut seen))
+        loop {
+            let crawled =
+                self.until_not_busy(|| self.try_crawl(request, started.elapsed(), &mut seen));
+            match crawled {
+                Err(error) if is_crawler_off(&error) && crawler.enable_again()? => {
+                    tracing::info!(
+                        node = self.node.address(),
+                        "the LRU crawler was turned off meanwhile; turned on again"
+                    );
+                }
+                crawled => return crawled,
+            }
+        }
     }
 
     /// Does it again while another crawl is in the way, as long as it may take.
@@ -78,7 +93,7 @@ impl Walk<'_> {
         request: &[u8],
         waited: Duration,
         seen: &mut Option<CrawlProgress>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let mut connection = self.connect()?;
         let stats = ask_server(&mut connection)?.stats;
         let is_hash = request == METADUMP_HASH;
@@ -89,18 +104,19 @@ impl Walk<'_> {
         // its own for a minute, so that even those in a chain come to an end.
         let is_stuck = stats.is_crawler_running
             && *seen.get_or_insert(stats.crawl_progress) == stats.crawl_progress;
-        if is_stuck || (is_hash && !may_walk_hash(&stats, has_waited)) {
+        if is_stuck || (is_hash && !may_walk_hash(self.strategy.version, &stats, has_waited)) {
             return Err(Error::new(ErrorKind::Busy).at(self.location()));
         }
-        self.crawl_once(&mut connection, request, stats.version)
+        let listed = self.crawl_once(&mut connection, request)?;
+        // Before, an answer to a prompt may still come.
+        if self.strategy.version >= ServerVersion::WALK_TERMINATOR {
+            self.keep(connection);
+        }
+        Ok(listed)
     }
 
-    fn crawl_once(
-        &self,
-        connection: &mut Connection,
-        request: &[u8],
-        version: ServerVersion,
-    ) -> Result<()> {
+    fn crawl_once(&self, connection: &mut Connection, request: &[u8]) -> Result<u64> {
+        let version = self.strategy.version;
         // How long after the last line a server that ends its walk with no line
         // of its own is asked something else: the answer comes when the walk is
         // over.
@@ -115,7 +131,8 @@ impl Walk<'_> {
             let receive = |bytes: &[u8]| chunks.receive(bytes);
             let walked = connection.exchange_with_prompt("walk", unsent, prompt, receive);
             let Err(error) = walked else {
-                return chunks.flush();
+                chunks.flush()?;
+                return Ok(chunks.item_count);
             };
             if matches!(error.kind(), ErrorKind::Timeout { .. }) {
                 if chunks.heard_at.elapsed() >= SILENCE_MAX || !self.is_alive() {
@@ -147,6 +164,14 @@ impl Walk<'_> {
     }
 }
 
+/// Says whether a walk was refused since the crawler is off.
+fn is_crawler_off(error: &Error) -> bool {
+    let ErrorKind::Server { words } = error.kind() else {
+        return false;
+    };
+    words.starts_with("CLIENT_ERROR lru crawler disabled")
+}
+
 /// Says whether what keeps a walk from starting will pass.
 fn is_passing(error: &Error) -> bool {
     [ErrorKind::Busy, ErrorKind::TooManyConnections].contains(error.kind())
@@ -157,8 +182,8 @@ fn is_passing(error: &Error) -> bool {
 /// Before 1.6.28 one that starts while the table starts to grow can lock the
 /// server up: each waits for the other's lock (crawler.c, assoc.c). So a growing
 /// table is waited for, and for a while one that is about to grow.
-fn may_walk_hash(stats: &ServerStats, has_waited: bool) -> bool {
-    if stats.version >= ServerVersion::WALK_GIVES_WAY {
+fn may_walk_hash(version: ServerVersion, stats: &ServerStats, has_waited: bool) -> bool {
+    if version >= ServerVersion::WALK_GIVES_WAY {
         return true;
     }
     !stats.is_hash_expanding && (!stats.is_hash_about_to_expand() || has_waited)
@@ -201,7 +226,8 @@ fn skip_lines(bytes: &[u8]) -> Result<Received> {
 /// Cuts the stream into chunks of whole lines.
 struct ChunkWriter<'a> {
     chunk: Vec<u8>,
-    has_items: bool,
+    /// Lines of items, and those that cannot be understood after the first one.
+    item_count: u64,
     spool: &'a Spool,
     /// Why the walk failed: the spool takes no more.
     is_spool_full: bool,
@@ -218,7 +244,7 @@ impl<'a> ChunkWriter<'a> {
     fn new(spool: &'a Spool) -> Self {
         Self {
             chunk: Vec::new(),
-            has_items: false,
+            item_count: 0,
             spool,
             is_spool_full: false,
             consumed: 0,
@@ -251,13 +277,10 @@ impl<'a> ChunkWriter<'a> {
             };
             match classify(line) {
                 WalkLine::Item => {
-                    self.has_items = true;
                     let run = item_run(rest);
-                    self.chunk.extend_from_slice(run);
+                    let lines = to_u64(memchr::memchr_iter(b'\n', run).count());
+                    self.take(run, lines)?;
                     consumed += run.len();
-                    if self.chunk.len() >= Self::CHUNK_LEN {
-                        self.flush()?;
-                    }
                 }
                 WalkLine::Started => consumed += len,
                 WalkLine::End | WalkLine::Version => return Ok(Received::Done(consumed + len)),
@@ -265,15 +288,31 @@ impl<'a> ChunkWriter<'a> {
                 // 1.6.28 and later: the hash table is growing.
                 WalkLine::Refused(words) if words.starts_with(b"ERROR locked") => {
                     let busy = Error::new(ErrorKind::Busy);
-                    return Err(if self.has_items {
+                    return Err(if self.item_count > 0 {
                         incomplete(words)
                     } else {
                         busy
                     });
                 }
+                // Lines were seen that are cut, or another's, while clients change
+                // what is listed (1.4.31 to 1.5.14): such a line costs its item.
+                WalkLine::Refused(words) if self.item_count > 0 && !is_refusal(words) => {
+                    let whole = rest.get(..len).unwrap_or_default();
+                    self.take(whole, 1)?;
+                    consumed += len;
+                }
                 WalkLine::Refused(words) => return Err(incomplete(words)),
             }
         }
+    }
+
+    fn take(&mut self, lines: &[u8], count: u64) -> Result<()> {
+        self.item_count = self.item_count.saturating_add(count);
+        self.chunk.extend_from_slice(lines);
+        if self.chunk.len() >= Self::CHUNK_LEN {
+            return self.flush();
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -6,65 +6,61 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Connection, Received};
-use crate::protocol::cachedump::{ListingLine, classify_listing};
+use crate::protocol::cachedump::{ListingLine, classify_listing, ends_item};
 use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::request::{VERSION, cachedump};
 use crate::protocol::text::{Step, parse_line};
 use crate::source::spool::{LineForm, Spool, WalkChunk};
-use crate::source::walk::{Walk, alive_all_the_time};
+use crate::source::walk::Walk;
 
 /// Classes listed at one time. The server holds the lock of a class's list while
 /// it writes up to 2 MiB of keys, so more would hurt its clients.
 const CLASS_COUNT_AT_ONCE: usize = 4;
 
-/// What a listing of every class came to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Listed {
-    /// Items that were there all the time, by the server's count.
-    alive: u64,
-    /// Lines that showed one.
-    lines: u64,
-}
-
-impl Listed {
-    /// Returns how many items were not shown, where so many keys are known now: a
-    /// line shows a key up to its first NUL, so several can show the same.
-    pub(super) fn unlisted(self, known: u64) -> u64 {
-        self.alive.saturating_sub(self.lines.min(known))
-    }
-}
+/// What no line of a listing begins with: an item whose key cannot be told.
+const BROKEN: &[u8] = b"broken ";
 
 impl Walk<'_> {
     /// Lists every class.
-    pub(super) fn list_all_classes(&self) -> Result<Listed> {
-        let before = self.slab_item_counts()?;
-        let queue: Mutex<VecDeque<u8>> = Mutex::new(before.keys().copied().collect());
+    pub(super) fn list_all_classes(&self) -> Result<()> {
+        self.list_classes(None)
+    }
+
+    /// Lists the newest items of every class: those of its COLD list.
+    pub(super) fn list_newest(&self) -> Result<()> {
+        /// The newest one is what a crawl leaves out; the next may become it.
+        const ITEM_COUNT: u64 = 2;
+        self.list_classes(Some(ITEM_COUNT))
+    }
+
+    fn list_classes(&self, item_count_max: Option<u64>) -> Result<()> {
+        let classes = self.slab_item_counts()?;
+        let worker_count = classes.len().min(CLASS_COUNT_AT_ONCE);
+        let queue: Mutex<VecDeque<u8>> = Mutex::new(classes.into_keys().collect());
         let next = || {
             queue
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop_front()
         };
-        let worker_count = before.len().min(CLASS_COUNT_AT_ONCE);
-        let listed: Vec<Result<u64>> = std::thread::scope(|scope| {
+        let listed: Vec<Result<()>> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..worker_count)
                 .map(|_| {
                     scope.spawn(|| {
-                        let mut listed: u64 = 0;
                         let mut connection: Option<Connection> = None;
                         while let Some(class) = next() {
-                            let count = self.retry_when_full(|| {
+                            self.retry_when_full(|| {
                                 let mut connected = match connection.take() {
                                     Some(connected) => connected,
                                     None => self.connect()?,
                                 };
-                                let count = list_class(&mut connected, class, self.spool)?;
+                                let request = cachedump(class, item_count_max);
+                                list_class(&mut connected, class, &request, self.spool)?;
                                 connection = Some(connected);
-                                Ok(count)
+                                Ok(())
                             })?;
-                            listed = listed.saturating_add(count);
                         }
-                        Ok(listed)
+                        Ok(())
                     })
                 })
                 .collect();
@@ -73,32 +69,27 @@ impl Walk<'_> {
                 .map(|joined| joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
-        let mut lines: u64 = 0;
-        for listed in listed {
-            lines = lines.saturating_add(listed?);
-        }
-        let alive = alive_all_the_time(&before, &self.slab_item_counts()?);
-        Ok(Listed { alive, lines })
+        listed.into_iter().collect()
     }
 }
 
-/// Lists one class; returns how many items it showed.
-fn list_class(connection: &mut Connection, class: u8, spool: &Spool) -> Result<u64> {
+/// Lists one class.
+fn list_class(connection: &mut Connection, class: u8, request: &[u8], spool: &Spool) -> Result<()> {
     let mut listing = Listing {
         lines: Vec::new(),
         form: LineForm::Cachedump { class },
         count: 0,
+        broken: None,
         has_end: false,
         spool,
     };
     // A key with a line end in it can make a line that looks like the end; the
     // answer to another command cannot come before that.
-    let request = [&cachedump(class), VERSION].concat();
+    let request = [request, VERSION].concat();
     connection.exchange("listing", &request, |bytes| listing.receive(bytes))?;
     listing.flush()?;
-    let count = listing.count;
-    tracing::debug!(class, count, "listed a slab class");
-    Ok(count)
+    tracing::debug!(class, count = listing.count, "listed a slab class");
+    Ok(())
 }
 
 /// Cuts a listing into chunks of whole lines.
@@ -106,6 +97,8 @@ struct Listing<'a> {
     lines: Vec<u8>,
     form: LineForm,
     count: u64,
+    /// What has come of an item whose line ended within its key.
+    broken: Option<Vec<u8>>,
     has_end: bool,
     spool: &'a Spool,
 }
@@ -122,10 +115,17 @@ impl Listing<'_> {
                 return Ok(Received::More(consumed));
             };
             consumed = consumed.saturating_add(len);
+            if self.broken.is_some() && self.take_broken(line)? {
+                continue;
+            }
             match classify_listing(line) {
                 ListingLine::Item => {
                     self.count = self.count.saturating_add(1);
-                    self.push(line)?;
+                    if ends_item(line) {
+                        self.push(line)?;
+                    } else {
+                        self.broken = Some([BROKEN, line].concat());
+                    }
                 }
                 ListingLine::End => self.has_end = true,
                 ListingLine::Refused(words) if self.has_end && words.starts_with(b"VERSION ") => {
@@ -136,14 +136,38 @@ impl Listing<'_> {
                     let words = String::from_utf8_lossy(words).into_owned();
                     return Err(Error::new(ErrorKind::Server { words }));
                 }
-                // The rest of a key with a line end in it; the fetcher counts it
-                // as a line that cannot be understood, as it does its first part.
                 ListingLine::Refused(words) if self.count > 0 => self.push(words)?,
                 ListingLine::Refused(words) => {
                     return Err(Error::protocol("a line of a listing", words));
                 }
             }
         }
+    }
+
+    /// Takes a line after one that ended within a key; says whether it is part of the
+    /// key, which all are but the answer that comes after the listing.
+    ///
+    /// The fetcher counts the whole as one line that cannot be understood.
+    fn take_broken(&mut self, line: &[u8]) -> Result<bool> {
+        /// A key of 250 line ends is as many lines.
+        const LEN_MAX: usize = 4096;
+        if self.has_end && line.starts_with(b"VERSION ") && !ends_item(line) {
+            let broken = self.broken.take().unwrap_or_default();
+            self.push(&broken)?;
+            return Ok(false);
+        }
+        // It may be part of the key all the same.
+        self.has_end = line == b"END";
+        let broken = self.broken.get_or_insert_default();
+        if broken.len().saturating_add(line.len()) <= LEN_MAX {
+            broken.push(b'\r');
+            broken.extend_from_slice(line);
+        }
+        if ends_item(line) {
+            let broken = self.broken.take().unwrap_or_default();
+            self.push(&broken)?;
+        }
+        Ok(true)
     }
 
     fn push(&mut self, line: &[u8]) -> Result<()> {
@@ -179,6 +203,7 @@ mod tests {
             lines: Vec::new(),
             form: LineForm::Cachedump { class: 7 },
             count: 0,
+            broken: None,
             has_end: false,
             spool: &spool,
         };
@@ -216,14 +241,26 @@ mod tests {
             ),
             // Keys with line ends in them: "a\r\n\r\nb" and "x\r\nEND\r\nVERSION".
             (
-                b"ITEM a\r\n\r\nb [3 b; 0 s]\r\nITEM x\r\nEND\r\nVERSION [3 b; 0 s]\r\n",
-                b"ITEM a\n\nb [3 b; 0 s]\nITEM x\n",
+                b"ITEM a\r\n\r\nb [3 b; 0 s]\r\nITEM x\r\nEND\r\nVERSION [3 b; 0 s]\r\nEND\r\nVERSION 1\r\n",
+                b"broken ITEM a\r\rb [3 b; 0 s]\nbroken ITEM x\rEND\rVERSION [3 b; 0 s]\n",
                 2,
             ),
             (
                 b"ITEM x\r\nEND\r\ny [3 b; 0 s]\r\nITEM z [3 b; 0 s]\r\nEND\r\nVERSION 1\r\n",
-                b"ITEM x\ny [3 b; 0 s]\nITEM z [3 b; 0 s]\n",
-                3 - 1,
+                b"broken ITEM x\rEND\ry [3 b; 0 s]\nITEM z [3 b; 0 s]\n",
+                2,
+            ),
+            // The key "a\r\nITEM z", and one that is all of a listing's end.
+            (
+                b"ITEM a\r\nITEM z [3 b; 0 s]\r\nITEM x\r\nERROR\r\nEND [3 b; 0 s]\r\nEND\r\nVERSION 1\r\n",
+                b"broken ITEM a\rITEM z [3 b; 0 s]\nbroken ITEM x\rERROR\rEND [3 b; 0 s]\n",
+                2,
+            ),
+            // Cut off, as no server does.
+            (
+                b"ITEM a\r\nEND\r\nVERSION 1\r\n",
+                b"broken ITEM a\rEND\n",
+                1,
             ),
         ] {
             for split in 0..=stream.len() {

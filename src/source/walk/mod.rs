@@ -1,24 +1,23 @@
 //! The list of all keys of a node, by the walk that was chosen for it.
 
 mod crawl;
+mod crawler_switch;
 mod hidden;
 mod listing;
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, Location, Result};
-use crate::net::{Connection, NetOptions, Received, ask_slab_item_counts};
+use crate::net::{Connection, NetOptions, ask_slab_item_counts};
 use crate::node::NodeSpec;
-use crate::protocol::reply::check_connection;
-use crate::protocol::request::{CRAWLER_DISABLE, CRAWLER_ENABLE};
-use crate::protocol::text::{Step, parse_line};
 use crate::source::seen_keys::SeenKeys;
 use crate::source::spool::Spool;
 use crate::source::strategy::{ReadStrategy, WalkKind};
-use crate::source::walk::hidden::Hidden;
-use crate::units::to_u64;
+use crate::source::walk::crawler_switch::CrawlerSwitch;
+use crate::source::walk::hidden::Census;
 
 /// What one walk needs.
 #[derive(Debug)]
@@ -31,14 +30,19 @@ pub struct Walk<'a> {
     pub strategy: ReadStrategy,
     /// Where the lines go.
     pub spool: &'a Spool,
-    /// Tells what is new in a walk that is done again; needed for all but
+    /// Tells what is new in a walk that is done again; needed for all keys but by
     /// [`WalkKind::Hash`].
     pub seen: Option<&'a SeenKeys>,
+    /// Whether all keys are wanted, so that the server's counts are compared with
+    /// what it listed.
+    pub is_for_all: bool,
     /// Stops it.
     pub cancel: &'a Cancel,
     /// How long to wait for the end of another crawl, or for a connection of a
     /// server that has none left.
     pub busy_timeout: Duration,
+    /// A connection that waits for the next question; none at first.
+    pub idle: Mutex<Option<Connection>>,
 }
 
 /// What a walk says it did.
@@ -51,8 +55,10 @@ pub struct WalkReport {
     pub pass_count: u32,
     /// Keys that only the last pass found.
     pub last_pass_new: u64,
-    /// Items that the server counts and did not list.
+    /// Items that the server counts and did not list, for sure.
     pub unlisted: u64,
+    /// At most so many further ones: its counts do not decide it.
+    pub unsure: u64,
 }
 
 /// How often LRU lists are walked at most. A pass leaves out up to 15 percent of
@@ -71,134 +77,92 @@ impl Walk<'_> {
     /// - `Busy`: another crawl did not end in time.
     /// - `Server`: it refuses the walk; `Timeout`, `Closed`, `Io`, `Canceled`.
     pub fn run(&self) -> Result<WalkReport> {
-        let walked = if self.strategy.turns_crawler_on {
-            self.run_with_crawler_on()
-        } else {
-            self.run_as_it_is()
-        };
+        let crawler = CrawlerSwitch::new(self);
+        let walked = crawler.run(|| self.run_as_it_is(&crawler));
         self.spool.close();
         walked
     }
 
-    fn run_with_crawler_on(&self) -> Result<WalkReport> {
-        let enabled = self.retry_when_full(|| {
-            let mut connection = self.connect()?;
-            switch_crawler(&mut connection, CRAWLER_ENABLE)
-        })?;
-        if let Some(words) = enabled {
-            // Somebody else has turned it on since; else the walk tells.
-            tracing::info!(node = self.node.address(), "lru_crawler enable: {words}");
-            return self.run_as_it_is();
-        }
-        let walked = self.run_as_it_is();
-        // As it was, also when the job is stopped; what goes wrong here has cost
-        // no item.
-        let disabled = Connection::connect(self.node, self.net, &Cancel::new())
-            .and_then(|mut connection| switch_crawler(&mut connection, CRAWLER_DISABLE));
-        let trouble = match disabled {
-            Ok(words) => words,
-            Err(error) => Some(error.to_chain()),
-        };
-        if let Some(trouble) = trouble {
-            tracing::warn!("the LRU crawler was turned on and stays so: {trouble}");
-        }
-        walked
-    }
-
-    fn run_as_it_is(&self) -> Result<WalkReport> {
-        let report = |walk| WalkReport {
-            walk,
+    fn run_as_it_is(&self, crawler: &CrawlerSwitch<'_>) -> Result<WalkReport> {
+        let mut report = WalkReport {
+            walk: self.strategy.walk,
             pass_count: 1,
             last_pass_new: 0,
             unlisted: 0,
+            unsure: 0,
         };
-        match self.strategy.walk {
-            WalkKind::Hash => {
-                self.crawl_hash()?;
-                Ok(report(WalkKind::Hash))
+        if !self.is_for_all {
+            match self.strategy.walk {
+                WalkKind::Hash => self.crawl_hash(crawler).map(drop)?,
+                WalkKind::Slabs | WalkKind::SlabsSerial => self.crawl_lists(crawler)?,
+                WalkKind::Cachedump => self.list_all_classes()?,
             }
-            WalkKind::Slabs | WalkKind::SlabsSerial | WalkKind::Cachedump => {
-                self.repeat(report(self.strategy.walk))
-            }
+            return Ok(report);
         }
+        let before = self.census()?;
+        if self.strategy.walk == WalkKind::Hash {
+            let listed = self.crawl_hash(crawler)?;
+            let hidden = self.find_unwalked(&before, listed);
+            (report.unlisted, report.unsure) = self.or_unknown(hidden, &before, "hash table")?;
+            return Ok(report);
+        }
+        self.repeat(crawler, &before, report)
     }
 
     /// Walks the LRU lists until a pass finds nothing that was not known: items
     /// move between the lists while they are walked, those in use are passed
     /// over, and a new value may put one into a class that was walked before.
-    fn repeat(&self, mut report: WalkReport) -> Result<WalkReport> {
-        let stats = self.general_statistics()?;
-        let has_gap = self.strategy.known_gap(stats.version).is_some();
-        let passes_over = self.strategy.walk != WalkKind::Cachedump && !has_gap;
-        let before = if has_gap || passes_over {
-            self.slab_item_counts()?
-        } else {
-            BTreeMap::new()
+    fn repeat(
+        &self,
+        crawler: &CrawlerSwitch<'_>,
+        before: &Census,
+        mut report: WalkReport,
+    ) -> Result<WalkReport> {
+        let Some(seen) = self.seen else {
+            // Which keys came again cannot be told, nor what is missing.
+            report.unsure = before.stats.curr_items;
+            return Ok(report);
         };
-        let mut known = 0;
+        let is_crawl = self.strategy.walk.needs_crawler();
+        let mut known = seen.count();
+        let mut walk_lists = || {
+            if is_crawl {
+                self.crawl_lists(crawler)?;
+                if self.strategy.known_gap().is_some() {
+                    self.list_newest()?;
+                }
+            } else {
+                self.list_all_classes()?;
+            }
+            self.spool.wait_until_done(self.cancel)?;
+            let count = seen.count();
+            let new = count.saturating_sub(known);
+            known = count;
+            Ok(new)
+        };
         let mut has_paused = false;
         for pass in 1..=PASS_COUNT_MAX {
             report.pass_count = pass;
-            let listed = match self.strategy.walk {
-                WalkKind::SlabsSerial | WalkKind::Slabs | WalkKind::Hash => {
-                    self.crawl_lists()?;
-                    None
-                }
-                WalkKind::Cachedump => Some(self.list_all_classes()?),
-            };
-            let Some(seen) = self.seen else {
-                report.unlisted = listed.map_or(0, |listed| listed.unlisted(u64::MAX));
-                break;
-            };
-            self.spool.wait_until_done(self.cancel)?;
-            let count = seen.count();
-            report.unlisted = listed.map_or(0, |listed| listed.unlisted(count));
-            report.last_pass_new = count.saturating_sub(known);
-            known = count;
+            report.last_pass_new = walk_lists()?;
             if report.last_pass_new > 0 {
                 continue;
             }
             // A crawl passes over an item that a client is just being sent, and
             // passes that follow on each other pass over the same ones.
-            let may_show_more = passes_over && !has_paused && self.not_shown(&before, known)? > 0;
+            let may_show_more = is_crawl && !has_paused && !self.shows_all(before, seen)?;
             if !may_show_more {
                 break;
             }
             has_paused = true;
             self.pause(HELD_PAUSE)?;
         }
-        if passes_over && let Some(seen) = self.seen {
-            let found = self.find_hidden(&before, stats.stored, known, || {
-                self.crawl_lists()?;
-                self.spool.wait_until_done(self.cancel)?;
-                report.pass_count = report.pass_count.saturating_add(1);
-                let count = seen.count();
-                report.last_pass_new = count.saturating_sub(known);
-                known = count;
-                Ok(count)
-            });
-            let hidden = match found {
-                Err(error) if !error.is_canceled() => {
-                    let (node, error) = (self.node.address(), error.to_chain());
-                    tracing::warn!(node, "what the lists did not show is not known: {error}");
-                    Hidden::default()
-                }
-                found => found?,
-            };
-            report.unlisted = hidden.sure;
-            if hidden.unsure > 0 {
-                tracing::warn!(
-                    node = self.node.address(),
-                    "the server counts {} items more than its lists have shown: they have \
-                     expired or were just set, or a client was being sent them all the time; \
-                     only the walk hash shows such items",
-                    hidden.unsure
-                );
-            }
-        }
-        if has_gap {
-            report.unlisted = self.left_out(&before, known)?;
-        }
+        let look = || {
+            report.pass_count = report.pass_count.saturating_add(1);
+            report.last_pass_new = walk_lists()?;
+            Ok(())
+        };
+        let hidden = self.find_hidden(before, seen, look);
+        (report.unlisted, report.unsure) = self.or_unknown(hidden, before, "lists")?;
         // The first pass finds everything for the first time.
         if report.pass_count == 1 {
             report.last_pass_new = 0;
@@ -207,32 +171,52 @@ impl Walk<'_> {
     }
 
     /// Walks the LRU lists once.
-    fn crawl_lists(&self) -> Result<()> {
+    fn crawl_lists(&self, crawler: &CrawlerSwitch<'_>) -> Result<()> {
         if self.strategy.walk == WalkKind::SlabsSerial {
-            self.crawl_class_by_class()
+            self.crawl_class_by_class(crawler)
         } else {
-            self.crawl_all()
+            self.crawl_all(crawler)
         }
     }
 
-    /// Returns how many items were there all the time and are not known.
-    fn not_shown(&self, before: &BTreeMap<u8, u64>, known: u64) -> Result<u64> {
-        let alive = alive_all_the_time(before, &self.slab_item_counts()?);
-        Ok(alive.saturating_sub(known))
-    }
-
-    /// Returns how many items a server that leaves out one of each list has left
-    /// out, where it had so many before the walk.
-    fn left_out(&self, before: &BTreeMap<u8, u64>, known: u64) -> Result<u64> {
-        /// HOT, WARM and COLD of a slab class.
-        const LIST_COUNT: u64 = 3;
-        // Expired items are counted, too, and are rightly not listed.
-        let most = to_u64(before.len()).saturating_mul(LIST_COUNT);
-        Ok(self.not_shown(before, known)?.min(most))
-    }
-
+    /// Makes a connection, which is the only one of the walk: the one that was kept
+    /// for the next question goes first.
     fn connect(&self) -> Result<Connection> {
+        drop(self.take_idle());
         Connection::connect(self.node, self.net, self.cancel)
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.take()
+    }
+
+    /// Keeps a connection for the next question: a server at its limit may have none
+    /// left by then.
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        *idle = Some(connection);
+    }
+
+    /// Asks something over the connection that was kept, or a new one, and keeps it.
+    fn with_connection<T>(&self, ask: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
+        if let Some(mut connection) = self.take_idle() {
+            match ask(&mut connection) {
+                Ok(answer) => {
+                    self.keep(connection);
+                    return Ok(answer);
+                }
+                // The server may have hung up since.
+                Err(error) if error.is_retryable() && *error.kind() != ErrorKind::Busy => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.retry_when_full(|| {
+            let mut connection = self.connect()?;
+            let answer = ask(&mut connection)?;
+            self.keep(connection);
+            Ok(answer)
+        })
     }
 
     /// Does it again while the server has no connection left.
@@ -254,7 +238,7 @@ impl Walk<'_> {
 
     /// Returns the items of each slab class, as the server counts them.
     fn slab_item_counts(&self) -> Result<BTreeMap<u8, u64>> {
-        self.retry_when_full(|| ask_slab_item_counts(&mut self.connect()?))
+        self.with_connection(ask_slab_item_counts)
     }
 
     fn location(&self) -> Location {
@@ -266,27 +250,4 @@ impl Walk<'_> {
         std::thread::sleep(length);
         self.cancel.check()
     }
-}
-
-/// Returns how many items were there before and after, by slab class: what was
-/// deleted meanwhile is not missing, what was added is not promised.
-fn alive_all_the_time(before: &BTreeMap<u8, u64>, after: &BTreeMap<u8, u64>) -> u64 {
-    before
-        .iter()
-        .map(|(class, &count)| count.min(after.get(class).copied().unwrap_or(0)))
-        .fold(0, u64::saturating_add)
-}
-
-/// Turns the crawler on or off; returns the server's words if it does not.
-fn switch_crawler(connection: &mut Connection, request: &[u8]) -> Result<Option<String>> {
-    let mut refusal = None;
-    connection.exchange_short("crawler", request, |bytes| {
-        let Step::Done(line, len) = parse_line(bytes, "OK")? else {
-            return Ok(Received::More(0));
-        };
-        check_connection(line)?;
-        refusal = (line != b"OK").then(|| String::from_utf8_lossy(line).into_owned());
-        Ok(Received::Done(len))
-    })?;
-    Ok(refusal)
 }

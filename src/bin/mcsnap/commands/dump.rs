@@ -11,7 +11,9 @@ use anyhow::Result;
 use mcsnap::cancel::Cancel;
 use mcsnap::detection::SampleOptions;
 use mcsnap::discovery::NodeSource;
-use mcsnap::dump::{DumpOptions, DumpPlan, DumpReport, Kept, WarmFileOptions, WarmFilePlan};
+use mcsnap::dump::{
+    DumpOptions, DumpPlan, DumpReport, Kept, Tolerance, WarmFileOptions, WarmFilePlan,
+};
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::manifest::{Manifest, ManifestNode, Need, Verdict};
@@ -24,7 +26,7 @@ use mcsnap::snapshot::{
 use mcsnap::source::{SourceNode, WalkKind};
 use mcsnap::store::{ScratchFile, Store, create_directory};
 use mcsnap::target::{OwnerDefaults, bind_owners};
-use mcsnap::units::{UnixSecs, percent, to_u64};
+use mcsnap::units::{UnixSecs, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -36,6 +38,7 @@ use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError, access_hint};
 use crate::logging::record;
 use crate::render::record::moment;
+use crate::render::share::share_text;
 use crate::render::{
     count, given_json, given_rows, holds_row, items_text, millis, print_json, print_text, seconds,
     size, told,
@@ -143,6 +146,14 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "PERCENT")]
     #[serde(deserialize_with = "text")]
     pub(crate) max_missing: Option<String>,
+    /// Percentage of items that may be unsure with exit code 0 [default: 0]
+    ///
+    /// Unsure is what the counts of a server leave open: an item may have been
+    /// there and was not listed. It happens before memcached 1.6.9, where items are
+    /// set or removed while the lists are walked; the walk hash leaves nothing open.
+    #[arg(long, value_name = "PERCENT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) max_unsure: Option<String>,
     /// Ask the servers, print what would be done, and do nothing
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
@@ -185,14 +196,18 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         check_settings_of_file(&given)?;
     }
     let (mut options, list) = options(&settings, &given, to, &context.cancel)?;
-    let max_missing = settings
-        .max_missing
-        .as_deref()
-        .map_or(Ok(0.0), parse_percent)?;
+    let percent = |name, setting: &Option<String>| {
+        let text = setting.as_deref();
+        text.map_or(Ok(0.0), |text| parse_percent(name, text))
+    };
+    let tolerance = Tolerance {
+        lost_percent: percent("max-missing", &settings.max_missing)?,
+        unsure_percent: percent("max-unsure", &settings.max_unsure)?,
+    };
     if let Some(path) = &settings.warm_file {
         let options = warm_file_options(options, path)?;
         let is_dry_run = settings.dry_run == Some(true);
-        return run_warm_file(context, options, to, is_dry_run, max_missing, &given);
+        return run_warm_file(context, options, to, is_dry_run, tolerance, &given);
     }
     if options.is_resumable && settings.name.is_none() {
         options.name = find_unfinished(&options, to)?.unwrap_or(options.name);
@@ -251,7 +266,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         check_recorded_ring(store, &report.manifest, &rings, &nodes, &context.cancel);
     }
     print_report(context.format, &report)?;
-    Ok(if report.has_losses_above(max_missing) {
+    Ok(if report.exceeds(tolerance) {
         Outcome::Degraded
     } else {
         Outcome::Clean
@@ -494,7 +509,7 @@ fn run_warm_file(
     options: WarmFileOptions,
     to: &str,
     is_dry_run: bool,
-    max_missing: f64,
+    tolerance: Tolerance,
     given: &BTreeMap<String, Given>,
 ) -> Result<Outcome> {
     let plan = WarmFilePlan::make(options)?;
@@ -507,7 +522,7 @@ fn run_warm_file(
         .run(store, &context.cancel, &context.progress())
         .map_err(|error| with_hint(error, 1))?;
     print_report(context.format, &report)?;
-    Ok(if report.has_losses_above(max_missing) {
+    Ok(if report.exceeds(tolerance) {
         Outcome::Degraded
     } else {
         Outcome::Clean
@@ -739,7 +754,7 @@ fn print_plan(
                     "walk": strategy.walk.as_str(),
                     "turns_crawler_on": strategy.turns_crawler_on,
                     "values": strategy.read_name(),
-                    "known_gap": strategy.known_gap(server.stats.version),
+                    "known_gap": strategy.known_gap(),
                     "clock_offset_s": server.clock_offset}),
                 Err(reason) => json!({"node": node.node.address(), "from": list.origin(index),
                     "failure": reason}),
@@ -823,7 +838,7 @@ fn strategy_text(source: &SourceNode) -> String {
     if strategy.turns_crawler_on {
         text.push_str(", the LRU crawler turned on for it and off again");
     }
-    if let Some(gap) = strategy.known_gap(source.server.stats.version) {
+    if let Some(gap) = strategy.known_gap() {
         text.push_str(", ");
         text.push_str(gap);
     }
@@ -890,12 +905,14 @@ fn document(report: &DumpReport) -> Value {
         "failed": counters.failed,
         "missing": counters.missing,
         "unlisted": manifest.unlisted(),
+        "unsure": manifest.unsure(),
         "unknown_kept": report.unknown_kept,
         "unsettled": report.unsettled,
         "kept_segments": report.kept.segments,
         "kept_records": report.kept.records,
         "was_there": report.kept.is_whole,
         "win_tokens_returned": report.win_tokens_returned,
+        "win_tokens_kept": report.win_tokens_kept,
         "nodes": manifest.nodes.iter().map(node_json).collect::<Vec<_>>(),
         "elapsed_ms": millis(report.elapsed),
     })
@@ -926,12 +943,19 @@ fn print_rows(report: &DumpReport) -> Result<()> {
     for node in &manifest.nodes {
         rows.push(("node", node_text(node)));
         if node.unlisted > 0 {
-            let seen = node.counters.listed;
-            let share = percent(seen, seen.saturating_add(node.unlisted));
+            // Each key once, however many walks have shown it.
+            let seen = node.counters.listed.saturating_sub(node.counters.duplicate);
+            let share = share_text(seen, seen.saturating_add(node.unlisted));
             let unlisted = count(node.unlisted);
             let reason = "the server counts them, and its listing does not show them";
-            let text = format!("{unlisted} items: {reason} ({share:.1} % could be seen)");
+            let text = format!("{unlisted} items: {reason} ({share} % could be seen)");
             rows.push(("lost", text));
+        }
+        if node.unsure > 0 {
+            let unsure = count(node.unsure);
+            let reason = "items were set, removed or in use while the lists were walked";
+            let text = format!("up to {unsure} more items may have been there: {reason}");
+            rows.push(("unsure", text));
         }
         rows.extend(
             node.reasons
@@ -949,6 +973,14 @@ fn print_rows(report: &DumpReport) -> Result<()> {
             format!("{unknown} items kept though the servers do not tell whether they match");
         rows.push(("select", text));
     }
+    if report.win_tokens_kept > 0 {
+        let tokens = count(report.win_tokens_kept);
+        let text = format!(
+            "{tokens} stale items are not made again by a client before they expire: reading them \
+             took their win token, and the server did not take it back"
+        );
+        rows.push(("stale", text));
+    }
     if report.unsettled > 0 {
         let unsettled = count(report.unsettled);
         let reason = "the servers change faster than their lists are walked";
@@ -959,15 +991,20 @@ fn print_rows(report: &DumpReport) -> Result<()> {
     rows.push((
         "lost",
         format!(
-            "{} refused, {} failed, {} missing, {} not listed ({:.4} % of what {} is)",
+            "{} refused, {} failed, {} missing, {} not listed ({}{} % of what {} is)",
             count(counters.refused),
             count(counters.failed),
             count(counters.missing),
             count(manifest.unlisted()),
-            report.completeness(),
+            if manifest.unsure() > 0 {
+                "at least "
+            } else {
+                ""
+            },
+            floored(report.completeness()),
             match manifest.verdict {
                 Verdict::Partial => "was listed before a server failed",
-                Verdict::Complete | Verdict::Lossy => "should be there",
+                Verdict::Complete | Verdict::Unsure | Verdict::Lossy => "should be there",
             },
         ),
     ));
@@ -983,6 +1020,11 @@ fn print_rows(report: &DumpReport) -> Result<()> {
     rows.push(("digest", manifest.content_digest.to_string()));
     rows.push(("time", seconds(report.elapsed)));
     print_text(&rows)
+}
+
+/// Writes a percentage with four digits, and never 100 for less than all.
+fn floored(percent: f64) -> String {
+    format!("{:.4}", (percent * 1e4).floor() / 1e4)
 }
 
 fn node_text(node: &ManifestNode) -> String {
@@ -1029,6 +1071,7 @@ fn node_json(node: &ManifestNode) -> Value {
         "failed": node.counters.failed,
         "missing": node.counters.missing,
         "unlisted": node.unlisted,
+        "unsure": node.unsure,
         "reasons": node.reasons,
         "failure": node.failure,
     })

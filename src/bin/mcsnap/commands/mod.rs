@@ -27,10 +27,10 @@ use crate::render::count;
 /// Runs a command.
 pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
     match command {
-        Command::Dump(args) => placed(context, &args, dump::run),
+        Command::Dump(args) => placed(context, &*args, dump::run),
         Command::Inspect(args) => placed(context, &args, inspect::run),
         Command::Verify(args) => placed(context, &args, verify::run),
-        Command::Restore(args) => placed(context, &args, restore::run),
+        Command::Restore(args) => placed(context, &*args, restore::run),
         Command::Ring(args) => ring::run(context, &args),
         Command::Ls(args) => placed(context, &args, ls::run),
         Command::Get(args) => placed(context, &args, get::run),
@@ -70,6 +70,11 @@ fn warn_of_losses(snapshot: &SnapshotReader) {
     let manifest = snapshot.manifest();
     let lost = match manifest.verdict {
         Verdict::Complete => return,
+        Verdict::Unsure => format!(
+            "stored {} items, and up to {} more may have been there",
+            count(manifest.counters().stored),
+            count(manifest.unsure())
+        ),
         Verdict::Lossy => {
             let losses = manifest.losses();
             let all = manifest.counters().stored.saturating_add(losses);

@@ -341,6 +341,7 @@ fn print_report(
         (true, _) => "restored, with losses",
         (false, Verdict::Complete) if report.filtered > 0 => "restored, as selected",
         (false, Verdict::Complete) => "restored, complete",
+        (false, Verdict::Unsure) => "all of it restored, but the dump may have missed items",
         (false, Verdict::Lossy) => "all of it restored, but the dump had lost items",
         (false, Verdict::Partial) => "all of it restored, but the dump lacked a server",
     };

@@ -266,6 +266,7 @@ fn node_json(node: &ManifestNode, share: &NodeShare, total: &Tally) -> Value {
         "items_start": node.items_start,
         "items_end": node.items_end,
         "unlisted": node.unlisted,
+        "unsure": node.unsure,
         "counters": counters,
         "reasons": node.reasons,
         "failure": node.failure,

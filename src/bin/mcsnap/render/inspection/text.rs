@@ -95,6 +95,13 @@ impl Inspection<'_> {
             let items = items_text(manifest.select.is_some(), &counters);
             rows.push(("items", items));
             rows.push(("lost", lost_line(&counters, manifest.unlisted())));
+            let unsure = manifest.unsure();
+            if unsure > 0 {
+                rows.push((
+                    "unsure",
+                    format!("up to {} more may have been there", count(unsure)),
+                ));
+            }
         }
         rows.extend(self.failures());
         rows.extend(self.selection());

@@ -1,0 +1,113 @@
+//! The LRU crawler, which is off by default up to 1.4.39: turned on for a walk, and
+//! off again after it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::net::{Connection, Received, ask_server};
+use crate::protocol::reply::check_connection;
+use crate::protocol::request::{CRAWLER_DISABLE, CRAWLER_ENABLE};
+use crate::protocol::text::{Step, parse_line};
+use crate::source::walk::Walk;
+
+/// How often the crawler is turned on again for one walk: others that walk the same
+/// server turn it off when they have done.
+const ENABLE_COUNT_MAX: u32 = 20;
+
+/// How long after a walk its crawl is waited for before the crawler is turned off:
+/// the server does so in the thread that is asked, with all that thread's clients,
+/// and only when no crawl runs.
+const IDLE_WAIT: Duration = Duration::from_secs(5);
+const IDLE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Turns the crawler on where a walk needs it and it is off.
+pub(super) struct CrawlerSwitch<'a> {
+    walk: &'a Walk<'a>,
+    enabled_count: AtomicU32,
+}
+
+impl<'a> CrawlerSwitch<'a> {
+    pub(super) fn new(walk: &'a Walk<'a>) -> Self {
+        Self {
+            walk,
+            enabled_count: AtomicU32::new(0),
+        }
+    }
+
+    /// Walks, and leaves the crawler as it was, also when the job is stopped.
+    pub(super) fn run<T>(&self, walk: impl FnOnce() -> Result<T>) -> Result<T> {
+        let was_off = self.walk.strategy.turns_crawler_on;
+        let walked = if was_off {
+            self.enable().and_then(|()| walk())
+        } else {
+            walk()
+        };
+        if was_off || self.enabled_count.load(Ordering::Relaxed) > 0 {
+            // What goes wrong here has cost no item.
+            if let Err(error) = self.disable() {
+                let error = error.to_chain();
+                tracing::warn!("the LRU crawler was turned on and may stay so: {error}");
+            }
+        }
+        walked
+    }
+
+    /// Turns it on again where somebody has turned it off since; says whether that
+    /// was done, which it is not for ever.
+    pub(super) fn enable_again(&self) -> Result<bool> {
+        if self.enabled_count.load(Ordering::Relaxed) >= ENABLE_COUNT_MAX {
+            return Ok(false);
+        }
+        self.enable().map(|()| true)
+    }
+
+    fn enable(&self) -> Result<()> {
+        let refusal = self.walk.retry_when_full(|| {
+            let mut connection = self.walk.connect()?;
+            switch_crawler(&mut connection, CRAWLER_ENABLE)
+        })?;
+        self.enabled_count.fetch_add(1, Ordering::Relaxed);
+        if let Some(words) = refusal {
+            // Somebody else has turned it on since; else the walk tells.
+            let node = self.walk.node.address();
+            tracing::info!(node, "lru_crawler enable: {words}");
+        }
+        Ok(())
+    }
+
+    fn disable(&self) -> Result<()> {
+        // Not that of the job, which may be stopped.
+        let cancel = Cancel::new();
+        let connect = || Connection::connect(self.walk.node, self.walk.net, &cancel);
+        let mut connection = connect()?;
+        let started = Instant::now();
+        while ask_server(&mut connection)?.stats.is_crawler_running && started.elapsed() < IDLE_WAIT
+        {
+            std::thread::sleep(IDLE_INTERVAL);
+        }
+        let Some(words) = switch_crawler(&mut connection, CRAWLER_DISABLE)? else {
+            return Ok(());
+        };
+        // Another walk of this server may have turned it off.
+        if ask_server(&mut connection)?.settings.is_crawler_on == Some(false) {
+            return Ok(());
+        }
+        Err(Error::protocol("OK", words.as_bytes()).at(self.walk.location()))
+    }
+}
+
+/// Turns the crawler on or off; returns the server's words if it does not.
+fn switch_crawler(connection: &mut Connection, request: &[u8]) -> Result<Option<String>> {
+    let mut refusal = None;
+    connection.exchange_short("crawler", request, |bytes| {
+        let Step::Done(line, len) = parse_line(bytes, "OK")? else {
+            return Ok(Received::More(0));
+        };
+        check_connection(line)?;
+        refusal = (line != b"OK").then(|| String::from_utf8_lossy(line).into_owned());
+        Ok(Received::Done(len))
+    })?;
+    Ok(refusal)
+}
