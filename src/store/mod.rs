@@ -12,6 +12,7 @@
 
 mod directory;
 mod faulty;
+mod key_table;
 mod local;
 mod map;
 mod memory;
@@ -28,6 +29,7 @@ use std::fmt;
 use crate::error::Result;
 
 pub use self::faulty::{Fault, FaultyStore};
+pub use self::key_table::KeyTable;
 pub use self::local::LocalStore;
 pub use self::map::MapChoice;
 pub use self::memory::MemoryStore;
