@@ -354,6 +354,13 @@ fn flags_and_files_that_make_no_sense() {
         2,
         "gone.yaml: cannot read: No such file or directory (os error 2)",
     );
+    // A file without an end does not take all memory.
+    check(
+        &workdir,
+        &["--config", "/dev/zero", "dump", "a:1"],
+        2,
+        "/dev/zero: longer than 4.0 MiB; this is no file of settings",
+    );
     // clap's own: a flag that does not exist.
     workdir.mcsnap(&["dump", "--nonsense"]).exits(2);
 

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 
 use anyhow::Result;
+use mcsnap::units::to_u64;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
@@ -75,6 +77,10 @@ pub(crate) struct ConfigFile {
 /// What the name of every variable begins with.
 const PREFIX: &str = "MCSNAP_";
 
+/// Longest configuration file, in bytes: some thousand times all settings. The
+/// path may lead to a device that never ends.
+const LEN_MAX: u64 = 4 << 20;
+
 const COMMANDS: [&str; 11] = [
     "dump",
     "restore",
@@ -92,8 +98,17 @@ const COMMANDS: [&str; 11] = [
 impl ConfigFile {
     /// Reads a file; every section is checked, not only the one that is used.
     pub(crate) fn read(path: &str) -> Result<Self> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| UsageError(format!("{path}: cannot read: {error}")))?;
+        let cannot_read = |error| UsageError(format!("{path}: cannot read: {error}"));
+        let file = File::open(path).map_err(cannot_read)?;
+        let mut text = String::new();
+        file.take(LEN_MAX.saturating_add(1))
+            .read_to_string(&mut text)
+            .map_err(cannot_read)?;
+        if to_u64(text.len()) > LEN_MAX {
+            let most = bytesize::ByteSize(LEN_MAX);
+            let text = format!("{path}: longer than {most}; this is no file of settings");
+            return Err(UsageError(text).into());
+        }
         Self::parse(path, &text)
     }
 
