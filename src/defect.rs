@@ -401,6 +401,8 @@ impl Finding {
             | ErrorKind::NodeChanged { .. }
             | ErrorKind::AlreadyExists { .. }
             | ErrorKind::Locked { .. }
+            | ErrorKind::Superseded { .. }
+            | ErrorKind::Internal { .. }
             | ErrorKind::InvalidInput { .. }
             | ErrorKind::Canceled => false,
         };
@@ -458,7 +460,7 @@ mod tests {
             assert_eq!(finding.to_string(), text);
         }
         for error in [
-            Error::canceled(),
+            Error::new(ErrorKind::Busy),
             Error::invalid_input("node", "", "wanted one"),
             Error::io(Operation::Write, "stdout", denied()),
         ] {

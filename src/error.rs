@@ -21,6 +21,8 @@ struct Repr {
     kind: ErrorKind,
     location: Option<Location>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// Another thread has ended, and its error says why.
+    is_of_partner: bool,
 }
 
 /// What went wrong, one level only; the cause is in [`StdError::source`].
@@ -114,6 +116,20 @@ pub enum ErrorKind {
         /// What.
         what: String,
     },
+    /// Another run has taken over what this one was writing.
+    #[error("{what} is not this run's any more: {why}; nothing of it was removed")]
+    Superseded {
+        /// What was being written.
+        what: String,
+        /// Who has it, or what else tells so.
+        why: String,
+    },
+    /// Something is so that cannot be.
+    #[error("this is a bug in mcsnap; please report it: {what}")]
+    Internal {
+        /// What was found.
+        what: String,
+    },
     /// What the caller asked for makes no sense.
     #[error("{field} \"{value}\": {allowed}")]
     InvalidInput {
@@ -145,6 +161,8 @@ pub enum Operation {
     Sync,
     /// Give a file its final name.
     Publish,
+    /// Lock a file.
+    Lock,
     /// Remove a file or directory.
     Remove,
     /// List a directory.
@@ -168,6 +186,7 @@ impl fmt::Display for Operation {
             Self::Write => "cannot write",
             Self::Sync => "cannot make durable",
             Self::Publish => "cannot publish",
+            Self::Lock => "cannot lock",
             Self::Remove => "cannot remove",
             Self::List => "cannot list",
             Self::Map => "cannot map into memory",
@@ -274,6 +293,7 @@ impl Error {
             kind,
             location: None,
             source: None,
+            is_of_partner: false,
         }))
     }
 
@@ -337,6 +357,20 @@ impl Error {
         Self::new(ErrorKind::Canceled)
     }
 
+    /// Makes an error of something that cannot be, unless mcsnap is wrong.
+    pub fn internal(what: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal { what: what.into() })
+    }
+
+    /// Makes the error of a thread whose partner has ended too early. The
+    /// partner's own error is the one to report; only where it has none, which
+    /// cannot be, is this one.
+    pub(crate) fn partner_ended(partner: &'static str) -> Self {
+        let mut error = Self::internal(format!("{partner} has ended too early, without an error"));
+        error.0.is_of_partner = true;
+        error
+    }
+
     /// Adds the place, unless a deeper floor knew it already.
     #[must_use]
     pub fn at(mut self, location: Location) -> Self {
@@ -390,6 +424,8 @@ impl Error {
             | ErrorKind::NotFound { .. }
             | ErrorKind::AlreadyExists { .. }
             | ErrorKind::Locked { .. }
+            | ErrorKind::Superseded { .. }
+            | ErrorKind::Internal { .. }
             | ErrorKind::InvalidInput { .. }
             | ErrorKind::Canceled => false,
         }
@@ -398,6 +434,16 @@ impl Error {
     /// Says whether the caller stopped the job.
     pub fn is_canceled(&self) -> bool {
         *self.kind() == ErrorKind::Canceled
+    }
+
+    /// Says whether the error of another thread says more.
+    pub(crate) fn is_of_partner(&self) -> bool {
+        self.0.is_of_partner
+    }
+
+    /// Says whether mcsnap itself is wrong.
+    pub fn is_internal(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Internal { .. })
     }
 
     /// Writes the error and its causes in one line.

@@ -134,6 +134,12 @@ impl Store for FaultyStore {
         self.run(Operation::Publish, name, |store| store.put_new(name, bytes))
     }
 
+    fn replace(&self, name: &str, expected: &[u8], bytes: &[u8]) -> Result<bool> {
+        self.run(Operation::Publish, name, |store| {
+            store.replace(name, expected, bytes)
+        })
+    }
+
     fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
         let inner = self.run(Operation::Open, name, |store| store.open(name))?;
         Ok(Box::new(FaultyReader {

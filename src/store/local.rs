@@ -1,16 +1,17 @@
 //! Objects as files below a directory.
 //!
 //! An object is written to a sibling, `NAME.partial`, and published by a rename
-//! that does not replace. What a crash can leave behind is a `.partial` file
-//! and empty directories; both are invisible to `list` and to every reader.
+//! that does not replace. What a crash can leave behind is a `.partial` file,
+//! a lock that nobody holds, and empty directories; all are invisible to `list`
+//! and to every reader.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -21,28 +22,9 @@ use crate::store::directory::{
 use crate::store::map::{FileMap, MapChoice, map_by_choice};
 use crate::store::name::{UNFINISHED_SUFFIX, check_name, check_prefix};
 use crate::store::partial_file::PartialFile;
+use crate::store::prefix_lock::{PrefixLock, lock_file};
 use crate::store::range::{check_range, read_error};
 use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock};
-
-/// The lock of a directory; the kernel takes it back when the process ends.
-#[derive(Debug)]
-struct LocalLock {
-    root: Arc<Path>,
-    path: PathBuf,
-    _directory: File,
-}
-
-impl StoreLock for LocalLock {}
-
-impl Drop for LocalLock {
-    fn drop(&mut self) {
-        // It may have been made for the lock alone.
-        let is_empty = fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none());
-        if is_empty {
-            prune_up_to(&self.root, &self.path);
-        }
-    }
-}
 
 /// A store in a directory of this machine.
 ///
@@ -54,6 +36,8 @@ impl Drop for LocalLock {
 pub struct LocalStore {
     root: Arc<Path>,
     map_choice: MapChoice,
+    /// It was said that this store has no locks.
+    has_told_of_locks: Arc<AtomicBool>,
 }
 
 impl LocalStore {
@@ -70,6 +54,7 @@ impl LocalStore {
             Ok(metadata) if metadata.is_dir() => Ok(Self {
                 root: root.into(),
                 map_choice: MapChoice::default(),
+                has_told_of_locks: Arc::default(),
             }),
             Ok(_) => Err(Error::invalid_input(
                 "store",
@@ -128,6 +113,18 @@ impl LocalStore {
             .collect();
         objects.sort_unstable();
         Ok(objects)
+    }
+
+    /// Writes all of an object that is to be at this path, and nothing there
+    /// yet.
+    fn write_attempt(&self, path: PathBuf, bytes: &[u8]) -> Result<PartialFile> {
+        // A name of its own for every attempt, so that what a killed one left
+        // never stands in the way of the next.
+        let suffix = format!(".{}{UNFINISHED_SUFFIX}", Uuid::new_v4().simple());
+        let partial = with_suffix(&path, &suffix);
+        let mut writer = PartialFile::create(&self.root, path, partial)?;
+        writer.append(bytes)?;
+        Ok(writer)
     }
 
     fn open_file(&self, path: PathBuf) -> Result<Box<dyn ObjectReader>> {
@@ -189,14 +186,21 @@ impl Store for LocalStore {
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write_attempt(self.path(name)?, bytes)?.publish()
+    }
+
+    fn replace(&self, name: &str, expected: &[u8], bytes: &[u8]) -> Result<bool> {
         let path = self.path(name)?;
-        // A name of its own for every attempt, so that what a killed one left
-        // never stands in the way of the next.
-        let suffix = format!(".{}{UNFINISHED_SUFFIX}", Uuid::new_v4().simple());
-        let partial = with_suffix(&path, &suffix);
-        let mut writer = PartialFile::create(&self.root, path, partial)?;
-        writer.append(bytes)?;
-        writer.publish()
+        let attempt = self.write_attempt(path.clone(), bytes)?;
+        // Last, since no system call compares and renames at once.
+        match fs::read(&path) {
+            Ok(found) if found == expected => {}
+            Ok(_) => return Ok(false),
+            Err(e) if is_absent(&e) => return Ok(false),
+            Err(e) => return Err(Error::io(Operation::Read, path_text(&path), e)),
+        }
+        attempt.replace()?;
+        Ok(true)
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
@@ -224,24 +228,15 @@ impl Store for LocalStore {
 
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
         let path = self.path(prefix)?;
-        let failed = |operation, e| Error::io(operation, path_text(&path), e);
-        create_directories(&path).map_err(|e| failed(Operation::Create, e))?;
-        let directory = File::open(&path).map_err(|e| failed(Operation::Open, e))?;
-        let wanted = FlockOperation::NonBlockingLockExclusive;
-        match uninterrupted(|| Ok(flock(&directory, wanted)?)) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                let what = path_text(&path);
-                return Err(Error::new(ErrorKind::Locked { what }));
-            }
-            // Not every file system has locks for directories.
-            Err(e) => tracing::info!(path = path_text(&path), "not locked: {e}"),
+        let lock = PrefixLock::take(&self.root, &path, lock_file)?;
+        if !lock.is_held() && !self.has_told_of_locks.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "{}: this file system has no locks; nothing keeps two runs from writing one \
+                 snapshot at the same time, so start only one",
+                lock.describe()
+            );
         }
-        Ok(Box::new(LocalLock {
-            root: Arc::clone(&self.root),
-            path,
-            _directory: directory,
-        }))
+        Ok(Box::new(lock))
     }
 
     fn remove_unfinished(&self, name: &str) -> Result<()> {

@@ -113,6 +113,17 @@ impl Store for MemoryStore {
         self.lock().insert_new(name, bytes.to_vec())
     }
 
+    fn replace(&self, name: &str, expected: &[u8], bytes: &[u8]) -> Result<bool> {
+        check_name(name)?;
+        match self.lock().finished.get_mut(name) {
+            Some(object) if **object == expected => {
+                *object = Arc::new(bytes.to_vec());
+                Ok(true)
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
     fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
         check_name(name)?;
         let shelves = self.lock();

@@ -3,12 +3,14 @@
 //! What an object means is not known here; `snapshot` decides what is written
 //! and in which order. The traits ask for no more than an object store over
 //! HTTP can do: writing is a stream without seeks, publishing is
-//! create-if-absent, and nothing is ever renamed or changed in place.
+//! create-if-absent, and a small object is replaced as a whole, if it is still
+//! the one that was read.
 //!
 //! # Invariants
 //!
 //! - An object is there as a whole or not at all.
-//! - An object never changes; a name is taken at most once until it is removed.
+//! - An object never changes in place; a name is taken at most once until it
+//!   is removed, and what a reader has opened stays as it was.
 
 mod directory;
 mod faulty;
@@ -18,6 +20,7 @@ mod map;
 mod memory;
 mod name;
 mod partial_file;
+mod prefix_lock;
 mod range;
 mod restart_file;
 mod scratch;
@@ -94,9 +97,24 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// - `Io` when the store cannot be written.
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<()>;
 
+    /// Replaces an object as a whole, only if it has the bytes that are expected;
+    /// returns whether it did. Where no object has the name, it does not.
+    ///
+    /// Everybody sees the old bytes or the new ones at any time, also after a
+    /// kill or a loss of power. A store that cannot compare and replace in one
+    /// step does so with as little as possible in between.
+    ///
+    /// An error leaves open which of the two are there.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` when the name is illegal.
+    /// - `Io` when the store cannot be read or written.
+    fn replace(&self, name: &str, expected: &[u8], bytes: &[u8]) -> Result<bool>;
+
     /// Opens an object for reading.
     ///
-    /// The reader goes on working when the object is removed.
+    /// The reader goes on working when the object is removed or replaced.
     ///
     /// # Errors
     ///
@@ -165,8 +183,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// what is returned is dropped or the process dies, however that ends.
     ///
     /// A store that has no locks, and a file system that has none, grants it to
-    /// everyone: it guards against a mistake, while what must hold is held by
-    /// names that are taken once.
+    /// everyone, and the latter warns of it: it guards against a mistake, while
+    /// what must hold is held by names that are taken once.
+    ///
+    /// It holds also while no object has the prefix, and is in no listing.
     ///
     /// # Errors
     ///

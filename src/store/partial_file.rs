@@ -34,8 +34,8 @@ pub(super) struct PartialFile {
     progress: Progress,
 }
 
-/// Renames a file to a name that must be free.
-type RenameNew = fn(&Path, &Path) -> io::Result<()>;
+/// Renames a file.
+type Rename = fn(&Path, &Path) -> io::Result<()>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
@@ -100,20 +100,30 @@ impl PartialFile {
     }
 
     /// Makes the file durable under its final name, if that is free.
-    pub(super) fn publish(mut self) -> Result<()> {
+    pub(super) fn publish(self) -> Result<()> {
+        self.publish_by(rename_new)
+    }
+
+    /// Makes the file durable under its final name, in place of the one that is
+    /// there.
+    pub(super) fn replace(self) -> Result<()> {
+        self.publish_by(|from, to| fs::rename(from, to))
+    }
+
+    fn publish_by(mut self, rename: Rename) -> Result<()> {
         self.flush()?;
         self.file
             .sync_all()
             .map_err(|e| self.error(Operation::Sync, e))?;
-        self.take_name(rename_new)?;
+        self.take_name(rename)?;
         // All of them, not only those this writer made: whoever made one may
         // not have come to the end of its own publishing yet.
         let parent = self.path.parent().unwrap_or(&self.root);
         sync_up_to(&self.root, parent)
     }
 
-    /// Gives the complete file its final name, if that is free.
-    fn take_name(&mut self, rename_new: RenameNew) -> Result<()> {
+    /// Gives the complete file its final name.
+    fn take_name(&mut self, rename: Rename) -> Result<()> {
         // Whoever removed the partial file may have started another one of
         // the same name, which must not be published half written.
         if !self.is_own(&self.partial) {
@@ -121,7 +131,7 @@ impl PartialFile {
             return Err(self.error(Operation::Publish, cause));
         }
         let (from, to) = (&self.partial, &self.path);
-        let (outcome, is_linked) = match uninterrupted(|| rename_new(from, to)) {
+        let (outcome, is_linked) = match uninterrupted(|| rename(from, to)) {
             Err(e) if is_not_offered(&e) => (uninterrupted(|| fs::hard_link(from, to)), true),
             outcome => (outcome, false),
         };
@@ -234,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_file_system_without_the_rename_gets_a_link() {
-        let refusals: [RenameNew; 2] = [
+        let refusals: [Rename; 2] = [
             |_, _| Err(Errno::INVAL.into()),
             |_, _| Err(Errno::NOSYS.into()),
         ];

@@ -271,7 +271,9 @@ impl Arena {
                     continue;
                 };
                 for entry in entries.flatten() {
-                    if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+                    // With the lock that a killed job leaves.
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    if name.trim_start_matches('.').starts_with(PREFIX) {
                         continue;
                     }
                     let metadata = entry.metadata().unwrap();

@@ -139,9 +139,9 @@ fn a_read_only_disk_takes_no_snapshot_and_its_snapshots_can_be_read() {
     assert_eq!(mounted.mcsnap(&into("a")).code, 0);
     mounted.run("mount -o remount,ro m");
     let cause = "Read-only file system (os error 30)";
-    check_told(&mounted.mcsnap(&into("b")), "/m/s/b", cause);
+    check_told(&mounted.mcsnap(&into("b")), "/m/s/.b.lock", cause);
     let salvage = ["salvage", "m/s/a", "--to", "m/s", "--name", "b", "-q"];
-    check_told(&mounted.mcsnap(&salvage), "/m/s/b", cause);
+    check_told(&mounted.mcsnap(&salvage), "/m/s/.b.lock", cause);
     let elsewhere = ["dump", &address, "--to", "m/t", "-q"];
     check_told(&mounted.mcsnap(&elsewhere), "/m/t", cause);
     for command in [
@@ -178,10 +178,10 @@ fn a_directory_that_is_closed_to_the_user_is_told_by_its_path() {
     let cause = "Permission denied (os error 13)";
 
     open("s", 0o555);
-    check_told(&run(&into("b")), "/s/b", cause);
+    check_told(&run(&into("b")), "/s/.b.lock", cause);
     check_told(
         &run(&["salvage", "s/a", "--to", "s", "-q"]),
-        "/s/a-salvaged",
+        "/s/.a-salvaged.lock",
         cause,
     );
     open("s", 0o000);

@@ -5,6 +5,7 @@ use std::mem;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use mcsnap::error::{Error, ErrorKind};
@@ -15,17 +16,20 @@ type Obligation = fn(&dyn Store);
 /// Checks every obligation that `Store`, `ObjectWriter` and `ObjectReader`
 /// state; the store starts and ends empty.
 fn check_store(store: &dyn Store) {
-    let obligations: [(&str, Obligation); 12] = [
+    let obligations: [(&str, Obligation); 15] = [
         ("illegal names", illegal_names_are_refused_by_every_call),
         ("round trip", bytes_come_back_as_they_were_written),
         ("absent objects", absent_objects_are_not_found),
         ("put_new", put_new_never_replaces),
+        ("replace", replace_compares_first),
+        ("replace, seen", an_object_that_is_replaced_is_always_there),
         ("finish", finish_never_replaces),
         ("put_new race", one_of_many_racing_puts_wins),
         ("second writer", a_name_has_one_unfinished_object_at_a_time),
         ("visibility", nothing_is_visible_before_finish),
         ("dropped writer", a_dropped_writer_leaves_nothing),
         ("removed writer", a_writer_whose_object_was_removed_fails),
+        ("lock", a_prefix_is_locked_whether_or_not_it_has_objects),
         ("listing", listings_are_sorted_and_end_at_a_component),
         ("removal", removal_frees_the_name_and_its_prefixes),
     ];
@@ -191,6 +195,8 @@ fn illegal_names_are_refused_by_every_call(store: &dyn Store) {
         let errors = [
             store.create(name).map(drop),
             store.put_new(name, b"x"),
+            store.replace(name, b"x", b"y").map(drop),
+            store.lock_prefix(name).map(drop),
             store.open(name).map(drop),
             store.list(name).map(drop),
             store.list_unfinished(name).map(drop),
@@ -285,6 +291,47 @@ fn put_new_never_replaces(store: &dyn Store) {
     store.remove("put").unwrap();
 }
 
+fn replace_compares_first(store: &dyn Store) {
+    assert!(!store.replace("deep/a", b"", b"new").unwrap());
+    store.put_new("deep/a", b"first").unwrap();
+    let reader = store.open("deep/a").unwrap();
+    assert!(!store.replace("deep/a", b"other", b"new").unwrap());
+    assert_eq!(read(store, "deep/a"), b"first");
+    assert!(store.replace("deep/a", b"first", b"the second").unwrap());
+    assert!(!store.replace("deep/a", b"first", b"third").unwrap());
+    assert_eq!(read(store, "deep/a"), b"the second");
+    // A reader keeps what it has opened.
+    let mut buffer = [0; 5];
+    reader.read_at(0, &mut buffer).unwrap();
+    assert_eq!((&buffer, reader.size()), (b"first", 5));
+    assert_eq!(names(store, ""), ["deep/a"]);
+    store.remove("deep/a").unwrap();
+}
+
+fn an_object_that_is_replaced_is_always_there(store: &dyn Store) {
+    let text = |number: u32| number.to_string().into_bytes();
+    store.put_new("kept/a", &text(0)).unwrap();
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut last = 0;
+            while !is_done.load(Ordering::SeqCst) {
+                let found = String::from_utf8(read(store, "kept/a")).unwrap();
+                let number: u32 = found.parse().unwrap();
+                assert!(number >= last);
+                last = number;
+            }
+        });
+        for number in 0..100 {
+            let (before, after) = (text(number), text(number + 1));
+            assert!(store.replace("kept/a", &before, &after).unwrap());
+        }
+        is_done.store(true, Ordering::SeqCst);
+        looks.join().unwrap();
+    });
+    store.remove("kept/a").unwrap();
+}
+
 fn finish_never_replaces(store: &dyn Store) {
     let mut writer = store.create("stream").unwrap();
     writer.write(b"second").unwrap();
@@ -319,6 +366,24 @@ fn one_of_many_racing_puts_wins(store: &dyn Store) {
         }
         store.remove("race/put").unwrap();
     }
+}
+
+fn a_prefix_is_locked_whether_or_not_it_has_objects(store: &dyn Store) {
+    let is_locked = || {
+        let error = store.lock_prefix("deep/a").map(drop).unwrap_err();
+        let what = store.describe("deep/a");
+        assert_eq!(*error.kind(), ErrorKind::Locked { what });
+    };
+    let lock = store.lock_prefix("deep/a").unwrap();
+    is_locked();
+    store.put_new("deep/a/object", b"x").unwrap();
+    store.remove("deep/a/object").unwrap();
+    is_locked();
+    drop(store.lock_prefix("deep/b").unwrap());
+    assert_eq!(names(store, ""), [""; 0]);
+    assert_eq!(unfinished(store, ""), [""; 0]);
+    drop(lock);
+    drop(store.lock_prefix("deep/a").unwrap());
 }
 
 fn a_name_has_one_unfinished_object_at_a_time(store: &dyn Store) {

@@ -13,6 +13,8 @@ use rustix::io::Errno;
 
 use crate::fault::{Call, Counted, Fault, Harm, Strace, find_call, was_killed};
 use crate::fault_arena::{Arena, Left, text};
+use crate::memcached::Memcached;
+use crate::workdir::Workdir;
 
 const NO_SPACE: &str = "No space left on device (os error 28)";
 const IO_ERROR: &str = "Input/output error (os error 5)";
@@ -311,5 +313,30 @@ fn no_call_on_a_snapshot_is_missed_by_the_counting() {
         }
         assert_eq!(counted, seen);
         arena.finish();
+    }
+}
+
+#[test]
+fn a_file_system_without_locks_is_told_of_once() {
+    let server = Memcached::start();
+    server.client().set("key", 0, 0, b"value");
+    let workdir = Workdir::new("no-locks");
+    let command = [
+        "dump",
+        "--to=s",
+        "--name=a",
+        "--resume",
+        "-q",
+        &server.address(),
+    ];
+    for error in ["ENOLCK", "EOPNOTSUPP"] {
+        let strace = Strace::of(&workdir, "flock").inject(&format!("flock:error={error}"));
+        let output = strace.mcsnap(&workdir, &command).succeeds();
+        let stderr = text(&output.stderr);
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        let place = workdir.join("s/.a.lock").display().to_string();
+        let told = format!(" WARN {place}: this file system has no locks; ");
+        assert!(stderr.contains(&told), "{stderr}");
+        workdir.mcsnap(&["verify", "--deep", "s/a"]).succeeds();
     }
 }
