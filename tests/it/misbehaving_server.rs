@@ -1,6 +1,6 @@
 //! What a dump says of a server that does not behave, and how soon.
 
-use std::process::{Child, Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::ageing_proxy::{Age, AgeingProxy};
 use crate::client::Item;
 use crate::fake_server::{FakeServer, Rule, Step};
 use crate::memcached::Memcached;
-use crate::running_job::{segment_files, wait_until};
+use crate::running_job::{segment_files, signal, wait_until};
 use crate::workdir::Workdir;
 
 /// Longer than any of these takes on a busy machine, and far less than the two
@@ -520,33 +520,30 @@ fn a_server_without_a_free_connection_is_waited_for_by_every_part() {
     assert_eq!(report["stored"], 1);
 }
 
-fn terminate(child: &Child) {
-    let status = Command::new("sh")
-        .args(["-c", r#"kill -s TERM "$1""#, "sh"])
-        .arg(child.id().to_string())
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
 #[test]
 fn a_stopped_dump_turns_the_crawler_off_again() {
-    let server = Memcached::start();
-    server.client().set("key", 0, 0, b"value");
-    let age = Age {
-        busy_count: usize::MAX,
-        ..Age::of((1, 4, 34))
-    };
-    let proxy = AgeingProxy::start(&server.address(), age);
-    let workdir = Workdir::new("crawler-off");
-    let child = workdir
-        .mcsnap(&["dump", "--to", "s", "--name", "a", &proxy.address()])
-        .spawn();
-    wait_until("the crawler is turned on", || proxy.is_crawler_on());
-    terminate(&child);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(143));
-    assert!(!proxy.is_crawler_on());
+    for (name, code) in [("HUP", 129), ("TERM", 143)] {
+        let server = Memcached::start();
+        server.client().set("key", 0, 0, b"value");
+        let age = Age {
+            busy_count: usize::MAX,
+            ..Age::of((1, 4, 34))
+        };
+        let proxy = AgeingProxy::start(&server.address(), age);
+        let workdir = Workdir::new("crawler-off");
+        let address = proxy.address();
+        let child = workdir
+            .mcsnap_by(
+                &["env", "--default-signal=HUP,TERM"],
+                ["dump", "--to", "s", "--name", "a", &address],
+            )
+            .spawn();
+        wait_until("the crawler is turned on", || proxy.is_crawler_on());
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        assert!(!proxy.is_crawler_on());
+    }
 }
 
 /// Up to 1.4.33, and rarely up to 1.6.43, a server can crash when the client of
@@ -585,7 +582,7 @@ fn a_stopped_dump_reads_a_walk_that_has_begun_to_its_end() {
             let received = server.received().concat();
             String::from_utf8_lossy(&received).contains("metadump hash\r\n")
         });
-        terminate(&child);
+        signal(&child, "TERM");
         if is_read {
             go_on.store(true, Ordering::SeqCst);
         }

@@ -166,9 +166,13 @@ fn what_changed_meanwhile_is_taken_as_it_is_now() {
 fn a_stopped_dump_keeps_what_it_sealed_and_says_how_to_go_on() {
     let server = filled_server();
     let address = server.address();
-    for (name, code) in [("INT", 130), ("TERM", 143)] {
+    for (name, code) in [("HUP", 129), ("INT", 130), ("TERM", 143)] {
         let workdir = Workdir::new("stopped");
-        let child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
+        // Whatever the tests themselves are to ignore.
+        let defaults = ["env", "--default-signal=HUP,INT,TERM"];
+        let child = workdir
+            .mcsnap_by(&defaults, arguments("a", &[&address]))
+            .spawn();
         wait_for_segments(&workdir, "a", 1);
         signal(&child, name);
         let output = child.wait_with_output().unwrap();
@@ -188,6 +192,21 @@ fn a_stopped_dump_keeps_what_it_sealed_and_says_how_to_go_on() {
         assert!(report["kept_segments"].as_u64().unwrap() >= 1);
         assert_eq!(report["records"], KEY_COUNT);
     }
+}
+
+/// As `nohup` starts it.
+#[test]
+fn a_dump_that_is_to_ignore_the_end_of_its_terminal_ignores_it() {
+    let server = filled_server();
+    let address = server.address();
+    let workdir = Workdir::new("nohup");
+    let child = workdir
+        .mcsnap_by(&["env", "--ignore-signal=HUP"], arguments("a", &[&address]))
+        .spawn();
+    wait_for_segments(&workdir, "a", 1);
+    signal(&child, "HUP");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::settings::{repeat, repeat_or_none, switch, text};
     version,
     max_term_width = 100,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, with losses or findings; \
-                  4 not found; 130, 143 stopped by a signal.\n\
+                  4 not found; 129, 130, 143 stopped by a signal.\n\
                   Every setting can also come from the environment (MCSNAP_<COMMAND>_<FLAG>) and \
                   from a YAML file (--config)."
 )]
@@ -145,7 +145,14 @@ mod tests {
         }
         let missing: Vec<&String> = rows.iter().filter(|row| !readme.contains(*row)).collect();
         assert!(missing.is_empty(), "README.md lacks:\n{missing:#?}");
-        for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 4 |", "| 130, 143 |"] {
+        for code in [
+            "| 0 |",
+            "| 1 |",
+            "| 2 |",
+            "| 3 |",
+            "| 4 |",
+            "| 129, 130, 143 |",
+        ] {
             assert!(readme.contains(code), "README.md lacks exit code {code}");
         }
     }

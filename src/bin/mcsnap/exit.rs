@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use mcsnap::access::AccessProblem;
 use mcsnap::error::{Error, ErrorKind};
 use mcsnap::item::escape_controls;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// How a command that did its work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,8 @@ const NOT_FOUND: u8 = 4;
 pub(crate) const SIGNAL_BASE: u8 = 128;
 
 /// The signals that stop a job in good order.
-pub(crate) const SIGNALS: [(i32, &str); 2] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
+pub(crate) const SIGNALS: [(i32, &str); 3] =
+    [(SIGHUP, "SIGHUP"), (SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
 
 /// Returns the code of a command that did its work.
 pub(crate) fn code_of(outcome: Outcome) -> u8 {
@@ -128,6 +129,14 @@ fn code_of_signal(signal: usize) -> u8 {
 mod tests {
     use super::*;
 
+    use mcsnap::cancel::Cancel;
+
+    fn canceled() -> Error {
+        let cancel = Cancel::new();
+        cancel.cancel();
+        cancel.check().unwrap_err()
+    }
+
     #[test]
     fn each_way_to_end_has_its_code() {
         let invalid = || Error::invalid_input("node", "", "wanted one");
@@ -135,7 +144,7 @@ mod tests {
             error,
             hint: "h".into(),
         };
-        let table: [(anyhow::Error, usize, u8); 8] = [
+        let table: [(anyhow::Error, usize, u8); 10] = [
             (anyhow::anyhow!("any"), 0, 1),
             (Error::new(ErrorKind::Busy).into(), 0, 1),
             // A failure stays one, though a signal came as well.
@@ -143,8 +152,10 @@ mod tests {
             (UsageError("u".to_owned()).into(), 0, 2),
             (anyhow::Error::from(invalid()).context("read"), 0, 2),
             (hinted(invalid()).into(), 0, 2),
-            (Error::canceled().into(), 2, 130),
-            (hinted(Error::canceled()).into(), 15, 143),
+            (canceled().into(), 2, 130),
+            (hinted(canceled()).into(), 15, 143),
+            (canceled().into(), 1, 129),
+            (Error::internal("no node 3").into(), 0, 1),
         ];
         for (error, signal, code) in table {
             let made = code_of_error(&error, signal);
@@ -157,11 +168,12 @@ mod tests {
 
     #[test]
     fn a_stopped_job_tells_the_signal_by_name() {
-        let stopped = anyhow::Error::from(Error::canceled());
+        let stopped = anyhow::Error::from(canceled());
         assert_eq!(message_of(&stopped, 2), "stopped by SIGINT");
         assert_eq!(message_of(&stopped, 15), "stopped by SIGTERM");
+        assert_eq!(message_of(&stopped, 1), "stopped by SIGHUP");
         let hint = "go on".into();
-        let error = Error::canceled();
+        let error = canceled();
         let hinted = anyhow::Error::from(HintedError { error, hint });
         assert_eq!(message_of(&hinted, 15), "stopped by SIGTERM; go on");
         let failed = anyhow::anyhow!("cause").context("step");

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::Parser as _;
 use mcsnap::cancel::Cancel;
 use mcsnap::item::escape_controls;
-use signal_hook::consts::SIGBUS;
+use signal_hook::consts::{SIGBUS, SIGHUP};
 
 use crate::cli::Cli;
 use crate::context::Context;
@@ -63,6 +63,10 @@ fn main() -> ExitCode {
 /// The first signal asks the job to stop, the second ends the program.
 fn watch_signals(cancel: &Cancel, signal: &Arc<AtomicUsize>) -> io::Result<()> {
     for (number, _) in exit::SIGNALS {
+        // Under nohup a job is to outlive its terminal.
+        if number == SIGHUP && is_ignored(number) {
+            continue;
+        }
         let flag = cancel.flag();
         // In this order: the shutdown looks at the flag before it is raised.
         signal_hook::flag::register_conditional_shutdown(
@@ -78,6 +82,20 @@ fn watch_signals(cancel: &Cancel, signal: &Arc<AtomicUsize>) -> io::Result<()> {
     // error of the write, which says more than a signal does.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
     Ok(())
+}
+
+/// Says whether the program was started with this signal ignored, as far as
+/// the system tells.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(signal - 1)
+        .ok()
+        .and_then(|place| 1_u64.checked_shl(place));
+    mask.zip(bit).is_some_and(|(mask, bit)| mask & bit != 0)
 }
 
 /// Ends the program with a message where a mapped file cannot be read any more:
