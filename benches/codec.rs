@@ -154,7 +154,7 @@ impl Records {
         }
         let segments = writer.finish().unwrap();
         assert_eq!(segments.len(), 1);
-        snapshot.publish(&manifest(&snapshot, segments)).unwrap();
+        snapshot.publish(&manifest(&snapshot, segments), 1).unwrap();
         SnapshotReader::open(store, "bench", Need::Verify).unwrap()
     }
 }

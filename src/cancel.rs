@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A flag that one side raises and the other side looks at.
 ///
@@ -51,7 +51,8 @@ impl Cancel {
     /// - `Canceled` when the flag is up.
     pub fn check(&self) -> Result<()> {
         if self.is_canceled() {
-            return Err(Error::canceled());
+            // Nothing else makes this error: it stands for a person's wish alone.
+            return Err(Error::new(ErrorKind::Canceled));
         }
         Ok(())
     }

@@ -352,11 +352,6 @@ impl Error {
         Self::invalid_input(field, path.to_string_lossy(), operation.to_string()).caused_by(source)
     }
 
-    /// Makes the error of a stopped job.
-    pub fn canceled() -> Self {
-        Self::new(ErrorKind::Canceled)
-    }
-
     /// Makes an error of something that cannot be, unless mcsnap is wrong.
     pub fn internal(what: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal { what: what.into() })

@@ -1,5 +1,7 @@
 //! Bounds on what comes from outside; each has a name that its error gives.
 
+use std::ops::RangeInclusive;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::to_u64;
 
@@ -15,6 +17,25 @@ pub const LARGE_VALUE_LEN_MAX: u64 = 1 << 30;
 
 /// Longest address of a node, in bytes. FORMAT.md 8 (L13).
 pub const NODE_ADDRESS_LEN_MAX: usize = 4096;
+
+/// How many connections a job may have to one node.
+pub const CONNECTION_COUNTS: RangeInclusive<u64> = 1..=256;
+
+/// How many nodes may be dumped side by side.
+pub const PARALLEL_NODE_COUNTS: RangeInclusive<u64> = 1..=10_000;
+
+/// Into 2 to the power of what a node's keys may be split; each part has a
+/// thread and an open file.
+pub const SHARD_BITS: RangeInclusive<u64> = 0..=8;
+
+/// How many threads a job may work with.
+pub const THREAD_COUNTS: RangeInclusive<u64> = 1..=1024;
+
+/// How many records a segment may be cut at.
+pub const SEGMENT_RECORD_COUNTS: RangeInclusive<u64> = 1..=1 << 32;
+
+/// Sizes in bytes where none at all makes no sense.
+pub const SIZES: RangeInclusive<u64> = 1..=u64::MAX;
 
 /// Bounds a reader checks before it allocates or seeks. FORMAT.md section 8
 /// gives the reason for each default.
@@ -73,4 +94,17 @@ pub fn check_limit(limit: &'static str, needed: u64, bound: u64) -> Result<()> {
         }));
     }
     Ok(())
+}
+
+/// Returns an error when an option is not in its range.
+///
+/// # Errors
+///
+/// - `InvalidInput` with the name of the option and the range.
+pub fn check_range(option: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let allowed = format!("wanted a number from {} to {}", range.start(), range.end());
+    Err(Error::invalid_input(option, value.to_string(), allowed))
 }

@@ -89,11 +89,14 @@ impl Delivery {
         }
     }
 
-    /// Waits for the writer if it is behind. One that is gone has failed, and
-    /// raised the node's stop flag.
+    /// Waits for the writer if it is behind. One that has ended has failed, and
+    /// raised the node's stop flag; its error is the one to report.
     fn send(&self, shard: usize, parcel: Parcel) -> Result<()> {
-        let sender = self.senders.get(shard).ok_or_else(Error::canceled)?;
-        sender.send(parcel).map_err(|_| Error::canceled())
+        let sender = self
+            .senders
+            .get(shard)
+            .ok_or_else(|| no_such_shard(shard))?;
+        sender.send(parcel).map_err(|_| writer_ended())
     }
 }
 
@@ -101,7 +104,7 @@ impl ItemSink for Delivery {
     fn item(&mut self, record: &Record<'_>) -> Result<()> {
         let shard = self.shard(record.key);
         let Some(batch) = self.batches.get_mut(shard) else {
-            return Err(Error::canceled());
+            return Err(no_such_shard(shard));
         };
         batch.push(record);
         if batch.byte_len() >= BATCH_LEN {
@@ -126,23 +129,37 @@ impl ItemSink for Delivery {
     }
 
     fn piece(&mut self, bytes: &[u8]) -> Result<()> {
-        let large = self.large.as_mut().ok_or_else(Error::canceled)?;
+        let large = self.large.as_mut().ok_or_else(no_large_value)?;
         let before = std::mem::replace(&mut large.last_piece, bytes.to_vec());
         if before.is_empty() {
             return Ok(());
         }
-        large.sender.send(before).map_err(|_| Error::canceled())
+        large.sender.send(before).map_err(|_| writer_ended())
     }
 
     fn end_large(&mut self) -> Result<()> {
-        let large = self.large.take().ok_or_else(Error::canceled)?;
+        let large = self.large.take().ok_or_else(no_large_value)?;
         let sent = large.sender.send(large.last_piece);
-        sent.map_err(|_| Error::canceled())
+        sent.map_err(|_| writer_ended())
     }
 
     fn abandon_large(&mut self) {
         self.large = None;
     }
+}
+
+fn no_such_shard(shard: usize) -> Error {
+    Error::internal(format!(
+        "a key belongs to shard {shard}, which has no writer"
+    ))
+}
+
+fn no_large_value() -> Error {
+    Error::internal("a piece of a value that was not begun")
+}
+
+fn writer_ended() -> Error {
+    Error::partner_ended("the writer of a shard")
 }
 
 /// What one writer did.
@@ -194,4 +211,41 @@ pub(super) fn write_parcels(
     result.stored = stored;
     result.duplicate = duplicate;
     Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record<'static> {
+        Record {
+            key: b"key",
+            value: b"value",
+            meta: ItemMeta::default(),
+        }
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_delivered_is_never_taken_for_one_that_nobody_wants() {
+        let mut without_writers = Delivery::new(Vec::new(), 0);
+        let errors = [
+            without_writers.item(&record()),
+            without_writers.begin_large(b"key", &ItemMeta::default(), 9 << 20),
+            Delivery::new(Vec::new(), 0).piece(b"piece"),
+            Delivery::new(Vec::new(), 0).end_large(),
+        ];
+        for error in errors.map(Result::unwrap_err) {
+            assert!(error.is_internal() && !error.is_of_partner(), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_writer_that_has_ended_is_the_one_to_tell_why() {
+        let (senders, receivers) = open_ways(0);
+        let mut delivery = Delivery::new(senders, 0);
+        delivery.item(&record()).unwrap();
+        drop(receivers);
+        let error = delivery.flush().unwrap_err();
+        assert!(error.is_internal() && error.is_of_partner(), "{error}");
+    }
 }

@@ -5,8 +5,10 @@
 //! [`DumpPlan::run`] obeys, and returns a [`DumpReport`] that accounts for every
 //! line of every walk. [`WarmFilePlan`] is the same for a restart file.
 
+mod balance;
 mod delivery;
 mod node;
+mod panic_guard;
 mod plan;
 mod report;
 mod run;

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_channel::Receiver;
 
 use crate::cancel::Cancel;
+use crate::dump::balance::balance;
 use crate::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
+use crate::dump::panic_guard::StopOnPanic;
 use crate::dump::plan::{DumpOptions, join};
 use crate::dump::vanishing::{Fates, find_mass_loss, has_witness};
 use crate::error::{Error, ErrorKind, Location, Result};
@@ -35,6 +37,8 @@ pub(super) struct NodeDump {
     pub(super) unknown_kept: u64,
     /// Keys that only the last of as many walks as there may be has found.
     pub(super) unsettled: u64,
+    /// Items with no outcome, or with two.
+    pub(super) unaccounted: u64,
     /// Why the node was not read to its end; its words are in the manifest.
     pub(super) failure: Option<Error>,
 }
@@ -62,6 +66,29 @@ struct Trouble {
     node: Option<Error>,
     /// The snapshot's: nobody can go on.
     fatal: Option<Error>,
+    /// That of a thread whose partner has ended; the partner's is the cause.
+    of_partner: Option<Error>,
+}
+
+impl Trouble {
+    /// Notes what ended a walk, a fetch or a delivery.
+    fn note(trouble: &Mutex<Self>, error: Error) {
+        // Stopped from outside, or by a thread that tells its own trouble.
+        if error.is_canceled() {
+            return;
+        }
+        let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = if error.is_of_partner() {
+            &mut trouble.of_partner
+        } else if error.is_internal() {
+            // What else is wrong then, nobody knows.
+            &mut trouble.fatal
+        } else {
+            &mut trouble.node
+        };
+        // The first one is the cause, later ones follow from it.
+        place.get_or_insert(error);
+    }
 }
 
 impl NodeJob<'_> {
@@ -126,15 +153,15 @@ impl NodeJob<'_> {
             };
             let (stop, trouble) = (&stop, &trouble);
             let walker = scope.spawn(|| {
+                let _guard = StopOnPanic(stop);
                 let walked = walk.run();
-                walked
-                    .map_err(|error| note_node_trouble(trouble, error))
-                    .ok()
+                walked.map_err(|error| Trouble::note(trouble, error)).ok()
             });
             let fetchers: Vec<_> = (0..self.options.connection_count)
                 .map(|_| {
                     let senders = senders.clone();
                     scope.spawn(move || {
+                        let _guard = StopOnPanic(stop);
                         let mut fetcher = Fetcher::new(fetch_job);
                         let mut delivery = Delivery::new(senders, self.options.shard_bits);
                         round.fetch_all(&mut fetcher, &mut delivery);
@@ -149,6 +176,7 @@ impl NodeJob<'_> {
                 .zip(receivers)
                 .map(|(shard, receiver)| {
                     scope.spawn(move || {
+                        let _guard = StopOnPanic(stop);
                         self.write_shard(shard, receiver)
                             .inspect_err(|_| stop.cancel())
                     })
@@ -179,6 +207,9 @@ impl NodeJob<'_> {
             return Err(error);
         }
         cancel.check()?;
+        if let Some(error) = trouble.of_partner {
+            return Err(error);
+        }
         let fates = Fates {
             read: tally.delivered,
             vanished: tally.counters.vanished,
@@ -201,7 +232,8 @@ impl NodeJob<'_> {
         let win_tokens_kept = tally.win_tokens_kept;
         let unknown_kept = tally.unknown_kept;
         let unsettled = walked.map_or(0, |walked| walked.last_pass_new);
-        let node = self.describe(walked, tally, &written, items_end, failure.as_ref());
+        let (node, unaccounted) =
+            self.describe(walked, tally, &written, items_end, failure.as_ref());
         Ok(NodeDump {
             node,
             segments,
@@ -209,6 +241,7 @@ impl NodeJob<'_> {
             win_tokens_kept,
             unknown_kept,
             unsettled,
+            unaccounted,
             failure,
         })
     }
@@ -238,22 +271,25 @@ impl NodeJob<'_> {
         Some(error.at(Location::node(self.node.address())))
     }
 
+    /// Makes the node's entry; returns by how many items its counters do not add
+    /// up, too.
     fn describe(
         &self,
         walked: Option<WalkReport>,
-        tally: FetchTally,
+        mut tally: FetchTally,
         written: &ShardResult,
         items_end: u64,
         failure: Option<&Error>,
-    ) -> ManifestNode {
+    ) -> (ManifestNode, u64) {
         let mut counters = Counters {
             stored: written.stored,
             duplicate: tally.counters.duplicate.saturating_add(written.duplicate),
             ..tally.counters
         };
         counters.merge(&counters_of(self.kept));
+        let unaccounted = balance(&mut counters, &mut tally.reasons);
         let walk = walked.map_or(self.strategy.walk, |walked| walked.walk);
-        ManifestNode {
+        let node = ManifestNode {
             walk: walk.manifest_name().to_owned(),
             unlisted: walked.map_or(0, |walked| walked.unlisted),
             unsure: walked.map_or(0, |walked| walked.unsure),
@@ -267,7 +303,8 @@ impl NodeJob<'_> {
             reasons: tally.reasons,
             failure: failure.map(Error::to_chain),
             ..unreached_node(self.node, self.options)
-        }
+        };
+        (node, unaccounted)
     }
 
     fn find_change(
@@ -320,16 +357,6 @@ impl NodeJob<'_> {
     }
 }
 
-fn note_node_trouble(trouble: &Mutex<Trouble>, error: Error) {
-    // Stopped from outside, or by a writer that tells its own trouble.
-    if error.is_canceled() {
-        return;
-    }
-    let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
-    // The first one is the cause, later ones follow from it.
-    trouble.node.get_or_insert(error);
-}
-
 /// What the fetchers of a node share.
 #[derive(Clone, Copy)]
 struct FetchRound<'a> {
@@ -360,7 +387,7 @@ impl FetchRound<'_> {
             };
             let before = fetcher.done();
             let fetched = fetcher.fetch(&chunk, delivery);
-            self.spool.finish_chunk();
+            drop(chunk);
             let after = fetcher.done();
             self.progress.event(Event::Advanced {
                 node_index: Some(self.node_index),
@@ -368,14 +395,15 @@ impl FetchRound<'_> {
                 bytes: after.1.saturating_sub(before.1),
             });
             if let Err(error) = fetched {
-                note_node_trouble(self.trouble, error);
+                Trouble::note(self.trouble, error);
                 if self.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
                     break;
                 }
             }
         }
-        // A writer that is gone has told why.
-        let _ = delivery.flush();
+        if let Err(error) = delivery.flush() {
+            Trouble::note(self.trouble, error);
+        }
     }
 }
 
@@ -434,5 +462,37 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
         counters: Counters::default(),
         reasons: Reasons::default(),
         failure: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_no_nodes_trouble_and_a_partners_error_gives_way() {
+        let canceled = || {
+            let cancel = Cancel::new();
+            cancel.cancel();
+            cancel.check().unwrap_err()
+        };
+        let trouble = Mutex::new(Trouble::default());
+        for error in [
+            canceled(),
+            Error::partner_ended("the writer of a shard"),
+            Error::internal("no shard 7"),
+            Error::new(ErrorKind::Closed),
+            Error::new(ErrorKind::Busy),
+        ] {
+            Trouble::note(&trouble, error);
+        }
+        let trouble = trouble.into_inner().unwrap();
+        assert_eq!(*trouble.node.unwrap().kind(), ErrorKind::Closed);
+        let fatal = trouble.fatal.unwrap();
+        assert!(
+            fatal.to_string().ends_with("report it: no shard 7"),
+            "{fatal}"
+        );
+        assert!(trouble.of_partner.unwrap().is_of_partner());
     }
 }

@@ -7,12 +7,16 @@ use crate::cancel::Cancel;
 use crate::dump::twins::check_twins;
 use crate::error::{Error, Result};
 use crate::format::compression::Compression;
+use crate::limits::{
+    CONNECTION_COUNTS, PARALLEL_NODE_COUNTS, SEGMENT_RECORD_COUNTS, SHARD_BITS, SIZES, check_range,
+};
 use crate::net::{NetOptions, with_address};
 use crate::node::NodeSpec;
 use crate::ring::{Placement, RingSpec};
 use crate::select::Selection;
 use crate::source::{SourceNode, WalkKind, survey};
 use crate::target::{OwnerDefaults, bind_owners};
+use crate::units::to_u64;
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -24,19 +28,20 @@ pub struct DumpOptions {
     /// How the client places keys, for the record; several, if they cannot be told
     /// apart.
     pub rings: Vec<RingSpec>,
-    /// Most bytes of a segment, unless one record alone has more.
+    /// Most bytes of a segment, unless one record alone has more; 1 or more.
     pub segment_size_max: u64,
-    /// Most records of a segment.
+    /// Most records of a segment; 1 to 2^32.
     pub segment_record_count_max: u64,
     /// How sections are compressed.
     pub compression: Compression,
-    /// Connections a node for values; the walk has one more.
+    /// Connections a node for values, 1 to 256; the walk has one more.
     pub connection_count: usize,
-    /// Nodes side by side.
+    /// Nodes side by side, 1 to 10,000.
     pub parallel_node_count: usize,
-    /// A node has 2^bits shards, each with a writer thread.
+    /// A node has 2^bits shards, each with a writer thread; 0 to 8.
     pub shard_bits: u8,
-    /// Bytes of walk lines held in memory for a node before they spill.
+    /// Bytes of walk lines held in memory for a node before they spill; 1 or
+    /// more.
     pub spool_memory_max: usize,
     /// Where they spill, in files without a name.
     pub spool_directory: PathBuf,
@@ -53,6 +58,38 @@ pub struct DumpOptions {
     pub selection: Selection,
     /// How long to wait for the end of another crawl of a server.
     pub busy_timeout: Duration,
+}
+
+impl DumpOptions {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        check_segment_options(
+            self.segment_size_max,
+            self.segment_record_count_max,
+            self.shard_bits,
+        )?;
+        let connections = to_u64(self.connection_count);
+        check_range("connection_count", connections, CONNECTION_COUNTS)?;
+        let nodes = to_u64(self.parallel_node_count);
+        check_range("parallel_node_count", nodes, PARALLEL_NODE_COUNTS)?;
+        check_range("spool_memory_max", to_u64(self.spool_memory_max), SIZES)
+    }
+}
+
+/// Checks how segments are to be cut.
+pub(super) fn check_segment_options(
+    size_max: u64,
+    record_count_max: u64,
+    shard_bits: u8,
+) -> Result<()> {
+    check_range("segment_size_max", size_max, SIZES)?;
+    let records = record_count_max;
+    check_range("segment_record_count_max", records, SEGMENT_RECORD_COUNTS)?;
+    check_range("shard_bits", shard_bits.into(), SHARD_BITS)
 }
 
 /// A dump, decided.
@@ -78,11 +115,12 @@ impl DumpPlan {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: no node, or one twice, be it by two names; a ring that
-    ///   these nodes cannot make.
+    /// - `InvalidInput`: an option is out of its range; no node, or one twice, be
+    ///   it by two names; a ring that these nodes cannot make.
     /// - The first node's error, unless partial snapshots are allowed and at
     ///   least one node answers.
     pub fn make(mut options: DumpOptions, cancel: &Cancel) -> Result<Self> {
+        options.validate()?;
         check_nodes(&options.nodes)?;
         for ring in &options.rings {
             check_ring(ring, &options.nodes)?;

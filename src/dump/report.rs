@@ -24,6 +24,9 @@ pub struct DumpReport {
     /// nothing new comes, and as often as they may be something did. A few more
     /// may have been left out.
     pub unsettled: u64,
+    /// Items that had no outcome, or more than one, by the counters: above 0 it is
+    /// a bug in mcsnap, and what has no outcome is counted as failed.
+    pub unaccounted: u64,
     /// What was kept of a dump that was killed.
     pub kept: Kept,
     /// How long it took.
@@ -61,16 +64,17 @@ impl Kept {
 }
 
 impl DumpReport {
-    /// Says whether anything was lost: items, or part of a node.
+    /// Says whether anything was lost, or is not accounted for: items, or part of a
+    /// node.
     pub fn has_losses(&self) -> bool {
-        self.manifest.verdict != Verdict::Complete
+        self.manifest.verdict != Verdict::Complete || self.unaccounted > 0
     }
 
-    /// Says whether part of a node is missing, or more items than a tolerance
-    /// allows.
+    /// Says whether part of a node is missing, items are not accounted for, or more
+    /// of them are missing than a tolerance allows.
     pub fn exceeds(&self, tolerance: Tolerance) -> bool {
         let manifest = &self.manifest;
-        if manifest.verdict == Verdict::Partial {
+        if manifest.verdict == Verdict::Partial || self.unaccounted > 0 {
             return true;
         }
         // Without a division, so that at 0 no rounding decides.
@@ -146,6 +150,7 @@ mod tests {
             unknown_kept: 0,
             unsettled: 0,
             kept: Kept::default(),
+            unaccounted: 0,
             elapsed: Duration::ZERO,
         }
     }

@@ -50,6 +50,7 @@ impl DumpPlan {
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
         let clock = Instant::now();
+        self.options.validate()?;
         let begun = match self.begin(store)? {
             Beginning::Here(begun) => begun,
             Beginning::Nowhere { place, manifest } => {
@@ -61,21 +62,42 @@ impl DumpPlan {
                     win_tokens_kept: 0,
                     unknown_kept: 0,
                     unsettled: 0,
+                    unaccounted: 0,
                     elapsed: clock.elapsed(),
                 });
             }
         };
-        let report = self.run_into(&begun, clock, cancel, progress);
-        if let Err(error) = &report {
-            // Whoever stops a dump may mean to go on; whoever lets one fail is
-            // to find nothing that looks like work.
-            let is_worth_keeping = self.options.is_resumable || error.is_canceled();
-            if !(is_worth_keeping && begun.snapshot.has_sealed()) {
-                begun.snapshot.discard();
-            }
-        }
+        let report = self
+            .run_into(&begun, clock, cancel, progress)
+            .map_err(|error| self.give_up(&begun.snapshot, error));
         progress.event(Event::Finished);
         report
+    }
+
+    /// Ends a run that failed: removes what is of no use any more, and returns
+    /// the error to report.
+    fn give_up(&self, snapshot: &SnapshotWriter, error: Error) -> Error {
+        if let Some(successor) = snapshot.find_successor() {
+            // What went wrong here may well be the other run's doing.
+            if matches!(error.kind(), ErrorKind::Superseded { .. }) {
+                return error;
+            }
+            return successor.caused_by(error);
+        }
+        // Someone who stops a dump may mean to resume it. And where the manifest
+        // alone is wrong, or a segment was taken away, the others are as good as
+        // ever. After any other failure nothing is left that looks like a dump to
+        // resume.
+        let is_worth_keeping = self.options.is_resumable
+            || error.is_canceled()
+            || matches!(
+                error.kind(),
+                ErrorKind::Internal { .. } | ErrorKind::Corrupt(_)
+            );
+        if !(is_worth_keeping && snapshot.has_sealed()) {
+            snapshot.discard();
+        }
+        error
     }
 
     /// Says what a run would keep of a dump that was killed, and changes nothing.
@@ -116,6 +138,7 @@ impl DumpPlan {
                 Leftover::Unfinished(unfinished) => {
                     self.check_same(&unfinished.journal)?;
                     self.check_unchanged(&unfinished)?;
+                    unfinished.take_over()?;
                     let begun = Begun {
                         snapshot: unfinished.writer,
                         started_at: from_text(&unfinished.journal.started_at),
@@ -241,6 +264,7 @@ impl DumpPlan {
         let mut win_tokens_kept: u64 = 0;
         let mut unknown_kept: u64 = 0;
         let mut unsettled: u64 = 0;
+        let mut unaccounted: u64 = 0;
         for dump in dumps {
             nodes.push(dump.node);
             segments.extend(dump.segments);
@@ -248,6 +272,7 @@ impl DumpPlan {
             win_tokens_kept = win_tokens_kept.saturating_add(dump.win_tokens_kept);
             unknown_kept = unknown_kept.saturating_add(dump.unknown_kept);
             unsettled = unsettled.saturating_add(dump.unsettled);
+            unaccounted = unaccounted.saturating_add(dump.unaccounted);
         }
         let span = [
             begun.started_at,
@@ -259,7 +284,7 @@ impl DumpPlan {
             ..assemble(snapshot, span, nodes, segments)
         };
         cancel.check()?;
-        snapshot.publish(&manifest)?;
+        snapshot.publish(&manifest, self.nodes.len())?;
         Ok(DumpReport {
             place: snapshot.describe(),
             manifest,
@@ -267,6 +292,7 @@ impl DumpPlan {
             win_tokens_kept,
             unknown_kept,
             unsettled,
+            unaccounted,
             kept: Kept::of(&begun.kept),
             elapsed: clock.elapsed(),
         })
@@ -288,10 +314,7 @@ impl DumpPlan {
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop_front()
         };
-        let worker_count = self
-            .options
-            .parallel_node_count
-            .clamp(1, self.nodes.len().max(1));
+        let worker_count = self.options.parallel_node_count.min(self.nodes.len());
         let results: Vec<(usize, Result<NodeDump>)> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..worker_count)
                 .map(|_| {
@@ -330,6 +353,12 @@ impl DumpPlan {
         if let Some(error) = first_error {
             return Err(error);
         }
+        // A node that was only stopped, though there was nothing to stop it.
+        if dumps.len() != self.nodes.len() {
+            let (done, all) = (dumps.len(), self.nodes.len());
+            let what = format!("{done} of {all} nodes were dumped, and no error says why");
+            return Err(Error::internal(what));
+        }
         dumps.sort_by_key(|(index, _)| *index);
         let is_any_whole = dumps.iter().any(|(_, dump)| dump.node.failure.is_none());
         let mut dumps: Vec<NodeDump> = dumps.into_iter().map(|(_, dump)| dump).collect();
@@ -350,7 +379,7 @@ impl DumpPlan {
         source: &SourceNode,
         stop: &Cancel,
     ) -> Result<SourceNode> {
-        if index < self.options.parallel_node_count.max(1) {
+        if index < self.options.parallel_node_count {
             return Ok(source.clone());
         }
         match survey(node, &self.options.net, self.options.walk, stop) {
@@ -373,9 +402,10 @@ impl DumpPlan {
         progress: &dyn Progress,
     ) -> Result<NodeDump> {
         stop.check()?;
-        let Some(plan) = self.nodes.get(index) else {
-            return Err(Error::canceled());
-        };
+        let plan = self
+            .nodes
+            .get(index)
+            .ok_or_else(|| Error::internal(format!("there is no node {index} in the plan")))?;
         let node_index = u32::try_from(index).unwrap_or(u32::MAX);
         let kept = begun.kept.iter();
         let kept: Vec<ManifestSegment> = kept
@@ -427,6 +457,7 @@ impl DumpPlan {
                     win_tokens_kept: 0,
                     unknown_kept: 0,
                     unsettled: 0,
+                    unaccounted: 0,
                     failure: None,
                 }
             }

@@ -8,15 +8,17 @@ use std::time::{Instant, SystemTime};
 use crossbeam_channel::Receiver;
 
 use crate::cancel::Cancel;
+use crate::dump::balance::balance;
 use crate::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
-use crate::dump::plan::join;
+use crate::dump::panic_guard::StopOnPanic;
+use crate::dump::plan::{check_segment_options, join};
 use crate::dump::report::{DumpReport, Kept};
 use crate::dump::run::assemble;
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::compression::Compression;
 use crate::format::manifest::{Counters, Manifest, ManifestNode};
 use crate::item::Record;
-use crate::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
+use crate::limits::{LARGE_VALUE_LEN_MAX, THREAD_COUNTS, VALUE_INLINE_LEN_MAX, check_range};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::reasons::Reasons;
@@ -54,6 +56,22 @@ pub struct WarmFileOptions {
     pub selection: Selection,
 }
 
+impl WarmFileOptions {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        check_segment_options(
+            self.segment_size_max,
+            self.segment_record_count_max,
+            self.shard_bits,
+        )?;
+        check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)
+    }
+}
+
 /// A dump of a restart file, decided.
 #[derive(Debug)]
 pub struct WarmFilePlan {
@@ -79,11 +97,12 @@ impl WarmFilePlan {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: the file or its `.meta` cannot be read; there is no
-    ///   `.meta`, so that the server did not stop in good order or runs again; or
-    ///   a [`Refusal`].
+    /// - `InvalidInput`: an option is out of its range; the file or its `.meta`
+    ///   cannot be read; there is no `.meta`, so that the server did not stop in
+    ///   good order or runs again; or a [`Refusal`].
     /// - `Io`, `LimitExceeded`.
     pub fn make(mut options: WarmFileOptions) -> Result<Self> {
+        options.validate()?;
         let owners = OwnerDefaults {
             ring: options.rings.first(),
             nodes: &[],
@@ -153,6 +172,7 @@ impl WarmFilePlan {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
+        self.options.validate()?;
         let snapshot = SnapshotWriter::begin(store, &self.options.name)?;
         let report = self.run_into(&snapshot, cancel, progress);
         if report.is_err() {
@@ -182,7 +202,7 @@ impl WarmFilePlan {
             let error = Error::new(ErrorKind::NodeChanged { what });
             return Err(error.at(Location::object(self.file.describe())));
         }
-        let node = self.describe_node(tally, &written);
+        let (node, unaccounted) = self.describe_node(tally, &written);
         progress.event(Event::NodeFinished {
             node_index: None,
             node: node.address.clone(),
@@ -196,7 +216,7 @@ impl WarmFilePlan {
             select: (!selection.is_everything()).then(|| selection.to_string()),
             ..assemble(snapshot, span, vec![node], written.segments)
         };
-        snapshot.publish(&manifest)?;
+        snapshot.publish(&manifest, 1)?;
         Ok(DumpReport {
             place: snapshot.describe(),
             manifest,
@@ -204,6 +224,7 @@ impl WarmFilePlan {
             win_tokens_kept: 0,
             unknown_kept: 0,
             unsettled: 0,
+            unaccounted,
             kept: Kept::default(),
             elapsed: clock.elapsed(),
         })
@@ -226,10 +247,11 @@ impl WarmFilePlan {
 
         let (tally, shards) = std::thread::scope(|scope| {
             let (file, stop, next_page, trouble) = (&file, &stop, &next_page, &trouble);
-            let readers: Vec<_> = (0..self.options.thread_count.max(1))
+            let readers: Vec<_> = (0..self.options.thread_count)
                 .map(|_| {
                     let senders = senders.clone();
                     scope.spawn(move || {
+                        let _guard = StopOnPanic(stop);
                         let mut tally = Tally::default();
                         let mut delivery = Delivery::new(senders, self.options.shard_bits);
                         let read = self.read_pages(
@@ -259,6 +281,7 @@ impl WarmFilePlan {
                 .zip(receivers)
                 .map(|(shard, receiver)| {
                     scope.spawn(move || {
+                        let _guard = StopOnPanic(stop);
                         self.write_shard(snapshot, created_at, shard, receiver)
                             .inspect_err(|_| stop.cancel())
                     })
@@ -398,7 +421,9 @@ impl WarmFilePlan {
         write_parcels(writer, parcels)
     }
 
-    fn describe_node(&self, mut tally: Tally, written: &ShardResult) -> ManifestNode {
+    /// Makes the entry of the server; returns by how many items its counters do
+    /// not add up, too.
+    fn describe_node(&self, mut tally: Tally, written: &ShardResult) -> (ManifestNode, u64) {
         let mut counters = Counters {
             stored: written.stored,
             ..tally.counters
@@ -409,7 +434,8 @@ impl WarmFilePlan {
             let reason = "a second item of the same key: one of them is damaged";
             tally.reasons.add_many(reason, written.duplicate);
         }
-        ManifestNode {
+        let unaccounted = balance(&mut counters, &mut tally.reasons);
+        let node = ManifestNode {
             address: self.address(),
             // Neither file tells it.
             server_version: String::new(),
@@ -425,7 +451,8 @@ impl WarmFilePlan {
             counters,
             reasons: tally.reasons,
             failure: None,
-        }
+        };
+        (node, unaccounted)
     }
 }
 

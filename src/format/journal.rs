@@ -30,8 +30,23 @@ pub struct Journal {
     /// Which items are dumped; none for all.
     #[serde(default)]
     pub select: Option<String>,
+    /// The run that writes the dump; none in a journal of an older mcsnap.
+    #[serde(default)]
+    pub owner: Option<JournalOwner>,
     /// One a node, in the order given.
     pub nodes: Vec<JournalNode>,
+}
+
+/// A run of mcsnap that writes a dump: the first one, or the last that went on
+/// with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalOwner {
+    /// Random, and another one for every run.
+    pub id: String,
+    /// Name of its host, for people; empty if the host has none.
+    pub host: String,
+    /// Its process, for people.
+    pub pid: u32,
 }
 
 /// A node when the dump began.
@@ -67,6 +82,7 @@ impl Journal {
             started_at,
             shard_bits: 0,
             select: None,
+            owner: None,
             nodes: Vec::new(),
         }
     }
@@ -120,6 +136,18 @@ mod tests {
         for len in 0..bytes.len() - 2 {
             assert!(Journal::decode(&bytes[..len]).is_err());
         }
+        journal.owner = Some(JournalOwner {
+            id: "ab".repeat(16),
+            host: "backup-1".to_owned(),
+            pid: 4711,
+        });
+        let text = String::from_utf8(journal.encode()).unwrap();
+        assert_eq!(Journal::decode(text.as_bytes()).unwrap(), journal);
+        // An older mcsnap has written it without.
+        let (before, after) = text.split_once("\n  \"owner\": {").unwrap();
+        let after = after.split_once("},").unwrap().1;
+        let older = Journal::decode(format!("{before}{after}").as_bytes()).unwrap();
+        assert_eq!(older.owner, None);
         journal.version = 2;
         let error = Journal::decode(&journal.encode()).unwrap_err().to_string();
         assert!(error.contains("found mcsnap-journal 2"), "{error}");

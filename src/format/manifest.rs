@@ -536,7 +536,13 @@ impl Manifest {
         }
     }
 
-    fn check(&self, limits: &Limits) -> std::result::Result<(), Defect> {
+    /// Checks what no feature and no checksum tells, as every reader does; who
+    /// writes a manifest does it, too.
+    ///
+    /// # Errors
+    ///
+    /// - The first rule that is broken (N4 to N7).
+    pub fn check(&self, limits: &Limits) -> std::result::Result<(), Defect> {
         for segment in &self.segments {
             if !segment.object.split('/').all(is_plain) {
                 return Err(Defect::Malformed {

@@ -2,6 +2,7 @@
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Result};
+use crate::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
 use crate::net::{NetOptions, ServerReport, meet_server};
 use crate::node::NodeSpec;
 use crate::protocol::request::SetMode;
@@ -21,9 +22,9 @@ pub struct RestoreOptions {
     pub ring: Option<RingSpec>,
     /// Whether to replace what is there.
     pub mode: SetMode,
-    /// Connections a node.
+    /// Connections a node, 1 to 256.
     pub connection_count: usize,
-    /// Threads that read and decompress.
+    /// Threads that read and decompress, 1 to 1024.
     pub thread_count: usize,
     /// Of sockets.
     pub net: NetOptions,
@@ -32,6 +33,19 @@ pub struct RestoreOptions {
     /// The moment that times of the selection are relative to; none for the end
     /// of the dump.
     pub at: Option<UnixSecs>,
+}
+
+impl RestoreOptions {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        let connections = to_u64(self.connection_count);
+        check_range("connection_count", connections, CONNECTION_COUNTS)?;
+        check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)
+    }
 }
 
 /// A restore, decided.
@@ -53,7 +67,7 @@ impl RestorePlan {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: no ring for several nodes, nodes that no ring can be
+    /// - `InvalidInput`: an option is out of its range; no ring for several nodes, nodes that no ring can be
     ///   made of, or a selection of owners that are none of them.
     /// - `Corrupt`: a selection by time, no moment given, and the manifest does
     ///   not say when the dump ended.
@@ -64,6 +78,7 @@ impl RestorePlan {
         mut options: RestoreOptions,
         cancel: &Cancel,
     ) -> Result<Self> {
+        options.validate()?;
         let placement = place(&snapshot, &options)?;
         let owners = OwnerDefaults {
             ring: options.ring.as_ref(),

@@ -51,6 +51,7 @@ impl RestorePlan {
     /// of a value, and its buffer.
     pub fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
         let clock = Instant::now();
+        self.options.validate()?;
         let totals = self.snapshot.manifest().totals;
         progress.event(Event::Started {
             job: "restore",
@@ -81,7 +82,7 @@ impl RestorePlan {
                 .zip(&self.servers)
                 .zip(receivers)
                 .map(|((node, server), batches)| {
-                    let count = self.options.connection_count.max(1);
+                    let count = self.options.connection_count;
                     let alive = Arc::new(AtomicUsize::new(count));
                     (0..count)
                         .map(|_| {
@@ -167,14 +168,12 @@ impl RestorePlan {
             // Nobody needs what the others would still send.
             read().inspect_err(|_| stop.cancel())
         });
-        // Others were only stopped because of the first.
-        let mut errors = results.into_iter().filter_map(Result::err);
-        let first = errors.next();
-        let cause = errors.find(|error| !error.is_canceled());
-        match (first, cause) {
-            (Some(first), Some(cause)) if first.is_canceled() => Err(cause),
-            (Some(first), _) => Err(first),
-            (None, _) => Ok(()),
+        // Others were only stopped because of the first, or follow from what
+        // another thread tells.
+        let errors = results.into_iter().filter_map(Result::err);
+        match errors.min_by_key(|error| (error.is_canceled(), error.is_of_partner())) {
+            Some(cause) => Err(cause),
+            None => Ok(()),
         }
     }
 

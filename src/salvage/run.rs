@@ -19,7 +19,7 @@ use crate::format::manifest::{
     Version,
 };
 use crate::item::{Record, escape_key};
-use crate::limits::Limits;
+use crate::limits::{Limits, SEGMENT_RECORD_COUNTS, SIZES, THREAD_COUNTS, check_range};
 use crate::progress::{Event, Progress};
 use crate::salvage::report::{SalvageReport, SalvagedSegment};
 use crate::salvage::sources::{Source, Sources, describe, find_sources};
@@ -28,7 +28,7 @@ use crate::snapshot::{
     SnapshotWriter,
 };
 use crate::store::{DamagedPlace, Store};
-use crate::units::UnixSecs;
+use crate::units::{UnixSecs, to_u64};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -45,6 +45,20 @@ pub struct SalvageOptions {
     pub thread_count: usize,
 }
 
+impl SalvageOptions {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        check_range("segment_size_max", self.segment_size_max, SIZES)?;
+        let records = self.segment_record_count_max;
+        check_range("segment_record_count_max", records, SEGMENT_RECORD_COUNTS)?;
+        check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)
+    }
+}
+
 /// Why a salvaged node has records less than it had.
 const REASON: &str = "damaged in the snapshot that was salvaged";
 
@@ -54,7 +68,8 @@ const REASON: &str = "damaged in the snapshot that was salvaged";
 /// # Errors
 ///
 /// - `AlreadyExists`: there is something under the new name.
-/// - `NotFound`, `InvalidInput`: no segment at all, or nothing in any.
+/// - `NotFound`, `InvalidInput`: no segment at all, or nothing in any; an option
+///   is out of its range.
 /// - `Unsupported`: a newer format.
 /// - `Io`: the new snapshot cannot be written; what was written of it is
 ///   removed. What cannot be read is a loss, and in the report.
@@ -72,6 +87,7 @@ pub fn salvage(
     progress: &dyn Progress,
 ) -> Result<SalvageReport> {
     let clock = Instant::now();
+    options.validate()?;
     let snapshot = SnapshotWriter::begin(output, &options.name)?;
     let mut sources = find_sources(input, &Limits::default(), cancel)?;
     let bytes_total = sources
@@ -365,6 +381,7 @@ fn publish(
         }
         return Err(Error::invalid_input("damaged", describe(input), allowed));
     }
+    let node_count = nodes.len();
     for (index, node) in nodes.iter_mut().enumerate() {
         let known = known_losses.get(&index).copied().unwrap_or(0);
         let duplicates = node_duplicates.get(&index).copied().unwrap_or(0);
@@ -408,7 +425,7 @@ fn publish(
         segments,
     };
     cancel.check()?;
-    snapshot.publish(&manifest)?;
+    snapshot.publish(&manifest, node_count)?;
     Ok(SalvageReport {
         place: snapshot.describe(),
         manifest,

@@ -7,12 +7,12 @@ use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::compression::SectionReader;
 use crate::format::file_header::FileHeader;
 use crate::format::ids::SnapshotId;
-use crate::format::journal::{JOURNAL_LEN_MAX, Journal};
+use crate::format::journal::Journal;
 use crate::format::layout::FILE_HEADER_SIZE;
 use crate::format::manifest::{Manifest, ManifestSegment, Need};
-use crate::limits::{Limits, check_limit};
+use crate::limits::Limits;
 use crate::snapshot::segment_reader::SegmentReader;
-use crate::snapshot::writer::{SnapshotWriter, is_segment_file_name};
+use crate::snapshot::writer::{SnapshotWriter, is_segment_file_name, read_journal_bytes};
 use crate::snapshot::{JOURNAL, MANIFEST, SEGMENTS, SnapshotReader};
 use crate::store::{ObjectInfo, Store};
 use crate::units::to_u64;
@@ -37,6 +37,21 @@ pub struct Unfinished {
     pub journal: Journal,
     /// Its sealed segments, in the order of node, shard and sequence.
     pub kept: Vec<ManifestSegment>,
+    /// The journal as it was read.
+    journal_bytes: Vec<u8>,
+}
+
+impl Unfinished {
+    /// Makes the dump this run's: whoever has written it so far removes nothing
+    /// of it from now on, and publishes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`: another run was faster.
+    /// - `Io`.
+    pub fn take_over(&self) -> Result<()> {
+        self.writer.take_over(&self.journal_bytes, &self.journal)
+    }
 }
 
 impl Leftover {
@@ -93,7 +108,7 @@ impl Leftover {
             }
             return Ok(Self::Finished(Box::new(snapshot.manifest().clone())));
         }
-        let journal = read_journal(&*store, name)?;
+        let (journal, journal_bytes) = read_journal(&*store, name)?;
         let mut kept = Vec::new();
         let segments = format!("{name}/{SEGMENTS}/");
         for object in &objects {
@@ -120,6 +135,7 @@ impl Leftover {
             writer,
             journal,
             kept,
+            journal_bytes,
         })))
     }
 }
@@ -171,7 +187,7 @@ pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>
         .filter(|(_, is_unfinished)| *is_unfinished);
     Ok(names
         .filter_map(|(name, _)| match read_journal(store, &name) {
-            Ok(journal) => Some((name, journal)),
+            Ok((journal, _)) => Some((name, journal)),
             Err(error) => {
                 let reason = error.to_chain();
                 tracing::warn!("an unfinished dump that cannot be gone on with: {reason}");
@@ -184,7 +200,7 @@ pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>
 /// Removes the journal of a dump that was killed when its snapshot was whole
 /// already.
 fn remove_own_journal(store: &dyn Store, name: &str, id: SnapshotId) {
-    if read_journal(store, name).is_ok_and(|journal| journal.snapshot_id == id)
+    if read_journal(store, name).is_ok_and(|(journal, _)| journal.snapshot_id == id)
         && let Err(error) = store.remove(&format!("{name}/{JOURNAL}"))
     {
         // Nobody reads it beside a manifest.
@@ -203,12 +219,14 @@ pub fn find_journal(store: &dyn Store, name: &str) -> Option<Journal> {
     can_resume(store, name)
         .then(|| read_journal(store, name).ok())
         .flatten()
+        .map(|(journal, _)| journal)
 }
 
-fn read_journal(store: &dyn Store, name: &str) -> Result<Journal> {
+/// Reads a journal, and returns its bytes, too.
+fn read_journal(store: &dyn Store, name: &str) -> Result<(Journal, Vec<u8>)> {
     let path = format!("{name}/{JOURNAL}");
-    let object = match store.open(&path) {
-        Ok(object) => object,
+    let bytes = match read_journal_bytes(store, &path) {
+        Ok(bytes) => bytes,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
             let allowed = "there are files, but no dump.json, by which a dump goes on; pass another \
                            --name, or make a snapshot of them by mcsnap salvage";
@@ -216,10 +234,9 @@ fn read_journal(store: &dyn Store, name: &str) -> Result<Journal> {
         }
         Err(error) => return Err(error),
     };
-    check_limit("journal length", object.size(), JOURNAL_LEN_MAX)?;
-    let mut bytes = vec![0; usize::try_from(object.size()).unwrap_or(usize::MAX)];
-    object.read_at(0, &mut bytes)?;
-    Journal::decode(&bytes).map_err(|error| error.at(Location::object(store.describe(&path))))
+    let journal = Journal::decode(&bytes);
+    let journal = journal.map_err(|error| error.at(Location::object(store.describe(&path))))?;
+    Ok((journal, bytes))
 }
 
 fn open_segment(store: &dyn Store, path: &str) -> Result<SegmentReader> {

@@ -1,29 +1,49 @@
 //! A snapshot in the making.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::defect::{Defect, Structure};
+use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::format::ids::{SegmentId, SnapshotId};
-use crate::format::journal::Journal;
+use crate::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
 use crate::format::manifest::Manifest;
+use crate::limits::{Limits, check_limit};
 use crate::snapshot::{JOURNAL, MANIFEST, SEGMENTS};
 use crate::store::{ObjectWriter, Store, StoreLock};
 
 /// Writes segments, and last the manifest.
+///
+/// A dump that can be resumed has a journal, and the journal names the run that
+/// writes it. Another run that resumes the dump puts its own name there. From
+/// then on this one removes nothing and publishes nothing: what it has sealed
+/// may be part of the other's snapshot. The lock keeps that from happening while
+/// this run lives; the name in the journal also holds where there are no locks.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     store: Arc<dyn Store>,
     name: String,
     id: SnapshotId,
     token: String,
+    owner: JournalOwner,
     /// Segments that this writer started, for [`SnapshotWriter::discard`].
     started: Mutex<Vec<String>>,
     /// A manifest that names them is there, or may come back.
     is_manifest_left: AtomicBool,
-    /// A journal is there.
+    /// This run has written a journal, or has tried to.
     has_journal: AtomicBool,
     _lock: Box<dyn StoreLock>,
+}
+
+/// Whose journal is in the store.
+enum Holder {
+    /// This run's.
+    Own(Vec<u8>),
+    /// Another run's.
+    Other(Option<JournalOwner>),
+    /// There is none.
+    Nobody,
 }
 
 impl SnapshotWriter {
@@ -52,16 +72,15 @@ impl SnapshotWriter {
         Ok(Self::new(store, name, id, lock))
     }
 
-    /// Goes on with a dump that has a journal.
+    /// Prepares to resume a dump that has a journal; it stays the other run's
+    /// until [`SnapshotWriter::take_over`].
     pub(super) fn resume(
         store: Arc<dyn Store>,
         name: &str,
         id: SnapshotId,
         lock: Box<dyn StoreLock>,
     ) -> Self {
-        let writer = Self::new(store, name, id, lock);
-        writer.has_journal.store(true, Ordering::Relaxed);
-        writer
+        Self::new(store, name, id, lock)
     }
 
     fn new(store: Arc<dyn Store>, name: &str, id: SnapshotId, lock: Box<dyn StoreLock>) -> Self {
@@ -70,6 +89,11 @@ impl SnapshotWriter {
             name: name.to_owned(),
             id,
             token: uuid::Uuid::new_v4().simple().to_string(),
+            owner: JournalOwner {
+                id: uuid::Uuid::new_v4().simple().to_string(),
+                host: host_name(),
+                pid: std::process::id(),
+            },
             started: Mutex::default(),
             is_manifest_left: AtomicBool::new(false),
             has_journal: AtomicBool::new(false),
@@ -77,15 +101,16 @@ impl SnapshotWriter {
         }
     }
 
-    /// Writes down how the dump begins, so that it can go on after a kill. The
-    /// journal goes when the manifest is there.
+    /// Writes down how the dump begins, so that it can be resumed after a kill,
+    /// and that it is this run that writes it. The journal goes when the
+    /// manifest is there.
     ///
     /// # Errors
     ///
     /// - `AlreadyExists`, `Io`.
     pub fn write_journal(&self, journal: &Journal) -> Result<()> {
         let path = self.path_of(JOURNAL);
-        let bytes = journal.encode();
+        let bytes = self.with_owner(journal);
         // Before, since a failure can be reported of what was done.
         self.has_journal.store(true, Ordering::Relaxed);
         match self.store.put_new(&path, &bytes) {
@@ -95,22 +120,120 @@ impl SnapshotWriter {
         }
     }
 
-    /// Writes it down anew. A process that is killed between the removal of the
-    /// old journal and the new one leaves segments that nothing goes on with.
+    /// Writes it down anew, in one step: whenever the process is killed, the
+    /// dump has the old journal or the new one.
     ///
     /// # Errors
     ///
+    /// - `Superseded`: the journal is not this run's any more.
     /// - `Io`.
     pub fn rewrite_journal(&self, journal: &Journal) -> Result<()> {
-        self.store.remove(&self.path_of(JOURNAL))?;
-        self.write_journal(journal)
+        match self.find_holder()? {
+            Holder::Own(before) => self.replace_journal(&before, journal),
+            holder @ (Holder::Other(_) | Holder::Nobody) => Err(self.superseded(&holder)),
+        }
+    }
+
+    /// Makes a dump that another run has begun this one's; the journal must be
+    /// as it was read.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`: another run has resumed it, or finished it, meanwhile.
+    /// - `Io`.
+    pub(super) fn take_over(&self, before: &[u8], journal: &Journal) -> Result<()> {
+        self.replace_journal(before, journal)?;
+        self.has_journal.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn replace_journal(&self, before: &[u8], journal: &Journal) -> Result<()> {
+        let path = self.path_of(JOURNAL);
+        let bytes = self.with_owner(journal);
+        match self.store.replace(&path, before, &bytes) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.superseded(&self.find_holder()?)),
+            Err(error) if !lacks_sync(&error) && self.holds(&path, &bytes) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn with_owner(&self, journal: &Journal) -> Vec<u8> {
+        let owner = Some(self.owner.clone());
+        let journal = journal.clone();
+        Journal { owner, ..journal }.encode()
+    }
+
+    /// Finds out whose the dump is.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, `LimitExceeded`, `Io`: it cannot be told.
+    fn find_holder(&self) -> Result<Holder> {
+        let path = self.path_of(JOURNAL);
+        let bytes = match read_journal_bytes(&*self.store, &path) {
+            Ok(bytes) => bytes,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+                return Ok(Holder::Nobody);
+            }
+            Err(error) => return Err(error),
+        };
+        let journal = Journal::decode(&bytes)
+            .map_err(|error| error.at(Location::object(self.store.describe(&path))))?;
+        Ok(match journal.owner {
+            Some(owner) if owner.id == self.owner.id => Holder::Own(bytes),
+            owner => Holder::Other(owner),
+        })
+    }
+
+    fn superseded(&self, holder: &Holder) -> Error {
+        let why = match holder {
+            Holder::Other(Some(JournalOwner { host, pid, .. })) => {
+                format!("a run on host \"{host}\", process {pid}, has taken it over")
+            }
+            Holder::Other(None) => "another run has taken it over".to_owned(),
+            Holder::Own(_) | Holder::Nobody => {
+                "its dump.json was removed, or another run has finished it".to_owned()
+            }
+        };
+        let what = format!("the dump {}", self.describe());
+        Error::new(ErrorKind::Superseded { what, why })
+    }
+
+    /// Checks that no other run has taken the dump over; one without a journal
+    /// cannot be.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`.
+    /// - `Corrupt`, `LimitExceeded`, `Io`: it cannot be told.
+    fn check_own(&self) -> Result<()> {
+        if !self.has_journal.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.find_holder()? {
+            Holder::Own(_) => Ok(()),
+            holder @ (Holder::Other(_) | Holder::Nobody) => Err(self.superseded(&holder)),
+        }
+    }
+
+    /// Returns the error of a run whose dump another one has taken over, where
+    /// that is sure.
+    pub fn find_successor(&self) -> Option<Error> {
+        let error = self.check_own().err()?;
+        matches!(error.kind(), ErrorKind::Superseded { .. }).then_some(error)
     }
 
     fn remove_journal(&self) {
         if !self.has_journal.load(Ordering::Relaxed) {
             return;
         }
-        match self.store.remove(&self.path_of(JOURNAL)) {
+        let removed = match self.find_holder() {
+            Ok(Holder::Own(_)) => self.store.remove(&self.path_of(JOURNAL)),
+            Ok(Holder::Other(_) | Holder::Nobody) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match removed {
             Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
             // Nobody reads it beside a manifest.
@@ -152,6 +275,11 @@ impl SnapshotWriter {
     pub(super) fn create_segment(&self, file: &str) -> Result<(String, Box<dyn ObjectWriter>)> {
         let object = format!("{SEGMENTS}/{file}");
         let path = format!("{}/{object}", self.name);
+        // A run that has lost its dump is not to read on to the end of it; where
+        // it cannot be told now, publishing asks again.
+        if let Some(error) = self.find_successor() {
+            return Err(error);
+        }
         let writer = self.store.create(&path)?;
         self.started
             .lock()
@@ -160,13 +288,20 @@ impl SnapshotWriter {
         Ok((object, writer))
     }
 
-    /// Publishes the manifest: from here on the snapshot exists.
+    /// Publishes the manifest of `node_count` nodes: from here on the snapshot
+    /// exists.
     ///
     /// # Errors
     ///
+    /// - `Internal`: the manifest is one that no reader would take, or does not
+    ///   tell of all nodes and records.
+    /// - `Corrupt`: a segment is not there any more as it was sealed.
+    /// - `Superseded`: another run has taken the dump over.
     /// - `AlreadyExists`: another dump was faster; its snapshot is untouched.
     /// - `Io`; what cannot be made durable is taken back.
-    pub fn publish(&self, manifest: &Manifest) -> Result<()> {
+    pub fn publish(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
+        self.check_parts(manifest, node_count)?;
+        self.check_own()?;
         let path = format!("{}/{MANIFEST}", self.name);
         let bytes = manifest.encode();
         let Err(error) = self.store.put_new(&path, &bytes) else {
@@ -190,6 +325,65 @@ impl SnapshotWriter {
             return Err(Error::new(ErrorKind::AlreadyExists { what }));
         }
         Err(error)
+    }
+
+    /// Checks that what is about to be published adds up, and is there.
+    fn check_parts(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
+        let check = |is_so: bool, what: &dyn Fn() -> String| {
+            if is_so {
+                return Ok(());
+            }
+            Err(Error::internal(what()).at(Location::object(self.describe())))
+        };
+        check(manifest.nodes.len() == node_count, &|| {
+            let found = manifest.nodes.len();
+            format!("the manifest tells of {found} nodes, and {node_count} were to be dumped")
+        })?;
+        let defect = manifest.check(&Limits::default()).err();
+        check(defect.is_none(), &|| {
+            let defect = defect.as_ref().map(ToString::to_string);
+            format!(
+                "no reader would take the manifest: {}",
+                defect.unwrap_or_default()
+            )
+        })?;
+        for (index, node) in (0_u32..).zip(&manifest.nodes) {
+            let of_node = manifest.segments.iter();
+            let of_node = of_node.filter(|segment| segment.node_index == index);
+            let records = of_node.fold(0, |sum: u64, segment| sum.saturating_add(segment.records));
+            let stored = node.counters.stored;
+            check(records == stored, &|| {
+                let address = &node.address;
+                format!("segments of {address} have {records} records, and {stored} were stored")
+            })?;
+        }
+        self.check_segments(manifest)
+    }
+
+    /// Checks that each segment is in the store as it was sealed. One that is not
+    /// was removed by others, or on their behalf.
+    fn check_segments(&self, manifest: &Manifest) -> Result<()> {
+        let objects = self.store.list(&self.path_of(SEGMENTS))?;
+        let sizes: BTreeMap<&str, u64> = objects
+            .iter()
+            .map(|object| (object.name.as_str(), object.size))
+            .collect();
+        for segment in &manifest.segments {
+            let path = self.path_of(&segment.object);
+            let place = Location::object(self.store.describe(&path));
+            let defect = match sizes.get(path.as_str()) {
+                None => Defect::SegmentMissing,
+                Some(&size) if size != segment.size => Defect::CountMismatch {
+                    structure: Structure::Manifest,
+                    field: "size",
+                    stored: segment.size,
+                    computed: size,
+                },
+                Some(_) => continue,
+            };
+            return Err(Error::corrupt(defect).at(place));
+        }
+        Ok(())
     }
 
     /// Removes the manifest. As long as that is not durable either, the segments
@@ -223,15 +417,27 @@ impl SnapshotWriter {
     }
 
     /// Removes the segments that this writer made, and its journal, and nothing
-    /// else; what
-    /// cannot be removed stays, and is no snapshot; where the manifest could not
-    /// be removed, it is a whole one.
+    /// else. What cannot be removed stays, and is no snapshot; where the manifest
+    /// could not be removed, it is a whole one.
+    ///
+    /// Nothing is removed of a dump that another run has taken over.
     pub fn discard(&self) {
         if self.is_manifest_left.load(Ordering::Relaxed) {
             return;
         }
         let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         for path in started.iter() {
+            // Each time: where nothing is locked, another run may come at any
+            // moment, and it counts on what is there from then on.
+            match self.check_own() {
+                Ok(()) => {}
+                // The run's own error tells it.
+                Err(error) if matches!(error.kind(), ErrorKind::Superseded { .. }) => return,
+                Err(error) => {
+                    tracing::warn!("leftover of a failed dump: {}", error.to_chain());
+                    return;
+                }
+            }
             match self.store.remove(path) {
                 Ok(()) => {}
                 // Never finished; its writer has cleaned up.
@@ -241,6 +447,27 @@ impl SnapshotWriter {
         }
         self.remove_journal();
     }
+}
+
+/// Returns the name of this host, for people.
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Reads a journal as it is stored.
+///
+/// # Errors
+///
+/// - `NotFound`, `LimitExceeded`, `Io`.
+pub(super) fn read_journal_bytes(store: &dyn Store, path: &str) -> Result<Vec<u8>> {
+    let object = store.open(path)?;
+    check_limit("journal length", object.size(), JOURNAL_LEN_MAX)?;
+    let mut bytes = vec![0; usize::try_from(object.size()).unwrap_or(usize::MAX)];
+    object.read_at(0, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// Says whether an object is there, but may be gone after a loss of power.

@@ -60,7 +60,6 @@ pub fn sample_keys(
                 // The walk says why.
                 Ok(None) | Err(_) => break,
             }
-            spool.finish_chunk();
         }
         stop.cancel();
         walker

@@ -55,6 +55,38 @@ struct State {
     open_count: usize,
 }
 
+/// A chunk that was taken, and counts as open for as long as this lives, however
+/// its taker ends.
+#[derive(Debug)]
+pub struct TakenChunk<'a> {
+    spool: &'a Spool,
+    chunk: WalkChunk,
+}
+
+impl std::ops::Deref for TakenChunk<'_> {
+    type Target = WalkChunk;
+
+    fn deref(&self) -> &WalkChunk {
+        &self.chunk
+    }
+}
+
+impl Drop for TakenChunk<'_> {
+    fn drop(&mut self) {
+        self.spool.finish_chunk();
+    }
+}
+
+/// Closes a spool when its walker ends, however that happens.
+#[derive(Debug)]
+pub struct SpoolCloser<'a>(&'a Spool);
+
+impl Drop for SpoolCloser<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl Spool {
     const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -105,8 +137,14 @@ impl Spool {
         self.changed.notify_all();
     }
 
-    /// Says that a chunk taken is done with.
-    pub fn finish_chunk(&self) {
+    /// Returns what closes the spool when it is dropped. The fetchers of a walker
+    /// that panics would wait for ever otherwise.
+    #[must_use]
+    pub fn closer(&self) -> SpoolCloser<'_> {
+        SpoolCloser(self)
+    }
+
+    fn finish_chunk(&self) {
         let mut state = self.lock();
         state.open_count = state.open_count.saturating_sub(1);
         drop(state);
@@ -129,12 +167,17 @@ impl Spool {
     }
 
     /// Takes a chunk; waits for one, and returns none when the spool is closed
-    /// and empty. Whoever takes one calls [`Spool::finish_chunk`] afterwards.
+    /// and empty. The chunk is done with when it is dropped.
     ///
     /// # Errors
     ///
     /// - `Canceled`, `Io`.
-    pub fn pop(&self, cancel: &Cancel) -> Result<Option<WalkChunk>> {
+    pub fn pop(&self, cancel: &Cancel) -> Result<Option<TakenChunk<'_>>> {
+        let taken = self.take(cancel)?;
+        Ok(taken.map(|chunk| TakenChunk { spool: self, chunk }))
+    }
+
+    fn take(&self, cancel: &Cancel) -> Result<Option<WalkChunk>> {
         let mut state = self.lock();
         loop {
             cancel.check()?;
@@ -193,8 +236,7 @@ mod tests {
         spool.close();
         let mut seen: Vec<WalkChunk> = Vec::new();
         while let Some(chunk) = spool.pop(&Cancel::new()).unwrap() {
-            seen.push(chunk);
-            spool.finish_chunk();
+            seen.push(WalkChunk::clone(&chunk));
         }
         spool.wait_until_done(&Cancel::new()).unwrap();
         seen.sort_by(|one, other| one.lines.cmp(&other.lines));
@@ -209,5 +251,35 @@ mod tests {
         let cancel = Cancel::new();
         cancel.cancel();
         assert!(spool.pop(&cancel).unwrap_err().is_canceled());
+    }
+
+    #[test]
+    fn a_panic_of_either_side_does_not_hold_up_the_other() {
+        let spool = Spool::new(100, PathBuf::from("."));
+        let chunk = WalkChunk {
+            lines: b"key=a exp=-1\n".to_vec(),
+            form: LineForm::Metadump,
+        };
+        spool.push(chunk).unwrap();
+        let cancel = Cancel::new();
+        let fetched = std::thread::scope(|scope| {
+            let fetcher = scope.spawn(|| {
+                let _chunk = spool.pop(&cancel).unwrap().unwrap();
+                std::panic::resume_unwind(Box::new("a fetcher"));
+            });
+            fetcher.join()
+        });
+        assert!(fetched.is_err());
+        // Without the guard this waits for ever, as the next one does.
+        spool.wait_until_done(&cancel).unwrap();
+        let walked = std::thread::scope(|scope| {
+            let walker = scope.spawn(|| {
+                let _closer = spool.closer();
+                std::panic::resume_unwind(Box::new("a walker"));
+            });
+            walker.join()
+        });
+        assert!(walked.is_err());
+        assert!(spool.pop(&cancel).unwrap().is_none());
     }
 }

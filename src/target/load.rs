@@ -599,7 +599,7 @@ impl<'a> Loader<'a> {
                 }
             })?;
         }
-        taken.ok_or_else(Error::canceled)
+        taken.ok_or_else(|| Error::internal("an exchange ended without its reply"))
     }
 
     fn write_set(&mut self, batch: &ItemBatch, sent: &Sent, opaque: usize, is_quiet: bool) {

@@ -44,11 +44,12 @@ impl<'a> Router<'a> {
     ///
     /// # Errors
     ///
-    /// - `Canceled`: nobody takes batches any more.
+    /// - `Internal`: nobody takes batches any more, or the placement names a
+    ///   node that is not there.
     pub fn push(&mut self, record: &Record<'_>, source_index: usize) -> Result<()> {
         let node = self.placement.locate(record.key, source_index);
         let Some(batch) = self.batches.get_mut(node) else {
-            return Err(Error::canceled());
+            return Err(no_such_node(node));
         };
         batch.push(record);
         if batch.byte_len() >= Self::BATCH_LEN || batch.len() >= Self::BATCH_COUNT {
@@ -61,21 +62,23 @@ impl<'a> Router<'a> {
     ///
     /// # Errors
     ///
-    /// - `Canceled`: nobody takes items any more.
+    /// - `Internal`: nobody takes items any more, or the placement names a node
+    ///   that is not there.
     pub fn push_large(&mut self, item: LargeItem, source_index: usize) -> Result<()> {
         let node = self.placement.locate(&item.key, source_index);
         let Some(sender) = self.senders.get(node) else {
-            return Err(Error::canceled());
+            return Err(no_such_node(node));
         };
         let shipment = Shipment::Large(item);
-        sender.send(shipment).map_err(|_| Error::canceled())
+        sender.send(shipment).map_err(|_| loaders_ended())
     }
 
     /// Hands on what is left.
     ///
     /// # Errors
     ///
-    /// - `Canceled`: nobody takes batches any more.
+    /// - `Internal`: nobody takes batches any more, or the placement names a
+    ///   node that is not there.
     pub fn flush(&mut self) -> Result<()> {
         (0..self.batches.len()).try_for_each(|node| self.send(node))
     }
@@ -83,13 +86,21 @@ impl<'a> Router<'a> {
     fn send(&mut self, node: usize) -> Result<()> {
         let (Some(batch), Some(sender)) = (self.batches.get_mut(node), self.senders.get(node))
         else {
-            return Err(Error::canceled());
+            return Err(no_such_node(node));
         };
         if batch.is_empty() {
             return Ok(());
         }
         sender
             .send(Shipment::Batch(std::mem::take(batch)))
-            .map_err(|_| Error::canceled())
+            .map_err(|_| loaders_ended())
     }
+}
+
+fn no_such_node(node: usize) -> Error {
+    Error::internal(format!("a key belongs to node {node}, which is not given"))
+}
+
+fn loaders_ended() -> Error {
+    Error::partner_ended("a node's loader")
 }

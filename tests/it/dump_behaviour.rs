@@ -1,7 +1,17 @@
 //! What a dump does to a server, and says of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use mcsnap::cancel::Cancel;
+use mcsnap::dump::{DumpOptions, DumpPlan};
+use mcsnap::format::compression::Compression;
+use mcsnap::net::NetOptions;
+use mcsnap::progress::{Event, Progress};
+use mcsnap::select::Selection;
+use mcsnap::source::WalkKind;
+use mcsnap::store::MemoryStore;
 use serde_json::Value;
 
 use crate::ageing_proxy::binary_set;
@@ -434,4 +444,59 @@ fn progress_tells_of_each_node() {
         (&last["event"], &last["items"]),
         (&"finished".into(), &3000.into())
     );
+}
+
+/// Panics when the first keys were fetched.
+struct Panics;
+
+impl Progress for Panics {
+    fn event(&self, event: Event) {
+        if matches!(event, Event::Advanced { .. }) {
+            std::panic::resume_unwind(Box::new("told to"));
+        }
+    }
+}
+
+#[test]
+fn a_fetcher_that_panics_ends_the_dump() {
+    let server = Memcached::start();
+    let items = (0..50_000).map(|at| Item::new(format!("key:{at}"), "value"));
+    server.client().load(items);
+    for walk in [WalkKind::Hash, WalkKind::Slabs] {
+        let options = DumpOptions {
+            nodes: vec![server.address().parse().unwrap()],
+            name: "a".to_owned(),
+            rings: Vec::new(),
+            segment_size_max: 1 << 20,
+            segment_record_count_max: 100_000,
+            compression: Compression::None,
+            // The rest is fetched by nobody.
+            connection_count: 1,
+            parallel_node_count: 1,
+            shard_bits: 1,
+            spool_memory_max: 1 << 20,
+            spool_directory: std::env::temp_dir(),
+            net: NetOptions::default(),
+            is_partial_allowed: false,
+            walk: Some(walk),
+            is_resumable: false,
+            selection: Selection::EVERYTHING,
+            busy_timeout: Duration::from_secs(90),
+        };
+        let plan = DumpPlan::make(options, &Cancel::new()).unwrap();
+        let (sender, ended) = mpsc::channel();
+        // Not joined: one that hangs would hang the test, too.
+        std::thread::spawn(move || {
+            let run = AssertUnwindSafe(|| {
+                let store = Arc::new(MemoryStore::new());
+                plan.run(store, &Cancel::new(), &Panics).map(drop)
+            });
+            let _ = sender.send(catch_unwind(run).is_err());
+        });
+        assert_eq!(
+            ended.recv_timeout(Duration::from_secs(60)),
+            Ok(true),
+            "{walk:?}"
+        );
+    }
 }

@@ -23,4 +23,5 @@ pub(crate) fn assert_accounted(report: &Value) {
         .iter()
         .sum::<u64>();
     assert_eq!(number(report, "listed"), sum, "{report}");
+    assert_eq!(number(report, "unaccounted"), 0, "{report}");
 }

@@ -470,7 +470,7 @@ fn empty_snapshot(finished_at: &str) -> SnapshotReader {
         "content_digest": digest, "content_digest_exptime": digest, "verdict": "complete",
     });
     writer
-        .publish(&serde_json::from_value(manifest).unwrap())
+        .publish(&serde_json::from_value(manifest).unwrap(), 0)
         .unwrap();
     open(store, "a")
 }

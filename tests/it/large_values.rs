@@ -94,7 +94,9 @@ fn write_snapshot(workdir: &Workdir, items: &[(&str, usize, ItemMeta)]) {
         assert_eq!(pushed.unwrap(), PushedPieces::Stored);
     }
     let segments = writer.finish().unwrap();
-    snapshot.publish(&manifest(&snapshot, segments, 0)).unwrap();
+    snapshot
+        .publish(&manifest(&snapshot, segments, 0), 1)
+        .unwrap();
 }
 
 fn run_json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {

@@ -81,6 +81,8 @@ mod mounted;
 #[cfg(test)]
 mod old_server;
 #[cfg(test)]
+mod option_ranges;
+#[cfg(test)]
 mod proxies;
 #[cfg(test)]
 mod restore_behaviour;
@@ -124,6 +126,8 @@ mod system_faults;
 mod tidy;
 #[cfg(test)]
 mod tls_silence;
+#[cfg(test)]
+mod two_runs;
 #[cfg(test)]
 mod waiting_node;
 #[cfg(test)]

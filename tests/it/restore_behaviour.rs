@@ -28,6 +28,7 @@ fn assert_accounted(report: &Value) {
     ];
     let sum: u64 = fates.into_iter().map(number).sum();
     assert_eq!(number("records"), sum + number("damaged"), "{report}");
+    assert_eq!(number("unaccounted"), 0, "{report}");
 }
 
 #[test]

@@ -130,7 +130,7 @@ pub(crate) fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<Mani
         segments.extend(writer.finish().unwrap());
     }
     snapshot
-        .publish(&manifest(&snapshot, segments.clone(), cut.shard_bits))
+        .publish(&manifest(&snapshot, segments.clone(), cut.shard_bits), 1)
         .unwrap();
     segments
 }

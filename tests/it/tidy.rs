@@ -154,6 +154,10 @@ fn check_file(path: &str, text: &str) -> Vec<String> {
         }
     }
     for (number, line) in code_lines(text) {
+        // It says that a person stopped the job, and nothing else may say so.
+        if line.contains("new(ErrorKind::Canceled") && path != "src/cancel.rs" {
+            complain(number, "only src/cancel.rs makes `Canceled`".to_owned());
+        }
         if is_pure && line.contains("::now()") {
             complain(number, "a clock on a pure floor".to_owned());
         }
@@ -420,6 +424,14 @@ mod tests {
             assert_eq!(complaints("src/dump/run.rs", code), [expected]);
             assert_eq!(complaints("src/bin/mcsnap/cli.rs", code), [""; 0]);
         }
+    }
+
+    #[test]
+    fn a_cancellation_that_nobody_asked_for_is_found() {
+        let code = "fn f() -> Error {\n    Error::new(ErrorKind::Canceled)\n}";
+        let expected = "src/dump/run.rs:3: only src/cancel.rs makes `Canceled`";
+        assert_eq!(complaints("src/dump/run.rs", code), [expected]);
+        assert_eq!(complaints("src/cancel.rs", code), [""; 0]);
     }
 
     #[test]

@@ -197,7 +197,10 @@ fn read_rest(connection: &mut Connection, prompt: Option<Prompt>) {
     connection.outlive_cancel(REST_SILENCE_MAX);
     let read = connection.exchange_with_prompt("walk", b"", prompt, |bytes| {
         if Instant::now() >= deadline {
-            return Err(Error::canceled());
+            return Err(Error::new(ErrorKind::Timeout {
+                operation: "rest of a walk",
+                limit_ms: u64::try_from(REST_MAX.as_millis()).unwrap_or(u64::MAX),
+            }));
         }
         skip_lines(bytes)
     });
@@ -388,7 +391,7 @@ mod tests {
         spool.close();
         let mut all = Vec::new();
         while let Some(chunk) = spool.pop(&Cancel::new())? {
-            all.extend(chunk.lines);
+            all.extend(&chunk.lines);
         }
         Ok((all, is_done))
     }

@@ -225,7 +225,7 @@ mod tests {
         while let Some(chunk) = spool.pop(&Cancel::new())? {
             assert!(chunk.lines.ends_with(b"\n"));
             assert_eq!(chunk.form, LineForm::Cachedump { class: 7 });
-            lines.extend(chunk.lines);
+            lines.extend(&chunk.lines);
         }
         Ok((lines, listing.count, is_done))
     }

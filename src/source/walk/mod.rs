@@ -77,10 +77,9 @@ impl Walk<'_> {
     /// - `Busy`: another crawl did not end in time.
     /// - `Server`: it refuses the walk; `Timeout`, `Closed`, `Io`, `Canceled`.
     pub fn run(&self) -> Result<WalkReport> {
+        let _closer = self.spool.closer();
         let crawler = CrawlerSwitch::new(self);
-        let walked = crawler.run(|| self.run_as_it_is(&crawler));
-        self.spool.close();
-        walked
+        crawler.run(|| self.run_as_it_is(&crawler))
     }
 
     fn run_as_it_is(&self, crawler: &CrawlerSwitch<'_>) -> Result<WalkReport> {

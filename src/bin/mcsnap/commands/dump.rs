@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
+use mcsnap::defect::Defect;
 use mcsnap::detection::SampleOptions;
 use mcsnap::discovery::NodeSource;
 use mcsnap::dump::{
@@ -41,7 +42,7 @@ use crate::render::record::moment;
 use crate::render::share::share_text;
 use crate::render::{
     count, given_json, given_rows, holds_row, items_text, millis, print_json, print_text, seconds,
-    size, told,
+    size, told, unaccounted_row,
 };
 use crate::settings::{
     DETECT, SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration,
@@ -233,7 +234,10 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         let may_be_kept = is_resumed
             || matches!(
                 error.kind(),
-                ErrorKind::Canceled | ErrorKind::AlreadyExists { .. }
+                ErrorKind::Canceled
+                    | ErrorKind::AlreadyExists { .. }
+                    | ErrorKind::Internal { .. }
+                    | ErrorKind::Corrupt(Defect::SegmentMissing)
             );
         let can_resume = may_be_kept && can_go_on(error.kind()) && can_resume(store, &name);
         let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
@@ -633,13 +637,17 @@ fn with_hint(error: Error, node_count: usize) -> anyhow::Error {
 
 /// Says whether the same command can do more than it did.
 fn can_go_on(error: &ErrorKind) -> bool {
-    !matches!(
-        error,
-        ErrorKind::Locked { .. }
-            | ErrorKind::InvalidInput { .. }
-            | ErrorKind::Corrupt(_)
-            | ErrorKind::NodeChanged { .. }
-    )
+    // What was removed is read again.
+    let is_segment_missing = *error == ErrorKind::Corrupt(Defect::SegmentMissing);
+    is_segment_missing
+        || !matches!(
+            error,
+            ErrorKind::Locked { .. }
+                | ErrorKind::Superseded { .. }
+                | ErrorKind::InvalidInput { .. }
+                | ErrorKind::Corrupt(_)
+                | ErrorKind::NodeChanged { .. }
+        )
 }
 
 /// Says what to do where a dump cannot be gone on with.
@@ -908,6 +916,7 @@ fn document(report: &DumpReport) -> Value {
         "unsure": manifest.unsure(),
         "unknown_kept": report.unknown_kept,
         "unsettled": report.unsettled,
+        "unaccounted": report.unaccounted,
         "kept_segments": report.kept.segments,
         "kept_records": report.kept.records,
         "was_there": report.kept.is_whole,
@@ -987,6 +996,7 @@ fn print_rows(report: &DumpReport) -> Result<()> {
         let text = format!("{unsettled} items only in the last walk: {reason}, and may have more");
         rows.push(("walks", text));
     }
+    rows.extend(unaccounted_row(report.unaccounted, "items"));
     rows.push(("items", items_text(manifest.select.is_some(), &counters)));
     rows.push((
         "lost",

@@ -22,7 +22,7 @@ use crate::exit::{Outcome, UsageError};
 use crate::logging::record;
 use crate::render::{
     count, given_json, given_rows, holds_row, millis, not_text_count, not_text_example,
-    not_text_row, print_json, print_text, seconds, size, told,
+    not_text_row, print_json, print_text, seconds, size, told, unaccounted_row,
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
@@ -315,6 +315,7 @@ fn document(
     document["not_text"] = json!(not_text_count(report.not_text.as_ref()));
     document["not_text_example"] = json!(not_text_example(report.not_text.as_ref()));
     document["damaged"] = json!(report.damaged);
+    document["unaccounted"] = json!(report.unaccounted());
     document["evicted"] = json!(report.evicted());
     document["has_losses"] = json!(report.has_losses());
     document["nodes"] = json!(nodes);
@@ -390,6 +391,7 @@ fn print_report(
             count(report.evicted()),
         ),
     ));
+    rows.extend(unaccounted_row(report.unaccounted(), "records"));
     if totals.clamped > 0 {
         let clamped = count(totals.clamped);
         rows.push((

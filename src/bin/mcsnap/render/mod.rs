@@ -132,6 +132,16 @@ pub(crate) fn holds_row(select: Option<&str>) -> Option<(&'static str, String)> 
     select.map(|select| ("holds", format!("only what its dump selected: {select}")))
 }
 
+/// Says that counters do not add up, if they do not.
+pub(crate) fn unaccounted_row(number: u64, what: &str) -> Option<(&'static str, String)> {
+    let number = Some(number).filter(|&number| number > 0)?;
+    let text = format!(
+        "{} {what} have no outcome, or two: this is a bug in mcsnap; please report it",
+        count(number)
+    );
+    Some(("lost", text))
+}
+
 /// Tells of keys that no client of the ring can have.
 pub(crate) fn not_text_row(found: Option<&NotText>) -> Option<(&'static str, String)> {
     let keys = match found?.keys {
@@ -212,5 +222,13 @@ mod tests {
         let result = |kind: io::ErrorKind| take_closed_pipe(Err(kind.into()));
         assert!(result(io::ErrorKind::BrokenPipe).is_ok());
         assert!(result(io::ErrorKind::StorageFull).is_err());
+    }
+
+    #[test]
+    fn counts_that_do_not_add_up_have_a_line_and_others_have_none() {
+        assert_eq!(unaccounted_row(0, "items"), None);
+        let (label, text) = unaccounted_row(1200, "items").unwrap();
+        assert_eq!(label, "lost");
+        assert!(text.starts_with("1,200 items have no outcome, or two: "));
     }
 }
