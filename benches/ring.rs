@@ -93,6 +93,7 @@ impl Floor {
                 Self::HashOfEachNode(texts.collect())
             }
             Distribution::Furc { .. } => Self::None,
+            Distribution::WidePoints => Self::Hash(KeyHash::Md5),
             Distribution::Modula(_)
             | Distribution::VirtualBucket { .. }
             | Distribution::Points(_)

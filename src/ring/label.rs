@@ -41,11 +41,14 @@ pub enum LabelFormat {
     /// `ip`, or `ip:port` when the port is not 11211: xmemcached in the manner
     /// of nginx.
     IpPortUnlessDefault,
+    /// `host:port_None_None`, for no user and no password: python-binary-memcached.
+    /// With a user, give its label: `host:port_user_password`.
+    HostPortNoUser,
 }
 
 impl LabelFormat {
     /// Every format under the name that a ring's text gives it.
-    pub const NAMES: [(&'static str, Self); 11] = [
+    pub const NAMES: [(&'static str, Self); 12] = [
         ("port-unless-default", Self::PortUnlessDefault),
         ("host-port", Self::HostPort),
         ("brackets-host-port", Self::BracketsHostPort),
@@ -57,6 +60,7 @@ impl LabelFormat {
         ("ip-port", Self::IpPort),
         ("dot-net-end-point", Self::DotNetEndPoint),
         ("ip-port-unless-default", Self::IpPortUnlessDefault),
+        ("host-port-no-user", Self::HostPortNoUser),
     ];
 
     fn text(self, node: &NodeSpec) -> Result<String> {
@@ -65,6 +69,7 @@ impl LabelFormat {
             Self::PortUnlessDefault if *port == DEFAULT_PORT => host.clone(),
             Self::PortUnlessDefault | Self::HostPort => format!("{host}:{port}"),
             Self::BracketsHostPort => node.address(),
+            Self::HostPortNoUser => format!("{}_None_None", node.address()),
             Self::SlashHostPort => format!("/{host}:{port}"),
             Self::HostSlashHostPort => format!("{host}/{host}:{port}"),
             Self::HostIpPort => java_address(node, "")?,
@@ -144,15 +149,18 @@ pub enum SocketName {
     PathAndColon,
     /// `unix://path:0`: PHP's memcache, which is given it so.
     UriAndZero,
+    /// `path_None_None`: python-binary-memcached.
+    PathNoUser,
 }
 
 impl SocketName {
     /// Every name under the word that a ring's text has for it.
-    pub const NAMES: [(&'static str, Self); 4] = [
+    pub const NAMES: [(&'static str, Self); 5] = [
         ("path", Self::Path),
         ("path-0", Self::PathAndZero),
         ("path-colon", Self::PathAndColon),
         ("uri-0", Self::UriAndZero),
+        ("path-no-user", Self::PathNoUser),
     ];
 }
 
@@ -207,6 +215,7 @@ impl LabelRule {
             SocketName::PathAndZero => format!("{path}:0"),
             SocketName::PathAndColon => format!("{path}:"),
             SocketName::UriAndZero => format!("unix://{path}:0"),
+            SocketName::PathNoUser => format!("{path}_None_None"),
         })
     }
 
@@ -247,6 +256,8 @@ mod tests {
         assert_eq!(name(LabelFormat::SlashHostPort, "mc1"), "/mc1:11211");
         assert_eq!(name(LabelFormat::HostSlashHostPort, "a:1"), "a/a:1");
         assert_eq!(name(LabelFormat::IpPort, "a:1=10.0.0.1"), "10.0.0.1:1");
+        let format = LabelFormat::HostPortNoUser;
+        assert_eq!(name(format, "[::1]"), "[::1]:11211_None_None");
         let format = LabelFormat::DotNetEndPoint;
         assert_eq!(name(format, "a:1"), "Unspecified/a:1");
         assert_eq!(name(format, "10.0.0.1:1"), "10.0.0.1:1");
@@ -313,6 +324,7 @@ mod tests {
             "/run/m.sock:0",
             "/run/m.sock:",
             "unix:///run/m.sock:0",
+            "/run/m.sock_None_None",
         ];
         assert_eq!(names, wanted);
     }

@@ -29,6 +29,7 @@ mod rendezvous;
 mod routed_part;
 mod rule;
 mod spec;
+mod wide_points;
 
 pub use evidence::{
     Explanation, NodeChange, Sighting, Sureness, count_by_node, explain, explain_by,

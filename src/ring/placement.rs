@@ -15,6 +15,7 @@ use crate::ring::rendezvous::Rendezvous;
 use crate::ring::routed_part::RoutedPart;
 use crate::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRule};
 use crate::ring::spec::RingSpec;
+use crate::ring::wide_points::WidePoints;
 use crate::units::to_u64;
 
 /// Most nodes on one ring. Keeps a ring near 10 MB and a node's number in 16
@@ -68,7 +69,8 @@ impl Placement {
 ///
 /// # Memory
 ///
-/// At most 160 points of 10 bytes for an average node, unless the rule has more.
+/// At most 160 points of 10 bytes for an average node, unless the rule has more;
+/// of 32 bytes where they are whole digests.
 ///
 /// # Examples
 ///
@@ -97,6 +99,7 @@ enum Engine {
     Single,
     Buckets(Buckets),
     Arcs(Arcs),
+    WidePoints(WidePoints),
     Rendezvous(Rendezvous),
     Furc(Furc),
 }
@@ -146,6 +149,7 @@ impl Ring {
             Engine::Arcs(arcs) => {
                 arcs.locate(part.map_or(0, |part| self.key_hash.hash(part, self.char_sign)))
             }
+            Engine::WidePoints(points) => points.locate(part.unwrap_or_default()),
             Engine::Rendezvous(rendezvous) => rendezvous.locate(part.unwrap_or_default()),
             Engine::Furc(furc) => furc.locate(part.unwrap_or_default()),
         }
@@ -162,7 +166,7 @@ fn check_nodes(nodes: &[NodeSpec]) -> Result<()> {
         return Err(Error::invalid_input("nodes", "", allowed));
     }
     // Checked before nodes are numbered: a number has 16 bits.
-    check_limit("node_count_max", to_u64(nodes.len()), NODE_COUNT_MAX)?;
+    check_limit("the number of nodes", to_u64(nodes.len()), NODE_COUNT_MAX)?;
     check_unique(nodes, |node| Ok(node.address()), "address")?;
     let label = |node: &NodeSpec| Ok(node.label.clone().unwrap_or_else(|| node.address()));
     check_unique(nodes, label, "label")
@@ -222,6 +226,7 @@ fn build_engine(rule: &RingRule, nodes: &[NumberedNode<'_>]) -> Result<Engine> {
             let owners = (0..count).map(|slot| arcs.locate(slot * step)).collect();
             Engine::Buckets(Buckets::new(owners, Pick::Remainder))
         }
+        Distribution::WidePoints => Engine::WidePoints(WidePoints::new(nodes, rule.labels)?),
         Distribution::Rendezvous(score) => {
             Engine::Rendezvous(Rendezvous::new(nodes, rule.labels, *score)?)
         }
@@ -371,7 +376,7 @@ mod tests {
         let error = Placement::new(&modula, &many).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "node_count_max would be 10001; the limit is 10000"
+            "the number of nodes would be 10001; the limit is 10000"
         );
         assert!(Placement::new(&modula, &many[..10_000]).is_ok());
     }

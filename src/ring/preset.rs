@@ -258,6 +258,20 @@ const PRESETS: &[Preset] = &[
         || pymemcache(Score::Murmur3Bytes),
     ),
     preset(
+        "python-binary-memcached",
+        "python-binary-memcached up to 0.33",
+        "DistributedClient; give host:port_user_password as labels if it has a user",
+        || RingRule {
+            distribution: Distribution::WidePoints,
+            labels: LabelRule {
+                format: LabelFormat::HostPortNoUser,
+                socket: SocketName::PathNoUser,
+                ..LabelRule::default()
+            },
+            ..RingRule::default()
+        },
+    ),
+    preset(
         "perl-cache-memcached",
         "Cache::Memcached 1.30",
         "the only one",

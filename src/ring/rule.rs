@@ -46,6 +46,8 @@ pub enum Distribution {
         /// How many hashes.
         count: u32,
     },
+    /// A ring of points that are whole MD5 digests (python-binary-memcached).
+    WidePoints,
     /// The highest score.
     Rendezvous(Score),
     /// mcrouter's Ch3, which grows a tree of bits.
@@ -64,7 +66,7 @@ impl Distribution {
     /// Says whether the names of nodes decide where keys go.
     pub fn uses_names(&self) -> bool {
         match self {
-            Self::Points(_) | Self::Slots { .. } | Self::Rendezvous(_) => true,
+            Self::Points(_) | Self::Slots { .. } | Self::WidePoints | Self::Rendezvous(_) => true,
             Self::Modula(_) | Self::VirtualBucket { .. } | Self::Furc(_) | Self::Jump => false,
         }
     }
@@ -81,7 +83,7 @@ impl Distribution {
                 matches!(score, Score::McrouterWeighted | Score::Md5Election)
             }
             Self::Furc(weights) => *weights != FurcWeights::Ignored,
-            Self::VirtualBucket { .. } | Self::Jump => false,
+            Self::VirtualBucket { .. } | Self::WidePoints | Self::Jump => false,
         }
     }
 
@@ -89,7 +91,11 @@ impl Distribution {
     /// the last one, is left out.
     pub fn keeps_keys_of_others(&self) -> bool {
         match self {
-            Self::Points(_) | Self::Rendezvous(_) | Self::Furc(_) | Self::Jump => true,
+            Self::Points(_)
+            | Self::WidePoints
+            | Self::Rendezvous(_)
+            | Self::Furc(_)
+            | Self::Jump => true,
             Self::Modula(_) | Self::VirtualBucket { .. } | Self::Slots { .. } => false,
         }
     }
@@ -100,6 +106,7 @@ impl Distribution {
             Self::Points(points) | Self::Slots { points, .. } => Some(points),
             Self::Modula(_)
             | Self::VirtualBucket { .. }
+            | Self::WidePoints
             | Self::Rendezvous(_)
             | Self::Furc(_)
             | Self::Jump => None,
@@ -150,6 +157,7 @@ impl RingRule {
             }
             Distribution::Modula(_)
             | Distribution::VirtualBucket { .. }
+            | Distribution::WidePoints
             | Distribution::Rendezvous(_)
             | Distribution::Furc(_)
             | Distribution::Jump => false,
@@ -161,7 +169,7 @@ impl RingRule {
     pub(super) fn uses_key_hash(&self) -> bool {
         !matches!(
             self.distribution,
-            Distribution::Rendezvous(_) | Distribution::Furc(_)
+            Distribution::WidePoints | Distribution::Rendezvous(_) | Distribution::Furc(_)
         )
     }
 
@@ -188,6 +196,7 @@ impl RingRule {
     /// is no UTF-8.
     pub fn hashes_text(&self) -> bool {
         match self.distribution {
+            Distribution::WidePoints => true,
             Distribution::Rendezvous(score) => score == Score::Murmur3Text,
             Distribution::Modula(_)
             | Distribution::VirtualBucket { .. }

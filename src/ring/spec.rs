@@ -481,7 +481,9 @@ fn affix(value: &str) -> std::result::Result<Vec<u8>, Refusal> {
     let mut pieces = value.split('%');
     bytes.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
     for piece in pieces {
+        // `from_str_radix` would also take a plus sign.
         let digits = piece.get(..2);
+        let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         let wanted = || Refusal::Value("two hexadecimal digits after each %".to_owned());
         bytes.push(byte.ok_or_else(wanted)?);
@@ -777,6 +779,10 @@ mod tests {
             (
                 "modula,prefix=%4",
                 "ring \"prefix=%4\": wanted two hexadecimal digits after each %",
+            ),
+            (
+                "modula,prefix=%+A",
+                "ring \"prefix=%+A\": wanted two hexadecimal digits after each %",
             ),
             (
                 "modula,prefix=%\u{e9}",

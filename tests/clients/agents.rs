@@ -37,6 +37,7 @@ pub(crate) enum Agent {
     PhpSession,
     Pylibmc,
     Pymemcache,
+    PythonBinaryMemcached,
     PythonMemcached,
     PythonMemcached159,
     Spymemcached,
@@ -192,6 +193,9 @@ impl Agent {
             Agent::PhpSession => script("php", "php_session.php"),
             Agent::Pylibmc => python("python-packages", "pylibmc_agent.py"),
             Agent::Pymemcache => python("python-packages", "pymemcache_agent.py"),
+            Agent::PythonBinaryMemcached => {
+                python("python-packages", "python_binary_memcached_agent.py")
+            }
             Agent::PythonMemcached => python("python-packages", "python_memcached_agent.py"),
             Agent::PythonMemcached159 => python("python-packages-old", "python_memcached_agent.py"),
             Agent::Spymemcached => {

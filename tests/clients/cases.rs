@@ -159,6 +159,12 @@ pub(crate) const CASES: [Case; 44] = {
             "app1:",
             unweighted(A::Pymemcache, "prefix", "pymemcache,prefix=app1:", Text),
         ),
+        unweighted(
+            A::PythonBinaryMemcached,
+            "default",
+            "python-binary-memcached",
+            Text,
+        ),
         unweighted(A::Spymemcached, "default", "spymemcached", Text),
         unweighted(A::Spymemcached, "ketama", "spymemcached:ketama", Text),
         case(A::NodeMemcached, "default", "node-memcached", Text),

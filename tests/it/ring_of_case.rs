@@ -108,6 +108,9 @@ pub(crate) fn setup(
             python_memcached("python-memcached:1.59", &decode(options)?)
         }
         "python-memcached" => python_memcached("python-memcached", &decode(options)?),
+        "python-binary-memcached" => {
+            nothing_but_notes(options).map(|()| Setup::of("python-binary-memcached"))
+        }
         "pymemcache" => pymemcache(&decode(options)?),
         "node-memcached" => node_memcached(&decode(options)?),
         "spymemcached" | "aws-elasticache-java" | "spymemcached-e2e" => {

@@ -19,7 +19,7 @@ use xxhash_rust::xxh64::xxh64;
 pub(super) use fnv::fnv32a_from;
 pub(super) use murmur::{Murmur3End, Murmur3Start, murmur64a};
 pub(super) use spooky::spooky32;
-pub(super) use words::{low_half, md5_words, sha1_word, sha384_words};
+pub(super) use words::{low_half, md5_number, md5_words, sha1_word, sha384_words};
 
 /// The state before the first byte of FNV-1a with 32 bits.
 pub(super) const FNV_START: u32 = fnv::FNV_32_START;

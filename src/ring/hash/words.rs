@@ -34,6 +34,11 @@ pub(in crate::ring) fn low_half(word: u64) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
+/// Returns the MD5 digest as one number, big-endian, as Python's `hexdigest` reads.
+pub(in crate::ring) fn md5_number(bytes: &[u8]) -> u128 {
+    u128::from_be_bytes(Md5::digest(bytes).into())
+}
+
 /// Returns the MD5 digest as four little-endian words: four points of a ring.
 pub(in crate::ring) fn md5_words(bytes: &[u8]) -> [u32; 4] {
     let digest: [u8; 16] = Md5::digest(bytes).into();
