@@ -21,9 +21,11 @@ they are checked. Files are read as a whole.
 
 import base64
 import collections
+import datetime
 import hashlib
 import json
 import os
+import re
 import struct
 import sys
 import zlib
@@ -631,6 +633,8 @@ class Segment:
         require(is_legal, "MCS008", at, "META: node")  # M5
         is_legal = meta.get("shard_bits", 0) <= 64
         require(is_legal, "MCS007", at, "META: shard_bits")  # M3
+        created_at = meta.get("created_at", "")
+        require(not created_at or is_moment(created_at), "MCS015", at, "META: created_at")  # M6
         ids = tuple(bytes.fromhex(meta[name]) for name in Ids._fields)
         require(ids == self.ids, "MCS005", at, "META: other ids than the file header")  # M4
         self.meta = meta
@@ -1212,6 +1216,8 @@ def read_manifest(data):
     for feature in features.get("verify", []) + features.get("read", []):  # N5
         raise Unsupported(f"feature {feature}")
     nodes, segments = manifest["nodes"], manifest["segments"]
+    for name in ("started_at", "finished_at"):  # N12
+        require(is_moment(manifest[name]), "MCS015", None, f"manifest: {name}")
     for segment in segments:
         name = segment["object"]
         is_legal = is_plain_path(name)
@@ -1237,6 +1243,32 @@ def read_manifest(data):
         total = sum(int(segment[name], 16) for segment in segments) & MASK128
         require(int(manifest[name], 16) == total, "MCS016", None, f"manifest: {name}")
     return manifest
+
+
+MOMENT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+
+
+def is_moment(text):
+    """N12: RFC 3339, in 1970 or later."""
+    found = MOMENT.fullmatch(text)
+    if not found:
+        return False
+    year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
+    sign, hours, minutes = found.groups()[6:]
+    offset = datetime.timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    if second > 60 or int(hours or 0) > 23 or int(minutes or 0) > 59:
+        return False
+    try:
+        # A leap second is the first of the next minute.
+        moment = datetime.datetime(year, month, day, hour, minute)
+        moment += datetime.timedelta(seconds=second) + (offset if sign == "-" else -offset)
+    except OverflowError:
+        return year == 9999
+    except ValueError:
+        return False
+    return moment >= datetime.datetime(1970, 1, 1)
 
 
 def is_plain_path(name):

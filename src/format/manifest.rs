@@ -10,6 +10,7 @@ use crate::format::checksum::ContentDigests;
 use crate::format::file_header::unsupported_version;
 use crate::format::ids::{SegmentId, SnapshotId, to_hex};
 use crate::format::layout::{VERSION_MAJOR, VERSION_MINOR};
+use crate::format::moment::check_moment;
 use crate::format::segment_meta::{check_address, check_shard_bits};
 use crate::limits::Limits;
 use crate::reasons::Reasons;
@@ -56,9 +57,9 @@ pub struct Manifest {
     pub token: String,
     /// The writer's name and version.
     pub tool: String,
-    /// RFC 3339.
+    /// RFC 3339, in 1970 or later.
     pub started_at: String,
-    /// RFC 3339.
+    /// RFC 3339, in 1970 or later.
     pub finished_at: String,
     /// The placement of the source cluster, if given.
     pub ring: Option<String>,
@@ -489,7 +490,7 @@ impl Manifest {
         format!("{body}{CHECKSUM_START}{checksum}{CHECKSUM_END}").into_bytes()
     }
 
-    /// Reads and checks a manifest (N1 to N7).
+    /// Reads and checks a manifest (N1 to N7, N12).
     ///
     /// # Errors
     ///
@@ -543,6 +544,8 @@ impl Manifest {
     ///
     /// - The first rule that is broken (N4 to N7).
     pub fn check(&self, limits: &Limits) -> std::result::Result<(), Defect> {
+        check_moment(STRUCTURE, "started_at", &self.started_at)?;
+        check_moment(STRUCTURE, "finished_at", &self.finished_at)?;
         for segment in &self.segments {
             if !segment.object.split('/').all(is_plain) {
                 return Err(Defect::Malformed {

@@ -26,6 +26,7 @@ pub mod journal;
 pub mod key_index;
 pub mod layout;
 pub mod manifest;
+pub mod moment;
 pub mod salvage;
 pub mod segment_meta;
 pub mod tail;

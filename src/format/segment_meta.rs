@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::defect::{Defect, Structure};
 use crate::format::bytes::check_bound;
 use crate::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
+use crate::format::moment::check_moment;
 use crate::limits::Limits;
 use crate::units::to_u64;
 
@@ -54,7 +55,7 @@ pub struct SegmentMeta {
     /// The writer's name and version.
     #[serde(default)]
     pub tool: String,
-    /// RFC 3339.
+    /// RFC 3339, in 1970 or later; empty if it is not known.
     #[serde(default)]
     pub created_at: String,
 }
@@ -98,7 +99,7 @@ impl SegmentMeta {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads and checks a payload (M2 to M5).
+    /// Reads and checks a payload (M2 to M6).
     ///
     /// # Errors
     ///
@@ -117,6 +118,9 @@ impl SegmentMeta {
         })?;
         check_address(structure, "node", &meta.node, limits)?;
         check_shard_bits(structure, meta.shard_bits)?;
+        if !meta.created_at.is_empty() {
+            check_moment(structure, "created_at", &meta.created_at)?;
+        }
         ids.check(&meta.ids(), structure)?;
         Ok(meta)
     }

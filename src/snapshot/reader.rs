@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::defect::{Defect, Structure};
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::manifest::{
     Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash,
     Totals, Verdict, Version,
 };
+use crate::format::moment::parse_moment;
 use crate::format::segment_meta::SegmentMeta;
 use crate::limits::{Limits, check_limit};
 use crate::node::NodeSpec;
@@ -111,20 +111,14 @@ impl SnapshotReader {
     ///
     /// # Errors
     ///
-    /// - `Corrupt`: the manifest does not say it.
+    /// - `InvalidInput`: a segment by itself that does not say when it was made.
     pub fn finished_at(&self) -> Result<UnixSecs> {
-        let text = &self.manifest.finished_at;
-        let moment = text.parse::<jiff::Timestamp>().ok();
-        moment
-            .and_then(|moment| u64::try_from(moment.as_second()).ok())
-            .map(UnixSecs)
-            .ok_or_else(|| {
-                let defect = Defect::Malformed {
-                    structure: Structure::Manifest,
-                    reason: format!("finished_at \"{text}\" is no RFC 3339 time after 1970"),
-                };
-                Error::corrupt(defect).at(Location::object(self.describe()))
-            })
+        // That of a manifest has been checked as it was read.
+        parse_moment(&self.manifest.finished_at).ok_or_else(|| {
+            let wanted = "this segment does not say when it was made; give a moment";
+            Error::invalid_input("at", "the end of the dump", wanted)
+                .at(Location::object(self.describe()))
+        })
     }
 
     /// Says of each node of the manifest whether it is one of those wanted, by

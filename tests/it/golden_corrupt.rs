@@ -652,6 +652,14 @@ fn illegal() -> Vec<Case> {
             }),
         ),
         Case::segment(
+            "meta-moment",
+            "MCS015",
+            "a created_at that is no moment",
+            with_meta(&tiny, |text| {
+                text.replace("\"created_at\":\"2026", "\"created_at\":\"late")
+            }),
+        ),
+        Case::segment(
             "digest-content",
             "MCS016",
             "another content digest than that of the records",
@@ -942,6 +950,12 @@ fn snapshots() -> Vec<Case> {
             "MCS015",
             "a shard_index that is a number",
             swap("\"shard_index\": \"1\"", "\"shard_index\": 1"),
+        ),
+        Case::manifest(
+            "manifest-moment",
+            "MCS015",
+            "an end that is no moment",
+            swap("\"finished_at\": \"2026", "\"finished_at\": \"later"),
         ),
         Case::manifest(
             "manifest-twice",
