@@ -44,6 +44,16 @@ struct Flow {
     trailer_left: usize,
     /// Handed on, or else read away.
     is_wanted: bool,
+    item: Item,
+}
+
+/// What is counted of an item once all of it has been handed on.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    /// Bytes of key and value.
+    len: u64,
+    /// Nobody told whether it is selected.
+    is_unknown: bool,
 }
 
 /// Keys to ask for, and the connection that they go over.
@@ -386,8 +396,12 @@ impl Reader<'_> {
         let key = self.batch.key(index);
         let meta = self.reading.meta(&self.batch.walked(index), head.fields)?;
         self.note_win_token(index, head.fields, &meta);
-        let is_wanted = self.is_wanted(index, key, head.value_len, &meta);
-        if !is_wanted {
+        let judgement = self.judge(index, key, head.value_len, &meta);
+        let item = Item {
+            len: to_u64(key.len()).saturating_add(head.value_len),
+            is_unknown: judgement == Judgement::Unknown,
+        };
+        if !judgement.keeps() {
             self.tally.filter();
             self.cursor.answered = index.saturating_add(1);
             if is_whole {
@@ -397,6 +411,7 @@ impl Reader<'_> {
                 left: head.value_len,
                 trailer_left: head.trailer_len,
                 is_wanted: false,
+                item,
             });
             return Ok(Step::Done((), 0));
         }
@@ -405,6 +420,7 @@ impl Reader<'_> {
                 left: head.value_len,
                 trailer_left: head.trailer_len,
                 is_wanted: !is_too_long,
+                item,
             });
             if is_too_long {
                 self.tally.refuse(TOO_LONG);
@@ -415,11 +431,8 @@ impl Reader<'_> {
             return Ok(Step::Done((), 0));
         }
         // Counted first: the writer counts what it is given.
-        self.cursor.answered = index.saturating_add(1);
-        self.tally.delivered = self.tally.delivered.saturating_add(1);
+        self.count_delivered(index, item);
         self.tally.witness(key, meta.cas);
-        let len = to_u64(key.len().saturating_add(value.len()));
-        self.tally.delivered_bytes = self.tally.delivered_bytes.saturating_add(len);
         self.sink.item(&Record { key, value, meta })?;
         Ok(Step::Done((), taken_len))
     }
@@ -440,7 +453,8 @@ impl Reader<'_> {
                 taken = taken.saturating_add(trailer.len());
                 self.flow = None;
                 if flow.is_wanted {
-                    self.end_large()?;
+                    self.count_delivered(self.cursor.answered, flow.item);
+                    self.sink.end_large()?;
                 }
                 return Ok(taken);
             }
@@ -450,11 +464,14 @@ impl Reader<'_> {
         Ok(taken)
     }
 
-    fn end_large(&mut self) -> Result<()> {
-        let index = self.cursor.answered;
+    /// Counts an item that is whole; one that breaks off comes again.
+    fn count_delivered(&mut self, index: usize, item: Item) {
+        let tally = &mut *self.tally;
+        tally.delivered = tally.delivered.saturating_add(1);
+        tally.delivered_bytes = tally.delivered_bytes.saturating_add(item.len);
+        let unknown = u64::from(item.is_unknown);
+        tally.unknown_kept = tally.unknown_kept.saturating_add(unknown);
         self.cursor.answered = index.saturating_add(1);
-        self.tally.delivered = self.tally.delivered.saturating_add(1);
-        self.sink.end_large()
     }
 
     /// Counts what replies said that are proven now to answer the next keys.
@@ -500,17 +517,13 @@ impl Reader<'_> {
     }
 
     /// Judges an item that its walk line left undecided, now that all is known
-    /// that will be; what is not known to be unwanted is kept, and counted.
-    fn is_wanted(&mut self, index: usize, key: &[u8], value_len: u64, meta: &ItemMeta) -> bool {
+    /// that will be; what is not known to be unwanted is kept.
+    fn judge(&self, index: usize, key: &[u8], value_len: u64, meta: &ItemMeta) -> Judgement {
         if !self.batch.is_undecided(index) {
-            return true;
+            return Judgement::Keep;
         }
         let candidate = Candidate::new(key, Some(value_len), meta, self.reading.host_now);
-        let judgement = self.job.selection.judge(&candidate);
-        if judgement == Judgement::Unknown {
-            self.tally.unknown_kept = self.tally.unknown_kept.saturating_add(1);
-        }
-        judgement.keeps()
+        self.job.selection.judge(&candidate)
     }
 
     /// Remembers a token that came with a value, and is not ours to keep.
@@ -589,6 +602,18 @@ mod tests {
         stream: &[u8],
         split: usize,
     ) -> Result<(Notes, FetchTally, bool)> {
+        let all = (&Selection::EVERYTHING, Judgement::Keep);
+        read_selected(carrier, keys, stream, split, all)
+    }
+
+    /// The same, with a selection and what it made of the lines of the walk.
+    fn read_selected(
+        carrier: Carrier,
+        keys: &[&str],
+        stream: &[u8],
+        split: usize,
+        (selection, judgement): (&Selection, Judgement),
+    ) -> Result<(Notes, FetchTally, bool)> {
         let node: NodeSpec = "a:1".parse().unwrap();
         let server = ServerReport::default();
         let cancel = Cancel::new();
@@ -611,18 +636,13 @@ mod tests {
             server: &server,
             strategy,
             options: &options,
-            selection: &Selection::EVERYTHING,
+            selection,
             seen: None,
             cancel: &cancel,
         };
         let mut batch = Batch::default();
         for key in keys {
-            batch.push(
-                key.as_bytes(),
-                carrier,
-                WalkItem::default(),
-                Judgement::Keep,
-            );
+            batch.push(key.as_bytes(), carrier, WalkItem::default(), judgement);
         }
         let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
         let (mut held, mut refused_together, mut likely) = (Vec::new(), Vec::new(), Vec::new());
@@ -700,7 +720,8 @@ mod tests {
                 let (notes, tally, is_done) = read(carrier, &keys, stream, split).unwrap();
                 assert!(is_done, "{carrier:?} split at {split}");
                 assert_eq!(notes.0, wanted, "{carrier:?} split at {split}");
-                assert_eq!(tally.delivered, 3);
+                // Three keys of one byte, values of 1, 10 and 6.
+                assert_eq!((tally.delivered, tally.delivered_bytes), (3, 3 + 17));
                 let counters = tally.counters;
                 assert_eq!((counters.vanished, counters.failed), (vanished, failed));
                 // Too long for this test's bound.
@@ -719,6 +740,27 @@ mod tests {
             (notes.0, tally.delivered),
             (vec!["c of 10: 01234".to_owned()], 0)
         );
+    }
+
+    #[test]
+    fn what_is_kept_unknown_is_counted_when_it_is_whole() {
+        let selection = Selection::parse("idle>1h").unwrap();
+        let carrier = CLASSIC;
+        let read = |stream: &[u8]| {
+            let asked = (&selection, Judgement::Unknown);
+            let (_, tally, is_done) = read_selected(carrier, &["c"], stream, 9, asked).unwrap();
+            (tally.unknown_kept, tally.delivered_bytes, is_done)
+        };
+        assert_eq!(
+            read(b"VALUE c 8 10 6\r\n0123456789\r\nEND\r\n"),
+            (1, 11, true)
+        );
+        // It breaks off, and is asked for again.
+        assert_eq!(read(b"VALUE c 8 10 6\r\n01234"), (0, 0, false));
+        assert_eq!(read(b"VALUE c 8 1 6\r\n0\r\nEND\r\n"), (1, 2, true));
+        // Too long for this test's bound: refused, not kept.
+        let long = b"VALUE c 8 21 6\r\n012345678901234567890\r\nEND\r\n";
+        assert_eq!(read(long), (0, 0, true));
     }
 
     #[test]
