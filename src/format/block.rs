@@ -337,23 +337,26 @@ impl Block {
     ///
     /// - `ValueHashMismatch` (V1).
     pub fn record(&self, index: usize) -> Option<Result<StoredRecord<'_>, Defect>> {
-        let KeyRecord {
-            key,
-            value_hash: stored,
-            meta,
-            ..
-        } = self.columns.get(index)?;
-        if let Some(value) = self.columns.parted_value(index) {
-            let value = StoredValue::Parts(value);
-            return Some(Ok(StoredRecord { key, value, meta }));
+        let record = self.unhashed_record(index)?;
+        if let StoredValue::Inline(value) = record.value {
+            let stored = self.columns.get(index)?.value_hash;
+            let computed = value_hash(value);
+            if stored != computed {
+                return Some(Err(Defect::ValueHashMismatch { stored, computed }));
+            }
         }
-        let value = self.values.get(self.columns.value_range(index)?)?;
-        let computed = value_hash(value);
-        if stored != computed {
-            return Some(Err(Defect::ValueHashMismatch { stored, computed }));
-        }
-        let value = StoredValue::Inline(value);
-        Some(Ok(StoredRecord { key, value, meta }))
+        Some(Ok(record))
+    }
+
+    /// Returns a record by its number, for a caller that has compared its value with
+    /// its hash before, by [`Self::record`].
+    pub fn unhashed_record(&self, index: usize) -> Option<StoredRecord<'_>> {
+        let KeyRecord { key, meta, .. } = self.columns.get(index)?;
+        let value = match self.columns.parted_value(index) {
+            Some(value) => StoredValue::Parts(value),
+            None => StoredValue::Inline(self.values.get(self.columns.value_range(index)?)?),
+        };
+        Some(StoredRecord { key, value, meta })
     }
 
     /// Returns the keys and metadata.

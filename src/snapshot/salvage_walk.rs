@@ -432,7 +432,7 @@ impl<'a> Walk<'a> {
         for index in 0..block.len() {
             if let Some(record) = parted_record(block.columns(), index, Some(sequence)) {
                 self.keep_parted(record);
-            } else if let Some(Ok(record)) = block.record(index)
+            } else if let Some(record) = block.unhashed_record(index)
                 && let StoredValue::Inline(value) = record.value
             {
                 take(SalvagedRecord {
