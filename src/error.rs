@@ -141,7 +141,7 @@ pub enum ErrorKind {
         allowed: String,
     },
     /// The caller raised the cancel flag.
-    #[error("stopped by signal")]
+    #[error("canceled")]
     Canceled,
 }
 

@@ -147,7 +147,7 @@ pub fn find_nodes(
                 }));
             }
         }
-        check_limit("node_count_max", to_u64(found.len()), NODE_COUNT_MAX)?;
+        check_limit("the number of nodes", to_u64(found.len()), NODE_COUNT_MAX)?;
     }
     Ok(found)
 }
