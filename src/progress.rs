@@ -64,3 +64,31 @@ pub struct NoProgress;
 impl Progress for NoProgress {
     fn event(&self, _event: Event) {}
 }
+
+/// A job that has told that it starts; tells that it is over when it is dropped,
+/// however it ends.
+#[must_use = "the job is over when this is dropped"]
+pub(crate) struct RunningJob<'a>(&'a dyn Progress);
+
+impl<'a> RunningJob<'a> {
+    /// Tells that a job starts; totals are as in [`Event::Started`].
+    pub(crate) fn start(
+        progress: &'a dyn Progress,
+        job: &'static str,
+        items_total: u64,
+        bytes_total: u64,
+    ) -> Self {
+        progress.event(Event::Started {
+            job,
+            items_total,
+            bytes_total,
+        });
+        Self(progress)
+    }
+}
+
+impl Drop for RunningJob<'_> {
+    fn drop(&mut self) {
+        self.0.event(Event::Finished);
+    }
+}

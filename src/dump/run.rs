@@ -444,7 +444,15 @@ impl DumpPlan {
                     kept: &kept,
                     before: before.as_ref(),
                 };
-                job.run(stop, progress)?
+                let node = job.node.address();
+                job.run(stop, progress).inspect_err(|error| {
+                    progress.event(Event::NodeFinished {
+                        node_index: Some(node_index),
+                        node,
+                        items: 0,
+                        failure: Some(error.to_chain()),
+                    });
+                })?
             }
             Err(reason) => {
                 let mut node = unreached_node(&plan.node, &self.options);

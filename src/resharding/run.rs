@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::column::Columns;
 use crate::format::manifest::ManifestSegment;
 use crate::node::{NodeIndex, NodeSpec};
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, RunningJob};
 use crate::resharding::report::{Amount, Flow, FromNode, ReshardingReport, ToNode};
 use crate::ring::{Placement, Ring, RingSpec};
 use crate::select::{Candidate, Judgement, Selection};
@@ -94,14 +94,10 @@ pub fn plan_resharding(
         to_count: options.to_nodes.len(),
     };
     let segments = snapshot.segments_of(&[])?;
-    progress.event(Event::Started {
-        job: "ring plan",
-        // A manifest may claim more than a number can hold.
-        items_total: segments
-            .iter()
-            .fold(0, |sum: u64, segment| sum.saturating_add(segment.records)),
-        bytes_total: 0,
-    });
+    // A manifest may claim more than a number can hold.
+    let records = segments.iter().map(|segment| segment.records);
+    let records = records.fold(0, u64::saturating_add);
+    let _running = RunningJob::start(progress, "ring plan", records, 0);
     let walk = KeyWalk::new(snapshot, options.thread_count, "ring-plan", cancel)?;
     // One a thread, so that none waits for another.
     let parts: Vec<Mutex<Counts>> = (0..walk.pool().current_num_threads())
@@ -132,7 +128,6 @@ pub fn plan_resharding(
         .map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner))
         .reduce(Counts::merged)
         .unwrap_or_default();
-    progress.event(Event::Finished);
     let flows = counting.counts_flows().then(|| counting.flows(&counts));
     let (from, to) = counting.nodes(&counts, &options.to_nodes);
     Ok(ReshardingReport {

@@ -15,7 +15,7 @@ use crate::format::compression::SectionReader;
 use crate::item::Record;
 use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, RunningJob};
 use crate::restore::cursor::{BlockTask, Cursor, Damage};
 use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
@@ -53,11 +53,8 @@ impl RestorePlan {
         let clock = Instant::now();
         self.options.validate()?;
         let totals = self.snapshot.manifest().totals;
-        progress.event(Event::Started {
-            job: "restore",
-            items_total: totals.records,
-            bytes_total: totals.key_bytes.saturating_add(totals.value_bytes),
-        });
+        let bytes = totals.key_bytes.saturating_add(totals.value_bytes);
+        let _running = RunningJob::start(progress, "restore", totals.records, bytes);
         let stop = cancel.child();
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
@@ -132,7 +129,6 @@ impl RestorePlan {
             not_text: text_check.finish(),
             elapsed: clock.elapsed(),
         };
-        progress.event(Event::Finished);
         Ok(report)
     }
 

@@ -17,6 +17,7 @@ mod resume;
 mod salvage_parts;
 mod salvage_walk;
 mod segment_identity;
+mod segment_pool;
 mod segment_reader;
 mod segment_value;
 mod shard_writer;
@@ -31,6 +32,7 @@ pub use resume::{
     Leftover, Unfinished, can_resume, find_journal, list_unfinished_dumps, visit_keys,
 };
 pub use segment_identity::{Identity, stated_identity};
+pub use segment_pool::SegmentPool;
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
 pub use segment_value::SegmentValue;
 pub use shard_writer::{ShardOptions, ShardWriter};

@@ -5,12 +5,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding, Structure};
-use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::block::{Block, StoredRecord, StoredValue, TimeRanges};
 use crate::format::bytes::check_count;
 use crate::format::checksum::{ContentDigests, shard_of, value_hash};
@@ -20,8 +19,8 @@ use crate::format::key_index::KeyIndex;
 use crate::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
 use crate::item::escape_key;
 use crate::pieces::Pieces as _;
-use crate::progress::{Event, Progress};
-use crate::snapshot::{SegmentReader, SnapshotReader};
+use crate::progress::{Event, Progress, RunningJob};
+use crate::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
 use crate::store::Store;
 use crate::units::to_u64;
 use crate::verify::depth::Depth;
@@ -79,7 +78,7 @@ pub fn verify_snapshot(
 ///
 /// # Memory
 ///
-/// For each thread a segment's table of contents, and when deep a decompressed
+/// For each thread one segment's table of contents, and when deep a decompressed
 /// block, or a part of a value, and the key index as stored.
 pub fn verify(
     snapshot: &SnapshotReader,
@@ -89,34 +88,19 @@ pub fn verify(
 ) -> Result<VerifyReport> {
     let clock = Instant::now();
     let manifest = snapshot.manifest();
-    progress.event(Event::Started {
-        job: "verify",
-        items_total: manifest.totals.records,
-        bytes_total: manifest.totals.size,
-    });
+    let totals = &manifest.totals;
+    let _running = RunningJob::start(progress, "verify", totals.records, totals.size);
+    let pool = SegmentPool::new("verify", options.thread_count)?;
     let check = Check {
         snapshot,
         depth: options.depth,
         cancel,
         progress,
+        pool: &pool,
         findings: Mutex::default(),
     };
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(options.thread_count)
-        .thread_name(|number| format!("verify-{number}"))
-        .build()
-        .map_err(|error| {
-            Error::io(
-                Operation::Spawn,
-                "verifying threads",
-                std::io::Error::other(error),
-            )
-        })?;
-    let counts: Vec<Counts> = pool.install(|| {
-        let segments = manifest.segments.par_iter().enumerate();
-        segments
-            .map(|(number, segment)| check.segment(number, segment))
-            .collect::<Result<_>>()
+    let counts = pool.each_segment(&manifest.segments, |number, segment| {
+        check.segment(number, segment)
     })?;
     check.whole()?;
     let mut found = check
@@ -125,7 +109,6 @@ pub fn verify(
         .unwrap_or_else(PoisonError::into_inner);
     // Threads finish in any order; a report is the same each time.
     found.kept.sort_by_key(|(number, _)| *number);
-    progress.event(Event::Finished);
     Ok(VerifyReport {
         depth: options.depth,
         findings: found.kept.into_iter().map(|(_, finding)| finding).collect(),
@@ -158,6 +141,7 @@ struct Check<'a> {
     depth: Depth,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
+    pool: &'a SegmentPool,
     findings: Mutex<Found>,
 }
 
@@ -215,12 +199,13 @@ impl Check<'_> {
             Some(_) | None => None,
         };
         self.check_other_frames(number, &segment)?;
-        let records = if self.depth == Depth::Deep {
-            self.check_records(number, named, &segment, index.as_ref())?
-        } else {
+        let records = self.pool.install(|| {
+            if self.depth == Depth::Deep {
+                return self.check_records(number, named, &segment, index.as_ref());
+            }
             self.check_stored(number, &segment)?;
-            counts.records
-        };
+            Ok(counts.records)
+        })?;
         // The tables; blocks and parts have been told one by one.
         let entries = segment.toc().entries.iter();
         let told = entries
