@@ -1,5 +1,7 @@
 //! Quantities with their units.
 
+use std::borrow::Cow;
+
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -53,6 +55,25 @@ pub fn to_u64(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
+/// Returns the form of a noun that goes with a number: `key` for 1, else `keys`.
+///
+/// The noun is a regular one: `s` is added to it, or `ies` in place of a `y` after a
+/// consonant.
+pub fn plural(number: u64, noun: &str) -> Cow<'_, str> {
+    if number == 1 {
+        return Cow::Borrowed(noun);
+    }
+    match noun.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => Cow::Owned(format!("{stem}ies")),
+        Some(_) | None => Cow::Owned(format!("{noun}s")),
+    }
+}
+
+/// Writes a number of things: `1 key`, `2 keys`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {}", plural(number, noun))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +91,23 @@ mod tests {
             UnixSecs(u64::MAX).saturating_add_signed(9),
             UnixSecs(u64::MAX)
         );
+    }
+
+    #[test]
+    fn a_noun_goes_with_its_number() {
+        for (number, noun, wanted) in [
+            (0, "key", "0 keys"),
+            (1, "key", "1 key"),
+            (2, "key", "2 keys"),
+            (1, "entry", "1 entry"),
+            (2, "entry", "2 entries"),
+            (
+                u64::MAX,
+                "more segment",
+                "18446744073709551615 more segments",
+            ),
+        ] {
+            assert_eq!(counted(number, noun), wanted);
+        }
     }
 }

@@ -71,11 +71,19 @@ impl<K: Ord> CappedTable<K> {
         &self.others
     }
 
-    /// Returns the values kept, those with the most bytes first.
-    pub fn by_bytes(&self) -> Vec<(&K, &Tally)> {
+    /// Returns the greatest of the values kept.
+    pub fn last(&self) -> Option<&K> {
+        self.kept.last_key_value().map(|(value, _)| value)
+    }
+
+    /// Returns the values kept, those with the most memory first; the whole says how
+    /// that is known, see [`Tally::memory_bytes`].
+    pub fn heaviest(&self, whole: &Tally) -> Vec<(&K, &Tally)> {
         let mut rows: Vec<_> = self.kept.iter().collect();
         // The sort keeps the order of values that have the same.
-        rows.sort_by_key(|(_, tally)| std::cmp::Reverse((tally.bytes(), tally.records)));
+        rows.sort_by_key(|(_, tally)| {
+            std::cmp::Reverse((tally.memory_bytes(whole), tally.records))
+        });
         rows
     }
 }
@@ -89,6 +97,8 @@ mod tests {
             records,
             key_bytes: 0,
             value_bytes: records,
+            item_bytes: records,
+            ..Tally::default()
         }
     }
 
@@ -112,26 +122,30 @@ mod tests {
         }
         assert_eq!(whole.others().records, 90 * 11);
         let kept: Vec<_> = whole
-            .by_bytes()
+            .heaviest(&Tally::default())
             .into_iter()
             .map(|(value, _)| *value)
             .collect();
         assert_eq!(kept, (0..10).collect::<Vec<_>>());
         assert!(
             whole
-                .by_bytes()
+                .heaviest(&Tally::default())
                 .iter()
                 .all(|(_, tally)| tally.records == 11)
         );
     }
 
     #[test]
-    fn the_most_bytes_come_first() {
+    fn the_most_memory_comes_first() {
         let mut table = CappedTable::new(3);
         for (value, records) in [(1, 5), (2, 9), (3, 5)] {
             table.add(&value, &tally(records));
         }
-        let order: Vec<_> = table.by_bytes().iter().map(|(value, _)| **value).collect();
+        let order: Vec<_> = table
+            .heaviest(&Tally::default())
+            .iter()
+            .map(|(value, _)| **value)
+            .collect();
         assert_eq!(order, [2, 1, 3]);
     }
 }

@@ -89,6 +89,10 @@ mod tests {
         records: 1,
         key_bytes: 2,
         value_bytes: 3,
+        item_bytes: 0,
+        chunk_bytes: 0,
+        class_records: 0,
+        chunk_records: 0,
     };
 
     #[test]

@@ -19,7 +19,7 @@ mod tally;
 
 pub use capped_table::CappedTable;
 pub use histogram::{Bucket, Histogram};
-pub use key_prefix::KeyPrefixTable;
+pub use key_prefix::{KeyPrefixTable, PrefixDepth, PrefixRow};
 pub use largest::{LargeValue, Largest};
 pub use report::{InspectReport, NodeShare, Storage};
 pub use run::{InspectOptions, inspect};

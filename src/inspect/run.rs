@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::cancel::Cancel;
 use crate::defect::{Defect, Finding, Structure};
-use crate::error::{Error, Location, Operation, Result};
+use crate::error::{Location, Result};
 use crate::format::column::KeyRecord;
 use crate::format::compression::SectionReader;
 use crate::format::manifest::ManifestSegment;
+use crate::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
 use crate::inspect::report::{InspectReport, NodeShare, Storage};
 use crate::inspect::statistics::Statistics;
 use crate::inspect::tally::Tally;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, RunningJob};
 use crate::select::{Candidate, Judgement, Selection};
-use crate::snapshot::{SegmentReader, SnapshotReader};
+use crate::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
 use crate::target::{OwnerDefaults, bind_owners};
 use crate::units::{UnixSecs, to_u64};
 
@@ -30,8 +30,10 @@ pub struct InspectOptions {
     /// Nodes to look at, by their addresses; all if there are none.
     pub nodes: Vec<String>,
     /// What ends the prefix of a key; the first is tried first, see
-    /// [`KeyPrefixTable`](crate::inspect::KeyPrefixTable).
+    /// [`KeyPrefixTable`].
     pub delimiters: Vec<u8>,
+    /// How much of a key is its prefix.
+    pub depth: PrefixDepth,
     /// How many of the largest values to name.
     pub largest_count: usize,
     /// Threads.
@@ -42,7 +44,8 @@ pub struct InspectOptions {
 
 /// Reads the keys and metadata of a snapshot, and counts.
 ///
-/// Values are not read, and the counts are the same for any number of threads.
+/// Values are not read, and the counts are the same for any number of threads. Keys
+/// with more prefixes than [`KeyPrefixTable::VALUE_COUNT_MAX`] are read twice.
 ///
 /// # Errors
 ///
@@ -54,7 +57,7 @@ pub struct InspectOptions {
 ///
 /// # Memory
 ///
-/// For each thread a segment's table of contents, a decompressed key section,
+/// For each thread one segment's table of contents, a decompressed key section,
 /// one [`Statistics`] and a [`NodeShare`] for each node.
 pub fn inspect(
     snapshot: &SnapshotReader,
@@ -76,24 +79,18 @@ pub fn inspect(
         usize::try_from(segment.node_index).unwrap_or(usize::MAX)
     };
     let segments = snapshot.segments_of(&options.nodes)?;
-    progress.event(Event::Started {
-        job: "inspect",
-        // A manifest may claim more than a number can hold.
-        items_total: segments
-            .iter()
-            .fold(0, |sum: u64, segment| sum.saturating_add(segment.records)),
-        bytes_total: 0,
-    });
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(options.thread_count)
-        .thread_name(|number| format!("inspect-{number}"))
-        .build()
-        .map_err(|error| {
-            let cause = std::io::Error::other(error);
-            Error::io(Operation::Spawn, "inspecting threads", cause)
-        })?;
+    // A manifest may claim more than a number can hold.
+    let records = segments.iter().map(|segment| segment.records);
+    let records = records.fold(0, u64::saturating_add);
+    let _running = RunningJob::start(progress, "inspect", records, 0);
+    let pool = SegmentPool::new("inspect", options.thread_count)?;
     let new_part = || Part {
-        statistics: Statistics::new(at, &options.delimiters, options.largest_count),
+        statistics: Statistics::new(
+            at,
+            &options.delimiters,
+            options.depth,
+            options.largest_count,
+        ),
         shares: vec![NodeShare::default(); manifest.nodes.len()],
         filtered: Tally::default(),
         unknown_kept: 0,
@@ -104,23 +101,25 @@ pub fn inspect(
         at,
         cancel,
         progress,
-        parts: (0..pool.current_num_threads())
+        pool: &pool,
+        parts: (0..pool.thread_count())
             .map(|_| Mutex::new(new_part()))
             .collect(),
         found: Mutex::default(),
     };
-    pool.install(|| {
-        let segments = segments.par_iter().enumerate();
-        segments
-            .try_for_each(|(number, named)| inspection.segment(number, named, node_index(named)))
+    pool.each_segment(&segments, |number, named| {
+        inspection.segment(number, named, node_index(named))
     })?;
     let mut whole = new_part();
-    for part in inspection.parts {
-        whole.merge(part.into_inner().unwrap_or_else(PoisonError::into_inner));
+    for part in &inspection.parts {
+        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.merge(std::mem::replace(&mut *part, new_part()));
+    }
+    if let Some(empty) = whole.statistics.key_prefixes.to_recount() {
+        whole.statistics.key_prefixes = inspection.recount_prefixes(&segments, empty)?;
     }
     let found = inspection.found.into_inner();
     let found = found.unwrap_or_else(PoisonError::into_inner);
-    progress.event(Event::Finished);
     let shares = whole.shares.into_iter().zip(is_selected);
     Ok(InspectReport {
         at,
@@ -154,19 +153,6 @@ impl Part {
         for (sum, share) in self.shares.iter_mut().zip(&other.shares) {
             sum.merge(share);
         }
-    }
-}
-
-impl Part {
-    /// Says whether a record counts.
-    fn keeps(&mut self, record: &KeyRecord<'_>, selection: &Selection, at: UnixSecs) -> bool {
-        let value_len = Some(record.value_len.into());
-        let candidate = Candidate::new(record.key, value_len, &record.meta, at);
-        let judgement = selection.judge(&candidate);
-        if judgement == Judgement::Unknown {
-            self.unknown_kept = self.unknown_kept.saturating_add(1);
-        }
-        judgement.keeps()
     }
 }
 
@@ -209,6 +195,7 @@ struct Inspection<'a> {
     at: UnixSecs,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
+    pool: &'a SegmentPool,
     /// One a thread of the pool, so that none waits for another.
     parts: Vec<Mutex<Part>>,
     found: Mutex<Found>,
@@ -245,13 +232,15 @@ impl Inspection<'_> {
             });
         }
         self.add_share(node_index, &share);
-        let read = (0..segment.block_count())
-            .into_par_iter()
-            .map_init(SectionReader::default, |sections, block| {
-                self.cancel.check()?;
-                self.block(number, node_index, &segment, block, sections)
-            })
-            .try_reduce(SegmentRead::default, |one, two| Ok(one.merge(two)))?;
+        let read = self.pool.install(|| {
+            (0..segment.block_count())
+                .into_par_iter()
+                .map_init(SectionReader::default, |sections, block| {
+                    self.cancel.check()?;
+                    self.block(number, node_index, &segment, block, sections)
+                })
+                .try_reduce(SegmentRead::default, |one, two| Ok(one.merge(two)))
+        })?;
         // With a block damaged the sums differ, and that is known already.
         if !read.is_damaged {
             self.compare_counts(number, named, &segment, &read.tally);
@@ -279,7 +268,11 @@ impl Inspection<'_> {
                 for record in columns.iter() {
                     let tally = Tally::of(&record);
                     read.tally.merge(&tally);
-                    if part.keeps(&record, self.selection, self.at) {
+                    let judgement = self.judge(&record);
+                    if judgement == Judgement::Unknown {
+                        part.unknown_kept = part.unknown_kept.saturating_add(1);
+                    }
+                    if judgement.keeps() {
                         part.statistics.add(&record, node_index);
                         kept.merge(&tally);
                     } else {
@@ -307,6 +300,56 @@ impl Inspection<'_> {
         let bytes = entry.map_or(0, |entry| entry.key_stored_len.into());
         self.advance(records, bytes);
         Ok(read)
+    }
+
+    /// Counts the prefixes of all keys once more, with a table that knows which of
+    /// them are heavy. What cannot be read has been found before.
+    fn recount_prefixes(
+        &self,
+        segments: &[&ManifestSegment],
+        empty: KeyPrefixTable,
+    ) -> Result<KeyPrefixTable> {
+        let parts: Vec<_> = (0..self.pool.thread_count())
+            .map(|_| Mutex::new(empty.clone()))
+            .collect();
+        self.pool.each_segment(segments, |_, named| {
+            self.cancel.check()?;
+            let Ok(segment) = self.snapshot.open_segment(named) else {
+                return Ok(());
+            };
+            self.pool.install(|| {
+                let blocks = (0..segment.block_count()).into_par_iter();
+                blocks.try_for_each_init(SectionReader::default, |sections, block| {
+                    self.cancel.check()?;
+                    let Ok(columns) = segment.read_keys(block, sections) else {
+                        return Ok(());
+                    };
+                    let own = parts.get(rayon::current_thread_index().unwrap_or(0));
+                    let Some(own) = own else {
+                        return Ok(());
+                    };
+                    let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+                    for record in columns.iter() {
+                        if self.judge(&record).keeps() {
+                            own.add(record.key, &Tally::of(&record));
+                        }
+                    }
+                    Ok(())
+                })
+            })
+        })?;
+        let mut whole = empty;
+        for part in parts {
+            whole.merge(part.into_inner().unwrap_or_else(PoisonError::into_inner));
+        }
+        Ok(whole)
+    }
+
+    /// Judges whether a record counts.
+    fn judge(&self, record: &KeyRecord<'_>) -> Judgement {
+        let value_len = Some(record.value_len.into());
+        let candidate = Candidate::new(record.key, value_len, &record.meta, self.at);
+        self.selection.judge(&candidate)
     }
 
     /// Compares what was read with what the manifest says.

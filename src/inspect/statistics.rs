@@ -3,7 +3,7 @@
 use crate::format::column::KeyRecord;
 use crate::inspect::capped_table::CappedTable;
 use crate::inspect::histogram::Histogram;
-use crate::inspect::key_prefix::KeyPrefixTable;
+use crate::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
 use crate::inspect::largest::Largest;
 use crate::inspect::tally::Tally;
 use crate::item::{Attribute, Exptime, ItemMeta, SlabClass};
@@ -11,15 +11,16 @@ use crate::units::{UnixSecs, to_u64};
 
 /// What records have in common, and what sets them apart.
 ///
-/// Two of them, made for the same moment, delimiters and number of largest
+/// Two of them, made for the same moment, delimiters, depth and number of largest
 /// values, merge into what one would have counted: the order of records and the way
 /// they were spread over parts make no difference.
 ///
 /// # Memory
 ///
 /// At most [`ClientFlagsTable::VALUE_COUNT_MAX`] table entries of some 50 bytes,
-/// [`KeyPrefixTable::VALUE_COUNT_MAX`] of some 300, and the keys of the largest
-/// values, whatever is counted.
+/// [`KeyPrefixTable::VALUE_COUNT_MAX`] of some 350 for each depth of prefixes, of
+/// which there are at most three, half a megabyte for each, and the keys of the
+/// largest values, whatever is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
     at: UnixSecs,
@@ -112,8 +113,8 @@ pub struct MarkTally {
 
 impl Statistics {
     /// Starts to count: times relative to a moment, keys by what stands before
-    /// a delimiter, and so many of the largest values.
-    pub fn new(at: UnixSecs, delimiters: &[u8], largest_count: usize) -> Self {
+    /// delimiters, and so many of the largest values.
+    pub fn new(at: UnixSecs, delimiters: &[u8], depth: PrefixDepth, largest_count: usize) -> Self {
         Self {
             at,
             total: Tally::default(),
@@ -130,7 +131,7 @@ impl Statistics {
                 unknown: Tally::default(),
             },
             value_sizes: Histogram::new(Histogram::SIZES),
-            key_prefixes: KeyPrefixTable::new(delimiters),
+            key_prefixes: KeyPrefixTable::new(delimiters, depth),
             slab_classes: SlabClassTable {
                 tallies: vec![Tally::default(); SlabClassTable::CLASS_COUNT],
                 unknown: Tally::default(),

@@ -21,6 +21,7 @@
 )]
 
 mod chain;
+mod footprint;
 mod items;
 mod layout;
 mod meta;
@@ -29,6 +30,7 @@ mod refusal;
 mod slab_classes;
 
 pub use self::chain::Pieces;
+pub use self::footprint::ItemLengths;
 pub use self::items::{Chunks, Found, WarmFile, WarmItem};
 pub use self::meta::Meta;
 pub use self::refusal::Refusal;

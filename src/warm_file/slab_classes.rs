@@ -27,7 +27,7 @@ impl SlabClasses {
     pub fn of(meta: &Meta) -> Result<Self, Refusal> {
         let mut sizes = match Layout::of(meta)? {
             Layout::Sizes(sizes) => sizes,
-            Layout::Factor(factor) => by_factor(meta, factor),
+            Layout::Factor(factor) => by_factor(meta.chunk_size, meta.slab_chunk_size_max, factor),
         };
         // Only those of a list can be so small; memcached would write the start
         // of one item over the end of another.
@@ -42,6 +42,19 @@ impl SlabClasses {
             page_size: to_usize(meta.slab_page_size),
             sizes: sizes.into_iter().map(to_usize).collect(),
         })
+    }
+
+    /// Returns the classes of a server whose options say nothing about them:
+    /// `-n 48`, `-f 1.25`, pages of 1 MiB, chunks of up to half a page.
+    pub fn of_defaults() -> Self {
+        const CHUNK_SIZE_MAX: u32 = 512 << 10;
+        let mut sizes = by_factor(48, CHUNK_SIZE_MAX, 1.25);
+        sizes.push(CHUNK_SIZE_MAX);
+        let to_usize = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
+        Self {
+            page_size: 1 << 20,
+            sizes: sizes.into_iter().map(to_usize).collect(),
+        }
     }
 
     /// Returns the number of classes, which is that of the largest.
@@ -63,7 +76,7 @@ impl SlabClasses {
     /// Returns the class of an item of so many bytes: the smallest it fits in;
     /// the largest, if it fits in none. `slabs_clsid` in slabs.c.
     pub fn class_of(&self, len: usize) -> u8 {
-        let smaller = self.sizes.iter().take_while(|&&size| size < len).count();
+        let smaller = self.sizes.partition_point(|&size| size < len);
         let class = u8::try_from(smaller.saturating_add(1)).unwrap_or(u8::MAX);
         class.min(self.count())
     }
@@ -115,10 +128,10 @@ impl Layout {
     }
 }
 
-fn by_factor(meta: &Meta, factor: f64) -> Vec<u32> {
-    let most = f64::from(meta.slab_chunk_size_max) / factor;
+fn by_factor(chunk_size: u32, chunk_size_max: u32, factor: f64) -> Vec<u32> {
+    let most = f64::from(chunk_size_max) / factor;
     let header_len = u32::try_from(ITEM_HEADER_LEN).unwrap_or(u32::MAX);
-    let mut size = header_len.saturating_add(meta.chunk_size);
+    let mut size = header_len.saturating_add(chunk_size);
     let mut sizes = Vec::new();
     while sizes.len() < SlabClasses::COUNT_MAX.saturating_sub(1) && f64::from(size) < most {
         size = aligned(size);
@@ -165,6 +178,7 @@ mod tests {
         assert_eq!(sizes.len(), 39);
         assert_eq!(sizes[..5], [96, 120, 152, 192, 240]);
         assert_eq!(sizes[37..], [394_840, 524_288]);
+        assert_eq!(sizes, SlabClasses::of_defaults().sizes);
         assert_eq!(classes("1.08", 72).unwrap().len(), SlabClasses::COUNT_MAX);
         assert_eq!(
             classes("100-200-5000", 48).unwrap(),

@@ -10,12 +10,13 @@ use mcsnap::cancel::Cancel;
 use mcsnap::error::{ErrorKind, Result};
 use mcsnap::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
 use mcsnap::format::manifest::{Manifest, Need};
-use mcsnap::inspect::{InspectOptions, InspectReport, KeyPrefixTable, inspect};
-use mcsnap::progress::NoProgress;
+use mcsnap::inspect::{InspectOptions, InspectReport, KeyPrefixTable, PrefixDepth, inspect};
+use mcsnap::progress::{Event, NoProgress, Progress};
 use mcsnap::select::Selection;
 use mcsnap::snapshot::{SnapshotReader, SnapshotWriter};
 use mcsnap::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, Store};
 use mcsnap::units::UnixSecs;
+use mcsnap::verify::{Depth, VerifyOptions, verify};
 use serde_json::{Value, json};
 
 use crate::client::Item;
@@ -26,6 +27,7 @@ const OPTIONS: InspectOptions = InspectOptions {
     at: None,
     nodes: Vec::new(),
     delimiters: Vec::new(),
+    depth: PrefixDepth::Fitting,
     largest_count: 10,
     thread_count: 2,
     selection: Selection::EVERYTHING,
@@ -133,6 +135,16 @@ fn inspect_quietly(snapshot: &SnapshotReader, options: &InspectOptions) -> Inspe
     inspect(snapshot, options, &Cancel::new(), &NoProgress).unwrap()
 }
 
+/// The prefixes of keys with their records, as shown.
+fn prefixes(report: &Value) -> Vec<(String, u64)> {
+    let rows = report["key_prefixes"]["values"].as_array().unwrap().iter();
+    rows.map(|row| {
+        let prefix = row["prefix"].as_str().unwrap().to_owned();
+        (prefix, row["records"].as_u64().unwrap())
+    })
+    .collect()
+}
+
 /// The buckets that have records, by their lower bound.
 fn filled(buckets: &Value) -> BTreeMap<u64, u64> {
     let unit = |bucket: &Value, unit| bucket[format!("at_least_{unit}")].as_u64();
@@ -180,14 +192,25 @@ fn what_the_servers_have_is_told() {
         sizes,
         [(0, 2), (1, 1200), (1024, 1200), (1 << 18, 2)].into()
     );
-    let prefixes = report["key_prefixes"]["values"].as_array().unwrap();
-    let prefixes: Vec<_> = prefixes
-        .iter()
-        .map(|row| (row["prefix"].as_str().unwrap(), &row["records"]))
+    assert_eq!(
+        prefixes(&report),
+        [
+            ("page:#:".to_owned(), 1200),
+            ("large:".to_owned(), 2),
+            ("count:#:".to_owned(), 1200),
+            ("empty:".to_owned(), 2),
+        ]
+    );
+    assert_eq!(report["key_prefixes"]["depth"], Value::Null);
+    let at_one = dumped.inspect_json(&["--depth", "1"]);
+    let words: Vec<_> = prefixes(&at_one)
+        .into_iter()
+        .map(|(word, _)| word)
         .collect();
-    let counts = [1200, 2, 1200, 2].map(|records| json!(records));
-    let words = ["page:", "large:", "count:", "empty:"];
-    assert_eq!(prefixes, words.into_iter().zip(&counts).collect::<Vec<_>>());
+    assert_eq!(words, ["page:", "large:", "count:", "empty:"]);
+    assert_eq!(at_one["key_prefixes"]["depth"], 1);
+    let selected = dumped.inspect_json(&["--depth=2", "--select", "prefix=page:1:"]);
+    assert_eq!(prefixes(&selected), [("page:#:".to_owned(), 600)]);
     let flags = report["client_flags"]["values"].as_array().unwrap();
     let flags: Vec<_> = flags
         .iter()
@@ -232,6 +255,7 @@ fn what_the_servers_have_is_told() {
             "totals",
             "key_length",
             "value_length",
+            "memory",
             "key_prefixes",
             "ttl_left",
             "idle",
@@ -327,6 +351,10 @@ fn a_node_and_a_moment_can_be_chosen() {
         (
             ["--top", "1001"],
             "top \"1001\": wanted a number from 0 to 1000".to_owned(),
+        ),
+        (
+            ["--depth", "0"],
+            "depth \"0\": wanted a number from 1 to 100".to_owned(),
         ),
     ] {
         let [name, value] = arguments;
@@ -436,13 +464,135 @@ fn the_number_of_threads_changes_nothing() {
         ..OPTIONS
     };
     let one = inspect_quietly(&snapshot, &with_threads(1));
-    assert_eq!(one.statistics.key_prefixes.values.by_bytes().len(), 4);
+    assert_eq!(
+        one.statistics
+            .key_prefixes
+            .rows(&one.statistics.total)
+            .len(),
+        4
+    );
     for thread_count in [2, 7] {
         let many = inspect_quietly(&snapshot, &with_threads(thread_count));
         assert_eq!(many.statistics, one.statistics);
         assert_eq!(many.nodes, one.nodes);
         assert_eq!(many.findings, one.findings);
     }
+}
+
+#[test]
+fn memory_is_what_the_server_spends() {
+    let server = Memcached::start();
+    let mut items = mixed_items(1, 0);
+    // Of every size that a class begins or ends with, with and without flags; the
+    // last are in chains of chunks.
+    for at in 0..100_u64 {
+        let len = usize::try_from(at * at * 100).unwrap();
+        let item = Item::new(format!("size:{at}"), noise(at, len));
+        items.push(item.flags(u32::try_from(at % 3).unwrap()));
+    }
+    server.client().load(items);
+    let workdir = Workdir::new("inspect-memory");
+    let dump = ["dump", "--to", "s", "--name", "a", &server.address()];
+    workdir.mcsnap(&dump).succeeds();
+    let output = workdir
+        .mcsnap(&["inspect", "s/a", "--format=json"])
+        .succeeds();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stats = server.client().stats("slabs");
+    let number = |class: u64, name: &str| -> u64 {
+        let text = stats.get(&format!("{class}:{name}"));
+        text.map_or(0, |text| text.parse().unwrap())
+    };
+    let spent: u64 = (1..64)
+        .map(|class| number(class, "chunk_size") * number(class, "used_chunks"))
+        .sum();
+    assert_eq!(report["totals"]["memory_bytes"], spent);
+    assert_eq!(report["memory"]["class_as_default_records"], 1302);
+    assert_eq!(report["memory"]["has_default_slab_classes"], true);
+
+    // Other classes than the default ones: the items by themselves.
+    let other = Memcached::start_with(&["-f", "1.07", "-n", "100"]);
+    other.client().load(mixed_items(1, 0));
+    let dump = ["dump", "--to", "s", "--name", "b", &other.address()];
+    workdir.mcsnap(&dump).succeeds();
+    let output = workdir.mcsnap(&["inspect", "s/b"]).succeeds();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told = "in a server by the sizes of the items; what its slab classes";
+    assert!(text.contains(told), "{text}");
+}
+
+/// Writes down which events come.
+#[derive(Default)]
+struct Noted(std::sync::Mutex<Vec<Event>>);
+
+impl Progress for Noted {
+    fn event(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+#[test]
+fn a_job_that_fails_is_over_too() {
+    let dumped = Dumped::of(1);
+    let snapshot = open(Arc::new(dumped.store()), "a");
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let options = VerifyOptions {
+        depth: Depth::Deep,
+        thread_count: 2,
+    };
+    let jobs: [&dyn Fn(&Noted); 2] = [
+        &|noted| assert!(inspect(&snapshot, &OPTIONS, &cancel, noted).is_err()),
+        &|noted| assert!(verify(&snapshot, &options, &cancel, noted).is_err()),
+    ];
+    for job in jobs {
+        let noted = Noted::default();
+        job(&noted);
+        let events = noted.0.into_inner().unwrap();
+        let ends = events.iter().filter(|event| **event == Event::Finished);
+        assert_eq!(ends.count(), 1, "{events:?}");
+        assert_eq!(events.last(), Some(&Event::Finished));
+    }
+}
+
+#[test]
+fn of_too_many_prefixes_the_heaviest_are_named() {
+    let server = Memcached::start();
+    let letter = |number: usize| char::from(b'a' + u8::try_from(number % 26).unwrap());
+    let count = KeyPrefixTable::VALUE_COUNT_MAX * 2;
+    let light = (0..count).map(|number| {
+        let name: String = [17_576, 676, 26, 1]
+            .map(|unit| letter(number / unit))
+            .iter()
+            .collect();
+        Item::new(format!("{name}:1"), "")
+    });
+    // By its name it would be the last.
+    let heavy = (0..50).map(|number| Item::new(format!("zz:{number}"), noise(number, 5000)));
+    server.client().load(light.chain(heavy));
+    let workdir = Workdir::new("inspect-prefixes");
+    let dump = ["dump", "--to", "s", "--name", "a", &server.address()];
+    workdir.mcsnap(&dump).succeeds();
+    let inspect = ["inspect", "s/a", "--depth=1"];
+    let report = |threads: &str| -> Value {
+        let run = workdir.mcsnap(&inspect).arg("--format=json").arg(threads);
+        let mut report: Value = serde_json::from_slice(&run.succeeds().stdout).unwrap();
+        report["elapsed_ms"] = Value::Null;
+        report
+    };
+    let one = report("--threads=1");
+    assert_eq!(prefixes(&one)[0], ("zz:".to_owned(), 50));
+    let kept = u64::try_from(KeyPrefixTable::VALUE_COUNT_MAX).unwrap();
+    assert_eq!(one["key_prefixes"]["others"]["records"], kept + 1);
+    // Groups have some prefixes each, of one small item.
+    let most = one["key_prefixes"]["others_item_bytes_max"]
+        .as_u64()
+        .unwrap();
+    assert!((63..630).contains(&most), "{most}");
+    assert_eq!(report("--threads=5"), one);
+    let text = String::from_utf8(workdir.mcsnap(&inspect).succeeds().stdout).unwrap();
+    let wanted = format!("\n  No prefix that is not kept apart has items of more than {most} B.\n");
+    assert!(text.contains(&wanted), "{text}");
 }
 
 #[test]

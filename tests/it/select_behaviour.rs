@@ -8,7 +8,7 @@ use mcsnap::cancel::Cancel;
 use mcsnap::format::compression::Compression;
 use mcsnap::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
 use mcsnap::format::manifest::{ManifestSegment, Need};
-use mcsnap::inspect::{InspectOptions, inspect};
+use mcsnap::inspect::{InspectOptions, PrefixDepth, inspect};
 use mcsnap::item::{Exptime, ItemMeta, SlabClass, unescape_bytes};
 use mcsnap::listing::{ListingOptions, list};
 use mcsnap::net::NetOptions;
@@ -304,6 +304,7 @@ fn what_the_servers_did_not_tell_is_kept_and_counted() {
             at: options.at,
             nodes: Vec::new(),
             delimiters: Vec::new(),
+            depth: PrefixDepth::Fitting,
             largest_count: 0,
             thread_count: 2,
             selection,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use mcsnap::format::manifest::Need;
-use mcsnap::inspect::{InspectOptions, KeyPrefixTable, inspect};
+use mcsnap::inspect::{InspectOptions, KeyPrefixTable, PrefixDepth, inspect};
 use mcsnap::store::MapChoice;
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +38,19 @@ pub(crate) struct InspectArgs {
     pub(crate) nodes: Vec<String>,
     /// What ends the prefix of a key; the first is tried first [default: :/_-.]
     ///
-    /// The prefix of user:123 is user:, and numbers in it are written #.
+    /// The prefix of user:123 is user:, and numbers in it are written #. One at the
+    /// start of a key ends nothing, and several in a row count as one.
     #[arg(long, value_name = "CHARACTERS")]
     #[serde(deserialize_with = "text")]
     pub(crate) delimiters: Option<String>,
+    /// Take prefixes up to so many delimiters [default: as many as tell kinds apart]
+    ///
+    /// The prefix of prod:user:123 is prod: at depth 1, prod:user: at depth 2. Without
+    /// this, a prefix is opened, up to depth 3, into the longer ones that take at least
+    /// 1% of all memory each, and the rest of it is one line.
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) depth: Option<String>,
     /// How many of the largest values to name [default: 10]
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
@@ -70,6 +79,10 @@ pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
             .delimiters
             .unwrap_or_else(|| KeyPrefixTable::DELIMITERS.to_owned())
             .into_bytes(),
+        depth: settings
+            .depth
+            .as_deref()
+            .map_or(Ok(PrefixDepth::Fitting), parse_depth)?,
         largest_count: usize::try_from(parse_count("top", top, 0, 1000)?)?,
         thread_count: parse_threads(settings.threads.as_deref())?,
         selection: parse_select(&settings.select)?,
@@ -93,4 +106,9 @@ pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
     } else {
         Outcome::Clean
     })
+}
+
+fn parse_depth(text: &str) -> Result<PrefixDepth> {
+    let depth = parse_count("depth", text, 1, 100)?;
+    Ok(PrefixDepth::Exactly(u8::try_from(depth)?))
 }

@@ -19,6 +19,7 @@ use mcsnap::format::manifest::Counters;
 use mcsnap::item::{escape_bytes, escape_controls};
 use mcsnap::pieces::Pieces;
 use mcsnap::target::NotText;
+use mcsnap::units::plural;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -206,6 +207,11 @@ pub(crate) fn seconds(length: Duration) -> String {
 /// Writes a count with separators: `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
+}
+
+/// Writes a number of things with separators: `1 key`, `1,234 keys`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {}", count(number), plural(number, noun))
 }
 
 /// Writes a number of bytes: `1.2 GiB`.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::render::share::{rounded, share, share_text};
 use crate::render::table::{Align, Column, Row, Tail, draw, fit_start, labelled, plain};
-use crate::render::{count, millis, not_text_count, not_text_example, not_text_row, size};
+use crate::render::{count, counted, millis, not_text_count, not_text_example, not_text_row, size};
 
 /// Rows of a table that has one for each node; the rest is summed.
 const ROW_COUNT_MAX: usize = 20;
@@ -65,10 +65,7 @@ impl Resharding<'_> {
     fn draw_head(self) -> String {
         let report = self.report;
         let (total, moved) = (report.total(), report.moved());
-        let nodes = |number: usize| match number {
-            1 => "1 node".to_owned(),
-            number => format!("{} nodes", count(to_u64(number))),
-        };
+        let nodes = |number: usize| counted(to_u64(number), "node");
         let from = match &report.from_ring {
             Some(ring) => format!("{ring}, {}", nodes(report.from.len())),
             None => format!("where they were dumped, {}", nodes(report.from.len())),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use mcsnap::defect::Finding;
 use mcsnap::format::manifest::ManifestNode;
-use mcsnap::inspect::{Bucket, LargeValue, LengthRange, NodeShare, Tally};
+use mcsnap::inspect::{Bucket, LargeValue, LengthRange, NodeShare, PrefixDepth, Tally};
 use mcsnap::item::{Attribute, Exptime, SlabClass, escape_bytes};
 use mcsnap::units::{UnixSecs, to_f64};
 use serde_json::{Map, Value, json};
@@ -55,6 +55,11 @@ impl Inspection<'_> {
             "totals": share_json(&totals, total),
             "key_length": length_json(statistics.key_len, totals.tally.key_bytes, total),
             "value_length": length_json(statistics.value_len, value_bytes, total),
+            "memory": {
+                "has_default_slab_classes": total.has_default_classes(),
+                "class_known_records": total.class_records,
+                "class_as_default_records": total.chunk_records,
+            },
             "key_prefixes": self.key_prefixes_json(),
             "ttl_left": {
                 "expired": tally_json(&statistics.ttl.expired, total),
@@ -84,17 +89,24 @@ impl Inspection<'_> {
         let statistics = &self.report.statistics;
         let prefixes = &statistics.key_prefixes;
         let values: Vec<Value> = prefixes
-            .values
-            .by_bytes()
+            .rows(&statistics.total)
             .into_iter()
-            .map(|(prefix, tally)| {
-                let name = [("prefix", json!(escape_bytes(prefix)))];
-                with_members(name, tally, &statistics.total)
+            .map(|row| {
+                let name = [
+                    ("prefix", json!(escape_bytes(row.prefix))),
+                    ("is_rest", json!(row.is_rest)),
+                ];
+                with_members(name, &row.tally, &statistics.total)
             })
             .collect();
         json!({
+            "depth": match prefixes.depth() {
+                PrefixDepth::Fitting => Value::Null,
+                PrefixDepth::Exactly(depth) => json!(depth),
+            },
             "values": values,
-            "others": tally_json(prefixes.values.others(), &statistics.total),
+            "others": tally_json(&prefixes.others(), &statistics.total),
+            "others_item_bytes_max": prefixes.other_max(),
             "none": tally_json(&prefixes.none, &statistics.total),
         })
     }
@@ -123,7 +135,7 @@ impl Inspection<'_> {
         let flags = &statistics.client_flags;
         let values: Vec<Value> = flags
             .values
-            .by_bytes()
+            .heaviest(&statistics.total)
             .into_iter()
             .map(|(value, tally)| {
                 let name = [("client_flags", json!(value.to_string()))];
@@ -177,16 +189,21 @@ fn mean(sum: u64, records: u64) -> f64 {
     rounded(to_f64(sum) / to_f64(records))
 }
 
-fn tally_members(tally: &Tally, total: &Tally) -> [(&'static str, Value); 6] {
+fn tally_members(tally: &Tally, total: &Tally) -> [(&'static str, Value); 9] {
     let records_percent = rounded(share(tally.records, total.records));
     let bytes_percent = rounded(share(tally.bytes(), total.bytes()));
+    let [memory, whole] = [tally, total].map(|tally| tally.memory_bytes(total));
+    let memory_percent = rounded(share(memory, whole));
     [
         ("records", json!(tally.records)),
         ("bytes", json!(tally.bytes())),
         ("key_bytes", json!(tally.key_bytes)),
         ("value_bytes", json!(tally.value_bytes)),
+        ("item_bytes", json!(tally.item_bytes)),
+        ("memory_bytes", json!(memory)),
         ("records_percent", json!(records_percent)),
         ("bytes_percent", json!(bytes_percent)),
+        ("memory_percent", json!(memory_percent)),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use mcsnap::format::manifest::Counters;
-use mcsnap::inspect::{Bucket, LengthRange, Tally};
+use mcsnap::inspect::{Bucket, LengthRange, PrefixRow, Tally};
 use mcsnap::item::{Attribute, Exptime, SlabClass};
 use mcsnap::units::{UnixSecs, to_f64, to_u64};
 
@@ -13,7 +13,7 @@ use crate::render::share::{share, share_text};
 use crate::render::table::{
     Align, Column, Row, Tail, WIDTH, draw, fit_end, fit_key, fit_start, labelled, plain,
 };
-use crate::render::{count, holds_row, items_text, size};
+use crate::render::{count, counted, holds_row, items_text, size};
 
 /// Rows of a table that has one for each node, class or value; the rest is
 /// summed.
@@ -25,7 +25,7 @@ const FAILURE_LEN_MAX: usize = 300;
 /// Columns of the labels at the start.
 const LABEL_WIDTH: usize = 8;
 /// Columns of the prefix of a key.
-const PREFIX_WIDTH: usize = 30;
+const PREFIX_WIDTH: usize = 26;
 /// Columns of a node's address in a table.
 const ADDRESS_WIDTH: usize = 24;
 
@@ -116,11 +116,12 @@ impl Inspection<'_> {
                 size(totals.tally.value_bytes)
             ),
         ));
+        rows.push(("memory", memory_text(&self.report.statistics.total)));
         if totals.unreadable > 0 || self.report.has_errors() {
-            let unreadable = count(totals.unreadable);
+            let unreadable = counted(totals.unreadable, "record");
             rows.push((
                 "damage",
-                format!("{unreadable} records cannot be read; see the findings below"),
+                format!("{unreadable} cannot be read; see the findings below"),
             ));
         }
         rows.push((
@@ -135,10 +136,10 @@ impl Inspection<'_> {
         rows.push((
             "stored",
             format!(
-                "{} in {} blocks of {} segments",
+                "{} in {} of {}",
                 size(storage.size),
-                count(storage.blocks),
-                count(storage.segments)
+                counted(storage.blocks, "block"),
+                counted(storage.segments, "segment")
             ),
         ));
         rows.push((
@@ -163,7 +164,7 @@ impl Inspection<'_> {
             })
             .collect();
         let hidden = failed.len().saturating_sub(ROW_COUNT_MAX);
-        let more = (hidden > 0).then(|| format!("and {} nodes more", count(to_u64(hidden))));
+        let more = (hidden > 0).then(|| format!("and {}", counted(to_u64(hidden), "more node")));
         let shown = failed.into_iter().take(ROW_COUNT_MAX).chain(more);
         shown.map(|line| ("failed", line)).collect()
     }
@@ -229,7 +230,8 @@ impl Inspection<'_> {
         let records = self.report.statistics.total.records;
         let tenths = sum.saturating_mul(10).checked_div(records).unwrap_or(0);
         let mean = format!("{}.{}", count(tenths / 10), tenths % 10);
-        format!("{} to {} bytes, {mean} on average", count(min), count(max))
+        let max = counted(max, "byte");
+        format!("{} to {max}, {mean} on average", count(min))
     }
 
     fn draw_nodes(self) -> String {
@@ -241,16 +243,16 @@ impl Inspection<'_> {
                 detail: count(node.losses().saturating_add(share.unreadable)),
             })
             .collect();
-        nodes.sort_by_key(|line| Reverse(line.tally.bytes()));
+        nodes.sort_by_key(|line| Reverse(line.tally.memory_bytes(&self.report.statistics.total)));
         let others = nodes.split_off(ROW_COUNT_MAX.min(nodes.len()));
         push_others(&mut nodes, others.iter().map(|line| &line.tally));
         self.draw_lines("NODE", Some("lost"), &nodes)
     }
 
-    /// Draws labels with counts, perhaps a detail, and bars by bytes.
+    /// Draws labels with counts, perhaps a detail, and bars by memory.
     fn draw_lines(self, heading: &str, detail: Option<&str>, lines: &[Line]) -> String {
         let total = self.report.statistics.total;
-        let tallies = lines.iter().map(|line| line.tally.bytes());
+        let tallies = lines.iter().map(|line| line.tally.memory_bytes(&total));
         let most = tallies.max().unwrap_or(0);
         let rows: Vec<Row> = lines
             .iter()
@@ -260,7 +262,7 @@ impl Inspection<'_> {
                 cells.extend(detail.map(|_| line.detail.clone()));
                 Row {
                     cells,
-                    tail: Tail::Bar(share(line.tally.bytes(), most) / 100.0),
+                    tail: Tail::Bar(share(line.tally.memory_bytes(&total), most) / 100.0),
                 }
             })
             .collect();
@@ -271,29 +273,35 @@ impl Inspection<'_> {
         };
         let mut columns = vec![
             column(heading, Align::Left, 17),
-            column("records", Align::Right, 11),
+            column("records", Align::Right, 10),
             column("%", Align::Right, 5),
             column("bytes", Align::Right, 9),
+            column("memory", Align::Right, 9),
             column("%", Align::Right, 5),
         ];
-        columns.extend(detail.map(|detail| column(detail, Align::Right, 9)));
+        columns.extend(detail.map(|detail| column(detail, Align::Right, 7)));
         draw(&columns, &rows)
     }
 
     fn draw_key_prefixes(self) -> String {
         let prefixes = &self.report.statistics.key_prefixes;
-        let by_bytes = prefixes.values.by_bytes();
-        let (shown, others) = by_bytes
-            .split_at_checked(ROW_COUNT_MAX)
-            .unwrap_or((&by_bytes, &[]));
+        let rows = prefixes.rows(&self.report.statistics.total);
+        let (shown, hidden) = rows.split_at_checked(ROW_COUNT_MAX).unwrap_or((&rows, &[]));
         let mut lines: Vec<Line> = shown
             .iter()
-            .map(|(prefix, tally)| Line::new(fit_key(prefix, PREFIX_WIDTH), tally))
+            .map(|row| Line::new(prefix_label(row), &row.tally))
             .collect();
-        push_others(&mut lines, others.iter().map(|(_, tally)| *tally));
-        push_filled(&mut lines, "not kept apart", prefixes.values.others());
+        push_others(&mut lines, hidden.iter().map(|row| &row.tally));
+        let others = prefixes.others();
+        push_filled(&mut lines, "not kept apart", &others);
         push_filled(&mut lines, "no prefix", &prefixes.none);
-        self.draw_lines("KEY PREFIX", None, &lines)
+        let mut table = self.draw_lines("KEY PREFIX", None, &lines);
+        if others.records > 0 {
+            let most = size(prefixes.other_max());
+            let note = format!("No prefix that is not kept apart has items of more than {most}.");
+            table.push_str(&labelled("", 0, &note));
+        }
+        table
     }
 
     fn draw_ttl(self) -> String {
@@ -321,11 +329,12 @@ impl Inspection<'_> {
 
     fn draw_slab_classes(self) -> String {
         let classes = &self.report.statistics.slab_classes;
-        let mut by_bytes: Vec<_> = classes.iter().collect();
-        by_bytes.sort_by_key(|(_, tally)| Reverse(tally.bytes()));
-        let (shown, others) = by_bytes
+        let mut heaviest: Vec<_> = classes.iter().collect();
+        heaviest
+            .sort_by_key(|(_, tally)| Reverse(tally.memory_bytes(&self.report.statistics.total)));
+        let (shown, others) = heaviest
             .split_at_checked(ROW_COUNT_MAX)
-            .unwrap_or((&by_bytes, &[]));
+            .unwrap_or((&heaviest, &[]));
         let mut shown = shown.to_vec();
         shown.sort_by_key(|(SlabClass(class), _)| *class);
         let mut lines: Vec<Line> = shown
@@ -343,10 +352,10 @@ impl Inspection<'_> {
 
     fn draw_client_flags(self) -> String {
         let flags = &self.report.statistics.client_flags;
-        let by_bytes = flags.values.by_bytes();
-        let (shown, others) = by_bytes
+        let heaviest = flags.values.heaviest(&self.report.statistics.total);
+        let (shown, others) = heaviest
             .split_at_checked(ROW_COUNT_MAX)
-            .unwrap_or((&by_bytes, &[]));
+            .unwrap_or((&heaviest, &[]));
         let mut lines: Vec<Line> = shown
             .iter()
             .map(|(value, tally)| Line::new(value.to_string(), tally))
@@ -421,9 +430,9 @@ impl Inspection<'_> {
             (
                 "kept",
                 format!(
-                    "{} of {} records; all below is of these",
+                    "{} of {}; all below is of these",
                     count(kept),
-                    count(seen)
+                    counted(seen, "record")
                 ),
             ),
         ];
@@ -444,7 +453,7 @@ impl Inspection<'_> {
         let hidden = to_u64(findings.len().saturating_sub(FINDING_COUNT_MAX))
             .saturating_add(self.report.finding_count_dropped);
         if hidden > 0 {
-            let more = format!("and {} findings more", count(hidden));
+            let more = format!("and {}", counted(hidden, "more finding"));
             text.push_str(&labelled("", 0, &more));
         }
         text
@@ -470,6 +479,39 @@ impl Line {
     }
 }
 
+/// Writes a prefix; the part of it that has no lines of its own is told from it.
+fn prefix_label(row: &PrefixRow<'_>) -> String {
+    const REST: &str = " (rest)";
+    if row.is_rest {
+        let width = PREFIX_WIDTH.saturating_sub(REST.len());
+        return format!("{}{REST}", fit_key(row.prefix, width));
+    }
+    fit_key(row.prefix, PREFIX_WIDTH)
+}
+
+/// Says how much memory the records take, and how that is known.
+fn memory_text(tally: &Tally) -> String {
+    let memory = size(tally.memory_bytes(tally));
+    let unknown = tally.records.saturating_sub(tally.class_records);
+    match (tally.records, unknown) {
+        (0, _) => memory,
+        (_, 0) if tally.has_default_classes() => {
+            format!("{memory} in a server, by the chunks of its slab classes, of default sizes")
+        }
+        _ if tally.has_default_classes() => {
+            let unknown = counted(unknown, "record");
+            format!(
+                "{memory} in a server, by the chunks of its slab classes, of default sizes; of \
+                 {unknown} by the sizes of the items"
+            )
+        }
+        _ => format!(
+            "{memory} in a server by the sizes of the items; what its slab classes round up is \
+             not known"
+        ),
+    }
+}
+
 /// Writes text from outside on what the label leaves of a line.
 fn one_line(text: &str) -> String {
     fit_end(&plain(text), WIDTH.saturating_sub(LABEL_WIDTH + 2))
@@ -489,12 +531,13 @@ fn lost_line(counters: &Counters, unlisted: u64) -> String {
 }
 
 /// The cells of records and bytes, with their shares.
-fn tally_cells(tally: &Tally, total: &Tally) -> [String; 4] {
+fn tally_cells(tally: &Tally, total: &Tally) -> [String; 5] {
     [
         count(tally.records),
         share_text(tally.records, total.records),
         size(tally.bytes()),
-        share_text(tally.bytes(), total.bytes()),
+        size(tally.memory_bytes(total)),
+        share_text(tally.memory_bytes(total), total.memory_bytes(total)),
     ]
 }
 
@@ -514,11 +557,10 @@ fn push_filled(lines: &mut Vec<Line>, label: &str, tally: &Tally) {
 
 /// Adds a line for all that have none of their own.
 fn push_others<'a>(lines: &mut Vec<Line>, others: impl ExactSizeIterator<Item = &'a Tally>) {
-    let label = match others.len() {
-        0 => return,
-        1 => "1 other".to_owned(),
-        number => format!("{} others", count(to_u64(number))),
-    };
+    if others.len() == 0 {
+        return;
+    }
+    let label = counted(to_u64(others.len()), "other");
     let mut sum = Tally::default();
     for tally in others {
         sum.merge(tally);
@@ -624,7 +666,7 @@ mod tests {
     use mcsnap::error::Location;
     use mcsnap::format::column::KeyRecord;
     use mcsnap::format::manifest::Manifest;
-    use mcsnap::inspect::{InspectReport, NodeShare, Statistics, Storage};
+    use mcsnap::inspect::{InspectReport, NodeShare, PrefixDepth, Statistics, Storage};
     use mcsnap::item::{Attributes, ItemMeta};
     use serde_json::json;
 
@@ -705,7 +747,7 @@ mod tests {
 
     #[test]
     fn a_small_snapshot_looks_like_this() {
-        let mut statistics = Statistics::new(AT, b":", 2);
+        let mut statistics = Statistics::new(AT, b":", PrefixDepth::Fitting, 2);
         let mut attributes = Attributes::default();
         attributes.set(Attribute::Fetched, true);
         attributes.set(Attribute::Stale, false);
@@ -724,7 +766,11 @@ mod tests {
                 client_flags: Some(u64::from(value_len > 100) * 65_535),
                 exptime: Some(exptime),
                 last_access: Some(UnixSecs(AT.0 - idle)),
-                slab_class: Some(SlabClass(if value_len > 100 { 17 } else { 1 })),
+                slab_class: Some(SlabClass(match value_len {
+                    3000 => 17,
+                    2000 => 15,
+                    _ => 1,
+                })),
                 attributes,
                 ..ItemMeta::default()
             };
@@ -758,11 +804,15 @@ mod tests {
         const HUGE: u64 = 123_456_789_012_345_678;
         let long_text = "\u{1b}[31mlong \u{202e}\u{4e2d}\u{6587}".repeat(30);
         let long_host = format!("{}:65535", "h".repeat(200));
-        let mut statistics = Statistics::new(AT, b":", 20);
+        let mut statistics = Statistics::new(AT, b":", PrefixDepth::Fitting, 20);
         let huge = Tally {
             records: HUGE,
             key_bytes: HUGE,
             value_bytes: HUGE,
+            item_bytes: HUGE,
+            chunk_bytes: HUGE,
+            class_records: HUGE,
+            chunk_records: 1,
         };
         for number in 0..=u8::MAX {
             let key = [number; 250];
@@ -820,8 +870,8 @@ mod tests {
             "10 others",
             "236 others",
             "\\x00\\x00...",
-            "and 10 findings more",
-            "and 10 nodes more",
+            "and 10 more findings",
+            "and 10 more nodes",
             "3,703,703,670,370,370,340 records cannot be read",
             "100.0",
         ] {
@@ -832,7 +882,7 @@ mod tests {
     #[test]
     fn nothing_and_nothing_known_are_told_as_such() {
         let empty = report(
-            Statistics::new(AT, b":", 10),
+            Statistics::new(AT, b":", PrefixDepth::Fitting, 10),
             vec![Some(NodeShare::default())],
         );
         let manifest = manifest(&["a:1"], "");
@@ -847,7 +897,7 @@ mod tests {
             "{text}"
         );
 
-        let mut statistics = Statistics::new(AT, b":", 10);
+        let mut statistics = Statistics::new(AT, b":", PrefixDepth::Fitting, 10);
         statistics.add(&record(b"k", 0, ItemMeta::default()), 0);
         let share = NodeShare {
             tally: statistics.total,
