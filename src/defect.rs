@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind, Location, Operation};
 use crate::item::escape_controls;
+use crate::units::counted;
 
 /// The part of a snapshot in which something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +77,7 @@ impl fmt::Display for Structure {
 #[non_exhaustive]
 pub enum Defect {
     /// The bytes end before the structure does.
-    #[error("{structure} is cut short: needs {needed} bytes, has {found}")]
+    #[error("{structure} is cut short: needs {}, has {found}", counted(*.needed, "byte"))]
     Truncated {
         /// Which part.
         structure: Structure,
@@ -178,7 +179,7 @@ pub enum Defect {
         computed: u64,
     },
     /// The compressed bytes do not decompress to what was promised.
-    #[error("{structure} does not decompress to {raw_len} bytes")]
+    #[error("{structure} does not decompress to {}", counted(*.raw_len, "byte"))]
     Decompression {
         /// Which part.
         structure: Structure,
@@ -236,7 +237,7 @@ pub enum Defect {
     #[error("the manifest is missing")]
     ManifestMissing,
     /// The segment is not as long as the manifest says.
-    #[error("segment has {computed} bytes, but the manifest says {stored}")]
+    #[error("segment has {}, but the manifest says {stored}", counted(*.computed, "byte"))]
     SegmentSize {
         /// The size in the manifest.
         stored: u64,

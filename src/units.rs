@@ -69,6 +69,11 @@ pub fn plural(number: u64, noun: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns the form of a verb that goes with a number: the first for 1.
+pub fn verb(number: u64, [one, many]: [&str; 2]) -> &str {
+    if number == 1 { one } else { many }
+}
+
 /// Writes a number of things: `1 key`, `2 keys`.
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{number} {}", plural(number, noun))
@@ -109,5 +114,9 @@ mod tests {
         ] {
             assert_eq!(counted(number, noun), wanted);
         }
+        assert_eq!(
+            [0, 1, 2].map(|n| verb(n, ["is", "are"])),
+            ["are", "is", "are"]
+        );
     }
 }

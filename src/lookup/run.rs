@@ -15,7 +15,7 @@ use crate::item::{KEY_LEN_MAX, escape_key};
 use crate::lookup::report::{Copy, CopyValue, LookupReport};
 use crate::pieces::Pieces as _;
 use crate::snapshot::{FoundRecord, Opening, SegmentReader, SegmentValue, SnapshotReader};
-use crate::units::to_u64;
+use crate::units::{counted, to_u64};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -47,7 +47,8 @@ pub fn look_up(
     cancel: &Cancel,
 ) -> Result<LookupReport> {
     if key.is_empty() || key.len() > KEY_LEN_MAX {
-        let allowed = format!("it has {} bytes; a key has 1 to {KEY_LEN_MAX}", key.len());
+        let len = counted(to_u64(key.len()), "byte");
+        let allowed = format!("it has {len}; a key has 1 to {KEY_LEN_MAX}");
         return Err(Error::invalid_input("key", escape_key(key), allowed));
     }
     let mut segments = snapshot.segments_of(&options.nodes)?;

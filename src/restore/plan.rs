@@ -11,7 +11,7 @@ use crate::ring::{Placement, RingSpec};
 use crate::select::Selection;
 use crate::snapshot::SnapshotReader;
 use crate::target::{OwnerDefaults, bind_owners, missing_ring};
-use crate::units::{UnixSecs, to_u64};
+use crate::units::{UnixSecs, counted, to_u64};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -132,7 +132,10 @@ fn place(snapshot: &SnapshotReader, options: &RestoreOptions) -> Result<Placemen
         return Err(Error::invalid_input(
             "ring",
             spec.to_string(),
-            format!("the snapshot has {sources} nodes, and {targets} are given"),
+            format!(
+                "the snapshot has {}; given are {targets}",
+                counted(to_u64(sources), "node")
+            ),
         ));
     }
     Ok(placement)

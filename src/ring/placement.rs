@@ -16,7 +16,7 @@ use crate::ring::routed_part::RoutedPart;
 use crate::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRule};
 use crate::ring::spec::RingSpec;
 use crate::ring::wide_points::WidePoints;
-use crate::units::to_u64;
+use crate::units::{counted, to_u64};
 
 /// Most nodes on one ring. Keeps a ring near 10 MB and a node's number in 16
 /// bits.
@@ -281,7 +281,10 @@ fn node_of_each(buckets: &[usize], nodes: &[NumberedNode<'_>]) -> Result<Vec<u16
         None => Err(Error::invalid_input(
             "virtual bucket",
             index.to_string(),
-            format!("wanted the index of one of {} nodes", nodes.len()),
+            format!(
+                "wanted the index of one of {}",
+                counted(to_u64(nodes.len()), "node")
+            ),
         )),
     };
     buckets.iter().map(find).collect()

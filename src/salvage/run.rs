@@ -28,7 +28,7 @@ use crate::snapshot::{
     SnapshotWriter,
 };
 use crate::store::{DamagedPlace, Store};
-use crate::units::{UnixSecs, to_u64};
+use crate::units::{UnixSecs, counted, to_u64};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -377,7 +377,10 @@ fn publish(
         let unreadable: u64 = files.iter().map(|file| file.salvage.bytes_unreadable).sum();
         let mut allowed = "no record in it can be proved to be sound".to_owned();
         if unreadable > 0 {
-            allowed.push_str(&format!("; {unreadable} bytes of it cannot be read"));
+            allowed.push_str(&format!(
+                "; {} of it cannot be read",
+                counted(unreadable, "byte")
+            ));
         }
         return Err(Error::invalid_input("damaged", describe(input), allowed));
     }

@@ -12,6 +12,7 @@ use crate::format::manifest::Manifest;
 use crate::limits::{Limits, check_limit};
 use crate::snapshot::{JOURNAL, MANIFEST, SEGMENTS};
 use crate::store::{ObjectWriter, Store, StoreLock};
+use crate::units::{counted, to_u64};
 
 /// Writes segments, and last the manifest.
 ///
@@ -65,7 +66,8 @@ impl SnapshotWriter {
         }
         if !objects.is_empty() {
             let place = store.describe(name);
-            let what = format!("{place}, with {} files and no manifest,", objects.len());
+            let files = counted(to_u64(objects.len()), "file");
+            let what = format!("{place}, with {files} and no manifest,");
             return Err(Error::new(ErrorKind::AlreadyExists { what }));
         }
         let id = SnapshotId(*uuid::Uuid::now_v7().as_bytes());
@@ -404,7 +406,7 @@ impl SnapshotWriter {
             return false;
         };
         let mut found = vec![0; bytes.len()];
-        object.size() == crate::units::to_u64(bytes.len())
+        object.size() == to_u64(bytes.len())
             && object.read_at(0, &mut found).is_ok()
             && found == bytes
     }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::item::escape_bytes;
 use crate::ring::RingSpec;
+use crate::units::{counted, verb};
 
 /// Keys that no client of a ring can have: it hashes text, and they are no UTF-8.
 ///
@@ -21,12 +22,12 @@ pub struct NotText {
 
 impl fmt::Display for NotText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let are = if self.keys == 1 { "key is" } else { "keys are" };
+        let keys = counted(self.keys, "key");
+        let are = verb(self.keys, ["is", "are"]);
         write!(
             f,
-            "{} {are} no UTF-8, such as \"{}\": {} hashes text, so that no client with it can have \
+            "{keys} {are} no UTF-8, such as \"{}\": {} hashes text, so that no client with it can have \
              them; they are placed by their bytes",
-            self.keys,
             escape_bytes(&self.example),
             self.ring
         )

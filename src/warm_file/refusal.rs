@@ -1,6 +1,7 @@
 //! Why a restart file is not read at all.
 
 use crate::item::escape_bytes;
+use crate::units::counted;
 
 /// What makes a whole file unreadable, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +46,9 @@ pub enum Refusal {
     Extstore,
     /// The `.meta` is of another file, or this one was cut.
     #[error(
-        "it has {found} bytes, but its .meta tells of {wanted}; take a whole copy of the two \
-         files of one stop"
+        "it has {}, but its .meta tells of {wanted}; take a whole copy of the two files of one \
+         stop",
+        counted(*.found, "byte")
     )]
     FileSize {
         /// Bytes there are.
@@ -62,7 +64,8 @@ pub enum Refusal {
     UnequalPages,
     /// Chunks too small for what memcached puts at their start.
     #[error(
-        "its slab_sizes begin with {size} bytes, less than an item needs; dump the server while it runs"
+        "its slab_sizes begin with {}, less than an item needs; dump the server while it runs",
+        counted((*.size).into(), "byte")
     )]
     TinyChunks {
         /// The smallest size.

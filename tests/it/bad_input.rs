@@ -281,9 +281,7 @@ fn places_that_cannot_be_written() {
         &workdir,
         &["dump", "--to", "s", "--name", "left", &address],
         1,
-        &format!(
-            "{root}/s/left, with 1 files and no manifest, already exists; pass another --name"
-        ),
+        &format!("{root}/s/left, with 1 file and no manifest, already exists; pass another --name"),
     );
     assert!(workdir.join("s/left/segments/x.mcs.partial").exists());
 }

@@ -145,7 +145,7 @@ fn a_key_that_no_command_can_carry_is_counted_as_refused() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("MCS020 warning"), "{text}");
     // Whoever reads it is told, too.
-    let told = "s/a is lossy: its dump lost 1 of 1 items";
+    let told = "s/a is lossy: its dump lost 1 of 1 item";
     let to = server.address();
     for (arguments, code) in [
         (&["ls", "s/a"][..], 0),

@@ -1,6 +1,6 @@
 //! What a user sees of a running job: bars, lines, or JSON lines, on stderr.
 
-use crate::render::millis;
+use crate::render::{counted, millis};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -14,7 +14,7 @@ use indicatif::{
     ProgressStyle,
 };
 use mcsnap::progress::{Event, Progress};
-use mcsnap::units::percent;
+use mcsnap::units::{percent, plural};
 use serde_json::{Value, json};
 
 /// How progress is shown.
@@ -126,7 +126,7 @@ impl Renderer {
         });
         self.write_text(|| match items_total {
             0 => format!("{name}: started"),
-            total => format!("{name}: started, about {} items", HumanCount(total)),
+            total => format!("{name}: started, about {}", counted(total, "item")),
         });
     }
 
@@ -232,10 +232,10 @@ impl Renderer {
         self.write_json(
             || json!({"event": "node_finished", "node": node, "items": items, "failure": failure}),
         );
-        let items = HumanCount(items);
+        let items = counted(items, "item");
         let line = match failure {
-            Some(failure) => format!("{node}: failed after {items} items: {failure}"),
-            None => format!("{node}: {items} items"),
+            Some(failure) => format!("{node}: failed after {items}: {failure}"),
+            None => format!("{node}: {items}"),
         };
         if self.kind == ProgressKind::Bars {
             // The terminal is the user's; a lost line there is no loss.
@@ -254,9 +254,9 @@ impl Renderer {
         self.write_text(|| {
             let seconds = self.started.elapsed().as_secs_f64();
             format!(
-                "{}: ended after {} items, {} in {seconds:.1} s",
+                "{}: ended after {}, {} in {seconds:.1} s",
                 self.job().name,
-                HumanCount(items),
+                counted(items, "item"),
                 ByteSize(bytes)
             )
         });
@@ -325,18 +325,18 @@ impl Job {
             // Totals are estimates; more than all of it would look wrong.
             let share = percent(items, items_total).min(100.0);
             line.push_str(&format!(
-                "of {} items ({share:.1} %)",
-                HumanCount(items_total)
+                "of {} ({share:.1} %)",
+                counted(items_total, "item")
             ));
         } else {
-            line.push_str("items");
+            line.push_str(&plural(items, "item"));
         }
         let seconds = elapsed.as_secs().max(1);
         let rate = items / seconds;
         line.push_str(&format!(
-            ", {}, {} items/s",
+            ", {}, {}/s",
             ByteSize(bytes),
-            HumanCount(rate)
+            counted(rate, "item")
         ));
         let left = items_total.saturating_sub(items);
         if let Some(left_s) = left.checked_div(rate).filter(|_| left > 0) {

@@ -41,8 +41,8 @@ use crate::logging::record;
 use crate::render::record::moment;
 use crate::render::share::share_text;
 use crate::render::{
-    count, given_json, given_rows, holds_row, items_text, millis, print_json, print_text, seconds,
-    size, told, unaccounted_row,
+    count, counted, given_json, given_rows, holds_row, items_text, millis, print_json, print_text,
+    seconds, size, told, unaccounted_row,
 };
 use crate::settings::{
     DETECT, SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration,
@@ -600,9 +600,9 @@ fn print_warm_file_plan(
         (
             "classes",
             format!(
-                "{class_count}, chunks of {} to {} bytes (slab_config {})",
+                "{class_count}, chunks of {} to {} (slab_config {})",
                 count(to_u64(smallest)),
-                count(meta.slab_chunk_size_max.into()),
+                counted(meta.slab_chunk_size_max.into(), "byte"),
                 meta.slab_config,
             ),
         ),
@@ -736,8 +736,9 @@ fn sorted(texts: &[String]) -> Vec<&String> {
 
 /// Says what was done, or would be, before this run.
 fn kept_text(kept: Kept) -> String {
-    let (segments, records) = (count(kept.segments), count(kept.records));
-    format!("{records} records in {segments} segments of a dump that was killed")
+    let segments = counted(kept.segments, "segment");
+    let records = counted(kept.records, "record");
+    format!("{records} in {segments} of a dump that was killed")
 }
 
 fn print_plan(
@@ -810,12 +811,12 @@ fn print_plan(
             "node",
             match &node.source {
                 Ok(source) => format!(
-                    "{}  memcached {}, {} items, {}, {} connections{origin}",
+                    "{}  memcached {}, {}, {}, {}{origin}",
                     node.node.address(),
                     source.server.stats.version_text,
-                    count(source.server.stats.curr_items),
+                    counted(source.server.stats.curr_items, "item"),
                     strategy_text(source),
-                    options.connection_count,
+                    counted(to_u64(options.connection_count), "connection"),
                 ),
                 Err(reason) => format!("{}  not dumped: {reason}{origin}", node.node.address()),
             },
@@ -860,10 +861,10 @@ fn segments_row(
     shard_bits: u8,
 ) -> (&'static str, String) {
     let text = format!(
-        "up to {} or {} records, {compression}, {} shards a node",
+        "up to {} or {}, {compression}, {} a node",
         size(size_max),
-        count(record_count_max),
-        1_u32 << shard_bits,
+        counted(record_count_max, "record"),
+        counted(1_u64 << shard_bits, "shard"),
     );
     ("segments", text)
 }
@@ -955,9 +956,9 @@ fn print_rows(report: &DumpReport) -> Result<()> {
             // Each key once, however many walks have shown it.
             let seen = node.counters.listed.saturating_sub(node.counters.duplicate);
             let share = share_text(seen, seen.saturating_add(node.unlisted));
-            let unlisted = count(node.unlisted);
+            let unlisted = counted(node.unlisted, "item");
             let reason = "the server counts them, and its listing does not show them";
-            let text = format!("{unlisted} items: {reason} ({share} % could be seen)");
+            let text = format!("{unlisted}: {reason} ({share} % could be seen)");
             rows.push(("lost", text));
         }
         if node.unsure > 0 {
@@ -969,7 +970,7 @@ fn print_rows(report: &DumpReport) -> Result<()> {
         rows.extend(
             node.reasons
                 .iter()
-                .map(|(reason, n)| ("lost", format!("{} items: {reason}", count(n)))),
+                .map(|(reason, n)| ("lost", format!("{}: {reason}", counted(n, "item")))),
         );
     }
     if let Some(ring) = &manifest.ring {
@@ -977,9 +978,8 @@ fn print_rows(report: &DumpReport) -> Result<()> {
     }
     rows.extend(holds_row(manifest.select.as_deref()));
     if report.unknown_kept > 0 {
-        let unknown = count(report.unknown_kept);
-        let text =
-            format!("{unknown} items kept though the servers do not tell whether they match");
+        let unknown = counted(report.unknown_kept, "item");
+        let text = format!("{unknown} kept though the servers do not tell what --select asks");
         rows.push(("select", text));
     }
     if report.win_tokens_kept > 0 {
@@ -991,9 +991,9 @@ fn print_rows(report: &DumpReport) -> Result<()> {
         rows.push(("stale", text));
     }
     if report.unsettled > 0 {
-        let unsettled = count(report.unsettled);
+        let unsettled = counted(report.unsettled, "item");
         let reason = "the servers change faster than their lists are walked";
-        let text = format!("{unsettled} items only in the last walk: {reason}, and may have more");
+        let text = format!("{unsettled} only in the last walk: {reason}, and may have more");
         rows.push(("walks", text));
     }
     rows.extend(unaccounted_row(report.unaccounted, "items"));
@@ -1021,9 +1021,9 @@ fn print_rows(report: &DumpReport) -> Result<()> {
     rows.push((
         "size",
         format!(
-            "{} in {} segments, for {} of keys and values",
+            "{} in {}, for {} of keys and values",
             size(totals.size),
-            count(totals.segments),
+            counted(totals.segments, "segment"),
             size(totals.key_bytes.saturating_add(totals.value_bytes)),
         ),
     ));
@@ -1040,22 +1040,22 @@ fn floored(percent: f64) -> String {
 fn node_text(node: &ManifestNode) -> String {
     match &node.failure {
         Some(failure) => format!(
-            "{}  {} items stored, then: {failure}",
+            "{}  {} stored, then: {failure}",
             node.address,
-            count(node.counters.stored)
+            counted(node.counters.stored, "item")
         ),
         None if node.server_version.is_empty() => format!(
-            "{}  stopped server, {} items in its file, {} stored",
+            "{}  stopped server, {} in its file, {} stored",
             node.address,
-            count(node.items_start),
+            counted(node.items_start, "item"),
             count(node.counters.stored),
         ),
         None => format!(
-            "{}  memcached {}, {}, {} items at start, {} at end, {} stored",
+            "{}  memcached {}, {}, {} at start, {} at end, {} stored",
             node.address,
             node.server_version,
             node.walk,
-            count(node.items_start),
+            counted(node.items_start, "item"),
             count(node.items_end),
             count(node.counters.stored),
         ),

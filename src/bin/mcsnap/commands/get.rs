@@ -22,7 +22,7 @@ use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::record::{RecordJson, UNKNOWN, exptime, marks, moment};
 use crate::render::value::Base64Value;
-use crate::render::{count, print, print_document, print_findings, print_pieces, print_text};
+use crate::render::{counted, print, print_document, print_findings, print_pieces, print_text};
 use crate::settings::{list, split_commas, switch, text};
 
 /// Flags of `mcsnap get`.
@@ -211,8 +211,8 @@ fn print_copy(key: &[u8], copy: &Copy) -> Result<()> {
         (
             "value",
             format!(
-                "{} bytes, XXH3-64 {:016x}",
-                count(copy.value_len.into()),
+                "{}, XXH3-64 {:016x}",
+                counted(copy.value_len.into(), "byte"),
                 copy.value_hash
             ),
         ),
@@ -264,8 +264,8 @@ fn value_rows(value: Option<&[u8]>, value_len: u64) -> Vec<(&'static str, String
     let shown_len = mcsnap::units::to_u64(value.len().min(SHOWN_LEN_MAX));
     let rest = value_len.saturating_sub(shown_len);
     if rest > 0 {
-        let rest = count(rest);
-        rows.push(("", format!("and {rest} bytes more; --raw prints all")));
+        let rest = counted(rest, "byte");
+        rows.push(("", format!("and {rest} more; --raw prints all")));
     }
     rows
 }

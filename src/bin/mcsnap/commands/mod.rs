@@ -22,7 +22,7 @@ use crate::cli::Command;
 use crate::config::Section;
 use crate::context::Context;
 use crate::exit::{HintedError, Outcome};
-use crate::render::count;
+use crate::render::{count, counted};
 
 /// Runs a command.
 pub(crate) fn dispatch(context: &Context, command: Command) -> Result<Outcome> {
@@ -78,12 +78,12 @@ fn warn_of_losses(snapshot: &SnapshotReader) {
         Verdict::Lossy => {
             let losses = manifest.losses();
             let all = manifest.counters().stored.saturating_add(losses);
-            format!("lost {} of {} items", count(losses), count(all))
+            format!("lost {} of {}", count(losses), counted(all, "item"))
         }
         Verdict::Partial => format!(
-            "did not read {} of {} nodes to their end",
+            "did not read {} of {} to the end",
             count(to_u64(manifest.failed_nodes())),
-            count(to_u64(manifest.nodes.len()))
+            counted(to_u64(manifest.nodes.len()), "node")
         ),
     };
     tracing::warn!(

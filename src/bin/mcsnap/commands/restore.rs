@@ -21,8 +21,8 @@ use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::logging::record;
 use crate::render::{
-    count, given_json, given_rows, holds_row, millis, not_text_count, not_text_example,
-    not_text_row, print_json, print_text, seconds, size, told, unaccounted_row,
+    count, counted, counted_with, given_json, given_rows, holds_row, millis, not_text_count,
+    not_text_example, not_text_row, print_json, print_text, seconds, size, told, unaccounted_row,
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
@@ -215,12 +215,12 @@ fn print_estimate(
         (
             "node",
             format!(
-                "{node}  {} keys, {}; {} have expired; memcached {} with {} items now{}",
-                count(estimate.keys),
+                "{node}  {}, {}; {} expired; memcached {} with {} now{}",
+                counted(estimate.keys, "key"),
                 size(estimate.bytes),
                 count(estimate.expired),
                 server.stats.version_text,
-                count(server.stats.curr_items),
+                counted(server.stats.curr_items, "item"),
                 list.suffix(index),
             ),
         )
@@ -245,13 +245,16 @@ fn select_rows(plan: &RestorePlan, filtered: u64, unknown: u64) -> Vec<(&'static
         return rows;
     }
     rows.push(("select", selection.to_string()));
-    let filtered = format!("{} records do not match", count(filtered));
-    rows.push(("filtered", filtered));
+    let filtered = counted_with(filtered, "record", ["does", "do"]);
+    rows.push(("filtered", format!("{filtered} not match")));
     if unknown > 0 {
         let why = "the servers did not tell what --select asks";
         rows.push((
             "note",
-            format!("{} records are kept: {why}", count(unknown)),
+            format!(
+                "{} kept: {why}",
+                counted_with(unknown, "record", ["is", "are"])
+            ),
         ));
     }
     rows
@@ -263,7 +266,8 @@ fn damage_rows(damaged: u64, findings: &[mcsnap::defect::Finding]) -> Vec<(&'sta
         .map(|finding| ("damage", finding.to_string()))
         .collect();
     if damaged > 0 {
-        rows.push(("lost", format!("{} records are damaged", count(damaged))));
+        let damaged = counted_with(damaged, "record", ["is", "are"]);
+        rows.push(("lost", format!("{damaged} damaged")));
     }
     rows
 }
@@ -353,12 +357,12 @@ fn print_report(
         rows.push((
             "node",
             format!(
-                "{}  {} stored, {}; {} existing; {} items now{}",
+                "{}  {} stored, {}; {} existing; {} now{}",
                 node.node,
                 count(node.tally.stored),
                 size(node.tally.stored_bytes),
                 count(node.tally.existing),
-                count(node.items_end),
+                counted(node.items_end, "item"),
                 failure.unwrap_or_default(),
             ),
         ));
@@ -366,7 +370,7 @@ fn print_report(
             node.tally
                 .reasons
                 .iter()
-                .map(|(reason, n)| ("lost", format!("{} records: {reason}", count(n)))),
+                .map(|(reason, n)| ("lost", format!("{}: {reason}", counted(n, "record")))),
         );
     }
     rows.push((
@@ -393,10 +397,10 @@ fn print_report(
     ));
     rows.extend(unaccounted_row(report.unaccounted(), "records"));
     if totals.clamped > 0 {
-        let clamped = count(totals.clamped);
+        let clamped = counted_with(totals.clamped, "record", ["expires", "expire"]);
         rows.push((
             "note",
-            format!("{clamped} records expire in 2038, earlier than they should"),
+            format!("{clamped} in 2038, earlier than the dump says"),
         ));
     }
     rows.extend(not_text_row(report.not_text.as_ref()));

@@ -11,7 +11,7 @@ use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, millis, print, print_json, print_text, seconds, told};
+use crate::render::{count, counted, millis, print, print_json, print_text, seconds, told};
 use crate::settings::{parse_count, parse_size, text};
 
 /// Flags of `mcsnap salvage`.
@@ -169,7 +169,7 @@ fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
     print(findings.as_bytes())?;
     let dropped = report.sum(|salvage| salvage.finding_count_dropped);
     if dropped > 0 {
-        print(format!("and {} findings more\n", count(dropped)).as_bytes())?;
+        print(format!("and {} more\n", counted(dropped, "finding")).as_bytes())?;
     }
     let lost = match (report.records_lost, report.is_loss_unknown) {
         (0, false) => "none lost".to_owned(),

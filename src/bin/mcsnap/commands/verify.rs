@@ -4,6 +4,7 @@ use anyhow::Result;
 use mcsnap::defect::{Finding, Severity};
 use mcsnap::error::Location;
 use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::units::to_u64;
 use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, holds_row, millis, print, print_json, print_text, seconds, size};
+use crate::render::{counted, holds_row, millis, print, print_json, print_text, seconds, size};
 use crate::settings::{parse_choice, parse_count, switch, text};
 
 /// Flags of `mcsnap verify`.
@@ -144,8 +145,8 @@ fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()
         .map(|finding| format!("{finding}\n"))
         .collect();
     if report.finding_count_dropped > 0 {
-        let dropped = count(report.finding_count_dropped);
-        lines.push_str(&format!("and {dropped} findings more\n"));
+        let dropped = counted(report.finding_count_dropped, "finding");
+        lines.push_str(&format!("and {dropped} more\n"));
     }
     print(lines.as_bytes())?;
     let verdict = if report.has_errors() {
@@ -159,14 +160,21 @@ fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()
     )];
     rows.extend(holds_row(report.select.as_deref()));
     rows.extend([
-        ("findings", format!("{errors} errors, {warnings} warnings")),
+        (
+            "findings",
+            format!(
+                "{}, {}",
+                counted(to_u64(errors), "error"),
+                counted(to_u64(warnings), "warning")
+            ),
+        ),
         (
             "seen",
             format!(
-                "{} records in {} blocks of {} segments, {}",
-                count(report.records),
-                count(report.blocks),
-                count(report.segments),
+                "{} in {} of {}, {}",
+                counted(report.records, "record"),
+                counted(report.blocks, "block"),
+                counted(report.segments, "segment"),
                 size(report.bytes),
             ),
         ),

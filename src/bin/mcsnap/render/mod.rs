@@ -19,7 +19,7 @@ use mcsnap::format::manifest::Counters;
 use mcsnap::item::{escape_bytes, escape_controls};
 use mcsnap::pieces::Pieces;
 use mcsnap::target::NotText;
-use mcsnap::units::plural;
+use mcsnap::units::{plural, verb};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -111,7 +111,7 @@ pub(crate) fn print_findings(findings: &[Finding], dropped: u64) {
         let _ = writeln!(out, "mcsnap: {finding}");
     }
     if dropped > 0 {
-        let _ = writeln!(out, "mcsnap: and {} findings more", count(dropped));
+        let _ = writeln!(out, "mcsnap: and {} more", counted(dropped, "finding"));
     }
 }
 
@@ -145,10 +145,7 @@ pub(crate) fn unaccounted_row(number: u64, what: &str) -> Option<(&'static str, 
 
 /// Tells of keys that no client of the ring can have.
 pub(crate) fn not_text_row(found: Option<&NotText>) -> Option<(&'static str, String)> {
-    let keys = match found?.keys {
-        1 => "1 key is".to_owned(),
-        keys => format!("{} keys are", count(keys)),
-    };
+    let keys = counted_with(found?.keys, "key", ["is", "are"]);
     let text = format!("{keys} no UTF-8, so that no client of this ring has them");
     Some(("note", text))
 }
@@ -214,6 +211,11 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {}", count(number), plural(number, noun))
 }
 
+/// Writes what a number of things do: `1 key is`, `1,234 keys are`.
+pub(crate) fn counted_with(number: u64, noun: &str, verbs: [&str; 2]) -> String {
+    format!("{} {}", counted(number, noun), verb(number, verbs))
+}
+
 /// Writes a number of bytes: `1.2 GiB`.
 pub(crate) fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).to_string()
@@ -222,6 +224,14 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nouns_and_verbs_go_with_their_numbers() {
+        assert_eq!(counted(1, "segment"), "1 segment");
+        assert_eq!(counted(1_234_567, "record"), "1,234,567 records");
+        assert_eq!(counted_with(1, "record", ["does", "do"]), "1 record does");
+        assert_eq!(counted_with(0, "record", ["does", "do"]), "0 records do");
+    }
 
     #[test]
     fn a_closed_pipe_is_no_failure_but_a_full_disk_is() {

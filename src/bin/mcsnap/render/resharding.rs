@@ -3,12 +3,14 @@
 use anyhow::Result;
 use mcsnap::defect::Finding;
 use mcsnap::resharding::{Amount, Flow, ReshardingReport};
-use mcsnap::units::to_u64;
+use mcsnap::units::{to_u64, verb};
 use serde_json::{Value, json};
 
 use crate::render::share::{rounded, share, share_text};
 use crate::render::table::{Align, Column, Row, Tail, draw, fit_start, labelled, plain};
-use crate::render::{count, counted, millis, not_text_count, not_text_example, not_text_row, size};
+use crate::render::{
+    count, counted, counted_with, millis, not_text_count, not_text_example, not_text_row, size,
+};
 
 /// Rows of a table that has one for each node; the rest is summed.
 const ROW_COUNT_MAX: usize = 20;
@@ -80,8 +82,8 @@ impl Resharding<'_> {
         ];
         if let Some(expression) = &report.selection {
             rows.push(("select", plain(expression)));
-            let filtered = count(report.filtered.keys);
-            rows.push(("filtered", format!("{filtered} records do not match")));
+            let filtered = counted_with(report.filtered.keys, "record", ["does", "do"]);
+            rows.push(("filtered", format!("{filtered} not match")));
         }
         rows.push((
             "keys",
@@ -90,8 +92,8 @@ impl Resharding<'_> {
         rows.push((
             "moves",
             format!(
-                "{} keys ({} %), {} ({} %)",
-                count(moved.keys),
+                "{} ({} %), {} ({} %)",
+                counted(moved.keys, "key"),
                 share_text(moved.keys, total.keys),
                 size(moved.bytes),
                 share_text(moved.bytes, total.bytes),
@@ -105,8 +107,9 @@ impl Resharding<'_> {
         }
         rows.extend(not_text_row(report.not_text.as_ref()));
         if report.unreadable > 0 {
-            let unreadable = count(report.unreadable);
-            let text = format!("{unreadable} records cannot be read, and are not counted");
+            let unreadable = counted(report.unreadable, "record");
+            let are = verb(report.unreadable, ["is", "are"]);
+            let text = format!("{unreadable} cannot be read, and {are} not counted");
             rows.push(("damage", text));
         }
         rows.iter()
@@ -142,7 +145,7 @@ impl Resharding<'_> {
         if !others.is_empty() {
             let mut sum = NodeRow {
                 number: String::new(),
-                address: format!("{} others", count(to_u64(others.len()))),
+                address: counted(to_u64(others.len()), "other"),
                 amount: Amount::default(),
                 moved: Amount::default(),
             };

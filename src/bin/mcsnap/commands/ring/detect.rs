@@ -23,7 +23,7 @@ use crate::config::{Resolved, Section};
 use crate::connect::ConnectArgs;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, print_findings, print_json, print_text};
+use crate::render::{count, counted, print_findings, print_json, print_text};
 use crate::settings::{list, parse_count, parse_duration, ring, text};
 
 /// Strays that are named in a report for people, and for programs.
@@ -130,14 +130,14 @@ pub(crate) fn find_rings(
     cancel: &Cancel,
 ) -> Result<std::result::Result<Vec<RingSpec>, String>> {
     let report = detect(&sample_nodes(nodes, options, cancel)?, None)?;
-    let total = count(to_u64(report.sightings.len()));
+    let total = counted(to_u64(report.sightings.len()), "key");
     let Some(best) = report.explanations.first() else {
-        return Ok(Err(format!("no ring explains where {total} keys lie")));
+        return Ok(Err(format!("no ring explains where {total} lie")));
     };
     if best.sureness != Sureness::Certain {
         let share = percent(best.agreeing, to_u64(report.sightings.len()));
         return Ok(Err(format!(
-            "{} explains where {share:.1} % of {total} keys lie, which is not enough",
+            "{} explains where {share:.1} % of {total} lie, which is not enough",
             best.ring
         )));
     }
@@ -179,10 +179,10 @@ pub(crate) fn find_contradiction(
         .filter(|found| found.sureness < Sureness::Certain && found.agreeing < total);
     Ok(doubtful.map(|found| {
         format!(
-            "{} of {} keys lie elsewhere than {ring} puts them on these nodes, and it is recorded \
+            "{} of {} lie elsewhere than {ring} puts them on these nodes, and it is recorded \
              all the same; `mcsnap ring detect` finds the ring",
             count(total.saturating_sub(found.agreeing)),
-            count(total)
+            counted(total, "key")
         )
     }))
 }
@@ -285,9 +285,9 @@ fn rows(sample: &KeySample, report: &DetectionReport) -> Vec<(&'static str, Stri
     let mut rows = vec![(
         "sampled",
         format!(
-            "{} keys of {} nodes: {}",
-            count(sampled),
-            counts.len(),
+            "{} of {}: {}",
+            counted(sampled, "key"),
+            counted(to_u64(counts.len()), "node"),
             counts.join(" ")
         ),
     )];
@@ -311,10 +311,10 @@ fn rows(sample: &KeySample, report: &DetectionReport) -> Vec<(&'static str, Stri
         rows.push((
             "sure",
             format!(
-                "{}: it has {} of {} keys where they are, {:.2} %; by chance {:.0} %",
+                "{}: it has {} of {} where they are, {:.2} %; by chance {:.0} %",
                 found.sureness.as_str(),
                 count(found.agreeing),
-                count(sampled),
+                counted(sampled, "key"),
                 percent(found.agreeing, sampled),
                 found.by_chance * 100.0
             ),

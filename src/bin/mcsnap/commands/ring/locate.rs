@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _};
 use anyhow::{Context as _, Result};
 use mcsnap::item::{KEY_LEN_MAX, escape_bytes};
 use mcsnap::ring::{Placement, Ring, RingSpec};
+use mcsnap::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::config::{Resolved, Section};
 use crate::connect::ConnectArgs;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::print_on;
+use crate::render::{counted, print_on};
 use crate::settings::{list, parse_duration, ring, text};
 
 /// Flags of `mcsnap ring locate`.
@@ -130,7 +131,8 @@ fn check_key(spec: &RingSpec, key: &[u8]) -> Result<(), UsageError> {
     if key.is_empty() || key.len() > KEY_LEN_MAX {
         let len = key.len();
         return refuse(format!(
-            "{len} bytes; memcached keeps keys of 1 to {KEY_LEN_MAX}"
+            "{}; memcached keeps keys of 1 to {KEY_LEN_MAX}",
+            counted(to_u64(len), "byte")
         ));
     }
     let is_text = spec.rule().is_some_and(|rule| rule.hashes_text());

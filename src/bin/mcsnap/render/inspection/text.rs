@@ -164,7 +164,7 @@ impl Inspection<'_> {
             })
             .collect();
         let hidden = failed.len().saturating_sub(ROW_COUNT_MAX);
-        let more = (hidden > 0).then(|| format!("and {}", counted(to_u64(hidden), "more node")));
+        let more = (hidden > 0).then(|| format!("and {} more", counted(to_u64(hidden), "node")));
         let shown = failed.into_iter().take(ROW_COUNT_MAX).chain(more);
         shown.map(|line| ("failed", line)).collect()
     }
@@ -453,7 +453,7 @@ impl Inspection<'_> {
         let hidden = to_u64(findings.len().saturating_sub(FINDING_COUNT_MAX))
             .saturating_add(self.report.finding_count_dropped);
         if hidden > 0 {
-            let more = format!("and {}", counted(hidden, "more finding"));
+            let more = format!("and {} more", counted(hidden, "finding"));
             text.push_str(&labelled("", 0, &more));
         }
         text
@@ -870,8 +870,8 @@ mod tests {
             "10 others",
             "236 others",
             "\\x00\\x00...",
-            "and 10 more findings",
-            "and 10 more nodes",
+            "and 10 findings more",
+            "and 10 nodes more",
             "3,703,703,670,370,370,340 records cannot be read",
             "100.0",
         ] {
