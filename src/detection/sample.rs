@@ -63,7 +63,10 @@ pub fn sample_nodes(
     options: &SampleOptions,
     cancel: &Cancel,
 ) -> Result<KeySample> {
-    let resolved: Vec<NodeSpec> = nodes.iter().map(with_address).collect();
+    let resolved: Vec<NodeSpec> = nodes
+        .iter()
+        .map(|node| with_address(node, &options.net, cancel))
+        .collect();
     check_nodes(nodes, &resolved)?;
     let pool = ThreadPoolBuilder::new()
         .num_threads(nodes.len().min(PARALLEL_NODES))

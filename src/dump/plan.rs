@@ -123,7 +123,7 @@ impl DumpPlan {
         options.validate()?;
         check_nodes(&options.nodes)?;
         for ring in &options.rings {
-            check_ring(ring, &options.nodes)?;
+            check_ring(ring, &options.nodes, &options.net, cancel)?;
         }
         let owners = OwnerDefaults {
             ring: options.rings.first(),
@@ -177,11 +177,19 @@ pub(super) fn join<T>(joined: std::thread::Result<T>) -> T {
 }
 
 /// Refuses a ring that could never have placed a key on these nodes.
-fn check_ring(ring: &RingSpec, nodes: &[NodeSpec]) -> Result<()> {
+fn check_ring(
+    ring: &RingSpec,
+    nodes: &[NodeSpec],
+    net: &NetOptions,
+    cancel: &Cancel,
+) -> Result<()> {
     let Err(refusal) = Placement::new(ring, nodes) else {
         return Ok(());
     };
-    let resolved: Vec<NodeSpec> = nodes.iter().map(with_address).collect();
+    let resolved: Vec<NodeSpec> = nodes
+        .iter()
+        .map(|node| with_address(node, net, cancel))
+        .collect();
     let is_unknown = |node: &NodeSpec| node.ip.is_none();
     // Of a name that stands for no address, whoever connects to it says more; and
     // who dumps by a socket may have clients that do not.

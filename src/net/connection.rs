@@ -1,21 +1,20 @@
 //! One connection to a node, read and written at the same time.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use rustix::event::PollFlags;
 
 use crate::access::AccessProblem;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::net::connect::{connect_socket, connect_tcp};
 use crate::net::credentials::Credentials;
+use crate::net::deadline::timeout;
 use crate::net::diagnosis::speaks_plain;
 use crate::net::options::NetOptions;
 use crate::net::stream::Stream;
+use crate::net::waiting::wait_for;
 use crate::node::NodeSpec;
 use crate::pieces::Pieces;
 use crate::protocol::reply::{check_connection, is_unauthenticated};
@@ -99,9 +98,6 @@ struct Waiting {
 
 impl Connection {
     const BUFFER_LEN: usize = 256 << 10;
-    /// How often a waiting thread looks at the cancel flag.
-    const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
-
     /// A short answer comes whole within so many timeouts.
     const SHORT_ANSWER_TIMEOUTS: u32 = 6;
     /// `stats items` of all slab classes is below 128 KiB, the configuration of a
@@ -118,7 +114,7 @@ impl Connection {
     /// # Errors
     ///
     /// - `Io`: the host is unknown, or no address takes the connection.
-    /// - `Timeout`: no address answers in time.
+    /// - `Timeout`: no address answers, or the name is not looked up, in time.
     /// - `Access`: TLS or the log-in fails.
     /// - `Canceled`.
     pub fn connect(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<Self> {
@@ -306,11 +302,7 @@ impl Connection {
             }
             taken = taken.saturating_add(len);
             if started.elapsed() >= limit {
-                let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-                return Err(Error::new(ErrorKind::Timeout {
-                    operation,
-                    limit_ms,
-                }));
+                return Err(timeout(operation, limit));
             }
             Ok(received)
         })
@@ -514,43 +506,31 @@ impl Connection {
 
     /// Waits until the socket is ready, or it has been quiet for the time given.
     fn wait(&self, waiting: Waiting) -> Result<Ready> {
-        let mut flags = PollFlags::IN;
-        flags.set(PollFlags::OUT, waiting.wants_write);
+        let mut wanted = PollFlags::IN;
+        wanted.set(PollFlags::OUT, waiting.wants_write);
         loop {
             self.cancel.check()?;
             let waited = waiting.since.elapsed();
             let left = self.timeout.saturating_sub(waited);
             if left.is_zero() {
-                let limit_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-                let kind = ErrorKind::Timeout {
-                    operation: waiting.operation,
-                    limit_ms,
-                };
-                return Err(Error::new(kind).at(Location::node(&self.node)));
+                let timeout = timeout(waiting.operation, self.timeout);
+                return Err(timeout.at(Location::node(&self.node)));
             }
             if waiting.quiet_end.is_some_and(|end| waited >= end) {
                 return Ok(Ready::default());
             }
-            let slice = left.min(Self::CANCEL_INTERVAL);
-            let timespec = Timespec {
-                tv_sec: 0,
-                tv_nsec: slice.subsec_nanos().max(1).into(),
-            };
-            let mut descriptors = [PollFd::new(&self.stream, flags)];
-            match poll(&mut descriptors, Some(&timespec)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => {
-                    let ready = descriptors
-                        .first()
-                        .map_or(PollFlags::empty(), PollFd::revents);
-                    let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-                    return Ok(Ready {
-                        read: ready.intersects(PollFlags::IN | broken),
-                        write: ready.contains(PollFlags::OUT),
-                    });
-                }
-                Err(errno) => return Err(self.failed(Operation::Read, errno.into())),
+            let pause = waiting
+                .quiet_end
+                .map_or(left, |end| left.min(end.saturating_sub(waited)));
+            let ready = wait_for(&self.stream, &self.node, wanted, pause, &self.cancel)?;
+            if ready.is_empty() {
+                continue;
             }
+            let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+            return Ok(Ready {
+                read: ready.intersects(PollFlags::IN | broken),
+                write: ready.contains(PollFlags::OUT),
+            });
         }
     }
 
@@ -620,77 +600,6 @@ impl Connection {
             self.buffer = vec![0; Self::BUFFER_LEN];
             self.start = 0;
             self.end = 0;
-        }
-    }
-}
-
-/// Returns the node with the address that its name stands for, which some rings
-/// hash: IPv4 before IPv6, and none where it stands for none or is a socket.
-pub fn with_address(node: &NodeSpec) -> NodeSpec {
-    let literal = || node.host.parse().ok();
-    let ip = node.ip.or_else(literal).or_else(|| resolve(node));
-    NodeSpec { ip, ..node.clone() }
-}
-
-fn resolve(node: &NodeSpec) -> Option<IpAddr> {
-    if node.socket_path().is_some() {
-        return None;
-    }
-    let resolved = (node.connect_host().as_str(), node.port).to_socket_addrs();
-    let addresses: Vec<IpAddr> = resolved.ok()?.map(|address| address.ip()).collect();
-    let mut preferred = addresses.iter().filter(|address| address.is_ipv4());
-    preferred.next().or(addresses.first()).copied()
-}
-
-fn connect_tcp(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<TcpStream> {
-    let failed = |operation, error| Error::net(operation, node.address(), error);
-    let resolved: Vec<SocketAddr> = (node.connect_host().as_str(), node.port)
-        .to_socket_addrs()
-        .map_err(|error| failed(Operation::Resolve, error))?
-        .collect();
-    let mut last = None;
-    for address in resolved {
-        cancel.check()?;
-        let connected = TcpStream::connect_timeout(&address, options.timeout);
-        let prepared = connected.and_then(|stream| {
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            SockRef::from(&stream).set_keepalive(true)?;
-            Ok(stream)
-        });
-        match prepared {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
-        }
-    }
-    let error = last.unwrap_or_else(|| io::Error::other("the host has no address"));
-    Err(failed(Operation::Connect, error))
-}
-
-fn connect_socket(
-    node: &NodeSpec,
-    path: &Path,
-    options: &NetOptions,
-    cancel: &Cancel,
-) -> Result<UnixStream> {
-    const PAUSE: Duration = Duration::from_millis(10);
-    let failed = |error| Error::net(Operation::Connect, node.address(), error);
-    let started = Instant::now();
-    let address = SockAddr::unix(path).map_err(failed)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
-    socket.set_nonblocking(true).map_err(failed)?;
-    loop {
-        cancel.check()?;
-        match socket.connect(&address) {
-            Ok(()) => return Ok(UnixStream::from(socket)),
-            // Too many wait to be accepted, and no poll tells when that ends.
-            Err(error)
-                if error.kind() == io::ErrorKind::WouldBlock
-                    && started.elapsed() < options.timeout =>
-            {
-                std::thread::sleep(PAUSE);
-            }
-            Err(error) => return Err(failed(error)),
         }
     }
 }

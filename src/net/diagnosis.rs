@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::access::AccessProblem;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::net::address::LOOK_UP;
+use crate::net::connect::CONNECT;
 use crate::net::connection::{Connection, Received};
 use crate::net::options::NetOptions;
 use crate::node::NodeSpec;
@@ -16,6 +18,9 @@ const QUESTION_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Too short to be a greeting: a server that speaks TLS says so by an alert.
 const BROKEN_HELLO: &[u8] = &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3];
+
+/// What was tried before a connection stood.
+const UNREACHED: [&str; 2] = [CONNECT, LOOK_UP];
 
 /// What an alert begins with. RFC 8446, 5.1 and 6.
 const ALERT: &[u8] = &[0x15, 3];
@@ -34,7 +39,9 @@ struct Answer {
 /// Says what an error of the first exchange with a server means, as far as
 /// questions over other connections can tell; else it stays as it is.
 pub fn explain(node: &NodeSpec, options: &NetOptions, cancel: &Cancel, error: Error) -> Error {
-    let is_silent = matches!(error.kind(), ErrorKind::Timeout { .. });
+    // Who cannot be reached at all cannot be asked either.
+    let is_silent = matches!(error.kind(), ErrorKind::Timeout { operation, .. }
+        if !UNREACHED.contains(operation));
     let is_alert = |got: &str| got.starts_with("\\x15\\x03");
     let is_closed = has_hung_up(&error)
         || matches!(error.kind(), ErrorKind::Protocol { got, .. } if is_alert(got));

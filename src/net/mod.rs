@@ -1,7 +1,10 @@
 //! Sockets to memcached.
 
+mod address;
+mod connect;
 mod connection;
 mod credentials;
+mod deadline;
 mod diagnosis;
 mod flush_marks;
 mod options;
@@ -13,8 +16,10 @@ mod tls;
 #[path = "tls_absent.rs"]
 mod tls;
 mod version_probe;
+mod waiting;
 
-pub use connection::{Connection, Prompt, Received, try_count_max, with_address};
+pub use address::with_address;
+pub use connection::{Connection, Prompt, Received, try_count_max};
 pub use credentials::Credentials;
 pub use diagnosis::explain;
 pub use flush_marks::FlushMarks;
