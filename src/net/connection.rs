@@ -8,6 +8,7 @@ use rustix::event::PollFlags;
 use crate::access::AccessProblem;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::net::buffer::Buffer;
 use crate::net::connect::{connect_socket, connect_tcp};
 use crate::net::credentials::Credentials;
 use crate::net::deadline::timeout;
@@ -19,8 +20,7 @@ use crate::node::NodeSpec;
 use crate::pieces::Pieces;
 use crate::protocol::reply::{check_connection, is_unauthenticated};
 use crate::protocol::request::{NOOP, VERSION};
-use crate::protocol::text::{Step, parse_line};
-use crate::units::to_u64;
+use crate::protocol::text::{LINE_LEN_MAX, Step, parse_line};
 
 /// Returns how often a batch is tried, each time over a new connection, before
 /// a node is given up. A server at its limit of connections lives, and will
@@ -61,6 +61,16 @@ enum Until {
     Answered(Option<Prompt>),
 }
 
+/// One exchange on its way.
+#[derive(Debug)]
+struct Exchange {
+    operation: &'static str,
+    /// The longest reply that the receiver may not take in parts.
+    reply_len_max: usize,
+    /// Whether the receiver has said that it is over.
+    is_done: bool,
+}
+
 /// A connection that never blocks on one direction only: a server that waits
 /// for its replies to be read before it reads on cannot hold it up.
 #[derive(Debug)]
@@ -69,10 +79,7 @@ pub struct Connection {
     node: String,
     timeout: Duration,
     cancel: Cancel,
-    buffer: Vec<u8>,
-    /// Unread bytes are `buffer[start..end]`.
-    start: usize,
-    end: usize,
+    buffer: Buffer,
     /// Whether a silent server is prodded: see [`Connection::prod`].
     is_prodded: bool,
     /// Replies to prods that have not come yet.
@@ -90,6 +97,7 @@ struct Ready {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     operation: &'static str,
+    wants_read: bool,
     wants_write: bool,
     since: Instant,
     /// When to come back though nothing has happened.
@@ -97,7 +105,6 @@ struct Waiting {
 }
 
 impl Connection {
-    const BUFFER_LEN: usize = 256 << 10;
     /// A short answer comes whole within so many timeouts.
     const SHORT_ANSWER_TIMEOUTS: u32 = 6;
     /// `stats items` of all slab classes is below 128 KiB, the configuration of a
@@ -142,9 +149,7 @@ impl Connection {
             node: node.address(),
             timeout: options.timeout,
             cancel: cancel.clone(),
-            buffer: vec![0; Self::BUFFER_LEN],
-            start: 0,
-            end: 0,
+            buffer: Buffer::new(),
             is_prodded: false,
             prod_count: 0,
         };
@@ -163,6 +168,7 @@ impl Connection {
         while self.is_handshaking() {
             let waiting = Waiting {
                 operation: "TLS handshake",
+                wants_read: true,
                 wants_write: self.stream.wants_write(),
                 since,
                 quiet_end,
@@ -172,7 +178,7 @@ impl Connection {
                 let flushed = self.stream.flush();
                 flushed.map_err(|error| self.failed(Operation::Write, error))
             } else if ready.read {
-                self.fill()
+                self.fill(0).map(drop)
             } else {
                 quiet_end = None;
                 if is_plain(&self.cancel) {
@@ -252,11 +258,13 @@ impl Connection {
     }
 
     /// Sends all of `request` while showing what comes in to `receive`, until
-    /// that says the exchange is over and everything is sent.
+    /// that says the exchange is over and everything is sent. For replies without
+    /// values; from the last one on nothing more is read.
     ///
     /// # Errors
     ///
     /// - `Timeout`: no byte moved for the time allowed.
+    /// - `LimitExceeded`: `receive` waits for the end of a reply above 4 MiB.
     /// - `Closed`, `Io`: the connection broke.
     /// - `Canceled`.
     /// - Whatever `receive` returns. After any error the connection is of no
@@ -265,14 +273,36 @@ impl Connection {
     /// # Memory
     ///
     /// The buffer grows to the longest reply that `receive` does not take in
-    /// parts; it is for the parser to bound that.
+    /// parts, and no further than the limit.
     pub fn exchange(
         &mut self,
         operation: &'static str,
         request: &[u8],
         receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
-        self.exchange_with_prompt(operation, request, None, receive)
+        let exchange = Exchange::new(operation, Self::SHORT_ANSWER_LEN_MAX);
+        self.exchange_as(exchange, request, None, receive)
+    }
+
+    /// Does the same for replies with values, of which `receive` waits for the
+    /// end where they have up to `value_len_max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Connection::exchange`]; `LimitExceeded` for a reply that is longer
+    ///   than such a value with the lines around it.
+    pub fn exchange_values(
+        &mut self,
+        operation: &'static str,
+        value_len_max: u64,
+        request: &[u8],
+        receive: impl FnMut(&[u8]) -> Result<Received>,
+    ) -> Result<()> {
+        // The line before the value, its end, and the end of the value.
+        const AROUND_LEN: usize = LINE_LEN_MAX + 2 + 2;
+        let value_len_max = usize::try_from(value_len_max).unwrap_or(usize::MAX);
+        let exchange = Exchange::new(operation, value_len_max.saturating_add(AROUND_LEN));
+        self.exchange_as(exchange, request, None, receive)
     }
 
     /// Does the same for an answer that is short, as all are but lists of keys and
@@ -297,7 +327,7 @@ impl Connection {
             let Received::More(len) = received else {
                 return Ok(received);
             };
-            if taken.saturating_add(bytes.len()) > Self::SHORT_ANSWER_LEN_MAX {
+            if taken.saturating_add(bytes.len()) >= Self::SHORT_ANSWER_LEN_MAX {
                 return Err(Error::protocol("the end of a short answer", bytes));
             }
             taken = taken.saturating_add(len);
@@ -322,22 +352,32 @@ impl Connection {
         prompt: Option<Prompt>,
         receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
+        let exchange = Exchange::new(operation, Self::SHORT_ANSWER_LEN_MAX);
+        self.exchange_as(exchange, request, prompt, receive)
+    }
+
+    fn exchange_as(
+        &mut self,
+        exchange: Exchange,
+        request: &[u8],
+        prompt: Option<Prompt>,
+        receive: impl FnMut(&[u8]) -> Result<Received>,
+    ) -> Result<()> {
         if self.prod_count > 0 {
-            self.take_prod_replies(operation)?;
+            self.take_prod_replies(exchange.operation)?;
         }
-        self.converse(operation, request, prompt, receive)
+        self.converse(exchange, request, prompt, receive)
     }
 
     fn converse(
         &mut self,
-        operation: &'static str,
+        mut exchange: Exchange,
         request: &[u8],
         prompt: Option<Prompt>,
         mut receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
-        let mut is_done = false;
         let until = Until::Answered(prompt);
-        self.advance(operation, request, until, &mut is_done, &mut receive)
+        self.advance(&mut exchange, request, until, &mut receive)
     }
 
     /// Does the same for a request with a value in it that comes in pieces: all
@@ -362,27 +402,20 @@ impl Connection {
         if self.prod_count > 0 {
             self.take_prod_replies(operation)?;
         }
-        let mut is_done = false;
-        self.advance(operation, head, Until::Sent, &mut is_done, &mut receive)?;
+        let mut exchange = Exchange::new(operation, Self::SHORT_ANSWER_LEN_MAX);
+        self.advance(&mut exchange, head, Until::Sent, &mut receive)?;
         while let Some(piece) = pieces.next_piece()? {
-            self.advance(operation, piece, Until::Sent, &mut is_done, &mut receive)?;
+            self.advance(&mut exchange, piece, Until::Sent, &mut receive)?;
         }
-        self.advance(
-            operation,
-            tail,
-            Until::Answered(None),
-            &mut is_done,
-            &mut receive,
-        )
+        self.advance(&mut exchange, tail, Until::Answered(None), &mut receive)
     }
 
     /// Sends all of `unsent`, and shows what comes in meanwhile.
     fn advance(
         &mut self,
-        operation: &'static str,
+        exchange: &mut Exchange,
         mut unsent: &[u8],
         until: Until,
-        is_done: &mut bool,
         receive: &mut impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
         let prompt = match until {
@@ -393,29 +426,38 @@ impl Connection {
         // dead server would be asked for ever.
         let mut moved = Instant::now();
         loop {
-            while !*is_done && self.start < self.end {
-                let received = receive(self.buffer.get(self.start..self.end).unwrap_or_default())
+            while !exchange.is_done && !self.buffer.is_empty() {
+                let received = receive(self.buffer.unread())
                     .map_err(|error| error.at(Location::node(&self.node)))?;
                 let (Received::More(len) | Received::Done(len)) = received;
-                self.start = self.end.min(self.start.saturating_add(len));
-                *is_done = matches!(received, Received::Done(_));
+                self.buffer.take(len);
+                exchange.is_done = matches!(received, Received::Done(_));
                 if len == 0 {
                     break;
                 }
             }
             let wants_write = !unsent.is_empty() || self.stream.wants_write();
-            if !wants_write && (*is_done || matches!(until, Until::Sent)) {
+            if !wants_write && (exchange.is_done || matches!(until, Until::Sent)) {
                 return Ok(());
             }
-            // From here on, since the receiver may have taken its time.
+            let waiting = Waiting {
+                operation: exchange.operation,
+                // What comes after the end would be kept, however much it is.
+                wants_read: !exchange.is_done,
+                wants_write,
+                since: moved,
+                quiet_end: None,
+            };
             let ready = match prompt.filter(|_| !wants_write && !self.stream.has_unread()) {
-                None => self.wait_with_prods(operation, wants_write, Instant::now())?,
+                None => self.wait_with_prods(Waiting {
+                    // From here on, since the receiver may have taken its time.
+                    since: Instant::now(),
+                    ..waiting
+                })?,
                 Some(prompt) => {
                     let ready = self.wait(Waiting {
-                        operation,
-                        wants_write,
-                        since: moved,
                         quiet_end: Some(moved.elapsed().saturating_add(prompt.after)),
+                        ..waiting
                     })?;
                     if !ready.read && !ready.write {
                         unsent = prompt.request;
@@ -428,20 +470,15 @@ impl Connection {
                 unsent = self.send(unsent)?;
             }
             if ready.read {
-                self.fill()?;
+                self.fill(exchange.reply_len_max)?;
                 moved = Instant::now();
             }
         }
     }
 
     /// Waits until the socket can be read, or written if that is wanted.
-    fn wait_with_prods(
-        &mut self,
-        operation: &'static str,
-        wants_write: bool,
-        since: Instant,
-    ) -> Result<Ready> {
-        if self.stream.has_unread() {
+    fn wait_with_prods(&mut self, waiting: Waiting) -> Result<Ready> {
+        if waiting.wants_read && self.stream.has_unread() {
             return Ok(Ready {
                 read: true,
                 write: false,
@@ -451,10 +488,8 @@ impl Connection {
         let mut quiet_end = pause;
         loop {
             let ready = self.wait(Waiting {
-                operation,
-                wants_write,
-                since,
-                quiet_end: (self.is_prodded && !wants_write).then_some(quiet_end),
+                quiet_end: (self.is_prodded && !waiting.wants_write).then_some(quiet_end),
+                ..waiting
             })?;
             if ready.read || ready.write {
                 return Ok(ready);
@@ -485,7 +520,8 @@ impl Connection {
 
     fn take_prod_replies(&mut self, operation: &'static str) -> Result<()> {
         let mut left = self.prod_count;
-        self.converse(operation, b"", None, |bytes| {
+        let exchange = Exchange::new(operation, Self::SHORT_ANSWER_LEN_MAX);
+        self.converse(exchange, b"", None, |bytes| {
             let mut consumed = 0;
             while left > 0 {
                 let rest = bytes.get(consumed..).unwrap_or_default();
@@ -506,7 +542,8 @@ impl Connection {
 
     /// Waits until the socket is ready, or it has been quiet for the time given.
     fn wait(&self, waiting: Waiting) -> Result<Ready> {
-        let mut wanted = PollFlags::IN;
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, waiting.wants_read);
         wanted.set(PollFlags::OUT, waiting.wants_write);
         loop {
             self.cancel.check()?;
@@ -526,10 +563,12 @@ impl Connection {
             if ready.is_empty() {
                 continue;
             }
+            // A broken socket is ready for whatever then fails.
             let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+            let is_broken = ready.intersects(broken);
             return Ok(Ready {
-                read: ready.intersects(PollFlags::IN | broken),
-                write: ready.contains(PollFlags::OUT),
+                read: waiting.wants_read && (is_broken || ready.contains(PollFlags::IN)),
+                write: ready.contains(PollFlags::OUT) || (is_broken && !waiting.wants_read),
             });
         }
     }
@@ -550,25 +589,16 @@ impl Connection {
         Ok(unsent)
     }
 
-    fn fill(&mut self) -> Result<()> {
-        if self.end == self.buffer.len() {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end = self.end.saturating_sub(self.start);
-            self.start = 0;
-            // Still full: one reply is longer than the buffer.
-            if self.end == self.buffer.len() {
-                self.buffer.resize(self.buffer.len().saturating_mul(2), 0);
-            }
-        } else if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-        }
-        let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-        match self.stream.receive(space) {
-            Ok(0) => Err(Error::new(ErrorKind::Closed).at(Location::node(&self.node))),
+    /// Reads some of what is there, and returns how much.
+    fn fill(&mut self, reply_len_max: usize) -> Result<usize> {
+        let node = || Location::node(&self.node);
+        let room = self.buffer.room(reply_len_max);
+        let room = room.map_err(|error| error.at(node()))?;
+        match self.stream.receive(room) {
+            Ok(0) => Err(Error::new(ErrorKind::Closed).at(node())),
             Ok(len) => {
-                self.end = self.end.saturating_add(len);
-                Ok(())
+                self.buffer.add(len);
+                Ok(len)
             }
             Err(error)
                 if matches!(
@@ -576,7 +606,7 @@ impl Connection {
                     io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
                 ) =>
             {
-                Ok(())
+                Ok(0)
             }
             Err(error) => Err(self.failed(Operation::Read, error)),
         }
@@ -596,10 +626,16 @@ impl Connection {
 
     /// Gives back memory that one long reply took.
     pub fn shrink(&mut self) {
-        if self.start == self.end && to_u64(self.buffer.len()) > to_u64(Self::BUFFER_LEN) {
-            self.buffer = vec![0; Self::BUFFER_LEN];
-            self.start = 0;
-            self.end = 0;
+        self.buffer.shrink();
+    }
+}
+
+impl Exchange {
+    fn new(operation: &'static str, reply_len_max: usize) -> Self {
+        Self {
+            operation,
+            reply_len_max,
+            is_done: false,
         }
     }
 }

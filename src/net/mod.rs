@@ -1,6 +1,7 @@
 //! Sockets to memcached.
 
 mod address;
+mod buffer;
 mod connect;
 mod connection;
 mod credentials;

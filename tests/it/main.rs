@@ -123,6 +123,8 @@ mod stuck_crawl;
 #[cfg(test)]
 mod system_faults;
 #[cfg(test)]
+mod talkative_server;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tls_silence;

@@ -194,7 +194,9 @@ impl Lane {
             tally,
             sink,
         };
-        let exchanged = connection.exchange("get", &self.request, |bytes| reader.receive(bytes));
+        let whole_len_max = job.options.whole_value_len_max;
+        let receive = |bytes: &[u8]| reader.receive(bytes);
+        let exchanged = connection.exchange_values("get", whole_len_max, &self.request, receive);
         if reader.flow.is_some_and(|flow| flow.is_wanted) {
             reader.sink.abandon_large();
         }
