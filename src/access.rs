@@ -11,7 +11,7 @@ pub enum AccessProblem {
     #[error("the server does not speak TLS")]
     TlsNotSpoken,
     /// No trusted authority has signed its certificate.
-    #[error("nobody that is trusted has issued the server's certificate")]
+    #[error("the server's certificate is not signed by a trusted authority")]
     UnknownIssuer,
     /// Its certificate may sign others, and so may not stand for a server.
     #[error(
@@ -66,6 +66,12 @@ pub enum AccessProblem {
         /// The first bytes of what came, escaped.
         got: String,
     },
+    /// It is there, and tells nothing of itself.
+    #[error(
+        "it answers version, and hangs up at stats, as the proxy twemproxy does; if it is a \
+         proxy, name the servers behind it"
+    )]
+    NoStats,
     /// It holds no items.
     #[error("this is a proxy, not a server: {sign}; name the servers behind it")]
     Proxy {
@@ -88,6 +94,7 @@ impl AccessProblem {
             | Self::AuthenticationRefused
             | Self::BinaryOnly { .. }
             | Self::NotMemcached { .. }
+            | Self::NoStats
             | Self::Proxy { .. } => true,
             Self::AuthorityAsServer | Self::WrongTime | Self::Tls { .. } => false,
         }

@@ -86,9 +86,8 @@ fn find_problem(
         return Some(AccessProblem::AuthenticationWanted);
     }
     if text.bytes.starts_with(b"VERSION ") {
-        let is_proxy = is_closed && hangs_up_at_stats(node, options, cancel).unwrap_or(false);
-        let sign = "it answers version, and hangs up at stats".to_owned();
-        return is_proxy.then_some(AccessProblem::Proxy { sign });
+        let hangs_up = is_closed && hangs_up_at_stats(node, options, cancel).unwrap_or(false);
+        return hangs_up.then_some(AccessProblem::NoStats);
     }
     if !text.is_closed || !text.bytes.is_empty() {
         return None;

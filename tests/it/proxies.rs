@@ -89,8 +89,8 @@ fn nutcracker_is_refused_as_source_and_destination() {
     let socket = workdir.join("pool.sock");
     let _proxy = Nutcracker::start(workdir.path(), &socket, &server);
     let message = format!(
-        "unix:{}: this is a proxy, not a server: it answers version, and hangs up at stats; name \
-         the servers behind it",
+        "unix:{}: it answers version, and hangs up at stats, as the proxy twemproxy does; if it \
+         is a proxy, name the servers behind it",
         socket.display()
     );
     let socket = socket.to_str().unwrap();

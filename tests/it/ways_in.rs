@@ -186,8 +186,8 @@ fn a_certificate_that_is_not_right_is_told_with_what_helps() {
         let place = node.split('=').next().unwrap();
         check_refusal(&workdir, &all, code, &format!("{place}: {message}"));
     };
-    let untrusted = "nobody that is trusted has issued the server's certificate; pass --tls-ca \
-                     FILE with the issuer's certificate";
+    let untrusted = "the server's certificate is not signed by a trusted authority; pass \
+                     --tls-ca FILE with the issuer's certificate";
     refused(
         &address,
         &["--tls-ca", &files.path("client.pem")],
