@@ -398,6 +398,7 @@ impl Finding {
             | ErrorKind::Busy
             | ErrorKind::TooManyConnections
             | ErrorKind::Timeout { .. }
+            | ErrorKind::Slow { .. }
             | ErrorKind::Closed
             | ErrorKind::NodeChanged { .. }
             | ErrorKind::AlreadyExists { .. }

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::access::AccessProblem;
 use crate::defect::Defect;
@@ -88,6 +89,20 @@ pub enum ErrorKind {
         operation: &'static str,
         /// How long, in milliseconds.
         limit_ms: u64,
+    },
+    /// Bytes came or went, but hardly any.
+    #[error(
+        "{operation}: {moved} bytes in {window:?}, which is slower than {bytes_per_sec} bytes/s"
+    )]
+    Slow {
+        /// What they belong to.
+        operation: &'static str,
+        /// How many, both ways.
+        moved: u64,
+        /// How long was waited for them.
+        window: Duration,
+        /// The least rate.
+        bytes_per_sec: u64,
     },
     /// The other side went away.
     #[error("server closed the connection")]
@@ -404,6 +419,7 @@ impl Error {
             ErrorKind::Busy
             | ErrorKind::TooManyConnections
             | ErrorKind::Timeout { .. }
+            | ErrorKind::Slow { .. }
             | ErrorKind::Closed => true,
             ErrorKind::Io { operation } => matches!(
                 operation,

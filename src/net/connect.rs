@@ -174,18 +174,11 @@ mod tests {
         }
     }
 
-    fn options(timeout: Duration) -> NetOptions {
-        NetOptions {
-            timeout,
-            ..NetOptions::default()
-        }
-    }
-
     #[test]
     fn a_host_that_does_not_answer_is_a_timeout() {
         let (address, _kept) = full_listener();
         let node: NodeSpec = address.to_string().parse().unwrap();
-        let options = options(Duration::from_millis(150));
+        let options = NetOptions::of_timeout(Duration::from_millis(150));
         let error = connect_tcp(&node, &options, &Cancel::new()).unwrap_err();
         let wanted = format!("{address}: connect: no reply within 150 ms");
         assert_eq!(error.to_chain(), wanted);
@@ -197,7 +190,13 @@ mod tests {
         let cancel = Cancel::new();
         let connecting = std::thread::spawn({
             let (node, cancel) = (address.to_string().parse().unwrap(), cancel.clone());
-            move || connect_tcp(&node, &options(Duration::from_secs(3600)), &cancel)
+            move || {
+                connect_tcp(
+                    &node,
+                    &NetOptions::of_timeout(Duration::from_secs(3600)),
+                    &cancel,
+                )
+            }
         });
         // Most likely it waits by then; if not, it still has to end.
         std::thread::sleep(Duration::from_millis(50));
@@ -237,13 +236,15 @@ mod tests {
         rustix::net::listen(&listener, 0).unwrap();
         let node: NodeSpec = path.to_str().unwrap().parse().unwrap();
         let cancel = Cancel::new();
-        let first = connect_socket(&node, &path, &options(LONG), &cancel).unwrap();
+        let first = connect_socket(&node, &path, &NetOptions::of_timeout(LONG), &cancel).unwrap();
         let moment = Duration::from_millis(50);
-        let error = connect_socket(&node, &path, &options(moment), &cancel).unwrap_err();
+        let error =
+            connect_socket(&node, &path, &NetOptions::of_timeout(moment), &cancel).unwrap_err();
         let wanted = format!("{}: connect: no reply within 50 ms", node.address());
         assert_eq!(error.to_chain(), wanted);
         cancel.cancel();
-        let error = connect_socket(&node, &path, &options(LONG), &cancel).unwrap_err();
+        let error =
+            connect_socket(&node, &path, &NetOptions::of_timeout(LONG), &cancel).unwrap_err();
         assert!(error.is_canceled());
         drop(first);
     }

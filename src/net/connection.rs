@@ -11,9 +11,9 @@ use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::net::buffer::Buffer;
 use crate::net::connect::{connect_socket, connect_tcp};
 use crate::net::credentials::Credentials;
-use crate::net::deadline::timeout;
+use crate::net::deadline::{Watch, timeout};
 use crate::net::diagnosis::speaks_plain;
-use crate::net::options::NetOptions;
+use crate::net::options::{NetOptions, Pace};
 use crate::net::stream::Stream;
 use crate::net::waiting::wait_for;
 use crate::node::NodeSpec;
@@ -28,6 +28,10 @@ use crate::protocol::text::{LINE_LEN_MAX, Step, parse_line};
 pub fn try_count_max(error: &Error) -> u32 {
     if *error.kind() == ErrorKind::TooManyConnections {
         50
+    } else if matches!(error.kind(), ErrorKind::Slow { .. }) {
+        // It has had its time; and with one answer in each window, which makes a
+        // batch get on, it could go on so for ever.
+        1
     } else {
         3
     }
@@ -64,7 +68,7 @@ enum Until {
 /// One exchange on its way.
 #[derive(Debug)]
 struct Exchange {
-    operation: &'static str,
+    watch: Watch,
     /// The longest reply that the receiver may not take in parts.
     reply_len_max: usize,
     /// Whether the receiver has said that it is over.
@@ -78,6 +82,7 @@ pub struct Connection {
     stream: Stream,
     node: String,
     timeout: Duration,
+    pace: Pace,
     cancel: Cancel,
     buffer: Buffer,
     /// Whether a silent server is prodded: see [`Connection::prod`].
@@ -96,7 +101,6 @@ struct Ready {
 /// How a thread waits for its socket.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    operation: &'static str,
     wants_read: bool,
     wants_write: bool,
     since: Instant,
@@ -105,8 +109,6 @@ struct Waiting {
 }
 
 impl Connection {
-    /// A short answer comes whole within so many timeouts.
-    const SHORT_ANSWER_TIMEOUTS: u32 = 6;
     /// `stats items` of all slab classes is below 128 KiB, the configuration of a
     /// large cluster below 1 MiB.
     const SHORT_ANSWER_LEN_MAX: usize = 4 << 20;
@@ -148,6 +150,7 @@ impl Connection {
             stream,
             node: node.address(),
             timeout: options.timeout,
+            pace: options.pace,
             cancel: cancel.clone(),
             buffer: Buffer::new(),
             is_prodded: false,
@@ -165,15 +168,15 @@ impl Connection {
             || Error::access(AccessProblem::TlsNotSpoken).at(Location::node(node.address()));
         let mut quiet_end = Some(Self::QUIET_MAX.min(self.timeout / 2));
         let mut since = Instant::now();
+        let mut watch = Watch::whole("TLS handshake", self.pace);
         while self.is_handshaking() {
             let waiting = Waiting {
-                operation: "TLS handshake",
                 wants_read: true,
                 wants_write: self.stream.wants_write(),
                 since,
                 quiet_end,
             };
-            let ready = self.wait(waiting)?;
+            let ready = self.wait(waiting, &mut watch)?;
             let moved = if ready.write {
                 let flushed = self.stream.flush();
                 flushed.map_err(|error| self.failed(Operation::Write, error))
@@ -264,6 +267,7 @@ impl Connection {
     /// # Errors
     ///
     /// - `Timeout`: no byte moved for the time allowed.
+    /// - `Slow`: fewer bytes moved than the pace wants.
     /// - `LimitExceeded`: `receive` waits for the end of a reply above 4 MiB.
     /// - `Closed`, `Io`: the connection broke.
     /// - `Canceled`.
@@ -280,7 +284,8 @@ impl Connection {
         request: &[u8],
         receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
-        let exchange = Exchange::new(operation, Self::SHORT_ANSWER_LEN_MAX);
+        let watch = Watch::rate(operation, self.pace);
+        let exchange = Exchange::new(watch, Self::SHORT_ANSWER_LEN_MAX);
         self.exchange_as(exchange, request, None, receive)
     }
 
@@ -301,7 +306,8 @@ impl Connection {
         // The line before the value, its end, and the end of the value.
         const AROUND_LEN: usize = LINE_LEN_MAX + 2 + 2;
         let value_len_max = usize::try_from(value_len_max).unwrap_or(usize::MAX);
-        let exchange = Exchange::new(operation, value_len_max.saturating_add(AROUND_LEN));
+        let reply_len_max = value_len_max.saturating_add(AROUND_LEN);
+        let exchange = Exchange::new(Watch::rate(operation, self.pace), reply_len_max);
         self.exchange_as(exchange, request, None, receive)
     }
 
@@ -310,8 +316,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// - As [`Connection::exchange`]; `Timeout` also after a multiple of the time
-    ///   allowed for one byte.
+    /// - As [`Connection::exchange`]; `Timeout` also when it is not whole after
+    ///   [`Pace::short_answer`], and no `Slow`.
     /// - `Protocol`: it is not short.
     pub fn exchange_short(
         &mut self,
@@ -319,10 +325,10 @@ impl Connection {
         request: &[u8],
         mut receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
-        let limit = self.timeout.saturating_mul(Self::SHORT_ANSWER_TIMEOUTS);
-        let started = Instant::now();
         let mut taken: usize = 0;
-        self.exchange(operation, request, |bytes| {
+        let watch = Watch::whole(operation, self.pace);
+        let exchange = Exchange::new(watch, Self::SHORT_ANSWER_LEN_MAX);
+        self.exchange_as(exchange, request, None, |bytes| {
             let received = receive(bytes)?;
             let Received::More(len) = received else {
                 return Ok(received);
@@ -331,20 +337,18 @@ impl Connection {
                 return Err(Error::protocol("the end of a short answer", bytes));
             }
             taken = taken.saturating_add(len);
-            if started.elapsed() >= limit {
-                return Err(timeout(operation, limit));
-            }
             Ok(received)
         })
     }
 
     /// Does the same, and after each silence of some length asks something more,
     /// as often as it takes; the answers are shown to `receive`, too. No server
-    /// that is prompted is prodded.
+    /// that is prompted is prodded. For lists of keys: nothing but silence is
+    /// bounded.
     ///
     /// # Errors
     ///
-    /// - As [`Connection::exchange`].
+    /// - As [`Connection::exchange`], but for `Slow`.
     pub fn exchange_with_prompt(
         &mut self,
         operation: &'static str,
@@ -352,7 +356,7 @@ impl Connection {
         prompt: Option<Prompt>,
         receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
-        let exchange = Exchange::new(operation, Self::SHORT_ANSWER_LEN_MAX);
+        let exchange = Exchange::new(Watch::none(operation), Self::SHORT_ANSWER_LEN_MAX);
         self.exchange_as(exchange, request, prompt, receive)
     }
 
@@ -364,7 +368,7 @@ impl Connection {
         receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
         if self.prod_count > 0 {
-            self.take_prod_replies(exchange.operation)?;
+            self.take_prod_replies(exchange.watch.operation())?;
         }
         self.converse(exchange, request, prompt, receive)
     }
@@ -402,7 +406,8 @@ impl Connection {
         if self.prod_count > 0 {
             self.take_prod_replies(operation)?;
         }
-        let mut exchange = Exchange::new(operation, Self::SHORT_ANSWER_LEN_MAX);
+        let watch = Watch::rate(operation, self.pace);
+        let mut exchange = Exchange::new(watch, Self::SHORT_ANSWER_LEN_MAX);
         self.advance(&mut exchange, head, Until::Sent, &mut receive)?;
         while let Some(piece) = pieces.next_piece()? {
             self.advance(&mut exchange, piece, Until::Sent, &mut receive)?;
@@ -441,7 +446,6 @@ impl Connection {
                 return Ok(());
             }
             let waiting = Waiting {
-                operation: exchange.operation,
                 // What comes after the end would be kept, however much it is.
                 wants_read: !exchange.is_done,
                 wants_write,
@@ -449,16 +453,20 @@ impl Connection {
                 quiet_end: None,
             };
             let ready = match prompt.filter(|_| !wants_write && !self.stream.has_unread()) {
-                None => self.wait_with_prods(Waiting {
-                    // From here on, since the receiver may have taken its time.
-                    since: Instant::now(),
-                    ..waiting
-                })?,
+                None => {
+                    let waiting = Waiting {
+                        // From here on, since the receiver may have taken its time.
+                        since: Instant::now(),
+                        ..waiting
+                    };
+                    self.wait_with_prods(waiting, &mut exchange.watch)?
+                }
                 Some(prompt) => {
-                    let ready = self.wait(Waiting {
+                    let waiting = Waiting {
                         quiet_end: Some(moved.elapsed().saturating_add(prompt.after)),
                         ..waiting
-                    })?;
+                    };
+                    let ready = self.wait(waiting, &mut exchange.watch)?;
                     if !ready.read && !ready.write {
                         unsent = prompt.request;
                         continue;
@@ -467,17 +475,22 @@ impl Connection {
                 }
             };
             if ready.write {
-                unsent = self.send(unsent)?;
+                let left = self.send(unsent)?;
+                exchange
+                    .watch
+                    .note_moved(unsent.len().saturating_sub(left.len()));
+                unsent = left;
             }
             if ready.read {
-                self.fill(exchange.reply_len_max)?;
+                let len = self.fill(exchange.reply_len_max)?;
+                exchange.watch.note_moved(len);
                 moved = Instant::now();
             }
         }
     }
 
     /// Waits until the socket can be read, or written if that is wanted.
-    fn wait_with_prods(&mut self, waiting: Waiting) -> Result<Ready> {
+    fn wait_with_prods(&mut self, waiting: Waiting, watch: &mut Watch) -> Result<Ready> {
         if waiting.wants_read && self.stream.has_unread() {
             return Ok(Ready {
                 read: true,
@@ -487,10 +500,11 @@ impl Connection {
         let pause = Self::QUIET_MAX.min(self.timeout / 2);
         let mut quiet_end = pause;
         loop {
-            let ready = self.wait(Waiting {
+            let waiting = Waiting {
                 quiet_end: (self.is_prodded && !waiting.wants_write).then_some(quiet_end),
                 ..waiting
-            })?;
+            };
+            let ready = self.wait(waiting, watch)?;
             if ready.read || ready.write {
                 return Ok(ready);
             }
@@ -520,7 +534,8 @@ impl Connection {
 
     fn take_prod_replies(&mut self, operation: &'static str) -> Result<()> {
         let mut left = self.prod_count;
-        let exchange = Exchange::new(operation, Self::SHORT_ANSWER_LEN_MAX);
+        let watch = Watch::whole(operation, self.pace);
+        let exchange = Exchange::new(watch, Self::SHORT_ANSWER_LEN_MAX);
         self.converse(exchange, b"", None, |bytes| {
             let mut consumed = 0;
             while left > 0 {
@@ -541,7 +556,7 @@ impl Connection {
     }
 
     /// Waits until the socket is ready, or it has been quiet for the time given.
-    fn wait(&self, waiting: Waiting) -> Result<Ready> {
+    fn wait(&self, waiting: Waiting, watch: &mut Watch) -> Result<Ready> {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, waiting.wants_read);
         wanted.set(PollFlags::OUT, waiting.wants_write);
@@ -550,16 +565,19 @@ impl Connection {
             let waited = waiting.since.elapsed();
             let left = self.timeout.saturating_sub(waited);
             if left.is_zero() {
-                let timeout = timeout(waiting.operation, self.timeout);
+                let timeout = timeout(watch.operation(), self.timeout);
                 return Err(timeout.at(Location::node(&self.node)));
             }
+            let checked = watch.check();
+            checked.map_err(|error| error.at(Location::node(&self.node)))?;
             if waiting.quiet_end.is_some_and(|end| waited >= end) {
                 return Ok(Ready::default());
             }
-            let pause = waiting
-                .quiet_end
-                .map_or(left, |end| left.min(end.saturating_sub(waited)));
+            let until_quiet = waiting.quiet_end.map(|end| end.saturating_sub(waited));
+            let pause = left.min(watch.left()).min(until_quiet.unwrap_or(left));
+            let started = Instant::now();
             let ready = wait_for(&self.stream, &self.node, wanted, pause, &self.cancel)?;
+            watch.note_waited(started.elapsed());
             if ready.is_empty() {
                 continue;
             }
@@ -631,9 +649,9 @@ impl Connection {
 }
 
 impl Exchange {
-    fn new(operation: &'static str, reply_len_max: usize) -> Self {
+    fn new(watch: Watch, reply_len_max: usize) -> Self {
         Self {
-            operation,
+            watch,
             reply_len_max,
             is_done: false,
         }

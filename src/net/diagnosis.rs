@@ -49,9 +49,8 @@ pub fn explain(node: &NodeSpec, options: &NetOptions, cancel: &Cancel, error: Er
         return error;
     }
     let options = NetOptions {
-        timeout: options.timeout.min(QUESTION_TIME_MAX),
-        credentials: None,
-        ..options.clone()
+        tls: options.tls.clone(),
+        ..NetOptions::of_timeout(options.timeout.min(QUESTION_TIME_MAX))
     };
     match find_problem(node, &options, cancel, is_closed) {
         Some(problem) => Error::access(problem).at(Location::node(node.address())),
@@ -107,11 +106,7 @@ fn find_problem(
 
 /// Says whether a server answers text without TLS.
 pub(super) fn speaks_plain(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> bool {
-    let options = NetOptions {
-        timeout: options.timeout.min(QUESTION_TIME_MAX),
-        credentials: None,
-        tls: None,
-    };
+    let options = NetOptions::of_timeout(options.timeout.min(QUESTION_TIME_MAX));
     let text = answer(node, &options, cancel, VERSION, 1);
     // An alert of TLS begins with no letter.
     text.is_some_and(|text| text.bytes.first().is_some_and(u8::is_ascii_alphabetic))

@@ -24,6 +24,6 @@ pub use connection::{Connection, Prompt, Received, try_count_max};
 pub use credentials::Credentials;
 pub use diagnosis::explain;
 pub use flush_marks::FlushMarks;
-pub use options::{NetOptions, TlsSettings};
+pub use options::{NetOptions, Pace, TlsSettings};
 pub use server::{ServerReport, ask_server, ask_slab_item_counts, meet_server};
 pub use tls::TlsClient;

@@ -334,10 +334,7 @@ fn loader<'a>(
     cancel: &'a Cancel,
 ) -> Loader<'a> {
     let options = LoadOptions {
-        net: NetOptions {
-            timeout: Duration::from_secs(30),
-            ..NetOptions::default()
-        },
+        net: NetOptions::of_timeout(Duration::from_secs(30)),
         mode: SetMode::Set,
     };
     Loader::new(node, server, options, cancel)

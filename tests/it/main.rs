@@ -111,6 +111,8 @@ mod select_behaviour;
 #[cfg(test)]
 mod server_modes;
 #[cfg(test)]
+mod slow_server;
+#[cfg(test)]
 mod snapshot_property;
 #[cfg(test)]
 mod sound_segments;

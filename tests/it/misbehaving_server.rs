@@ -391,6 +391,21 @@ fn statistics_without_an_end_are_given_up() {
         assert_eq!(output.status.code(), Some(1), "{errors}");
         assert!(errors.ends_with(": no reply within 6000 ms\n"), "{errors}");
     }
+    // More entries than any server has, each of another name.
+    let entries = |count: usize| -> String {
+        (0..count)
+            .map(|number| format!("STAT n{number} 1\r\n"))
+            .collect()
+    };
+    let many = Rule::new("stats\r", [Step::reply(stats("1.6.18", &entries(9_000)))]);
+    let (output, ..) = dump([many], &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let too_many = Rule::new("stats\r", [Step::reply(entries(10_001)), Step::Hang]);
+    let (output, ..) = dump([too_many], &[]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    let words = r#"wanted memcached statistics, got "STAT n10000 1\x0d\x0a""#;
+    assert!(errors.contains(words), "{errors}");
     // A flood of what has been told already.
     let flood = Step::Repeat(b"STAT uptime 1000\r\n".repeat(4000), Duration::ZERO);
     let (output, ..) = dump([Rule::new("stats\r", [flood])], &[]);

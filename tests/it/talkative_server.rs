@@ -15,10 +15,7 @@ use crate::fake_server::{FakeServer, Step};
 const MIB: usize = 1 << 20;
 
 fn connect(address: &str, timeout: Duration) -> Connection {
-    let options = NetOptions {
-        timeout,
-        ..NetOptions::default()
-    };
+    let options = NetOptions::of_timeout(timeout);
     Connection::connect(&address.parse().unwrap(), &options, &Cancel::new()).unwrap()
 }
 

@@ -56,9 +56,9 @@ fn connect_as(files: &Certificates, node: &NodeSpec, user: Option<&str>) -> Conn
         ..TlsSettings::default()
     });
     let options = NetOptions {
-        timeout: LIMIT,
         credentials: user.map(|user| Arc::new(Credentials::parse(user).unwrap())),
         tls: Some(tls.unwrap()),
+        ..NetOptions::of_timeout(LIMIT)
     };
     Connection::connect(node, &options, &Cancel::new()).unwrap()
 }

@@ -99,9 +99,9 @@ impl ConnectArgs {
         timeout: Duration,
     ) -> Result<NetOptions> {
         Ok(NetOptions {
-            timeout,
             credentials: self.credentials(given)?.map(Arc::new),
             tls: self.tls_client()?,
+            ..NetOptions::of_timeout(timeout)
         })
     }
 
