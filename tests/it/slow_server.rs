@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use mcsnap::cancel::Cancel;
 use mcsnap::error::{Error, ErrorKind, Result};
-use mcsnap::net::{Connection, Credentials, NetOptions, Pace, Received, try_count_max};
+use mcsnap::net::{
+    Connection, Credentials, NetOptions, Pace, Received, TlsClient, TlsSettings, try_count_max,
+};
 use mcsnap::pieces::Pieces;
 
+use crate::certificates::Certificates;
 use crate::fake_server::{FakeServer, Step};
 
 /// Longer than any of these takes: no silence ends an exchange.
@@ -165,12 +168,9 @@ fn a_log_in_that_drips_is_given_up() {
     assert_late(&error, "log-in");
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn a_handshake_that_drips_is_given_up() {
-    use mcsnap::net::{TlsClient, TlsSettings};
-
-    let files = crate::certificates::Certificates::new();
+    let files = Certificates::new();
     // The head of a record of 16 KiB.
     let head = [0x16, 3, 3, 0x40, 0];
     let drops = Step::Repeat(vec![0], Duration::from_millis(5));
