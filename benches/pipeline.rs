@@ -2,7 +2,9 @@
 //!
 //! Real memcached servers are filled with mixed items. The *floor* of a dump is
 //! to read the same items over as many connections and to append them to plain
-//! files, made durable; the floor of a restore is to send them as quiet sets.
+//! files, made durable; the floor of a restore is to send them as quiet sets, and
+//! that of a restore to a server without meta commands to send them as classic sets,
+//! pipelined.
 //! Each job and its floor run in turn, in rounds, and the ratios of their wall
 //! times are given as medians: a machine's speed drifts, a ratio in one round
 //! less so. CPU seconds and peak memory are the program's own, from /proc.
@@ -24,6 +26,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use mcsnap::cancel::Cancel;
+use mcsnap::format::manifest::Need;
+use mcsnap::net::NetOptions;
+use mcsnap::progress::NoProgress;
+use mcsnap::protocol::request::SetMode;
+use mcsnap::restore::{RestoreOptions, RestorePlan};
+use mcsnap::select::Selection;
+use mcsnap::snapshot::SnapshotReader;
+use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::target::SetWay;
+
 const CONNECTION_COUNT: u64 = 4;
 const BATCH: usize = 1024;
 
@@ -32,7 +45,7 @@ const BATCH: usize = 1024;
 struct Cost {
     wall: f64,
     cpu: f64,
-    /// Peak resident set in MiB; 0 for a floor, which runs in this process.
+    /// Peak resident set in MiB; 0 for what runs in this process.
     peak: f64,
 }
 
@@ -196,6 +209,64 @@ fn end_batch(stream: &mut TcpStream, request: &mut Vec<u8>) {
     assert_eq!(&reply, b"MN\r\n");
 }
 
+/// Sends classic sets of all items over several connections.
+fn store_all_classic(server: &Server, items: u64) {
+    let (words, noise) = sources();
+    std::thread::scope(|scope| {
+        for part in 0..CONNECTION_COUNT {
+            let (words, noise) = (&words, &noise);
+            scope.spawn(move || {
+                let mut stream = server.connect();
+                let (mut request, mut count) = (Vec::new(), 0);
+                for number in (part..items).step_by(CONNECTION_COUNT as usize) {
+                    let value = value(number, words, noise);
+                    let ttl = if number % 2 == 0 { 0 } else { 86_400 };
+                    let (key, len) = (key(number), value.len());
+                    write!(request, "set {key} {} {ttl} {len}\r\n", number % 3).unwrap();
+                    request.extend_from_slice(&value);
+                    request.extend_from_slice(b"\r\n");
+                    count += 1;
+                    if request.len() > 256 << 10 {
+                        end_classic_batch(&mut stream, &mut request, &mut count);
+                    }
+                }
+                end_classic_batch(&mut stream, &mut request, &mut count);
+            });
+        }
+    });
+}
+
+fn end_classic_batch(stream: &mut TcpStream, request: &mut Vec<u8>, count: &mut usize) {
+    stream.write_all(request).unwrap();
+    request.clear();
+    let mut replies = vec![0; b"STORED\r\n".len() * *count];
+    stream.read_exact(&mut replies).unwrap();
+    assert!(replies.chunks(8).all(|reply| reply == b"STORED\r\n"));
+    *count = 0;
+}
+
+/// Restores as the program does, but by classic sets.
+fn restore_classic(place: &str, server: &Server) {
+    let (store, name) = open_snapshot_place(place, MapChoice::Auto).unwrap();
+    let snapshot = SnapshotReader::open(store, &name, Need::Restore).unwrap();
+    let options = RestoreOptions {
+        nodes: vec![server.address().parse().unwrap()],
+        ring: None,
+        mode: SetMode::Add,
+        connection_count: CONNECTION_COUNT as usize,
+        thread_count: std::thread::available_parallelism().unwrap().get(),
+        net: NetOptions::default(),
+        selection: Selection::default(),
+        at: None,
+        exptime_if_unknown: None,
+        way: Some(SetWay::Classic),
+    };
+    let cancel = Cancel::new();
+    let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();
+    let report = plan.run(&cancel, &NoProgress).unwrap();
+    assert!(!report.has_losses() && report.totals().stored == report.records);
+}
+
 /// Reads all items over several connections and appends what comes, as it
 /// comes, to a file each.
 fn read_all(server: &Server, items: u64, directory: &Path) {
@@ -333,6 +404,7 @@ fn main() {
     let (mut read, mut plain, mut zstd) = (Vec::new(), Vec::new(), Vec::new());
     let (mut file, mut data, mut deep) = (Vec::new(), Vec::new(), Vec::new());
     let (mut write, mut restore) = (Vec::new(), Vec::new());
+    let (mut write_classic, mut classic) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let name = |kind: &str| format!("{kind}{round}");
         let snapshots = at("s");
@@ -366,6 +438,10 @@ fn main() {
         write.push(floor(|| store_all(&sink, items)));
         sink.flush();
         restore.push(program(&["restore", &place, "--to", &sink.address()]));
+        sink.flush();
+        write_classic.push(floor(|| store_all_classic(&sink, items)));
+        sink.flush();
+        classic.push(floor(|| restore_classic(&place, &sink)));
         for kind in ["none", "zstd"] {
             fs::remove_dir_all(at(&format!("s/{}", name(kind)))).unwrap();
         }
@@ -383,4 +459,6 @@ fn main() {
     print_row("verify --deep", &deep, &file);
     print_row("floor: quiet sets", &write, &write);
     print_row("restore", &restore, &write);
+    print_row("floor: classic sets", &write_classic, &write_classic);
+    print_row("restore classic", &classic, &write_classic);
 }

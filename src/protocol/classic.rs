@@ -1,8 +1,11 @@
-//! `gets`, for servers that have no meta commands. protocol.txt, "Retrieval
-//! command".
+//! `gets`, `set` and `add`, for servers that have no meta commands. protocol.txt,
+//! "Retrieval command" and "Storage commands".
+
+use std::io::Write as _;
 
 use crate::error::{Error, Result};
 use crate::protocol::reply::{check_connection, is_refusal};
+use crate::protocol::request::{SetFields, SetMode};
 use crate::protocol::text::{Step, parse_i64, parse_line, parse_u64, words};
 
 /// Keys in one command: 100 keys of 250 bytes are far below every bound that a
@@ -86,14 +89,70 @@ fn parse_value(line: &[u8]) -> Option<GetsHead<'_>> {
     })
 }
 
-/// Reads client flags, which servers up to 1.4.26 print with a sign: those of 2^31
-/// and above come as two's complement of 32 bits.
+/// Reads client flags, which versions before 1.4.27 show as a signed number.
 fn parse_client_flags(text: &[u8]) -> Option<u64> {
-    if let Some(flags) = parse_u64(text) {
-        return Some(flags);
-    }
-    let signed = i32::try_from(parse_i64(text)?).ok()?;
-    Some(signed.cast_unsigned().into())
+    let signed = |text| i32::try_from(parse_i64(text)?).ok();
+    parse_u64(text).or_else(|| signed(text).map(|flags| flags.cast_unsigned().into()))
+}
+
+/// Appends what comes before the value in a set; the opaque, the quiet flag and
+/// the CAS are not for this way. The value and CRLF follow.
+///
+/// No reply is asked for quietly (`noreply`): versions before 1.6.0 then read a
+/// value that is too large as commands.
+pub fn write_classic_set_head(key: &[u8], value_len: u64, fields: &SetFields, out: &mut Vec<u8>) {
+    let command: &[u8] = match fields.mode {
+        SetMode::Add => b"add ",
+        SetMode::Set => b"set ",
+    };
+    out.extend_from_slice(command);
+    out.extend_from_slice(key);
+    // Writing to a vector cannot fail.
+    let _ = write!(
+        out,
+        " {} {} {value_len}\r\n",
+        fields.client_flags, fields.ttl
+    );
+}
+
+/// The reply to a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreReply<'a> {
+    /// `STORED`.
+    Stored,
+    /// `NOT_STORED`: the key of an add is there.
+    NotStored,
+    /// `ERROR`, `CLIENT_ERROR` or `SERVER_ERROR`, the whole line.
+    Refused(&'a [u8]),
+}
+
+/// Reads the reply at the front of `bytes`.
+///
+/// # Errors
+///
+/// - `Protocol`: the bytes are no reply to a set.
+/// - `TooManyConnections`.
+pub fn parse_store(bytes: &[u8]) -> Result<Step<StoreReply<'_>>> {
+    const WANTED: &str = "STORED, NOT_STORED or an error";
+    let Step::Done(line, len) = parse_line(bytes, WANTED)? else {
+        return Ok(Step::Need);
+    };
+    let reply = match line {
+        b"STORED" => StoreReply::Stored,
+        b"NOT_STORED" => StoreReply::NotStored,
+        _ if is_refusal(line) => {
+            check_connection(line)?;
+            StoreReply::Refused(line)
+        }
+        _ => return Err(Error::protocol(WANTED, line)),
+    };
+    Ok(Step::Done(reply, len))
+}
+
+/// Says whether a server that refuses a set so has skipped the value: where it
+/// did not understand the line before, it reads the value as commands.
+pub fn has_skipped_value(refusal: &[u8]) -> bool {
+    refusal.starts_with(b"SERVER_ERROR")
 }
 
 /// Makes the error of a reply that names a key nobody asked for, or in another
@@ -161,10 +220,56 @@ mod tests {
         assert_eq!(out, b"gets a b\r\n");
     }
 
+    #[test]
+    fn replies_to_sets_are_read_whatever_the_split() {
+        let too_large = &b"SERVER_ERROR object too large for cache"[..];
+        for (line, wanted) in [
+            (&b"STORED\r\n"[..], Some(StoreReply::Stored)),
+            (b"NOT_STORED\r\n", Some(StoreReply::NotStored)),
+            (
+                b"SERVER_ERROR object too large for cache\r\n",
+                Some(StoreReply::Refused(too_large)),
+            ),
+            (b"ERROR\r\n", Some(StoreReply::Refused(b"ERROR"))),
+            (b"EXISTS\r\n", None),
+            (b"STORED \r\n", None),
+            (b"HD\r\n", None),
+            (b"\r\n", None),
+        ] {
+            for len in 0..line.len() {
+                assert_eq!(parse_store(&line[..len]).unwrap(), Step::Need);
+            }
+            let followed = [line, b"STORED\r\n"].concat();
+            let parsed = parse_store(&followed).ok();
+            assert_eq!(parsed, wanted.map(|reply| Step::Done(reply, line.len())));
+        }
+        assert!(parse_store(b"ERROR Too many open connections\r\n").is_err());
+        assert!(has_skipped_value(too_large));
+        assert!(!has_skipped_value(b"CLIENT_ERROR bad command line format"));
+    }
+
+    #[test]
+    fn sets_are_written_as_the_protocol_says() {
+        let mut fields = SetFields {
+            mode: SetMode::Add,
+            ttl: 60,
+            client_flags: 7,
+            cas: Some(9),
+            opaque: 3,
+            is_quiet: true,
+        };
+        let mut out = Vec::new();
+        write_classic_set_head(b"k", 5, &fields, &mut out);
+        fields.mode = SetMode::Set;
+        write_classic_set_head(b"k", 0, &fields, &mut out);
+        assert_eq!(out, b"add k 7 60 5\r\nset k 7 60 0\r\n");
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = parse_gets(&bytes);
+            let _ = parse_store(&bytes);
         }
     }
 }

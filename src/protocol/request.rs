@@ -3,7 +3,6 @@
 use std::io::Write as _;
 
 use crate::protocol::key::KeyForm;
-use crate::units::to_u64;
 
 /// Ends a batch: its reply comes after all others.
 pub const NOOP: &[u8] = b"mn\r\n";
@@ -120,6 +119,29 @@ pub fn write_mark_stale(
     out.extend_from_slice(b"\r\n");
 }
 
+/// Asks for a set whose length is no number, which no server acts on: the words
+/// of its refusal tell how a meta set is written there, if at all.
+pub const SET_PROBE: &[u8] = b"ms k S-1\r\n";
+
+/// Asks for a key with a flag that servers have which can give an item its version
+/// (1.6.27 and later); the others refuse the flag.
+pub const EXPLICIT_CAS_PROBE: &[u8] = b"mg mcsnap:no-such-key E1 u\r\n";
+
+/// Appends a question whether a key is there, which leaves no trace. An item that
+/// is stale loses its win token by it.
+pub fn write_is_there(key: &[u8], form: KeyForm, out: &mut Vec<u8>) {
+    write_take_win_token(key, form, out);
+}
+
+/// How a meta set is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetSyntax {
+    /// Since 1.6.10: the length is a word of its own.
+    Today,
+    /// 1.6.0 to 1.6.9: the length is the flag `S`, and there are no base64 keys.
+    FlagS,
+}
+
 /// Whether a set may replace what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetMode {
@@ -146,18 +168,12 @@ pub struct SetFields {
     pub is_quiet: bool,
 }
 
-/// Appends a set with its value.
-pub fn write_set(key: &[u8], form: KeyForm, value: &[u8], fields: &SetFields, out: &mut Vec<u8>) {
-    write_set_head(key, form, to_u64(value.len()), fields, out);
-    out.extend_from_slice(value);
-    out.extend_from_slice(SET_TAIL);
-}
-
 /// What follows the value in a set.
 pub const SET_TAIL: &[u8] = b"\r\n";
 
 /// Appends what comes before the value in a set.
 pub fn write_set_head(
+    syntax: SetSyntax,
     key: &[u8],
     form: KeyForm,
     value_len: u64,
@@ -166,8 +182,13 @@ pub fn write_set_head(
 ) {
     out.extend_from_slice(b"ms ");
     form.write(key, out);
+    // First of all flags: a server that does not understand another one skips as
+    // many bytes as it has been told by then.
     // Writing to a vector cannot fail.
-    let _ = write!(out, " {value_len}");
+    let _ = match syntax {
+        SetSyntax::Today => write!(out, " {value_len}"),
+        SetSyntax::FlagS => write!(out, " S{value_len}"),
+    };
     out.extend_from_slice(form.flag());
     let _ = write!(
         out,
@@ -208,8 +229,18 @@ mod tests {
             opaque: 3,
             is_quiet: true,
         };
-        write_set(b"a b", KeyForm::Base64, b"xy", &fields, &mut out);
-        assert_eq!(out, b"ms YSBi 2 b T60 F7 O3 E9 ME q\r\nxy\r\n");
+        let today = SetSyntax::Today;
+        write_set_head(today, b"a b", KeyForm::Base64, 2, &fields, &mut out);
+        assert_eq!(out, b"ms YSBi 2 b T60 F7 O3 E9 ME q\r\n");
+        out.clear();
+        let fields = SetFields {
+            mode: SetMode::Set,
+            cas: None,
+            is_quiet: false,
+            ..fields
+        };
+        write_set_head(SetSyntax::FlagS, b"k", KeyForm::Text, 2, &fields, &mut out);
+        assert_eq!(out, b"ms k S2 T60 F7 O3\r\n");
         out.clear();
         write_mark_stale(b"k", KeyForm::Text, Some(5), Some(5), &mut out);
         write_mark_stale(b"k", KeyForm::Text, Some(5), None, &mut out);

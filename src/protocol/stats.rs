@@ -34,6 +34,10 @@ impl ServerVersion {
     pub const META_DELETE_COMPARES: Self = Self(1, 6, 13);
     /// First whose `EN` carries the opaque of the request.
     pub const MISS_TELLS_OPAQUE: Self = Self(1, 6, 18);
+    /// First that can be built to take client flags above 32 bits.
+    pub const WIDE_CLIENT_FLAGS: Self = Self(1, 6, 22);
+    /// First that takes an explicit CAS (`E`).
+    pub const EXPLICIT_CAS: Self = Self(1, 6, 27);
     /// First whose walk tells client flags, and so the exact length of values.
     pub const WALK_TELLS_FLAGS: Self = Self(1, 6, 24);
     /// First whose walk gives way to a growing hash table instead of waiting
@@ -41,8 +45,6 @@ impl ServerVersion {
     pub const WALK_GIVES_WAY: Self = Self(1, 6, 28);
     /// First that nothing can happen to when the client of a walk goes away.
     pub const WALK_OUTLIVES_CLIENT: Self = Self(1, 6, 44);
-    /// First that takes an explicit CAS (`E`).
-    pub const EXPLICIT_CAS: Self = Self(1, 6, 27);
 
     /// Reads the leading numbers of a version text; a missing one is 0.
     pub fn parse(text: &str) -> Self {
@@ -314,6 +316,8 @@ impl DeathCounters {
 pub struct ServerSettings {
     /// Largest item, header included, in bytes.
     pub item_size_max: u64,
+    /// A larger item, header included, is kept in several chunks; in bytes.
+    pub chunk_size_max: u64,
     /// Whether items have a CAS.
     pub has_cas: bool,
     /// Whether walks are allowed (`-X` forbids them); true where not told.
@@ -334,10 +338,20 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
+    /// Versions before 1.4.2 have no option `-I`, and do not tell it.
+    const ITEM_SIZE_MAX: u64 = 1 << 20;
+    /// What memcached has without an option, from 1.5.0 on.
+    const CHUNK_SIZE_MAX: u64 = 512 << 10;
+
     /// Reads the settings.
     pub fn of(table: &StatTable) -> Self {
+        let size = |name, default| match table.number(name) {
+            0 => default,
+            size => size,
+        };
         Self {
-            item_size_max: table.number("item_size_max"),
+            item_size_max: size("item_size_max", Self::ITEM_SIZE_MAX),
+            chunk_size_max: size("slab_chunk_max", Self::CHUNK_SIZE_MAX),
             has_cas: table.get("cas_enabled") != Some("no"),
             is_dump_allowed: table.get("dump_enabled") != Some("no"),
             client_flags_max: match table.number("client_flags_size") {

@@ -5,12 +5,15 @@
 //! obeys, and returns a [`RestoreReport`] that accounts for every record.
 
 mod cursor;
+mod end;
 mod estimate;
 mod filter;
 mod plan;
 mod report;
 mod run;
+mod unheld;
 
 pub use estimate::{NodeEstimate, RestoreEstimate};
 pub use plan::{RestoreOptions, RestorePlan};
 pub use report::{NodeRestore, RestoreReport};
+pub use unheld::{UnheldCounts, UnheldGroup};

@@ -1,16 +1,16 @@
 //! What a restore is going to do.
 
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Location, Result};
+use crate::error::{Error, Result};
+use crate::item::Exptime;
 use crate::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
 use crate::net::{NetOptions, ServerReport, meet_server};
 use crate::node::NodeSpec;
 use crate::protocol::request::SetMode;
-use crate::protocol::stats::ServerVersion;
 use crate::ring::{Placement, RingSpec};
 use crate::select::Selection;
 use crate::snapshot::SnapshotReader;
-use crate::target::{OwnerDefaults, bind_owners, missing_ring};
+use crate::target::{OwnerDefaults, SetWay, WriteStrategy, bind_owners, missing_ring};
 use crate::units::{UnixSecs, counted, to_u64};
 
 /// What the caller asks for.
@@ -33,6 +33,11 @@ pub struct RestoreOptions {
     /// The moment that times of the selection are relative to; none for the end
     /// of the dump.
     pub at: Option<UnixSecs>,
+    /// The exptime, on this host's clock, of records whose own the snapshot does not
+    /// tell; without, they are refused.
+    pub exptime_if_unknown: Option<Exptime>,
+    /// How items are stored, on every node; none for what suits each.
+    pub way: Option<SetWay>,
 }
 
 impl RestoreOptions {
@@ -57,6 +62,8 @@ pub struct RestorePlan {
     pub snapshot: SnapshotReader,
     /// What each node said of itself.
     pub servers: Vec<ServerReport>,
+    /// How each node is written to.
+    pub strategies: Vec<WriteStrategy>,
     pub(super) placement: Placement,
     /// The moment that times of the selection are relative to.
     pub(super) at: UnixSecs,
@@ -71,7 +78,6 @@ impl RestorePlan {
     ///   made of, or a selection of owners that are none of them.
     /// - `Corrupt`: a selection by time, no moment given, and the manifest does
     ///   not say when the dump ended.
-    /// - `Unsupported`: a node is too old.
     /// - A node's error: a restore to some of the nodes is none.
     pub fn make(
         snapshot: SnapshotReader,
@@ -90,15 +96,22 @@ impl RestorePlan {
             None if options.selection.needs().now() => snapshot.finished_at()?,
             None => UnixSecs::default(),
         };
-        let mut servers = Vec::new();
+        let (mut servers, mut strategies) = (Vec::new(), Vec::new());
         for node in &options.nodes {
             let report = meet_server(node, &options.net, cancel)?;
-            check_server(node, &report)?;
+            let way = options.way;
+            strategies.push(WriteStrategy::probe(
+                node,
+                &report,
+                way,
+                &options.net,
+                cancel,
+            )?);
             if report.is_proxy {
                 tracing::warn!(
                     node = node.address(),
                     "this is a proxy; CAS is not restored, and evictions of the servers behind it \
-                     are not seen"
+                     are not counted"
                 );
             }
             servers.push(report);
@@ -107,6 +120,7 @@ impl RestorePlan {
             options,
             snapshot,
             servers,
+            strategies,
             placement,
             at,
         })
@@ -139,24 +153,6 @@ fn place(snapshot: &SnapshotReader, options: &RestoreOptions) -> Result<Placemen
         ));
     }
     Ok(placement)
-}
-
-fn check_server(node: &NodeSpec, report: &ServerReport) -> Result<()> {
-    let least = ServerVersion::META_COMMANDS;
-    if report.stats.version < least {
-        let kind = ErrorKind::Unsupported {
-            field: "memcached",
-            found: report.stats.version_text.clone(),
-            supported: format!("this build needs {least} or later"),
-        };
-        return Err(Error::new(kind).at(Location::node(node.address())));
-    }
-    if report.settings.item_size_max == 0 {
-        let found = "no item_size_max in its settings";
-        return Err(Error::protocol("memcached settings", found.as_bytes())
-            .at(Location::node(node.address())));
-    }
-    Ok(())
 }
 
 impl RestorePlan {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::defect::Finding;
 use crate::node::NodeSpec;
-use crate::target::{LoadTally, NotText};
+use crate::target::{LoadTally, NotText, Presence};
 
 /// What became of the records of one destination.
 #[derive(Clone, Debug)]
@@ -16,6 +16,10 @@ pub struct NodeRestore {
     /// Items the node threw out for want of memory meanwhile, by its own count;
     /// some may be what was there before, or what other clients stored.
     pub evicted: u64,
+    /// What was found of a sample of the stored keys, where they may be gone again.
+    pub presence: Option<Presence>,
+    /// The node's largest item, header included, in bytes.
+    pub item_size_max: u64,
     /// Items on the node afterwards.
     pub items_end: u64,
     /// Why the node went away, if it did.
@@ -62,14 +66,25 @@ impl RestoreReport {
             .fold(0, |sum, node| sum.saturating_add(node.evicted))
     }
 
-    /// Says whether anything was lost, or is not accounted for: records, items
-    /// thrown out again, or a node.
+    /// Says whether anything was lost, or is not accounted for: records, stored keys
+    /// that are gone again, or a node. What a node threw out is no loss by itself: a
+    /// cache that is in use throws out what was not used for long.
     pub fn has_losses(&self) -> bool {
+        let is_gone = |node: &NodeRestore| node.presence.is_some_and(|seen| seen.gone > 0);
         self.unaccounted() > 0
             || self.damaged > 0
-            || self.evicted() > 0
             || self.totals().losses() > 0
-            || self.nodes.iter().any(|node| node.failure.is_some())
+            || self
+                .nodes
+                .iter()
+                .any(|node| node.failure.is_some() || is_gone(node))
+    }
+
+    /// Says whether there was nothing to store, since all had expired.
+    pub fn is_all_expired(&self) -> bool {
+        let totals = self.totals();
+        let selected = self.records.saturating_sub(self.filtered);
+        selected > 0 && totals.expired == selected
     }
 
     /// Returns the records that have an outcome or are a loss; equal to
@@ -103,7 +118,9 @@ mod tests {
             let node = NodeRestore {
                 node: "a:1".parse().unwrap(),
                 tally,
+                item_size_max: 1 << 20,
                 evicted: 0,
+                presence: None,
                 items_end: 0,
                 failure: None,
             };

@@ -9,19 +9,22 @@ use rayon::ThreadPoolBuilder;
 
 use crate::batch::LargeItem;
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::error::{Error, Location, Operation, Result};
 use crate::format::block::StoredValue;
 use crate::format::compression::SectionReader;
 use crate::item::Record;
-use crate::net::{Connection, ServerReport, ask_server};
+use crate::net::ServerReport;
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress, RunningJob};
 use crate::restore::cursor::{BlockTask, Cursor, Damage};
+use crate::restore::end::NodeEnd;
 use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
 use crate::restore::report::{NodeRestore, RestoreReport};
 use crate::snapshot::SegmentValue;
-use crate::target::{LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment, TextCheck};
+use crate::target::{
+    LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment, TextCheck, WriteStrategy,
+};
 use crate::units::to_u64;
 
 /// Batches on their way to one node.
@@ -55,6 +58,9 @@ impl RestorePlan {
         let totals = self.snapshot.manifest().totals;
         let bytes = totals.key_bytes.saturating_add(totals.value_bytes);
         let _running = RunningJob::start(progress, "restore", totals.records, bytes);
+        for lacking in self.find_unheld(cancel)? {
+            tracing::warn!("{lacking}");
+        }
         let stop = cancel.child();
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
@@ -77,8 +83,9 @@ impl RestorePlan {
                 .nodes
                 .iter()
                 .zip(&self.servers)
+                .zip(&self.strategies)
                 .zip(receivers)
-                .map(|((node, server), batches)| {
+                .map(|(((node, server), strategy), batches)| {
                     let count = self.options.connection_count;
                     let alive = Arc::new(AtomicUsize::new(count));
                     (0..count)
@@ -92,7 +99,7 @@ impl RestorePlan {
                                     stop,
                                     progress,
                                 };
-                                self.load_node(node, server, batches, &shared)
+                                self.load_node(node, server, *strategy, batches, &shared)
                             })
                         })
                         .collect()
@@ -114,12 +121,14 @@ impl RestorePlan {
         }
         read?;
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let nodes = self.options.nodes.iter().zip(&self.servers).zip(loads);
+        let servers = self.servers.iter().zip(&self.strategies);
+        let nodes = self.options.nodes.iter().zip(servers).zip(loads);
         let report = RestoreReport {
             records: totals.records,
             nodes: nodes
-                .map(|((node, server), load)| {
-                    self.finish_node(node, server, load, cancel, progress)
+                .map(|((node, (server, strategy)), mut load)| {
+                    let end = self.look_at_end(node, server, strategy, &mut load.tally, cancel);
+                    finish_node(node, server, load, end, progress)
                 })
                 .collect(),
             damaged: damage.records,
@@ -182,12 +191,15 @@ impl RestorePlan {
         &self,
         node: &NodeSpec,
         server: &ServerReport,
+        strategy: WriteStrategy,
         shipments: Receiver<Shipment>,
         shared: &Shared<'_>,
     ) -> NodeLoad {
         let options = LoadOptions {
             net: self.options.net.clone(),
             mode: self.options.mode,
+            strategy,
+            exptime_if_unknown: self.options.exptime_if_unknown,
         };
         let mut loader = Loader::new(node, server, options, shared.stop);
         let (mut failure, mut fatal) = (None, None);
@@ -228,45 +240,30 @@ impl RestorePlan {
             fatal,
         }
     }
+}
 
-    fn finish_node(
-        &self,
-        node: &NodeSpec,
-        server: &ServerReport,
-        load: NodeLoad,
-        cancel: &Cancel,
-        progress: &dyn Progress,
-    ) -> NodeRestore {
-        let at_end = Connection::connect(node, &self.options.net, cancel)
-            .and_then(|mut connection| ask_server(&mut connection));
-        let (evicted, items_end, trouble) = match at_end {
-            Ok(report) => {
-                let evicted = report
-                    .stats
-                    .evictions
-                    .saturating_sub(server.stats.evictions);
-                let change = server.find_change(&report).map(|what| {
-                    let error = Error::new(ErrorKind::NodeChanged { what });
-                    error.at(Location::node(node.address()))
-                });
-                (evicted, report.stats.curr_items, change)
-            }
-            Err(error) => (0, 0, Some(error)),
-        };
-        let failure = load.failure.or(trouble).map(|error| error.to_chain());
-        progress.event(Event::NodeFinished {
-            node_index: None,
-            node: node.address(),
-            items: load.tally.stored,
-            failure: failure.clone(),
-        });
-        NodeRestore {
-            node: node.clone(),
-            tally: load.tally,
-            evicted,
-            items_end,
-            failure,
-        }
+fn finish_node(
+    node: &NodeSpec,
+    server: &ServerReport,
+    load: NodeLoad,
+    end: NodeEnd,
+    progress: &dyn Progress,
+) -> NodeRestore {
+    let failure = load.failure.or(end.trouble).map(|error| error.to_chain());
+    progress.event(Event::NodeFinished {
+        node_index: None,
+        node: node.address(),
+        items: load.tally.stored,
+        failure: failure.clone(),
+    });
+    NodeRestore {
+        node: node.clone(),
+        tally: load.tally,
+        evicted: end.evicted,
+        presence: end.presence,
+        item_size_max: server.settings.item_size_max,
+        items_end: end.items,
+        failure,
     }
 }
 

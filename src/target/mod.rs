@@ -2,14 +2,20 @@
 
 mod load;
 mod owner;
+mod presence;
 mod rebase;
 mod ring_choice;
 mod route;
+mod strategy;
+mod tally;
 mod text_keys;
 
-pub use load::{LargeLoad, LoadOptions, LoadTally, Loader};
+pub use load::{LargeLoad, LoadOptions, Loader};
 pub use owner::{OwnerDefaults, bind_owners};
+pub use presence::{KeySample, Presence, look_for};
 pub use rebase::rebase;
 pub use ring_choice::{missing_ring, recorded_ring};
 pub use route::{Router, Shipment};
+pub use strategy::{SetWay, Unheld, WriteStrategy};
+pub use tally::LoadTally;
 pub use text_keys::{NotText, TextCheck};

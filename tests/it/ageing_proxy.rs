@@ -1,8 +1,9 @@
 //! A proxy that makes a real memcached look like one of an older version.
 //!
-//! What it changes is what differs between versions for whoever lists and reads
-//! all items: the statistics, the crawler's commands and lines, the listings of
-//! `stats cachedump`, and the meta commands. Everything else is the server's.
+//! What it changes is what differs between versions for whoever lists, reads and
+//! stores all items: the statistics, the crawler's commands and lines, the listings
+//! of `stats cachedump`, `gets`, and the meta commands. Everything else is the
+//! server's.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -64,6 +65,8 @@ pub(crate) struct Age {
     /// What the server calls its version, if that is no number.
     pub(crate) version_text: Option<&'static str>,
     pub(crate) cut: Cut,
+    /// The key of a classic set that is not understood.
+    pub(crate) refused_key: Option<&'static str>,
     /// Replaces rows of `stats`.
     pub(crate) stats: &'static [(&'static str, &'static str)],
 }
@@ -81,6 +84,7 @@ impl Age {
             reply_fault: None,
             version_text: None,
             cut: Cut::Nowhere,
+            refused_key: None,
             stats: &[],
         }
     }
@@ -99,12 +103,13 @@ impl Age {
 }
 
 /// Rows of `stats settings`, and the first version that has each.
-const SETTINGS_SINCE: [(&str, Version); 9] = [
+const SETTINGS_SINCE: [(&str, Version); 10] = [
     ("binding_protocol", (1, 4, 0)),
     ("cas_enabled", (1, 4, 0)),
     ("item_size_max", (1, 4, 2)),
     ("lru_crawler", (1, 4, 18)),
     ("lru_maintainer_thread", (1, 4, 24)),
+    ("slab_chunk_max", (1, 4, 30)),
     ("dump_enabled", (1, 4, 34)),
     ("auth_enabled_ascii", (1, 5, 15)),
     ("ssl_enabled", (1, 5, 13)),
@@ -291,7 +296,20 @@ impl<'a> Session<'a> {
             ["get", ..] if version < (1, 2, 4) => self.ask(&line, b"END\r\n"),
             ["gets", ..] if version < (1, 2, 4) => b"ERROR\r\n".to_vec(),
             ["gets", ..] => self.ask(&line, b"END\r\n"),
-            ["mg" | "md" | "ms" | "mn", ..] if version < (1, 6, 0) => b"ERROR\r\n".to_vec(),
+            ["set" | "add", key, _, _, _] if self.shared.age.refused_key == Some(key) => {
+                // The value is read as a command, which is none.
+                self.line()?;
+                b"CLIENT_ERROR bad command line format\r\nERROR\r\n".to_vec()
+            }
+            ["set" | "add", _, _, _, len] => self.classic_set(&line, len)?,
+            // The reply to a probe; a real set would have its value read as
+            // commands.
+            ["ms", _, "S-1"] if ((1, 5, 19)..(1, 6, 0)).contains(&version) => {
+                b"CLIENT_ERROR invalid or duplicate flag\r\n".to_vec()
+            }
+            ["ms", _, "S-1"] if version < (1, 6, 0) => b"ERROR\r\n".to_vec(),
+            ["mg" | "md" | "mn", ..] if version < (1, 6, 0) => b"ERROR\r\n".to_vec(),
+            ["ms", _, ref tokens @ ..] if version >= (1, 6, 0) => self.meta_set(&line, tokens)?,
             ["mn"] => b"MN\r\n".to_vec(),
             ["mg" | "md", _, ref flags @ ..] if !knows(version, flags) => {
                 b"CLIENT_ERROR invalid flag\r\n".to_vec()
@@ -304,6 +322,13 @@ impl<'a> Session<'a> {
                     Some((at, ReplyFault::Twice)) if at == number => reply.repeat(2),
                     _ => reply,
                 }
+            }
+            // With a version to compare, none is the right one.
+            ["md", _, ref flags @ ..]
+                if ((1, 6, 0)..(1, 6, 13)).contains(&version)
+                    && flags.iter().any(|flag| flag.starts_with('C')) =>
+            {
+                b"EX \r\n".to_vec()
             }
             ["md", ..] => self.meta_delete(&line),
             _ => {
@@ -325,13 +350,82 @@ impl<'a> Session<'a> {
                 .strip_prefix(b"VALUE ")
                 .map(|rest| String::from_utf8_lossy(rest).trim_end().to_owned())
                 .map(|rest| rest.split(' ').nth(2).unwrap().parse::<usize>().unwrap());
-            answer.extend_from_slice(&line);
+            answer.extend(self.with_old_flags(line.clone()));
             if line == end || line.starts_with(b"SERVER_ERROR") || line.starts_with(b"CLIENT_") {
                 return answer;
             }
             if let Some(len) = value_len {
                 answer.extend(self.take_from_server(len + 2));
             }
+        }
+    }
+
+    /// Writes the client flags of a `VALUE` line as the version does: as a signed
+    /// number up to 1.4.26.
+    fn with_old_flags(&self, line: Vec<u8>) -> Vec<u8> {
+        if self.shared.age.version > (1, 4, 26) || !line.starts_with(b"VALUE ") {
+            return line;
+        }
+        let mut words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+        let flags: u32 = String::from_utf8_lossy(words[2]).parse().unwrap();
+        let signed = flags.cast_signed().to_string();
+        words[2] = signed.as_bytes();
+        words.join(&b' ')
+    }
+
+    /// Passes a set of the oldest kind on with its value.
+    fn classic_set(&mut self, line: &[u8], len: &str) -> Option<Vec<u8>> {
+        let value = self.take(len.parse::<usize>().unwrap() + 2)?;
+        self.server.write_all(line).unwrap();
+        self.server.write_all(&value).unwrap();
+        Some(self.server_line())
+    }
+
+    /// Passes a meta set on with its value, in the syntax of the real server, and
+    /// hides the reply if it was quiet.
+    fn meta_set(&mut self, line: &[u8], tokens: &[&str]) -> Option<Vec<u8>> {
+        let version = self.shared.age.version;
+        let is_old = version < (1, 6, 10);
+        let (len, flags) = tokens.split_first().unwrap();
+        let digits = if is_old {
+            len.strip_prefix('S').unwrap_or("x")
+        } else {
+            len
+        };
+        let Ok(len) = digits.parse::<usize>() else {
+            return Some(if is_old {
+                b"CLIENT_ERROR invalid length\r\n".to_vec()
+            } else {
+                b"CLIENT_ERROR bad command line format\r\n".to_vec()
+            });
+        };
+        let value = self.take(len + 2)?;
+        if !knows(version, flags) {
+            return Some(b"CLIENT_ERROR invalid flag\r\n".to_vec());
+        }
+        let key = line.split(|&byte| byte == b' ').nth(1).unwrap();
+        let kept: Vec<&str> = flags.iter().copied().filter(|flag| *flag != "q").collect();
+        let is_quiet = kept.len() < flags.len();
+        let head = format!(" {len} {}\r\n", kept.join(" "));
+        let request = [b"ms ", key, head.as_bytes(), &value].concat();
+        self.server.write_all(&request).unwrap();
+        let reply = self.server_line();
+        if is_quiet && reply.starts_with(b"HD") {
+            return Some(Vec::new());
+        }
+        Some(self.with_old_code(reply))
+    }
+
+    /// Writes the code of a reply as the version does.
+    fn with_old_code(&self, reply: Vec<u8>) -> Vec<u8> {
+        let version = self.shared.age.version;
+        let text = String::from_utf8(reply).unwrap();
+        let (code, rest) = text.trim_end().split_at_checked(2).unwrap_or((&text, ""));
+        match code {
+            "HD" if version < (1, 6, 10) => format!("OK {rest}\r\n").into_bytes(),
+            "NS" | "NF" if version < (1, 6, 10) => format!("{code} {rest}\r\n").into_bytes(),
+            "HD" if version < (1, 6, 18) => format!("HD{rest} \r\n").into_bytes(),
+            _ => text.into_bytes(),
         }
     }
 
@@ -348,12 +442,12 @@ impl<'a> Session<'a> {
             }
             let replaced = age.stats.iter().find(|(row, _)| *row == name);
             let line = match (name, replaced) {
-                ("version", _) => format!("STAT version {}", age.name()),
-                ("lru_crawler", _) => {
+                (_, Some((_, value))) => format!("STAT {name} {value}"),
+                ("version", None) => format!("STAT version {}", age.name()),
+                ("lru_crawler", None) => {
                     let is_on = self.shared.is_crawler_on.load(Ordering::SeqCst);
                     format!("STAT lru_crawler {}", if is_on { "yes" } else { "no" })
                 }
-                (_, Some((_, value))) => format!("STAT {name} {value}"),
                 (_, None) => line.to_owned(),
             };
             answer.extend_from_slice(line.as_bytes());
@@ -566,19 +660,18 @@ impl<'a> Session<'a> {
             }
             let len: usize = value_len;
             head.extend(self.take_from_server(len + 2));
-        } else if text.starts_with("EN") && self.shared.age.version < (1, 6, 18) {
+            return head;
+        }
+        if text.starts_with("EN") && self.shared.age.version < (1, 6, 18) {
             head = b"EN\r\n".to_vec();
         }
-        head
+        self.with_old_code(head)
     }
 
     fn meta_delete(&mut self, line: &[u8]) -> Vec<u8> {
         self.server.write_all(line).unwrap();
         let reply = self.server_line();
-        if self.shared.age.version < (1, 6, 10) && reply.starts_with(b"HD") {
-            return [b"OK", &reply[2..]].concat();
-        }
-        reply
+        self.with_old_code(reply)
     }
 
     fn serve_binary(&mut self) -> Option<()> {

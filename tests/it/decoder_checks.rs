@@ -17,14 +17,15 @@ use mcsnap::format::toc::{Toc, TocEntry};
 use mcsnap::item::{Exptime, ItemMeta, KEY_LEN_MAX, Record, SlabClass};
 use mcsnap::limits::Limits;
 use mcsnap::node::NodeSpec;
-use mcsnap::protocol::binary::{BINARY_HEADER_LEN, parse_binary_get};
+use mcsnap::protocol::binary::{BINARY_HEADER_LEN, parse_binary_get, parse_binary_store};
 use mcsnap::protocol::cachedump::{
     ListingLine, classify_listing, exptime_of_listing, parse_listed,
 };
-use mcsnap::protocol::classic::parse_gets;
+use mcsnap::protocol::classic::{parse_gets, parse_store};
 use mcsnap::protocol::cluster_config::{ConfigReply, parse_config};
 use mcsnap::protocol::metadump::{WalkLine, classify, parse_item};
 use mcsnap::protocol::reply::parse_reply;
+use mcsnap::protocol::request::SetMode;
 use mcsnap::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
 use mcsnap::protocol::text::{Step, parse_line};
 use mcsnap::ring::{Placement, RingSpec};
@@ -444,8 +445,8 @@ fn check_listed(line: &[u8]) -> bool {
     true
 }
 
-/// Reads heads of replies to `gets` as they come whole and in pieces; returns
-/// how many there are.
+/// Reads heads of replies to `gets`, and replies to sets, as they come whole and in
+/// pieces; returns how many of the former there are.
 pub(crate) fn check_gets(bytes: &[u8], piece_len: usize) -> usize {
     let read = |bytes: &[u8]| match parse_gets(bytes) {
         Ok(Step::Done(head, len)) => {
@@ -458,11 +459,23 @@ pub(crate) fn check_gets(bytes: &[u8], piece_len: usize) -> usize {
     let heads = feed(bytes, bytes.len(), read);
     assert_eq!(heads, feed(bytes, 1, read));
     assert_eq!(heads, feed(bytes, piece_len, read));
+    let read = |bytes: &[u8]| match parse_store(bytes) {
+        Ok(Step::Done(reply, len)) => {
+            assert!(len > 0 && len <= bytes.len());
+            Taken::Whole(format!("{reply:?}"), len)
+        }
+        Ok(Step::Need) => Taken::Part,
+        Err(error) => Taken::Refused(reason(&error)),
+    };
+    let replies = feed(bytes, bytes.len(), read);
+    assert_eq!(replies, feed(bytes, 1, read));
+    assert_eq!(replies, feed(bytes, piece_len, read));
     heads.found.len()
 }
 
-/// Reads heads of binary replies, all with the same opaque, as they come whole
-/// and in pieces; returns how many there are.
+/// Reads heads of binary replies, all with the same opaque, as they come whole and in
+/// pieces: of gets, and of both kinds of set; returns how many of the former there
+/// are.
 pub(crate) fn check_binary(bytes: &[u8], piece_len: usize) -> usize {
     const OPAQUE: u32 = 0;
     let read = |bytes: &[u8]| match parse_binary_get(bytes, OPAQUE) {
@@ -476,6 +489,19 @@ pub(crate) fn check_binary(bytes: &[u8], piece_len: usize) -> usize {
     let heads = feed(bytes, bytes.len(), read);
     assert_eq!(heads, feed(bytes, 1, read));
     assert_eq!(heads, feed(bytes, piece_len, read));
+    for mode in [SetMode::Add, SetMode::Set] {
+        let read = |bytes: &[u8]| match parse_binary_store(bytes, mode, OPAQUE) {
+            Ok(Step::Done(reply, len)) => {
+                assert!(len >= BINARY_HEADER_LEN && len <= bytes.len());
+                Taken::Whole(format!("{reply:?}"), len)
+            }
+            Ok(Step::Need) => Taken::Part,
+            Err(error) => Taken::Refused(reason(&error)),
+        };
+        let replies = feed(bytes, bytes.len(), read);
+        assert_eq!(replies, feed(bytes, 1, read));
+        assert_eq!(replies, feed(bytes, piece_len, read));
+    }
     heads.found.len()
 }
 

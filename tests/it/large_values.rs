@@ -25,7 +25,7 @@ use mcsnap::pieces::{LargeValue, Pieces};
 use mcsnap::protocol::request::SetMode;
 use mcsnap::snapshot::{ShardWriter, SnapshotReader, SnapshotWriter};
 use mcsnap::store::{MapChoice, create_directory, open_snapshot_place};
-use mcsnap::target::{LargeLoad, LoadOptions, Loader};
+use mcsnap::target::{LargeLoad, LoadOptions, Loader, SetWay, WriteStrategy};
 use mcsnap::units::{UnixSecs, to_u64};
 use serde_json::Value;
 
@@ -336,6 +336,13 @@ fn loader<'a>(
     let options = LoadOptions {
         net: NetOptions::of_timeout(Duration::from_secs(30)),
         mode: SetMode::Set,
+        strategy: WriteStrategy {
+            way: SetWay::Meta,
+            has_binary_protocol: false,
+            holds_cas: false,
+            client_flags_max: u32::MAX.into(),
+        },
+        exptime_if_unknown: None,
     };
     Loader::new(node, server, options, cancel)
 }

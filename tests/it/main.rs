@@ -87,6 +87,10 @@ mod proxies;
 #[cfg(test)]
 mod restore_behaviour;
 #[cfg(test)]
+mod restore_kept;
+#[cfg(test)]
+mod restore_old;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod ring_commands;

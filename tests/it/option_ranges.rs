@@ -147,6 +147,8 @@ fn a_restore_is_refused_numbers_out_of_range() {
         net: NetOptions::default(),
         selection: Selection::EVERYTHING,
         at: None,
+        exptime_if_unknown: None,
+        way: None,
     };
     let rows: [Row<RestoreOptions>; 2] = [
         (

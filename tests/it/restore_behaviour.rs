@@ -25,6 +25,7 @@ fn assert_accounted(report: &Value) {
         "refused",
         "failed",
         "unsent",
+        "not_kept",
     ];
     let sum: u64 = fates.into_iter().map(number).sum();
     assert_eq!(number("records"), sum + number("damaged"), "{report}");

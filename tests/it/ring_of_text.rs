@@ -28,7 +28,11 @@ fn keys_that_the_rings_client_cannot_have_are_placed_and_told() {
             .arg("--progress=none")
             .succeeds();
         let report = serde_json::from_slice(&output.stdout).unwrap();
-        (report, String::from_utf8(output.stderr).unwrap())
+        // Before 1.6.27 a server takes no CAS, which is told apart.
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let lines = stderr.split_inclusive('\n');
+        let stderr: String = lines.filter(|line| !line.contains("the CAS of")).collect();
+        (report, stderr)
     };
     let (plan, dry_run) = (&["ring", "plan"][..], &["restore", "--dry-run"][..]);
     let restore = &["restore", "--mode=set"][..];

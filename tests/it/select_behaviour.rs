@@ -425,6 +425,8 @@ fn restore(store: impl Store + 'static, target: &Memcached, expression: &str) ->
         net: NetOptions::default(),
         selection: Selection::parse(expression).unwrap(),
         at: None,
+        exptime_if_unknown: None,
+        way: None,
     };
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();

@@ -9,6 +9,7 @@ use serde_yaml::Value;
 
 use mcsnap::discovery::NodeSource;
 use mcsnap::error::Error;
+use mcsnap::item::Exptime;
 use mcsnap::ring::RingSpec;
 use mcsnap::select::Selection;
 use mcsnap::units::UnixSecs;
@@ -194,6 +195,29 @@ pub(crate) fn parse_duration(name: &'static str, text: &str) -> Result<Duration>
         .ok_or_else(|| Error::invalid_input(name, text, allowed).into())
 }
 
+/// Reads a time to live that begins now, such as `2h` or `7d`, or `never`.
+pub(crate) fn parse_ttl(text: &str, now: UnixSecs) -> Result<Exptime> {
+    const TTL_MAX: u64 = 3650 * 24 * 60 * 60;
+    if text == "never" {
+        return Ok(Exptime::Never);
+    }
+    let seconds = match text.strip_suffix('d') {
+        Some(days) => days
+            .parse::<u64>()
+            .ok()
+            .and_then(|days| days.checked_mul(24 * 60 * 60)),
+        None => text
+            .parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|ttl| u64::try_from(ttl.as_secs()).ok()),
+    };
+    let allowed = "wanted never, or a time from 1s to 3650d, such as 30m, 2h or 7d";
+    seconds
+        .filter(|seconds| (1..=TTL_MAX).contains(seconds))
+        .map(|seconds| Exptime::At(UnixSecs(now.0.saturating_add(seconds))))
+        .ok_or_else(|| Error::invalid_input("ttl-if-unknown", text, allowed).into())
+}
+
 /// First line of the help of `--select`.
 pub(crate) const SELECT_HELP: &str = "Only what matches, such as 'prefix=user: and ttl>1h'";
 
@@ -284,6 +308,29 @@ mod tests {
         );
         for text in ["", "-1s", "0s", "ten", "2h"] {
             assert!(parse_duration("x", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_live_begins_now() {
+        let now = UnixSecs(1000);
+        assert_eq!(parse_ttl("never", now).unwrap(), Exptime::Never);
+        for (text, seconds) in [("1s", 1), ("2h", 7200), ("1h 30m", 5400), ("7d", 604_800)] {
+            let wanted = Exptime::At(UnixSecs(1000 + seconds));
+            assert_eq!(parse_ttl(text, now).unwrap(), wanted, "{text}");
+        }
+        for text in [
+            "",
+            "0s",
+            "-1h",
+            "100ms",
+            "3651d",
+            "d",
+            "soon",
+            "12345678901234567890d",
+        ] {
+            let error = parse_ttl(text, now).unwrap_err().to_string();
+            assert!(error.starts_with("ttl-if-unknown \""), "{error}");
         }
     }
 

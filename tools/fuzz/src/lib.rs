@@ -166,7 +166,7 @@ pub fn cachedump_line(input: &[u8]) {
     decoder_checks::check_listing(stream, piece_len);
 }
 
-/// Reads replies to `gets`.
+/// Reads replies to `gets` and to sets.
 pub fn classic_response(input: &[u8]) {
     let (piece_len, stream) = in_pieces(input);
     decoder_checks::check_gets(stream, piece_len);

@@ -1,15 +1,19 @@
 //! `mcsnap restore`: a snapshot into running servers.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
 use mcsnap::format::manifest::{Need, Verdict};
 use mcsnap::protocol::request::SetMode;
-use mcsnap::restore::{RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport};
+use mcsnap::restore::{
+    NodeRestore, RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport, UnheldGroup,
+};
 use mcsnap::ring::RingSpec;
 use mcsnap::store::MapChoice;
-use mcsnap::target::LoadTally;
+use mcsnap::target::{LoadTally, Presence, Unheld};
+use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -26,7 +30,7 @@ use crate::render::{
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
-    parse_moment, parse_select, ring, switch, text,
+    parse_moment, parse_select, parse_ttl, ring, switch, text,
 };
 
 /// Flags of `mcsnap restore`.
@@ -90,6 +94,14 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub(crate) at: Option<String>,
+    /// For items whose exptime the snapshot does not tell: a time such as 2h, or
+    /// never
+    ///
+    /// The time begins with the restore. Without it such items are refused:
+    /// memcached before 1.4.0 does not tell when its items expire.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) ttl_if_unknown: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) connect: ConnectArgs,
@@ -147,6 +159,7 @@ fn options(
     let connections = parse_count("connections", &or(&settings.connections, "4"), 1, 256)?;
     let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
     let net = connect.net_options(given, timeout)?;
+    let now = UnixSecs::from_system_time(SystemTime::now());
     let options = RestoreOptions {
         nodes: Vec::new(),
         ring: settings
@@ -164,6 +177,12 @@ fn options(
         net,
         selection: parse_select(&settings.select)?,
         at: settings.at.as_deref().map(parse_moment).transpose()?,
+        exptime_if_unknown: settings
+            .ttl_if_unknown
+            .as_deref()
+            .map(|ttl| parse_ttl(ttl, now))
+            .transpose()?,
+        way: None,
     };
     // Last, since it may talk to endpoints: what is wrong by itself is told first.
     let list = connect.find_nodes(&settings.to, &options.net, cancel)?;
@@ -184,15 +203,19 @@ fn print_estimate(
             .nodes
             .iter()
             .zip(&plan.servers)
-            .zip(&estimate.nodes)
+            .zip(plan.strategies.iter().zip(&estimate.nodes))
             .enumerate()
     };
     if format == Format::Json {
         let nodes: Vec<Value> = nodes()
-            .map(|(index, ((node, server), estimate))| {
+            .map(|(index, ((node, server), (strategy, estimate)))| {
                 json!({"node": node.to_string(), "from": list.origin(index), "server_version": server.stats.version_text,
                        "items_now": server.stats.curr_items, "keys": estimate.keys,
-                       "bytes": estimate.bytes, "expired": estimate.expired})
+                       "bytes": estimate.bytes, "expired": estimate.expired,
+                       "way": strategy.way.as_str(), "stored_by": strategy.name(),
+                       "without_cas": estimate.unheld.cas,
+                       "stale_refused": estimate.unheld.stale,
+                       "wide_flags_refused": estimate.unheld.wide_flags})
             })
             .collect();
         return print_json(&json!({
@@ -204,6 +227,7 @@ fn print_estimate(
             "not_text": not_text_count(estimate.not_text.as_ref()),
             "not_text_example": not_text_example(estimate.not_text.as_ref()),
             "nodes": nodes,
+            "cannot_hold": estimate.unheld.iter().map(unheld_json).collect::<Vec<_>>(),
             "damaged": estimate.damaged,
             "findings": estimate.findings.iter().map(finding_json).collect::<Vec<_>>(),
             "settings": given_json(given),
@@ -211,24 +235,42 @@ fn print_estimate(
     }
     let mut rows = vec![("snapshot", format!("{place} (nothing sent: dry run)"))];
     rows.extend(select_rows(plan, estimate.filtered, estimate.unknown_kept));
-    rows.extend(nodes().map(|(index, ((node, server), estimate))| {
-        (
-            "node",
-            format!(
-                "{node}  {}, {}; {} expired; memcached {} with {} now{}",
-                counted(estimate.keys, "key"),
-                size(estimate.bytes),
-                count(estimate.expired),
-                server.stats.version_text,
-                counted(server.stats.curr_items, "item"),
-                list.suffix(index),
-            ),
-        )
-    }));
+    rows.extend(
+        nodes().map(|(index, ((node, server), (strategy, estimate)))| {
+            (
+                "node",
+                format!(
+                    "{node}  {}, {}; {} expired; memcached {} with {} now; stored by: {}{}",
+                    counted(estimate.keys, "key"),
+                    size(estimate.bytes),
+                    count(estimate.expired),
+                    server.stats.version_text,
+                    counted(server.stats.curr_items, "item"),
+                    strategy.name(),
+                    list.suffix(index),
+                ),
+            )
+        }),
+    );
+    rows.extend(
+        estimate
+            .unheld
+            .iter()
+            .map(|lacking| ("note", lacking.to_string())),
+    );
     rows.extend(not_text_row(estimate.not_text.as_ref()));
     rows.extend(damage_rows(estimate.damaged, &estimate.findings));
     rows.extend(given_rows(given));
     print_text(&rows)
+}
+
+fn unheld_json(group: &UnheldGroup) -> Value {
+    let what = match group.what {
+        Unheld::Cas => "cas",
+        Unheld::StaleMark => "stale-mark",
+        Unheld::WideFlags => "wide-client-flags",
+    };
+    json!({"what": what, "why": group.why, "records": group.records, "nodes": group.nodes})
 }
 
 fn select_json(plan: &RestorePlan) -> Value {
@@ -283,9 +325,105 @@ fn tally_json(tally: &LoadTally) -> Value {
         "refused": tally.refused,
         "failed": tally.failed,
         "unsent": tally.unsent,
+        "not_kept": tally.not_kept,
         "clamped": tally.clamped,
+        "without_cas": tally.without_cas,
         "reasons": tally.reasons,
     })
+}
+
+fn presence_json(seen: Presence) -> Value {
+    let (share, least, most) = seen.share_gone();
+    json!({"looked": seen.looked, "gone": seen.gone, "is_all": seen.is_all,
+           "share_gone": share, "share_gone_least": least, "share_gone_most": most})
+}
+
+/// Says what was found of stored keys at the end, where it was looked.
+fn presence_row(node: &NodeRestore) -> Option<(&'static str, String)> {
+    let seen = node.presence?;
+    let looked = count(seen.looked);
+    let (share, least, most) = seen.share_gone();
+    let percent = |share: f64| format!("{:.1}", share * 100.0);
+    Some(match (seen.gone, seen.is_all) {
+        (0, true) => (
+            "note",
+            format!("{}  all {looked} stored keys are still there", node.node),
+        ),
+        (0, false) => (
+            "note",
+            format!(
+                "{}  all of a sample of {looked} stored keys are still there: at most {} % of all are \
+                 gone",
+                node.node,
+                percent(most)
+            ),
+        ),
+        (gone, true) => (
+            "lost",
+            format!(
+                "{}  {} of {looked} stored keys are gone, evicted or deleted since",
+                node.node,
+                count(gone)
+            ),
+        ),
+        (gone, false) => (
+            "lost",
+            format!(
+                "{}  {} of a sample of {looked} stored keys are gone: about {} % ({}-{} %), evicted or \
+                 deleted since",
+                node.node,
+                count(gone),
+                percent(share),
+                percent(least),
+                percent(most)
+            ),
+        ),
+    })
+}
+
+/// Says which items were too large, and what to do.
+fn too_large_row(node: &NodeRestore) -> Option<(&'static str, String)> {
+    let tally = &node.tally;
+    let keys: Vec<String> = tally
+        .too_large_keys
+        .iter()
+        .map(|key| format!("\"{key}\""))
+        .collect();
+    let what = match tally.too_large {
+        0 => return None,
+        1 => "1 record is larger than an item of this node may be".to_owned(),
+        many => format!(
+            "{} records are larger than an item of this node may be",
+            count(many)
+        ),
+    };
+    Some((
+        "lost",
+        format!(
+            "{what}, {} (memcached's option -I), such as {}",
+            size(node.item_size_max),
+            keys.join(", ")
+        ),
+    ))
+}
+
+/// Says in a few words how a restore went.
+fn verdict(snapshot_verdict: Verdict, report: &RestoreReport) -> String {
+    let words = match (report.has_losses(), snapshot_verdict) {
+        (true, _) => "restored, with losses",
+        (false, _) if report.is_all_expired() => {
+            return match report.totals().expired {
+                1 => "nothing restored: the only record has expired".to_owned(),
+                all => format!("nothing restored: all {} records have expired", count(all)),
+            };
+        }
+        (false, Verdict::Complete) if report.filtered > 0 => "restored, as selected",
+        (false, Verdict::Complete) => "restored, complete",
+        (false, Verdict::Unsure) => "all of it restored, but the dump may have missed items",
+        (false, Verdict::Lossy) => "all of it restored, but the dump had lost items",
+        (false, Verdict::Partial) => "all of it restored, but the dump lacked a server",
+    };
+    words.to_owned()
 }
 
 /// The report for programs.
@@ -303,6 +441,9 @@ fn document(
             let mut value = tally_json(&node.tally);
             value["node"] = json!(node.node.to_string());
             value["evicted"] = json!(node.evicted);
+            value["presence"] = json!(node.presence.map(presence_json));
+            value["too_large_keys"] = json!(node.tally.too_large_keys);
+            value["item_size_max"] = json!(node.item_size_max);
             value["items_end"] = json!(node.items_end);
             value["failure"] = json!(node.failure);
             value
@@ -321,6 +462,7 @@ fn document(
     document["damaged"] = json!(report.damaged);
     document["unaccounted"] = json!(report.unaccounted());
     document["evicted"] = json!(report.evicted());
+    document["verdict"] = json!(verdict(snapshot_verdict, report));
     document["has_losses"] = json!(report.has_losses());
     document["nodes"] = json!(nodes);
     let findings: Vec<Value> = report.findings.iter().map(finding_json).collect();
@@ -342,36 +484,39 @@ fn print_report(
         return print_json(&document);
     }
     let totals = report.totals();
-    let verdict = match (report.has_losses(), snapshot_verdict) {
-        (true, _) => "restored, with losses",
-        (false, Verdict::Complete) if report.filtered > 0 => "restored, as selected",
-        (false, Verdict::Complete) => "restored, complete",
-        (false, Verdict::Unsure) => "all of it restored, but the dump may have missed items",
-        (false, Verdict::Lossy) => "all of it restored, but the dump had lost items",
-        (false, Verdict::Partial) => "all of it restored, but the dump lacked a server",
-    };
+    let verdict = verdict(snapshot_verdict, report);
     let mut rows = vec![("snapshot", format!("{place} ({verdict})"))];
     rows.extend(select_rows(plan, report.filtered, report.unknown_kept));
     for node in &report.nodes {
         let failure = node.failure.as_ref().map(|failure| format!("; {failure}"));
+        let evicted = (node.evicted > 0)
+            .then(|| format!("; {} of any items evicted meanwhile", count(node.evicted)));
         rows.push((
             "node",
             format!(
-                "{}  {} stored, {}; {} existing; {} now{}",
+                "{}  {} stored, {}; {} existing; {} now{}{}",
                 node.node,
                 count(node.tally.stored),
                 size(node.tally.stored_bytes),
                 count(node.tally.existing),
                 counted(node.items_end, "item"),
+                evicted.unwrap_or_default(),
                 failure.unwrap_or_default(),
             ),
         ));
+        rows.extend(too_large_row(node));
         rows.extend(
             node.tally
                 .reasons
                 .iter()
                 .map(|(reason, n)| ("lost", format!("{}: {reason}", counted(n, "record")))),
         );
+        if node.tally.not_kept > 0 {
+            let not_kept = count(node.tally.not_kept);
+            let why = "the node said that it stored them, and does not count them as stored";
+            rows.push(("lost", format!("{not_kept} records: {why}")));
+        }
+        rows.extend(presence_row(node));
     }
     rows.push((
         "records",
@@ -386,13 +531,13 @@ fn print_report(
     rows.push((
         "lost",
         format!(
-            "{} too large, {} refused, {} failed, {} unsent, {} damaged, {} evicted again",
+            "{} too large, {} refused, {} failed, {} unsent, {} not kept, {} damaged",
             count(totals.too_large),
             count(totals.refused),
             count(totals.failed),
             count(totals.unsent),
+            count(totals.not_kept),
             count(report.damaged),
-            count(report.evicted()),
         ),
     ));
     rows.extend(unaccounted_row(report.unaccounted(), "records"));
@@ -400,7 +545,9 @@ fn print_report(
         let clamped = counted_with(totals.clamped, "record", ["expires", "expire"]);
         rows.push((
             "note",
-            format!("{clamped} in 2038, earlier than the dump says"),
+            format!(
+                "{clamped} in 2038, or in 2106 by the binary protocol: earlier than the dump says"
+            ),
         ));
     }
     rows.extend(not_text_row(report.not_text.as_ref()));

@@ -1,0 +1,124 @@
+//! What a node says after it was filled, and whether it has what it said it stored.
+
+use std::time::SystemTime;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Location, Result};
+use crate::net::{Connection, ServerReport, ask_server};
+use crate::node::NodeSpec;
+use crate::restore::plan::RestorePlan;
+use crate::target::{LoadTally, Presence, WriteStrategy, look_for};
+use crate::units::UnixSecs;
+
+/// A node at the end.
+#[derive(Debug, Default)]
+pub(super) struct NodeEnd {
+    /// Items it threw out meanwhile.
+    pub(super) evicted: u64,
+    /// Items it has.
+    pub(super) items: u64,
+    /// What was found of a sample.
+    pub(super) presence: Option<Presence>,
+    /// What makes the restore of this node worthless, or kept us from asking.
+    pub(super) trouble: Option<Error>,
+}
+
+impl RestorePlan {
+    /// Asks a node, and takes out of the tally what it did not keep.
+    pub(super) fn look_at_end(
+        &self,
+        node: &NodeSpec,
+        server: &ServerReport,
+        strategy: &WriteStrategy,
+        tally: &mut LoadTally,
+        cancel: &Cancel,
+    ) -> NodeEnd {
+        let mut end = NodeEnd::default();
+        let asked = self.ask_at_end(node, server, strategy, tally, &mut end, cancel);
+        end.trouble = asked.err();
+        end
+    }
+
+    fn ask_at_end(
+        &self,
+        node: &NodeSpec,
+        server: &ServerReport,
+        strategy: &WriteStrategy,
+        tally: &mut LoadTally,
+        end: &mut NodeEnd,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let mut connection = Connection::connect(node, &self.options.net, cancel)?;
+        let report = ask_server(&mut connection)?;
+        let (before, after) = (&server.stats, &report.stats);
+        end.evicted = after.evictions.saturating_sub(before.evictions);
+        end.items = after.curr_items;
+        if let Some(what) = server.find_change(&report) {
+            let error = Error::new(ErrorKind::NodeChanged { what });
+            return Err(error.at(Location::node(node.address())));
+        }
+        tally.disbelieve(count_not_kept(server, &report, tally));
+        let may_be_gone = end.evicted > 0 || end.items < tally.stored;
+        if may_be_gone && !tally.sample.is_empty() {
+            let now = UnixSecs::from_system_time(SystemTime::now());
+            let seen = look_for(&tally.sample, strategy.way, &mut connection, now)?;
+            end.presence = (seen.looked > 0).then_some(seen);
+        }
+        Ok(())
+    }
+}
+
+/// Returns how many of the stored items the node does not count among those that it
+/// ever stored: it said so, and it is not so. 0 where its count tells nothing.
+fn count_not_kept(before: &ServerReport, after: &ServerReport, tally: &LoadTally) -> u64 {
+    // A proxy counts items of its own, and there are servers that do not count.
+    if before.is_proxy || after.stats.stored == 0 {
+        return 0;
+    }
+    let Some(risen) = after.stats.stored.checked_sub(before.stats.stored) else {
+        return 0;
+    };
+    // It has read what we sent, if its counters were not reset meanwhile.
+    let read_least = before.stats.bytes_read.saturating_add(tally.stored_bytes);
+    if after.stats.bytes_read < read_least {
+        return 0;
+    }
+    tally.stored.saturating_sub(risen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_does_not_count_is_not_kept() {
+        let report = |stored, bytes_read| {
+            let mut report = ServerReport::default();
+            report.stats.stored = stored;
+            report.stats.bytes_read = bytes_read;
+            report
+        };
+        let tally = LoadTally {
+            stored: 100,
+            stored_bytes: 5000,
+            ..LoadTally::default()
+        };
+        let count =
+            |before: &ServerReport, after: &ServerReport| count_not_kept(before, after, &tally);
+        let before = report(1000, 70_000);
+        assert_eq!(count(&before, &report(1100, 76_000)), 0);
+        assert_eq!(count(&before, &report(1500, 90_000)), 0);
+        assert_eq!(count(&before, &report(1099, 76_000)), 1);
+        assert_eq!(count(&before, &report(1000, 76_000)), 100);
+        // Reset: it fell, or it rose again since.
+        assert_eq!(count(&before, &report(50, 3000)), 0);
+        assert_eq!(count(&before, &report(1050, 50_000)), 0);
+        // It does not count.
+        assert_eq!(count(&report(0, 0), &report(0, 0)), 0);
+        let proxy = ServerReport {
+            is_proxy: true,
+            ..before
+        };
+        assert_eq!(count(&proxy, &report(1000, 76_000)), 0);
+    }
+}

@@ -1,0 +1,399 @@
+//! Sets over a connection or two, every record accounted for.
+
+mod binary_sets;
+mod classic_sets;
+mod meta_sets;
+mod sent;
+
+use std::time::{Duration, SystemTime};
+
+use crate::batch::{ItemBatch, LargeItem};
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::item::{Exptime, ItemMeta};
+use crate::net::{Connection, NetOptions, Received, ServerReport, try_count_max};
+use crate::node::NodeSpec;
+use crate::pieces::Pieces;
+use crate::protocol::binary::{parse_binary_store, write_binary_set_head};
+use crate::protocol::classic::{
+    StoreReply, has_skipped_value, parse_store, write_classic_set_head,
+};
+use crate::protocol::reply::parse_reply;
+use crate::protocol::request::{SET_TAIL, SetMode, write_set_head};
+use crate::protocol::text::Step;
+use crate::target::load::meta_sets::{MetaSets, set_fate};
+use crate::target::load::sent::{Rules, Sent};
+use crate::target::strategy::{Carrier, WriteStrategy};
+use crate::target::tally::{Fate, LoadTally};
+use crate::units::{UnixSecs, to_u64};
+
+/// How records are stored.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// How the node is reached.
+    pub net: NetOptions,
+    /// Whether to replace what is there.
+    pub mode: SetMode,
+    /// How the node is written to.
+    pub strategy: WriteStrategy,
+    /// The exptime of records whose own the snapshot does not tell; without, they
+    /// are refused.
+    pub exptime_if_unknown: Option<Exptime>,
+}
+
+/// What came of an item whose value is read as it is sent.
+#[derive(Debug)]
+pub enum LargeLoad {
+    /// It is counted.
+    Counted,
+    /// Its value could not be read to the end: the node has not got it, and it
+    /// is not counted.
+    Unread(Error),
+}
+
+/// Pieces that remember whether it was they that failed.
+struct WatchedPieces<'a> {
+    pieces: Box<dyn Pieces + 'a>,
+    has_failed: bool,
+}
+
+impl Pieces for WatchedPieces<'_> {
+    fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+        let piece = self.pieces.next_piece();
+        self.has_failed = piece.is_err();
+        piece
+    }
+}
+
+/// Stores records over one connection, and where the node's text protocol cannot
+/// carry some of them, over a second one that speaks binary.
+#[derive(Debug)]
+pub struct Loader<'a> {
+    node: &'a NodeSpec,
+    net: NetOptions,
+    rules: Rules<'a>,
+    cancel: &'a Cancel,
+    text: Option<Connection>,
+    binary: Option<Connection>,
+    tally: LoadTally,
+    request: Vec<u8>,
+    has_given_up: bool,
+}
+
+impl<'a> Loader<'a> {
+    const TRY_PAUSE: Duration = Duration::from_millis(200);
+
+    /// Prepares; connects when the first batch comes.
+    pub fn new(
+        node: &'a NodeSpec,
+        server: &'a ServerReport,
+        options: LoadOptions,
+        cancel: &'a Cancel,
+    ) -> Self {
+        Self {
+            node,
+            net: options.net,
+            rules: Rules {
+                server,
+                strategy: options.strategy,
+                mode: options.mode,
+                exptime_if_unknown: options.exptime_if_unknown,
+            },
+            cancel,
+            text: None,
+            binary: None,
+            tally: LoadTally::default(),
+            request: Vec::new(),
+            has_given_up: false,
+        }
+    }
+
+    /// Stores a batch; every record is counted exactly once.
+    ///
+    /// # Errors
+    ///
+    /// - The node does not answer any more: what it has not confirmed is
+    ///   counted as unsent, and so is all that is passed to later calls.
+    pub fn load(&mut self, batch: &ItemBatch) -> Result<()> {
+        self.tally.taken = self.tally.taken.saturating_add(to_u64(batch.len()));
+        let host_now = UnixSecs::from_system_time(SystemTime::now());
+        let mut sent: Vec<Sent> = batch
+            .iter()
+            .enumerate()
+            .map(|(index, record)| {
+                let (key, value_len) = (record.key, to_u64(record.value.len()));
+                self.rules
+                    .decide(index, key, value_len, &record.meta, host_now)
+            })
+            .collect();
+        let stored = self.try_store(&mut sent, &mut |loader, sent| loader.store(batch, sent));
+        for sent in &sent {
+            if let Some(record) = batch.get(sent.index) {
+                self.count(sent, record.key, to_u64(record.value.len()), &record.meta);
+            }
+        }
+        stored
+    }
+
+    /// Stores an item whose value is read as it is sent, from the front again if
+    /// the connection breaks.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Loader::load`]. What keeps the value from being read is in the
+    ///   result.
+    ///
+    /// # Memory
+    ///
+    /// What reading the value takes.
+    pub fn load_large(&mut self, item: &LargeItem) -> Result<LargeLoad> {
+        let host_now = UnixSecs::from_system_time(SystemTime::now());
+        let value_len = item.value.len();
+        let mut sent = self
+            .rules
+            .decide(0, &item.key, value_len, &item.meta, host_now);
+        let mut unread = None;
+        let stored = self.try_store(std::slice::from_mut(&mut sent), &mut |loader, sent| {
+            for sent in sent {
+                unread = loader.store_large(item, sent)?;
+            }
+            Ok(())
+        });
+        if let Some(error) = unread {
+            return Ok(LargeLoad::Unread(error));
+        }
+        self.tally.taken = self.tally.taken.saturating_add(1);
+        self.count(&sent, &item.key, value_len, &item.meta);
+        stored.map(|()| LargeLoad::Counted)
+    }
+
+    /// Returns what became of all records.
+    pub fn into_tally(self) -> LoadTally {
+        self.tally
+    }
+
+    fn count(&mut self, sent: &Sent, key: &[u8], value_len: u64, meta: &ItemMeta) {
+        let Some(fate) = &sent.fate else {
+            self.tally.unsent = self.tally.unsent.saturating_add(1);
+            return;
+        };
+        self.tally.count(fate, key, value_len, sent.is_clamped);
+        if *fate == Fate::Stored && !self.rules.restores_cas(sent, meta) {
+            self.tally.without_cas = self.tally.without_cas.saturating_add(1);
+        }
+        // To look for a stale item would take its win token, and what only the
+        // binary protocol can ask for comes with its value.
+        if let (Fate::Stored, false, Some(form)) = (fate, sent.is_stale, sent.text_form) {
+            let expires_at = match meta.exptime.or(self.rules.exptime_if_unknown) {
+                Some(Exptime::At(at)) => Some(at),
+                Some(Exptime::Never) | None => None,
+            };
+            self.tally.sample.offer(key, form, expires_at, value_len);
+        }
+    }
+
+    /// Makes the attempt, and again over a new connection where the last one
+    /// broke, until every record has its fate.
+    fn try_store(
+        &mut self,
+        sent: &mut [Sent],
+        attempt: &mut dyn FnMut(&mut Self, &mut [Sent]) -> Result<()>,
+    ) -> Result<()> {
+        let mut try_count = 0;
+        while sent.iter().any(|sent| sent.fate.is_none()) {
+            if self.has_given_up {
+                return Ok(());
+            }
+            let Err(error) = attempt(self, sent) else {
+                return Ok(());
+            };
+            (self.text, self.binary) = (None, None);
+            try_count += 1;
+            if !error.is_retryable() || try_count >= try_count_max(&error) {
+                self.has_given_up = true;
+                return Err(error);
+            }
+            // In mode add, what the broken connection did store will be found
+            // existing, which is true, if not the whole truth.
+            tracing::info!("{}; connecting again", error.to_chain());
+            std::thread::sleep(Self::TRY_PAUSE);
+            self.cancel.check()?;
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
+        if sent.iter().any(is_waiting_for_text) {
+            self.store_by_text(batch, sent)?;
+        }
+        if sent
+            .iter()
+            .any(|sent| sent.is_waiting() && sent.carrier == Carrier::Binary)
+        {
+            let connection = connect_binary(&mut self.binary, self.node, &self.net, self.cancel)?;
+            binary_sets::store(connection, &mut self.request, self.rules, batch, sent)?;
+        }
+        for sent in sent.iter_mut().filter(|sent| sent.fate.is_none()) {
+            if let Some(record) = batch.get(sent.index) {
+                self.mark(record.key, &record.meta, sent)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store_by_text(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
+        let (node, net, rules) = (self.node, &self.net, self.rules);
+        loop {
+            let connection = connect(&mut self.text, node, net, self.cancel)?;
+            let request = &mut self.request;
+            if let Some(syntax) = rules.strategy.way.syntax() {
+                let mut sets = MetaSets {
+                    connection,
+                    request,
+                    rules,
+                    syntax,
+                };
+                return sets.store(batch, sent);
+            }
+            if classic_sets::store(connection, request, rules, batch, sent)? {
+                return Ok(());
+            }
+            // One record more has its fate each time, so that this ends.
+            self.text = None;
+        }
+    }
+
+    /// Marks an item that is set, and waits for its mark.
+    fn mark(&mut self, key: &[u8], meta: &ItemMeta, sent: &mut Sent) -> Result<()> {
+        let way = self.rules.strategy.way;
+        let (true, Some(form), Some(syntax)) = (sent.is_set, sent.text_form, way.syntax()) else {
+            return Ok(());
+        };
+        let connection = connect(&mut self.text, self.node, &self.net, self.cancel)?;
+        let mut sets = MetaSets {
+            connection,
+            request: &mut self.request,
+            rules: self.rules,
+            syntax,
+        };
+        sent.fate = Some(sets.mark(key, form, meta, sent.carrier)?);
+        Ok(())
+    }
+
+    /// Stores an item whose value is read as it is sent, always with a reply;
+    /// returns what kept the value from being read.
+    fn store_large(&mut self, item: &LargeItem, sent: &mut Sent) -> Result<Option<Error>> {
+        if sent.is_waiting() {
+            let mut pieces = WatchedPieces {
+                pieces: item.value.open(),
+                has_failed: false,
+            };
+            let stored = self.send_large(item, &mut pieces, sent);
+            if let Err(error) = stored {
+                if pieces.has_failed {
+                    // The server waits for the rest of the value, and drops what it
+                    // has with the connection.
+                    (self.text, self.binary) = (None, None);
+                    return Ok(Some(error));
+                }
+                return Err(error);
+            }
+        }
+        if sent.fate.is_none() {
+            self.mark(&item.key, &item.meta, sent)?;
+        }
+        Ok(None)
+    }
+
+    fn send_large(
+        &mut self,
+        item: &LargeItem,
+        pieces: &mut dyn Pieces,
+        sent: &mut Sent,
+    ) -> Result<()> {
+        let (rules, key, value_len) = (self.rules, &item.key, item.value.len());
+        let fields = rules.set_fields(&item.meta, sent, 0, false);
+        let syntax = rules.strategy.way.syntax();
+        let request = &mut self.request;
+        request.clear();
+        let (connection, tail) = match (sent.carrier, syntax) {
+            (Carrier::Binary, _) => {
+                let fields = binary_sets::fields_of(rules, &item.meta, sent, 0);
+                write_binary_set_head(key, value_len, &fields, request);
+                (&mut self.binary, &b""[..])
+            }
+            (Carrier::Text(form), Some(syntax)) => {
+                write_set_head(syntax, key, form, value_len, &fields, request);
+                (&mut self.text, SET_TAIL)
+            }
+            (Carrier::Text(_), None) => {
+                write_classic_set_head(key, value_len, &fields, request);
+                (&mut self.text, SET_TAIL)
+            }
+        };
+        let is_binary = sent.carrier == Carrier::Binary;
+        let connected = if is_binary {
+            connect_binary(connection, self.node, &self.net, self.cancel)?
+        } else {
+            connect(connection, self.node, &self.net, self.cancel)?
+        };
+        let (mut fate, mut is_in_step) = (None, true);
+        connected.exchange_pieces("set", request, pieces, tail, |bytes| {
+            let (len, told) = match (is_binary, syntax) {
+                (true, _) => match parse_binary_store(bytes, rules.mode, 0)? {
+                    Step::Need => return Ok(Received::More(0)),
+                    Step::Done(reply, len) => (len, binary_sets::fate_of(reply)),
+                },
+                (false, Some(_)) => match parse_reply(bytes, 0)? {
+                    Step::Need => return Ok(Received::More(0)),
+                    Step::Done(reply, len) => (len, set_fate(&reply, bytes)?),
+                },
+                (false, None) => match parse_store(bytes)? {
+                    Step::Need => return Ok(Received::More(0)),
+                    Step::Done(reply, len) => {
+                        if let StoreReply::Refused(words) = reply {
+                            is_in_step = has_skipped_value(words);
+                        }
+                        (len, classic_sets::fate_of(reply))
+                    }
+                },
+            };
+            fate = Some(told);
+            Ok(Received::Done(len))
+        })?;
+        if !is_in_step {
+            *connection = None;
+        }
+        sent.settle(fate.ok_or_else(|| Error::internal("an exchange ended without its reply"))?);
+        Ok(())
+    }
+}
+
+fn is_waiting_for_text(sent: &Sent) -> bool {
+    sent.is_waiting() && matches!(sent.carrier, Carrier::Text(_))
+}
+
+fn connect<'a>(
+    connection: &'a mut Option<Connection>,
+    node: &NodeSpec,
+    net: &NetOptions,
+    cancel: &Cancel,
+) -> Result<&'a mut Connection> {
+    if connection.is_none() {
+        *connection = Some(Connection::connect(node, net, cancel)?);
+    }
+    let made = || Error::internal("a connection that was made is not there");
+    connection.as_mut().ok_or_else(made)
+}
+
+fn connect_binary<'a>(
+    connection: &'a mut Option<Connection>,
+    node: &NodeSpec,
+    net: &NetOptions,
+    cancel: &Cancel,
+) -> Result<&'a mut Connection> {
+    let connected = connect(connection, node, net, cancel)?;
+    // A silent server would be prodded with a line of text.
+    connected.be_patient(net.timeout);
+    Ok(connected)
+}
