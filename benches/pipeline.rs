@@ -260,6 +260,8 @@ fn restore_classic(place: &str, server: &Server) {
         at: None,
         exptime_if_unknown: None,
         way: Some(SetWay::Classic),
+        source_nodes: Vec::new(),
+        scratch_directory: std::env::temp_dir(),
     };
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();

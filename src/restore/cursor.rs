@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::defect::Finding;
 use crate::error::{Error, ErrorKind, Location, Result};
+use crate::format::manifest::ManifestSegment;
 use crate::snapshot::{SegmentReader, SnapshotReader};
 
 /// One block to read.
@@ -45,6 +46,7 @@ impl Damage {
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     snapshot: &'a SnapshotReader,
+    segments: &'a [ManifestSegment],
     state: Mutex<State>,
 }
 
@@ -56,9 +58,11 @@ struct State {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(snapshot: &'a SnapshotReader) -> Self {
+    /// Hands out the blocks of these segments, in their order.
+    pub(super) fn new(snapshot: &'a SnapshotReader, segments: &'a [ManifestSegment]) -> Self {
         Self {
             snapshot,
+            segments,
             state: Mutex::default(),
         }
     }
@@ -84,7 +88,7 @@ impl<'a> Cursor<'a> {
                 return Ok(Some(task));
             }
             state.open = None;
-            let Some(named) = self.snapshot.manifest().segments.get(state.next_segment) else {
+            let Some(named) = self.segments.get(state.next_segment) else {
                 return Ok(None);
             };
             state.next_segment = state.next_segment.saturating_add(1);

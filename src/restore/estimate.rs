@@ -1,18 +1,17 @@
 //! What a restore would send where, from keys and metadata alone.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rayon::ThreadPoolBuilder;
-
 use crate::cancel::Cancel;
 use crate::defect::Finding;
-use crate::error::{Error, Operation, Result};
+use crate::error::Result;
 use crate::format::column::KeyRecord;
-use crate::format::compression::SectionReader;
 use crate::item::Exptime;
 use crate::protocol::exptime::TEXT_EXPTIME_MAX;
-use crate::restore::cursor::{Cursor, Damage};
+use crate::restore::cursor::Damage;
+use crate::restore::doubles::Doubles;
 use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
 use crate::restore::unheld::{UnheldCounts, UnheldGroup};
@@ -54,6 +53,8 @@ pub struct RestoreEstimate {
     pub findings: Vec<Finding>,
     /// Records that are not selected.
     pub filtered: u64,
+    /// Records of keys that are restored from another node.
+    pub duplicates: u64,
     /// Records that are kept though nobody told what would decide it.
     pub unknown_kept: u64,
     /// Keys that are placed though no client of the ring can have them.
@@ -71,11 +72,19 @@ impl RestorePlan {
         let filter = RecordFilter::new(&self.options.selection, self.at);
         let text_check = TextCheck::new(&self.options.ring);
         let look = |key: &[u8]| text_check.look(key);
-        let nodes = self.survey(&filter, &look, &damage, cancel)?;
+        let doubles = Doubles::find(self, cancel)?;
+        let duplicates = AtomicU64::new(0);
+        let is_double = |key: &[u8], source| {
+            let is_double = doubles.drops(key, source);
+            duplicates.fetch_add(u64::from(is_double), Ordering::Relaxed);
+            is_double
+        };
+        let nodes = self.survey(&filter, &is_double, &look, &damage, cancel)?;
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(RestoreEstimate {
             unheld: self.group_unheld(&nodes),
             nodes,
+            duplicates: duplicates.into_inner(),
             damaged: damage.records,
             findings: damage.findings,
             filtered: filter.filtered(),
@@ -90,63 +99,44 @@ impl RestorePlan {
     /// # Errors
     ///
     /// - As [`RestorePlan::estimate`].
-    pub(super) fn find_unheld(&self, cancel: &Cancel) -> Result<Vec<UnheldGroup>> {
+    pub(super) fn find_unheld(
+        &self,
+        doubles: &Doubles,
+        cancel: &Cancel,
+    ) -> Result<Vec<UnheldGroup>> {
         if !self.may_lack() {
             return Ok(Vec::new());
         }
         // What is damaged is told when it is read again.
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
-        let nodes = self.survey(&filter, &|_| {}, &damage, cancel)?;
+        let is_double = |key: &[u8], source| doubles.drops(key, source);
+        let nodes = self.survey(&filter, &is_double, &|_| {}, &damage, cancel)?;
         Ok(self.group_unheld(&nodes))
     }
 
     fn survey(
         &self,
         filter: &RecordFilter<'_>,
+        is_double: &(dyn Fn(&[u8], usize) -> bool + Sync),
         look: &(dyn Fn(&[u8]) + Sync),
         damage: &Mutex<Damage>,
         cancel: &Cancel,
     ) -> Result<Vec<NodeEstimate>> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(self.options.thread_count)
-            .thread_name(|number| format!("survey-{number}"))
-            .build()
-            .map_err(|error| {
-                let cause = std::io::Error::other(error);
-                Error::io(Operation::Spawn, "reading threads", cause)
-            })?;
-        let cursor = Cursor::new(&self.snapshot);
         let now = UnixSecs::from_system_time(SystemTime::now());
-        let parts = pool.broadcast(|_| {
-            let mut nodes = vec![NodeEstimate::default(); self.options.nodes.len()];
-            let mut sections = SectionReader::default();
-            while let Some(task) = cursor.next(damage)? {
-                cancel.check()?;
-                let columns = match task.segment.read_keys(task.block, &mut sections) {
-                    Ok(columns) => columns,
-                    Err(error) => {
-                        let place = task.segment.block_location(task.block);
-                        let entry = task.segment.block_entry(task.block);
-                        let records = entry.map_or(0, |entry| entry.record_count.into());
-                        let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
-                        damage.add(error, place, records)?;
-                        continue;
-                    }
-                };
-                for record in columns.iter().filter(|record| filter.keeps(record)) {
-                    look(record.key);
-                    let node = self.placement.locate(record.key, task.source_index);
-                    if let Some(estimate) = nodes.get_mut(node) {
-                        self.count(&record, node, now, estimate);
-                    }
+        let empty = || vec![NodeEstimate::default(); self.options.nodes.len()];
+        let parts = self.scan_keys(damage, cancel, empty, |nodes, record, source| {
+            if filter.keeps(record) && !is_double(record.key, source) {
+                look(record.key);
+                let node = self.locate(record.key, source);
+                if let Some(estimate) = nodes.get_mut(node) {
+                    self.count(record, node, now, estimate);
                 }
             }
-            Ok(nodes)
-        });
-        let mut sum = vec![NodeEstimate::default(); self.options.nodes.len()];
+            Ok(())
+        })?;
+        let mut sum = empty();
         for part in parts {
-            let part: Vec<NodeEstimate> = part?;
             for (sum, part) in sum.iter_mut().zip(part) {
                 sum.merge(&part);
             }

@@ -5,9 +5,11 @@
 //! obeys, and returns a [`RestoreReport`] that accounts for every record.
 
 mod cursor;
+mod doubles;
 mod end;
 mod estimate;
 mod filter;
+mod key_scan;
 mod plan;
 mod report;
 mod run;

@@ -1,7 +1,10 @@
 //! What a restore is going to do.
 
+use std::path::PathBuf;
+
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::format::manifest::{ManifestSegment, Totals};
 use crate::item::Exptime;
 use crate::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
 use crate::net::{NetOptions, ServerReport, meet_server};
@@ -38,6 +41,10 @@ pub struct RestoreOptions {
     pub exptime_if_unknown: Option<Exptime>,
     /// How items are stored, on every node; none for what suits each.
     pub way: Option<SetWay>,
+    /// Addresses of the snapshot's nodes whose records are restored; all for none.
+    pub source_nodes: Vec<String>,
+    /// Where a nameless file is made for the keys of several nodes.
+    pub scratch_directory: PathBuf,
 }
 
 impl RestoreOptions {
@@ -65,6 +72,12 @@ pub struct RestorePlan {
     /// How each node is written to.
     pub strategies: Vec<WriteStrategy>,
     pub(super) placement: Placement,
+    /// The segments of the nodes that are restored.
+    pub(super) segments: Vec<ManifestSegment>,
+    /// What is in them.
+    pub(super) totals: Totals,
+    /// The place of each of the snapshot's nodes among those that are restored.
+    source_places: Vec<usize>,
     /// The moment that times of the selection are relative to.
     pub(super) at: UnixSecs,
 }
@@ -74,8 +87,9 @@ impl RestorePlan {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: an option is out of its range; no ring for several nodes, nodes that no ring can be
-    ///   made of, or a selection of owners that are none of them.
+    /// - `InvalidInput`: an option is out of its range; an address that is not in the
+    ///   snapshot; no ring for several nodes, nodes that no ring can be made of, or a
+    ///   selection of owners that are not among them.
     /// - `Corrupt`: a selection by time, no moment given, and the manifest does
     ///   not say when the dump ended.
     /// - A node's error: a restore to some of the nodes is none.
@@ -85,7 +99,17 @@ impl RestorePlan {
         cancel: &Cancel,
     ) -> Result<Self> {
         options.validate()?;
-        let placement = place(&snapshot, &options)?;
+        let selected = snapshot.select_nodes(&options.source_nodes)?;
+        let segments = snapshot.segments_of(&options.source_nodes)?;
+        let segments: Vec<ManifestSegment> = segments.into_iter().cloned().collect();
+        let source_count = selected.iter().filter(|is_selected| **is_selected).count();
+        let placement = place(&snapshot, source_count, &options)?;
+        let source_places = selected.iter().scan(0_usize, |next, is_selected| {
+            let place = *next;
+            *next = next.saturating_add(usize::from(*is_selected));
+            Some(place)
+        });
+        let source_places = source_places.collect();
         let owners = OwnerDefaults {
             ring: options.ring.as_ref(),
             nodes: &options.nodes,
@@ -122,12 +146,30 @@ impl RestorePlan {
             servers,
             strategies,
             placement,
+            totals: Totals::of(&segments),
+            segments,
+            source_places,
             at,
         })
     }
+
+    /// Returns the node that gets a key, which another node of the snapshot had.
+    pub(super) fn locate(&self, key: &[u8], source: usize) -> usize {
+        self.placement.locate(key, self.source_place(source))
+    }
+
+    /// Returns the place of a node of the snapshot among those that are restored.
+    pub(super) fn source_place(&self, source: usize) -> usize {
+        self.source_places.get(source).copied().unwrap_or(source)
+    }
+
+    /// Returns how many records the restore is of.
+    pub fn record_count(&self) -> u64 {
+        self.totals.records
+    }
 }
 
-fn place(snapshot: &SnapshotReader, options: &RestoreOptions) -> Result<Placement> {
+fn place(snapshot: &SnapshotReader, sources: usize, options: &RestoreOptions) -> Result<Placement> {
     let manifest = snapshot.manifest();
     let spec = match (&options.ring, options.nodes.as_slice()) {
         (Some(spec), _) => spec.clone(),
@@ -141,7 +183,7 @@ fn place(snapshot: &SnapshotReader, options: &RestoreOptions) -> Result<Placemen
         tracing::warn!("{warning}");
     }
     let placement = Placement::new(&spec, &options.nodes)?;
-    let (sources, targets) = (manifest.nodes.len(), options.nodes.len());
+    let targets = options.nodes.len();
     if matches!(placement, Placement::NodeForNode) && sources != targets {
         return Err(Error::invalid_input(
             "ring",

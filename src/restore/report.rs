@@ -29,7 +29,7 @@ pub struct NodeRestore {
 /// A finished restore.
 #[derive(Clone, Debug)]
 pub struct RestoreReport {
-    /// Records in the snapshot.
+    /// Records of the nodes that were to be restored.
     pub records: u64,
     /// One a node, in the order given.
     pub nodes: Vec<NodeRestore>,
@@ -39,6 +39,8 @@ pub struct RestoreReport {
     pub findings: Vec<Finding>,
     /// Records that were not selected: an outcome, and not of any node.
     pub filtered: u64,
+    /// Records of keys that were restored from another node: an outcome.
+    pub duplicates: u64,
     /// Records that were kept though nobody told what would decide it; each has
     /// an outcome of its own.
     pub unknown_kept: u64,
@@ -83,7 +85,8 @@ impl RestoreReport {
     /// Says whether there was nothing to store, since all had expired.
     pub fn is_all_expired(&self) -> bool {
         let totals = self.totals();
-        let selected = self.records.saturating_sub(self.filtered);
+        let apart = self.filtered.saturating_add(self.duplicates);
+        let selected = self.records.saturating_sub(apart);
         selected > 0 && totals.expired == selected
     }
 
@@ -94,6 +97,7 @@ impl RestoreReport {
             .accounted()
             .saturating_add(self.damaged)
             .saturating_add(self.filtered)
+            .saturating_add(self.duplicates)
     }
 
     /// Returns how many records have no outcome, or more than one: above 0 it is a
@@ -129,7 +133,8 @@ mod tests {
                 nodes: vec![node],
                 damaged: 0,
                 findings: Vec::new(),
-                filtered: 3,
+                filtered: 2,
+                duplicates: 1,
                 unknown_kept: 0,
                 not_text: None,
                 elapsed: Duration::ZERO,

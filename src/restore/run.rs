@@ -1,6 +1,6 @@
 //! Readers that decompress and route, loaders that store, side by side.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::net::ServerReport;
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress, RunningJob};
 use crate::restore::cursor::{BlockTask, Cursor, Damage};
+use crate::restore::doubles::Doubles;
 use crate::restore::end::NodeEnd;
 use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
@@ -55,20 +56,25 @@ impl RestorePlan {
     pub fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
         let clock = Instant::now();
         self.options.validate()?;
-        let totals = self.snapshot.manifest().totals;
+        let totals = self.totals;
         let bytes = totals.key_bytes.saturating_add(totals.value_bytes);
         let _running = RunningJob::start(progress, "restore", totals.records, bytes);
-        for lacking in self.find_unheld(cancel)? {
+        let doubles = Doubles::find(self, cancel)?;
+        for lacking in self.find_unheld(&doubles, cancel)? {
             tracing::warn!("{lacking}");
         }
         let stop = cancel.child();
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
         let text_check = TextCheck::new(&self.options.ring);
+        let duplicates = AtomicU64::new(0);
         let reading = Reading {
             damage: &damage,
             filter: &filter,
             text_check: &text_check,
+            plan: self,
+            doubles: &doubles,
+            duplicates: &duplicates,
             progress,
         };
         let (senders, receivers): (Vec<_>, Vec<_>) = self
@@ -134,6 +140,7 @@ impl RestorePlan {
             damaged: damage.records,
             findings: damage.findings,
             filtered: filter.filtered(),
+            duplicates: duplicates.into_inner(),
             unknown_kept: filter.unknown_kept(),
             not_text: text_check.finish(),
             elapsed: clock.elapsed(),
@@ -159,7 +166,7 @@ impl RestorePlan {
                     std::io::Error::other(error),
                 )
             })?;
-        let cursor = Cursor::new(&self.snapshot);
+        let cursor = Cursor::new(&self.snapshot, &self.segments);
         let results = pool.broadcast(|_| {
             let mut router = Router::new(&self.placement, senders.to_vec());
             let mut sections = SectionReader::default();
@@ -293,6 +300,9 @@ struct Reading<'a> {
     damage: &'a Mutex<Damage>,
     filter: &'a RecordFilter<'a>,
     text_check: &'a TextCheck<'a>,
+    plan: &'a RestorePlan,
+    doubles: &'a Doubles,
+    duplicates: &'a AtomicU64,
     progress: &'a dyn Progress,
 }
 
@@ -335,6 +345,7 @@ impl Reading<'_> {
             Ok(block) => block,
             Err(error) => return self.note(task, error, records.saturating_sub(dropped)),
         };
+        let source = self.plan.source_place(task.source_index);
         for index in 0..block.len() {
             let is_kept = kept.as_ref().map(|kept| kept.is_kept.get(index));
             if is_kept == Some(Some(&false)) {
@@ -343,10 +354,14 @@ impl Reading<'_> {
             match block.record(index) {
                 Some(Ok(stored)) => {
                     let (key, meta) = (stored.key, stored.meta);
+                    if self.doubles.drops(key, task.source_index) {
+                        self.duplicates.fetch_add(1, Ordering::Relaxed);
+                        continue;
+                    }
                     self.text_check.look(key);
                     match stored.value {
                         StoredValue::Inline(value) => {
-                            router.push(&Record { key, value, meta }, task.source_index)?;
+                            router.push(&Record { key, value, meta }, source)?;
                         }
                         StoredValue::Parts(value) => {
                             let segment = Arc::clone(&task.segment);
@@ -356,7 +371,7 @@ impl Reading<'_> {
                                 meta,
                                 value: Box::new(value),
                             };
-                            router.push_large(item, task.source_index)?;
+                            router.push_large(item, source)?;
                         }
                     }
                 }

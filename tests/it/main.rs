@@ -87,6 +87,8 @@ mod proxies;
 #[cfg(test)]
 mod restore_behaviour;
 #[cfg(test)]
+mod restore_doubles;
+#[cfg(test)]
 mod restore_kept;
 #[cfg(test)]
 mod restore_old;

@@ -262,6 +262,62 @@ fn values_in_another_order_are_not_taken_for_others() {
     assert_fails(old(Rule::new("gets a b c", [Step::reply(foreign)])), words);
 }
 
+/// Memcached 1.2 tells no moment of a flush, lists and counts what was flushed, and
+/// forgets it when it is asked for.
+#[test]
+fn a_flush_before_the_dump_is_no_flush_in_its_middle() {
+    let listing = "ITEM a [1 b; 1699990000 s]\r\nITEM b [1 b; 1699990000 s]\r\n\
+                   ITEM c [1 b; 1699990000 s]\r\nEND\r\nVERSION 1.2.8\r\n";
+    let rules = |gets: Vec<Rule>, items_end: &str| {
+        let at_start = stats("1.2.8", "");
+        let at_end = stats("1.2.8", items_end);
+        let asked = Arc::new(AtomicBool::new(false));
+        let mut rules = vec![
+            Rule::new("stats settings", [Step::reply("ERROR\r\n")]),
+            Rule::new(
+                "stats items",
+                [Step::reply("STAT items:1:number 3\r\nEND\r\n")],
+            ),
+            Rule::new(
+                "stats cachedump",
+                [Step::Raise(Arc::clone(&asked)), Step::reply(listing)],
+            ),
+            // The plan, and the counts before the walk; then after it.
+            Rule::in_turn(
+                "stats\r",
+                [
+                    vec![Step::reply(&at_start)],
+                    vec![Step::reply(&at_start)],
+                    vec![Step::reply(&at_end)],
+                ],
+            ),
+        ];
+        rules.extend(gets);
+        rules
+    };
+    let none = Rule::new("gets ", [Step::reply("END\r\n")]);
+    let gone = report(rules(vec![none], "STAT curr_items 0\r\n"), 0);
+    assert_eq!(gone["vanished"], 3);
+    assert_eq!(gone["verdict"], "complete");
+    // One was set since, and is there in the end as it was read.
+    let one = Rule::new("gets a", [Step::reply("VALUE a 0 1 9\r\nx\r\nEND\r\n")]);
+    let left = report(rules(vec![one], "STAT curr_items 0\r\n"), 0);
+    assert_eq!((&left["stored"], &left["vanished"]), (&1.into(), &2.into()));
+    // It is not: so the flush may have come after it was read.
+    let then_none = Rule::in_turn(
+        "gets a",
+        [
+            vec![Step::reply("VALUE a 0 1 9\r\nx\r\nEND\r\n")],
+            vec![Step::reply("END\r\n")],
+        ],
+    );
+    assert_fails(
+        rules(vec![then_none], "STAT curr_items 0\r\n"),
+        "most of its items vanished meanwhile, more than it deleted, evicted or changed, as by a \
+         flush",
+    );
+}
+
 #[test]
 fn a_server_out_of_memory_loses_no_more_than_it_must() {
     const WORDS: &str = "SERVER_ERROR out of memory writing get response";

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use mcsnap::item::{Attribute, Cas, Exptime, SlabClass};
 use mcsnap::units::UnixSecs;
 use serde_json::Value;
@@ -14,6 +17,7 @@ use crate::client::{Client, Fetched, Fields, Item, meta_flag};
 use crate::dump_report::assert_accounted;
 use crate::fake_server::{FakeServer, Rule, Step};
 use crate::memcached::Memcached;
+use crate::running_job::{segment_files, wait_until};
 use crate::stored::records;
 use crate::workdir::Workdir;
 
@@ -589,6 +593,109 @@ fn a_version_that_is_no_number_is_read_by_what_it_can_do() {
         assert_eq!(report["nodes"][0]["walk"], walk, "{version:?}");
         assert_eq!(report["nodes"][0]["server_version"], "UNKNOWN");
     }
+}
+
+/// Up to 1.6.12 no CAS is the right one for a mark that compares it.
+#[test]
+fn the_win_token_of_a_stale_item_is_given_back_by_every_version() {
+    for version in [(1, 6, 0), (1, 6, 12), (1, 6, 13)] {
+        let server = Memcached::start();
+        let mut client = server.client();
+        client.set("stale", 5, 3600, b"value");
+        assert_eq!(client.command("md stale I"), "HD");
+        let proxy = AgeingProxy::start(&server.address(), Age::of(version));
+        let workdir = Workdir::new("win-token-of-old");
+        let report = dump_json(&workdir, "a", &proxy.address(), &[], 0);
+        assert_eq!(report["win_tokens_returned"], 1, "{version:?}");
+        assert_eq!(report["win_tokens_kept"], 0, "{version:?}");
+        let (header, _) = client.mg(b"stale", "t v").unwrap();
+        assert!(
+            header.contains(" W") && header.contains(" X"),
+            "{version:?} {header}"
+        );
+        assert_ne!(meta_flag(&header, 't'), "-1", "{version:?}");
+    }
+}
+
+#[test]
+fn a_dump_that_goes_on_turns_the_crawler_off_that_a_killed_one_left_on() {
+    let server = Memcached::start_with(&["-m", "256"]);
+    load_plain(&server, 40_000, 2000);
+    let proxy = AgeingProxy::start(&server.address(), Age::of((1, 4, 31)));
+    let workdir = Workdir::new("crawler-left-on");
+    let address = proxy.address();
+    let arguments = ["dump", "--to", "s", "--name", "a", "--compression=none"];
+    let arguments = [&arguments[..], &["--segment-size=1MiB", &address]].concat();
+    let mut child = workdir.mcsnap(&arguments).spawn();
+    wait_until("sealed segments", || {
+        let files = segment_files(&workdir, "a");
+        files.iter().any(|name| name.ends_with(".mcs"))
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(proxy.is_crawler_on());
+    let output = workdir.mcsnap(&arguments).arg("--resume").succeeds();
+    assert!(!proxy.is_crawler_on(), "{output:?}");
+}
+
+/// Items that a client is being sent are passed over by a walk of the lists, and keys
+/// that are added meanwhile hide that in the server's counts.
+#[test]
+fn what_new_keys_hide_is_no_complete_dump() {
+    let server = Memcached::start_with(&["-m", "256"]);
+    load_plain(&server, 2000, 10);
+    let mut client = server.client();
+    let big = ["big:0", "big:1", "big:2"];
+    for key in big {
+        client.set(key, 0, 0, &vec![b'x'; 500_000]);
+    }
+    let mut holders: Vec<Client> = big.iter().map(|_| server.client()).collect();
+    for (holder, key) in holders.iter_mut().zip(big) {
+        holder.send(format!("get {key}\r\n").repeat(40).as_bytes());
+    }
+    let workdir = Workdir::new("hidden-by-new");
+    let is_over = AtomicBool::new(false);
+    let report = thread::scope(|scope| {
+        let adding = scope.spawn(|| {
+            let mut client = server.client();
+            for at in 0.. {
+                if is_over.load(Ordering::SeqCst) {
+                    break;
+                }
+                client.set(&format!("new:{at}"), 0, 0, b"v");
+            }
+        });
+        let arguments = [
+            "dump",
+            "--to=s",
+            "--name=a",
+            "--walk=slabs",
+            "--format=json",
+        ];
+        let output = workdir.mcsnap(&arguments).arg(server.address()).run();
+        is_over.store(true, Ordering::SeqCst);
+        adding.join().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    });
+    let stored = records(&workdir.join("s/a"));
+    let missing = big
+        .iter()
+        .filter(|key| !stored.contains_key(key.as_bytes()));
+    let number = |name: &str| report[name].as_u64().unwrap();
+    assert!(number("unlisted") + number("unsure") >= u64::try_from(missing.count()).unwrap());
+    assert!(
+        ["unsure", "lossy"]
+            .map(Value::from)
+            .contains(&report["verdict"])
+    );
+    assert!(report["completeness_percent"].as_f64().unwrap() < 100.0);
+    // Whoever reads it is told.
+    let output = workdir.mcsnap(&["ls", "s/a"]).succeeds();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let verdict = report["verdict"].as_str().unwrap();
+    assert!(stderr.contains(&format!("s/a is {verdict}")), "{stderr}");
+    drop(holders);
 }
 
 /// Such as something that takes `stats items` for `stats`.

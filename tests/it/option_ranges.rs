@@ -149,6 +149,8 @@ fn a_restore_is_refused_numbers_out_of_range() {
         at: None,
         exptime_if_unknown: None,
         way: None,
+        source_nodes: Vec::new(),
+        scratch_directory: std::env::temp_dir(),
     };
     let rows: [Row<RestoreOptions>; 2] = [
         (

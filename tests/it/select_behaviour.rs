@@ -427,6 +427,8 @@ fn restore(store: impl Store + 'static, target: &Memcached, expression: &str) ->
         at: None,
         exptime_if_unknown: None,
         way: None,
+        source_nodes: Vec::new(),
+        scratch_directory: std::env::temp_dir(),
     };
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();

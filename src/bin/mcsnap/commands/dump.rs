@@ -416,7 +416,7 @@ fn sample_options(options: &DumpOptions) -> SampleOptions {
 }
 
 /// Makes a temporary file as a walk may need one hours later.
-fn check_spool_directory(directory: &str) -> Result<()> {
+pub(crate) fn check_spool_directory(directory: &str) -> Result<()> {
     if let Err(error) = ScratchFile::create(Path::new(directory)) {
         let cause = error.source().and_then(|cause| cause.downcast_ref());
         // No setting is wrong where a disk is full, and a retry may help.

@@ -17,6 +17,7 @@ use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::commands::dump::check_spool_directory;
 use crate::commands::open_snapshot;
 use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, required_snapshot};
 use crate::config::{Given, Resolved, Section};
@@ -79,6 +80,20 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "WHEN")]
     #[serde(deserialize_with = "text")]
     pub(crate) mmap: Option<String>,
+    /// Restore what these nodes had, by their addresses in the snapshot
+    ///
+    /// Of a key that several of them had, the value is restored of the node where the
+    /// recorded ring places it, else of the first one in the snapshot.
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    #[serde(deserialize_with = "list")]
+    pub(crate) nodes: Vec<String>,
+    /// Directory of a temporary file [default: that of the system]
+    ///
+    /// It has 32 bytes for each key, where the snapshot has several nodes and records
+    /// no ring; with one, for each key that is not where that places it.
+    #[arg(long, value_name = "DIR")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) spool_dir: Option<String>,
     /// Print keys and bytes for each server, and send nothing
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
@@ -183,6 +198,14 @@ fn options(
             .map(|ttl| parse_ttl(ttl, now))
             .transpose()?,
         way: None,
+        source_nodes: settings.nodes.clone(),
+        scratch_directory: match &settings.spool_dir {
+            Some(directory) => {
+                check_spool_directory(directory)?;
+                directory.into()
+            }
+            None => std::env::temp_dir(),
+        },
     };
     // Last, since it may talk to endpoints: what is wrong by itself is told first.
     let list = connect.find_nodes(&settings.to, &options.net, cancel)?;
@@ -223,6 +246,7 @@ fn print_estimate(
             "snapshot": place,
             "select": select_json(plan),
             "filtered": estimate.filtered,
+            "duplicates": estimate.duplicates,
             "unknown_kept": estimate.unknown_kept,
             "not_text": not_text_count(estimate.not_text.as_ref()),
             "not_text_example": not_text_example(estimate.not_text.as_ref()),
@@ -235,6 +259,11 @@ fn print_estimate(
     }
     let mut rows = vec![("snapshot", format!("{place} (nothing sent: dry run)"))];
     rows.extend(select_rows(plan, estimate.filtered, estimate.unknown_kept));
+    if estimate.duplicates > 0 {
+        let doubles = counted(estimate.duplicates, "record");
+        let text = format!("{doubles} of keys that are restored from another node");
+        rows.push(("duplicate", text));
+    }
     rows.extend(
         nodes().map(|(index, ((node, server), (strategy, estimate)))| {
             (
@@ -408,6 +437,14 @@ fn too_large_row(node: &NodeRestore) -> Option<(&'static str, String)> {
 }
 
 /// Says in a few words how a restore went.
+/// Says how many records were left out for those of other nodes.
+fn duplicates_text(duplicates: u64) -> String {
+    match duplicates {
+        0 => String::new(),
+        duplicates => format!(", {} restored from another node", count(duplicates)),
+    }
+}
+
 fn verdict(snapshot_verdict: Verdict, report: &RestoreReport) -> String {
     let words = match (report.has_losses(), snapshot_verdict) {
         (true, _) => "restored, with losses",
@@ -456,6 +493,7 @@ fn document(
     document["records"] = json!(report.records);
     document["select"] = select_json(plan);
     document["filtered"] = json!(report.filtered);
+    document["duplicates"] = json!(report.duplicates);
     document["unknown_kept"] = json!(report.unknown_kept);
     document["not_text"] = json!(not_text_count(report.not_text.as_ref()));
     document["not_text_example"] = json!(not_text_example(report.not_text.as_ref()));
@@ -521,11 +559,12 @@ fn print_report(
     rows.push((
         "records",
         format!(
-            "{} in the snapshot: {} stored, {} existing, {} expired",
+            "{} in the snapshot: {} stored, {} existing, {} expired{}",
             count(report.records),
             count(totals.stored),
             count(totals.existing),
             count(totals.expired),
+            duplicates_text(report.duplicates),
         ),
     ));
     rows.push((
