@@ -2,8 +2,8 @@
 //! on disk beyond.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::cancel::Cancel;
@@ -48,8 +48,12 @@ pub struct Spool {
 struct State {
     chunks: VecDeque<WalkChunk>,
     chunks_len: usize,
-    file: Option<ScratchFile>,
+    file: Option<Arc<ScratchFile>>,
     extents: VecDeque<(Extent, LineForm)>,
+    /// The place of the bytes that were spilled last.
+    last_extent: Extent,
+    /// Chunks that are just being written to disk or read from it.
+    transfer_count: usize,
     is_closed: bool,
     /// Chunks pushed and not done with.
     open_count: usize,
@@ -105,7 +109,7 @@ impl Spool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a chunk; never waits for a fetcher.
+    /// Adds a chunk; never waits for a fetcher, nor for what it reads from disk.
     ///
     /// # Errors
     ///
@@ -113,20 +117,28 @@ impl Spool {
     pub fn push(&self, chunk: WalkChunk) -> Result<()> {
         let mut state = self.lock();
         let len = chunk.lines.len();
+        state.open_count = state.open_count.saturating_add(1);
         if state.chunks_len.saturating_add(len) <= self.memory_len_max {
             state.chunks_len = state.chunks_len.saturating_add(len);
             state.chunks.push_back(chunk);
+            drop(state);
         } else {
-            if state.file.is_none() {
-                state.file = Some(ScratchFile::create(&self.directory)?);
-            }
-            if let Some(file) = &mut state.file {
-                let extent = file.append(&chunk.lines)?;
-                state.extents.push_back((extent, chunk.form));
+            let spilled = state.begin_spill(len, &self.directory);
+            drop(state);
+            let written = spilled.and_then(|(file, extent)| {
+                file.write(extent, &chunk.lines)?;
+                Ok(extent)
+            });
+            let mut state = self.lock();
+            state.transfer_count = state.transfer_count.saturating_sub(1);
+            match written {
+                Ok(extent) => state.extents.push_back((extent, chunk.form)),
+                Err(error) => {
+                    state.open_count = state.open_count.saturating_sub(1);
+                    return Err(error);
+                }
             }
         }
-        state.open_count = state.open_count.saturating_add(1);
-        drop(state);
         self.changed.notify_one();
         Ok(())
     }
@@ -185,8 +197,19 @@ impl Spool {
                 state.chunks_len = state.chunks_len.saturating_sub(chunk.lines.len());
                 return Ok(Some(chunk));
             }
-            if let Some(chunk) = state.read_spilled()? {
-                return Ok(Some(chunk));
+            if let Some((file, extent, form)) = state.begin_read() {
+                drop(state);
+                let read = file.read(extent);
+                let mut state = self.lock();
+                let cleared = state.end_read(&file);
+                // What cannot be read is done with, too; nobody waits for it.
+                return match cleared.and(read) {
+                    Ok(lines) => Ok(Some(WalkChunk { lines, form })),
+                    Err(error) => {
+                        state.open_count = state.open_count.saturating_sub(1);
+                        Err(error)
+                    }
+                };
             }
             if state.is_closed {
                 return Ok(None);
@@ -198,21 +221,36 @@ impl Spool {
 }
 
 impl State {
-    fn read_spilled(&mut self) -> Result<Option<WalkChunk>> {
-        let Some(file) = &mut self.file else {
-            return Ok(None);
+    /// Returns where the next bytes go; they are written without the lock.
+    fn begin_spill(&mut self, len: usize, directory: &Path) -> Result<(Arc<ScratchFile>, Extent)> {
+        self.transfer_count = self.transfer_count.saturating_add(1);
+        let file = match &self.file {
+            Some(file) => Arc::clone(file),
+            None => {
+                let file = Arc::new(ScratchFile::create(directory)?);
+                Arc::clone(self.file.insert(file))
+            }
         };
-        let Some((extent, form)) = self.extents.pop_front() else {
-            return Ok(None);
-        };
-        // What cannot be read is done with, too; nobody waits for it.
-        let lines = file
-            .read(extent)
-            .inspect_err(|_| self.open_count = self.open_count.saturating_sub(1))?;
-        if self.extents.is_empty() {
-            file.clear()?;
+        self.last_extent = self.last_extent.next(len);
+        Ok((file, self.last_extent))
+    }
+
+    /// Returns where the next chunk is on disk; it is read without the lock.
+    fn begin_read(&mut self) -> Option<(Arc<ScratchFile>, Extent, LineForm)> {
+        let file = Arc::clone(self.file.as_ref()?);
+        let (extent, form) = self.extents.pop_front()?;
+        self.transfer_count = self.transfer_count.saturating_add(1);
+        Some((file, extent, form))
+    }
+
+    /// Gives the space back when nothing is on disk any more, and nothing on its way.
+    fn end_read(&mut self, file: &ScratchFile) -> Result<()> {
+        self.transfer_count = self.transfer_count.saturating_sub(1);
+        if self.transfer_count > 0 || !self.extents.is_empty() {
+            return Ok(());
         }
-        Ok(Some(WalkChunk { lines, form }))
+        self.last_extent = Extent::default();
+        file.clear()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Operation, Result};
 use crate::units::to_u64;
 
 /// Where some bytes are in a scratch file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     offset: u64,
     len: usize,
@@ -20,7 +20,17 @@ pub struct Extent {
 pub struct ScratchFile {
     file: File,
     place: String,
-    end: u64,
+}
+
+impl Extent {
+    /// Returns the place of so many bytes behind this one.
+    #[must_use]
+    pub fn next(self, len: usize) -> Self {
+        Self {
+            offset: self.offset.saturating_add(to_u64(self.len)),
+            len,
+        }
+    }
 }
 
 impl ScratchFile {
@@ -33,28 +43,19 @@ impl ScratchFile {
         let place = format!("temporary file in {}", directory.display());
         let file = tempfile::tempfile_in(directory)
             .map_err(|error| Error::io(Operation::Create, &place, error))?;
-        Ok(Self {
-            file,
-            place,
-            end: 0,
-        })
+        Ok(Self { file, place })
     }
 
-    /// Appends bytes.
+    /// Writes bytes to a place of their length; several threads may write and read
+    /// at a time.
     ///
     /// # Errors
     ///
     /// - `Io`.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<Extent> {
+    pub fn write(&self, extent: Extent, bytes: &[u8]) -> Result<()> {
         self.file
-            .write_all_at(bytes, self.end)
-            .map_err(|error| Error::io(Operation::Write, &self.place, error))?;
-        let extent = Extent {
-            offset: self.end,
-            len: bytes.len(),
-        };
-        self.end = self.end.saturating_add(to_u64(bytes.len()));
-        Ok(extent)
+            .write_all_at(bytes, extent.offset)
+            .map_err(|error| Error::io(Operation::Write, &self.place, error))
     }
 
     /// Reads bytes back.
@@ -75,8 +76,7 @@ impl ScratchFile {
     /// # Errors
     ///
     /// - `Io`.
-    pub fn clear(&mut self) -> Result<()> {
-        self.end = 0;
+    pub fn clear(&self) -> Result<()> {
         self.file
             .set_len(0)
             .map_err(|error| Error::io(Operation::Write, &self.place, error))
