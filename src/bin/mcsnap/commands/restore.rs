@@ -113,7 +113,7 @@ pub(crate) struct RestoreArgs {
     /// never
     ///
     /// The time begins with the restore. Without it such items are refused:
-    /// memcached before 1.4.0 does not tell when its items expire.
+    /// memcached before 1.2.4 does not tell when its items expire.
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub(crate) ttl_if_unknown: Option<String>,
