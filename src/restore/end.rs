@@ -61,8 +61,7 @@ impl RestorePlan {
         let may_be_gone = end.evicted > 0 || end.items < tally.stored;
         if may_be_gone && !tally.sample.is_empty() {
             let now = UnixSecs::from_system_time(SystemTime::now());
-            let seen = look_for(&tally.sample, strategy.way, &mut connection, now)?;
-            end.presence = (seen.looked > 0).then_some(seen);
+            end.presence = look_for(&tally.sample, strategy, &mut connection, now)?;
         }
         Ok(())
     }

@@ -72,7 +72,11 @@ impl RestoreReport {
     /// that are gone again, or a node. What a node threw out is no loss by itself: a
     /// cache that is in use throws out what was not used for long.
     pub fn has_losses(&self) -> bool {
-        let is_gone = |node: &NodeRestore| node.presence.is_some_and(|seen| seen.gone > 0);
+        // What nobody can tell is no success either.
+        let is_gone = |node: &NodeRestore| {
+            let seen = node.presence;
+            seen.is_some_and(|seen| seen.gone > 0 || seen.looked == 0)
+        };
         self.unaccounted() > 0
             || self.damaged > 0
             || self.totals().losses() > 0

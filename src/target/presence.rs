@@ -13,7 +13,7 @@ use crate::protocol::key::KeyForm;
 use crate::protocol::reply::{Reply, parse_reply};
 use crate::protocol::request::write_is_there;
 use crate::protocol::text::Step;
-use crate::target::strategy::SetWay;
+use crate::target::strategy::{SetWay, WriteStrategy};
 use crate::units::{UnixSecs, to_u64};
 
 /// A key of a sample.
@@ -157,15 +157,18 @@ fn to_f64(count: u64) -> f64 {
 /// their values, which are dropped as they come: no more than
 /// 256 MiB of them.
 ///
+/// Returns nothing where no key of the sample can be there any more, and a presence
+/// of which nothing was looked at where the server answers none of the questions.
+///
 /// # Errors
 ///
 /// - Those of [`Connection::exchange`].
 pub fn look_for(
     sample: &KeySample,
-    way: SetWay,
+    strategy: &WriteStrategy,
     connection: &mut Connection,
     host_now: UnixSecs,
-) -> Result<Presence> {
+) -> Result<Option<Presence>> {
     /// A server's clock ticks once a second, and may be late by one more.
     const CLOCK_TOLERANCE: u64 = 2;
     let now = host_now.0.saturating_add(CLOCK_TOLERANCE);
@@ -174,12 +177,15 @@ pub fn look_for(
         .iter()
         .filter(|key| key.expires_at.is_none_or(|at| at > now))
         .collect();
-    let mut presence = match way {
+    if alive.is_empty() {
+        return Ok(None);
+    }
+    let mut presence = match strategy.way {
         SetWay::Meta | SetWay::OldMeta => look_by_mg(&alive, connection)?,
-        SetWay::Classic => look_by_gets(&alive, connection)?,
+        SetWay::Classic => look_by_get(&alive, strategy.has_gets, connection)?,
     };
     presence.is_all = keys.len() < KeySample::COUNT_MAX && presence.looked == to_u64(alive.len());
-    Ok(presence)
+    Ok(Some(presence))
 }
 
 fn look_by_mg(keys: &[&SampledKey], connection: &mut Connection) -> Result<Presence> {
@@ -227,7 +233,11 @@ fn look_by_mg(keys: &[&SampledKey], connection: &mut Connection) -> Result<Prese
 /// Most bytes of values that are read for their keys alone.
 const CLASSIC_BYTES_MAX: u64 = 256 << 20;
 
-fn look_by_gets(keys: &[&SampledKey], connection: &mut Connection) -> Result<Presence> {
+fn look_by_get(
+    keys: &[&SampledKey],
+    has_gets: bool,
+    connection: &mut Connection,
+) -> Result<Presence> {
     let mut presence = Presence::default();
     let mut bytes_left = CLASSIC_BYTES_MAX;
     for keys in keys.chunks(GETS_KEY_COUNT_MAX) {
@@ -240,7 +250,7 @@ fn look_by_gets(keys: &[&SampledKey], connection: &mut Connection) -> Result<Pre
         if keys.is_empty() {
             break;
         }
-        let (found, is_answered) = count_by_gets(&keys, connection)?;
+        let (found, is_answered) = count_by_get(&keys, has_gets, connection)?;
         if is_answered {
             let count = to_u64(keys.len());
             presence.looked = presence.looked.saturating_add(count);
@@ -251,9 +261,13 @@ fn look_by_gets(keys: &[&SampledKey], connection: &mut Connection) -> Result<Pre
 }
 
 /// Returns how many of these keys are there, and whether the server told.
-fn count_by_gets(keys: &[&SampledKey], connection: &mut Connection) -> Result<(u64, bool)> {
+fn count_by_get(
+    keys: &[&SampledKey],
+    has_gets: bool,
+    connection: &mut Connection,
+) -> Result<(u64, bool)> {
     let mut request = Vec::new();
-    start_gets(true, &mut request);
+    start_gets(has_gets, &mut request);
     for key in keys {
         write_gets_key(&key.key, &mut request);
     }

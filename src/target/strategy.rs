@@ -85,6 +85,8 @@ pub struct WriteStrategy {
     pub way: SetWay,
     /// Whether what text cannot carry goes by the binary protocol.
     pub has_binary_protocol: bool,
+    /// Whether the node knows `gets`, and not only `get`.
+    pub has_gets: bool,
     /// Whether an item can be given its CAS.
     pub holds_cas: bool,
     /// Greatest client flags it holds.
@@ -134,6 +136,7 @@ impl WriteStrategy {
         Ok(Self {
             way,
             has_binary_protocol: may_speak_binary && speaks_binary(node, options, cancel)?,
+            has_gets: server.stats.version >= ServerVersion::GETS,
             holds_cas,
             client_flags_max: server.settings.client_flags_max,
         })
@@ -273,6 +276,7 @@ mod tests {
         WriteStrategy {
             way,
             has_binary_protocol: true,
+            has_gets: true,
             holds_cas: way == SetWay::Meta,
             client_flags_max: u32::MAX.into(),
         }

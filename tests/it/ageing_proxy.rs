@@ -62,6 +62,8 @@ pub(crate) struct Age {
     pub(crate) is_crawler_contended: bool,
     /// What becomes of the reply to the n-th `mg`, once.
     pub(crate) reply_fault: Option<(usize, ReplyFault)>,
+    /// Whether it has memory left to answer `gets`.
+    pub(crate) has_values: bool,
     /// What the server calls its version, if that is no number.
     pub(crate) version_text: Option<&'static str>,
     pub(crate) cut: Cut,
@@ -82,6 +84,7 @@ impl Age {
             walk_item_count_max: usize::MAX,
             is_crawler_contended: false,
             reply_fault: None,
+            has_values: true,
             version_text: None,
             cut: Cut::Nowhere,
             refused_key: None,
@@ -295,6 +298,9 @@ impl<'a> Session<'a> {
             ["lru_crawler", switch @ ("enable" | "disable")] => self.switch_crawler(switch),
             ["get", ..] if version < (1, 2, 4) => self.ask(&line, b"END\r\n"),
             ["gets", ..] if version < (1, 2, 4) => b"ERROR\r\n".to_vec(),
+            ["gets", ..] if !self.shared.age.has_values => {
+                b"SERVER_ERROR out of memory writing get response\r\n".to_vec()
+            }
             ["gets", ..] => self.ask(&line, b"END\r\n"),
             ["set" | "add", key, _, _, _] if self.shared.age.refused_key == Some(key) => {
                 // The value is read as a command, which is none.

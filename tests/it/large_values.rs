@@ -339,6 +339,7 @@ fn loader<'a>(
         strategy: WriteStrategy {
             way: SetWay::Meta,
             has_binary_protocol: false,
+            has_gets: true,
             holds_cas: false,
             client_flags_max: u32::MAX.into(),
         },

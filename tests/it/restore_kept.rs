@@ -244,7 +244,7 @@ fn stored_keys_that_are_evicted_again_are_estimated() {
 fn the_sample_is_read_by_gets_where_there_is_no_mg() {
     let workdir = Workdir::new("kept-gets");
     make_snapshot(&workdir, &[2000; 20_000]);
-    for version in [(1, 4, 15), (1, 6, 9)] {
+    for version in [(1, 2, 3), (1, 4, 15), (1, 6, 9)] {
         let target = Memcached::start_with(&["-m", "8"]);
         let proxy = AgeingProxy::start(&target.address(), Age::of(version));
         let report = run_json(&workdir, &["restore", "s/a", "--to", &proxy.address()], 3);
@@ -253,6 +253,28 @@ fn the_sample_is_read_by_gets_where_there_is_no_mg() {
         let gone = presence["gone"].as_u64().unwrap();
         assert!((700..1000).contains(&gone), "{report}");
     }
+}
+
+/// A server that throws items out and answers no question about them.
+#[test]
+fn what_nobody_can_look_for_is_no_success() {
+    let workdir = Workdir::new("kept-unsure");
+    make_snapshot(&workdir, &[2000; 20_000]);
+    let target = Memcached::start_with(&["-m", "8"]);
+    let age = Age {
+        has_values: false,
+        ..Age::of((1, 4, 15))
+    };
+    let proxy = AgeingProxy::start(&target.address(), age);
+    let to = proxy.address();
+    let report = run_json(&workdir, &["restore", "s/a", "--to", &to], 3);
+    let presence = &report["nodes"][0]["presence"];
+    assert_eq!(presence["looked"], 0, "{report}");
+    let output = workdir
+        .mcsnap(&["restore", "s/a", "--mode=set", "--to", &to])
+        .exits(3);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("does not say whether stored keys"), "{text}");
 }
 
 #[test]

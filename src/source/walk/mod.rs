@@ -48,8 +48,7 @@ pub struct Walk<'a> {
 /// What a walk says it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalkReport {
-    /// What was really done: where the server's hash table was about to grow,
-    /// another walk than the chosen one is safer.
+    /// What was done.
     pub walk: WalkKind,
     /// How often the lists were walked.
     pub pass_count: u32,
@@ -117,22 +116,26 @@ impl Walk<'_> {
         before: &Census,
         mut report: WalkReport,
     ) -> Result<WalkReport> {
+        let is_crawl = self.strategy.walk.needs_crawler();
+        let show_lists = || {
+            if !is_crawl {
+                return self.list_all_classes();
+            }
+            self.crawl_lists(crawler)?;
+            if self.strategy.known_gap().is_some() {
+                self.list_newest()?;
+            }
+            Ok(())
+        };
         let Some(seen) = self.seen else {
             // Which keys came again cannot be told, nor what is missing.
+            show_lists()?;
             report.unsure = before.stats.curr_items;
             return Ok(report);
         };
-        let is_crawl = self.strategy.walk.needs_crawler();
         let mut known = seen.count();
         let mut walk_lists = || {
-            if is_crawl {
-                self.crawl_lists(crawler)?;
-                if self.strategy.known_gap().is_some() {
-                    self.list_newest()?;
-                }
-            } else {
-                self.list_all_classes()?;
-            }
+            show_lists()?;
             self.spool.wait_until_done(self.cancel)?;
             let count = seen.count();
             let new = count.saturating_sub(known);

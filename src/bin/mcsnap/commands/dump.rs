@@ -150,8 +150,9 @@ pub(crate) struct DumpArgs {
     /// Percentage of items that may be unsure with exit code 0 [default: 0]
     ///
     /// Unsure is what the counts of a server leave open: an item may have been
-    /// there and was not listed. It happens before memcached 1.6.9, where items are
-    /// set or removed while the lists are walked; the walk hash leaves nothing open.
+    /// there and was not listed. It happens where items are set or removed while the
+    /// LRU lists are walked, before memcached 1.6.9, and where a server cannot be
+    /// made to reclaim what has expired.
     #[arg(long, value_name = "PERCENT")]
     #[serde(deserialize_with = "text")]
     pub(crate) max_unsure: Option<String>,
@@ -963,8 +964,10 @@ fn print_rows(report: &DumpReport) -> Result<()> {
         }
         if node.unsure > 0 {
             let unsure = count(node.unsure);
-            let reason = "items were set, removed or in use while the lists were walked";
-            let text = format!("up to {unsure} more items may have been there: {reason}");
+            let text = format!(
+                "up to {unsure} more items may have been there: the server counts them, and they \
+                 may as well have expired, or been set, removed or in use while it listed its keys"
+            );
             rows.push(("unsure", text));
         }
         rows.extend(

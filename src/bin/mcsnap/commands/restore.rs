@@ -373,6 +373,13 @@ fn presence_row(node: &NodeRestore) -> Option<(&'static str, String)> {
     let looked = count(seen.looked);
     let (share, least, most) = seen.share_gone();
     let percent = |share: f64| format!("{:.1}", share * 100.0);
+    if seen.looked == 0 {
+        let text = format!(
+            "{}  the node has thrown items out, and does not say whether stored keys are still there",
+            node.node
+        );
+        return Some(("unsure", text));
+    }
     Some(match (seen.gone, seen.is_all) {
         (0, true) => (
             "note",
