@@ -42,7 +42,7 @@ const fn prefixed(prefix: &'static str, case: Case) -> Case {
 
 /// Weights that are left out are those that the client has none for, does not look
 /// at, or takes for a wish for another ring (libmemcached's `consistent`).
-pub(crate) const CASES: [Case; 44] = {
+pub(crate) const CASES: [Case; 45] = {
     use Agent as A;
     use Keys::{Ascii, Bytes, Ids, Text};
     [
