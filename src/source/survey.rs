@@ -42,7 +42,8 @@ pub fn survey(
     };
     let strategy = ReadStrategy::choose(node, &server, crawler, walk)?;
     if strategy.walk != WalkKind::Hash {
-        // Lists are walked class by class; whoever names none cannot be listed.
+        // Lists are walked class by class, so a server that names no class cannot be
+        // listed.
         ask_slab_item_counts(&mut Connection::connect(node, net, cancel)?)?;
     }
     Ok(SourceNode { server, strategy })

@@ -1,6 +1,6 @@
-//! What a walk did not show: items that the server counts beyond the keys that were
-//! listed, told apart from those that have expired, and from those of which its
-//! counts do not tell.
+//! What a walk did not show: items that the server counts beyond the keys that it
+//! listed. Those that have expired are told apart, and so are those that the
+//! server's counts leave open.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -82,8 +82,8 @@ pub(crate) struct RestoreArgs {
     pub(crate) mmap: Option<String>,
     /// Restore what these nodes had, by their addresses in the snapshot
     ///
-    /// Of a key that several of them had, the value is restored of the node where the
-    /// recorded ring places it, else of the first one in the snapshot.
+    /// If several of them had a key, the value of the node where the recorded ring
+    /// places the key is restored, or else that of the first one in the snapshot.
     #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
     #[serde(deserialize_with = "list")]
     pub(crate) nodes: Vec<String>,
