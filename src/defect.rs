@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind, Location, Operation};
 use crate::item::escape_controls;
-use crate::units::counted;
+use crate::units::{counted, plural};
 
 /// The part of a snapshot in which something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -247,11 +247,13 @@ pub enum Defect {
     /// A file in the snapshot that the manifest does not name.
     #[error("the manifest does not name this object; nothing reads it")]
     Stray,
-    /// The snapshot was made with a known loss.
-    #[error("the dump itself reported {losses} lost items or nodes: the snapshot is {verdict}")]
+    /// The snapshot was made with a known loss, or may have been.
+    #[error("the dump itself {}: the snapshot is {verdict}", known_loss(*losses, *unsure))]
     KnownLoss {
         /// Losses in the manifest.
         losses: u64,
+        /// Items in the manifest that may be missing beside those.
+        unsure: u64,
         /// The manifest's verdict.
         verdict: String,
     },
@@ -262,6 +264,20 @@ pub enum Defect {
         /// What failed, and why.
         reason: String,
     },
+}
+
+/// Says what the dump of a snapshot lost, or may have.
+fn known_loss(losses: u64, unsure: u64) -> String {
+    let lost = match losses {
+        1 => "lost 1 item or node".to_owned(),
+        losses => format!("lost {losses} items or nodes"),
+    };
+    let missed = format!("may have missed {unsure} {}", plural(unsure, "item"));
+    match (losses, unsure) {
+        (_, 0) => lost,
+        (0, _) => missed,
+        _ => format!("{lost}, and {missed}"),
+    }
 }
 
 impl Defect {

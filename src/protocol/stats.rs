@@ -172,6 +172,8 @@ pub struct ServerStats {
     pub bytes_read: u64,
     /// Items thrown out for want of memory, since the start.
     pub evictions: u64,
+    /// Items that clients deleted, since the start or the last `stats reset`.
+    pub deletes: u64,
     /// Calls of `flush_all`, since the start or the last `stats reset`.
     pub flushes: u64,
     /// What has befallen items one by one.
@@ -203,6 +205,7 @@ impl ServerStats {
             total_connections: table.number("total_connections"),
             bytes_read: table.number("bytes_read"),
             evictions: table.number("evictions"),
+            deletes: table.number("delete_hits"),
             flushes: table.number("cmd_flush"),
             losses: LossCounters::of(table),
             deaths: DeathCounters::of(table),

@@ -58,7 +58,10 @@ impl RestorePlan {
             return Err(error.at(Location::node(node.address())));
         }
         tally.disbelieve(count_not_kept(server, &report, tally));
-        let may_be_gone = end.evicted > 0 || end.items < tally.stored;
+        // What clients delete is theirs to delete.
+        let deleted = after.deletes.saturating_sub(before.deletes);
+        let explained = end.items.saturating_add(deleted);
+        let may_be_gone = end.evicted > 0 || explained < tally.stored;
         if may_be_gone && !tally.sample.is_empty() {
             let now = UnixSecs::from_system_time(SystemTime::now());
             end.presence = look_for(&tally.sample, strategy, &mut connection, now)?;

@@ -14,6 +14,7 @@
 
 mod directory;
 mod faulty;
+mod host_lease;
 mod key_table;
 mod local;
 mod map;
@@ -32,6 +33,7 @@ use std::fmt;
 use crate::error::Result;
 
 pub use self::faulty::{Fault, FaultyStore};
+pub use self::host_lease::HostLease;
 pub use self::key_table::KeyTable;
 pub use self::local::LocalStore;
 pub use self::map::MapChoice;

@@ -566,12 +566,17 @@ impl Check<'_> {
         if manifest.verdict != Verdict::Complete {
             let losses = manifest.losses();
             let losses = losses.saturating_add(to_u64(manifest.failed_nodes()));
+            let unsure = manifest.unsure();
             let verdict = manifest.verdict.as_str().to_owned();
             let place = self.snapshot.describe();
             self.add(
                 last,
                 Location::object(place),
-                Defect::KnownLoss { losses, verdict },
+                Defect::KnownLoss {
+                    losses,
+                    unsure,
+                    verdict,
+                },
             );
         }
         Ok(())

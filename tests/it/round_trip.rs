@@ -226,6 +226,6 @@ fn node_for_node_keeps_each_key_where_it_was() {
         .exits(2);
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
-        "mcsnap: ring \"node-for-node\": the snapshot has 2 nodes, and 3 are given\n"
+        "mcsnap: ring \"node-for-node\": the snapshot has 2 nodes; given are 3\n"
     );
 }

@@ -355,7 +355,7 @@ fn a_restore_stores_what_a_listing_shows_and_counts_the_rest() {
     let all = format!("301 in the snapshot: {filtered} stored, {kept} existing, 0 expired");
     assert!(text.contains(&all), "{text}");
     assert!(
-        text.contains("(restored, complete)") && !text.contains("select"),
+        text.contains("(restored; ") && !text.contains("select"),
         "{text}"
     );
     let arguments = ["restore", "s/a", "--to", &to, "--select", "class=5.."];

@@ -332,6 +332,42 @@ fn keys_that_a_listing_cuts_short_are_not_counted_as_shown() {
     assert_eq!(number(&report, "stored"), 4);
 }
 
+/// The server turns its crawler off in the thread of a client, when the crawl that runs
+/// is over: the first of several dumps must not ask for that under the others.
+#[test]
+fn of_several_dumps_the_last_one_turns_the_crawler_off() {
+    let server = start(&["-o", "no_lru_crawler"]);
+    load_mixed(&mut server.client(), 12_000, 100);
+    let address = server.address();
+    let workdir = Workdir::new("crawler-shared");
+    for round in 0..4 {
+        let names = [0, 1, 2].map(|number| format!("r{round}d{number}"));
+        let dumps: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let arguments = [
+                    "dump",
+                    "--to",
+                    "s",
+                    "--format=json",
+                    "--name",
+                    name,
+                    &address,
+                ];
+                workdir.mcsnap(&arguments).spawn()
+            })
+            .collect();
+        for dump in dumps {
+            let output = dump.wait_with_output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(number(&report, "stored"), 12_000);
+            assert_eq!(report["verdict"], "complete");
+        }
+        assert_eq!(server.client().stats("settings")["lru_crawler"], "no");
+    }
+}
+
 /// Raises a flag when it goes out of scope, also by a failure.
 struct RaiseOnDrop<'a>(&'a std::sync::atomic::AtomicBool);
 

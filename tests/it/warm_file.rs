@@ -350,8 +350,9 @@ fn files_that_cannot_tell_are_refused_each_with_one_line() {
         let file = fs::File::options().write(true).open(&memory).unwrap();
         file.set_len(u64::try_from(len).unwrap()).unwrap();
         let found = refusal(&workdir, "mem");
+        let s = if len == 1 { "" } else { "s" };
         let wanted = format!(
-            "it has {len} bytes, but its .meta tells of {}; ",
+            "it has {len} byte{s}, but its .meta tells of {}; ",
             bytes.len()
         );
         assert!(found.starts_with(&wanted), "{found}");

@@ -351,19 +351,19 @@ fn item_run(bytes: &[u8]) -> &[u8] {
         let (_, len) = split_line(bytes).unwrap_or((b"", bytes.len()));
         return bytes.get(..len).unwrap_or(bytes);
     };
-    let run = window.get(..=end).unwrap_or(window);
-    // Only its last line may be something else, such as the end.
-    let before = run.get(..end).unwrap_or_default();
-    let last_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
-    let last = run.get(last_start..end).unwrap_or_default();
-    match classify(last.strip_suffix(b"\r").unwrap_or(last)) {
-        WalkLine::Item => run,
-        WalkLine::Started
-        | WalkLine::End
-        | WalkLine::Busy
-        | WalkLine::Version
-        | WalkLine::Refused(_) => run.get(..last_start).unwrap_or_default(),
+    let mut run = window.get(..=end).unwrap_or(window);
+    // Only its last lines may be something else: the end, or the answers to several
+    // prompts.
+    while let Some(end) = run.len().checked_sub(1) {
+        let before = run.get(..end).unwrap_or_default();
+        let last_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        let last = run.get(last_start..end).unwrap_or_default();
+        if classify(last.strip_suffix(b"\r").unwrap_or(last)) == WalkLine::Item {
+            break;
+        }
+        run = run.get(..last_start).unwrap_or_default();
     }
+    run
 }
 
 #[cfg(test)]
@@ -411,6 +411,20 @@ mod tests {
             }
         }
         assert_eq!(collect(b"END\r\n", 2).unwrap(), (Vec::new(), true));
+    }
+
+    /// A server that is slow to list is asked several times.
+    #[test]
+    fn the_first_answer_to_a_prompt_ends_a_walk() {
+        let items = b"key=a exp=-1\nkey=b exp=-1\n";
+        let answer = b"VERSION 1.4.31\r\n";
+        let stream = [&items[..], answer, answer, answer].concat();
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(1 << 20, directory.path().to_owned());
+        let mut chunks = ChunkWriter::new(&spool);
+        let received = chunks.receive(&stream).unwrap();
+        assert_eq!(received, Received::Done(items.len() + answer.len()));
+        assert_eq!((chunks.item_count, &chunks.chunk[..]), (2, &items[..]));
     }
 
     #[test]

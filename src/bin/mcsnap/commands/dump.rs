@@ -964,9 +964,12 @@ fn print_rows(report: &DumpReport) -> Result<()> {
         }
         if node.unsure > 0 {
             let unsure = count(node.unsure);
+            let known = node.counters.stored.saturating_add(node.losses());
+            let share = share_text(node.unsure, known.saturating_add(node.unsure));
             let text = format!(
-                "up to {unsure} more items may have been there: the server counts them, and they \
-                 may as well have expired, or been set, removed or in use while it listed its keys"
+                "up to {unsure} more items may have been there ({share} %): the server counts them, \
+                 and they may as well have expired, or been set, removed or in use while it listed \
+                 its keys; --max-unsure accepts that"
             );
             rows.push(("unsure", text));
         }
@@ -995,8 +998,8 @@ fn print_rows(report: &DumpReport) -> Result<()> {
     }
     if report.unsettled > 0 {
         let unsettled = counted(report.unsettled, "item");
-        let reason = "the servers change faster than their lists are walked";
-        let text = format!("{unsettled} only in the last walk: {reason}, and may have more");
+        let reason = "items are added faster than the lists are walked";
+        let text = format!("{unsettled} first seen in the last walk: {reason}");
         rows.push(("walks", text));
     }
     rows.extend(unaccounted_row(report.unaccounted, "items"));

@@ -444,11 +444,30 @@ fn too_large_row(node: &NodeRestore) -> Option<(&'static str, String)> {
 }
 
 /// Says in a few words how a restore went.
+/// Says so where the nodes had some of the keys, or all of them.
+fn existing_text(report: &RestoreReport) -> String {
+    let totals = report.totals();
+    let there = match totals.existing {
+        1 => "1 key was there already, and keeps its value".to_owned(),
+        keys => format!(
+            "{} keys were there already, and keep their values",
+            count(keys)
+        ),
+    };
+    match totals.stored {
+        0 => format!("nothing restored: {there}; --mode set replaces them"),
+        _ => format!("restored; {there}"),
+    }
+}
+
 /// Says how many records were left out for those of other nodes.
 fn duplicates_text(duplicates: u64) -> String {
     match duplicates {
         0 => String::new(),
-        duplicates => format!(", {} restored from another node", count(duplicates)),
+        duplicates => format!(
+            ", {} left out for another node's (where the recorded ring looks, else the first)",
+            count(duplicates)
+        ),
     }
 }
 
@@ -461,6 +480,7 @@ fn verdict(snapshot_verdict: Verdict, report: &RestoreReport) -> String {
                 all => format!("nothing restored: all {} records have expired", count(all)),
             };
         }
+        (false, _) if report.totals().existing > 0 => return existing_text(report),
         (false, Verdict::Complete) if report.filtered > 0 => "restored, as selected",
         (false, Verdict::Complete) => "restored, complete",
         (false, Verdict::Unsure) => "all of it restored, but the dump may have missed items",
@@ -574,16 +594,25 @@ fn print_report(
             duplicates_text(report.duplicates),
         ),
     ));
+    let is_gone_again = report
+        .nodes
+        .iter()
+        .any(|node| node.presence.is_some_and(|seen| seen.gone > 0));
     rows.push((
         "lost",
         format!(
-            "{} too large, {} refused, {} failed, {} unsent, {} not kept, {} damaged",
+            "{} too large, {} refused, {} failed, {} unsent, {} not kept, {} damaged{}",
             count(totals.too_large),
             count(totals.refused),
             count(totals.failed),
             count(totals.unsent),
             count(totals.not_kept),
             count(report.damaged),
+            if is_gone_again {
+                "; and stored keys that are gone again, above"
+            } else {
+                ""
+            },
         ),
     ));
     rows.extend(unaccounted_row(report.unaccounted(), "records"));
