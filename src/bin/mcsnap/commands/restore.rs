@@ -480,7 +480,15 @@ fn verdict(snapshot_verdict: Verdict, report: &RestoreReport) -> String {
                 all => format!("nothing restored: all {} records have expired", count(all)),
             };
         }
-        (false, _) if report.totals().existing > 0 => return existing_text(report),
+        (false, verdict) if report.totals().existing > 0 => {
+            let lack = match verdict {
+                Verdict::Complete => "",
+                Verdict::Unsure => "; the dump may have missed items",
+                Verdict::Lossy => "; the dump had lost items",
+                Verdict::Partial => "; the dump lacked a server",
+            };
+            return existing_text(report) + lack;
+        }
         (false, Verdict::Complete) if report.filtered > 0 => "restored, as selected",
         (false, Verdict::Complete) => "restored, complete",
         (false, Verdict::Unsure) => "all of it restored, but the dump may have missed items",
