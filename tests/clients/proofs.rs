@@ -195,6 +195,7 @@ prove! {
     php_session: PhpSession,
     pylibmc: Pylibmc,
     pymemcache: Pymemcache,
+    python_binary_memcached: PythonBinaryMemcached,
     python_memcached: PythonMemcached,
     python_memcached_1_59: PythonMemcached159,
     spymemcached: Spymemcached,
