@@ -27,7 +27,7 @@ pub struct NodeEstimate {
     pub bytes: u64,
     /// Keys that have expired, and are not sent.
     pub expired: u64,
-    /// Of the keys: what the node cannot hold of them.
+    /// What the node cannot hold of the keys, which are counted above.
     pub unheld: UnheldCounts,
 }
 
@@ -82,7 +82,7 @@ impl RestorePlan {
         let nodes = self.survey(&filter, &is_double, &look, &damage, cancel)?;
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(RestoreEstimate {
-            unheld: self.group_unheld(&nodes),
+            unheld: self.group_unheld(nodes.iter().map(|node| node.unheld)),
             nodes,
             duplicates: duplicates.into_inner(),
             damaged: damage.records,
@@ -112,7 +112,7 @@ impl RestorePlan {
         let filter = RecordFilter::new(&self.options.selection, self.at);
         let is_double = |key: &[u8], source| doubles.drops(key, source);
         let nodes = self.survey(&filter, &is_double, &|_| {}, &damage, cancel)?;
-        Ok(self.group_unheld(&nodes))
+        Ok(self.group_unheld(nodes.iter().map(|node| node.unheld)))
     }
 
     fn survey(

@@ -5,7 +5,6 @@ use std::fmt;
 
 use crate::format::manifest::ManifestNode;
 use crate::protocol::stats::ServerVersion;
-use crate::restore::estimate::NodeEstimate;
 use crate::restore::plan::RestorePlan;
 use crate::target::Unheld;
 
@@ -98,12 +97,15 @@ impl RestorePlan {
     }
 
     /// Puts nodes together that cannot hold the same for the same reason.
-    pub(super) fn group_unheld(&self, estimates: &[NodeEstimate]) -> Vec<UnheldGroup> {
+    pub(super) fn group_unheld(
+        &self,
+        counts: impl Iterator<Item = UnheldCounts>,
+    ) -> Vec<UnheldGroup> {
         let mut groups: BTreeMap<(Unheld, &'static str), UnheldGroup> = BTreeMap::new();
         let nodes = self.options.nodes.iter().zip(&self.servers);
-        let targets = nodes.zip(&self.strategies).zip(estimates);
-        for (((node, server), strategy), estimate) in targets {
-            let lacking = estimate.unheld.all().into_iter();
+        let targets = nodes.zip(&self.strategies).zip(counts);
+        for (((node, server), strategy), counts) in targets {
+            let lacking = counts.all().into_iter();
             for (what, records) in lacking.filter(|&(_, records)| records > 0) {
                 let why = strategy.why_not(what, server);
                 let group = groups.entry((what, why)).or_insert_with(|| UnheldGroup {

@@ -42,7 +42,7 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// Makes the dump this run's: whoever has written it so far removes nothing
+    /// Makes the dump this run's: the run that has written it so far removes nothing
     /// of it from now on, and publishes nothing.
     ///
     /// # Errors

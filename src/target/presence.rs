@@ -56,7 +56,7 @@ impl KeySample {
         self.keys.len()
     }
 
-    /// Says whether there is none.
+    /// Says whether no key was taken.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

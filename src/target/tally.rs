@@ -29,9 +29,9 @@ pub struct LoadTally {
     /// Loss: the node said that it stored them, and by its own count of stored
     /// items it did not.
     pub not_kept: u64,
-    /// Of the stored: expire in 2038 or 2106, earlier than they should.
+    /// Stored records that expire in 2038 or 2106, earlier than they should.
     pub clamped: u64,
-    /// Of the stored: have a CAS of the node's own, and not that of the snapshot.
+    /// Stored records that have a CAS of the node's own, and not that of the snapshot.
     pub without_cas: u64,
     /// Why records were refused or failed, with how many each.
     pub reasons: Reasons,

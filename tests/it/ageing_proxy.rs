@@ -1,6 +1,6 @@
 //! A proxy that makes a real memcached look like one of an older version.
 //!
-//! What it changes is what differs between versions for whoever lists, reads and
+//! What it changes is what differs between versions for a client that lists, reads and
 //! stores all items: the statistics, the crawler's commands and lines, the listings
 //! of `stats cachedump`, `gets`, and the meta commands. Everything else is the
 //! server's.

@@ -212,7 +212,7 @@ fn numbers(sent: &[Sent], is_so: impl Fn(&Sent) -> bool) -> Vec<usize> {
 ///
 /// # Errors
 ///
-/// - `Protocol`: it is none.
+/// - `Protocol`: the reply is not one to this command.
 pub(super) fn set_fate(reply: &Reply<'_>, bytes: &[u8]) -> Result<Fate> {
     match reply {
         Reply::Done(_) => Ok(Fate::Stored),
