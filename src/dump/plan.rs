@@ -58,6 +58,9 @@ pub struct DumpOptions {
     pub selection: Selection,
     /// How long to wait for the end of another crawl of a server.
     pub busy_timeout: Duration,
+    /// Refuse to run beside another dump of the same servers into the same store
+    /// that has this, too: for jobs whose name does not keep them apart.
+    pub is_sole: bool,
 }
 
 impl DumpOptions {
@@ -167,6 +170,18 @@ impl DumpPlan {
             .filter_map(|node| node.source.as_ref().ok());
         sources.fold(0, |sum, source| {
             sum.saturating_add(source.server.stats.curr_items)
+        })
+    }
+
+    /// Returns the bytes that the items of all nodes take in their memory: more
+    /// than their keys and values.
+    pub fn byte_count(&self) -> u64 {
+        let sources = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.source.as_ref().ok());
+        sources.fold(0, |sum, source| {
+            sum.saturating_add(source.server.stats.bytes)
         })
     }
 }

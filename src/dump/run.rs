@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use crate::cancel::Cancel;
 use crate::dump::node::{NodeDump, NodeJob, change_since, counters_of, unreached_node};
 use crate::dump::plan::{DumpPlan, NodePlan, join};
@@ -21,7 +23,7 @@ use crate::progress::{Event, Progress};
 use crate::ring::RingSpec;
 use crate::snapshot::{Leftover, SnapshotWriter, Unfinished};
 use crate::source::{SourceNode, survey};
-use crate::store::Store;
+use crate::store::{Store, StoreLock};
 use crate::units::UnixSecs;
 
 impl DumpPlan {
@@ -34,6 +36,8 @@ impl DumpPlan {
     /// # Errors
     ///
     /// - `AlreadyExists`: the name is taken.
+    /// - `Locked`: another dump of the name, or, where asked for, of the servers, is
+    ///   running.
     /// - A node's error, unless partial snapshots are allowed and another node
     ///   was read to its end.
     /// - `Io` of the store, `Canceled`.
@@ -51,6 +55,8 @@ impl DumpPlan {
     ) -> Result<DumpReport> {
         let clock = Instant::now();
         self.options.validate()?;
+        let _sole = self.options.is_sole.then(|| self.lock_servers(&*store));
+        let _sole = _sole.transpose()?;
         let begun = match self.begin(store)? {
             Beginning::Here(begun) => begun,
             Beginning::Nowhere { place, manifest } => {
@@ -72,6 +78,22 @@ impl DumpPlan {
             .map_err(|error| self.give_up(&begun.snapshot, error));
         progress.event(Event::Finished);
         report
+    }
+
+    /// Keeps other dumps of the same servers, in whatever order, out of the store.
+    fn lock_servers(&self, store: &dyn Store) -> Result<Box<dyn StoreLock>> {
+        let nodes = self.nodes.iter();
+        let mut addresses: Vec<String> = nodes.map(|plan| plan.node.address()).collect();
+        addresses.sort();
+        let hash = xxh3_128(addresses.join("\n").as_bytes());
+        let lock = store.lock_prefix(&format!("dump-of-{hash:032x}"));
+        lock.map_err(|error| {
+            if !matches!(error.kind(), ErrorKind::Locked { .. }) {
+                return error;
+            }
+            let what = format!("a dump of these servers into {}", store.describe(""));
+            Error::new(ErrorKind::Locked { what })
+        })
     }
 
     /// Ends a run that failed: removes what is of no use any more, and returns

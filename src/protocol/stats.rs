@@ -168,6 +168,8 @@ pub struct ServerStats {
     pub stored: u64,
     /// Connections ever made, this one included; 0 if the server does not count.
     pub total_connections: u64,
+    /// Bytes that its items take, keys, values and what describes them.
+    pub bytes: u64,
     /// Bytes ever read from connections.
     pub bytes_read: u64,
     /// Items thrown out for want of memory, since the start.
@@ -203,6 +205,7 @@ impl ServerStats {
             curr_items: table.number("curr_items"),
             stored: table.number("total_items"),
             total_connections: table.number("total_connections"),
+            bytes: table.number("bytes"),
             bytes_read: table.number("bytes_read"),
             evictions: table.number("evictions"),
             deletes: table.number("delete_hits"),

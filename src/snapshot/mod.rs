@@ -9,6 +9,7 @@
 mod coverage;
 mod damaged_segment;
 mod key_walk;
+mod latest;
 mod lossy_reader;
 mod name;
 mod parts_reader;
@@ -25,7 +26,8 @@ mod writer;
 
 pub use damaged_segment::{DamagedSegment, SalvagedRecord, SalvagedValue, SegmentSalvage};
 pub use key_walk::{KeyDamage, KeyWalk};
-pub use name::{generate_name, parse_name};
+pub use latest::{LATEST, Latest, find_latest, resolve_latest};
+pub use name::{NameClock, expand_name, generate_name, parse_name};
 pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;
 pub use resume::{
@@ -36,7 +38,7 @@ pub use segment_pool::SegmentPool;
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
 pub use segment_value::SegmentValue;
 pub use shard_writer::{ShardOptions, ShardWriter};
-pub use writer::SnapshotWriter;
+pub use writer::{SnapshotWriter, check_name_is_free};
 
 /// The manifest's object name, below the snapshot's.
 pub const MANIFEST: &str = "manifest.json";

@@ -47,6 +47,29 @@ enum Holder {
     Nobody,
 }
 
+/// Checks that nothing is there under a name, finished or not.
+///
+/// # Errors
+///
+/// - `AlreadyExists`: a snapshot, or what an interrupted dump left.
+/// - `InvalidInput`: a name that no snapshot can have.
+/// - `Io`.
+pub fn check_name_is_free(store: &dyn Store, name: &str) -> Result<()> {
+    let mut objects = store.list(name)?;
+    objects.extend(store.list_unfinished(name)?);
+    let manifest = format!("{name}/{MANIFEST}");
+    let place = store.describe(name);
+    let what = if objects.iter().any(|object| object.name == manifest) {
+        format!("snapshot {place}")
+    } else if objects.is_empty() {
+        return Ok(());
+    } else {
+        let files = counted(to_u64(objects.len()), "file");
+        format!("{place}, with {files} and no manifest,")
+    };
+    Err(Error::new(ErrorKind::AlreadyExists { what }))
+}
+
 impl SnapshotWriter {
     /// Checks that the name is free, and starts. Nothing is written yet.
     ///
@@ -57,19 +80,7 @@ impl SnapshotWriter {
     /// - `Io`.
     pub fn begin(store: Arc<dyn Store>, name: &str) -> Result<Self> {
         let lock = store.lock_prefix(name)?;
-        let mut objects = store.list(name)?;
-        objects.extend(store.list_unfinished(name)?);
-        let manifest = format!("{name}/{MANIFEST}");
-        if objects.iter().any(|object| object.name == manifest) {
-            let what = format!("snapshot {}", store.describe(name));
-            return Err(Error::new(ErrorKind::AlreadyExists { what }));
-        }
-        if !objects.is_empty() {
-            let place = store.describe(name);
-            let files = counted(to_u64(objects.len()), "file");
-            let what = format!("{place}, with {files} and no manifest,");
-            return Err(Error::new(ErrorKind::AlreadyExists { what }));
-        }
+        check_name_is_free(&*store, name)?;
         let id = SnapshotId(*uuid::Uuid::now_v7().as_bytes());
         Ok(Self::new(store, name, id, lock))
     }

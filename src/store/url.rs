@@ -111,7 +111,7 @@ pub fn open_damaged_place(place: &str) -> Result<DamagedPlace> {
     })
 }
 
-fn local_path(place: &str) -> Result<&Path> {
+pub(super) fn local_path(place: &str) -> Result<&Path> {
     let wanted = "wanted a directory, or a file:// URL";
     if place.is_empty() {
         return Err(Error::invalid_input("place", place, wanted));
@@ -125,7 +125,7 @@ fn local_path(place: &str) -> Result<&Path> {
 
 /// Resolves `.` and `..` where the path exists, since the last part is to be a
 /// name.
-fn absolute(path: &Path) -> Result<std::path::PathBuf> {
+pub(super) fn absolute(path: &Path) -> Result<std::path::PathBuf> {
     path.canonicalize()
         .or_else(|_| std::path::absolute(path))
         .map_err(|error| Error::io(Operation::Open, path.display().to_string(), error))

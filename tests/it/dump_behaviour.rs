@@ -486,6 +486,7 @@ fn a_fetcher_that_panics_ends_the_dump() {
             is_resumable: false,
             selection: Selection::EVERYTHING,
             busy_timeout: Duration::from_secs(90),
+            is_sole: false,
         };
         let plan = DumpPlan::make(options, &Cancel::new()).unwrap();
         let (sender, ended) = mpsc::channel();

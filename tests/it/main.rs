@@ -78,6 +78,7 @@ mod memcached;
 mod misbehaving_server;
 #[cfg(test)]
 mod mounted;
+mod naming;
 #[cfg(test)]
 mod old_server;
 #[cfg(test)]

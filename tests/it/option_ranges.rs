@@ -79,6 +79,7 @@ fn a_dump_is_refused_numbers_out_of_range() {
         is_resumable: false,
         selection: Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(1),
+        is_sole: false,
     };
     let rows: [Row<DumpOptions>; 6] = [
         (

@@ -300,6 +300,7 @@ fn plan(server: &Memcached, is_resumable: bool) -> DumpPlan {
         is_resumable,
         selection: mcsnap::select::Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
+        is_sole: false,
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
         rings: Vec::new(),

@@ -61,7 +61,11 @@ pub(crate) fn code_of_error(error: &anyhow::Error, signal: usize) -> u8 {
     match kind_of(error) {
         Some(ErrorKind::Canceled) => code_of_signal(signal),
         // No retry makes another server, or another file, of it.
-        Some(ErrorKind::InvalidInput { .. } | ErrorKind::Unsupported { .. }) => USAGE,
+        Some(
+            ErrorKind::InvalidInput { .. }
+            | ErrorKind::Unsupported { .. }
+            | ErrorKind::AlreadyExists { .. },
+        ) => USAGE,
         Some(ErrorKind::Access(problem)) if problem.is_of_settings() => USAGE,
         Some(_) | None => FAILED,
     }

@@ -8,6 +8,7 @@ mod connect;
 mod context;
 mod exit;
 mod logging;
+mod naming;
 mod progress;
 mod render;
 mod settings;

@@ -5,7 +5,6 @@ use std::error::Error as _;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
@@ -22,12 +21,12 @@ use mcsnap::net::NetOptions;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{
-    SnapshotReader, can_resume, find_journal, generate_name, list_unfinished_dumps, parse_name,
+    SnapshotReader, can_resume, check_name_is_free, find_journal, list_unfinished_dumps,
 };
 use mcsnap::source::{SourceNode, WalkKind};
-use mcsnap::store::{ScratchFile, Store, create_directory};
+use mcsnap::store::{Room, ScratchFile, Store, create_directory, look_at_room};
 use mcsnap::target::{OwnerDefaults, bind_owners};
-use mcsnap::units::{UnixSecs, to_u64};
+use mcsnap::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -38,6 +37,7 @@ use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError, access_hint};
 use crate::logging::record;
+use crate::naming::Naming;
 use crate::render::record::moment;
 use crate::render::share::share_text;
 use crate::render::{
@@ -65,9 +65,17 @@ pub(crate) struct DumpArgs {
     #[serde(deserialize_with = "text")]
     pub(crate) to: Option<String>,
     /// Name of the snapshot [default: the time and four random digits]
+    ///
+    /// %F stands for the date, %H%M for the time, and so on, as in strftime, in
+    /// UTC: night-%F.
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "text")]
     pub(crate) name: Option<String>,
+    /// Fill the pattern of --name with local time, not UTC
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) name_local: Option<bool>,
     /// How your client places keys on these servers, for the record; or detect
     ///
     /// With detect, a thousand keys of each server show which ring explains where
@@ -197,7 +205,16 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     if settings.warm_file.is_some() {
         check_settings_of_file(&given)?;
     }
-    let (mut options, list) = options(&settings, &given, to, &context.cancel)?;
+    let naming = Naming::new(settings.name.as_deref(), settings.name_local == Some(true))?;
+    let room = look_at_room(to)?;
+    let (mut options, list) = options(&settings, &given, to, naming.fill()?, &context.cancel)?;
+    options.is_sole = naming.is_sole();
+    if !options.is_resumable
+        && let Some(store) = open_if_there(to)?
+    {
+        let checked = check_name_is_free(&*store, &options.name);
+        checked.map_err(|error| naming.with_hint(error))?;
+    }
     let percent = |name, setting: &Option<String>| {
         let text = setting.as_deref();
         text.map_or(Ok(0.0), |text| parse_percent(name, text))
@@ -211,7 +228,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         let is_dry_run = settings.dry_run == Some(true);
         return run_warm_file(context, options, to, is_dry_run, tolerance, &given);
     }
-    if options.is_resumable && settings.name.is_none() {
+    if options.is_resumable && naming.is_sole() {
         options.name = find_unfinished(&options, to)?.unwrap_or(options.name);
     }
     if options.is_resumable
@@ -252,6 +269,8 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
             None => with_hint(error, node_count),
         }
     };
+    let space = Space::new(&plan, room);
+    space.warn(to);
     if settings.dry_run == Some(true) {
         let kept = match open_if_there(to)? {
             Some(store) => plan
@@ -259,7 +278,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
                 .map_err(|error| failed(&*store, error))?,
             None => Kept::default(),
         };
-        print_plan(context.format, &plan, kept, to, &given, &list)?;
+        print_plan(context.format, &plan, kept, to, space, &given, &list)?;
         return Ok(Outcome::Clean);
     }
     let store = create_directory(to)?;
@@ -282,6 +301,7 @@ fn options(
     settings: &DumpArgs,
     given: &BTreeMap<String, Given>,
     to: &str,
+    name: String,
     cancel: &Cancel,
 ) -> Result<(DumpOptions, NodeList)> {
     let or = |setting: &Option<String>, default: &str| {
@@ -299,7 +319,6 @@ fn options(
     if let Some(directory) = &settings.spool_dir {
         check_spool_directory(directory)?;
     }
-    let now = UnixSecs::from_system_time(SystemTime::now());
     let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
     let net = match settings.warm_file {
         Some(_) => NetOptions::default(),
@@ -307,10 +326,7 @@ fn options(
     };
     let options = DumpOptions {
         nodes: Vec::new(),
-        name: match &settings.name {
-            Some(name) => parse_name(name)?,
-            None => generate_name(now),
-        },
+        name,
         rings: match settings.ring.as_deref() {
             None | Some(DETECT) => Vec::new(),
             Some(ring) => vec![ring.parse()?],
@@ -346,6 +362,7 @@ fn options(
         is_resumable: settings.resume.unwrap_or(false),
         selection: parse_select(&settings.select)?,
         busy_timeout: parse_duration("busy-timeout", &or(&settings.busy_timeout, "90s"))?,
+        is_sole: false,
     };
     // Last, since it may talk to endpoints: what is wrong by itself is told first.
     let list = match settings.warm_file {
@@ -747,6 +764,7 @@ fn print_plan(
     plan: &DumpPlan,
     kept: Kept,
     to: &str,
+    space: Space,
     given: &BTreeMap<String, Given>,
     list: &NodeList,
 ) -> Result<()> {
@@ -789,6 +807,8 @@ fn print_plan(
             "kept_segments": kept.segments,
             "kept_records": kept.records,
             "was_there": kept.is_whole,
+            "space_wanted_max": space.wanted_max,
+            "space_free": space.room.free_bytes,
             "settings": given_json(given),
         }));
     }
@@ -835,8 +855,58 @@ fn print_plan(
         options.compression,
         options.shard_bits,
     ));
+    rows.push(("space", space.to_text()));
     rows.extend(given_rows(given));
     print_text(&rows)
+}
+
+/// What a dump may take of a disk, and what is there.
+#[derive(Clone, Copy, Debug)]
+struct Space {
+    /// Bytes, if nothing could be compressed; also of what is not selected.
+    wanted_max: u64,
+    /// Bytes, if a good guess is right; none where there is nothing to guess by.
+    wanted: Option<u64>,
+    room: Room,
+}
+
+impl Space {
+    fn new(plan: &DumpPlan, room: Room) -> Self {
+        let wanted_max = plan.byte_count();
+        // zstd makes half of most values; who warns every night is not heard.
+        let wanted = match plan.options.compression {
+            Compression::None => wanted_max,
+            Compression::Zstd { .. } => wanted_max / 2,
+        };
+        Self {
+            wanted_max,
+            wanted: plan.options.selection.is_everything().then_some(wanted),
+            room,
+        }
+    }
+
+    fn warn(self, to: &str) {
+        if let (Some(wanted), Some(free)) = (self.wanted, self.room.free_bytes)
+            && free < wanted
+        {
+            tracing::warn!(
+                "{to} has {} free, and the servers' items take {} in memory: they may not fit",
+                size(free),
+                size(self.wanted_max),
+            );
+        }
+    }
+
+    fn to_text(self) -> String {
+        let wanted = format!(
+            "{} at most, if nothing can be compressed",
+            size(self.wanted_max)
+        );
+        match self.room.free_bytes {
+            Some(free) => format!("{wanted}; {} free", size(free)),
+            None => format!("{wanted}; how much is free is not known"),
+        }
+    }
 }
 
 fn strategy_text(source: &SourceNode) -> String {

@@ -16,7 +16,8 @@ use serde_json::Value;
 
 use crate::commands::ls::parse_key;
 use crate::commands::open_snapshot;
-use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
+use crate::commands::required_snapshot;
+use crate::commands::verify::{finding_json, parse_threads};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
@@ -58,7 +59,7 @@ impl Section for GetArgs {
 
 pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
     let settings = context.resolve(args)?.settings;
-    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let place = &required_snapshot(settings.snapshot.as_deref())?;
     let Some(key) = settings.key.as_deref() else {
         return Err(UsageError("which key? pass it after the snapshot".to_owned()).into());
     };

@@ -7,7 +7,8 @@ use mcsnap::store::MapChoice;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::open_snapshot;
-use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
+use crate::commands::required_snapshot;
+use crate::commands::verify::{finding_json, parse_threads};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::Outcome;
@@ -70,7 +71,7 @@ impl Section for InspectArgs {
 
 pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
     let settings = context.resolve(args)?.settings;
-    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let place = &required_snapshot(settings.snapshot.as_deref())?;
     let top = settings.top.as_deref().unwrap_or("10");
     let options = InspectOptions {
         at: settings.at.as_deref().map(parse_moment).transpose()?,

@@ -14,7 +14,8 @@ use mcsnap::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::open_snapshot;
-use crate::commands::verify::{parse_threads, required_snapshot};
+use crate::commands::required_snapshot;
+use crate::commands::verify::parse_threads;
 use crate::config::{Given, Resolved, Section};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
@@ -88,7 +89,7 @@ enum Line {
 
 pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
     let Resolved { settings, given } = context.resolve(args)?;
-    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let place = &required_snapshot(settings.snapshot.as_deref())?;
     let options = ListingOptions {
         nodes: split_commas(&settings.nodes),
         selection: selection(&settings)?,

@@ -14,14 +14,14 @@ pub(crate) mod verify;
 use anyhow::Result;
 use mcsnap::error::ErrorKind;
 use mcsnap::format::manifest::{Need, Verdict};
-use mcsnap::snapshot::SnapshotReader;
+use mcsnap::snapshot::{SnapshotReader, resolve_latest};
 use mcsnap::store::{MapChoice, open_snapshot_place};
 use mcsnap::units::to_u64;
 
 use crate::cli::Command;
 use crate::config::Section;
 use crate::context::Context;
-use crate::exit::{HintedError, Outcome};
+use crate::exit::{HintedError, Outcome, UsageError};
 use crate::render::{count, counted};
 
 /// Runs a command.
@@ -47,6 +47,16 @@ fn placed<T: Section>(
     run: impl FnOnce(&Context, &T) -> Result<Outcome>,
 ) -> Result<Outcome> {
     run(context, args).map_err(|error| context.with_place(args, error))
+}
+
+/// Returns the place of the snapshot to read, which no default can stand for;
+/// `DIR/latest` is the newest complete one in DIR.
+fn required_snapshot(snapshot: Option<&str>) -> Result<String> {
+    let Some(place) = snapshot else {
+        let text = "which snapshot? pass its directory, or DIR/latest for the newest complete one";
+        return Err(UsageError(text.to_owned()).into());
+    };
+    Ok(resolve_latest(place)?)
 }
 
 /// Opens a snapshot; where its manifest, or all of it, is damaged, says what may

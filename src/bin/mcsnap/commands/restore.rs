@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 
 use crate::commands::dump::check_spool_directory;
 use crate::commands::open_snapshot;
-use crate::commands::verify::{finding_json, parse_map_choice, parse_threads, required_snapshot};
+use crate::commands::required_snapshot;
+use crate::commands::verify::{finding_json, parse_map_choice, parse_threads};
 use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
@@ -128,7 +129,7 @@ impl Section for RestoreArgs {
 
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let Resolved { settings, given } = context.resolve(args)?;
-    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let place = &required_snapshot(settings.snapshot.as_deref())?;
     let (options, list) = options(&settings, &given, &context.cancel)?;
     let map_choice = match settings.dry_run {
         // It looks at keys alone; through a map the kernel would read the

@@ -7,7 +7,8 @@ use mcsnap::store::{DamagedPlace, create_directory, open_damaged_place};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
+use crate::commands::required_snapshot;
+use crate::commands::verify::{finding_json, parse_threads};
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
@@ -56,7 +57,7 @@ impl Section for SalvageArgs {
 
 pub(crate) fn run(context: &Context, args: &SalvageArgs) -> Result<Outcome> {
     let settings = context.resolve(args)?.settings;
-    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let place = &required_snapshot(settings.snapshot.as_deref())?;
     let to = settings
         .to
         .as_deref()

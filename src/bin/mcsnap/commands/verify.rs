@@ -9,9 +9,10 @@ use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::commands::required_snapshot;
 use crate::config::Section;
 use crate::context::{Context, Format};
-use crate::exit::{Outcome, UsageError};
+use crate::exit::Outcome;
 use crate::render::{counted, holds_row, millis, print, print_json, print_text, seconds, size};
 use crate::settings::{parse_choice, parse_count, switch, text};
 
@@ -52,7 +53,7 @@ impl Section for VerifyArgs {
 
 pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome> {
     let settings = context.resolve(args)?.settings;
-    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let place = &required_snapshot(settings.snapshot.as_deref())?;
     let depth = match (settings.deep, settings.data) {
         (Some(true), _) => Depth::Deep,
         (_, Some(true)) => Depth::Data,
@@ -73,11 +74,6 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome> {
     } else {
         Outcome::Clean
     })
-}
-
-/// Returns the snapshot, which no default can stand for.
-pub(crate) fn required_snapshot(snapshot: Option<&str>) -> Result<&str, UsageError> {
-    snapshot.ok_or_else(|| UsageError("which snapshot? pass its directory".to_owned()))
 }
 
 /// Reads a number of threads; the default is one a processor.

@@ -12,7 +12,7 @@ use mcsnap::format::manifest::Need;
 use mcsnap::item::escape_bytes;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::{Explanation, NodeChange, RingSpec, Sureness};
-use mcsnap::snapshot::SnapshotReader;
+use mcsnap::snapshot::{SnapshotReader, resolve_latest};
 use mcsnap::store::MapChoice;
 use mcsnap::units::{percent, to_u64};
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,8 @@ pub(crate) fn run(context: &Context, args: &RingDetectArgs) -> Result<Outcome> {
         .find_nodes(&settings.nodes, &net, &context.cancel)?;
     let sample = match &settings.snapshot {
         Some(place) => {
-            let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+            let place = resolve_latest(place)?;
+            let snapshot = open_snapshot(&place, MapChoice::Never, Need::Read)?;
             sample_snapshot(&snapshot, &found.nodes, sample_size, &context.cancel)?
         }
         None => {

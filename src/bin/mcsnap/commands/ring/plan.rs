@@ -9,7 +9,8 @@ use mcsnap::store::MapChoice;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::open_snapshot;
-use crate::commands::verify::{finding_json, parse_threads, required_snapshot};
+use crate::commands::required_snapshot;
+use crate::commands::verify::{finding_json, parse_threads};
 use crate::config::{Resolved, Section};
 use crate::connect::ConnectArgs;
 use crate::context::{Context, Format};
@@ -81,7 +82,7 @@ impl Section for RingPlanArgs {
 
 pub(crate) fn run(context: &Context, args: &RingPlanArgs) -> Result<Outcome> {
     let Resolved { settings, given } = context.resolve(args)?;
-    let place = required_snapshot(settings.snapshot.as_deref())?;
+    let place = &required_snapshot(settings.snapshot.as_deref())?;
     let connect = &settings.connect;
     if settings.to.is_empty() && connect.nodes_file.is_none() {
         let message = "no nodes; pass --to with all nodes of the new ring";
