@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind, Location, Operation};
 use crate::item::escape_controls;
-use crate::units::{counted, plural};
+use crate::units::{counted, grouped, plural};
 
 /// The part of a snapshot in which something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -237,7 +237,7 @@ pub enum Defect {
     #[error("the manifest is missing")]
     ManifestMissing,
     /// The segment is not as long as the manifest says.
-    #[error("segment has {}, but the manifest says {stored}", counted(*.computed, "byte"))]
+    #[error("segment has {}, but the manifest says {}", counted(*.computed, "byte"), grouped(*.stored))]
     SegmentSize {
         /// The size in the manifest.
         stored: u64,

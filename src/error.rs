@@ -83,7 +83,7 @@ pub enum ErrorKind {
     #[error("server takes no more connections (its option -c)")]
     TooManyConnections,
     /// Nothing came in time.
-    #[error("{operation}: no reply within {limit_ms} ms")]
+    #[error("{operation}: no reply within {}", in_seconds(*.limit_ms))]
     Timeout {
         /// What was waited for.
         operation: &'static str,
@@ -158,6 +158,42 @@ pub enum ErrorKind {
     /// The caller raised the cancel flag.
     #[error("canceled")]
     Canceled,
+}
+
+impl ErrorKind {
+    /// Returns the word by which programs know the kind.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "io",
+            Self::Corrupt(_) => "corrupt",
+            Self::Unsupported { .. } => "unsupported",
+            Self::LimitExceeded { .. } => "limit-exceeded",
+            Self::Protocol { .. } => "protocol",
+            Self::Server { .. } => "server",
+            Self::Access(_) => "access",
+            Self::Busy => "busy",
+            Self::TooManyConnections => "too-many-connections",
+            Self::Timeout { .. } => "timeout",
+            Self::Slow { .. } => "slow",
+            Self::Closed => "closed",
+            Self::NodeChanged { .. } => "node-changed",
+            Self::NotFound { .. } => "not-found",
+            Self::AlreadyExists { .. } => "already-exists",
+            Self::Locked { .. } => "locked",
+            Self::Superseded { .. } => "superseded",
+            Self::Internal { .. } => "internal",
+            Self::InvalidInput { .. } => "invalid-input",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+/// Writes a length of time: in seconds where these are whole.
+fn in_seconds(millis: u64) -> String {
+    match millis % 1000 {
+        0 if millis > 0 => format!("{} s", millis / 1000),
+        _ => format!("{millis} ms"),
+    }
 }
 
 /// An operation of the system that can fail.

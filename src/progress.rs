@@ -1,5 +1,7 @@
 //! What a running job tells of itself.
 
+use std::time::Duration;
+
 /// One thing that happened in a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,6 +24,19 @@ pub enum Event {
         node: String,
         /// Items the job expects to handle there.
         items_total: u64,
+    },
+    /// The keys of a node are walked from now on.
+    WalkStarted {
+        /// Zero-based place of the node.
+        node_index: u32,
+        /// How long at most the rest of the walk is read where the job is stopped: a
+        /// server that may not survive it otherwise. `None` where it is left at once.
+        rest: Option<Duration>,
+    },
+    /// The walk of a node's keys is over.
+    WalkEnded {
+        /// Zero-based place of the node.
+        node_index: u32,
     },
     /// Some more is done, since the last such event.
     Advanced {

@@ -74,9 +74,22 @@ pub fn verb(number: u64, [one, many]: [&str; 2]) -> &str {
     if number == 1 { one } else { many }
 }
 
-/// Writes a number of things: `1 key`, `2 keys`.
+/// Writes a number of things: `1 key`, `1,234 keys`.
 pub fn counted(number: u64, noun: &str) -> String {
-    format!("{number} {}", plural(number, noun))
+    format!("{} {}", grouped(number), plural(number, noun))
+}
+
+/// Writes a number with a comma after each three digits: `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len().saturating_add(digits.len() / 3));
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && digits.len().saturating_sub(index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -99,6 +112,20 @@ mod tests {
     }
 
     #[test]
+    fn digits_are_grouped_by_three() {
+        for (number, wanted) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (12_345, "12,345"),
+            (999_999, "999,999"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), wanted);
+        }
+    }
+
+    #[test]
     fn a_noun_goes_with_its_number() {
         for (number, noun, wanted) in [
             (0, "key", "0 keys"),
@@ -109,7 +136,7 @@ mod tests {
             (
                 u64::MAX,
                 "more segment",
-                "18446744073709551615 more segments",
+                "18,446,744,073,709,551,615 more segments",
             ),
         ] {
             assert_eq!(counted(number, noun), wanted);

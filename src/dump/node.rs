@@ -154,7 +154,11 @@ impl NodeJob<'_> {
             let (stop, trouble) = (&stop, &trouble);
             let walker = scope.spawn(|| {
                 let _guard = StopOnPanic(stop);
+                let node_index = self.node_index;
+                let rest = walk.rest_max();
+                progress.event(Event::WalkStarted { node_index, rest });
                 let walked = walk.run();
+                progress.event(Event::WalkEnded { node_index });
                 walked.map_err(|error| Trouble::note(trouble, error)).ok()
             });
             let fetchers: Vec<_> = (0..self.options.connection_count)

@@ -53,7 +53,8 @@ impl Kept {
         }
     }
 
-    pub(super) fn of(segments: &[ManifestSegment]) -> Self {
+    /// Counts sealed segments.
+    pub fn of(segments: &[ManifestSegment]) -> Self {
         let totals = Totals::of(segments);
         Self {
             segments: totals.segments,

@@ -17,5 +17,5 @@ mod unheld;
 
 pub use estimate::{NodeEstimate, RestoreEstimate};
 pub use plan::{RestoreOptions, RestorePlan};
-pub use report::{NodeRestore, RestoreReport};
+pub use report::{EndedRestore, NodeRestore, RestoreReport};
 pub use unheld::{UnheldCounts, UnheldGroup};

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::defect::Finding;
+use crate::error::{Error, Result};
 use crate::node::NodeSpec;
+use crate::restore::unheld::UnheldGroup;
 use crate::target::{LoadTally, NotText, Presence};
 
 /// What became of the records of one destination.
@@ -47,8 +49,33 @@ pub struct RestoreReport {
     /// Keys that were placed though no client of the ring can have them; each has
     /// an outcome of its own.
     pub not_text: Option<NotText>,
+    /// What the nodes cannot hold of the records.
+    pub unheld: Vec<UnheldGroup>,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// A restore that has ended, perhaps early.
+#[derive(Debug)]
+pub struct EndedRestore {
+    /// What became of the records so far.
+    pub report: RestoreReport,
+    /// Why it ended before all was sent; `None` where all was.
+    pub error: Option<Error>,
+}
+
+impl EndedRestore {
+    /// Returns the report of a restore that came to its end.
+    ///
+    /// # Errors
+    ///
+    /// - Why it did not.
+    pub fn into_result(self) -> Result<RestoreReport> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.report),
+        }
+    }
 }
 
 impl RestoreReport {
@@ -141,6 +168,7 @@ mod tests {
                 duplicates: 1,
                 unknown_kept: 0,
                 not_text: None,
+                unheld: Vec::new(),
                 elapsed: Duration::ZERO,
             };
             assert_eq!(report.unaccounted(), unaccounted);

@@ -21,10 +21,10 @@ use crate::restore::doubles::Doubles;
 use crate::restore::end::NodeEnd;
 use crate::restore::filter::RecordFilter;
 use crate::restore::plan::RestorePlan;
-use crate::restore::report::{NodeRestore, RestoreReport};
+use crate::restore::report::{EndedRestore, NodeRestore, RestoreReport};
 use crate::snapshot::SegmentValue;
 use crate::target::{
-    LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment, TextCheck, WriteStrategy,
+    LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment, TextCheck, Unheld, WriteStrategy,
 };
 use crate::units::to_u64;
 
@@ -54,14 +54,29 @@ impl RestorePlan {
     /// for each node eight such batches; for each connection two more, or a part
     /// of a value, and its buffer.
     pub fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
+        self.run_or_report(cancel, progress)?.into_result()
+    }
+
+    /// Does the same, and tells of a restore that ended early what was sent so far.
+    ///
+    /// # Errors
+    ///
+    /// - As [`RestorePlan::run`], before anything was sent.
+    pub fn run_or_report(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<EndedRestore> {
         let clock = Instant::now();
         self.options.validate()?;
         let totals = self.totals;
         let bytes = totals.key_bytes.saturating_add(totals.value_bytes);
         let _running = RunningJob::start(progress, "restore", totals.records, bytes);
         let doubles = Doubles::find(self, cancel)?;
-        for lacking in self.find_unheld(&doubles, cancel)? {
-            tracing::warn!("{lacking}");
+        let unheld = self.find_unheld(&doubles, cancel)?;
+        for lacking in &unheld {
+            // Of a CAS nothing is lost but the number.
+            if lacking.what == Unheld::Cas {
+                tracing::warn!(target: "mcsnap::note", "{lacking}");
+            } else {
+                tracing::warn!("{lacking}");
+            }
         }
         let stop = cancel.child();
         let damage = Mutex::new(Damage::default());
@@ -120,12 +135,7 @@ impl RestorePlan {
             let loads: Vec<NodeLoad> = handles.into_iter().map(merge_loads).collect();
             (read, loads)
         });
-        cancel.check()?;
-        // The readers were stopped because of it.
-        if let Some(fatal) = loads.iter_mut().find_map(|load| load.fatal.take()) {
-            return Err(fatal);
-        }
-        read?;
+        let error = why_early(cancel, &mut loads, read);
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
         let servers = self.servers.iter().zip(&self.strategies);
         let nodes = self.options.nodes.iter().zip(servers).zip(loads);
@@ -133,7 +143,11 @@ impl RestorePlan {
             records: totals.records,
             nodes: nodes
                 .map(|((node, (server, strategy)), mut load)| {
-                    let end = self.look_at_end(node, server, strategy, &mut load.tally, cancel);
+                    let end = match error {
+                        None => self.look_at_end(node, server, strategy, &mut load.tally, cancel),
+                        // Nobody waits for a server's answers any more.
+                        Some(_) => NodeEnd::default(),
+                    };
                     finish_node(node, server, load, end, progress)
                 })
                 .collect(),
@@ -143,9 +157,10 @@ impl RestorePlan {
             duplicates: duplicates.into_inner(),
             unknown_kept: filter.unknown_kept(),
             not_text: text_check.finish(),
+            unheld,
             elapsed: clock.elapsed(),
         };
-        Ok(report)
+        Ok(EndedRestore { report, error })
     }
 
     /// Reads all blocks on a pool of threads, and routes their records.
@@ -247,6 +262,13 @@ impl RestorePlan {
             fatal,
         }
     }
+}
+
+/// Returns what ended the job before all was sent, if anything did.
+fn why_early(cancel: &Cancel, loads: &mut [NodeLoad], read: Result<()>) -> Option<Error> {
+    let fatal = loads.iter_mut().find_map(|load| load.fatal.take());
+    // The readers were stopped because of the others.
+    cancel.check().err().or(fatal).or(read.err())
 }
 
 fn finish_node(

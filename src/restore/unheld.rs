@@ -7,6 +7,7 @@ use crate::format::manifest::ManifestNode;
 use crate::protocol::stats::ServerVersion;
 use crate::restore::plan::RestorePlan;
 use crate::target::Unheld;
+use crate::units::{counted, grouped, plural};
 
 /// Records of one node by what it cannot hold of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,13 +62,18 @@ impl fmt::Display for UnheldGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Nodes that are named.
         const NAMED_MAX: usize = 3;
-        let (records, s) = (self.records, if self.records == 1 { "" } else { "s" });
+        let records = counted(self.records, "record");
         match self.what {
-            Unheld::Cas => write!(f, "the CAS of {records} record{s} is not restored on ")?,
-            Unheld::StaleMark => write!(f, "{records} stale record{s} will be refused by ")?,
+            Unheld::Cas => write!(f, "the CAS of {records} is not restored on ")?,
+            Unheld::StaleMark => write!(
+                f,
+                "{} stale {} will be refused by ",
+                grouped(self.records),
+                plural(self.records, "record")
+            )?,
             Unheld::WideFlags => write!(
                 f,
-                "{records} record{s} with client flags above 32 bits will be refused by "
+                "{records} with client flags above 32 bits will be refused by "
             )?,
         }
         let named = self.nodes.get(..NAMED_MAX).unwrap_or(&self.nodes);
@@ -154,8 +160,8 @@ mod tests {
             "the CAS of 1 record is not restored on n1:1: why"
         );
         assert_eq!(
-            group(Unheld::StaleMark, 12, 3),
-            "12 stale records will be refused by n1:1, n2:1, n3:1: why"
+            group(Unheld::StaleMark, 1200, 3),
+            "1,200 stale records will be refused by n1:1, n2:1, n3:1: why"
         );
         assert_eq!(
             group(Unheld::WideFlags, 2, 5),

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Operation, Result};
 use crate::store::ObjectInfo;
+use crate::store::file_mode::FileMode;
 use crate::store::name::is_visible_component;
 
 /// Where ext file systems put what fsck found; only root may read it. A mount
@@ -21,7 +22,7 @@ pub(super) fn path_text(path: &Path) -> String {
 
 /// Creates a directory and those above it, and returns the ones that were
 /// missing, the outermost first.
-pub(super) fn create_directories(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn create_directories(path: &Path, mode: FileMode) -> io::Result<Vec<PathBuf>> {
     let mut missing: Vec<_> = path
         .ancestors()
         .take_while(|directory| !directory.is_dir())
@@ -29,7 +30,7 @@ pub(super) fn create_directories(path: &Path) -> io::Result<Vec<PathBuf>> {
         .collect();
     missing.reverse();
     for directory in &missing {
-        match uninterrupted(|| fs::create_dir(directory)) {
+        match uninterrupted(|| mode.create_directory(directory)) {
             Ok(()) => {}
             // Another writer was faster, or it is a file; then what is created
             // in it next fails and says so.

@@ -19,6 +19,7 @@ use crate::store::directory::{
     create_directories, is_absent, path_text, prune_up_to, sync_directory, sync_removal,
     uninterrupted, walk,
 };
+use crate::store::file_mode::FileMode;
 use crate::store::map::{FileMap, MapChoice, map_by_choice};
 use crate::store::name::{UNFINISHED_SUFFIX, check_name, check_prefix};
 use crate::store::partial_file::PartialFile;
@@ -29,13 +30,14 @@ use crate::store::{ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock};
 /// A store in a directory of this machine.
 ///
 /// Components of a name are directories. They come with the first object and
-/// go with the last, whoever made them. Files are made with the permissions
-/// that the umask leaves. Files put there by other means are objects too,
+/// go with the last, whoever made them. Files are made for their owner alone, or
+/// with the permissions of a [`FileMode`]. Files put there by other means are objects too,
 /// except hidden ones and those of directories that are symbolic links.
 #[derive(Clone, Debug)]
 pub struct LocalStore {
     root: Arc<Path>,
     map_choice: MapChoice,
+    mode: FileMode,
     /// It was said that this store has no locks.
     has_told_of_locks: Arc<AtomicBool>,
 }
@@ -54,6 +56,7 @@ impl LocalStore {
             Ok(metadata) if metadata.is_dir() => Ok(Self {
                 root: root.into(),
                 map_choice: MapChoice::default(),
+                mode: FileMode::default(),
                 has_told_of_locks: Arc::default(),
             }),
             Ok(_) => Err(Error::invalid_input(
@@ -74,15 +77,25 @@ impl LocalStore {
     /// - `Io` when the directory cannot be made.
     /// - As [`LocalStore::open`].
     pub fn create(root: &Path) -> Result<Self> {
+        Self::create_as(root, FileMode::default())
+    }
+
+    /// Does the same, and gives what it makes from now on these permissions.
+    ///
+    /// # Errors
+    ///
+    /// - As [`LocalStore::create`].
+    pub fn create_as(root: &Path, mode: FileMode) -> Result<Self> {
         let root = absolute(root)?;
-        let made = create_directories(&root)
+        let made = create_directories(&root, mode)
             .map_err(|e| Error::io(Operation::Create, path_text(&root), e))?;
         for directory in made {
             if let Some(parent) = directory.parent() {
                 sync_directory(parent)?;
             }
         }
-        Self::open(&root)
+        let store = Self::open(&root)?;
+        Ok(Self { mode, ..store })
     }
 
     /// Sets whether objects that are opened from now on are mapped into
@@ -122,7 +135,7 @@ impl LocalStore {
         // never stands in the way of the next.
         let suffix = format!(".{}{UNFINISHED_SUFFIX}", Uuid::new_v4().simple());
         let partial = with_suffix(&path, &suffix);
-        let mut writer = PartialFile::create(&self.root, path, partial)?;
+        let mut writer = PartialFile::create(&self.root, self.mode, path, partial)?;
         writer.append(bytes)?;
         Ok(writer)
     }
@@ -181,7 +194,7 @@ impl Store for LocalStore {
     fn create(&self, name: &str) -> Result<Box<dyn ObjectWriter>> {
         let path = self.path(name)?;
         let partial = with_suffix(&path, UNFINISHED_SUFFIX);
-        let writer = PartialFile::create(&self.root, path, partial)?;
+        let writer = PartialFile::create(&self.root, self.mode, path, partial)?;
         Ok(Box::new(writer))
     }
 
@@ -228,7 +241,7 @@ impl Store for LocalStore {
 
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
         let path = self.path(prefix)?;
-        let lock = PrefixLock::take(&self.root, &path, lock_file)?;
+        let lock = PrefixLock::take(&self.root, self.mode, &path, lock_file)?;
         if !lock.is_held() && !self.has_told_of_locks.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "{}: this file system has no locks; nothing keeps two runs from writing one \

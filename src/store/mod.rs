@@ -14,6 +14,7 @@
 
 mod directory;
 mod faulty;
+mod file_mode;
 mod host_lease;
 mod key_table;
 mod local;
@@ -34,6 +35,7 @@ use std::fmt;
 use crate::error::Result;
 
 pub use self::faulty::{Fault, FaultyStore};
+pub use self::file_mode::FileMode;
 pub use self::host_lease::HostLease;
 pub use self::key_table::KeyTable;
 pub use self::local::LocalStore;
@@ -44,7 +46,9 @@ pub use self::restart_file::RestartFile;
 pub use self::room::{Room, look_at_room};
 pub use self::scratch::{Extent, ScratchFile};
 pub use self::scratch_table::ScratchTable;
-pub use self::url::{DamagedPlace, create_directory, open_damaged_place, open_snapshot_place};
+pub use self::url::{
+    DamagedPlace, create_directory, create_directory_as, open_damaged_place, open_snapshot_place,
+};
 
 /// An object, as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,6 +16,7 @@ use crate::store::directory::{
     create_directories, is_absent, is_not_offered, path_text, prune_up_to, sync_up_to,
     uninterrupted,
 };
+use crate::store::file_mode::FileMode;
 
 /// Writes shorter than this are collected; longer ones go straight to the file.
 const BUFFER_LEN: usize = 256 << 10;
@@ -47,9 +48,14 @@ enum Progress {
 
 impl PartialFile {
     /// Starts the file `partial` beside `path`, both below `root`.
-    pub(super) fn create(root: &Arc<Path>, path: PathBuf, partial: PathBuf) -> Result<Self> {
+    pub(super) fn create(
+        root: &Arc<Path>,
+        mode: FileMode,
+        path: PathBuf,
+        partial: PathBuf,
+    ) -> Result<Self> {
         let parent = path.parent().unwrap_or(root);
-        let file = create_file(parent, &partial).map_err(|e| {
+        let file = create_file(parent, &partial, mode).map_err(|e| {
             prune_up_to(root, parent);
             if e.kind() == io::ErrorKind::AlreadyExists {
                 return Error::new(ErrorKind::AlreadyExists {
@@ -207,10 +213,10 @@ impl fmt::Debug for PartialFile {
 }
 
 /// Creates a file, and its directory where it is missing.
-fn create_file(directory: &Path, path: &Path) -> io::Result<File> {
+fn create_file(directory: &Path, path: &Path, mode: FileMode) -> io::Result<File> {
     let mut attempt = 1;
     loop {
-        let file = create_directories(directory).and_then(|_| File::create_new(path));
+        let file = create_directories(directory, mode).and_then(|_| mode.create_file(path));
         match file {
             Err(e) if e.kind() == io::ErrorKind::NotFound && attempt < CREATE_ATTEMPT_COUNT_MAX => {
                 attempt += 1;
@@ -236,7 +242,7 @@ mod tests {
     fn start(directory: &TempDir, text: &str) -> PartialFile {
         let root: Arc<Path> = directory.path().into();
         let (path, partial) = (root.join("a"), root.join("a.partial"));
-        let mut file = PartialFile::create(&root, path, partial).unwrap();
+        let mut file = PartialFile::create(&root, FileMode::default(), path, partial).unwrap();
         file.append(text.as_bytes()).unwrap();
         file.flush().unwrap();
         file

@@ -5,7 +5,7 @@
 //! out. On NFS the kernel keeps `flock` of a directory to its own host, while
 //! that of a file that is open for writing holds on the server.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use crate::store::StoreLock;
 use crate::store::directory::{
     create_directories, is_not_offered, path_text, prune_up_to, uninterrupted,
 };
+use crate::store::file_mode::FileMode;
 
 /// How often the file may be removed by others between opening and locking it.
 const ATTEMPT_COUNT_MAX: u32 = 100;
@@ -45,7 +46,12 @@ impl PrefixLock {
     ///
     /// - `Locked` when another process has it.
     /// - `Io` when the file cannot be made or locked.
-    pub(super) fn take(root: &Arc<Path>, directory: &Path, lock: LockFile) -> Result<Self> {
+    pub(super) fn take(
+        root: &Arc<Path>,
+        mode: FileMode,
+        directory: &Path,
+        lock: LockFile,
+    ) -> Result<Self> {
         let path = lock_path(root, directory);
         let parent = path.parent().unwrap_or(root);
         let locked = || {
@@ -53,7 +59,7 @@ impl PrefixLock {
             Error::new(ErrorKind::Locked { what })
         };
         for _ in 0..ATTEMPT_COUNT_MAX {
-            let opened = create_directories(parent).and_then(|_| open(&path));
+            let opened = create_directories(parent, mode).and_then(|_| open(&path, mode));
             let file = match opened {
                 Ok(file) => file,
                 // Another process has pruned the directory since it was made.
@@ -129,13 +135,8 @@ fn lock_path(root: &Path, directory: &Path) -> PathBuf {
 
 /// Opens the file, and makes it where it is missing. For writing, although
 /// nothing is written: NFS gives no exclusive lock otherwise.
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
+fn open(path: &Path, mode: FileMode) -> io::Result<File> {
+    mode.open_or_create(path)
 }
 
 fn is_same_file(file: &File, path: &Path) -> bool {
@@ -174,11 +175,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = root_of(&directory);
         let place = root.join("deep/a");
-        let lock = PrefixLock::take(&root, &place, lock_file).unwrap();
+        let lock = PrefixLock::take(&root, FileMode::default(), &place, lock_file).unwrap();
         for _ in 0..2 {
             fs::create_dir(&place).unwrap();
             fs::remove_dir(&place).unwrap();
-            let error = PrefixLock::take(&root, &place, lock_file).unwrap_err();
+            let error =
+                PrefixLock::take(&root, FileMode::default(), &place, lock_file).unwrap_err();
             let what = path_text(&place);
             assert_eq!(*error.kind(), ErrorKind::Locked { what });
         }
@@ -204,9 +206,9 @@ mod tests {
             }
             lock_file(file)
         };
-        let first = PrefixLock::take(&root, &place, lock).unwrap();
+        let first = PrefixLock::take(&root, FileMode::default(), &place, lock).unwrap();
         assert!(first.is_held());
-        PrefixLock::take(&root, &place, lock_file).unwrap_err();
+        PrefixLock::take(&root, FileMode::default(), &place, lock_file).unwrap_err();
     }
 
     fn as_number(file: &File) -> i32 {
@@ -226,7 +228,9 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..300 {
-                        if let Ok(lock) = PrefixLock::take(&root, &place, lock_file) {
+                        if let Ok(lock) =
+                            PrefixLock::take(&root, FileMode::default(), &place, lock_file)
+                        {
                             assert_eq!(holders.fetch_add(1, order), 0);
                             taken.fetch_add(1, order);
                             holders.fetch_sub(1, order);
@@ -250,9 +254,16 @@ mod tests {
             |_| Err(Errno::NOSYS.into()),
             |_| Err(Errno::OPNOTSUPP.into()),
         ];
-        let locks = refusals.map(|refuse| PrefixLock::take(&root, &place, refuse).unwrap());
+        let locks = refusals
+            .map(|refuse| PrefixLock::take(&root, FileMode::default(), &place, refuse).unwrap());
         assert!(locks.iter().all(|lock| !lock.is_held()));
-        let error = PrefixLock::take(&root, &place, |_| Err(Errno::IO.into())).unwrap_err();
+        let error = PrefixLock::take(
+            &root,
+            FileMode::default(),
+            &place,
+            |_| Err(Errno::IO.into()),
+        )
+        .unwrap_err();
         assert!(
             error.to_string().ends_with(".a.lock: cannot lock"),
             "{error}"

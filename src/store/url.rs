@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::store::name::UNFINISHED_SUFFIX;
-use crate::store::{LocalStore, MapChoice, Store, check_name};
+use crate::store::{FileMode, LocalStore, MapChoice, Store, check_name};
 
 /// A snapshot may be named by its manifest, too.
 const MANIFEST: &str = "manifest.json";
@@ -18,9 +18,17 @@ const MANIFEST: &str = "manifest.json";
 /// - `InvalidInput`: a URL of another kind.
 /// - `Io`: the directory cannot be made.
 pub fn create_directory(place: &str) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(LocalStore::create(&absolute(local_path(
-        place,
-    )?)?)?))
+    create_directory_as(place, FileMode::default())
+}
+
+/// Does the same, and gives what is made there from now on these permissions.
+///
+/// # Errors
+///
+/// - As [`create_directory`].
+pub fn create_directory_as(place: &str, mode: FileMode) -> Result<Arc<dyn Store>> {
+    let path = absolute(local_path(place)?)?;
+    Ok(Arc::new(LocalStore::create_as(&path, mode)?))
 }
 
 /// Opens the store that holds a snapshot, and returns the snapshot's name in

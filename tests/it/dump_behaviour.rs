@@ -371,25 +371,21 @@ fn progress_and_log_are_told_where_they_are_asked_for() {
     };
     // What it came to, for who was not there.
     let lines = log();
-    let report: Value =
-        serde_json::from_str(lines[0]["fields"]["report"].as_str().unwrap()).unwrap();
+    let report = &lines[lines.len() - 2]["report"];
     assert_eq!(report["schema"], "mcsnap.dump/1");
     assert_eq!(
         (&report["stored"], &report["verdict"]),
         (&1.into(), &"complete".into())
     );
-    assert_eq!(
-        (&lines[1]["fields"]["exit_code"], lines.len()),
-        (&0.into(), 2)
-    );
+    assert_eq!(lines[lines.len() - 1]["exit_code"], 0);
     let failing = ["dump", "--to", "s", "--log-file", "log", "127.0.0.1:1"];
     workdir.mcsnap(&failing).exits(1);
     let end = log().pop().unwrap();
     assert_eq!(
-        (&end["level"], &end["fields"]["exit_code"]),
-        (&"ERROR".into(), &1.into())
+        (&end["level"], &end["exit_code"]),
+        (&"error".into(), &1.into())
     );
-    let message = end["fields"]["message"].as_str().unwrap();
+    let message = end["error"].as_str().unwrap();
     assert!(
         message.starts_with("127.0.0.1:1: cannot connect"),
         "{message}"

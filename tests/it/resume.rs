@@ -166,7 +166,7 @@ fn what_changed_meanwhile_is_taken_as_it_is_now() {
 fn a_stopped_dump_keeps_what_it_sealed_and_says_how_to_go_on() {
     let server = filled_server();
     let address = server.address();
-    for (name, code) in [("HUP", 129), ("INT", 130), ("TERM", 143)] {
+    for (name, code) in [("HUP", 143), ("INT", 130), ("TERM", 143)] {
         let workdir = Workdir::new("stopped");
         // Whatever the tests themselves are to ignore.
         let defaults = ["env", "--default-signal=HUP,INT,TERM"];
@@ -177,12 +177,19 @@ fn a_stopped_dump_keeps_what_it_sealed_and_says_how_to_go_on() {
         signal(&child, name);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code));
-        assert_eq!(
-            String::from_utf8_lossy(&output.stderr),
-            format!("mcsnap: stopped by SIG{name}; pass --resume --name a to go on with it\n")
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let ended =
+            format!("mcsnap: stopped by SIG{name}; pass --resume --name a to go on with it\n");
+        assert!(
+            told.starts_with(&format!("mcsnap: stopping (SIG{name}): ")),
+            "{told}"
+        );
+        assert!(
+            told.ends_with(&ended) && told.lines().count() == 2,
+            "{told}"
         );
         // The same command alone is no way to go on by mistake.
-        let output = workdir.mcsnap(&arguments("a", &[&address])).exits(1);
+        let output = workdir.mcsnap(&arguments("a", &[&address])).exits(2);
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
             message.ends_with("already exists; pass --resume --name a to go on with it\n"),
@@ -411,7 +418,7 @@ fn a_finished_snapshot_is_not_taken_for_another_nor_for_whole_when_it_is_not() {
     let workdir = Workdir::new("finished");
     let whole = resume(&workdir, "a", &[&address]);
     let refusal = |arguments: &[&str]| {
-        let output = workdir.mcsnap(arguments).arg("--resume").exits(1);
+        let output = workdir.mcsnap(arguments).arg("--resume").exits(2);
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let mut selecting = arguments("a", &[&address]);

@@ -97,7 +97,7 @@ fn a_damaged_snapshot_restores_all_but_the_records_it_names_as_lost() {
     assert_eq!(found, wanted);
 
     // Once more under the same name: nothing is overwritten.
-    let output = workdir.mcsnap(&["salvage", "s/n", "--to", "s"]).exits(1);
+    let output = workdir.mcsnap(&["salvage", "s/n", "--to", "s"]).exits(2);
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(
         message.ends_with("/s/n-salvaged already exists\n"),
@@ -150,7 +150,7 @@ fn a_killed_dump_or_a_single_file_is_salvaged_as_far_as_it_got() {
     let output = workdir.mcsnap(&["get", "s/n", "key:1"]).exits(1);
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(
-        message.ends_with("; mcsnap salvage brings out what is sound\n"),
+        message.ends_with("; mcsnap salvage recovers what is sound\n"),
         "{message}"
     );
     fs::remove_file(snapshot.join("manifest.json")).unwrap();

@@ -521,7 +521,7 @@ fn a_snapshot_of_a_part_says_so_wherever_it_is_looked_at() {
     }
     let inspected = text(&["inspect", &place]);
     assert!(
-        inspected.contains(", 0 duplicate, 9 filtered\n"),
+        inspected.contains(", 0 expired, 9 filtered\n"),
         "{inspected}"
     );
     let json = |arguments: &[&str]| -> Value {

@@ -24,12 +24,15 @@ use crate::commands::ring::plan::RingPlanArgs;
 use crate::commands::salvage::SalvageArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::connect::{HIDDEN, is_secret};
+use crate::context::Format;
 use crate::exit::UsageError;
 
 /// Settings that one command, or all of them, can be given.
 pub(crate) trait Section: Serialize + DeserializeOwned + Default {
     /// The mapping's name in the file; none for settings of every command.
     const NAME: Option<&'static str>;
+    /// Settings that the command line has by their place, and not by a flag.
+    const ARGUMENTS: &'static [&'static str] = &[];
 }
 
 /// Which layer a setting came from; a greater one hides a lesser.
@@ -38,12 +41,15 @@ pub(crate) enum Origin {
     File,
     Environment,
     Flag,
+    /// A flag by its place alone.
+    Argument,
 }
 
 impl Origin {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Flag => "flag",
+            Self::Argument => "argument",
             Self::Environment => "environment",
             Self::File => "file",
         }
@@ -169,6 +175,14 @@ impl ConfigFile {
         }
     }
 
+    /// Returns the word for the form of reports, if it has one that is known.
+    pub(crate) fn format(&self) -> Option<String> {
+        let word = self.global.get("format")?.as_str()?;
+        let mut choices = Format::CHOICES.iter();
+        let known = choices.find(|(name, _)| *name == word)?;
+        Some(known.0.to_owned())
+    }
+
     fn section(&self, name: Option<&str>) -> Mapping {
         match name {
             Some(name) => self.commands.get(name).cloned().unwrap_or_default(),
@@ -270,6 +284,10 @@ pub(crate) fn resolve<T: Section>(
                     true => HIDDEN.to_owned(),
                     false => shown(&layered),
                 };
+                let origin = match origin {
+                    Origin::Flag if T::ARGUMENTS.contains(&name.as_str()) => Origin::Argument,
+                    origin => origin,
+                };
                 given.insert(name, Given { value, origin });
                 merged.insert(key, layered);
             }
@@ -294,7 +312,7 @@ pub(crate) fn place_of<T: Section>(
     let (name, given) = by_name
         .or_else(|| given.find(|(_, given)| !value.is_empty() && given.value.contains(value)))?;
     match given.origin {
-        Origin::Flag => None,
+        Origin::Flag | Origin::Argument => None,
         Origin::Environment => Some(variable_name(T::NAME, name)),
         Origin::File => Some(file.place(T::NAME)),
     }
@@ -340,8 +358,9 @@ pub(crate) fn variable_name(section: Option<&str>, setting: &str) -> String {
         .replace('-', "_")
 }
 
-/// Returns the variables that look like settings and are none.
-pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Result<Vec<String>> {
+/// Refuses variables that look like settings and are none, as a file's settings are:
+/// one that is misspelled would leave out what was asked for.
+pub(crate) fn check_variables(environment: &BTreeMap<String, String>) -> Result<()> {
     let mut known = vec![variable_name(None, "config")];
     known.extend(variables::<GlobalArgs>()?);
     known.extend(variables::<DumpArgs>()?);
@@ -355,10 +374,54 @@ pub(crate) fn unknown_variables(environment: &BTreeMap<String, String>) -> Resul
     known.extend(variables::<RingDetectArgs>()?);
     known.extend(variables::<RingLocateArgs>()?);
     known.extend(variables::<RingPlanArgs>()?);
-    let unknown = environment
+    let unknown: Vec<String> = environment
         .keys()
-        .filter(|name| name.starts_with(PREFIX) && !known.contains(name));
-    Ok(unknown.cloned().collect())
+        .filter(|name| name.starts_with(PREFIX) && !known.contains(name))
+        .map(|name| match nearest(name, &known) {
+            Some(meant) => format!("{name} names no setting; did you mean {meant}?"),
+            None => format!("{name} names no setting"),
+        })
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} (variables that begin with {PREFIX} are settings of mcsnap: rename or unset it)",
+        unknown.join("; ")
+    );
+    Err(UsageError(message).into())
+}
+
+/// Returns the name that may have been meant: a few letters apart at most.
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+    const DISTANCE_MAX: usize = 3;
+    let distances = known.iter().map(|known| (distance(name, known), known));
+    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= DISTANCE_MAX).then_some(nearest)
+}
+
+/// Returns how many letters must be put in, left out or changed to make one of the
+/// other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (index, letter) in one.chars().enumerate() {
+        let mut next = Vec::with_capacity(row.len());
+        next.push(index.saturating_add(1));
+        for (pair, other) in row.windows(2).zip(other.chars()) {
+            let [diagonal, above] = pair else {
+                break;
+            };
+            let left = next.last().copied().unwrap_or(usize::MAX);
+            let changed = diagonal.saturating_add(usize::from(letter != other));
+            next.push(
+                changed
+                    .min(above.saturating_add(1))
+                    .min(left.saturating_add(1)),
+            );
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(usize::MAX)
 }
 
 fn variables<T: Section>() -> Result<Vec<String>> {
@@ -500,9 +563,46 @@ mod tests {
         let resolved = resolve(&DumpArgs::default(), &variables, &ConfigFile::default()).unwrap();
         assert_eq!((resolved.settings.to, resolved.given.len()), (None, 0));
         assert_eq!(
-            unknown_variables(&variables).unwrap(),
-            ["MCSNAP_SEGMENT_SIZE"]
+            check_variables(&variables).unwrap_err().to_string(),
+            "MCSNAP_SEGMENT_SIZE names no setting (variables that begin with MCSNAP_ are settings \
+             of mcsnap: rename or unset it)"
         );
+    }
+
+    #[test]
+    fn a_misspelled_variable_is_refused_with_the_name_that_was_meant() {
+        let message = |name: &str| {
+            let variables = environment(&[(name, "1"), ("MCSNAP_DUMP_TO", "s")]);
+            check_variables(&variables)
+                .err()
+                .map(|error| error.to_string())
+        };
+        let misspelled = message("MCSNAP_DUMP_PARALEL_NODES").unwrap();
+        assert!(
+            misspelled.starts_with(
+                "MCSNAP_DUMP_PARALEL_NODES names no setting; did you mean \
+                 MCSNAP_DUMP_PARALLEL_NODES? ("
+            ),
+            "{misspelled}"
+        );
+        assert!(!message("MCSNAP_SOMETHING_ELSE").unwrap().contains("mean"));
+        for known in ["MCSNAP_DUMP_AUTH", "MCSNAP_RING_PLAN_TO", "MCSNAP_CONFIG"] {
+            assert_eq!(message(known), None);
+        }
+    }
+
+    #[test]
+    fn an_argument_is_told_from_a_flag() {
+        let flags = DumpArgs {
+            nodes: vec!["a:1".to_owned()],
+            to: Some("s".to_owned()),
+            ..DumpArgs::default()
+        };
+        let given = resolve(&flags, &BTreeMap::new(), &ConfigFile::default())
+            .unwrap()
+            .given;
+        assert_eq!(given["nodes"].origin.as_str(), "argument");
+        assert_eq!(given["to"].origin.as_str(), "flag");
     }
 
     #[cfg(unix)]

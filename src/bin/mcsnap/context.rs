@@ -1,18 +1,28 @@
 //! What every command is given.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use indicatif::MultiProgress;
 use mcsnap::cancel::Cancel;
 use mcsnap::error::ErrorKind;
+use mcsnap::progress::{Event, Progress};
+use serde_json::{Value, json};
+use tracing::Level;
 
 use crate::cli::GlobalArgs;
-use crate::config::{ConfigFile, Resolved, Section, place_of, resolve, unknown_variables};
-use crate::exit::kind_of;
-use crate::logging::{self, LogHealth};
+use crate::config::{ConfigFile, Resolved, Section, check_variables, place_of, resolve};
+use crate::exit::{Signal, kind_of};
+use crate::failure::Unfinished;
+use crate::job_watch::JobWatch;
+use crate::logging::{self, EventLog};
 use crate::progress::{ProgressKind, Renderer};
+use crate::render::{given_json, print_json, print_text};
 use crate::settings::parse_choice;
+use crate::stderr::{self, Priority};
+use crate::this_run::ThisRun;
 
 /// Form of the report on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +31,59 @@ pub(crate) enum Format {
     Json,
 }
 
+impl Format {
+    pub(crate) const CHOICES: [(&'static str, Self); 2] =
+        [("text", Self::Text), ("json", Self::Json)];
+}
+
 impl Section for GlobalArgs {
     const NAME: Option<&'static str> = None;
+}
+
+/// What is there before any setting is known, and outlives a command that fails.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) run: Arc<ThisRun>,
+    pub(crate) cancel: Cancel,
+    pub(crate) log: EventLog,
+    pub(crate) watch: Arc<JobWatch>,
+    pub(crate) bars: MultiProgress,
+    unfinished: Arc<Mutex<Option<Unfinished>>>,
+}
+
+impl World {
+    pub(crate) fn new(command: &str) -> Self {
+        let run = Arc::new(ThisRun::begin(command));
+        Self {
+            log: EventLog::new(&run),
+            run,
+            cancel: Cancel::new(),
+            watch: Arc::default(),
+            bars: MultiProgress::new(),
+            unfinished: Arc::default(),
+        }
+    }
+
+    /// Tells who has sent a signal what comes of it.
+    pub(crate) fn tell_stop(&self, signal: Signal) {
+        let notice = self.watch.stop_notice(signal);
+        self.bars
+            .suspend(|| stderr::tell(Priority::Warning, &notice));
+        self.log.write(
+            Level::WARN,
+            "signal",
+            || json!({"signal": signal.name(), "message": notice}),
+        );
+    }
+
+    /// Takes what a job left that did not come to its end.
+    pub(crate) fn take_unfinished(&self) -> Option<Unfinished> {
+        let mut unfinished = self
+            .unfinished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        unfinished.take()
+    }
 }
 
 /// The resolved settings of every command, and the world around.
@@ -30,18 +91,20 @@ impl Section for GlobalArgs {
 pub(crate) struct Context {
     pub(crate) format: Format,
     pub(crate) cancel: Cancel,
+    world: World,
     progress: ProgressKind,
-    bars: MultiProgress,
     environment: BTreeMap<String, String>,
     file: ConfigFile,
+    /// Settings of every command that were given, for the log.
+    given: Value,
+    has_logged_start: AtomicBool,
 }
 
 impl Context {
     pub(crate) fn new(
         flags: &GlobalArgs,
         environment: BTreeMap<String, String>,
-        cancel: Cancel,
-        log: &LogHealth,
+        world: &World,
     ) -> Result<Self> {
         let path = flags.config.as_ref().or_else(|| {
             environment
@@ -56,53 +119,182 @@ impl Context {
         let place = |error| with_place(&resolved, &file, error);
         let global = &resolved.settings;
         let format = global.format.as_deref().unwrap_or("text");
-        let forms = [("text", Format::Text), ("json", Format::Json)];
-        let format = parse_choice("format", format, &forms).map_err(place)?;
+        let format = parse_choice("format", format, &Format::CHOICES).map_err(place)?;
         let kind = global.progress.as_deref().unwrap_or("auto");
         let kind = parse_choice("progress", kind, &ProgressKind::CHOICES).map_err(place)?;
-        let progress = if global.quiet == Some(true) {
+        let is_quiet = global.quiet == Some(true);
+        let progress = if is_quiet {
             ProgressKind::None
         } else {
             kind.resolve()
         };
-        let bars = MultiProgress::new();
         logging::start(
             global.verbose,
+            is_quiet,
             global.log_file.as_deref(),
-            log,
+            &world.log,
             &environment,
-            &bars,
+            &world.bars,
         )?;
-        for name in unknown_variables(&environment)? {
-            tracing::warn!("{name} names no setting, and is ignored");
-        }
+        check_variables(&environment)?;
         Ok(Self {
             format,
-            cancel,
+            cancel: world.cancel.clone(),
+            world: world.clone(),
             progress,
-            bars,
             environment,
             file,
+            given: given_json(&resolved.given),
+            has_logged_start: AtomicBool::new(false),
         })
     }
 
     /// Puts a command's flags together with environment and file.
     pub(crate) fn resolve<T: Section>(&self, flags: &T) -> Result<Resolved<T>> {
-        resolve(flags, &self.environment, &self.file)
+        let resolved = resolve(flags, &self.environment, &self.file)?;
+        if !self.has_logged_start.swap(true, Ordering::Relaxed) {
+            let log = &self.world.log;
+            // What is given is in it; what is secret says of itself only that it is.
+            log.write(
+                Level::INFO,
+                "start",
+                || json!({"settings": given_json(&resolved.given), "global_settings": self.given}),
+            );
+        }
+        Ok(resolved)
     }
 
     /// Adds to the error of a wrong value where it was written, if that was not on
     /// the command line that the user sees.
     pub(crate) fn with_place<T: Section>(&self, flags: &T, error: anyhow::Error) -> anyhow::Error {
-        match self.resolve(flags) {
+        match resolve(flags, &self.environment, &self.file) {
             Ok(resolved) => with_place(&resolved, &self.file, error),
             Err(_) => error,
         }
     }
 
     /// Makes the progress that the user wants to see.
-    pub(crate) fn progress(&self) -> Renderer {
-        Renderer::new(self.progress, &self.bars)
+    pub(crate) fn progress(&self) -> SeenJob<'_> {
+        SeenJob {
+            renderer: Renderer::new(self.progress, &self.world.bars),
+            world: &self.world,
+        }
+    }
+
+    /// Returns what is known of the job so far.
+    pub(crate) fn watch(&self) -> &JobWatch {
+        &self.world.watch
+    }
+
+    /// Returns the log.
+    pub(crate) fn log(&self) -> &EventLog {
+        &self.world.log
+    }
+
+    /// Returns which run this is.
+    pub(crate) fn run(&self) -> &ThisRun {
+        &self.world.run
+    }
+
+    /// Keeps what a job had done that ends early, for the report of its failure.
+    pub(crate) fn leave(&self, unfinished: Unfinished) {
+        let mut left = self
+            .world
+            .unfinished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *left = Some(unfinished);
+    }
+
+    /// Prints the report of a job in the form that is wanted, and logs it. Both get
+    /// which run it is of.
+    pub(crate) fn print_report(
+        &self,
+        mut document: Value,
+        rows: impl FnOnce() -> Vec<(&'static str, String)>,
+    ) -> Result<()> {
+        self.stamp_and_log(&mut document);
+        match self.format {
+            Format::Json => print_json(&document),
+            Format::Text => {
+                let mut rows = rows();
+                rows.extend(self.run().rows());
+                print_text(&rows)
+            }
+        }
+    }
+
+    /// Prints what would be done, for programs.
+    pub(crate) fn print_plan(&self, mut document: Value) -> Result<()> {
+        self.stamp_and_log(&mut document);
+        print_json(&document)
+    }
+
+    /// Adds to a report which run it is of, and logs it.
+    pub(crate) fn stamp_and_log(&self, document: &mut Value) {
+        self.run().stamp(document);
+        self.log().write_report(document);
+    }
+}
+
+/// Shows what a job tells of itself, counts it, and logs it.
+#[derive(Debug)]
+pub(crate) struct SeenJob<'a> {
+    renderer: Renderer,
+    world: &'a World,
+}
+
+impl Progress for SeenJob<'_> {
+    fn event(&self, event: Event) {
+        self.world.watch.note(&event);
+        self.log(&event);
+        self.renderer.event(event);
+    }
+}
+
+impl SeenJob<'_> {
+    fn log(&self, event: &Event) {
+        let log = &self.world.log;
+        match event {
+            Event::NodeStarted {
+                node, items_total, ..
+            } => log.write(
+                Level::INFO,
+                "node_started",
+                || json!({"node": node, "items_total": items_total}),
+            ),
+            Event::NodeFinished {
+                node,
+                items,
+                failure,
+                ..
+            } => {
+                let level = match failure {
+                    None => Level::INFO,
+                    Some(_) => Level::ERROR,
+                };
+                log.write(
+                    level,
+                    "node_finished",
+                    || json!({"node": node, "items": items, "failure": failure}),
+                );
+            }
+            Event::Started {
+                job,
+                items_total,
+                bytes_total,
+            } => log.write(
+                Level::INFO,
+                "job_started",
+                || json!({"job": job, "items_total": items_total, "bytes_total": bytes_total}),
+            ),
+            Event::Finished => log.write(Level::INFO, "job_finished", || {
+                let (items, bytes) = self.world.watch.totals();
+                json!({"items": items, "bytes": bytes})
+            }),
+            // They come in thousands.
+            _ => {}
+        }
     }
 }
 

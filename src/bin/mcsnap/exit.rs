@@ -1,4 +1,14 @@
 //! How the program ends: the only table of exit codes.
+//!
+//! | code | what a scheduler should do |
+//! | --- | --- |
+//! | 0 | nothing: done, everything accounted for |
+//! | 1 | run it again, as it is: nothing was done, or a part of it |
+//! | 2 | call somebody, and run nothing again: it would fail the same way |
+//! | 3 | keep the result, and have somebody look at the report |
+//! | 4 | nothing: what was looked for is not there |
+//! | 130 | nothing: stopped by SIGINT |
+//! | 143 | nothing: stopped by SIGTERM or SIGHUP |
 
 use std::borrow::Cow;
 
@@ -37,11 +47,49 @@ pub(crate) const USAGE: u8 = 2;
 const DEGRADED: u8 = 3;
 const NOT_FOUND: u8 = 4;
 /// What a shell reports for a program that a signal ended: 128 and its number.
-pub(crate) const SIGNAL_BASE: u8 = 128;
+const INTERRUPTED: u8 = 130;
+const TERMINATED: u8 = 143;
 
-/// The signals that stop a job in good order.
-pub(crate) const SIGNALS: [(i32, &str); 3] =
-    [(SIGHUP, "SIGHUP"), (SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
+/// A signal that stops a job in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Hup,
+    Int,
+    Term,
+}
+
+impl Signal {
+    pub(crate) const ALL: [Self; 3] = [Self::Hup, Self::Int, Self::Term];
+
+    pub(crate) fn of(number: i32) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|signal| signal.number() == number)
+    }
+
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Self::Hup => SIGHUP,
+            Self::Int => SIGINT,
+            Self::Term => SIGTERM,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hup => "SIGHUP",
+            Self::Int => "SIGINT",
+            Self::Term => "SIGTERM",
+        }
+    }
+
+    /// A terminal that is closed asks for the same as who sends SIGTERM.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Int => INTERRUPTED,
+            Self::Hup | Self::Term => TERMINATED,
+        }
+    }
+}
 
 /// Returns the code of a command that did its work.
 pub(crate) fn code_of(outcome: Outcome) -> u8 {
@@ -52,15 +100,16 @@ pub(crate) fn code_of(outcome: Outcome) -> u8 {
     }
 }
 
-/// Returns the code of a command that failed; `signal` is the one that came, 0
-/// for none.
-pub(crate) fn code_of_error(error: &anyhow::Error, signal: usize) -> u8 {
+/// Returns the code of a command that failed; `signal` is the one that came, if
+/// one did.
+pub(crate) fn code_of_error(error: &anyhow::Error, signal: Option<Signal>) -> u8 {
     if error.is::<UsageError>() {
         return USAGE;
     }
     match kind_of(error) {
-        Some(ErrorKind::Canceled) => code_of_signal(signal),
-        // No retry makes another server, or another file, of it.
+        Some(ErrorKind::Canceled) => signal.map_or(FAILED, Signal::code),
+        // No retry makes another server, or another file, of it, nor is a name that
+        // is taken free the next time.
         Some(
             ErrorKind::InvalidInput { .. }
             | ErrorKind::Unsupported { .. }
@@ -72,11 +121,8 @@ pub(crate) fn code_of_error(error: &anyhow::Error, signal: usize) -> u8 {
 }
 
 /// Returns what a user is told of a command that failed.
-pub(crate) fn message_of(error: &anyhow::Error, signal: usize) -> String {
-    let name = SIGNALS
-        .iter()
-        .find(|(number, _)| usize::try_from(*number) == Ok(signal))
-        .map(|(_, name)| name);
+pub(crate) fn message_of(error: &anyhow::Error, signal: Option<Signal>) -> String {
+    let name = signal.map(Signal::name);
     match (kind_of(error), name) {
         // Where the job stood when it was stopped is no news to who stopped it.
         (Some(ErrorKind::Canceled), Some(name)) => match error.downcast_ref::<HintedError>() {
@@ -116,17 +162,15 @@ pub(crate) fn access_hint(kind: &ErrorKind) -> Option<&'static str> {
 
 /// Returns what kind of the library's errors it is, if it is one.
 pub(crate) fn kind_of(error: &anyhow::Error) -> Option<&ErrorKind> {
+    library_error(error).map(Error::kind)
+}
+
+/// Returns the library's error, if it is one.
+pub(crate) fn library_error(error: &anyhow::Error) -> Option<&Error> {
     let hinted = error
         .downcast_ref::<HintedError>()
         .map(|hinted| &hinted.error);
-    hinted.or_else(|| error.downcast_ref()).map(Error::kind)
-}
-
-fn code_of_signal(signal: usize) -> u8 {
-    match u8::try_from(signal) {
-        Ok(number) if number > 0 => SIGNAL_BASE.saturating_add(number),
-        Ok(_) | Err(_) => FAILED,
-    }
+    hinted.or_else(|| error.downcast_ref())
 }
 
 #[cfg(test)]
@@ -148,18 +192,22 @@ mod tests {
             error,
             hint: "h".into(),
         };
-        let table: [(anyhow::Error, usize, u8); 10] = [
-            (anyhow::anyhow!("any"), 0, 1),
-            (Error::new(ErrorKind::Busy).into(), 0, 1),
+        let taken = Error::new(ErrorKind::AlreadyExists {
+            what: "a".to_owned(),
+        });
+        let table: [(anyhow::Error, Option<Signal>, u8); 11] = [
+            (anyhow::anyhow!("any"), None, 1),
+            (Error::new(ErrorKind::Busy).into(), None, 1),
             // A failure stays one, though a signal came as well.
-            (Error::new(ErrorKind::Busy).into(), 15, 1),
-            (UsageError("u".to_owned()).into(), 0, 2),
-            (anyhow::Error::from(invalid()).context("read"), 0, 2),
-            (hinted(invalid()).into(), 0, 2),
-            (canceled().into(), 2, 130),
-            (hinted(canceled()).into(), 15, 143),
-            (canceled().into(), 1, 129),
-            (Error::internal("no node 3").into(), 0, 1),
+            (Error::new(ErrorKind::Busy).into(), Some(Signal::Term), 1),
+            (UsageError("u".to_owned()).into(), None, 2),
+            (anyhow::Error::from(invalid()).context("read"), None, 2),
+            (hinted(invalid()).into(), None, 2),
+            (hinted(taken).into(), None, 2),
+            (canceled().into(), Some(Signal::Int), 130),
+            (hinted(canceled()).into(), Some(Signal::Term), 143),
+            (canceled().into(), Some(Signal::Hup), 143),
+            (Error::internal("no node 3").into(), None, 1),
         ];
         for (error, signal, code) in table {
             let made = code_of_error(&error, signal);
@@ -173,14 +221,20 @@ mod tests {
     #[test]
     fn a_stopped_job_tells_the_signal_by_name() {
         let stopped = anyhow::Error::from(canceled());
-        assert_eq!(message_of(&stopped, 2), "stopped by SIGINT");
-        assert_eq!(message_of(&stopped, 15), "stopped by SIGTERM");
-        assert_eq!(message_of(&stopped, 1), "stopped by SIGHUP");
+        assert_eq!(message_of(&stopped, Some(Signal::Int)), "stopped by SIGINT");
+        assert_eq!(
+            message_of(&stopped, Some(Signal::Term)),
+            "stopped by SIGTERM"
+        );
+        assert_eq!(message_of(&stopped, Some(Signal::Hup)), "stopped by SIGHUP");
         let hint = "go on".into();
         let error = canceled();
         let hinted = anyhow::Error::from(HintedError { error, hint });
-        assert_eq!(message_of(&hinted, 15), "stopped by SIGTERM; go on");
+        assert_eq!(
+            message_of(&hinted, Some(Signal::Term)),
+            "stopped by SIGTERM; go on"
+        );
         let failed = anyhow::anyhow!("cause").context("step");
-        assert_eq!(message_of(&failed, 2), "step: cause");
+        assert_eq!(message_of(&failed, Some(Signal::Int)), "step: cause");
     }
 }

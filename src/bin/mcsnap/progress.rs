@@ -1,9 +1,8 @@
 //! What a user sees of a running job: bars, lines, or JSON lines, on stderr.
 
-use crate::render::{counted, millis};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -13,9 +12,13 @@ use indicatif::{
     HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState,
     ProgressStyle,
 };
+use mcsnap::item::escape_controls;
 use mcsnap::progress::{Event, Progress};
-use mcsnap::units::{percent, plural};
+use mcsnap::units::{percent, plural, to_f64};
 use serde_json::{Value, json};
+
+use crate::render::{counted, millis};
+use crate::stderr::{self, Priority, set_bars};
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +121,7 @@ impl Renderer {
         if is_new.is_err() {
             return;
         }
+        set_bars(self.kind == ProgressKind::Bars);
         let due = self.elapsed_ms().saturating_add(self.interval_ms());
         self.next_line_ms.store(due, Ordering::Relaxed);
         self.write_json(|| {
@@ -134,7 +138,7 @@ impl Renderer {
         let length = (items_total > 0).then_some(items_total);
         let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
         bar.set_style(bar_style(length.is_some(), bytes));
-        bar.set_prefix(name.to_owned());
+        bar.set_prefix(escape_controls(name).into_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
@@ -239,15 +243,28 @@ impl Renderer {
         };
         if self.kind == ProgressKind::Bars {
             // The terminal is the user's; a lost line there is no loss.
-            let _ = self.bars.println(&line);
+            let _ = self.bars.println(escape_controls(&line));
         }
         self.write_text(|| line.clone());
     }
 
-    fn finish(&self) {
+    /// Takes all bars off the screen, also those of nodes that are left in the middle.
+    fn clear(&self) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        for bar in nodes.values().filter_map(|node| node.job.bar.as_ref()) {
+            bar.finish_and_clear();
+        }
+        nodes.clear();
         if let Some(bar) = self.bar() {
             bar.finish_and_clear();
         }
+        if self.kind == ProgressKind::Bars {
+            set_bars(false);
+        }
+    }
+
+    fn finish(&self) {
+        self.clear();
         let items = self.items.load(Ordering::Relaxed);
         let bytes = self.bytes.load(Ordering::Relaxed);
         self.write_json(|| json!({"event": "finished", "items": items, "bytes": bytes}));
@@ -347,18 +364,24 @@ impl Job {
     }
 }
 
-/// Writes a line in one piece, so that other writers do not tear it.
-fn write_line(mut line: String) {
-    line.push('\n');
-    // A closed stderr is no reason to stop the job.
-    let _ = io::stderr().write_all(line.as_bytes());
+/// A job that panics or is never told to be over leaves no bar behind.
+impl Drop for Renderer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn write_line(line: String) {
+    stderr::write_line(Priority::Info, &line);
 }
 
 fn bar_style(is_total_known: bool, bytes: &Arc<AtomicU64>) -> ProgressStyle {
+    // The name and the figures are of one width in all lines of a job, and the bar takes
+    // what is left of the screen: at 80 columns little, and never more than there is.
     let template = if is_total_known {
-        "{prefix} [{bar:30}] {human_pos}/{human_len} items  {size}  {rate} items/s  ETA {eta}"
+        "{prefix:21!} {wide_bar} {figures:>19} {size:>10} {rate:>11} {eta:>5}"
     } else {
-        "{prefix} {spinner} {human_pos} items  {size}  {rate} items/s"
+        "{prefix:21!} {spinner} {figures:>19} {size:>10} {rate:>11}"
     };
     let bytes = Arc::clone(bytes);
     ProgressStyle::with_template(template)
@@ -372,8 +395,36 @@ fn bar_style(is_total_known: bool, bytes: &Arc<AtomicU64>) -> ProgressStyle {
             },
         )
         .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-            let _ = write!(out, "{:.0}", state.per_sec());
+            let _ = write!(out, "{}/s", HumanCount(to_count(state.per_sec())));
         })
+        .with_key(
+            "figures",
+            |state: &ProgressState, out: &mut dyn fmt::Write| {
+                let _ = match state.len() {
+                    Some(total) => write!(out, "{} of {}", short(state.pos()), short(total)),
+                    None => write!(out, "{}", HumanCount(state.pos())),
+                };
+            },
+        )
+}
+
+/// Writes a count in seven characters at most: `123,456`, `12.35M`.
+fn short(count: u64) -> String {
+    match count {
+        0..1_000_000 => HumanCount(count).to_string(),
+        1_000_000..1_000_000_000 => format!("{:.2}M", to_f64(count) / 1e6),
+        _ => format!("{:.2}G", to_f64(count) / 1e9),
+    }
+}
+
+/// Rounds a rate, which may be no number at the start.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast of a float stops at the ends, and a rate is for the eye"
+)]
+fn to_count(rate: f64) -> u64 {
+    rate.round() as u64
 }
 
 impl Progress for Renderer {

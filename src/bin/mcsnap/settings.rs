@@ -12,6 +12,7 @@ use mcsnap::error::Error;
 use mcsnap::item::Exptime;
 use mcsnap::ring::RingSpec;
 use mcsnap::select::Selection;
+use mcsnap::store::FileMode;
 use mcsnap::units::UnixSecs;
 
 /// A value of a file or of the environment, before it is known what it is for.
@@ -141,6 +142,11 @@ pub(crate) fn parse_sources(texts: &[String]) -> Result<Vec<NodeSource>> {
         .iter()
         .map(|text| text.parse())
         .collect::<Result<_, Error>>()?)
+}
+
+/// Reads the permissions of new files; the default is for their owner alone.
+pub(crate) fn parse_file_mode(text: Option<&str>) -> Result<FileMode> {
+    Ok(text.map_or(Ok(FileMode::default()), str::parse)?)
 }
 
 /// Reads a number of bytes, such as `256MiB`, at least `least`.

@@ -32,6 +32,14 @@ const REST_MAX: Duration = Duration::from_secs(5);
 const REST_SILENCE_MAX: Duration = Duration::from_secs(1);
 
 impl Walk<'_> {
+    /// Returns how long at most the rest of the walk is read where it is stopped;
+    /// `None` where the server does not mind that it is left at once.
+    pub fn rest_max(&self) -> Option<Duration> {
+        let must_be_read = self.strategy.walk.needs_crawler()
+            && self.strategy.version < ServerVersion::WALK_OUTLIVES_CLIENT;
+        must_be_read.then_some(REST_MAX)
+    }
+
     /// `lru_crawler metadump hash`: with 200,000 items under load, on 1.6.18 and
     /// 1.6.45, the one walk that missed nothing.
     ///

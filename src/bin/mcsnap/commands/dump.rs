@@ -21,10 +21,12 @@ use mcsnap::net::NetOptions;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{
-    SnapshotReader, can_resume, check_name_is_free, find_journal, list_unfinished_dumps,
+    Leftover, SnapshotReader, can_resume, check_name_is_free, find_journal, list_unfinished_dumps,
 };
 use mcsnap::source::{SourceNode, WalkKind};
-use mcsnap::store::{Room, ScratchFile, Store, create_directory, look_at_room};
+use mcsnap::store::{
+    Room, ScratchFile, Store, create_directory, create_directory_as, look_at_room,
+};
 use mcsnap::target::{OwnerDefaults, bind_owners};
 use mcsnap::units::to_u64;
 use serde::{Deserialize, Serialize};
@@ -36,17 +38,18 @@ use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError, access_hint};
-use crate::logging::record;
 use crate::naming::Naming;
 use crate::render::record::moment;
 use crate::render::share::share_text;
+use crate::render::unfinished::UnfinishedDump;
 use crate::render::{
-    count, counted, given_json, given_rows, holds_row, items_text, millis, print_json, print_text,
-    seconds, size, told, unaccounted_row,
+    count, counted, given_json, given_rows, holds_row, items_text, lost_text, millis, print_text,
+    size, told, unaccounted_row, without_address,
 };
 use crate::settings::{
     DETECT, SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration,
-    parse_percent, parse_select, parse_size, parse_sources, ring_or_detect, switch, text,
+    parse_file_mode, parse_percent, parse_select, parse_size, parse_sources, ring_or_detect,
+    switch, text,
 };
 
 /// Flags of `mcsnap dump`.
@@ -121,6 +124,13 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "DIR")]
     #[serde(deserialize_with = "text")]
     pub(crate) spool_dir: Option<String>,
+    /// Permissions of new files, such as 640 for a group [default: 600]
+    ///
+    /// Three octal digits: 6 for the owner, and 0, 4 or 6 for the group and for
+    /// others. Who may read the files may enter the directories, too.
+    #[arg(long, value_name = "MODE")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) file_mode: Option<String>,
     /// Longest time to wait for a server [default: 10s]
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
@@ -194,6 +204,7 @@ pub(crate) struct DumpArgs {
 
 impl Section for DumpArgs {
     const NAME: Option<&'static str> = Some("dump");
+    const ARGUMENTS: &'static [&'static str] = &["nodes"];
 }
 
 pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
@@ -219,14 +230,14 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         let text = setting.as_deref();
         text.map_or(Ok(0.0), |text| parse_percent(name, text))
     };
+    let mode = parse_file_mode(settings.file_mode.as_deref())?;
     let tolerance = Tolerance {
         lost_percent: percent("max-missing", &settings.max_missing)?,
         unsure_percent: percent("max-unsure", &settings.max_unsure)?,
     };
     if let Some(path) = &settings.warm_file {
         let options = warm_file_options(options, path)?;
-        let is_dry_run = settings.dry_run == Some(true);
-        return run_warm_file(context, options, to, is_dry_run, tolerance, &given);
+        return run_warm_file(context, options, to, &settings, tolerance, &given);
     }
     if options.is_resumable && naming.is_sole() {
         options.name = find_unfinished(&options, to)?.unwrap_or(options.name);
@@ -247,7 +258,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
     let is_resumed = settings.resume == Some(true);
-    let failed = |store: &dyn Store, error: Error| {
+    let is_kept = |error: &Error| {
         // Of a dump that failed nothing is kept, unless that was asked for.
         let may_be_kept = is_resumed
             || matches!(
@@ -257,7 +268,10 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
                     | ErrorKind::Internal { .. }
                     | ErrorKind::Corrupt(Defect::SegmentMissing)
             );
-        let can_resume = may_be_kept && can_go_on(error.kind()) && can_resume(store, &name);
+        may_be_kept && can_go_on(error.kind())
+    };
+    let failed = |store: &dyn Store, error: Error| {
+        let can_resume = is_kept(&error) && can_resume(store, &name);
         let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
         let hint = hint.or_else(|| resume_hint(&error).filter(|_| is_resumed));
         match hint {
@@ -278,18 +292,21 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
                 .map_err(|error| failed(&*store, error))?,
             None => Kept::default(),
         };
-        print_plan(context.format, &plan, kept, to, space, &given, &list)?;
+        print_plan(context, &plan, kept, to, space, &given, &list)?;
         return Ok(Outcome::Clean);
     }
-    let store = create_directory(to)?;
+    let store = create_directory_as(to, mode)?;
     let progress = context.progress();
-    let report = plan
-        .run(Arc::clone(&store), &context.cancel, &progress)
-        .map_err(|error| failed(&*store, error))?;
+    let ended = plan.run(Arc::clone(&store), &context.cancel, &progress);
+    let report = ended.map_err(|error| {
+        let is_kept = is_kept(&error) && can_resume(&*store, &name);
+        leave_unfinished(context, &store, &name, is_kept, &error);
+        failed(&*store, error)
+    })?;
     if settings.ring.as_deref() != Some(DETECT) {
         check_recorded_ring(store, &report.manifest, &rings, &nodes, &context.cancel);
     }
-    print_report(context.format, &report)?;
+    print_report(context, &report)?;
     Ok(if report.exceeds(tolerance) {
         Outcome::Degraded
     } else {
@@ -369,7 +386,12 @@ fn options(
         Some(_) => named_nodes(&settings.nodes)?,
         None => {
             let connect = &settings.connect;
-            connect.find_nodes(&settings.nodes, &options.net, cancel)?
+            let list = connect.find_nodes(&settings.nodes, &options.net, cancel)?;
+            if list.nodes.is_empty() {
+                let text = "which servers? pass HOST:PORT for each, or --nodes-file FILE";
+                return Err(UsageError(text.to_owned()).into());
+            }
+            list
         }
     };
     let nodes = list.nodes.clone();
@@ -530,20 +552,24 @@ fn run_warm_file(
     context: &Context,
     options: WarmFileOptions,
     to: &str,
-    is_dry_run: bool,
+    settings: &DumpArgs,
     tolerance: Tolerance,
     given: &BTreeMap<String, Given>,
 ) -> Result<Outcome> {
     let plan = WarmFilePlan::make(options)?;
-    if is_dry_run {
-        print_warm_file_plan(context.format, &plan, to, given)?;
+    if settings.dry_run == Some(true) {
+        print_warm_file_plan(context, &plan, to, given)?;
         return Ok(Outcome::Clean);
     }
-    let store = create_directory(to)?;
-    let report = plan
-        .run(store, &context.cancel, &context.progress())
-        .map_err(|error| with_hint(error, 1))?;
-    print_report(context.format, &report)?;
+    let mode = parse_file_mode(settings.file_mode.as_deref())?;
+    let store = create_directory_as(to, mode)?;
+    let progress = context.progress();
+    let ended = plan.run(Arc::clone(&store), &context.cancel, &progress);
+    let report = ended.map_err(|error| {
+        leave_unfinished(context, &store, &plan.options.name, false, &error);
+        with_hint(error, 1)
+    })?;
+    print_report(context, &report)?;
     Ok(if report.exceeds(tolerance) {
         Outcome::Degraded
     } else {
@@ -551,8 +577,37 @@ fn run_warm_file(
     })
 }
 
+/// Leaves a report of what was done of a dump that ended early.
+fn leave_unfinished(
+    context: &Context,
+    store: &Arc<dyn Store>,
+    name: &str,
+    is_kept: bool,
+    error: &Error,
+) {
+    // What was refused before it began has nothing to report.
+    if context.watch().job().is_none() {
+        return;
+    }
+    let preview = || match Leftover::preview(Arc::clone(store), name) {
+        Ok(Leftover::Unfinished(unfinished)) => Some(Kept::of(&unfinished.kept)),
+        Ok(Leftover::Nothing | Leftover::Finished(_)) => None,
+        Err(error) => {
+            tracing::info!("what is kept is not known: {}", error.to_chain());
+            None
+        }
+    };
+    let unfinished = UnfinishedDump {
+        place: store.describe(name),
+        name,
+        nodes: context.watch().nodes(),
+        kept: is_kept.then(preview).flatten(),
+    };
+    context.leave(unfinished.report(error.kind()));
+}
+
 fn print_warm_file_plan(
-    format: Format,
+    context: &Context,
     plan: &WarmFilePlan,
     to: &str,
     given: &BTreeMap<String, Given>,
@@ -560,8 +615,8 @@ fn print_warm_file_plan(
     let (options, meta) = (&plan.options, &plan.meta);
     let class_count = plan.classes.count();
     let smallest = plan.classes.size(1).unwrap_or(0);
-    if format == Format::Json {
-        return print_json(&json!({
+    if context.format == Format::Json {
+        return context.print_plan(json!({
             "schema": "mcsnap.dump-plan/1",
             "to": to,
             "name": options.name,
@@ -760,7 +815,7 @@ fn kept_text(kept: Kept) -> String {
 }
 
 fn print_plan(
-    format: Format,
+    context: &Context,
     plan: &DumpPlan,
     kept: Kept,
     to: &str,
@@ -769,7 +824,7 @@ fn print_plan(
     list: &NodeList,
 ) -> Result<()> {
     let options = &plan.options;
-    if format == Format::Json {
+    if context.format == Format::Json {
         let nodes: Vec<Value> = plan
             .nodes
             .iter()
@@ -788,7 +843,7 @@ fn print_plan(
                     "failure": reason}),
             })
             .collect();
-        return print_json(&json!({
+        return context.print_plan(json!({
             "schema": "mcsnap.dump-plan/1",
             "to": to,
             "name": options.name,
@@ -839,7 +894,11 @@ fn print_plan(
                     strategy_text(source),
                     counted(to_u64(options.connection_count), "connection"),
                 ),
-                Err(reason) => format!("{}  not dumped: {reason}{origin}", node.node.address()),
+                Err(reason) => {
+                    let address = node.node.address();
+                    let reason = without_address(reason, &address);
+                    format!("{address}  not dumped: {reason}{origin}")
+                }
             },
         ));
     }
@@ -940,13 +999,8 @@ fn segments_row(
     ("segments", text)
 }
 
-fn print_report(format: Format, report: &DumpReport) -> Result<()> {
-    let document = document(report);
-    record("dump", &document);
-    let printed = match format {
-        Format::Json => print_json(&document),
-        Format::Text => print_rows(report),
-    };
+fn print_report(context: &Context, report: &DumpReport) -> Result<()> {
+    let printed = context.print_report(document(report), || rows(report));
     told(printed, || {
         let verdict = report.manifest.verdict.as_str();
         format!("snapshot {} is there ({verdict})", report.place)
@@ -995,11 +1049,10 @@ fn document(report: &DumpReport) -> Value {
         "win_tokens_returned": report.win_tokens_returned,
         "win_tokens_kept": report.win_tokens_kept,
         "nodes": manifest.nodes.iter().map(node_json).collect::<Vec<_>>(),
-        "elapsed_ms": millis(report.elapsed),
     })
 }
 
-fn print_rows(report: &DumpReport) -> Result<()> {
+fn rows(report: &DumpReport) -> Vec<(&'static str, String)> {
     let manifest = &report.manifest;
     let counters = manifest.counters();
     let totals = manifest.totals;
@@ -1076,12 +1129,17 @@ fn print_rows(report: &DumpReport) -> Result<()> {
     rows.push(("items", items_text(manifest.select.is_some(), &counters)));
     rows.push((
         "lost",
+        lost_text(&[
+            (counters.refused, "refused"),
+            (counters.failed, "failed"),
+            (counters.missing, "missing"),
+            (manifest.unlisted(), "not listed"),
+        ]),
+    ));
+    rows.push((
+        "complete",
         format!(
-            "{} refused, {} failed, {} missing, {} not listed ({}{} % of what {} is)",
-            count(counters.refused),
-            count(counters.failed),
-            count(counters.missing),
-            count(manifest.unlisted()),
+            "{}{} % of what {}",
             if manifest.unsure() > 0 {
                 "at least "
             } else {
@@ -1104,8 +1162,7 @@ fn print_rows(report: &DumpReport) -> Result<()> {
         ),
     ));
     rows.push(("digest", manifest.content_digest.to_string()));
-    rows.push(("time", seconds(report.elapsed)));
-    print_text(&rows)
+    rows
 }
 
 /// Writes a percentage with four digits, and never 100 for less than all.
@@ -1116,9 +1173,10 @@ fn floored(percent: f64) -> String {
 fn node_text(node: &ManifestNode) -> String {
     match &node.failure {
         Some(failure) => format!(
-            "{}  {} stored, then: {failure}",
+            "{}  {} stored, then: {}",
             node.address,
-            counted(node.counters.stored, "item")
+            counted(node.counters.stored, "item"),
+            without_address(failure, &node.address)
         ),
         None if node.server_version.is_empty() => format!(
             "{}  stopped server, {} in its file, {} stored",

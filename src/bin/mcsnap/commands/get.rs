@@ -1,7 +1,6 @@
 //! `mcsnap get`: one key of a snapshot.
 
 use std::cell::Cell;
-use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 use mcsnap::cancel::Cancel;
@@ -12,19 +11,22 @@ use mcsnap::lookup::{Copy, CopyValue, LookupOptions, LookupReport, look_up};
 use mcsnap::pieces::LargeValue as _;
 use mcsnap::store::MapChoice;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::commands::ls::parse_key;
 use crate::commands::open_snapshot;
 use crate::commands::required_snapshot;
-use crate::commands::verify::{finding_json, parse_threads};
+use crate::commands::verify::parse_threads;
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::record::{RecordJson, UNKNOWN, exptime, marks, moment};
 use crate::render::value::Base64Value;
-use crate::render::{counted, print, print_document, print_findings, print_pieces, print_text};
+use crate::render::{
+    counted, finding_json, print, print_document, print_findings, print_pieces, print_text,
+};
 use crate::settings::{list, split_commas, switch, text};
+use crate::stderr::{Priority, tell};
 
 /// Flags of `mcsnap get`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -55,6 +57,7 @@ pub(crate) struct GetArgs {
 
 impl Section for GetArgs {
     const NAME: Option<&'static str> = Some("get");
+    const ARGUMENTS: &'static [&'static str] = &["snapshot", "key"];
 }
 
 pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
@@ -73,10 +76,11 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
     let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
     let report = look_up(&snapshot, &key, &options, &context.cancel)?;
     print_findings(&report.findings, 0);
+    context.log().write_findings(&report.findings);
     if settings.raw == Some(true) {
         print_raw(&key, &report, &context.cancel)?;
     } else if context.format == Format::Json {
-        print_report(place, &key, &report, &context.cancel)?;
+        print_report(context, place, &key, &report)?;
     } else {
         for copy in &report.copies {
             print_copy(&key, copy)?;
@@ -105,8 +109,7 @@ fn tell_absence(place: &str, key: &[u8], report: &LookupReport) {
             "cannot tell whether key \"{key}\" is in {place}: what says so is damaged or cannot be read"
         )
     };
-    // Nothing is left to tell it to if this fails; the exit code does.
-    let _ = writeln!(io::stderr(), "mcsnap: {message}");
+    tell(Priority::Warning, &message);
 }
 
 fn print_raw(key: &[u8], report: &LookupReport, cancel: &Cancel) -> Result<()> {
@@ -145,7 +148,8 @@ fn is_same(one: &Copy, value: &CopyValue, other: &Copy, other_value: &CopyValue)
     }
 }
 
-fn print_report(place: &str, key: &[u8], report: &LookupReport, cancel: &Cancel) -> Result<()> {
+fn print_report(context: &Context, place: &str, key: &[u8], report: &LookupReport) -> Result<()> {
+    let cancel = &context.cancel;
     let failure = Cell::default();
     let copies = report.copies.iter().map(|copy| CopyJson {
         record: RecordJson::new(key, &copy.node, copy.value_len, copy.value_hash, &copy.meta),
@@ -163,6 +167,7 @@ fn print_report(place: &str, key: &[u8], report: &LookupReport, cancel: &Cancel)
         copies: copies.collect(),
         findings: report.findings.iter().map(finding_json).collect(),
         segments_asked: report.segment_count,
+        run: context.run().members(),
     })?;
     match failure.take() {
         Some(error) => Err(error).context("cannot print the value"),
@@ -178,6 +183,8 @@ struct GetJson<'a> {
     copies: Vec<CopyJson<'a>>,
     findings: Vec<Value>,
     segments_asked: u64,
+    #[serde(flatten)]
+    run: Map<String, Value>,
 }
 
 #[derive(Serialize)]

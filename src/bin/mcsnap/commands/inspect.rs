@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::open_snapshot;
 use crate::commands::required_snapshot;
-use crate::commands::verify::{finding_json, parse_threads};
+use crate::commands::verify::parse_threads;
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::Outcome;
 use crate::render::inspection::Inspection;
-use crate::render::{print, print_json};
+use crate::render::{finding_json, print, print_json};
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_moment, parse_select,
     split_commas, text,
@@ -67,6 +67,7 @@ pub(crate) struct InspectArgs {
 
 impl Section for InspectArgs {
     const NAME: Option<&'static str> = Some("inspect");
+    const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
 pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
@@ -98,9 +99,12 @@ pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
         is_lone_segment: snapshot.is_lone_segment(),
         report: &report,
     };
+    context.log().write_findings(&report.findings);
+    let mut document = inspection.to_json(&finding_json)?;
+    context.stamp_and_log(&mut document);
     match context.format {
         Format::Text => print(inspection.to_text().as_bytes())?,
-        Format::Json => print_json(&inspection.to_json(&finding_json)?)?,
+        Format::Json => print_json(&document)?,
     }
     Ok(if report.has_errors() {
         Outcome::Degraded

@@ -76,6 +76,7 @@ pub(crate) struct LsArgs {
 
 impl Section for LsArgs {
     const NAME: Option<&'static str> = Some("ls");
+    const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
 /// What a line holds.
@@ -114,6 +115,7 @@ pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
         &mut |bytes| print_on(bytes).map_err(|error| Error::io(Operation::Write, "stdout", error)),
     )?;
     print_findings(&report.findings, report.finding_count_dropped);
+    context.log().write_findings(&report.findings);
     print_unknown_kept(report.unknown_kept);
     tracing::info!(listed = report.listed, seen = report.seen, "listed");
     Ok(if report.findings.is_empty() {

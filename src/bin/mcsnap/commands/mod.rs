@@ -67,7 +67,7 @@ fn open_snapshot(place: &str, map_choice: MapChoice, need: Need) -> Result<Snaps
         if !matches!(error.kind(), ErrorKind::Corrupt(_)) {
             return error.into();
         }
-        let hint = "mcsnap salvage brings out what is sound".into();
+        let hint = "mcsnap salvage recovers what is sound".into();
         anyhow::Error::from(HintedError { error, hint })
     })?;
     warn_of_losses(&snapshot);

@@ -5,10 +5,12 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
+use mcsnap::error::Error;
 use mcsnap::format::manifest::{Need, Verdict};
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{
-    NodeRestore, RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport, UnheldGroup,
+    EndedRestore, NodeRestore, RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport,
+    UnheldGroup,
 };
 use mcsnap::ring::RingSpec;
 use mcsnap::store::MapChoice;
@@ -20,15 +22,16 @@ use serde_json::{Value, json};
 use crate::commands::dump::check_spool_directory;
 use crate::commands::open_snapshot;
 use crate::commands::required_snapshot;
-use crate::commands::verify::{finding_json, parse_map_choice, parse_threads};
+use crate::commands::verify::{parse_map_choice, parse_threads};
 use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::logging::record;
+use crate::failure::{self, Unfinished};
 use crate::render::{
-    count, counted, counted_with, given_json, given_rows, holds_row, millis, not_text_count,
-    not_text_example, not_text_row, print_json, print_text, seconds, size, told, unaccounted_row,
+    count, counted, counted_with, finding_json, given_json, given_rows, holds_row, lost_text,
+    not_text_count, not_text_example, not_text_row, print_text, size, told, unaccounted_row,
+    without_address,
 };
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
@@ -125,6 +128,7 @@ pub(crate) struct RestoreArgs {
 
 impl Section for RestoreArgs {
     const NAME: Option<&'static str> = Some("restore");
+    const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
@@ -142,7 +146,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let plan = RestorePlan::make(snapshot, options, &context.cancel)?;
     if settings.dry_run == Some(true) {
         let estimate = plan.estimate(&context.cancel)?;
-        print_estimate(context.format, place, &plan, &estimate, &given, &list)?;
+        print_estimate(context, place, &plan, &estimate, &given, &list)?;
         return Ok(if estimate.damaged > 0 {
             Outcome::Degraded
         } else {
@@ -150,8 +154,13 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
         });
     }
     let progress = context.progress();
-    let report = plan.run(&context.cancel, &progress)?;
-    let printed = print_report(context.format, place, verdict, &plan, &report);
+    let EndedRestore { report, error } = plan.run_or_report(&context.cancel, &progress)?;
+    context.log().write_findings(&report.findings);
+    if let Some(error) = error {
+        context.leave(unfinished(place, verdict, &plan, &report, &error));
+        return Err(error.into());
+    }
+    let printed = print_report(context, place, verdict, &plan, &report);
     told(printed, || format!("the restore of {place} has ended"))?;
     Ok(if report.has_losses() {
         Outcome::Degraded
@@ -215,7 +224,7 @@ fn options(
 }
 
 fn print_estimate(
-    format: Format,
+    context: &Context,
     place: &str,
     plan: &RestorePlan,
     estimate: &RestoreEstimate,
@@ -230,7 +239,7 @@ fn print_estimate(
             .zip(plan.strategies.iter().zip(&estimate.nodes))
             .enumerate()
     };
-    if format == Format::Json {
+    if context.format == Format::Json {
         let nodes: Vec<Value> = nodes()
             .map(|(index, ((node, server), (strategy, estimate)))| {
                 json!({"node": node.to_string(), "from": list.origin(index), "server_version": server.stats.version_text,
@@ -242,7 +251,7 @@ fn print_estimate(
                        "wide_flags_refused": estimate.unheld.wide_flags})
             })
             .collect();
-        return print_json(&json!({
+        return context.print_plan(json!({
             "schema": "mcsnap.restore-plan/1",
             "snapshot": place,
             "select": select_json(plan),
@@ -541,28 +550,61 @@ fn document(
     document["nodes"] = json!(nodes);
     let findings: Vec<Value> = report.findings.iter().map(finding_json).collect();
     document["findings"] = json!(findings);
-    document["elapsed_ms"] = json!(millis(report.elapsed));
+    let unheld: Vec<Value> = report.unheld.iter().map(unheld_json).collect();
+    document["cannot_hold"] = json!(unheld);
     document
 }
 
+/// Makes the report of a restore that ended early.
+fn unfinished(
+    place: &str,
+    snapshot_verdict: Verdict,
+    plan: &RestorePlan,
+    report: &RestoreReport,
+    error: &Error,
+) -> Unfinished {
+    // What nobody came to has no outcome, and that is no bug.
+    let not_sent = report.records.saturating_sub(report.accounted());
+    let mut document = document(place, snapshot_verdict, plan, report);
+    document["not_sent"] = json!(not_sent);
+    document["unaccounted"] = json!(0);
+    let verdict = failure::verdict(Some(error.kind()));
+    let head = format!("{verdict}: {} not sent", counted(not_sent, "record"));
+    Unfinished {
+        document,
+        rows: rows(place, &head, plan, report),
+    }
+}
+
 fn print_report(
-    format: Format,
+    context: &Context,
     place: &str,
     snapshot_verdict: Verdict,
     plan: &RestorePlan,
     report: &RestoreReport,
 ) -> Result<()> {
     let document = document(place, snapshot_verdict, plan, report);
-    record("restore", &document);
-    if format == Format::Json {
-        return print_json(&document);
-    }
+    context.print_report(document, || {
+        let verdict = verdict(snapshot_verdict, report);
+        let mut rows = rows(place, &verdict, plan, report);
+        rows.extend(unaccounted_row(report.unaccounted(), "records"));
+        rows
+    })
+}
+
+fn rows(
+    place: &str,
+    verdict: &str,
+    plan: &RestorePlan,
+    report: &RestoreReport,
+) -> Vec<(&'static str, String)> {
     let totals = report.totals();
-    let verdict = verdict(snapshot_verdict, report);
     let mut rows = vec![("snapshot", format!("{place} ({verdict})"))];
     rows.extend(select_rows(plan, report.filtered, report.unknown_kept));
     for node in &report.nodes {
-        let failure = node.failure.as_ref().map(|failure| format!("; {failure}"));
+        let address = node.node.address();
+        let failure = node.failure.as_ref();
+        let failure = failure.map(|failure| format!("; {}", without_address(failure, &address)));
         let evicted = (node.evicted > 0)
             .then(|| format!("; {} of any items evicted meanwhile", count(node.evicted)));
         rows.push((
@@ -607,24 +649,28 @@ fn print_report(
         .nodes
         .iter()
         .any(|node| node.presence.is_some_and(|seen| seen.gone > 0));
+    let lost = lost_text(&[
+        (totals.too_large, "too large"),
+        (totals.refused, "refused"),
+        (totals.failed, "failed"),
+        (totals.unsent, "unsent"),
+        (totals.not_kept, "not kept"),
+        (report.damaged, "damaged"),
+    ]);
     rows.push((
         "lost",
-        format!(
-            "{} too large, {} refused, {} failed, {} unsent, {} not kept, {} damaged{}",
-            count(totals.too_large),
-            count(totals.refused),
-            count(totals.failed),
-            count(totals.unsent),
-            count(totals.not_kept),
-            count(report.damaged),
-            if is_gone_again {
-                "; and stored keys that are gone again, above"
-            } else {
-                ""
-            },
-        ),
+        match (is_gone_again, totals.losses() == 0 && report.damaged == 0) {
+            (false, _) => lost,
+            (true, true) => "stored keys that are gone again, above".to_owned(),
+            (true, false) => format!("{lost}; and stored keys that are gone again, above"),
+        },
     ));
-    rows.extend(unaccounted_row(report.unaccounted(), "records"));
+    rows.extend(
+        report
+            .unheld
+            .iter()
+            .map(|lacking| ("note", lacking.to_string())),
+    );
     if totals.clamped > 0 {
         let clamped = counted_with(totals.clamped, "record", ["expires", "expire"]);
         rows.push((
@@ -636,6 +682,5 @@ fn print_report(
     }
     rows.extend(not_text_row(report.not_text.as_ref()));
     rows.extend(damage_rows(0, &report.findings));
-    rows.push(("time", seconds(report.elapsed)));
-    print_text(&rows)
+    rows
 }

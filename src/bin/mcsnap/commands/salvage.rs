@@ -1,19 +1,21 @@
 //! `mcsnap salvage`: what can still be had of a damaged snapshot or segment.
 
 use anyhow::Result;
+use mcsnap::defect::Finding;
 use mcsnap::salvage::{SalvageOptions, SalvageReport, salvage};
 use mcsnap::snapshot::parse_name;
-use mcsnap::store::{DamagedPlace, create_directory, open_damaged_place};
+use mcsnap::store::{DamagedPlace, create_directory_as, open_damaged_place};
+use mcsnap::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::commands::required_snapshot;
-use crate::commands::verify::{finding_json, parse_threads};
+use crate::commands::verify::parse_threads;
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
-use crate::render::{count, counted, millis, print, print_json, print_text, seconds, told};
-use crate::settings::{parse_count, parse_size, text};
+use crate::render::{count, counted, finding_json, print, told};
+use crate::settings::{parse_count, parse_file_mode, parse_size, text};
 
 /// Flags of `mcsnap salvage`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -45,6 +47,13 @@ pub(crate) struct SalvageArgs {
     #[arg(long, value_name = "KIND")]
     #[serde(deserialize_with = "text")]
     pub(crate) compression: Option<String>,
+    /// Permissions of new files, such as 640 for a group [default: 600]
+    ///
+    /// Three octal digits: 6 for the owner, and 0, 4 or 6 for the group and for
+    /// others. Who may read the files may enter the directories, too.
+    #[arg(long, value_name = "MODE")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) file_mode: Option<String>,
     /// Threads [default: one a processor]
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
@@ -53,6 +62,7 @@ pub(crate) struct SalvageArgs {
 
 impl Section for SalvageArgs {
     const NAME: Option<&'static str> = Some("salvage");
+    const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
 pub(crate) fn run(context: &Context, args: &SalvageArgs) -> Result<Outcome> {
@@ -65,6 +75,7 @@ pub(crate) fn run(context: &Context, args: &SalvageArgs) -> Result<Outcome> {
     let or = |setting: &Option<String>, default: &str| {
         setting.clone().unwrap_or_else(|| default.to_owned())
     };
+    let mode = parse_file_mode(settings.file_mode.as_deref())?;
     let input = open_damaged_place(place)?;
     let name = match settings.name.as_deref() {
         Some(name) => parse_name(name)?,
@@ -86,13 +97,13 @@ pub(crate) fn run(context: &Context, args: &SalvageArgs) -> Result<Outcome> {
         compression: or(&settings.compression, "zstd:1").parse()?,
         thread_count: parse_threads(settings.threads.as_deref())?,
     };
-    let store = create_directory(to)?;
+    let store = create_directory_as(to, mode)?;
     let progress = context.progress();
     let report = salvage(&input, store, &options, &context.cancel, &progress)?;
-    let printed = match context.format {
-        Format::Json => print_json(&report_json(place, &report)),
-        Format::Text => print_report(place, &report),
-    };
+    let findings = of_all(&report);
+    context.log().write_findings(findings.iter().copied());
+    let printed = print_findings_of(context, &report, &findings)
+        .and_then(|()| context.print_report(report_json(place, &report), || rows(place, &report)));
     told(printed, || {
         let verdict = report.manifest.verdict.as_str();
         format!("snapshot {} is there ({verdict})", report.place)
@@ -150,28 +161,41 @@ fn report_json(place: &str, report: &SalvageReport) -> Value {
         "duplicates": report.duplicates,
         "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
         "segments": segments,
-        "elapsed_ms": millis(report.elapsed),
     })
 }
 
-fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
-    /// More keys than this are for a program to read.
-    const SHOWN_KEYS_MAX: usize = 20;
+/// Returns the findings of the snapshot, and of each of its segments.
+fn of_all(report: &SalvageReport) -> Vec<&Finding> {
     let of_segments = report
         .segments
         .iter()
         .flat_map(|segment| &segment.salvage.findings);
-    let findings: String = report
-        .findings
+    report.findings.iter().chain(of_segments).collect()
+}
+
+/// Prints what was found as text; the other form has it in its document.
+fn print_findings_of(
+    context: &Context,
+    report: &SalvageReport,
+    findings: &[&Finding],
+) -> Result<()> {
+    if context.format == Format::Json {
+        return Ok(());
+    }
+    let mut lines: String = findings
         .iter()
-        .chain(of_segments)
         .map(|finding| format!("{finding}\n"))
         .collect();
-    print(findings.as_bytes())?;
     let dropped = report.sum(|salvage| salvage.finding_count_dropped);
     if dropped > 0 {
-        print(format!("and {} more\n", counted(dropped, "finding")).as_bytes())?;
+        lines.push_str(&format!("and {} more\n", counted(dropped, "finding")));
     }
+    print(lines.as_bytes())
+}
+
+fn rows(place: &str, report: &SalvageReport) -> Vec<(&'static str, String)> {
+    /// More keys than this are for a program to read.
+    const SHOWN_KEYS_MAX: usize = 20;
     let lost = match (report.records_lost, report.is_loss_unknown) {
         (0, false) => "none lost".to_owned(),
         (0, true) => "nothing tells how many are lost".to_owned(),
@@ -186,7 +210,7 @@ fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
         ("from", place.to_owned()),
         (
             "records",
-            format!("{} brought out, {lost}", count(report.records())),
+            format!("{} recovered, {lost}", count(report.records())),
         ),
         (
             "blocks",
@@ -211,7 +235,6 @@ fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
             ),
         ),
         ("digest", report.manifest.content_digest.to_string()),
-        ("time", seconds(report.elapsed)),
     ];
     let keys = report
         .segments
@@ -221,7 +244,7 @@ fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
         rows.push(("lost key", key.clone()));
     }
     let key_count = report.sum(|salvage| salvage.lost_key_count);
-    let more = key_count.saturating_sub(u64::try_from(SHOWN_KEYS_MAX)?);
+    let more = key_count.saturating_sub(to_u64(SHOWN_KEYS_MAX));
     if more > 0 {
         let more = format!(
             "and {} more; --format json lists 10,000 a segment",
@@ -229,5 +252,5 @@ fn print_report(place: &str, report: &SalvageReport) -> Result<()> {
         );
         rows.push(("", more));
     }
-    print_text(&rows)
+    rows
 }

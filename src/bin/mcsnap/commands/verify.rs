@@ -1,19 +1,18 @@
 //! `mcsnap verify`: is a snapshot whole and sound.
 
 use anyhow::Result;
-use mcsnap::defect::{Finding, Severity};
-use mcsnap::error::Location;
+use mcsnap::defect::Severity;
 use mcsnap::store::{MapChoice, open_snapshot_place};
 use mcsnap::units::to_u64;
 use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::commands::required_snapshot;
 use crate::config::Section;
 use crate::context::{Context, Format};
 use crate::exit::Outcome;
-use crate::render::{counted, holds_row, millis, print, print_json, print_text, seconds, size};
+use crate::render::{counted, finding_json, holds_row, print, size};
 use crate::settings::{parse_choice, parse_count, switch, text};
 
 /// Flags of `mcsnap verify`.
@@ -49,6 +48,7 @@ pub(crate) struct VerifyArgs {
 
 impl Section for VerifyArgs {
     const NAME: Option<&'static str> = Some("verify");
+    const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
 pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome> {
@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome> {
     };
     let progress = context.progress();
     let report = verify_snapshot(store, &name, &options, &context.cancel, &progress)?;
-    print_report(context.format, place, &report)?;
+    print_report(context, place, &report)?;
     Ok(if report.has_errors() {
         Outcome::Degraded
     } else {
@@ -90,51 +90,68 @@ pub(crate) fn parse_map_choice(text: Option<&str>) -> Result<MapChoice> {
     parse_choice("mmap", text.unwrap_or("auto"), &choices)
 }
 
-/// Writes a finding for programs.
-pub(crate) fn finding_json(finding: &Finding) -> Value {
-    let place = match &finding.location {
-        Location::Object {
-            object,
-            block,
-            record,
-            offset,
-        } => {
-            json!({"object": object, "block": block, "record": record, "offset": offset})
-        }
-        Location::Node { node, key } => json!({"node": node, "key": key}),
-        other => json!({"place": other.to_string()}),
-    };
-    json!({
-        "code": finding.defect.code(),
-        "severity": finding.severity().to_string(),
-        "location": place,
-        "message": finding.defect.to_string(),
-    })
-}
-
-fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()> {
+fn print_report(context: &Context, place: &str, report: &VerifyReport) -> Result<()> {
     let (errors, warnings) = (
         report.count(Severity::Error),
         report.count(Severity::Warning),
     );
-    if format == Format::Json {
-        return print_json(&json!({
-            "schema": "mcsnap.verify/1",
-            "snapshot": place,
-            "depth": report.depth.as_str(),
-            "select": report.select,
-            "is_sound": !report.has_errors(),
-            "errors": errors,
-            "warnings": warnings,
-            "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
-            "findings_dropped": report.finding_count_dropped,
-            "segments": report.segments,
-            "blocks": report.blocks,
-            "records": report.records,
-            "size_bytes": report.bytes,
-            "elapsed_ms": millis(report.elapsed),
-        }));
+    let verdict = if report.has_errors() {
+        "damaged"
+    } else {
+        "sound"
+    };
+    context.log().write_findings(&report.findings);
+    let document = json!({
+        "schema": "mcsnap.verify/1",
+        "snapshot": place,
+        "verdict": verdict,
+        "depth": report.depth.as_str(),
+        "select": report.select,
+        "is_sound": !report.has_errors(),
+        "errors": errors,
+        "warnings": warnings,
+        "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
+        "findings_dropped": report.finding_count_dropped,
+        "segments": report.segments,
+        "blocks": report.blocks,
+        "records": report.records,
+        "size_bytes": report.bytes,
+    });
+    if context.format == Format::Text {
+        print(finding_lines(report).as_bytes())?;
     }
+    context.print_report(document, || {
+        let mut rows = vec![(
+            "snapshot",
+            format!("{place} ({verdict}, {} check)", report.depth.as_str()),
+        )];
+        rows.extend(holds_row(report.select.as_deref()));
+        rows.extend([
+            (
+                "findings",
+                format!(
+                    "{}, {}",
+                    counted(to_u64(errors), "error"),
+                    counted(to_u64(warnings), "warning")
+                ),
+            ),
+            (
+                "seen",
+                format!(
+                    "{} in {} of {}, {}",
+                    counted(report.records, "record"),
+                    counted(report.blocks, "block"),
+                    counted(report.segments, "segment"),
+                    size(report.bytes),
+                ),
+            ),
+        ]);
+        rows
+    })
+}
+
+/// Writes what was found, a line each.
+fn finding_lines(report: &VerifyReport) -> String {
     let mut lines: String = report
         .findings
         .iter()
@@ -144,37 +161,5 @@ fn print_report(format: Format, place: &str, report: &VerifyReport) -> Result<()
         let dropped = counted(report.finding_count_dropped, "finding");
         lines.push_str(&format!("and {dropped} more\n"));
     }
-    print(lines.as_bytes())?;
-    let verdict = if report.has_errors() {
-        "damaged"
-    } else {
-        "sound"
-    };
-    let mut rows = vec![(
-        "snapshot",
-        format!("{place} ({verdict}, {} check)", report.depth.as_str()),
-    )];
-    rows.extend(holds_row(report.select.as_deref()));
-    rows.extend([
-        (
-            "findings",
-            format!(
-                "{}, {}",
-                counted(to_u64(errors), "error"),
-                counted(to_u64(warnings), "warning")
-            ),
-        ),
-        (
-            "seen",
-            format!(
-                "{} in {} of {}, {}",
-                counted(report.records, "record"),
-                counted(report.blocks, "block"),
-                counted(report.segments, "segment"),
-                size(report.bytes),
-            ),
-        ),
-        ("time", seconds(report.elapsed)),
-    ]);
-    print_text(&rows)
+    lines
 }

@@ -5,16 +5,19 @@ pub(crate) mod record;
 pub(crate) mod resharding;
 pub(crate) mod share;
 pub(crate) mod table;
+pub(crate) mod unfinished;
 pub(crate) mod value;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mcsnap::cancel::Cancel;
 use mcsnap::defect::Finding;
+use mcsnap::error::Location;
 use mcsnap::format::manifest::Counters;
 use mcsnap::item::{escape_bytes, escape_controls};
 use mcsnap::pieces::Pieces;
@@ -24,19 +27,84 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Given;
+use crate::stderr::{Priority, tell};
 
-/// Prints lines of a label and a text, the texts below each other.
+/// Something was written to stdout.
+static HAS_PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Says whether anything was written to stdout. Safe in a signal's action.
+pub(crate) fn has_printed() -> bool {
+    HAS_PRINTED.load(Ordering::Relaxed)
+}
+
+/// Prints lines of a label and a text, the texts below each other; on a terminal,
+/// each text in as many lines as its width takes.
 pub(crate) fn print_text(rows: &[(&str, String)]) -> Result<()> {
-    let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    let label_width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    let columns = terminal_width();
     let lines: String = rows
         .iter()
         .map(|(label, text)| {
             // Of a text that a file or a server gave, no part is a line of its own.
             let text = escape_controls(text);
-            format!("{label:width$}  {text}\n")
+            match columns {
+                Some(columns) => folded(label, label_width, &text, columns),
+                None => format!("{label:label_width$}  {text}\n"),
+            }
         })
         .collect();
     print(lines.as_bytes())
+}
+
+/// Returns the columns of stdout, if it is a terminal.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    // One that does not tell has 0.
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
+/// Breaks a text at blanks, so that what follows a double blank, as behind a node's
+/// name, is aligned with the rest.
+fn folded(label: &str, label_width: usize, text: &str, columns: usize) -> String {
+    /// Narrower than this, broken lines are no easier to read.
+    const ROOM_MIN: usize = 30;
+    let indent = label_width.saturating_add(2);
+    let room = columns.saturating_sub(indent);
+    let len = |text: &str| text.chars().count();
+    if room < ROOM_MIN || len(text) <= room {
+        return format!("{label:label_width$}  {text}\n");
+    }
+    // Further in than the beginnings, so that these stand out.
+    let room = room.saturating_sub(2);
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let is_first = lines.len() == 1;
+        let room = if is_first {
+            room.saturating_add(2)
+        } else {
+            room
+        };
+        let Some(line) = lines.last_mut() else {
+            break;
+        };
+        let gap = usize::from(!line.is_empty());
+        if gap == 0 || len(line).saturating_add(gap).saturating_add(len(word)) <= room {
+            if gap == 1 {
+                line.push(' ');
+            }
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    let mut made = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        match index {
+            0 => made.push_str(&format!("{label:label_width$}  {}\n", line.trim_end())),
+            _ => made.push_str(&format!("{:indent$}  {}\n", "", line.trim_end())),
+        }
+    }
+    made
 }
 
 /// Says, where a report cannot be written, what was done all the same.
@@ -49,6 +117,18 @@ pub(crate) fn millis(elapsed: Duration) -> u64 {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Prints the report of a failure for programs: one line where the command prints
+/// lines, and nothing where another report was begun.
+pub(crate) fn print_failure(command: &str, document: &Value) -> Result<()> {
+    if matches!(command, "ls" | "ring-locate") {
+        return print(format!("{document}\n").as_bytes());
+    }
+    if has_printed() {
+        return Ok(());
+    }
+    print_json(document)
+}
+
 /// Prints one JSON document.
 pub(crate) fn print_json(document: &Value) -> Result<()> {
     print(format!("{document:#}\n").as_bytes())
@@ -56,6 +136,7 @@ pub(crate) fn print_json(document: &Value) -> Result<()> {
 
 /// Prints one JSON document as it comes, so that it need not fit memory.
 pub(crate) fn print_document(document: &impl Serialize) -> Result<()> {
+    HAS_PRINTED.store(true, Ordering::Relaxed);
     let mut out = BufWriter::new(io::stdout().lock());
     let written = serde_json::to_writer_pretty(&mut out, document)
         .map_err(io::Error::from)
@@ -81,6 +162,9 @@ pub(crate) fn print_pieces(pieces: &mut dyn Pieces, cancel: &Cancel) -> Result<(
 /// Writes to stdout. A reader who has seen enough is no failure; how the
 /// command ended still goes into the exit code.
 pub(crate) fn print(bytes: &[u8]) -> Result<()> {
+    if !bytes.is_empty() {
+        HAS_PRINTED.store(true, Ordering::Relaxed);
+    }
     let mut out = io::stdout().lock();
     let written = out.write_all(bytes).and_then(|()| out.flush());
     take_closed_pipe(written).context("cannot write to stdout")
@@ -95,6 +179,7 @@ fn take_closed_pipe(written: io::Result<()>) -> io::Result<()> {
 
 /// Writes to stdout, and says whether anybody still reads.
 pub(crate) fn print_on(bytes: &[u8]) -> io::Result<ControlFlow<()>> {
+    HAS_PRINTED.store(true, Ordering::Relaxed);
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(ControlFlow::Continue(())),
@@ -105,26 +190,26 @@ pub(crate) fn print_on(bytes: &[u8]) -> io::Result<ControlFlow<()>> {
 
 /// Prints what is damaged on stderr, a line each: stdout is for what was asked.
 pub(crate) fn print_findings(findings: &[Finding], dropped: u64) {
-    let mut out = io::stderr().lock();
     for finding in findings {
-        // Nothing is left to tell it to if this fails; the exit code does.
-        let _ = writeln!(out, "mcsnap: {finding}");
+        tell(Priority::Error, &finding.to_string());
     }
     if dropped > 0 {
-        let _ = writeln!(out, "mcsnap: and {} more", counted(dropped, "finding"));
+        tell(
+            Priority::Error,
+            &format!("and {} more", counted(dropped, "finding")),
+        );
     }
 }
 
 /// Says on stderr that some of what was printed may not be what was asked for.
 pub(crate) fn print_unknown_kept(records: u64) {
     if records > 0 {
-        // As with findings.
-        let _ = writeln!(
-            io::stderr().lock(),
-            "mcsnap: {} of the records: the servers did not tell what --select asks, so that they \
-             are kept; ttl!=unknown and its like drop them",
+        let message = format!(
+            "{} of the records: the servers did not tell what --select asks, so that they are \
+             kept; ttl!=unknown and its like drop them",
             count(records)
         );
+        tell(Priority::Warning, &message);
     }
 }
 
@@ -162,18 +247,42 @@ pub(crate) fn not_text_example(found: Option<&NotText>) -> Option<String> {
 
 /// Writes what became of the items that were listed.
 pub(crate) fn items_text(is_selected: bool, counters: &Counters) -> String {
+    // Each key once, however often it was shown: lists are walked several times.
+    let listed = counters.listed.saturating_sub(counters.duplicate);
     let mut text = format!(
-        "{} listed: {} stored, {} vanished, {} expired, {} duplicate",
-        count(counters.listed),
+        "{} listed: {} stored, {} vanished, {} expired",
+        count(listed),
         count(counters.stored),
         count(counters.vanished),
         count(counters.expired),
-        count(counters.duplicate)
     );
     if is_selected || counters.filtered > 0 {
         text.push_str(&format!(", {} filtered", count(counters.filtered)));
     }
+    if counters.duplicate > 0 {
+        text.push_str(&format!("; {} listed again", count(counters.duplicate)));
+    }
     text
+}
+
+/// Writes kinds of losses, those alone of which there are some.
+pub(crate) fn lost_text(kinds: &[(u64, &str)]) -> String {
+    let kinds: Vec<String> = kinds
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, kind)| format!("{} {kind}", count(*number)))
+        .collect();
+    match kinds.is_empty() {
+        true => "nothing".to_owned(),
+        false => kinds.join(", "),
+    }
+}
+
+/// Leaves out the address at the start of a reason that stands behind the node.
+pub(crate) fn without_address<'a>(reason: &'a str, address: &str) -> &'a str {
+    let rest = reason.strip_prefix(address);
+    rest.and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(reason)
 }
 
 /// Writes the settings that are no defaults, for people.
@@ -194,6 +303,28 @@ pub(crate) fn given_json(given: &BTreeMap<String, Given>) -> Value {
         (name.clone(), entry)
     };
     Value::Object(given.iter().map(entry).collect())
+}
+
+/// Writes a finding for programs.
+pub(crate) fn finding_json(finding: &Finding) -> Value {
+    let place = match &finding.location {
+        Location::Object {
+            object,
+            block,
+            record,
+            offset,
+        } => {
+            json!({"object": object, "block": block, "record": record, "offset": offset})
+        }
+        Location::Node { node, key } => json!({"node": node, "key": key}),
+        other => json!({"place": other.to_string()}),
+    };
+    json!({
+        "code": finding.defect.code(),
+        "severity": finding.severity().to_string(),
+        "location": place,
+        "message": finding.defect.to_string(),
+    })
 }
 
 /// Writes a length of time in seconds.
@@ -231,6 +362,44 @@ mod tests {
         assert_eq!(counted(1_234_567, "record"), "1,234,567 records");
         assert_eq!(counted_with(1, "record", ["does", "do"]), "1 record does");
         assert_eq!(counted_with(0, "record", ["does", "do"]), "0 records do");
+    }
+
+    #[test]
+    fn only_what_was_lost_is_named() {
+        assert_eq!(lost_text(&[(0, "refused"), (0, "failed")]), "nothing");
+        let text = lost_text(&[(3, "refused"), (0, "failed"), (1200, "not listed")]);
+        assert_eq!(text, "3 refused, 1,200 not listed");
+    }
+
+    #[test]
+    fn an_address_is_not_told_twice() {
+        assert_eq!(without_address("a:1: connect: no", "a:1"), "connect: no");
+        assert_eq!(
+            without_address("a:11: connect: no", "a:1"),
+            "a:11: connect: no"
+        );
+    }
+
+    #[test]
+    fn a_text_is_broken_where_a_screen_ends_and_no_word_is_lost() {
+        let text = "127.0.0.1:11301  memcached 1.6.18, metadump-hash, 48,039 items at start, 48,039 \
+                    at end, 48,039 stored";
+        for columns in [60, 80, 100, 120] {
+            let lines = folded("node", 8, text, columns);
+            assert!(lines.lines().all(|line| line.len() <= columns), "{lines}");
+            assert!(lines.starts_with("node      127.0.0.1:11301  memcached"));
+            let words = |text: &str| {
+                text.split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(words(&lines)[1..], words(text));
+        }
+        let narrow = folded("node", 8, text, 20);
+        assert_eq!(narrow, format!("node      {text}\n"));
+        let long = "x".repeat(100);
+        let unbroken = folded("a", 1, &format!("see {long}"), 40);
+        assert_eq!(unbroken, format!("a  see\n     {long}\n"));
     }
 
     #[test]

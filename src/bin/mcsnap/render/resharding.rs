@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::render::share::{rounded, share, share_text};
 use crate::render::table::{Align, Column, Row, Tail, draw, fit_start, labelled, plain};
 use crate::render::{
-    count, counted, counted_with, millis, not_text_count, not_text_example, not_text_row, size,
+    count, counted, counted_with, not_text_count, not_text_example, not_text_row, size,
 };
 
 /// Rows of a table that has one for each node; the rest is summed.
@@ -274,7 +274,6 @@ impl Resharding<'_> {
             "flows": flows.map(|flows| flows.iter().map(flow_json).collect::<Vec<_>>()),
             "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
             "findings_dropped": report.finding_count_dropped,
-            "elapsed_ms": millis(report.elapsed),
         }))
     }
 }

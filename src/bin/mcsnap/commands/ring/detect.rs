@@ -77,6 +77,7 @@ pub(crate) struct RingDetectArgs {
 
 impl Section for RingDetectArgs {
     const NAME: Option<&'static str> = Some("ring-detect");
+    const ARGUMENTS: &'static [&'static str] = &["nodes"];
 }
 
 pub(crate) fn run(context: &Context, args: &RingDetectArgs) -> Result<Outcome> {
@@ -107,8 +108,11 @@ pub(crate) fn run(context: &Context, args: &RingDetectArgs) -> Result<Outcome> {
         }
     };
     let report = detect(&sample, ring.as_ref())?;
+    context.log().write_findings(&sample.findings);
+    let mut document = document(&sample, &report);
+    context.stamp_and_log(&mut document);
     match context.format {
-        Format::Json => print_json(&document(&sample, &report))?,
+        Format::Json => print_json(&document)?,
         Format::Text => print_text(&rows(&sample, &report))?,
     }
     print_findings(&sample.findings, 0);

@@ -36,6 +36,18 @@ enum RingCommand {
     Plan(Box<RingPlanArgs>),
 }
 
+impl RingArgs {
+    /// Returns the name of the command below `ring`.
+    pub(crate) fn name(&self) -> &'static str {
+        match &self.command {
+            RingCommand::List(_) => "list",
+            RingCommand::Detect(_) => "detect",
+            RingCommand::Locate(_) => "locate",
+            RingCommand::Plan(_) => "plan",
+        }
+    }
+}
+
 pub(crate) fn run(context: &Context, args: &RingArgs) -> Result<Outcome> {
     match &args.command {
         RingCommand::List(args) => placed(context, args, list::run),

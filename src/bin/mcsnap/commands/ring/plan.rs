@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::open_snapshot;
 use crate::commands::required_snapshot;
-use crate::commands::verify::{finding_json, parse_threads};
+use crate::commands::verify::parse_threads;
 use crate::config::{Resolved, Section};
 use crate::connect::ConnectArgs;
 use crate::context::{Context, Format};
 use crate::exit::{Outcome, UsageError};
 use crate::render::resharding::Resharding;
-use crate::render::{print, print_findings, print_json, print_unknown_kept};
+use crate::render::{finding_json, print, print_findings, print_json, print_unknown_kept};
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_duration, parse_moment, parse_select,
     parse_sources, ring, text,
@@ -78,6 +78,7 @@ pub(crate) struct RingPlanArgs {
 
 impl Section for RingPlanArgs {
     const NAME: Option<&'static str> = Some("ring-plan");
+    const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
 pub(crate) fn run(context: &Context, args: &RingPlanArgs) -> Result<Outcome> {
@@ -114,9 +115,12 @@ pub(crate) fn run(context: &Context, args: &RingPlanArgs) -> Result<Outcome> {
         place,
         report: &report,
     };
+    context.log().write_findings(&report.findings);
+    let mut document = resharding.to_json(&finding_json)?;
+    context.stamp_and_log(&mut document);
     match context.format {
         Format::Text => print(resharding.to_text().as_bytes())?,
-        Format::Json => print_json(&resharding.to_json(&finding_json)?)?,
+        Format::Json => print_json(&document)?,
     }
     print_findings(&report.findings, report.finding_count_dropped);
     print_unknown_kept(report.unknown_kept);

@@ -9,7 +9,6 @@ use mcsnap::units::{UnixSecs, to_f64};
 use serde_json::{Map, Value, json};
 
 use crate::render::inspection::Inspection;
-use crate::render::millis;
 use crate::render::share::{rounded, share};
 
 impl Inspection<'_> {
@@ -81,7 +80,6 @@ impl Inspection<'_> {
                 .collect::<Vec<_>>(),
             "findings": report.findings.iter().map(findings).collect::<Vec<_>>(),
             "findings_dropped": report.finding_count_dropped,
-            "elapsed_ms": millis(report.elapsed),
         }))
     }
 

@@ -13,7 +13,7 @@ use crate::render::share::{share, share_text};
 use crate::render::table::{
     Align, Column, Row, Tail, WIDTH, draw, fit_end, fit_key, fit_start, labelled, plain,
 };
-use crate::render::{count, counted, holds_row, items_text, size};
+use crate::render::{count, counted, holds_row, items_text, lost_text, size};
 
 /// Rows of a table that has one for each node, class or value; the rest is
 /// summed.
@@ -518,16 +518,12 @@ fn one_line(text: &str) -> String {
 }
 
 fn lost_line(counters: &Counters, unlisted: u64) -> String {
-    let mut line = format!(
-        "{} refused, {} failed, {} missing",
-        count(counters.refused),
-        count(counters.failed),
-        count(counters.missing)
-    );
-    if unlisted > 0 {
-        line.push_str(&format!(", {} not listed", count(unlisted)));
-    }
-    line
+    lost_text(&[
+        (counters.refused, "refused"),
+        (counters.failed, "failed"),
+        (counters.missing, "missing"),
+        (unlisted, "not listed"),
+    ])
 }
 
 /// The cells of records and bytes, with their shares.
