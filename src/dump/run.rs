@@ -468,6 +468,10 @@ impl DumpPlan {
                 };
                 let node = job.node.address();
                 job.run(stop, progress).inspect_err(|error| {
+                    // One that is stopped has not failed.
+                    if error.is_canceled() {
+                        return;
+                    }
                     progress.event(Event::NodeFinished {
                         node_index: Some(node_index),
                         node,

@@ -272,3 +272,33 @@ fn every_rule_that_the_independent_reader_names_exists() {
     let unknown: Vec<&str> = named.filter(|rule| !rules.contains(rule)).collect();
     assert_eq!(unknown, [""; 0]);
 }
+
+/// Codes and what to do: the table of the code, and that of README.
+#[test]
+fn every_exit_code_is_in_both_tables_and_tells_a_scheduler_what_to_do() {
+    let codes = |lines: &mut dyn Iterator<Item = &str>, last: usize| {
+        let mut codes = BTreeSet::new();
+        for line in lines {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let read = |cell: &str| cell.split(", ").map(str::parse::<u8>).collect();
+            let Some(Ok(found)) = cells.first().map(|cell| read(cell)) else {
+                continue;
+            };
+            let found: Vec<u8> = found;
+            assert!(cells.len() == last + 1 && !cells[last].is_empty(), "{line}");
+            codes.extend(found);
+        }
+        codes
+    };
+    let code = document("src/bin/mcsnap/exit.rs");
+    let rows = code.lines().filter_map(|line| line.strip_prefix("//! |"));
+    let of_code = codes(&mut rows.take(20), 1);
+    let readme = document("README.md");
+    let chapter = readme.lines().skip_while(|line| *line != "## Exit codes");
+    let rows = chapter
+        .skip(1)
+        .take_while(|line| !line.starts_with("| word"));
+    let of_readme = codes(&mut rows.filter_map(|line| line.strip_prefix("| ")), 2);
+    assert_eq!(of_code, BTreeSet::from([0, 1, 2, 3, 4, 130, 143]));
+    assert_eq!(of_readme, of_code);
+}

@@ -29,11 +29,17 @@ mod dump_behaviour;
 #[cfg(test)]
 mod dump_report;
 #[cfg(test)]
+mod event_log;
+#[cfg(test)]
+mod failure_reports;
+#[cfg(test)]
 mod fake_server;
 #[cfg(test)]
 mod fault;
 #[cfg(test)]
 mod fault_arena;
+#[cfg(test)]
+mod file_modes;
 #[cfg(test)]
 mod flushed;
 #[cfg(test)]
@@ -114,6 +120,8 @@ mod running_job;
 #[cfg(test)]
 mod salvage_behaviour;
 #[cfg(test)]
+mod screens;
+#[cfg(test)]
 mod select_behaviour;
 #[cfg(test)]
 mod server_modes;
@@ -123,6 +131,8 @@ mod slow_server;
 mod snapshot_property;
 #[cfg(test)]
 mod sound_segments;
+#[cfg(test)]
+mod stopped_jobs;
 #[cfg(test)]
 mod store_suite;
 #[cfg(test)]

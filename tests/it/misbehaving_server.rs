@@ -18,7 +18,7 @@ use crate::workdir::Workdir;
 /// minutes that a walk may be silent.
 const SOON: Duration = Duration::from_secs(60);
 
-fn stats(version: &str, more: &str) -> Vec<u8> {
+pub(crate) fn stats(version: &str, more: &str) -> Vec<u8> {
     let mut table = format!(
         "STAT pid 1\r\nSTAT uptime 1000\r\nSTAT time 1700000000\r\n\
          STAT version {version}\r\nSTAT curr_items 3\r\n"
@@ -28,7 +28,7 @@ fn stats(version: &str, more: &str) -> Vec<u8> {
     table.into_bytes()
 }
 
-fn line(key: &str) -> String {
+pub(crate) fn line(key: &str) -> String {
     format!("key={key} exp=-1 la=1699999999 cas=5 fetch=no cls=1 size=64\n")
 }
 
@@ -38,7 +38,7 @@ fn walk(keys: &[&str]) -> Vec<u8> {
 }
 
 /// The rules of a server with three items, after those of the test.
-fn rules(first: impl Into<Vec<Rule>>) -> Vec<Rule> {
+pub(crate) fn rules(first: impl Into<Vec<Rule>>) -> Vec<Rule> {
     let settings = "STAT item_size_max 1048576\r\nSTAT cas_enabled yes\r\nEND\r\n";
     let items = "STAT items:1:number 3\r\nEND\r\n";
     let mut rules: Vec<Rule> = first.into();

@@ -417,14 +417,14 @@ fn a_finished_snapshot_is_not_taken_for_another_nor_for_whole_when_it_is_not() {
     let (address, second) = (server.address(), other.address());
     let workdir = Workdir::new("finished");
     let whole = resume(&workdir, "a", &[&address]);
-    let refusal = |arguments: &[&str]| {
-        let output = workdir.mcsnap(arguments).arg("--resume").exits(2);
+    let refusal = |arguments: &[&str], code| {
+        let output = workdir.mcsnap(arguments).arg("--resume").exits(code);
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let mut selecting = arguments("a", &[&address]);
     selecting.push("--select=prefix=x");
     for other in [arguments("a", &[&second]), selecting] {
-        let message = refusal(&other);
+        let message = refusal(&other, 2);
         let wanted = "of other servers or another selection, already exists; pass another --name\n";
         assert!(message.ends_with(wanted), "{message}");
     }
@@ -445,7 +445,7 @@ fn a_finished_snapshot_is_not_taken_for_another_nor_for_whole_when_it_is_not() {
     }
     let lost = sealed(&workdir, "a").into_keys().next().unwrap();
     fs::remove_file(workdir.join("s/a/segments").join(&lost)).unwrap();
-    let message = refusal(&arguments("a", &[&address]));
+    let message = refusal(&arguments("a", &[&address]), 1);
     assert!(message.contains(&lost), "{message}");
 }
 

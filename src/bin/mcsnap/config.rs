@@ -284,9 +284,11 @@ pub(crate) fn resolve<T: Section>(
                     true => HIDDEN.to_owned(),
                     false => shown(&layered),
                 };
-                let origin = match origin {
-                    Origin::Flag if T::ARGUMENTS.contains(&name.as_str()) => Origin::Argument,
-                    origin => origin,
+                let is_argument = T::ARGUMENTS.contains(&name.as_str());
+                let origin = if origin == Origin::Flag && is_argument {
+                    Origin::Argument
+                } else {
+                    origin
                 };
                 given.insert(name, Given { value, origin });
                 merged.insert(key, layered);

@@ -20,6 +20,7 @@ use crate::job_watch::JobWatch;
 use crate::logging::{self, EventLog};
 use crate::progress::{ProgressKind, Renderer};
 use crate::render::{given_json, print_json, print_text};
+use crate::screen::make_bars;
 use crate::settings::parse_choice;
 use crate::stderr::{self, Priority};
 use crate::this_run::ThisRun;
@@ -59,7 +60,7 @@ impl World {
             run,
             cancel: Cancel::new(),
             watch: Arc::default(),
-            bars: MultiProgress::new(),
+            bars: make_bars(),
             unfinished: Arc::default(),
         }
     }
@@ -292,8 +293,8 @@ impl SeenJob<'_> {
                 let (items, bytes) = self.world.watch.totals();
                 json!({"items": items, "bytes": bytes})
             }),
-            // They come in thousands.
-            _ => {}
+            // They come in thousands, or are of a newer library.
+            Event::WalkStarted { .. } | Event::WalkEnded { .. } | Event::Advanced { .. } | _ => {}
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn document(
                     document["key"] = json!(key);
                 }
             }
-            place => document["place"] = json!(place.to_string()),
+            place @ (Location::Object { .. } | _) => document["place"] = json!(place.to_string()),
         }
     }
     if let Some(job) = watch.job() {

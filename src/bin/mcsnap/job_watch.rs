@@ -167,7 +167,7 @@ impl JobWatch {
         }
         let (does, second_does) = match self.job() {
             Some("dump") => (
-                "ending the segments under way, and keeping what is sealed",
+                "dropping the segments under way, and keeping what is sealed",
                 "ends at once, and keeps the same",
             ),
             Some("restore") => (
@@ -245,7 +245,7 @@ mod tests {
         started(&watch, &["a:1", "b:1"]);
         assert_eq!(
             watch.stop_notice(Signal::Hup),
-            "stopping (SIGHUP): ending the segments under way, and keeping what is sealed; a \
+            "stopping (SIGHUP): dropping the segments under way, and keeping what is sealed; a \
              second SIGTERM ends at once, and keeps the same"
         );
         watch.note(&Event::WalkStarted {

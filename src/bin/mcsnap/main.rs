@@ -14,6 +14,7 @@ mod logging;
 mod naming;
 mod progress;
 mod render;
+mod screen;
 mod settings;
 mod signals;
 mod stderr;

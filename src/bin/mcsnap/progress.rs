@@ -17,7 +17,8 @@ use mcsnap::progress::{Event, Progress};
 use mcsnap::units::{percent, plural, to_f64};
 use serde_json::{Value, json};
 
-use crate::render::{counted, millis};
+use crate::render::table::fit_end;
+use crate::render::{counted, millis, without_address};
 use crate::stderr::{self, Priority, set_bars};
 
 /// How progress is shown.
@@ -53,6 +54,9 @@ impl ProgressKind {
         }
     }
 }
+
+/// Columns of the name before a bar, that of an IPv4 address with its port.
+const NAME_WIDTH: usize = 21;
 
 /// Shows the events of one job.
 ///
@@ -138,7 +142,7 @@ impl Renderer {
         let length = (items_total > 0).then_some(items_total);
         let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
         bar.set_style(bar_style(length.is_some(), bytes));
-        bar.set_prefix(escape_controls(name).into_owned());
+        bar.set_prefix(fit_end(&escape_controls(name), NAME_WIDTH));
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
@@ -230,6 +234,9 @@ impl Renderer {
             let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
             nodes.remove(&index)
         });
+        // Of one that failed, what it came to was counted here alone.
+        let seen = view.as_ref().map(|view| view.items.load(Ordering::Relaxed));
+        let items = items.max(seen.filter(|_| failure.is_some()).unwrap_or(0));
         if let Some(bar) = view.and_then(|view| view.job.bar) {
             bar.finish_and_clear();
         }
@@ -238,7 +245,10 @@ impl Renderer {
         );
         let items = counted(items, "item");
         let line = match failure {
-            Some(failure) => format!("{node}: failed after {items}: {failure}"),
+            Some(failure) => {
+                let failure = without_address(failure, node);
+                format!("{node}: failed after {items}: {failure}")
+            }
             None => format!("{node}: {items}"),
         };
         if self.kind == ProgressKind::Bars {
@@ -377,11 +387,12 @@ fn write_line(line: String) {
 
 fn bar_style(is_total_known: bool, bytes: &Arc<AtomicU64>) -> ProgressStyle {
     // The name and the figures are of one width in all lines of a job, and the bar takes
-    // what is left of the screen: at 80 columns little, and never more than there is.
+    // what is left of the screen: at 80 columns little, and never more than there is. At the
+    // right is the margin of the screen.
     let template = if is_total_known {
-        "{prefix:21!} {wide_bar} {figures:>19} {size:>10} {rate:>11} {eta:>5}"
+        "{prefix:21} {wide_bar} {figures:>19} {size:>10} {rate:>11} {eta:>5}   "
     } else {
-        "{prefix:21!} {spinner} {figures:>19} {size:>10} {rate:>11}"
+        "{prefix:21} {spinner} {figures:>19} {size:>10} {rate:>11}   "
     };
     let bytes = Arc::clone(bytes);
     ProgressStyle::with_template(template)
@@ -462,7 +473,7 @@ impl Progress for Renderer {
             }
             Event::Finished => self.finish(),
             // Events of a newer library are none of this program's.
-            _ => {}
+            Event::WalkStarted { .. } | Event::WalkEnded { .. } | _ => {}
         }
     }
 }

@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::render::fold::folded_alone;
+
 /// How grave a line is, by the numbers of syslog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Priority {
@@ -32,9 +34,15 @@ pub(crate) fn write_line(priority: Priority, line: &str) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// Writes a line in the name of the program.
+/// Writes a line in the name of the program; on a terminal, in as many lines as its
+/// width takes.
 pub(crate) fn tell(priority: Priority, message: &str) {
-    write_line(priority, &format!("mcsnap: {message}"));
+    let line = format!("mcsnap: {message}");
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+    match size.ok().filter(|size| size.ws_col > 0) {
+        Some(size) => write_line(priority, &folded_alone(&line, size.ws_col.into())),
+        None => write_line(priority, &line),
+    }
 }
 
 /// Returns what goes before a line: where stderr is the journal, the priority as

@@ -1,5 +1,6 @@
 //! Reports on stdout, for people and for programs.
 
+pub(crate) mod fold;
 pub(crate) mod inspection;
 pub(crate) mod record;
 pub(crate) mod resharding;
@@ -27,6 +28,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Given;
+use crate::render::fold::folded;
 use crate::stderr::{Priority, tell};
 
 /// Something was written to stdout.
@@ -61,50 +63,6 @@ fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
     // One that does not tell has 0.
     (size.ws_col > 0).then(|| usize::from(size.ws_col))
-}
-
-/// Breaks a text at blanks, so that what follows a double blank, as behind a node's
-/// name, is aligned with the rest.
-fn folded(label: &str, label_width: usize, text: &str, columns: usize) -> String {
-    /// Narrower than this, broken lines are no easier to read.
-    const ROOM_MIN: usize = 30;
-    let indent = label_width.saturating_add(2);
-    let room = columns.saturating_sub(indent);
-    let len = |text: &str| text.chars().count();
-    if room < ROOM_MIN || len(text) <= room {
-        return format!("{label:label_width$}  {text}\n");
-    }
-    // Further in than the beginnings, so that these stand out.
-    let room = room.saturating_sub(2);
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let is_first = lines.len() == 1;
-        let room = if is_first {
-            room.saturating_add(2)
-        } else {
-            room
-        };
-        let Some(line) = lines.last_mut() else {
-            break;
-        };
-        let gap = usize::from(!line.is_empty());
-        if gap == 0 || len(line).saturating_add(gap).saturating_add(len(word)) <= room {
-            if gap == 1 {
-                line.push(' ');
-            }
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    let mut made = String::new();
-    for (index, line) in lines.iter().enumerate() {
-        match index {
-            0 => made.push_str(&format!("{label:label_width$}  {}\n", line.trim_end())),
-            _ => made.push_str(&format!("{:indent$}  {}\n", "", line.trim_end())),
-        }
-    }
-    made
 }
 
 /// Says, where a report cannot be written, what was done all the same.
@@ -378,28 +336,6 @@ mod tests {
             without_address("a:11: connect: no", "a:1"),
             "a:11: connect: no"
         );
-    }
-
-    #[test]
-    fn a_text_is_broken_where_a_screen_ends_and_no_word_is_lost() {
-        let text = "127.0.0.1:11301  memcached 1.6.18, metadump-hash, 48,039 items at start, 48,039 \
-                    at end, 48,039 stored";
-        for columns in [60, 80, 100, 120] {
-            let lines = folded("node", 8, text, columns);
-            assert!(lines.lines().all(|line| line.len() <= columns), "{lines}");
-            assert!(lines.starts_with("node      127.0.0.1:11301  memcached"));
-            let words = |text: &str| {
-                text.split_whitespace()
-                    .map(str::to_owned)
-                    .collect::<Vec<_>>()
-            };
-            assert_eq!(words(&lines)[1..], words(text));
-        }
-        let narrow = folded("node", 8, text, 20);
-        assert_eq!(narrow, format!("node      {text}\n"));
-        let long = "x".repeat(100);
-        let unbroken = folded("a", 1, &format!("see {long}"), 40);
-        assert_eq!(unbroken, format!("a  see\n     {long}\n"));
     }
 
     #[test]
