@@ -6,16 +6,19 @@
 //! line of every walk. [`WarmFilePlan`] is the same for a restart file.
 
 mod balance;
+mod beginning;
+mod confirm;
 mod delivery;
 mod node;
 mod panic_guard;
 mod plan;
 mod report;
 mod run;
+mod turn;
 mod twins;
 mod vanishing;
 mod warm_file;
 
-pub use plan::{DumpOptions, DumpPlan, NodePlan};
+pub use plan::{DumpOptions, DumpPlan, NodePlan, ResumeOptions, Start};
 pub use report::{DumpReport, Kept, Tolerance};
 pub use warm_file::{WarmFileOptions, WarmFilePlan};

@@ -20,7 +20,7 @@ use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::protocol::stats::ServerStats;
 use crate::reasons::Reasons;
-use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter, visit_keys};
+use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter, visit_records};
 use crate::source::{
     FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, Walk, WalkReport,
 };
@@ -39,6 +39,9 @@ pub(super) struct NodeDump {
     pub(super) unsettled: u64,
     /// Items with no outcome, or with two.
     pub(super) unaccounted: u64,
+    /// Some of the segments are an earlier run's, and whether the node has still what
+    /// they hold could not be found out.
+    pub(super) is_unconfirmed: bool,
     /// Why the node was not read to its end; its words are in the manifest.
     pub(super) failure: Option<Error>,
 }
@@ -53,10 +56,8 @@ pub(super) struct NodeJob<'a> {
     pub(super) server: &'a ServerReport,
     pub(super) strategy: ReadStrategy,
     pub(super) started_at: UnixSecs,
-    /// Its segments that a killed dump had sealed.
+    /// Its segments that were sealed before.
     pub(super) kept: &'a [ManifestSegment],
-    /// What it was when that dump began.
-    pub(super) before: Option<&'a JournalNode>,
 }
 
 /// What ends a node's dump early.
@@ -227,8 +228,7 @@ impl NodeJob<'_> {
                 report.stats.curr_items,
                 trouble
                     .node
-                    .or_else(|| self.find_change(&report, fates, cancel))
-                    .or_else(|| self.find_change_since_kept()),
+                    .or_else(|| self.find_change(&report, fates, cancel)),
             ),
             Err(error) => (0, trouble.node.or(Some(error))),
         };
@@ -246,6 +246,7 @@ impl NodeJob<'_> {
             unknown_kept,
             unsettled,
             unaccounted,
+            is_unconfirmed: false,
             failure,
         })
     }
@@ -260,19 +261,11 @@ impl NodeJob<'_> {
         let seen = SeenKeys::create(&self.options.spool_directory, item_count)?;
         for segment in self.kept {
             cancel.check()?;
-            visit_keys(self.snapshot, segment, &mut |key| {
-                seen.insert_kept(key).map(drop)
+            visit_records(self.snapshot, segment, &mut |record| {
+                seen.insert_kept(record.key).map(drop)
             })?;
         }
         Ok(Some(seen))
-    }
-
-    /// Says whether the kept segments are of another life of the server.
-    fn find_change_since_kept(&self) -> Option<Error> {
-        let before = self.before.filter(|_| !self.kept.is_empty())?;
-        let what = change_since(before, self.server)?;
-        let error = Error::new(ErrorKind::NodeChanged { what });
-        Some(error.at(Location::node(self.node.address())))
     }
 
     /// Makes the node's entry; returns by how many items its counters do not add
@@ -297,18 +290,26 @@ impl NodeJob<'_> {
             walk: walk.manifest_name().to_owned(),
             unlisted: walked.map_or(0, |walked| walked.unlisted),
             unsure: walked.map_or(0, |walked| walked.unsure),
-            server_version: self.server.stats.version_text.clone(),
-            pid: self.server.stats.pid,
-            server_started_at: self.server.to_host_time(self.server.stats.started_at()).0,
-            clock_offset: self.server.clock_offset.to_string(),
-            items_start: self.server.stats.curr_items,
             items_end,
             counters,
             reasons: tally.reasons,
             failure: failure.map(Error::to_chain),
-            ..unreached_node(self.node, self.options)
+            ..self.describe_server()
         };
         (node, unaccounted)
+    }
+
+    /// Makes the entry of a node of which no more is known than what it said of itself.
+    pub(super) fn describe_server(&self) -> ManifestNode {
+        let stats = &self.server.stats;
+        ManifestNode {
+            server_version: stats.version_text.clone(),
+            pid: stats.pid,
+            server_started_at: self.server.to_host_time(stats.started_at()).0,
+            clock_offset: self.server.clock_offset.to_string(),
+            items_start: stats.curr_items,
+            ..unreached_node(self.node, self.options)
+        }
     }
 
     fn find_change(

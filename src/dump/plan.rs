@@ -7,6 +7,7 @@ use crate::cancel::Cancel;
 use crate::dump::twins::check_twins;
 use crate::error::{Error, Result};
 use crate::format::compression::Compression;
+use crate::format::ids::SnapshotId;
 use crate::limits::{
     CONNECTION_COUNTS, PARALLEL_NODE_COUNTS, SEGMENT_RECORD_COUNTS, SHARD_BITS, SIZES, check_range,
 };
@@ -51,9 +52,9 @@ pub struct DumpOptions {
     pub is_partial_allowed: bool,
     /// How to list the keys; chosen for each server where not given.
     pub walk: Option<WalkKind>,
-    /// Go on with a dump of this name that was killed, if there is one; and keep
-    /// what is sealed if this one fails.
-    pub is_resumable: bool,
+    /// Go on with a dump that did not finish, if there is one that is fit for it; and
+    /// keep what is sealed if this one fails, whatever the reason.
+    pub resume: Option<ResumeOptions>,
     /// Which items are dumped.
     pub selection: Selection,
     /// How long to wait for the end of another crawl of a server.
@@ -61,6 +62,17 @@ pub struct DumpOptions {
     /// Refuse to run beside another dump of the same servers into the same store
     /// that has this, too: for jobs whose name does not keep them apart.
     pub is_sole: bool,
+}
+
+/// With which dump to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResumeOptions {
+    /// How long ago it began at most.
+    pub age_max: Duration,
+    /// It may have any name, and the one of the options is for a dump that starts anew.
+    pub is_any_name: bool,
+    /// It may have another number of shards, and this one has as many then.
+    pub takes_shard_bits: bool,
 }
 
 impl DumpOptions {
@@ -102,6 +114,26 @@ pub struct DumpPlan {
     pub options: DumpOptions,
     /// One a node, in the same order.
     pub nodes: Vec<NodePlan>,
+    /// Where it begins; none before [`DumpPlan::settle`] has decided it.
+    pub start: Option<Start>,
+}
+
+/// Where a dump begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the beginning, under the name that was asked for.
+    Anew,
+    /// Where the dump of this name has got to, if there is one.
+    GoOn {
+        /// Its name.
+        name: String,
+    },
+    /// At the beginning, in the place of a dump that did not finish and is of no use
+    /// any more; its files are removed.
+    Replace {
+        /// Which dump that is.
+        id: SnapshotId,
+    },
 }
 
 /// What is known of a node before its dump.
@@ -159,7 +191,11 @@ impl DumpPlan {
             });
         }
         check_twins(&nodes, &options.net, cancel)?;
-        Ok(Self { options, nodes })
+        Ok(Self {
+            options,
+            nodes,
+            start: None,
+        })
     }
 
     /// Returns the items of all nodes, as they count them.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::format::manifest::{Manifest, ManifestSegment, Totals, Verdict};
-use crate::units::{percent, to_f64};
+use crate::units::{UnixSecs, percent, to_f64};
 
 /// A finished dump.
 #[derive(Clone, Debug)]
@@ -40,27 +40,34 @@ pub struct Kept {
     pub segments: u64,
     /// Their records.
     pub records: u64,
-    /// The snapshot was there as a whole.
-    pub is_whole: bool,
+    /// Records among them of which nobody knows whether their server has them still: it
+    /// failed.
+    pub unconfirmed_records: u64,
+    /// Records that the other dump had sealed and that were dropped, since their server
+    /// does not have all of their segment any more as it was.
+    pub dropped_records: u64,
+    /// When the other dump began, if there was one, and how long before this run that
+    /// was.
+    pub since: Option<(UnixSecs, Duration)>,
 }
 
 impl Kept {
-    pub(super) fn whole(manifest: &Manifest) -> Self {
+    /// Counts the part of sealed segments that is kept.
+    pub(super) fn of(sealed: &[ManifestSegment], kept: &[ManifestSegment]) -> Self {
+        let (all, kept) = (Totals::of(sealed), Totals::of(kept));
         Self {
-            segments: manifest.totals.segments,
-            records: manifest.totals.records,
-            is_whole: true,
+            segments: kept.segments,
+            records: kept.records,
+            dropped_records: all.records.saturating_sub(kept.records),
+            ..Self::default()
         }
     }
 
-    /// Counts sealed segments.
-    pub fn of(segments: &[ManifestSegment]) -> Self {
-        let totals = Totals::of(segments);
-        Self {
-            segments: totals.segments,
-            records: totals.records,
-            is_whole: false,
-        }
+    /// Adds when the dump began that has sealed them; nothing, where there are none.
+    pub(super) fn since(mut self, began_at: UnixSecs, age: Duration) -> Self {
+        let had_any = self.records > 0 || self.dropped_records > 0;
+        self.since = had_any.then_some((began_at, age));
+        self
     }
 }
 

@@ -37,7 +37,7 @@ pub struct ServerReport {
 impl ServerReport {
     /// Offsets up to this many seconds are taken for none: the server's clock
     /// ticks once a second and may be late by one more.
-    const CLOCK_TOLERANCE: i64 = 2;
+    pub const CLOCK_TOLERANCE: i64 = 2;
 
     /// Says what has happened to the server, by a later report of it, that makes
     /// what was done in between worthless though every command was answered.

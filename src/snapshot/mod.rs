@@ -31,14 +31,15 @@ pub use name::{NameClock, expand_name, generate_name, parse_name};
 pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;
 pub use resume::{
-    Leftover, Unfinished, can_resume, find_journal, list_unfinished_dumps, visit_keys,
+    Leftover, Sealed, Unfinished, can_resume, count_sealed, find_journal, find_manifest,
+    find_sealed_nodes, list_unfinished_dumps, read_segment_meta, replace_unfinished, visit_records,
 };
 pub use segment_identity::{Identity, stated_identity};
 pub use segment_pool::SegmentPool;
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
 pub use segment_value::SegmentValue;
 pub use shard_writer::{ShardOptions, ShardWriter};
-pub use writer::{SnapshotWriter, check_name_is_free};
+pub use writer::{SnapshotWriter, check_name_is_free, check_not_finished};
 
 /// The manifest's object name, below the snapshot's.
 pub const MANIFEST: &str = "manifest.json";

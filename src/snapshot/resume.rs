@@ -1,20 +1,24 @@
 //! A dump that was killed, and what it left that is worth keeping.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Location, Result};
+use crate::format::column::KeyRecord;
 use crate::format::compression::SectionReader;
 use crate::format::file_header::FileHeader;
 use crate::format::ids::SnapshotId;
 use crate::format::journal::Journal;
 use crate::format::layout::FILE_HEADER_SIZE;
 use crate::format::manifest::{Manifest, ManifestSegment, Need};
+use crate::format::segment_meta::SegmentMeta;
 use crate::limits::Limits;
 use crate::snapshot::segment_reader::SegmentReader;
-use crate::snapshot::writer::{SnapshotWriter, is_segment_file_name, read_journal_bytes};
+use crate::snapshot::writer::{
+    SnapshotWriter, is_segment_file_name, node_of_file, read_journal_bytes,
+};
 use crate::snapshot::{JOURNAL, MANIFEST, SEGMENTS, SnapshotReader};
-use crate::store::{ObjectInfo, Store};
+use crate::store::{ObjectInfo, ObjectReader, Store};
 use crate::units::to_u64;
 
 /// What is there under a name.
@@ -98,15 +102,9 @@ impl Leftover {
         }
         let manifest = format!("{name}/{MANIFEST}");
         if objects.iter().any(|object| object.name == manifest) {
-            let snapshot = SnapshotReader::open(Arc::clone(&store), name, Need::Read)?;
-            for segment in &snapshot.manifest().segments {
-                // Missing, or of another size: no snapshot to be content with.
-                snapshot.open_segment(segment)?;
-            }
-            if is_to_remove {
-                remove_own_journal(&*store, name, snapshot.manifest().snapshot_id);
-            }
-            return Ok(Self::Finished(Box::new(snapshot.manifest().clone())));
+            // A journal that is left beside it is read by nobody.
+            let manifest = read_manifest(Arc::clone(&store), name)?;
+            return Ok(Self::Finished(Box::new(manifest)));
         }
         let (journal, journal_bytes) = read_journal(&*store, name)?;
         let mut kept = Vec::new();
@@ -140,25 +138,169 @@ impl Leftover {
     }
 }
 
-/// Visits the keys of a sealed segment.
+/// Visits the records of a sealed segment, without their values.
 ///
 /// # Errors
 ///
 /// - `Corrupt`, `Io`, and what `visit` fails with.
-pub fn visit_keys(
+pub fn visit_records(
     writer: &SnapshotWriter,
     segment: &ManifestSegment,
-    visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+    visit: &mut dyn FnMut(&KeyRecord<'_>) -> Result<()>,
 ) -> Result<()> {
     let reader = open_segment(writer.store(), &writer.path_of(&segment.object))?;
     let mut sections = SectionReader::default();
     for block in 0..reader.block_count() {
         let columns = reader.read_keys(block, &mut sections)?;
         for record in columns.iter() {
-            visit(record.key)?;
+            visit(&record)?;
         }
     }
     Ok(())
+}
+
+/// Reads what a sealed segment says of itself.
+///
+/// # Errors
+///
+/// - `Corrupt`, `Io`.
+pub fn read_segment_meta(
+    writer: &SnapshotWriter,
+    segment: &ManifestSegment,
+) -> Result<SegmentMeta> {
+    open_segment(writer.store(), &writer.path_of(&segment.object))?.read_meta()
+}
+
+/// Returns the manifest of the snapshot of a name, if there is one.
+///
+/// # Errors
+///
+/// - `Corrupt`, `Unsupported`, `Io`.
+pub fn find_manifest(store: &Arc<dyn Store>, name: &str) -> Result<Option<Manifest>> {
+    match store.open(&format!("{name}/{MANIFEST}")) {
+        Ok(_) => read_manifest(Arc::clone(store), name).map(Some),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_manifest(store: Arc<dyn Store>, name: &str) -> Result<Manifest> {
+    let snapshot = SnapshotReader::open(store, name, Need::Read)?;
+    Ok(snapshot.manifest().clone())
+}
+
+/// What a dump that did not finish has sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Nodes that have any of it.
+    pub nodes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Their records.
+    pub records: u64,
+}
+
+/// Counts what was sealed under a name, by what the segments say of themselves; those
+/// that cannot be read count for nothing.
+///
+/// # Errors
+///
+/// - `Io`: the store cannot be listed.
+pub fn count_sealed(store: &dyn Store, name: &str) -> Result<Sealed> {
+    let mut sealed = Sealed::default();
+    let files = list_segment_files(store, name)?;
+    for file in &files {
+        if let Ok(segment) = open_segment(store, &format!("{name}/{SEGMENTS}/{file}")) {
+            sealed.segments = sealed.segments.saturating_add(1);
+            sealed.records = sealed.records.saturating_add(segment.toc().record_count);
+        }
+    }
+    let nodes: BTreeSet<u32> = files.iter().filter_map(|file| node_of_file(file)).collect();
+    sealed.nodes = to_u64(nodes.len());
+    Ok(sealed)
+}
+
+/// Returns which nodes have sealed segments under a name, by the names of their files.
+///
+/// # Errors
+///
+/// - `Io`: the store cannot be listed.
+pub fn find_sealed_nodes(store: &dyn Store, name: &str) -> Result<BTreeSet<u32>> {
+    let files = list_segment_files(store, name)?;
+    Ok(files.iter().filter_map(|file| node_of_file(file)).collect())
+}
+
+fn list_segment_files(store: &dyn Store, name: &str) -> Result<Vec<String>> {
+    let segments = format!("{name}/{SEGMENTS}/");
+    let objects = store.list(&format!("{name}/{SEGMENTS}"))?;
+    let files = objects
+        .iter()
+        .filter_map(|object| object.name.strip_prefix(&segments));
+    Ok(files
+        .filter(|file| is_segment_file_name(file))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Begins a dump in the name of one that did not finish: of that one's files none
+/// stays, and no others are touched. A kill in between leaves the old dump, or the new
+/// one.
+///
+/// `old` is the dump that was found there. Returns its successor and the journal,
+/// which `journal` makes for the new id.
+///
+/// # Errors
+///
+/// - `Locked`: a dump of this name is running.
+/// - `Superseded`: another run was faster.
+/// - `Corrupt`, `InvalidInput`: the journal is damaged, or gone.
+/// - `Io`.
+pub fn replace_unfinished(
+    store: Arc<dyn Store>,
+    name: &str,
+    old: SnapshotId,
+    journal: impl FnOnce(SnapshotId) -> Journal,
+) -> Result<(SnapshotWriter, Journal)> {
+    let lock = store.lock_prefix(name)?;
+    let (before, before_bytes) = read_journal(&*store, name)?;
+    if before.snapshot_id != old || store.open(&format!("{name}/{MANIFEST}")).is_ok() {
+        let what = format!("the dump {}", store.describe(name));
+        let why = "another run was faster".to_owned();
+        return Err(Error::new(ErrorKind::Superseded { what, why }));
+    }
+    let mut writer = SnapshotWriter::resume(Arc::clone(&store), name, old, lock);
+    // Whoever may write it still is to see first that it is not theirs any more.
+    writer.take_over(&before_bytes, &before)?;
+    let segments = format!("{name}/{SEGMENTS}/");
+    for object in store.list_unfinished(name)? {
+        if is_own(&*store, &object.name, &segments, &before)? {
+            store.remove_unfinished(&object.name)?;
+        }
+    }
+    for file in list_segment_files(&*store, name)? {
+        let path = format!("{segments}{file}");
+        if has_id(&*store.open(&path)?, old)? {
+            writer.remove_object(&path)?;
+        } else {
+            tracing::warn!(
+                object = store.describe(&path),
+                "not a file of the dump that did not finish; it stays"
+            );
+        }
+    }
+    let journal = journal(writer.renew_id());
+    writer.rewrite_journal(&journal)?;
+    Ok((writer, journal))
+}
+
+/// Says whether an object begins as the segments of a dump do.
+fn has_id(object: &dyn ObjectReader, id: SnapshotId) -> Result<bool> {
+    let mut header = [0; FILE_HEADER_SIZE];
+    if object.size() < to_u64(FILE_HEADER_SIZE) {
+        return Ok(false);
+    }
+    object.read_at(0, &mut header)?;
+    Ok(FileHeader::decode(&header).is_ok_and(|header| header.ids.snapshot == id))
 }
 
 /// Returns the names of dumps that were begun and not finished.
@@ -190,22 +332,11 @@ pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>
             Ok((journal, _)) => Some((name, journal)),
             Err(error) => {
                 let reason = error.to_chain();
-                tracing::warn!("an unfinished dump that cannot be gone on with: {reason}");
+                tracing::warn!("an unfinished dump that no run can resume: {reason}");
                 None
             }
         })
         .collect())
-}
-
-/// Removes the journal of a dump that was killed when its snapshot was whole
-/// already.
-fn remove_own_journal(store: &dyn Store, name: &str, id: SnapshotId) {
-    if read_journal(store, name).is_ok_and(|(journal, _)| journal.snapshot_id == id)
-        && let Err(error) = store.remove(&format!("{name}/{JOURNAL}"))
-    {
-        // Nobody reads it beside a manifest.
-        tracing::warn!("leftover of a dump: {}", error.to_chain());
-    }
 }
 
 /// Says whether a dump of this name was begun and can go on.
@@ -319,12 +450,7 @@ fn is_own(store: &dyn Store, object: &str, segments: &str, journal: &Journal) ->
         Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(true),
         Err(error) => return Err(error),
     };
-    let mut header = [0; FILE_HEADER_SIZE];
-    if reader.size() < to_u64(FILE_HEADER_SIZE) {
-        return Ok(true);
-    }
-    reader.read_at(0, &mut header)?;
-    Ok(FileHeader::decode(&header).is_ok_and(|header| header.ids.snapshot == journal.snapshot_id))
+    Ok(reader.size() < to_u64(FILE_HEADER_SIZE) || has_id(&*reader, journal.snapshot_id)?)
 }
 
 /// Says whether an unfinished object was to become another at once, and was cut

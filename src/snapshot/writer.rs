@@ -8,7 +8,7 @@ use crate::defect::{Defect, Structure};
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::format::ids::{SegmentId, SnapshotId};
 use crate::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Manifest, ManifestSegment};
 use crate::limits::{Limits, check_limit};
 use crate::snapshot::{JOURNAL, MANIFEST, SEGMENTS};
 use crate::store::{ObjectWriter, Store, StoreLock};
@@ -47,6 +47,26 @@ enum Holder {
     Nobody,
 }
 
+/// Checks that no snapshot has a name; an unfinished one may.
+///
+/// # Errors
+///
+/// - `AlreadyExists`: one has.
+/// - `InvalidInput`: a name that no snapshot can have.
+/// - `Io`.
+pub fn check_not_finished(store: &dyn Store, name: &str) -> Result<()> {
+    let manifest = format!("{name}/{MANIFEST}");
+    if store
+        .list(name)?
+        .iter()
+        .any(|object| object.name == manifest)
+    {
+        let what = format!("snapshot {}", store.describe(name));
+        return Err(Error::new(ErrorKind::AlreadyExists { what }));
+    }
+    Ok(())
+}
+
 /// Checks that nothing is there under a name, finished or not.
 ///
 /// # Errors
@@ -55,18 +75,15 @@ enum Holder {
 /// - `InvalidInput`: a name that no snapshot can have.
 /// - `Io`.
 pub fn check_name_is_free(store: &dyn Store, name: &str) -> Result<()> {
+    check_not_finished(store, name)?;
     let mut objects = store.list(name)?;
     objects.extend(store.list_unfinished(name)?);
-    let manifest = format!("{name}/{MANIFEST}");
-    let place = store.describe(name);
-    let what = if objects.iter().any(|object| object.name == manifest) {
-        format!("snapshot {place}")
-    } else if objects.is_empty() {
+    if objects.is_empty() {
         return Ok(());
-    } else {
-        let files = counted(to_u64(objects.len()), "file");
-        format!("{place}, with {files} and no manifest,")
-    };
+    }
+    let place = store.describe(name);
+    let files = counted(to_u64(objects.len()), "file");
+    let what = format!("{place}, with {files} and no manifest,");
     Err(Error::new(ErrorKind::AlreadyExists { what }))
 }
 
@@ -81,8 +98,7 @@ impl SnapshotWriter {
     pub fn begin(store: Arc<dyn Store>, name: &str) -> Result<Self> {
         let lock = store.lock_prefix(name)?;
         check_name_is_free(&*store, name)?;
-        let id = SnapshotId(*uuid::Uuid::now_v7().as_bytes());
-        Ok(Self::new(store, name, id, lock))
+        Ok(Self::new(store, name, new_snapshot_id(), lock))
     }
 
     /// Prepares to resume a dump that has a journal; it stays the other run's
@@ -301,6 +317,38 @@ impl SnapshotWriter {
         Ok((object, writer))
     }
 
+    /// Removes sealed segments of this dump, which no manifest names yet: what is
+    /// left after a kill in between is as good as before.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`: another run has taken the dump over, and counts on them.
+    /// - `Corrupt`, `LimitExceeded`, `Io`.
+    pub fn remove_segments(&self, segments: &[ManifestSegment]) -> Result<()> {
+        let mut objects = segments.iter().map(|segment| &segment.object);
+        objects.try_for_each(|object| self.remove_object(&self.path_of(object)))
+    }
+
+    /// Removes an object of this dump, by its name in the store, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// - As [`SnapshotWriter::remove_segments`].
+    pub(super) fn remove_object(&self, path: &str) -> Result<()> {
+        // Each time, as in `discard`.
+        self.check_own()?;
+        match self.store.remove(path) {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound { .. }) => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Gives the snapshot another id, as long as nothing has the old one.
+    pub(super) fn renew_id(&mut self) -> SnapshotId {
+        self.id = new_snapshot_id();
+        self.id
+    }
+
     /// Publishes the manifest of `node_count` nodes: from here on the snapshot
     /// exists.
     ///
@@ -462,6 +510,10 @@ impl SnapshotWriter {
     }
 }
 
+fn new_snapshot_id() -> SnapshotId {
+    SnapshotId(*uuid::Uuid::now_v7().as_bytes())
+}
+
 /// Returns the name of this host, for people.
 fn host_name() -> String {
     rustix::system::uname()
@@ -522,6 +574,12 @@ pub(super) fn is_segment_file_name(file: &str) -> bool {
         && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Returns the place of the node of which a segment is, by the name of its file.
+pub(super) fn node_of_file(file: &str) -> Option<u32> {
+    let (node, _) = file.strip_prefix('n')?.split_once('-')?;
+    node.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -532,6 +590,7 @@ mod tests {
         assert_eq!(name, "n0003-s001-00012-abababab.mcs");
         assert!(is_segment_file_name(&name));
         assert!(is_segment_file_name("n12345-s1000-123456-00000000.mcs"));
+        assert_eq!(node_of_file(&name), Some(3));
         for other in [
             "manifest.json",
             "n0003-s001-00012-abababab",

@@ -17,6 +17,14 @@ pub struct SourceNode {
     pub strategy: ReadStrategy,
 }
 
+impl SourceNode {
+    /// Says whether its listing tells the CAS of each item, by which one that has
+    /// changed since shows.
+    pub fn tells_cas(&self) -> bool {
+        self.strategy.walk.needs_crawler() && self.server.settings.has_cas
+    }
+}
+
 /// Asks a node; `walk` is what the caller wants, if anything.
 ///
 /// # Errors

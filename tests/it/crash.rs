@@ -22,7 +22,7 @@ const NAME: &str = "night";
 fn plan(server: &Memcached) -> DumpPlan {
     let options = DumpOptions {
         walk: None,
-        is_resumable: false,
+        resume: None,
         selection: mcsnap::select::Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
         is_sole: false,

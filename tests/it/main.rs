@@ -102,6 +102,8 @@ mod restore_old;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod resume_compares;
+#[cfg(test)]
 mod ring_commands;
 #[cfg(test)]
 mod ring_detect;

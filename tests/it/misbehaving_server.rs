@@ -208,7 +208,20 @@ fn a_stopped_server_is_given_up_soon() {
         errors.contains(&words) && errors.contains("no reply within 1 s"),
         "{errors}"
     );
-    assert!(!workdir.join("s/a").exists());
+    // What it gave is no loss.
+    let advice = errors.lines().last().unwrap();
+    assert!(
+        advice.contains("; pass --resume --name a to go on with "),
+        "{errors}"
+    );
+    let output = workdir
+        .mcsnap(&["dump", "--to", "s", "--name", "a", "--format=json", "-q"])
+        .arg("--resume")
+        .arg(server.address())
+        .succeeds();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["kept_records"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(report["records"], 60_000);
 }
 
 fn has_segments(workdir: &Workdir) -> bool {

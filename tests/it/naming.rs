@@ -304,7 +304,7 @@ fn of_two_runs_whose_names_differ_by_chance_one_gives_way() {
             net: NetOptions::default(),
             is_partial_allowed: false,
             walk: None,
-            is_resumable: false,
+            resume: None,
             selection: Selection::EVERYTHING,
             busy_timeout: Duration::from_secs(90),
             is_sole,

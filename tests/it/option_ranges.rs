@@ -76,7 +76,7 @@ fn a_dump_is_refused_numbers_out_of_range() {
         net: NetOptions::default(),
         is_partial_allowed: false,
         walk: None,
-        is_resumable: false,
+        resume: None,
         selection: Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(1),
         is_sole: false,
@@ -125,6 +125,7 @@ fn a_dump_is_refused_numbers_out_of_range() {
     let mut plan = DumpPlan {
         options: sound,
         nodes: Vec::new(),
+        start: None,
     };
     plan.options.connection_count = 0;
     let store = MemoryStore::new();

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use mcsnap::format::ids::SnapshotId;
 use mcsnap::format::journal::Journal;
-use mcsnap::format::manifest::{Manifest, Need};
-use mcsnap::limits::Limits;
 use serde_json::Value;
 
 use crate::client::Item;
@@ -86,8 +84,14 @@ fn a_dump_killed_anywhere_goes_on_to_the_same_content() {
         let mut child = workdir.mcsnap(&arguments(&name, &[&address])).spawn();
         std::thread::sleep(elapsed.mul_f64(f64::from(part) / 28.0));
         child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
+        let is_killed = !child.wait().unwrap().success();
+        killed += u32::from(is_killed);
         let kept = sealed(&workdir, &name);
+        if workdir.join(format!("s/{name}/manifest.json")).exists() {
+            assert_taken(&workdir, &arguments(&name, &[&address]), &name);
+            continue;
+        }
+        assert!(is_killed);
         let report = resume(&workdir, &name, &[&address]);
         assert_eq!(report["content_digest"], whole["content_digest"], "{name}");
         assert_eq!(
@@ -95,11 +99,9 @@ fn a_dump_killed_anywhere_goes_on_to_the_same_content() {
             whole["content_digest_exptime"]
         );
         assert_eq!(report["records"], KEY_COUNT);
-        if report["was_there"] == false {
-            assert_eq!(report["kept_segments"], kept.len(), "{name}");
-            assert_eq!(report["listed"], KEY_COUNT);
-            with_kept += u32::from(!kept.is_empty());
-        }
+        assert_eq!(report["kept_segments"], kept.len(), "{name}");
+        assert_eq!(report["listed"], KEY_COUNT);
+        with_kept += u32::from(!kept.is_empty());
         // Sealed once, never touched again.
         let now = sealed(&workdir, &name);
         for (file, bytes) in &kept {
@@ -137,10 +139,30 @@ fn a_dump_killed_again_and_again_gets_there() {
     let report = resume(&workdir, "a", &[&address]);
     assert_eq!(report["kept_segments"], before);
     assert_eq!(report["content_digest"], whole["content_digest"]);
-    // Nothing is left to do, and doing it again changes nothing.
-    let again = resume(&workdir, "a", &[&address]);
-    assert_eq!(again["was_there"], true);
-    assert_eq!(again["content_digest"], whole["content_digest"]);
+    // What is done is not done again.
+    assert_taken(&workdir, &arguments("a", &[&address]), "a");
+}
+
+/// A finished snapshot has its name for good, and a dump each night says how to get
+/// another one; also one that would change nothing.
+fn assert_taken(workdir: &Workdir, arguments: &[&str], name: &str) {
+    let manifest = fs::read(workdir.join(format!("s/{name}/manifest.json"))).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    for dry_run in ["--dry-run=false", "--dry-run"] {
+        let output = workdir
+            .mcsnap(arguments)
+            .arg("--resume")
+            .arg(dry_run)
+            .exits(2);
+        assert_eq!(
+            stderr_of(&output),
+            format!(
+                "mcsnap: name \"{name}\": that name is taken by a complete snapshot of {}; names \
+                 may have the date: --name night-%F\n",
+                manifest["finished_at"].as_str().unwrap()
+            )
+        );
+    }
 }
 
 #[test]
@@ -399,11 +421,19 @@ fn without_a_name_the_dump_of_the_same_servers_is_found() {
     fs::create_dir_all(workdir.join("s/b")).unwrap();
     let journal = workdir.join("s/a/dump.json");
     fs::copy(&journal, workdir.join("s/b/dump.json")).unwrap();
-    let output = run(&address, 2);
-    assert_eq!(
-        String::from_utf8_lossy(&output.stderr),
-        "mcsnap: s has several unfinished dumps of these servers: a, b; pass --name\n"
+    let output = run(&address, 0);
+    let root = workdir.path().canonicalize().unwrap().display().to_string();
+    let wanted = format!(
+        "there are several unfinished dumps of these servers: {root}/s/a, {root}/s/b; this dump \
+         starts anew. To go on with one pass --resume with its --name; remove \
+         the directories of the others, or make snapshots of them by mcsnap salvage\n"
     );
+    let message = stderr_of(&output);
+    assert!(message.ends_with(&wanted), "{message}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["name"] != "a" && report["name"] != "b", "{report}");
+    assert_eq!(report["kept_began_at"], Value::Null);
+    assert!(journal.exists() && workdir.join("s/b/dump.json").exists());
     fs::remove_dir_all(workdir.join("s/b")).unwrap();
     let output = run(&address, 0);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -412,41 +442,28 @@ fn without_a_name_the_dump_of_the_same_servers_is_found() {
 }
 
 #[test]
-fn a_finished_snapshot_is_not_taken_for_another_nor_for_whole_when_it_is_not() {
-    let (server, other) = (filled_server(), Memcached::start());
+fn a_finished_snapshot_keeps_its_name() {
+    let (server, other) = (Memcached::start(), Memcached::start());
+    server.client().set("key", 0, 0, b"value");
     let (address, second) = (server.address(), other.address());
     let workdir = Workdir::new("finished");
     let whole = resume(&workdir, "a", &[&address]);
-    let refusal = |arguments: &[&str], code| {
-        let output = workdir.mcsnap(arguments).arg("--resume").exits(code);
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
+    assert_eq!(whole["verdict"], "complete");
     let mut selecting = arguments("a", &[&address]);
     selecting.push("--select=prefix=x");
-    for other in [arguments("a", &[&second]), selecting] {
-        let message = refusal(&other, 2);
-        let wanted = "of other servers or another selection, already exists; pass another --name\n";
-        assert!(message.ends_with(wanted), "{message}");
+    for arguments in [
+        arguments("a", &[&address]),
+        arguments("a", &[&second]),
+        selecting,
+    ] {
+        assert_taken(&workdir, &arguments, "a");
     }
-    let again = resume(&workdir, "a", &[&address]);
-    assert_eq!(again["was_there"], true);
-    assert_eq!(again["content_digest"], whole["content_digest"]);
-    // A kill between the manifest and the end of the journal: it goes, but that
-    // of another dump stays.
-    let journal = |id| Journal::new(id, String::new()).encode();
+    // A kill between the manifest and the end of the journal.
     let path = workdir.join("s/a/dump.json");
-    let manifest = fs::read(workdir.join("s/a/manifest.json")).unwrap();
-    let manifest = Manifest::decode(&manifest, Need::Read, &Limits::default());
-    let id = manifest.unwrap().snapshot_id;
-    for (id, is_own) in [(id, true), (SnapshotId([7; 16]), false)] {
-        fs::write(&path, journal(id)).unwrap();
-        assert_eq!(resume(&workdir, "a", &[&address])["was_there"], true);
-        assert_eq!(path.exists(), !is_own);
-    }
-    let lost = sealed(&workdir, "a").into_keys().next().unwrap();
-    fs::remove_file(workdir.join("s/a/segments").join(&lost)).unwrap();
-    let message = refusal(&arguments("a", &[&address]), 1);
-    assert!(message.contains(&lost), "{message}");
+    let journal = Journal::new(SnapshotId([7; 16]), String::new()).encode();
+    fs::write(&path, journal).unwrap();
+    assert_taken(&workdir, &arguments("a", &[&address]), "a");
+    workdir.mcsnap(&["verify", "--deep", "s/a"]).succeeds();
 }
 
 #[test]
@@ -466,40 +483,6 @@ fn what_is_not_said_again_is_as_it_was() {
     workdir.mcsnap(&["verify", "--deep", "s/a"]).succeeds();
 }
 
-#[test]
-fn a_server_restarted_in_between_is_told_of_and_nothing_is_thrown_away() {
-    let server = filled_server();
-    let address = server.address();
-    let workdir = Workdir::new("restarted-between");
-    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
-    wait_for_segments(&workdir, "a", 2);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let kept = sealed(&workdir, "a");
-    // Another life of the server, as far as anyone can tell.
-    server.client().command("flush_all");
-    let arguments = arguments("a", &[&address]);
-    let output = workdir.mcsnap(&arguments).arg("--resume").exits(1);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        message.ends_with(
-            "the server was restarted or flushed since this dump was begun; pass another --name \
-             to start anew, or --allow-partial to keep what there is\n"
-        ),
-        "{message}"
-    );
-    assert_eq!(sealed(&workdir, "a").len(), kept.len());
-    let output = workdir
-        .mcsnap(&arguments)
-        .arg("--resume")
-        .arg("--allow-partial")
-        .exits(3);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["verdict"], "partial");
-    assert_eq!(report["kept_segments"], kept.len());
-    assert_eq!(report["completeness_percent"], Value::Null);
-}
-
 /// A dump that was killed with something sealed; returns how many segments.
 fn killed(workdir: &Workdir, arguments: &[&str], name: &str) -> usize {
     let mut child = workdir.mcsnap(arguments).spawn();
@@ -514,28 +497,20 @@ fn stderr_of(output: &std::process::Output) -> String {
 }
 
 #[test]
-fn the_same_servers_in_another_order_are_no_silent_new_start() {
+fn the_same_servers_in_another_order_start_anew_and_say_so() {
     let (server, second) = (filled_server(), Memcached::start());
     second.client().set("key", 0, 0, b"value");
     let (address, other) = (server.address(), second.address());
     let workdir = Workdir::new("order");
     killed(&workdir, &arguments("a", &[&address, &other]), "a");
     let nameless = ["dump", "--to", "s", "--resume", "--progress=none"];
-    for dry_run in ["--dry-run", "--dry-run=false"] {
-        let output = workdir
-            .mcsnap(&nameless)
-            .arg(dry_run)
-            .arg(&other)
-            .arg(&address)
-            .exits(2);
-        assert_eq!(
-            stderr_of(&output),
-            format!(
-                "mcsnap: s/a is an unfinished dump of these servers in another order; give them as \
-                 {address} {other}, or pass a --name to start anew\n"
-            )
-        );
-    }
+    let root = workdir.path().canonicalize().unwrap().display().to_string();
+    let left = |select: &str| {
+        format!(
+            "{root}/s/a is an unfinished dump of {address} {other}, with the selection \"{select}\" \
+             and 2 shards a server; this one is another, and goes on with nothing of it\n"
+        )
+    };
     let reordered = arguments("a", &[&other, &address]);
     let output = workdir.mcsnap(&reordered).arg("--resume").exits(2);
     assert_eq!(
@@ -545,21 +520,21 @@ fn the_same_servers_in_another_order_are_no_silent_new_start() {
              {other}; give the same, or another --name to start anew\n"
         )
     );
-    // A job with a selection of its own, or of more servers, is another; it is
-    // told of what it leaves.
-    for (arguments, select) in [
-        (vec!["--select=prefix=key:1", &address, &other], "all"),
-        (vec![&address[..]], "all"),
+    // A job in another order, with a selection of its own, with other shards, or of
+    // fewer servers is another; it is told of what it leaves.
+    for arguments in [
+        vec![&other[..], &address],
+        vec!["--select=prefix=key:1", &address, &other],
+        vec!["--shards=4", &address, &other],
+        vec![&address],
     ] {
-        let output = workdir
-            .mcsnap(&[&nameless[..], &arguments].concat())
-            .succeeds();
-        let message = stderr_of(&output);
-        let wanted = format!(
-            "s/a is an unfinished dump of {address} {other}, with the selection \"{select}\"; this \
-             one is another, and goes on with nothing of it\n"
-        );
-        assert!(message.ends_with(&wanted), "{message}");
+        for dry_run in ["--dry-run", "--dry-run=false"] {
+            let output = workdir
+                .mcsnap(&[&nameless[..], &[dry_run], &arguments].concat())
+                .succeeds();
+            let message = stderr_of(&output);
+            assert!(message.ends_with(&left("all")), "{message}");
+        }
     }
     let report = resume(&workdir, "a", &[&address, &other]);
     assert!(report["kept_segments"].as_u64().unwrap() >= 2);
@@ -598,7 +573,7 @@ fn a_dry_run_tells_what_would_be_kept_and_changes_nothing() {
             stderr_of(&output),
         )
     };
-    let nothing = "kept      nothing: no dump that was killed has anything to go on with\n";
+    let nothing = "kept      nothing: no dump that did not finish has anything to go on with\n";
     let (plan, _) = dry("a", "--format=text", 0);
     assert!(plan.contains(nothing), "{plan}");
     assert!(!workdir.join("s").exists());
@@ -616,10 +591,14 @@ fn a_dry_run_tells_what_would_be_kept_and_changes_nothing() {
     let plan: Value = serde_json::from_str(&plan).unwrap();
     assert_eq!(plan["kept_segments"], count);
     let records = plan["kept_records"].as_u64().unwrap();
-    assert!(records > 0 && plan["was_there"] == false, "{plan}");
+    assert!(records > 0, "{plan}");
+    let began_at = plan["kept_began_at"].as_str().unwrap().to_owned();
+    assert!(plan["kept_age_s"].as_u64().unwrap() < 600, "{plan}");
     let (plan, _) = dry("a", "--format=text", 0);
-    let row = format!("in {count} segments of a dump that was killed\n");
+    let row = format!("in {count} segments of a dump that began at {began_at}, ");
     assert!(plan.contains(&row), "{plan}");
+    let rest = " before this run; what has changed since is read anew\n";
+    assert!(plan.contains(rest), "{plan}");
     assert_eq!(listing(), before, "a dry run has changed something");
     let (plan, _) = dry("b", "--format=text", 0);
     assert!(plan.contains(nothing) && !workdir.join("s/b").exists());
@@ -638,9 +617,8 @@ fn a_dry_run_tells_what_would_be_kept_and_changes_nothing() {
     let report = resume(&workdir, "a", &[&address]);
     assert_eq!(report["kept_segments"], count);
     assert_eq!(report["kept_records"], records);
-    let (plan, _) = dry("a", "--format=text", 0);
-    let row = "kept      all of it: the snapshot is there already\n";
-    assert!(plan.contains(row), "{plan}");
+    assert_eq!(report["kept_began_at"], began_at);
+    assert!(report["kept_age_s"].as_u64().unwrap() < 600, "{report}");
 }
 
 #[test]
@@ -671,22 +649,19 @@ fn who_looks_at_an_unfinished_dump_is_told_how_it_goes_on() {
 }
 
 #[test]
-fn a_finished_partial_snapshot_says_that_it_stays_so() {
+fn a_finished_partial_snapshot_stays_so() {
     let server = Memcached::start();
     server.client().set("key", 0, 0, b"value");
     let address = server.address();
     let gone = Memcached::start().address();
     let workdir = Workdir::new("partial");
-    let run = || {
+    let run = |code| {
         let arguments = ["dump", "--to", "s", "--name=a", "--resume", "-q"];
         let arguments = [&arguments[..], &["--allow-partial", &address, &gone]].concat();
-        let output = workdir.mcsnap(&arguments).exits(3);
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        stderr_of(&workdir.mcsnap(&arguments).exits(code))
     };
-    let advice = "it lacks a server, and --resume does not complete a snapshot that is finished; \
-                  pass another --name, or remove it\n";
-    let first = run();
-    assert!(!first.contains(advice), "{first}");
-    let second = run();
-    assert!(second.contains(advice), "{second}");
+    run(3);
+    let message = run(2);
+    let wanted = "that is partial, and finished; names may have the date: --name night-%F\n";
+    assert!(message.ends_with(wanted), "{message}");
 }

@@ -359,7 +359,10 @@ fn what_is_no_plan_is_told_in_one_line() {
     let dump = ["dump", "--to", "s", "--name", "a", &server.address()];
     workdir.mcsnap(&dump).succeeds();
     for (arguments, message) in [
-        (&[][..], "which snapshot? pass its directory"),
+        (
+            &[][..],
+            "which snapshot? pass its directory, or DIR/latest for the newest complete one",
+        ),
         (
             &["s/a"],
             "no nodes; pass --to with all nodes of the new ring",

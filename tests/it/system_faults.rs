@@ -321,22 +321,21 @@ fn a_file_system_without_locks_is_told_of_once() {
     let server = Memcached::start();
     server.client().set("key", 0, 0, b"value");
     let workdir = Workdir::new("no-locks");
-    let command = [
-        "dump",
-        "--to=s",
-        "--name=a",
-        "--resume",
-        "-q",
-        &server.address(),
-    ];
-    for error in ["ENOLCK", "EOPNOTSUPP"] {
+    let address = server.address();
+    for (name, error) in [("a", "ENOLCK"), ("b", "EOPNOTSUPP")] {
+        let command = ["dump", "--to=s", "--resume", "-q", "--name", name, &address];
         let strace = Strace::of(&workdir, "flock").inject(&format!("flock:error={error}"));
         let output = strace.mcsnap(&workdir, &command).succeeds();
         let stderr = text(&output.stderr);
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
-        let place = workdir.join("s/.a.lock").display().to_string();
+        let place = workdir
+            .join(format!("s/.{name}.lock"))
+            .display()
+            .to_string();
         let told = format!(" WARN {place}: this file system has no locks; ");
         assert!(stderr.contains(&told), "{stderr}");
-        workdir.mcsnap(&["verify", "--deep", "s/a"]).succeeds();
+        workdir
+            .mcsnap(&["verify", "--deep", &format!("s/{name}")])
+            .succeeds();
     }
 }

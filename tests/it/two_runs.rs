@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mcsnap::cancel::Cancel;
 use mcsnap::defect::Defect;
-use mcsnap::dump::{DumpOptions, DumpPlan};
+use mcsnap::dump::{DumpOptions, DumpPlan, ResumeOptions};
 use mcsnap::error::{Error, ErrorKind, Result};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::journal::{Journal, JournalNode};
@@ -297,7 +297,11 @@ impl<F: Fn() + Sync> Progress for Meanwhile<F> {
 fn plan(server: &Memcached, is_resumable: bool) -> DumpPlan {
     let options = DumpOptions {
         walk: None,
-        is_resumable,
+        resume: is_resumable.then_some(ResumeOptions {
+            age_max: Duration::from_secs(3600),
+            is_any_name: false,
+            takes_shard_bits: false,
+        }),
         selection: mcsnap::select::Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
         is_sole: false,

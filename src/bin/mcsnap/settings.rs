@@ -201,22 +201,40 @@ pub(crate) fn parse_duration(name: &'static str, text: &str) -> Result<Duration>
         .ok_or_else(|| Error::invalid_input(name, text, allowed).into())
 }
 
+/// Reads whether an unfinished dump is gone on with, and how old it may be: `true` for
+/// six hours, `false`, or a time.
+pub(crate) fn parse_resume(text: &str) -> Result<Option<Duration>> {
+    const DEFAULT: Duration = Duration::from_secs(6 * 60 * 60);
+    const AGE_MAX: u64 = 3650 * 24 * 60 * 60;
+    match text {
+        "true" | "yes" => return Ok(Some(DEFAULT)),
+        "false" | "no" => return Ok(None),
+        _ => {}
+    }
+    let allowed = "wanted true, false, or how long ago the unfinished dump began at most, from 1s \
+                   to 3650d, such as 90m, 6h or 2d";
+    parse_seconds(text)
+        .filter(|seconds| (1..=AGE_MAX).contains(seconds))
+        .map(|seconds| Some(Duration::from_secs(seconds)))
+        .ok_or_else(|| Error::invalid_input("resume", text, allowed).into())
+}
+
+/// Reads a length of time with its unit, in days, too.
+fn parse_seconds(text: &str) -> Option<u64> {
+    if let Some(days) = text.strip_suffix('d') {
+        return days.parse::<u64>().ok()?.checked_mul(24 * 60 * 60);
+    }
+    let length = text.parse::<jiff::SignedDuration>().ok()?;
+    u64::try_from(length.as_secs()).ok()
+}
+
 /// Reads a time to live that begins now, such as `2h` or `7d`, or `never`.
 pub(crate) fn parse_ttl(text: &str, now: UnixSecs) -> Result<Exptime> {
     const TTL_MAX: u64 = 3650 * 24 * 60 * 60;
     if text == "never" {
         return Ok(Exptime::Never);
     }
-    let seconds = match text.strip_suffix('d') {
-        Some(days) => days
-            .parse::<u64>()
-            .ok()
-            .and_then(|days| days.checked_mul(24 * 60 * 60)),
-        None => text
-            .parse::<jiff::SignedDuration>()
-            .ok()
-            .and_then(|ttl| u64::try_from(ttl.as_secs()).ok()),
-    };
+    let seconds = parse_seconds(text);
     let allowed = "wanted never, or a time from 1s to 3650d, such as 30m, 2h or 7d";
     seconds
         .filter(|seconds| (1..=TTL_MAX).contains(seconds))

@@ -148,6 +148,37 @@ pub struct FetchJob<'a> {
     pub cancel: &'a Cancel,
 }
 
+impl FetchJob<'_> {
+    /// Judges by what the walk told; what that does not decide is judged again
+    /// when the value is there.
+    pub(super) fn judge_early(&self, key: &[u8], walked: &WalkItem) -> Judgement {
+        if self.selection.is_everything() {
+            return Judgement::Keep;
+        }
+        let server = self.server;
+        let reading = Reading::now(server);
+        let key_len = to_u64(key.len());
+        let candidate = Candidate {
+            key,
+            value_len: walked.exact_value_len(key_len, &server.settings),
+            exptime: walked.exptime.map(|exptime| reading.to_host_clock(exptime)),
+            last_access: walked.last_access.map(|at| server.to_host_time(at)),
+            client_flags: walked.client_flags,
+            slab_class: walked.class.map(SlabClass),
+            now: reading.host_now,
+        };
+        let judgement = self.selection.judge_early(&candidate);
+        let Some(value_lens) = walked.value_lens(key_len) else {
+            return judgement;
+        };
+        // Most sizes that are asked for are far from an item's.
+        if judgement == Judgement::Unknown && candidate.value_len.is_none() {
+            return self.selection.judge_early_of(&candidate, value_lens);
+        }
+        judgement
+    }
+}
+
 /// Reads values over one connection, or two where odd keys go another way.
 #[derive(Debug)]
 pub struct Fetcher<'a> {
@@ -250,7 +281,7 @@ impl<'a> Fetcher<'a> {
                 .refuse("a line of the walk could not be understood");
             return Ok(());
         };
-        let judgement = self.judge_early(&walked);
+        let judgement = self.job.judge_early(&self.key, &walked);
         if judgement == Judgement::Drop {
             self.tally.filter();
             return Ok(());
@@ -271,35 +302,6 @@ impl<'a> Fetcher<'a> {
         };
         lane.push(&self.key, carrier, walked, judgement);
         Ok(())
-    }
-
-    /// Judges by what the walk told; what that does not decide is judged again
-    /// when the value is there.
-    fn judge_early(&self, walked: &WalkItem) -> Judgement {
-        if self.job.selection.is_everything() {
-            return Judgement::Keep;
-        }
-        let server = self.job.server;
-        let reading = Reading::now(server);
-        let key_len = to_u64(self.key.len());
-        let candidate = Candidate {
-            key: &self.key,
-            value_len: walked.exact_value_len(key_len, &server.settings),
-            exptime: walked.exptime.map(|exptime| reading.to_host_clock(exptime)),
-            last_access: walked.last_access.map(|at| server.to_host_time(at)),
-            client_flags: walked.client_flags,
-            slab_class: walked.class.map(SlabClass),
-            now: reading.host_now,
-        };
-        let judgement = self.job.selection.judge_early(&candidate);
-        let Some(value_lens) = walked.value_lens(key_len) else {
-            return judgement;
-        };
-        // Most sizes that are asked for are far from an item's.
-        if judgement == Judgement::Unknown && candidate.value_len.is_none() {
-            return self.job.selection.judge_early_of(&candidate, value_lens);
-        }
-        judgement
     }
 
     fn parse_listed(&mut self, line: &[u8], class: u8) -> Option<WalkItem> {

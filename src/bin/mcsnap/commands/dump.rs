@@ -12,7 +12,8 @@ use mcsnap::defect::Defect;
 use mcsnap::detection::SampleOptions;
 use mcsnap::discovery::NodeSource;
 use mcsnap::dump::{
-    DumpOptions, DumpPlan, DumpReport, Kept, Tolerance, WarmFileOptions, WarmFilePlan,
+    DumpOptions, DumpPlan, DumpReport, Kept, ResumeOptions, Tolerance, WarmFileOptions,
+    WarmFilePlan,
 };
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
@@ -20,14 +21,11 @@ use mcsnap::format::manifest::{Manifest, ManifestNode, Need, Verdict};
 use mcsnap::net::NetOptions;
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
-use mcsnap::snapshot::{
-    Leftover, SnapshotReader, can_resume, check_name_is_free, find_journal, list_unfinished_dumps,
-};
+use mcsnap::snapshot::{SnapshotReader, can_resume, check_not_finished, count_sealed};
 use mcsnap::source::{SourceNode, WalkKind};
 use mcsnap::store::{
     Room, ScratchFile, Store, create_directory, create_directory_as, look_at_room,
 };
-use mcsnap::target::{OwnerDefaults, bind_owners};
 use mcsnap::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -44,12 +42,12 @@ use crate::render::share::share_text;
 use crate::render::unfinished::UnfinishedDump;
 use crate::render::{
     count, counted, given_json, given_rows, holds_row, items_text, lost_text, millis, print_text,
-    size, told, unaccounted_row, without_address,
+    size, span, told, unaccounted_row, without_address,
 };
 use crate::settings::{
     DETECT, SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration,
-    parse_file_mode, parse_percent, parse_select, parse_size, parse_sources, ring_or_detect,
-    switch, text,
+    parse_file_mode, parse_percent, parse_resume, parse_select, parse_size, parse_sources,
+    ring_or_detect, switch, text,
 };
 
 /// Flags of `mcsnap dump`.
@@ -140,15 +138,17 @@ pub(crate) struct DumpArgs {
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
     pub(crate) allow_partial: Option<bool>,
-    /// Go on with a dump that was killed, if there is one
+    /// Go on with a dump that did not finish, if one began in the last 6h, or in AGE
     ///
-    /// Of the name given, or else the one of the same servers in --to. What it
-    /// sealed is kept, and its keys are not read again. If this run fails in its
-    /// turn, what it sealed stays.
+    /// Of the name given, or else the one of the same servers in --to. Of what it
+    /// sealed all is kept that its servers still have as it was, by CAS and exptime.
+    /// One that is older, or of servers that were restarted or flushed since, is no
+    /// failure: the dump starts anew then, with a warning. AGE is a time such as 90m,
+    /// 12h or 7d; without one it is 6h.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_name = "BOOL")]
-    #[serde(deserialize_with = "switch")]
-    pub(crate) resume: Option<bool>,
+          value_name = "AGE")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) resume: Option<String>,
     /// How to list the keys [default: the best for each server]
     ///
     /// One of hash, slabs, slabs:serial and cachedump. `hash` walks the hash table (memcached 1.6.9 and later) and misses nothing.
@@ -220,10 +220,13 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let room = look_at_room(to)?;
     let (mut options, list) = options(&settings, &given, to, naming.fill()?, &context.cancel)?;
     options.is_sole = naming.is_sole();
-    if !options.is_resumable
+    if let Some(resume) = &mut options.resume {
+        resume.is_any_name = naming.is_sole();
+    }
+    if options.resume.is_none()
         && let Some(store) = open_if_there(to)?
     {
-        let checked = check_name_is_free(&*store, &options.name);
+        let checked = check_not_finished(&*store, &options.name);
         checked.map_err(|error| naming.with_hint(error))?;
     }
     let percent = |name, setting: &Option<String>| {
@@ -239,17 +242,6 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         let options = warm_file_options(options, path)?;
         return run_warm_file(context, options, to, &settings, tolerance, &given);
     }
-    if options.is_resumable && naming.is_sole() {
-        options.name = find_unfinished(&options, to)?.unwrap_or(options.name);
-    }
-    if options.is_resumable
-        && settings.shards.is_none()
-        && let Some(store) = open_if_there(to)?
-        && let Some(journal) = find_journal(&*store, &options.name)
-    {
-        options.shard_bits = journal.shard_bits;
-    }
-    let name = options.name.clone();
     let node_count = options.nodes.len();
     if settings.ring.as_deref() == Some(DETECT) {
         options.rings = find_recorded_rings(&options, &context.cancel)?;
@@ -257,23 +249,12 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let (rings, nodes) = (options.rings.clone(), options.nodes.clone());
     let plan =
         DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
-    let is_resumed = settings.resume == Some(true);
-    let is_kept = |error: &Error| {
-        // Of a dump that failed nothing is kept, unless that was asked for.
-        let may_be_kept = is_resumed
-            || matches!(
-                error.kind(),
-                ErrorKind::Canceled
-                    | ErrorKind::AlreadyExists { .. }
-                    | ErrorKind::Internal { .. }
-                    | ErrorKind::Corrupt(Defect::SegmentMissing)
-            );
-        may_be_kept && can_go_on(error.kind())
+    let plan = match open_if_there(to)? {
+        Some(store) => plan.settle(&store)?,
+        None => plan,
     };
     let failed = |store: &dyn Store, error: Error| {
-        let can_resume = is_kept(&error) && can_resume(store, &name);
-        let hint = can_resume.then(|| format!("pass --resume --name {name} to go on with it"));
-        let hint = hint.or_else(|| resume_hint(&error).filter(|_| is_resumed));
+        let hint = resume_hint(&error, store, &plan);
         match hint {
             Some(hint) => HintedError {
                 error,
@@ -299,8 +280,9 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     let progress = context.progress();
     let ended = plan.run(Arc::clone(&store), &context.cancel, &progress);
     let report = ended.map_err(|error| {
-        let is_kept = is_kept(&error) && can_resume(&*store, &name);
-        leave_unfinished(context, &store, &name, is_kept, &error);
+        let kept = resumable_name(&error, &*store, &plan);
+        let name = kept.unwrap_or_else(|| plan.name());
+        leave_unfinished(context, &store, name, kept.is_some(), &error);
         failed(&*store, error)
     })?;
     if settings.ring.as_deref() != Some(DETECT) {
@@ -376,7 +358,14 @@ fn options(
         net,
         is_partial_allowed: settings.allow_partial.unwrap_or(false),
         walk: settings.walk.as_deref().map(str::parse).transpose()?,
-        is_resumable: settings.resume.unwrap_or(false),
+        resume: parse_resume(settings.resume.as_deref().unwrap_or("false"))?.map(|age_max| {
+            ResumeOptions {
+                age_max,
+                // The name decides: see the caller.
+                is_any_name: false,
+                takes_shard_bits: settings.shards.is_none(),
+            }
+        }),
         selection: parse_select(&settings.select)?,
         busy_timeout: parse_duration("busy-timeout", &or(&settings.busy_timeout, "90s"))?,
         is_sole: false,
@@ -589,19 +578,17 @@ fn leave_unfinished(
     if context.watch().job().is_none() {
         return;
     }
-    let preview = || match Leftover::preview(Arc::clone(store), name) {
-        Ok(Leftover::Unfinished(unfinished)) => Some(Kept::of(&unfinished.kept)),
-        Ok(Leftover::Nothing | Leftover::Finished(_)) => None,
-        Err(error) => {
+    let sealed = || {
+        let counted = count_sealed(&**store, name).inspect_err(|error| {
             tracing::info!("what is kept is not known: {}", error.to_chain());
-            None
-        }
+        });
+        counted.ok()
     };
     let unfinished = UnfinishedDump {
         place: store.describe(name),
         name,
         nodes: context.watch().nodes(),
-        kept: is_kept.then(preview).flatten(),
+        kept: is_kept.then(sealed).flatten(),
     };
     context.leave(unfinished.report(error.kind()));
 }
@@ -694,7 +681,7 @@ fn print_warm_file_plan(
 fn with_hint(error: Error, node_count: usize) -> anyhow::Error {
     let is_of_node = matches!(error.location(), Some(Location::Node { .. }));
     let hint = if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
-        "pass another --name"
+        "pass another --name; it may have the date: night-%F"
     } else if *error.kind() == ErrorKind::Busy {
         "pass a longer --busy-timeout to wait for it"
     } else if access_hint(error.kind()).is_some() {
@@ -708,35 +695,71 @@ fn with_hint(error: Error, node_count: usize) -> anyhow::Error {
     HintedError { error, hint }.into()
 }
 
-/// Says whether the same command can do more than it did.
-fn can_go_on(error: &ErrorKind) -> bool {
-    // What was removed is read again.
-    let is_segment_missing = *error == ErrorKind::Corrupt(Defect::SegmentMissing);
-    is_segment_missing
-        || !matches!(
-            error,
-            ErrorKind::Locked { .. }
-                | ErrorKind::Superseded { .. }
-                | ErrorKind::InvalidInput { .. }
-                | ErrorKind::Corrupt(_)
-                | ErrorKind::NodeChanged { .. }
-        )
+/// Returns the name under which a dump that failed can go on, if it can.
+fn resumable_name<'a>(error: &Error, store: &dyn Store, plan: &'a DumpPlan) -> Option<&'a str> {
+    let is_resumed = plan.options.resume.is_some();
+    let is_of_node = matches!(error.location(), Some(Location::Node { .. }));
+    // After other errors nothing is kept, unless that was asked for.
+    let may_be_kept = is_resumed
+        || is_of_node
+        || matches!(
+            error.kind(),
+            ErrorKind::Canceled
+                | ErrorKind::AlreadyExists { .. }
+                | ErrorKind::Internal { .. }
+                | ErrorKind::Corrupt(Defect::SegmentMissing)
+        );
+    // Where the old dump was of no use, the new one has the name that was asked for.
+    let mut names = [plan.options.name.as_str(), plan.name()].into_iter();
+    names
+        .find(|name| can_resume(store, name))
+        .filter(|_| may_be_kept && can_go_on(error))
 }
 
-/// Says what to do where a dump cannot be gone on with.
-fn resume_hint(error: &Error) -> Option<String> {
+/// Says how a dump that failed can go on, or what to do where it cannot.
+fn resume_hint(error: &Error, store: &dyn Store, plan: &DumpPlan) -> Option<String> {
+    let is_resumed = plan.options.resume.is_some();
+    let is_of_node = matches!(error.location(), Some(Location::Node { .. }));
+    if let Some(name) = resumable_name(error, store, plan) {
+        let what = match count_sealed(store, name) {
+            Ok(sealed) if is_of_node && sealed.segments > 0 => format!(
+                "{} of {}",
+                counted(sealed.records, "record"),
+                counted(sealed.nodes, "server")
+            ),
+            Ok(_) | Err(_) => "it".to_owned(),
+        };
+        let or_partial = if is_of_node && plan.nodes.len() > 1 {
+            ", or --allow-partial for a snapshot of what other servers give"
+        } else {
+            ""
+        };
+        let hint = format!("pass --resume --name {name} to go on with {what}{or_partial}");
+        return Some(hint);
+    }
     let is_journal = |place: &str| place.ends_with("dump.json");
     let hint = match (error.kind(), error.location()) {
-        (ErrorKind::NodeChanged { .. }, _) => {
-            "pass another --name to start anew, or --allow-partial to keep what there is"
-        }
         (ErrorKind::Corrupt(_), Some(Location::Object { object, .. })) if is_journal(object) => {
             "pass another --name to start anew, or make a snapshot of what is there by mcsnap salvage"
         }
         (ErrorKind::Corrupt(_), _) => "move the file away, and its items are read again",
         _ => return None,
     };
-    Some(hint.to_owned())
+    is_resumed.then(|| hint.to_owned())
+}
+
+/// Says whether the same command can do more than it did.
+fn can_go_on(error: &Error) -> bool {
+    // What was removed is read again.
+    let is_segment_missing = *error.kind() == ErrorKind::Corrupt(Defect::SegmentMissing);
+    is_segment_missing
+        || !matches!(
+            error.kind(),
+            ErrorKind::Locked { .. }
+                | ErrorKind::Superseded { .. }
+                | ErrorKind::InvalidInput { .. }
+                | ErrorKind::Corrupt(_)
+        )
 }
 
 /// Opens the directory of snapshots, and makes none.
@@ -747,71 +770,41 @@ fn open_if_there(to: &str) -> Result<Option<Arc<dyn Store>>> {
     Ok(Some(create_directory(to)?))
 }
 
-/// Returns the name of the dump of the same nodes that was killed, if there is
-/// one.
-fn find_unfinished(options: &DumpOptions, to: &str) -> Result<Option<String>> {
-    let Some(store) = open_if_there(to)? else {
-        return Ok(None);
-    };
-    let owners = OwnerDefaults {
-        ring: options.rings.first(),
-        nodes: &options.nodes,
-    };
-    let selection = bind_owners(&options.selection, owners)?.to_string();
-    let select = Some(selection).filter(|text| !text.is_empty());
-    let nodes: Vec<String> = options.nodes.iter().map(NodeSpec::address).collect();
-    let mut names = Vec::new();
-    let mut reordered = Vec::new();
-    for (name, journal) in list_unfinished_dumps(&*store)? {
-        let before: Vec<String> = journal
-            .nodes
-            .iter()
-            .map(|node| node.address.clone())
-            .collect();
-        let is_selected_so = journal.select == select;
-        if nodes == before && is_selected_so {
-            names.push(name);
-        } else if sorted(&nodes) == sorted(&before) && is_selected_so {
-            reordered.push((name, before.join(" ")));
-        } else if nodes.iter().any(|node| before.contains(node)) {
-            // Another job's perhaps, which must not stop this one.
-            tracing::warn!(
-                "{to}/{name} is an unfinished dump of {}, with the selection \"{}\"; this one is \
-                 another, and goes on with nothing of it",
-                before.join(" "),
-                journal.select.as_deref().unwrap_or("all"),
-            );
-        }
-    }
-    if names.len() > 1 {
-        let names = names.join(", ");
-        let text =
-            format!("{to} has several unfinished dumps of these servers: {names}; pass --name");
-        return Err(UsageError(text).into());
-    }
-    if names.is_empty()
-        && let Some((name, before)) = reordered.first()
-    {
-        let text = format!(
-            "{to}/{name} is an unfinished dump of these servers in another order; give them as \
-             {before}, or pass a --name to start anew"
-        );
-        return Err(UsageError(text).into());
-    }
-    Ok(names.into_iter().next())
-}
-
-fn sorted(texts: &[String]) -> Vec<&String> {
-    let mut sorted: Vec<&String> = texts.iter().collect();
-    sorted.sort();
-    sorted
-}
-
 /// Says what was done, or would be, before this run.
-fn kept_text(kept: Kept) -> String {
+fn kept_text(kept: &Kept) -> String {
     let segments = counted(kept.segments, "segment");
     let records = counted(kept.records, "record");
-    format!("{records} in {segments} of a dump that was killed")
+    let since = kept.since.map_or_else(String::new, |(began_at, age)| {
+        let (began_at, age) = (moment(began_at), span(age));
+        format!(" that began at {began_at}, {age} before this run")
+    });
+    let mut text = format!("{records} in {segments} of a dump{since}");
+    if kept.dropped_records > 0 {
+        let dropped = counted(kept.dropped_records, "record");
+        text.push_str("; ");
+        text.push_str(&format!(
+            "{dropped} of it are read anew, since some of them have changed or gone"
+        ));
+    }
+    if kept.unconfirmed_records > 0 {
+        let unconfirmed = counted(kept.unconfirmed_records, "record");
+        text.push_str(&format!(
+            "; of a server that failed are {unconfirmed}, which it may not have any more"
+        ));
+    }
+    text
+}
+
+/// What of a report for programs is about an earlier run.
+fn kept_json(kept: &Kept) -> Value {
+    json!({
+        "kept_segments": kept.segments,
+        "kept_records": kept.records,
+        "kept_began_at": kept.since.map(|(began_at, _)| moment(began_at)),
+        "kept_age_s": kept.since.map(|(_, age)| age.as_secs()),
+        "kept_unconfirmed_records": kept.unconfirmed_records,
+        "dropped_records": kept.dropped_records,
+    })
 }
 
 fn print_plan(
@@ -843,10 +836,10 @@ fn print_plan(
                     "failure": reason}),
             })
             .collect();
-        return context.print_plan(json!({
+        let document = json!({
             "schema": "mcsnap.dump-plan/1",
             "to": to,
-            "name": options.name,
+            "name": plan.name(),
             "nodes": nodes,
             "compression": options.compression.to_string(),
             "segment_size_max": options.segment_size_max,
@@ -858,26 +851,26 @@ fn print_plan(
             "timeout_ms": millis(options.net.timeout),
             "ring": RingSpec::to_record(&options.rings),
             "select": (!options.selection.is_everything()).then(|| options.selection.to_string()),
-            "resume": options.is_resumable,
-            "kept_segments": kept.segments,
-            "kept_records": kept.records,
-            "was_there": kept.is_whole,
+            "resume": options.resume.is_some(),
+            "resume_age_max_s": options.resume.map(|resume| resume.age_max.as_secs()),
             "space_wanted_max": space.wanted_max,
             "space_free": space.room.free_bytes,
             "settings": given_json(given),
-        }));
+        });
+        return context.print_plan(joined(document, kept_json(&kept)));
     }
     let mut rows = vec![(
         "snapshot",
-        format!("{to}/{} (not made: dry run)", options.name),
+        format!("{to}/{} (not made: dry run)", plan.name()),
     )];
-    if options.is_resumable {
-        let text = if kept.is_whole {
-            "all of it: the snapshot is there already".to_owned()
-        } else if kept.segments > 0 {
-            kept_text(kept)
+    if options.resume.is_some() {
+        let text = if kept.since.is_some() {
+            format!(
+                "up to {}; what has changed since is read anew",
+                kept_text(&kept)
+            )
         } else {
-            "nothing: no dump that was killed has anything to go on with".to_owned()
+            "nothing: no dump that did not finish has anything to go on with".to_owned()
         };
         rows.push(("kept", text));
     }
@@ -1012,7 +1005,7 @@ fn document(report: &DumpReport) -> Value {
     let manifest = &report.manifest;
     let counters = manifest.counters();
     let totals = manifest.totals;
-    json!({
+    let document = json!({
         "schema": "mcsnap.dump/1",
         "snapshot": report.place,
         "name": manifest.name,
@@ -1043,13 +1036,19 @@ fn document(report: &DumpReport) -> Value {
         "unknown_kept": report.unknown_kept,
         "unsettled": report.unsettled,
         "unaccounted": report.unaccounted,
-        "kept_segments": report.kept.segments,
-        "kept_records": report.kept.records,
-        "was_there": report.kept.is_whole,
         "win_tokens_returned": report.win_tokens_returned,
         "win_tokens_kept": report.win_tokens_kept,
         "nodes": manifest.nodes.iter().map(node_json).collect::<Vec<_>>(),
-    })
+    });
+    joined(document, kept_json(&report.kept))
+}
+
+/// Puts the members of two documents together.
+fn joined(mut document: Value, other: Value) -> Value {
+    if let (Value::Object(members), Value::Object(others)) = (&mut document, other) {
+        members.extend(others);
+    }
+    document
 }
 
 fn rows(report: &DumpReport) -> Vec<(&'static str, String)> {
@@ -1060,19 +1059,8 @@ fn rows(report: &DumpReport) -> Vec<(&'static str, String)> {
         "snapshot",
         format!("{} ({})", report.place, manifest.verdict.as_str()),
     )];
-    if report.kept.is_whole {
-        let text = format!(
-            "all of it: the snapshot of {} was there already",
-            manifest.started_at
-        );
-        rows.push(("kept", text));
-        if manifest.verdict == Verdict::Partial {
-            let text = "it lacks a server, and --resume does not complete a snapshot that is \
-                        finished; pass another --name, or remove it";
-            rows.push(("kept", text.to_owned()));
-        }
-    } else if report.kept.segments > 0 {
-        rows.push(("kept", kept_text(report.kept)));
+    if report.kept.since.is_some() {
+        rows.push(("kept", kept_text(&report.kept)));
     }
     for node in &manifest.nodes {
         rows.push(("node", node_text(node)));

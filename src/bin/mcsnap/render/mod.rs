@@ -290,6 +290,12 @@ pub(crate) fn seconds(length: Duration) -> String {
     format!("{:.2} s", length.as_secs_f64())
 }
 
+/// Writes a longer length of time, to the second: `3h 12m 5s`.
+pub(crate) fn span(length: Duration) -> String {
+    let seconds = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
+    format!("{:#}", jiff::SignedDuration::from_secs(seconds))
+}
+
 /// Writes a count with separators: `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     indicatif::HumanCount(number).to_string()

@@ -1,7 +1,7 @@
 //! The report of a dump that did not come to its end.
 
-use mcsnap::dump::Kept;
 use mcsnap::error::ErrorKind;
+use mcsnap::snapshot::Sealed;
 use serde_json::{Value, json};
 
 use crate::failure::{Unfinished, verdict};
@@ -16,7 +16,7 @@ pub(crate) struct UnfinishedDump<'a> {
     pub(crate) name: &'a str,
     pub(crate) nodes: Vec<NodeCount>,
     /// What stays for another run to go on with, if anything does.
-    pub(crate) kept: Option<Kept>,
+    pub(crate) kept: Option<Sealed>,
 }
 
 impl UnfinishedDump<'_> {
@@ -118,10 +118,10 @@ mod tests {
                 "nothing",
             ]
         );
-        dump.kept = Some(Kept {
+        dump.kept = Some(Sealed {
             segments: 1,
             records: 1500,
-            is_whole: false,
+            nodes: 1,
         });
         let kept = "1,500 records in 1 segment, for --resume --name n";
         assert_eq!(texts(&dump).last().unwrap(), kept);

@@ -1,0 +1,206 @@
+//! Which segments of a dump that did not finish hold what their server has now.
+
+use std::sync::Mutex;
+
+use crate::cancel::Cancel;
+use crate::dump::node::NodeJob;
+use crate::error::{Error, Result};
+use crate::format::column::KeyRecord;
+use crate::format::manifest::{ManifestSegment, Totals};
+use crate::item::Exptime;
+use crate::net::ServerReport;
+use crate::snapshot::{read_segment_meta, visit_records};
+use crate::source::{
+    FetchJob, FetcherOptions, ItemVersion, KeptItems, Spool, Walk, compare_listing,
+};
+use crate::units::{UnixSecs, counted};
+
+/// What became of kept segments.
+#[derive(Debug)]
+pub(super) enum Confirmation {
+    /// Each record of these is on the server as it was read. The others are no more
+    /// than what was there once.
+    Confirmed(Vec<ManifestSegment>),
+    /// The server could not be listed; nothing is known of any of them.
+    Unlisted(Error),
+}
+
+/// How often lists are walked at most. One walk leaves items out, and not the same
+/// ones each time.
+const PASS_COUNT_MAX: u32 = 3;
+
+impl NodeJob<'_> {
+    /// Lists the node, and returns the kept segments of which it has every record with
+    /// the same CAS and exptime. Where it tells no CAS there are none.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, `Io` of the store or of a temporary file, `Canceled`.
+    pub(super) fn confirm_kept(&self, cancel: &Cancel) -> Result<Confirmation> {
+        let node = self.node.address();
+        let all = Totals::of(self.kept);
+        if !self.strategy.walk.needs_crawler() || !self.server.settings.has_cas {
+            let records = counted(all.records, "record");
+            tracing::warn!(
+                node,
+                "nothing can be kept of the dump that did not finish: the listing of this server \
+                 tells no CAS, by which an item that has changed would show; {records} are read \
+                 anew"
+            );
+            return Ok(Confirmation::Confirmed(Vec::new()));
+        }
+        let mut items = KeptItems::create(&self.options.spool_directory, all.records)?;
+        let mut candidates = Vec::new();
+        for segment in self.kept {
+            cancel.check()?;
+            let meta = read_segment_meta(self.snapshot, segment)?;
+            let offset = meta.clock_offset.parse().ok();
+            if let Some(offset) = offset.filter(|&offset| self.has_same_clock(offset))
+                && self.all_records(segment, offset, &mut |version| {
+                    items.insert(version).map(|()| true)
+                })?
+            {
+                candidates.push((segment, offset));
+            }
+        }
+        if !candidates.is_empty()
+            && let Err(error) = self.list_until_seen(&mut items, cancel)
+        {
+            cancel.check()?;
+            if error.is_internal() {
+                return Err(error);
+            }
+            return Ok(Confirmation::Unlisted(error));
+        }
+        let mut confirmed = Vec::new();
+        for (segment, offset) in candidates {
+            cancel.check()?;
+            if self.all_records(segment, offset, &mut |version| items.claim(version))? {
+                confirmed.push(segment.clone());
+            }
+        }
+        let kept = Totals::of(&confirmed);
+        tracing::info!(
+            node,
+            kept_segments = kept.segments,
+            kept_records = kept.records,
+            dropped_segments = all.segments.saturating_sub(kept.segments),
+            dropped_records = all.records.saturating_sub(kept.records),
+            "compared what the dump that did not finish has sealed"
+        );
+        Ok(Confirmation::Confirmed(confirmed))
+    }
+
+    /// Says whether exptimes of a segment mean what they would mean if they were read
+    /// now: the snapshot has them on this host's clock, which may have been set since.
+    fn has_same_clock(&self, offset: i64) -> bool {
+        offset.abs_diff(self.server.clock_offset) <= ServerReport::CLOCK_TOLERANCE.unsigned_abs()
+    }
+
+    /// Says whether `take` says yes to each record of a segment, and none lacks what
+    /// tells one version from another.
+    fn all_records(
+        &self,
+        segment: &ManifestSegment,
+        offset: i64,
+        take: &mut dyn FnMut(&ItemVersion<'_>) -> Result<bool>,
+    ) -> Result<bool> {
+        let mut is_so = true;
+        visit_records(self.snapshot, segment, &mut |record| {
+            if is_so {
+                is_so = match version_of(record, offset) {
+                    Some(version) => take(&version)?,
+                    None => false,
+                };
+            }
+            Ok(())
+        })?;
+        Ok(is_so)
+    }
+
+    /// Lists the node, where lists are walked as often as more comes of it.
+    fn list_until_seen(&self, items: &mut KeptItems, cancel: &Cancel) -> Result<()> {
+        for _ in 0..PASS_COUNT_MAX {
+            let before = items.waiting();
+            self.list_once(items, cancel)?;
+            let is_over = items.waiting() == 0 || items.waiting() == before;
+            if is_over || !self.strategy.walk.can_repeat() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn list_once(&self, items: &mut KeptItems, cancel: &Cancel) -> Result<()> {
+        let stop = cancel.child();
+        let spool = Spool::new(
+            self.options.spool_memory_max,
+            self.options.spool_directory.clone(),
+        );
+        let walk = Walk {
+            node: self.node,
+            net: &self.options.net,
+            strategy: self.strategy,
+            spool: &spool,
+            seen: None,
+            is_for_all: false,
+            cancel: &stop,
+            busy_timeout: self.options.busy_timeout,
+            idle: Mutex::default(),
+        };
+        let options = FetcherOptions::default();
+        let job = FetchJob {
+            node: self.node,
+            server: self.server,
+            strategy: self.strategy,
+            options: &options,
+            selection: &self.options.selection,
+            seen: None,
+            cancel: &stop,
+        };
+        compare_listing(&walk, &job, items, &stop)
+    }
+}
+
+/// Returns the version that a record is of, on its server's clock.
+fn version_of<'a>(record: &KeyRecord<'a>, offset: i64) -> Option<ItemVersion<'a>> {
+    let exptime = match record.meta.exptime? {
+        Exptime::Never => Exptime::Never,
+        Exptime::At(UnixSecs(at)) => {
+            Exptime::At(UnixSecs(at).saturating_add_signed(offset.saturating_neg()))
+        }
+    };
+    Some(ItemVersion {
+        key: record.key,
+        cas: record.meta.cas?.0,
+        exptime,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::{Cas, ItemMeta};
+
+    #[test]
+    fn a_record_that_lacks_what_tells_versions_apart_is_of_none() {
+        let record = |cas: Option<u64>, exptime| KeyRecord {
+            key: b"key",
+            value_len: 0,
+            value_hash: 0,
+            meta: ItemMeta {
+                cas: cas.map(Cas),
+                exptime,
+                ..ItemMeta::default()
+            },
+        };
+        let at = Some(Exptime::At(UnixSecs(1000)));
+        let version = version_of(&record(Some(7), at), -30).unwrap();
+        assert_eq!(version.exptime, Exptime::At(UnixSecs(1030)));
+        assert_eq!((version.key, version.cas), (&b"key"[..], 7));
+        let never = version_of(&record(Some(7), Some(Exptime::Never)), 30).unwrap();
+        assert_eq!(never.exptime, Exptime::Never);
+        assert_eq!(version_of(&record(None, at), 0), None);
+        assert_eq!(version_of(&record(Some(7), None), 0), None);
+    }
+}

@@ -1,0 +1,286 @@
+//! One node's turn: what is kept of it, and how often it is tried.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::cancel::Cancel;
+use crate::dump::beginning::Begun;
+use crate::dump::confirm::Confirmation;
+use crate::dump::node::{NodeDump, NodeJob, change_since, counters_of, unreached_node};
+use crate::dump::plan::DumpPlan;
+use crate::error::{Error, ErrorKind, Location, Result};
+use crate::format::manifest::{ManifestNode, ManifestSegment, Totals};
+use crate::net::ServerReport;
+use crate::node::NodeSpec;
+use crate::progress::{Event, Progress};
+use crate::source::{SourceNode, survey};
+use crate::units::counted;
+
+/// How long a node that went away in the middle is left alone before each new try.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
+
+/// Whose turn it is.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
+    index: usize,
+    node_index: u32,
+    node: &'a NodeSpec,
+    begun: &'a Begun,
+    stop: &'a Cancel,
+    progress: &'a dyn Progress,
+}
+
+impl DumpPlan {
+    /// Dumps a node. What is wrong with the node itself is in the result.
+    ///
+    /// # Errors
+    ///
+    /// - `Io` of the store, `Canceled`: the snapshot cannot be finished.
+    pub(super) fn dump_node(
+        &self,
+        index: usize,
+        begun: &Begun,
+        stop: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<NodeDump> {
+        stop.check()?;
+        let plan = self
+            .nodes
+            .get(index)
+            .ok_or_else(|| Error::internal(format!("there is no node {index} in the plan")))?;
+        let node_index = u32::try_from(index).unwrap_or(u32::MAX);
+        let kept = begun.kept.iter();
+        let kept: Vec<ManifestSegment> = kept
+            .filter(|segment| segment.node_index == node_index)
+            .cloned()
+            .collect();
+        let turn = Turn {
+            index,
+            node_index,
+            node: &plan.node,
+            begun,
+            stop,
+            progress,
+        };
+        let dump = match &plan.source {
+            Ok(source) => self
+                .dump_reached(&turn, source, kept)
+                .inspect_err(|error| {
+                    // One that is stopped has not failed.
+                    if error.is_canceled() {
+                        return;
+                    }
+                    progress.event(Event::NodeFinished {
+                        node_index: Some(node_index),
+                        node: plan.node.address(),
+                        items: 0,
+                        failure: Some(error.to_chain()),
+                    });
+                })?,
+            Err(reason) => {
+                let node = ManifestNode {
+                    failure: Some(reason.clone()),
+                    ..unreached_node(&plan.node, &self.options)
+                };
+                NodeDump::unread(node, kept, None)
+            }
+        };
+        progress.event(Event::NodeFinished {
+            node_index: Some(node_index),
+            node: dump.node.address.clone(),
+            items: dump.node.counters.stored,
+            failure: dump.node.failure.clone(),
+        });
+        Ok(dump)
+    }
+
+    /// Dumps a node that has answered. Where it goes away in the middle, it is tried
+    /// again, and what was sealed of it is kept as if another run had sealed it.
+    fn dump_reached(
+        &self,
+        turn: &Turn<'_>,
+        source: &SourceNode,
+        mut kept: Vec<ManifestSegment>,
+    ) -> Result<NodeDump> {
+        let mut source = self.meet_again(turn, source)?;
+        turn.progress.event(Event::NodeStarted {
+            node_index: turn.node_index,
+            node: turn.node.address(),
+            items_total: source.server.stats.curr_items,
+        });
+        let mut pauses = PAUSES.into_iter();
+        let (mut win_tokens_returned, mut win_tokens_kept) = (0_u64, 0_u64);
+        loop {
+            let mut dump = self.dump_once(turn, &source, kept)?;
+            win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
+            win_tokens_kept = win_tokens_kept.saturating_add(dump.win_tokens_kept);
+            let passing = dump.failure.as_ref().filter(|error| is_passing(error));
+            let Some((error, pause)) = passing.zip(pauses.next()) else {
+                dump.win_tokens_returned = win_tokens_returned;
+                dump.win_tokens_kept = win_tokens_kept;
+                return Ok(dump);
+            };
+            tracing::warn!(
+                "{}; in {} s it is tried again",
+                error.to_chain(),
+                pause.as_secs()
+            );
+            wait(pause, turn.stop)?;
+            kept = dump.segments;
+            match self.survey(turn) {
+                Ok(met) => source = met,
+                Err(error) if error.is_canceled() => return Err(error),
+                // The try is told the same.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Asks a node again that had to wait for its turn: what has happened to it
+    /// meanwhile has nothing to do with what will be read of it.
+    fn meet_again(&self, turn: &Turn<'_>, source: &SourceNode) -> Result<SourceNode> {
+        if turn.index < self.options.parallel_node_count {
+            return Ok(source.clone());
+        }
+        match self.survey(turn) {
+            Err(error) if error.is_canceled() => Err(error),
+            // The walk is told the same, and what is known of the node is not
+            // forgotten.
+            Err(error) => {
+                tracing::info!("when its turn came: {}", error.to_chain());
+                Ok(source.clone())
+            }
+            met => met,
+        }
+    }
+
+    fn survey(&self, turn: &Turn<'_>) -> Result<SourceNode> {
+        let options = &self.options;
+        survey(turn.node, &options.net, options.walk, turn.stop)
+    }
+
+    fn dump_once(
+        &self,
+        turn: &Turn<'_>,
+        source: &SourceNode,
+        kept: Vec<ManifestSegment>,
+    ) -> Result<NodeDump> {
+        let begun = turn.begun;
+        let kept = drop_other_life(turn, &source.server, kept)?;
+        if kept.is_empty() {
+            begun.settle_life(turn.index, turn.node, source)?;
+        }
+        let mut strategy = source.strategy;
+        // A killed dump has left the crawler on.
+        let before = begun.life(turn.index);
+        strategy.turns_crawler_on |=
+            strategy.walk.needs_crawler() && before.is_some_and(|before| before.is_crawler_off);
+        let job = NodeJob {
+            options: &self.options,
+            snapshot: &begun.snapshot,
+            node: turn.node,
+            node_index: turn.node_index,
+            server: &source.server,
+            strategy,
+            started_at: begun.started_at,
+            kept: &kept,
+        };
+        if kept.is_empty() {
+            return job.run(turn.stop, turn.progress);
+        }
+        let confirmed = match job.confirm_kept(turn.stop)? {
+            Confirmation::Confirmed(confirmed) => confirmed,
+            Confirmation::Unlisted(error) => {
+                let error = error.at(Location::node(turn.node.address()));
+                let node = ManifestNode {
+                    failure: Some(error.to_chain()),
+                    ..job.describe_server()
+                };
+                return Ok(NodeDump::unread(node, kept, Some(error)));
+            }
+        };
+        begun
+            .snapshot
+            .remove_segments(&without(&kept, &confirmed))?;
+        NodeJob {
+            kept: &confirmed,
+            ..job
+        }
+        .run(turn.stop, turn.progress)
+    }
+}
+
+/// Returns the segments that are not among others.
+fn without(segments: &[ManifestSegment], others: &[ManifestSegment]) -> Vec<ManifestSegment> {
+    let place = |segment: &ManifestSegment| (segment.shard_index, segment.sequence);
+    let others: BTreeSet<(u64, u32)> = others.iter().map(place).collect();
+    let rest = segments.iter();
+    rest.filter(|segment| !others.contains(&place(segment)))
+        .cloned()
+        .collect()
+}
+
+/// Removes what is kept of another life of a server: its numbers begin anew there, so
+/// that nothing tells what has changed.
+fn drop_other_life(
+    turn: &Turn<'_>,
+    server: &ServerReport,
+    kept: Vec<ManifestSegment>,
+) -> Result<Vec<ManifestSegment>> {
+    let before = turn.begun.life(turn.index);
+    let is_other = before.is_none_or(|before| change_since(&before, server).is_some());
+    if kept.is_empty() || !is_other {
+        return Ok(kept);
+    }
+    tracing::warn!(
+        "{} was restarted or flushed since it was dumped in part; {} of that are read anew",
+        turn.node.address(),
+        counted(Totals::of(&kept).records, "record"),
+    );
+    turn.begun.snapshot.remove_segments(&kept)?;
+    Ok(Vec::new())
+}
+
+/// Says whether a node that failed may be there again in a moment. One that is busy
+/// was waited for.
+fn is_passing(error: &Error) -> bool {
+    // A full disk of our own is no node's.
+    let is_of_node = !matches!(error.location(), Some(Location::Object { .. }));
+    let is_busy = matches!(
+        error.kind(),
+        ErrorKind::Busy | ErrorKind::TooManyConnections
+    );
+    error.is_retryable() && is_of_node && !is_busy
+}
+
+/// Waits, but not longer than the flag is down.
+fn wait(length: Duration, stop: &Cancel) -> Result<()> {
+    const STEP: Duration = Duration::from_millis(50);
+    let started = Instant::now();
+    while started.elapsed() < length {
+        stop.check()?;
+        std::thread::sleep(STEP.min(length.saturating_sub(started.elapsed())));
+    }
+    stop.check()
+}
+
+impl NodeDump {
+    /// What there is of a node that was not read: what an earlier run had sealed of it.
+    fn unread(node: ManifestNode, kept: Vec<ManifestSegment>, failure: Option<Error>) -> Self {
+        let node = ManifestNode {
+            counters: counters_of(&kept),
+            ..node
+        };
+        Self {
+            node,
+            is_unconfirmed: !kept.is_empty(),
+            segments: kept,
+            win_tokens_returned: 0,
+            win_tokens_kept: 0,
+            unknown_kept: 0,
+            unsettled: 0,
+            unaccounted: 0,
+            failure,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! One listing of a server, compared with items that were read before.
+
+use std::time::SystemTime;
+
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::item::Exptime;
+use crate::protocol::metadump::{WalkItem, parse_item};
+use crate::protocol::text::split_line;
+use crate::select::Judgement;
+use crate::source::fetch::FetchJob;
+use crate::source::kept_items::{ItemVersion, KeptItems};
+use crate::source::spool::{LineForm, WalkChunk};
+use crate::source::walk::Walk;
+use crate::units::UnixSecs;
+
+/// Lists the server once, and takes of `kept` what it has as it was: not expired, and
+/// selected still. Some walks leave items out, so that what was not seen may be there
+/// all the same.
+///
+/// `walk` must have a spool of its own. `stop` is raised where the listing is of no
+/// use any more, and must be the flag that `walk` looks at.
+///
+/// # Errors
+///
+/// - Those of [`Walk::run`].
+/// - `Io`: the spool cannot be read.
+pub fn compare_listing(
+    walk: &Walk<'_>,
+    job: &FetchJob<'_>,
+    kept: &mut KeptItems,
+    stop: &Cancel,
+) -> Result<()> {
+    let (walked, compared) = std::thread::scope(|scope| {
+        let walker = scope.spawn(|| walk.run());
+        let compared = compare_chunks(walk, job, kept, stop).inspect_err(|_| stop.cancel());
+        let walked = walker.join();
+        (
+            walked.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            compared,
+        )
+    });
+    match (walked, compared) {
+        // It was only stopped because of the other.
+        (Err(error), Err(cause)) if error.is_canceled() => Err(cause),
+        (walked, compared) => walked.map(drop).and(compared),
+    }
+}
+
+fn compare_chunks(
+    walk: &Walk<'_>,
+    job: &FetchJob<'_>,
+    kept: &mut KeptItems,
+    stop: &Cancel,
+) -> Result<()> {
+    let mut key = Vec::new();
+    while let Some(chunk) = walk.spool.pop(stop)? {
+        compare_chunk(&chunk, job, kept, &mut key)?;
+    }
+    Ok(())
+}
+
+fn compare_chunk(
+    chunk: &WalkChunk,
+    job: &FetchJob<'_>,
+    kept: &mut KeptItems,
+    key: &mut Vec<u8>,
+) -> Result<()> {
+    // No other listing tells the CAS.
+    if chunk.form != LineForm::Metadump {
+        return Ok(());
+    }
+    let host_now = UnixSecs::from_system_time(SystemTime::now());
+    let server_now = job.server.to_server_time(host_now);
+    let mut rest = chunk.lines.as_slice();
+    while let Some((line, len)) = split_line(rest) {
+        rest = rest.get(len..).unwrap_or_default();
+        let Some(walked) = parse_item(line, key) else {
+            continue;
+        };
+        if let Some(version) = version_of(key, &walked)
+            && !has_expired(version.exptime, server_now)
+            && job.judge_early(key, &walked) != Judgement::Drop
+        {
+            kept.see(&version)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the version that a line is of, where the line tells it.
+fn version_of<'a>(key: &'a [u8], walked: &WalkItem) -> Option<ItemVersion<'a>> {
+    Some(ItemVersion {
+        key,
+        cas: walked.cas.filter(|&cas| cas != 0)?,
+        exptime: walked.exptime?,
+    })
+}
+
+/// Says whether an item is over though it is listed still.
+fn has_expired(exptime: Exptime, now: UnixSecs) -> bool {
+    matches!(exptime, Exptime::At(at) if at <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ServerReport;
+    use crate::node::NodeSpec;
+    use crate::protocol::stats::ServerVersion;
+    use crate::select::Selection;
+    use crate::source::fetch::FetcherOptions;
+    use crate::source::strategy::{ReadStrategy, WalkKind};
+
+    /// Returns how many of three items a listing leaves to wait for.
+    fn waiting(form: LineForm, lines: &str, select: &str) -> u64 {
+        let node: NodeSpec = "a:1".parse().unwrap();
+        let server = ServerReport {
+            clock_offset: 7,
+            ..ServerReport::default()
+        };
+        let selection = Selection::parse(select).unwrap();
+        let (options, cancel) = (FetcherOptions::default(), Cancel::new());
+        let job = FetchJob {
+            node: &node,
+            server: &server,
+            strategy: ReadStrategy {
+                version: ServerVersion::META_COMMANDS,
+                walk: WalkKind::Hash,
+                turns_crawler_on: false,
+                has_meta_get: true,
+                has_gets: true,
+                has_base64_keys: true,
+                has_binary_protocol: true,
+            },
+            options: &options,
+            selection: &selection,
+            seen: None,
+            cancel: &cancel,
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let mut kept = KeptItems::create(directory.path(), 3).unwrap();
+        let far = Exptime::At(UnixSecs(9_000_000_000));
+        for (key, cas, exptime) in [
+            ("a", 1, Exptime::Never),
+            ("b", 2, far),
+            ("c", 3, Exptime::At(UnixSecs(1_000_000_000))),
+        ] {
+            let key = key.as_bytes();
+            kept.insert(&ItemVersion { key, cas, exptime }).unwrap();
+        }
+        let chunk = WalkChunk {
+            lines: lines.as_bytes().to_vec(),
+            form,
+        };
+        compare_chunk(&chunk, &job, &mut kept, &mut Vec::new()).unwrap();
+        kept.waiting()
+    }
+
+    #[test]
+    fn only_a_line_that_tells_all_of_an_item_that_is_there_stands_for_it() {
+        let of = |lines: &str| waiting(LineForm::Metadump, lines, "prefix=\"\"");
+        let (a, b) = ("key=a exp=-1 la=1 cas=1\n", "key=b exp=9000000000 cas=2\n");
+        assert_eq!(of(&[a, b].concat()), 1);
+        assert_eq!(of("key=a exp=-1 cas=2\nkey=b exp=-1 cas=2\n"), 3);
+        // No CAS, or one that is none; no exptime; no item; a line that is cut.
+        assert_eq!(of("key=a exp=-1\nkey=a exp=-1 cas=0\nkey=a cas=1\n"), 3);
+        assert_eq!(of("key=%zz exp=-1 cas=1\nkey=a exp=-1 cas=1x\n"), 3);
+        // Listed, and yet over.
+        assert_eq!(of("key=c exp=1000000000 cas=3\n"), 3);
+        let selected = waiting(LineForm::Metadump, &[a, b].concat(), "prefix=b");
+        assert_eq!(selected, 2);
+        let listing = LineForm::Cachedump { class: 1 };
+        assert_eq!(waiting(listing, a, "prefix=\"\""), 3);
+    }
+}
