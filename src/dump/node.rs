@@ -113,14 +113,6 @@ impl NodeJob<'_> {
             ..FetcherOptions::default()
         };
         let seen = self.seen_keys(cancel)?;
-        if !self.kept.is_empty() {
-            let kept = Totals::of(self.kept);
-            progress.event(Event::Advanced {
-                node_index: Some(self.node_index),
-                items: kept.records,
-                bytes: kept.key_bytes.saturating_add(kept.value_bytes),
-            });
-        }
         let walk = Walk {
             node: self.node,
             net: &self.options.net,

@@ -111,7 +111,8 @@ impl DumpPlan {
         let mut pauses = PAUSES.into_iter();
         let (mut win_tokens_returned, mut win_tokens_kept) = (0_u64, 0_u64);
         loop {
-            let mut dump = self.dump_once(turn, &source, kept)?;
+            let is_first = pauses.len() == PAUSES.len();
+            let mut dump = self.dump_once(turn, &source, kept, is_first)?;
             win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
             win_tokens_kept = win_tokens_kept.saturating_add(dump.win_tokens_kept);
             let passing = dump.failure.as_ref().filter(|error| is_passing(error));
@@ -164,6 +165,7 @@ impl DumpPlan {
         turn: &Turn<'_>,
         source: &SourceNode,
         kept: Vec<ManifestSegment>,
+        is_first: bool,
     ) -> Result<NodeDump> {
         let begun = turn.begun;
         let kept = drop_other_life(turn, &source.server, kept)?;
@@ -202,6 +204,15 @@ impl DumpPlan {
         begun
             .snapshot
             .remove_segments(&without(&kept, &confirmed))?;
+        // What this run has read itself was told of when it was.
+        if is_first {
+            let kept = Totals::of(&confirmed);
+            turn.progress.event(Event::Advanced {
+                node_index: Some(turn.node_index),
+                items: kept.records,
+                bytes: kept.key_bytes.saturating_add(kept.value_bytes),
+            });
+        }
         NodeJob {
             kept: &confirmed,
             ..job
@@ -241,8 +252,8 @@ fn drop_other_life(
     Ok(Vec::new())
 }
 
-/// Says whether a node that failed may be there again in a moment. One that is busy
-/// was waited for.
+/// Says whether another try may do better, in a moment: with what is sealed, or where
+/// the server was restarted with nothing. One that is busy was waited for.
 fn is_passing(error: &Error) -> bool {
     // A full disk of our own is no node's.
     let is_of_node = !matches!(error.location(), Some(Location::Object { .. }));
@@ -250,7 +261,10 @@ fn is_passing(error: &Error) -> bool {
         error.kind(),
         ErrorKind::Busy | ErrorKind::TooManyConnections
     );
-    error.is_retryable() && is_of_node && !is_busy
+    let restarted = ErrorKind::NodeChanged {
+        what: ServerReport::RESTARTED,
+    };
+    is_of_node && !is_busy && (error.is_retryable() || *error.kind() == restarted)
 }
 
 /// Waits, but not longer than the flag is down.

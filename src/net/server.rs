@@ -39,6 +39,9 @@ impl ServerReport {
     /// ticks once a second and may be late by one more.
     pub const CLOCK_TOLERANCE: i64 = 2;
 
+    /// What is said of a server that was restarted.
+    pub const RESTARTED: &str = "the server was restarted meanwhile";
+
     /// Says what has happened to the server, by a later report of it, that makes
     /// what was done in between worthless though every command was answered.
     pub fn find_change(&self, later: &Self) -> Option<&'static str> {
@@ -62,7 +65,7 @@ impl ServerReport {
         let (before, after) = (&self.stats, &later.stats);
         let moved = before.started_at().0.abs_diff(after.started_at().0);
         if before.pid != after.pid || after.uptime < before.uptime || moved > START_TOLERANCE {
-            Some("the server was restarted meanwhile")
+            Some(Self::RESTARTED)
         } else {
             None
         }

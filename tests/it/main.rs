@@ -102,7 +102,11 @@ mod restore_old;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod resume_anew;
+#[cfg(test)]
 mod resume_compares;
+#[cfg(test)]
+mod resume_failures;
 #[cfg(test)]
 mod ring_commands;
 #[cfg(test)]
@@ -151,6 +155,8 @@ mod tidy;
 mod tls_silence;
 #[cfg(test)]
 mod two_runs;
+#[cfg(test)]
+mod unfinished_dump;
 #[cfg(test)]
 mod waiting_node;
 #[cfg(test)]

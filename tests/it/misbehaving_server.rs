@@ -412,7 +412,10 @@ fn stats_in_turn(version: &str, turns: &[&str]) -> Rule {
 
 #[test]
 fn a_server_that_is_restarted_or_flushed_meanwhile_is_no_good() {
-    let restarted = stats_in_turn("1.6.18", &["", "", "STAT pid 2\r\nSTAT uptime 3\r\n"]);
+    // Each answer is another process's.
+    let pids: Vec<String> = (1..100).map(|pid| format!("STAT pid {pid}\r\n")).collect();
+    let pids: Vec<&str> = pids.iter().map(String::as_str).collect();
+    let restarted = stats_in_turn("1.6.18", &pids);
     assert_fails([restarted], "the server was restarted meanwhile");
     let flushed = stats_in_turn(
         "1.6.18",
@@ -423,6 +426,13 @@ fn a_server_that_is_restarted_or_flushed_meanwhile_is_no_good() {
         ],
     );
     assert_fails([flushed], "flush_all was called on the server meanwhile");
+    // Once, and it is read from the beginning.
+    let restarted = stats_in_turn("1.6.18", &["", "", "STAT pid 2\r\nSTAT uptime 3\r\n"]);
+    let report = report([restarted], 0);
+    assert_eq!(
+        (&report["stored"], &report["nodes"][0]["pid"]),
+        (&3.into(), &2.into())
+    );
 }
 
 #[test]

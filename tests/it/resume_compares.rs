@@ -5,54 +5,10 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::client::{Client, Fetched, Item};
+use crate::client::{Client, Fetched};
 use crate::memcached::Memcached;
-use crate::running_job::{segment_files, wait_until};
+use crate::unfinished_dump::{KEY_COUNT, arguments, half_dumped, items, sealed};
 use crate::workdir::Workdir;
-
-const KEY_COUNT: u32 = 20_000;
-
-/// Keys of one server, most of them with a TTL that is far away.
-fn items(range: std::ops::Range<u32>, word: &str) -> Vec<Item> {
-    let item = |at: u32| {
-        let value = format!("{word} {at} {}", "v".repeat(700));
-        let ttl = if at.is_multiple_of(3) { 0 } else { 86_400 };
-        Item::new(format!("key:{at}"), value).ttl(ttl).flags(at)
-    };
-    range.map(item).collect()
-}
-
-/// Small segments, and many of them.
-fn arguments<'a>(name: &'a str, address: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["dump", "--to", "s", "--name", name, "--segment-records=100"];
-    arguments.extend(["--compression=none", "--progress=none", "--format=json"]);
-    arguments.push(address);
-    arguments.extend(more);
-    arguments
-}
-
-/// The sealed segments of the dump.
-fn sealed(workdir: &Workdir) -> Vec<String> {
-    let mut files = segment_files(workdir, "a");
-    files.retain(|file| file.ends_with(".mcs"));
-    files.sort();
-    files
-}
-
-/// A server of which a part is in sealed segments of a dump that was killed.
-fn half_dumped(server_arguments: &[&str], more: &[&str]) -> (Memcached, Workdir, usize) {
-    let server = Memcached::start_with(&[&["-m", "256"], server_arguments].concat());
-    server.client().load(items(0..KEY_COUNT, "old"));
-    let workdir = Workdir::new("compared");
-    let address = server.address();
-    let mut child = workdir.mcsnap(&arguments("a", &address, more)).spawn();
-    wait_until("sealed segments", || sealed(&workdir).len() >= 50);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let count = sealed(&workdir).len();
-    assert!(!workdir.join("s/a/manifest.json").exists());
-    (server, workdir, count)
-}
 
 fn resume(workdir: &Workdir, server: &Memcached, more: &[&str]) -> Value {
     let address = server.address();
