@@ -1,4 +1,4 @@
-//! What a salvage brought out, and what it could not.
+//! What a salvage recovered, and what it could not.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub struct SalvageReport {
 }
 
 impl SalvageReport {
-    /// Records brought out.
+    /// Records recovered.
     pub fn records(&self) -> u64 {
         self.manifest.totals.records
     }

@@ -23,7 +23,7 @@ pub struct DamagedSegment {
     identity: Option<Identity>,
 }
 
-/// A record that is brought out.
+/// A record that is recovered.
 #[derive(Debug)]
 pub struct SalvagedRecord<'a> {
     /// 1 to 250 bytes, any bytes.
@@ -34,7 +34,7 @@ pub struct SalvagedRecord<'a> {
     pub value: SalvagedValue<'a>,
 }
 
-/// The value of a record that is brought out.
+/// The value of a record that is recovered.
 pub enum SalvagedValue<'a> {
     /// Whole, and sound.
     Whole(&'a [u8]),
@@ -63,16 +63,16 @@ impl fmt::Debug for SalvagedValue<'_> {
 /// Takes the records of a segment one after the other.
 pub(super) type Take<'t> = dyn FnMut(SalvagedRecord<'_>) -> Result<()> + 't;
 
-/// What was brought out of a segment, and what was not.
+/// What was recovered of a segment, and what was not.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentSalvage {
     /// Bytes of the file.
     pub size: u64,
-    /// Blocks of which every record was brought out.
+    /// Blocks of which every record was recovered.
     pub blocks_whole: u64,
     /// Blocks that are known to have been there, and are damaged or missing.
     pub blocks_damaged: u64,
-    /// Records brought out, those of damaged blocks included.
+    /// Records recovered, those of damaged blocks included.
     pub records: u64,
     /// Records that are known to be lost.
     pub records_lost: u64,

@@ -59,7 +59,7 @@ pub(super) struct Walk<'a> {
     tally: SegmentSalvage,
     /// Bytes that are part of a sound structure.
     covered: Coverage,
-    /// Sequence numbers of blocks that were brought out whole.
+    /// Sequence numbers of blocks that were recovered whole.
     whole: BTreeSet<u64>,
     /// Of these the ones of which a value in parts was lost after all.
     spoiled: BTreeSet<u64>,

@@ -568,11 +568,16 @@ fn unfinished(
     let mut document = document(place, snapshot_verdict, plan, report);
     document["not_sent"] = json!(not_sent);
     document["unaccounted"] = json!(0);
+    // The nodes were not asked any more.
+    let nodes = document["nodes"].as_array_mut();
+    for node in nodes.into_iter().flatten() {
+        node["items_end"] = Value::Null;
+    }
     let verdict = failure::verdict(Some(error.kind()));
     let head = format!("{verdict}: {} not sent", counted(not_sent, "record"));
     Unfinished {
         document,
-        rows: rows(place, &head, plan, report),
+        rows: rows(place, &head, plan, report, false),
     }
 }
 
@@ -586,7 +591,7 @@ fn print_report(
     let document = document(place, snapshot_verdict, plan, report);
     context.print_report(document, || {
         let verdict = verdict(snapshot_verdict, report);
-        let mut rows = rows(place, &verdict, plan, report);
+        let mut rows = rows(place, &verdict, plan, report, true);
         rows.extend(unaccounted_row(report.unaccounted(), "records"));
         rows
     })
@@ -597,6 +602,7 @@ fn rows(
     verdict: &str,
     plan: &RestorePlan,
     report: &RestoreReport,
+    is_asked_at_end: bool,
 ) -> Vec<(&'static str, String)> {
     let totals = report.totals();
     let mut rows = vec![("snapshot", format!("{place} ({verdict})"))];
@@ -607,15 +613,17 @@ fn rows(
         let failure = failure.map(|failure| format!("; {}", without_address(failure, &address)));
         let evicted = (node.evicted > 0)
             .then(|| format!("; {} of any items evicted meanwhile", count(node.evicted)));
+        let items = counted(node.items_end, "item");
+        let items = is_asked_at_end.then(|| format!("; {items} now"));
         rows.push((
             "node",
             format!(
-                "{}  {} stored, {}; {} existing; {} now{}{}",
+                "{}  {} stored, {}; {} existing{}{}{}",
                 node.node,
                 count(node.tally.stored),
                 size(node.tally.stored_bytes),
                 count(node.tally.existing),
-                counted(node.items_end, "item"),
+                items.unwrap_or_default(),
                 evicted.unwrap_or_default(),
                 failure.unwrap_or_default(),
             ),
