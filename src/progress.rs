@@ -29,8 +29,9 @@ pub enum Event {
     WalkStarted {
         /// Zero-based place of the node.
         node_index: u32,
-        /// How long at most the rest of the walk is read where the job is stopped: a
-        /// server that may not survive it otherwise. `None` where it is left at once.
+        /// How long the server may be silent while the rest of the walk is read where
+        /// the job is stopped, since it may not survive it otherwise. `None` where it is
+        /// left at once.
         rest: Option<Duration>,
     },
     /// The walk of a node's keys is over.

@@ -134,7 +134,7 @@ impl NodeJob<'_> {
     fn list_once(&self, items: &mut KeptItems, cancel: &Cancel) -> Result<()> {
         let stop = cancel.child();
         let spool = Spool::new(
-            self.options.spool_memory_max,
+            self.spool_memory.clone(),
             self.options.spool_directory.clone(),
         );
         let walk = Walk {

@@ -22,7 +22,8 @@ use crate::protocol::stats::ServerStats;
 use crate::reasons::Reasons;
 use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter, visit_records};
 use crate::source::{
-    FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, Walk, WalkReport,
+    FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, SpoolMemory,
+    Walk, WalkReport,
 };
 use crate::units::UnixSecs;
 
@@ -37,6 +38,8 @@ pub(super) struct NodeDump {
     pub(super) unknown_kept: u64,
     /// Keys that only the last of as many walks as there may be has found.
     pub(super) unsettled: u64,
+    /// The walk that was chosen was given up, and another done in its place.
+    pub(super) is_walk_given_up: bool,
     /// Items with no outcome, or with two.
     pub(super) unaccounted: u64,
     /// Some of the segments are an earlier run's, and whether the node has still what
@@ -50,6 +53,8 @@ pub(super) struct NodeDump {
 #[derive(Debug)]
 pub(super) struct NodeJob<'a> {
     pub(super) options: &'a DumpOptions,
+    /// That of all nodes.
+    pub(super) spool_memory: &'a SpoolMemory,
     pub(super) snapshot: &'a SnapshotWriter,
     pub(super) node: &'a NodeSpec,
     pub(super) node_index: u32,
@@ -105,7 +110,7 @@ impl NodeJob<'_> {
         let trouble = Mutex::new(Trouble::default());
         let alive = AtomicUsize::new(self.options.connection_count);
         let spool = Spool::new(
-            self.options.spool_memory_max,
+            self.spool_memory.clone(),
             self.options.spool_directory.clone(),
         );
         let fetcher_options = FetcherOptions {
@@ -118,7 +123,7 @@ impl NodeJob<'_> {
             net: &self.options.net,
             strategy: self.strategy,
             spool: &spool,
-            seen: seen.as_ref(),
+            seen: Some(&seen),
             is_for_all: true,
             cancel: &stop,
             busy_timeout: self.options.busy_timeout,
@@ -130,7 +135,7 @@ impl NodeJob<'_> {
             strategy: self.strategy,
             options: &fetcher_options,
             selection: &self.options.selection,
-            seen: seen.as_ref(),
+            seen: Some(&seen),
             cancel: &stop,
         };
         let (senders, receivers) = open_ways(self.options.shard_bits);
@@ -145,10 +150,14 @@ impl NodeJob<'_> {
                 progress,
             };
             let (stop, trouble) = (&stop, &trouble);
+            let spool_writer = scope.spawn(|| {
+                let _guard = StopOnPanic(stop);
+                spool.write_out(stop);
+            });
             let walker = scope.spawn(|| {
                 let _guard = StopOnPanic(stop);
                 let node_index = self.node_index;
-                let rest = walk.rest_max();
+                let rest = walk.rest_silence_max();
                 progress.event(Event::WalkStarted { node_index, rest });
                 let walked = walk.run();
                 progress.event(Event::WalkEnded { node_index });
@@ -187,6 +196,7 @@ impl NodeJob<'_> {
                 .into_iter()
                 .map(|writer| join(writer.join()))
                 .collect();
+            join(spool_writer.join());
             (join(walker.join()), tally, shards)
         });
 
@@ -228,6 +238,7 @@ impl NodeJob<'_> {
         let win_tokens_kept = tally.win_tokens_kept;
         let unknown_kept = tally.unknown_kept;
         let unsettled = walked.map_or(0, |walked| walked.last_pass_new);
+        let is_walk_given_up = walked.is_some_and(|walked| walked.is_given_up);
         let (node, unaccounted) =
             self.describe(walked, tally, &written, items_end, failure.as_ref());
         Ok(NodeDump {
@@ -237,16 +248,18 @@ impl NodeJob<'_> {
             win_tokens_kept,
             unknown_kept,
             unsettled,
+            is_walk_given_up,
             unaccounted,
             is_unconfirmed: false,
             failure,
         })
     }
 
-    /// Returns a set for the keys where a walk can list one twice.
-    fn seen_keys(&self, cancel: &Cancel) -> Result<Option<SeenKeys>> {
+    /// Returns a set for the keys: one that is looked into only if the walk has to be
+    /// given up, where that lists no key twice.
+    fn seen_keys(&self, cancel: &Cancel) -> Result<SeenKeys> {
         if !self.strategy.walk.can_repeat() && self.kept.is_empty() {
-            return Ok(None);
+            return Ok(SeenKeys::for_later(&self.options.spool_directory));
         }
         let kept_count = Totals::of(self.kept).records;
         let item_count = self.server.stats.curr_items.max(kept_count);
@@ -257,7 +270,7 @@ impl NodeJob<'_> {
                 seen.insert_kept(record.key).map(drop)
             })?;
         }
-        Ok(Some(seen))
+        Ok(seen)
     }
 
     /// Makes the node's entry; returns by how many items its counters do not add

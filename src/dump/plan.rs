@@ -41,10 +41,10 @@ pub struct DumpOptions {
     pub parallel_node_count: usize,
     /// A node has 2^bits shards, each with a writer thread; 0 to 8.
     pub shard_bits: u8,
-    /// Bytes of walk lines held in memory for a node before they spill; 1 or
-    /// more.
+    /// Bytes of listed keys held in memory, packed, for all nodes together; 1 or
+    /// more. What is above half of it spills, as fast as the disk takes it.
     pub spool_memory_max: usize,
-    /// Where they spill, in files without a name.
+    /// Where it spills, in files without a name.
     pub spool_directory: PathBuf,
     /// Of sockets.
     pub net: NetOptions,

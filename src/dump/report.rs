@@ -24,6 +24,9 @@ pub struct DumpReport {
     /// nothing new comes, and as often as they may be something did. A few more
     /// may have been left out.
     pub unsettled: u64,
+    /// Nodes of which the walk that was chosen was given up, since the spool had no
+    /// room: their keys were listed once more, by slab classes.
+    pub walks_given_up: Vec<String>,
     /// Items that had no outcome, or more than one, by the counters: above 0 it is
     /// a bug in mcsnap, and what has no outcome is counted as failed.
     pub unaccounted: u64,
@@ -157,6 +160,7 @@ mod tests {
             win_tokens_kept: 0,
             unknown_kept: 0,
             unsettled: 0,
+            walks_given_up: Vec::new(),
             kept: Kept::default(),
             unaccounted: 0,
             elapsed: Duration::ZERO,

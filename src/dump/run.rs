@@ -19,6 +19,7 @@ use crate::format::manifest::{
 use crate::progress::{Event, Progress};
 use crate::ring::RingSpec;
 use crate::snapshot::SnapshotWriter;
+use crate::source::SpoolMemory;
 use crate::store::{Store, StoreLock};
 use crate::units::UnixSecs;
 
@@ -43,7 +44,7 @@ impl DumpPlan {
     ///
     /// # Memory
     ///
-    /// For each node that runs: the spool's bound; for each shard up to five
+    /// The bound of the spools; for each node that runs, for each shard up to five
     /// batches of 256 KiB, an open block, and 48 bytes for each record of an
     /// open segment; for each connection its buffer and the value it reads.
     pub fn run(
@@ -128,9 +129,13 @@ impl DumpPlan {
         let mut win_tokens_kept: u64 = 0;
         let mut unknown_kept: u64 = 0;
         let mut unsettled: u64 = 0;
+        let mut walks_given_up = Vec::new();
         let mut unaccounted: u64 = 0;
         let mut unconfirmed = Vec::new();
         for dump in dumps {
+            if dump.is_walk_given_up {
+                walks_given_up.push(dump.node.address.clone());
+            }
             nodes.push(dump.node);
             if dump.is_unconfirmed {
                 unconfirmed.extend_from_slice(&dump.segments);
@@ -175,6 +180,7 @@ impl DumpPlan {
             win_tokens_kept,
             unknown_kept,
             unsettled,
+            walks_given_up,
             unaccounted,
             kept,
             elapsed: clock.elapsed(),
@@ -198,13 +204,14 @@ impl DumpPlan {
                 .pop_front()
         };
         let worker_count = self.options.parallel_node_count.min(self.nodes.len());
+        let spool_memory = SpoolMemory::new(self.options.spool_memory_max);
         let results: Vec<(usize, Result<NodeDump>)> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..worker_count)
                 .map(|_| {
                     scope.spawn(|| {
                         let mut dumps = Vec::new();
                         while let Some(index) = next() {
-                            let dump = self.dump_node(index, begun, &stop, progress);
+                            let dump = self.dump_node(index, begun, &spool_memory, &stop, progress);
                             if dump.is_err() {
                                 // The snapshot cannot be finished. A node that failed
                                 // is no reason to stop the others: what they give is

@@ -13,7 +13,7 @@ use crate::format::manifest::{ManifestNode, ManifestSegment, Totals};
 use crate::net::ServerReport;
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
-use crate::source::{SourceNode, survey};
+use crate::source::{SourceNode, SpoolMemory, survey};
 use crate::units::counted;
 
 /// How long a node that went away in the middle is left alone before each new try.
@@ -26,6 +26,7 @@ struct Turn<'a> {
     node_index: u32,
     node: &'a NodeSpec,
     begun: &'a Begun,
+    spool_memory: &'a SpoolMemory,
     stop: &'a Cancel,
     progress: &'a dyn Progress,
 }
@@ -40,6 +41,7 @@ impl DumpPlan {
         &self,
         index: usize,
         begun: &Begun,
+        spool_memory: &SpoolMemory,
         stop: &Cancel,
         progress: &dyn Progress,
     ) -> Result<NodeDump> {
@@ -59,6 +61,7 @@ impl DumpPlan {
             node_index,
             node: &plan.node,
             begun,
+            spool_memory,
             stop,
             progress,
         };
@@ -179,6 +182,7 @@ impl DumpPlan {
             strategy.walk.needs_crawler() && before.is_some_and(|before| before.is_crawler_off);
         let job = NodeJob {
             options: &self.options,
+            spool_memory: turn.spool_memory,
             snapshot: &begun.snapshot,
             node: turn.node,
             node_index: turn.node_index,
@@ -293,6 +297,7 @@ impl NodeDump {
             win_tokens_kept: 0,
             unknown_kept: 0,
             unsettled: 0,
+            is_walk_given_up: false,
             unaccounted: 0,
             failure,
         }

@@ -224,6 +224,7 @@ impl WarmFilePlan {
             win_tokens_kept: 0,
             unknown_kept: 0,
             unsettled: 0,
+            walks_given_up: Vec::new(),
             unaccounted,
             kept: Kept::default(),
             elapsed: clock.elapsed(),

@@ -249,6 +249,11 @@ impl Connection {
         self.is_prodded = false;
     }
 
+    /// Waits no longer for a byte, from now on.
+    pub fn wait_at_most(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// Goes on when the job is stopped, and waits so long for a byte from now on.
     pub fn outlive_cancel(&mut self, timeout: Duration) {
         self.cancel = Cancel::new();
@@ -522,7 +527,6 @@ impl Connection {
     /// and proxies between that need more. The reply comes after all others, so
     /// the next exchange takes it first.
     fn prod(&mut self) -> Result<()> {
-        tracing::debug!(node = self.node, "the server is silent; sending a no-op");
         self.prod_count = self.prod_count.saturating_add(1);
         let unsent = self.send(NOOP)?;
         if unsent.is_empty() {
@@ -534,6 +538,13 @@ impl Connection {
 
     fn take_prod_replies(&mut self, operation: &'static str) -> Result<()> {
         let mut left = self.prod_count;
+        // Not when they were sent: a log may be on a slow disk, and a walk must not wait
+        // for that.
+        tracing::debug!(
+            node = self.node,
+            left,
+            "the server was silent; no-ops were sent"
+        );
         let watch = Watch::whole(operation, self.pace);
         let exchange = Exchange::new(watch, Self::SHORT_ANSWER_LEN_MAX);
         self.converse(exchange, b"", None, |bytes| {

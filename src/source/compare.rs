@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::item::Exptime;
-use crate::protocol::metadump::{WalkItem, parse_item};
-use crate::protocol::text::split_line;
+use crate::protocol::metadump::WalkItem;
 use crate::select::Judgement;
 use crate::source::fetch::FetchJob;
 use crate::source::kept_items::{ItemVersion, KeptItems};
+use crate::source::packed_walk::Walked;
 use crate::source::spool::{LineForm, WalkChunk};
 use crate::source::walk::Walk;
 use crate::units::UnixSecs;
@@ -33,6 +33,7 @@ pub fn compare_listing(
 ) -> Result<()> {
     let (walked, compared) = std::thread::scope(|scope| {
         let walker = scope.spawn(|| walk.run());
+        scope.spawn(|| walk.spool.write_out(stop));
         let compared = compare_chunks(walk, job, kept, stop).inspect_err(|_| stop.cancel());
         let walked = walker.join();
         (
@@ -53,39 +54,31 @@ fn compare_chunks(
     kept: &mut KeptItems,
     stop: &Cancel,
 ) -> Result<()> {
-    let mut key = Vec::new();
     while let Some(chunk) = walk.spool.pop(stop)? {
-        compare_chunk(&chunk, job, kept, &mut key)?;
+        compare_chunk(&chunk, job, kept)?;
     }
     Ok(())
 }
 
-fn compare_chunk(
-    chunk: &WalkChunk,
-    job: &FetchJob<'_>,
-    kept: &mut KeptItems,
-    key: &mut Vec<u8>,
-) -> Result<()> {
+fn compare_chunk(chunk: &WalkChunk, job: &FetchJob<'_>, kept: &mut KeptItems) -> Result<()> {
     // No other listing tells the CAS.
     if chunk.form != LineForm::Metadump {
         return Ok(());
     }
     let host_now = UnixSecs::from_system_time(SystemTime::now());
     let server_now = job.server.to_server_time(host_now);
-    let mut rest = chunk.lines.as_slice();
-    while let Some((line, len)) = split_line(rest) {
-        rest = rest.get(len..).unwrap_or_default();
-        let Some(walked) = parse_item(line, key) else {
-            continue;
+    chunk.visit(&mut |walked| {
+        let Walked::Item { key, item } = walked else {
+            return Ok(());
         };
-        if let Some(version) = version_of(key, &walked)
+        if let Some(version) = version_of(key, &item)
             && !has_expired(version.exptime, server_now)
-            && job.judge_early(key, &walked) != Judgement::Drop
+            && job.judge_early(key, &item) != Judgement::Drop
         {
             kept.see(&version)?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Returns the version that a line is of, where the line tells it.
@@ -107,9 +100,11 @@ mod tests {
     use super::*;
     use crate::net::ServerReport;
     use crate::node::NodeSpec;
+    use crate::protocol::metadump::parse_item;
     use crate::protocol::stats::ServerVersion;
     use crate::select::Selection;
     use crate::source::fetch::FetcherOptions;
+    use crate::source::packed_walk::WalkPacker;
     use crate::source::strategy::{ReadStrategy, WalkKind};
 
     /// Returns how many of three items a listing leaves to wait for.
@@ -149,11 +144,17 @@ mod tests {
             let key = key.as_bytes();
             kept.insert(&ItemVersion { key, cas, exptime }).unwrap();
         }
-        let chunk = WalkChunk {
-            lines: lines.as_bytes().to_vec(),
-            form,
-        };
-        compare_chunk(&chunk, &job, &mut kept, &mut Vec::new()).unwrap();
+        let mut packer = WalkPacker::new().unwrap();
+        let mut key = Vec::new();
+        for line in lines.lines() {
+            match parse_item(line.as_bytes(), &mut key) {
+                Some(item) => packer.push(&key, &item),
+                None => packer.push_broken(line.as_bytes()),
+            }
+        }
+        let items = packer.finish().unwrap().unwrap();
+        let chunk = WalkChunk { items, form };
+        compare_chunk(&chunk, &job, &mut kept).unwrap();
         kept.waiting()
     }
 

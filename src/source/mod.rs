@@ -2,24 +2,34 @@
 //!
 //! The two are apart because the walk must never wait: a server whose walk is
 //! not read holds a lock that can stop all its clients. So a thread of its own
-//! drains it at full speed into a [`Spool`], and the fetchers follow at theirs.
+//! drains it at full speed into the memory of a [`Spool`], another brings that to
+//! disk, and the fetchers follow at theirs. While a walk runs, its thread touches its
+//! socket and memory and nothing else: no file, no map of one, no log, and no lock
+//! that another thread holds while it waits for a disk.
 
 mod compare;
 mod fetch;
 mod kept_items;
+mod key_log;
+mod packed_walk;
 mod sample;
 mod seen_keys;
 mod spool;
+mod spool_memory;
 mod strategy;
 mod survey;
+mod under_way;
 mod walk;
 
 pub use compare::compare_listing;
 pub use fetch::{FetchJob, FetchTally, Fetcher, FetcherOptions, ItemSink, TOO_LONG, Witness};
 pub use kept_items::{ItemVersion, KeptItems};
+pub use packed_walk::{PackedWalk, WalkPacker, Walked};
 pub use sample::sample_keys;
 pub use seen_keys::{Seen, SeenKeys};
-pub use spool::{LineForm, Spool, WalkChunk};
+pub use spool::{LineForm, Pushed, Spool, WalkChunk};
+pub use spool_memory::SpoolMemory;
 pub use strategy::{Carrier, Crawler, ReadStrategy, WalkKind, probe_crawler};
 pub use survey::{SourceNode, survey};
+pub use under_way::{between_walks, walks_under_way};
 pub use walk::{Walk, WalkReport};

@@ -8,14 +8,14 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Operation, Result};
 use crate::net::NetOptions;
 use crate::node::NodeSpec;
-use crate::protocol::cachedump::parse_listed;
-use crate::protocol::metadump::parse_item;
-use crate::protocol::text::split_line;
-use crate::source::spool::{LineForm, Spool, WalkChunk};
+use crate::source::packed_walk::Walked;
+use crate::source::spool::{Spool, WalkChunk};
+use crate::source::spool_memory::SpoolMemory;
 use crate::source::strategy::ReadStrategy;
 use crate::source::walk::Walk;
 
-/// What a walk may list before somebody takes it; more goes to a temporary file.
+/// Room for what is listed before there are enough: over a million short keys. What
+/// is listed beyond is thrown away.
 const SPOOL_MEMORY_MAX: usize = 16 << 20;
 
 /// Returns up to `count` keys of a node; fewer where it has no more. The walk ends
@@ -33,7 +33,8 @@ pub fn sample_keys(
     cancel: &Cancel,
 ) -> Result<Vec<Vec<u8>>> {
     let stop = cancel.child();
-    let spool = Spool::new(SPOOL_MEMORY_MAX, env::temp_dir());
+    // Nobody writes to the directory here.
+    let spool = Spool::new(SpoolMemory::new(SPOOL_MEMORY_MAX), env::temp_dir());
     let walk = Walk {
         node,
         net,
@@ -46,6 +47,7 @@ pub fn sample_keys(
         idle: Mutex::default(),
     };
     let mut keys = Vec::new();
+    let mut taken = Ok(());
     let walked = std::thread::scope(|scope| {
         let walker = std::thread::Builder::new()
             .name("sample-walk".to_owned())
@@ -56,7 +58,12 @@ pub fn sample_keys(
         };
         while keys.len() < count {
             match spool.pop(&stop) {
-                Ok(Some(chunk)) => take_keys(&chunk, count, &mut keys),
+                Ok(Some(chunk)) => {
+                    taken = take_keys(&chunk, count, &mut keys);
+                    if taken.is_err() {
+                        break;
+                    }
+                }
                 // The walk says why.
                 Ok(None) | Err(_) => break,
             }
@@ -67,6 +74,7 @@ pub fn sample_keys(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     cancel.check()?;
+    taken?;
     match walked {
         // Stopped, since there were enough.
         Err(_) if keys.len() >= count => {}
@@ -75,22 +83,14 @@ pub fn sample_keys(
     Ok(keys)
 }
 
-fn take_keys(chunk: &WalkChunk, count: usize, keys: &mut Vec<Vec<u8>>) {
-    let mut rest = chunk.lines.as_slice();
-    let mut key = Vec::new();
-    while keys.len() < count
-        && let Some((line, len)) = split_line(rest)
-    {
-        rest = rest.get(len..).unwrap_or_default();
-        match chunk.form {
-            LineForm::Metadump => {
-                if parse_item(line, &mut key).is_some() {
-                    keys.push(key.clone());
-                }
-            }
-            LineForm::Cachedump { .. } => {
-                keys.extend(parse_listed(line).map(|listed| listed.key.to_vec()));
-            }
+/// Adds keys up to a count; one that cannot be understood is none.
+fn take_keys(chunk: &WalkChunk, count: usize, keys: &mut Vec<Vec<u8>>) -> Result<()> {
+    chunk.visit(&mut |walked| {
+        if let Walked::Item { key, .. } = walked
+            && keys.len() < count
+        {
+            keys.push(key.to_vec());
         }
-    }
+        Ok(())
+    })
 }

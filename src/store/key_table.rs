@@ -18,9 +18,47 @@ use crate::units::to_u64;
 /// in memory as far as there is room.
 #[derive(Debug)]
 pub struct KeyTable {
-    seed: u64,
+    seed: KeySeed,
     table: ScratchTable,
     count: u64,
+}
+
+/// What makes hashes of keys, so that nobody can prepare two keys with the same one.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySeed(u64);
+
+impl KeySeed {
+    /// Makes a random one.
+    pub fn random() -> Self {
+        let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
+        Self(seed)
+    }
+
+    /// Returns what a table of this seed knows a key by.
+    pub fn hash(self, key: &[u8]) -> KeyHash {
+        // Anything but 0 above the tag, which means a free cell.
+        KeyHash((xxh3_128_with_seed(key, self.0) & !TAG).max(TAG + 1))
+    }
+}
+
+/// What a table knows a key by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHash(u128);
+
+impl KeyHash {
+    /// Bytes of one where it is kept elsewhere.
+    pub const LEN: usize = 16;
+
+    /// Returns the bytes to keep, for a table of the same seed.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        self.0.to_le_bytes()
+    }
+
+    /// Takes back what was kept.
+    pub fn of_bytes(bytes: [u8; Self::LEN]) -> Self {
+        // Whatever the bytes are, no hash is a free cell, and none has a tag.
+        Self((u128::from_le_bytes(bytes) & !TAG).max(TAG + 1))
+    }
 }
 
 /// The part of a cell that is the tag.
@@ -38,7 +76,15 @@ impl KeyTable {
     ///
     /// - `Io`: the directory has no room for it.
     pub fn create(directory: &Path, expected_count: u64) -> Result<Self> {
-        let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
+        Self::create_with(KeySeed::random(), directory, expected_count)
+    }
+
+    /// Makes one for keys of which some were hashed before.
+    ///
+    /// # Errors
+    ///
+    /// - As [`KeyTable::create`].
+    pub fn create_with(seed: KeySeed, directory: &Path, expected_count: u64) -> Result<Self> {
         let room = expected_count.clamp(1024, ROOM_AT_FIRST_MAX);
         let table = ScratchTable::create(directory, room.saturating_mul(2))?;
         Ok(Self {
@@ -55,7 +101,7 @@ impl KeyTable {
 
     /// Returns the tag of a key, if it is there.
     pub fn get(&self, key: &[u8]) -> Option<u16> {
-        let (_, found) = self.find(self.hash(key));
+        let (_, found) = self.find(self.seed.hash(key).0);
         (found != 0).then(|| tag_of(found))
     }
 
@@ -70,21 +116,29 @@ impl KeyTable {
         key: &[u8],
         choose: impl FnOnce(Option<u16>) -> u16,
     ) -> Result<Option<u16>> {
+        self.put_hash(self.seed.hash(key), choose)
+    }
+
+    /// Does the same for a key of which only the hash is known.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: the table must grow and cannot.
+    pub fn put_hash(
+        &mut self,
+        hash: KeyHash,
+        choose: impl FnOnce(Option<u16>) -> u16,
+    ) -> Result<Option<u16>> {
         // At most three quarters full, so that a free cell is always near.
         if self.count.saturating_mul(4) >= to_u64(self.table.cell_count()).saturating_mul(3) {
             self.grow()?;
         }
-        let hash = self.hash(key);
+        let KeyHash(hash) = hash;
         let (cell, found) = self.find(hash);
         let before = (found != 0).then(|| tag_of(found));
         self.table.set(cell, hash | u128::from(choose(before)));
         self.count = self.count.saturating_add(u64::from(before.is_none()));
         Ok(before)
-    }
-
-    /// Hashes to anything but 0 above the tag, which means a free cell.
-    fn hash(&self, key: &[u8]) -> u128 {
-        (xxh3_128_with_seed(key, self.seed) & !TAG).max(TAG + 1)
     }
 
     /// Returns the cell of a hash and what is in it: where the hash is not there, the

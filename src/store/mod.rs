@@ -37,7 +37,7 @@ use crate::error::Result;
 pub use self::faulty::{Fault, FaultyStore};
 pub use self::file_mode::FileMode;
 pub use self::host_lease::HostLease;
-pub use self::key_table::KeyTable;
+pub use self::key_table::{KeyHash, KeySeed, KeyTable};
 pub use self::local::LocalStore;
 pub use self::map::MapChoice;
 pub use self::memory::MemoryStore;

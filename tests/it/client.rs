@@ -40,6 +40,12 @@ pub(crate) struct Item {
     pub(crate) ttl: i64,
 }
 
+/// A key of 160 letters that takes 80 bytes at least, however it is compressed.
+pub(crate) fn noisy_key() -> String {
+    let part = || uuid::Uuid::new_v4().simple().to_string();
+    [part(), part(), part(), part(), part()].concat()
+}
+
 impl Item {
     /// An item without flags that never expires.
     pub(crate) fn new(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Item {

@@ -79,6 +79,27 @@ pub(crate) enum Harm {
     KillBefore,
     /// The process is killed when the call is done.
     KillAfter,
+    /// Nothing is done until the gate is open.
+    Wait,
+}
+
+/// What lets calls that wait go on.
+#[derive(Debug)]
+pub(crate) struct Gate(PathBuf);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        fs::write(&self.0, "").unwrap();
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // Nobody may be left behind that waits for it.
+        if !self.0.exists() {
+            let _ = fs::write(&self.0, "");
+        }
+    }
 }
 
 /// Harm to some calls of the kinds named, counted from 1 over all threads.
@@ -131,23 +152,7 @@ impl Fault {
     /// that were counted when another thread was killed may be missing.
     pub(crate) fn run(&self, run: Run, under: &Path) -> (Output, Vec<Counted>) {
         let log = env::temp_dir().join(format!("mcsnap-faults-{}", uuid::Uuid::new_v4()));
-        let names: Vec<_> = self.calls.iter().map(|call| call.name()).collect();
-        let harm = match self.harm {
-            Harm::Error(errno) => errno.raw_os_error().to_string(),
-            Harm::Interrupt => "interrupt".to_owned(),
-            Harm::Short => "short".to_owned(),
-            Harm::KillBefore => "kill-before".to_owned(),
-            Harm::KillAfter => "kill-after".to_owned(),
-        };
-        let output = run
-            .env("LD_PRELOAD", shim())
-            .env("FAULT_UNDER", under.canonicalize().unwrap())
-            .env("FAULT_CALLS", names.join(","))
-            .env("FAULT_FROM", self.first.to_string())
-            .env("FAULT_TO", self.last.to_string())
-            .env("FAULT_HARM", harm)
-            .env("FAULT_LOG", &log)
-            .run();
+        let output = self.prepare(run, under, &log).run();
         let text = fs::read_to_string(&log).expect("the shim was not loaded: no log of it");
         fs::remove_file(&log).unwrap();
         let counted = text
@@ -163,6 +168,34 @@ impl Fault {
             })
             .collect();
         (output, counted)
+    }
+
+    /// Prepares a run whose calls wait at a gate; the log of calls is in the working
+    /// directory.
+    pub(crate) fn gate(&self, run: Run, under: &Path, workdir: &Workdir) -> (Run, Gate) {
+        assert_eq!(self.harm, Harm::Wait);
+        let log = workdir.join("faults");
+        let run = self.prepare(run, under, &log);
+        (run, Gate(workdir.join("faults.open")))
+    }
+
+    fn prepare(&self, run: Run, under: &Path, log: &Path) -> Run {
+        let names: Vec<_> = self.calls.iter().map(|call| call.name()).collect();
+        let harm = match self.harm {
+            Harm::Error(errno) => errno.raw_os_error().to_string(),
+            Harm::Interrupt => "interrupt".to_owned(),
+            Harm::Short => "short".to_owned(),
+            Harm::KillBefore => "kill-before".to_owned(),
+            Harm::KillAfter => "kill-after".to_owned(),
+            Harm::Wait => "wait".to_owned(),
+        };
+        run.env("LD_PRELOAD", shim())
+            .env("FAULT_UNDER", under.canonicalize().unwrap())
+            .env("FAULT_CALLS", names.join(","))
+            .env("FAULT_FROM", self.first.to_string())
+            .env("FAULT_TO", self.last.to_string())
+            .env("FAULT_HARM", harm)
+            .env("FAULT_LOG", log)
     }
 }
 
@@ -240,6 +273,12 @@ impl Strace {
     /// Takes the calls only that name this path, just so, or a descriptor of it.
     pub(crate) fn path(mut self, path: &Path) -> Strace {
         self.add(&["-P", &path.display().to_string()]);
+        self
+    }
+
+    /// Shows so many bytes of each text.
+    pub(crate) fn shows(mut self, len: usize) -> Strace {
+        self.add(&["-s", &len.to_string()]);
         self
     }
 

@@ -10,6 +10,7 @@
  *   kill-after   the process is killed when the call is done
  *   interrupt    the call fails with EINTR, the next one of the thread does not
  *   short        at most half of the bytes are written or read
+ *   wait         the call waits until there is a file FAULT_LOG.open
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -77,10 +78,20 @@ static int is_fd_chosen(const char *kind, int fd) {
     return is_chosen(kind, path);
 }
 
+static void wait_for_gate(void) {
+    char gate[PATH_MAX];
+    snprintf(gate, sizeof gate, "%s.open", getenv("FAULT_LOG"));
+    while (syscall(SYS_faccessat, AT_FDCWD, gate, F_OK) != 0) usleep(1000);
+}
+
 /* Returns whether the call is to fail, with errno set. */
 static int fails(int is_chosen) {
     if (!is_chosen) return 0;
     if (!strcmp(harm, "kill-before")) die();
+    if (!strcmp(harm, "wait")) {
+        wait_for_gate();
+        return 0;
+    }
     if (!strcmp(harm, "interrupt")) {
         is_retry = !is_retry;
         errno = EINTR;

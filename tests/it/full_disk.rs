@@ -6,7 +6,7 @@ use std::process::Output;
 
 use rustix::io::Errno;
 
-use crate::client::Item;
+use crate::client::{Item, noisy_key};
 use crate::fault::{Call, Fault, Harm};
 use crate::fault_arena::text;
 use crate::memcached::Memcached;
@@ -226,10 +226,9 @@ fn a_limit_on_the_size_of_files_is_an_error_and_no_signal() {
 #[test]
 fn a_full_or_failing_disk_for_the_list_of_keys_is_told_as_such() {
     let server = Memcached::start();
-    let key = |at: u32| format!("{:0>200}:{at}", "key");
     server
         .client()
-        .load((0..40_000).map(|at| Item::new(key(at), "")));
+        .load((0..40_000).map(|_| Item::new(noisy_key(), "")));
     let workdir = Workdir::new("spool");
     fs::create_dir(workdir.join("p")).unwrap();
     let address = server.address();

@@ -160,6 +160,10 @@ mod unfinished_dump;
 #[cfg(test)]
 mod waiting_node;
 #[cfg(test)]
+mod walk_calls;
+#[cfg(test)]
+mod walk_room;
+#[cfg(test)]
 mod walk_under_load;
 #[cfg(test)]
 mod warm_file;

@@ -337,6 +337,7 @@ fn plan(server: &Memcached, age_max: u64) -> DumpPlan {
         }),
         selection: Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
+        is_sole: false,
         nodes: vec![server.address().parse().unwrap()],
         name: "a".to_owned(),
         rings: Vec::new(),

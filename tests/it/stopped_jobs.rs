@@ -82,8 +82,8 @@ fn the_first_signal_is_answered_at_once_and_the_second_ends_the_program() {
         signal(&child, name);
         let told = next_line(&mut child);
         let wanted = format!(
-            "mcsnap: stopping (SIG{name}): waiting for the walk of {} to end, up to 5 s, and \
-             keeping what is sealed; a second SIG{name} ends at once, and can crash a server of \
+            "mcsnap: stopping (SIG{name}): reading the walk of {} to the end, unless 10 s pass \
+             in silence, and keeping what is sealed; a second SIG{name} ends at once, and can crash a server of \
              this version in the middle of a walk\n",
             server.address()
         );

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{ErrorKind, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -107,6 +108,13 @@ impl Run {
 
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Run {
         self.command.env(name, value);
+        self
+    }
+
+    /// Puts it into a process group of its own, as a shell does: one that can be stopped,
+    /// since its parent is in another.
+    pub(crate) fn own_group(mut self) -> Run {
+        self.command.process_group(0);
         self
     }
 

@@ -159,8 +159,8 @@ impl JobWatch {
                 _ => ("the walks", "servers"),
             };
             return format!(
-                "stopping ({name}): waiting for {walk} of {of} to end, up to {} s, and keeping what \
-                 is sealed; a second {second} ends at once, and can crash {it} of this version in \
+                "stopping ({name}): reading {walk} of {of} to the end, unless {} s pass in silence, and \
+                 keeping what is sealed; a second {second} ends at once, and can crash {it} of this version in \
                  the middle of a walk",
                 longest.as_secs()
             );
@@ -254,8 +254,8 @@ mod tests {
         });
         assert_eq!(
             watch.stop_notice(Signal::Term),
-            "stopping (SIGTERM): waiting for the walk of b:1 to end, up to 5 s, and keeping what \
-             is sealed; a second SIGTERM ends at once, and can crash a server of this version in \
+            "stopping (SIGTERM): reading the walk of b:1 to the end, unless 5 s pass in silence, and \
+             keeping what is sealed; a second SIGTERM ends at once, and can crash a server of this version in \
              the middle of a walk"
         );
         watch.note(&Event::WalkEnded { node_index: 1 });

@@ -9,19 +9,19 @@ mod sink;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::format::manifest::Counters;
-use crate::item::{Cas, SlabClass};
+use crate::item::{Cas, Exptime, SlabClass};
 use crate::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
 use crate::net::{NetOptions, ServerReport};
 use crate::node::NodeSpec;
-use crate::protocol::cachedump::{exptime_of_listing, parse_listed};
+use crate::protocol::cachedump::exptime_of_listing;
 use crate::protocol::key::KeyForm;
-use crate::protocol::metadump::{WalkItem, parse_item};
+use crate::protocol::metadump::WalkItem;
 use crate::protocol::stats::ServerVersion;
-use crate::protocol::text::split_line;
 use crate::reasons::Reasons;
 use crate::select::{Candidate, Judgement, Selection};
 use crate::source::fetch::lane::Lane;
 use crate::source::fetch::meaning::Reading;
+use crate::source::packed_walk::Walked;
 use crate::source::seen_keys::{Seen, SeenKeys};
 use crate::source::spool::{LineForm, WalkChunk};
 use crate::source::strategy::{Carrier, ReadStrategy};
@@ -211,14 +211,16 @@ impl<'a> Fetcher<'a> {
     ///   as missing, and so is all that is passed to later calls.
     /// - Whatever the sink returns.
     pub fn fetch(&mut self, chunk: &WalkChunk, sink: &mut dyn ItemSink) -> Result<()> {
-        let mut rest = chunk.lines.as_slice();
         let mut first_error = None;
-        while let Some((line, len)) = split_line(rest) {
-            rest = rest.get(len..).unwrap_or_default();
-            let asked = self.ask(line, chunk.form);
+        let shown = chunk.visit(&mut |walked| {
+            let asked = self.ask(walked, chunk.form);
             if let Err(error) = asked.and_then(|()| self.fetch_full(sink)) {
                 first_error.get_or_insert(error);
             }
+            Ok(())
+        });
+        if let Err(error) = shown {
+            first_error.get_or_insert(error);
         }
         for lane in [&mut self.text, &mut self.binary] {
             if let Err(error) = lane.fetch(&self.job, &mut self.tally, sink) {
@@ -251,18 +253,21 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Adds a line's item to the next batch, or counts why not.
-    fn ask(&mut self, line: &[u8], form: LineForm) -> Result<()> {
-        let walked = match form {
-            LineForm::Metadump => parse_item(line, &mut self.key),
-            LineForm::Cachedump { class } => self.parse_listed(line, class),
-        };
-        if let Some(seen) = self.job.seen {
-            if walked.is_none() {
+    fn ask(&mut self, walked: Walked<'_>, form: LineForm) -> Result<()> {
+        self.key.clear();
+        let walked = match walked {
+            Walked::Item { key, item } => {
+                self.key.extend_from_slice(key);
+                Some(self.with_meaning(item, form))
+            }
+            Walked::Broken(line) => {
                 // Each pass shows it again. No key that is understood ends so.
-                self.key.clear();
                 self.key.extend_from_slice(line);
                 self.key.push(b'\n');
+                None
             }
+        };
+        if let Some(seen) = self.job.seen {
             match seen.insert(&self.key)? {
                 Seen::Never => {}
                 // Counted where it was read out of its segment.
@@ -304,19 +309,15 @@ impl<'a> Fetcher<'a> {
         Ok(())
     }
 
-    fn parse_listed(&mut self, line: &[u8], class: u8) -> Option<WalkItem> {
-        let listed = parse_listed(line)?;
-        self.key.clear();
-        self.key.extend_from_slice(listed.key);
+    /// Makes a moment of the number that a listing has for one.
+    fn with_meaning(&self, item: WalkItem, form: LineForm) -> WalkItem {
+        let (LineForm::Cachedump { .. }, Some(Exptime::At(number))) = (form, item.exptime) else {
+            return item;
+        };
         let stats = &self.job.server.stats;
         let is_told = self.job.strategy.version >= ServerVersion::LISTING_TELLS_EXPTIME;
-        let exptime = is_told.then(|| exptime_of_listing(listed.exptime, stats.started_at()));
-        Some(WalkItem {
-            exptime,
-            class: Some(class),
-            value_len: Some(listed.value_len),
-            ..WalkItem::default()
-        })
+        let exptime = is_told.then(|| exptime_of_listing(number.0, stats.started_at()));
+        WalkItem { exptime, ..item }
     }
 
     /// Says so only where no version's way of counting could let the value be

@@ -1,16 +1,20 @@
 //! The walks by `lru_crawler metadump`. protocol.txt, "LRU Crawler".
 
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Connection, Prompt, Received, ask_server};
-use crate::protocol::metadump::{WalkLine, classify};
+use crate::protocol::metadump::{WalkLine, classify, parse_item};
 use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::request::{METADUMP_ALL, METADUMP_HASH, VERSION, metadump_class};
 use crate::protocol::stats::{CrawlProgress, ServerStats, ServerVersion};
 use crate::protocol::text::{Step, parse_line, split_line};
-use crate::source::spool::{LineForm, Spool, WalkChunk};
+use crate::source::spool::{LineForm, Pushed, Spool};
+use crate::source::under_way::WalkUnderWay;
 use crate::source::walk::Walk;
+use crate::source::walk::chunk_packer::ChunkPacker;
 use crate::source::walk::crawler_switch::CrawlerSwitch;
 use crate::units::to_u64;
 
@@ -26,42 +30,86 @@ const GROWTH_WAIT: Duration = Duration::from_secs(3);
 /// the server answers others.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
-/// How long the rest of a walk that nobody wants any more is read, in all and
-/// without a byte.
-const REST_MAX: Duration = Duration::from_secs(5);
-const REST_SILENCE_MAX: Duration = Duration::from_secs(1);
+/// How often is looked whether a server that is silent in a walk answers others.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a crawl gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crawl {
+    /// Items it listed.
+    pub(super) listed: u64,
+    /// Lines that are in the spool, of those that were wanted.
+    pub(super) taken: u64,
+    /// There was no more room for the rest of them, which was thrown away.
+    pub(super) is_given_up: bool,
+}
+
+/// Which crawl to ask for.
+#[derive(Clone, Copy, Debug)]
+struct CrawlRequest<'a> {
+    command: &'a [u8],
+    /// Lines at its beginning that are not wanted.
+    unwanted: u64,
+}
 
 impl Walk<'_> {
-    /// Returns how long at most the rest of the walk is read where it is stopped;
-    /// `None` where the server does not mind that it is left at once.
-    pub fn rest_max(&self) -> Option<Duration> {
+    /// Returns how long a server may be silent while the rest of its walk is read
+    /// where it is stopped; `None` where it does not mind that it is left at once.
+    pub fn rest_silence_max(&self) -> Option<Duration> {
         let must_be_read = self.strategy.walk.needs_crawler()
             && self.strategy.version < ServerVersion::WALK_OUTLIVES_CLIENT;
-        must_be_read.then_some(REST_MAX)
+        must_be_read.then_some(self.net.timeout)
     }
 
     /// `lru_crawler metadump hash`: with 200,000 items under load, on 1.6.18 and
     /// 1.6.45, the one walk that missed nothing.
-    ///
-    /// Returns how many items it listed.
-    pub(super) fn crawl_hash(&self, crawler: &CrawlerSwitch<'_>) -> Result<u64> {
-        self.crawl_until_not_busy(crawler, METADUMP_HASH)
+    pub(super) fn crawl_hash(&self, crawler: &CrawlerSwitch<'_>) -> Result<Crawl> {
+        self.crawl(crawler, METADUMP_HASH, 0)
     }
 
     /// The LRU lists of all slab classes, in one crawl.
-    pub(super) fn crawl_all(&self, crawler: &CrawlerSwitch<'_>) -> Result<()> {
-        self.crawl_until_not_busy(crawler, METADUMP_ALL).map(drop)
+    pub(super) fn crawl_all(&self, crawler: &CrawlerSwitch<'_>) -> Result<Crawl> {
+        self.crawl(crawler, METADUMP_ALL, 0)
     }
 
-    /// The LRU lists of one slab class after the other.
+    /// The LRU lists of one slab class after the other, each when there is room in the
+    /// spool.
+    ///
+    /// A crawl of lists holds no lock of an item, a list or a bucket while it writes to
+    /// its client (`item_crawler_thread` in crawler.c: the buffer is flushed before the
+    /// list's lock is taken), where that of the hash table keeps the table from growing
+    /// and, before 1.6.19, holds an item's lock. But it holds the crawler's own, for
+    /// which the thread waits that looks after the lists, and every client's thread that
+    /// says `lru_crawler`. So this one is read at once, too, and what has to wait waits
+    /// between two crawls, when the server has nothing to send.
+    ///
+    /// Where a class has more than there is room for it is crawled again, and what the
+    /// crawls before took is passed over. The lists change meanwhile; what is missed so
+    /// is found as all is that moves, by another pass.
     pub(super) fn crawl_class_by_class(&self, crawler: &CrawlerSwitch<'_>) -> Result<()> {
         for class in self.slab_item_counts()?.into_keys() {
-            self.crawl_until_not_busy(crawler, &metadump_class(class))?;
+            let mut taken: u64 = 0;
+            loop {
+                self.spool.wait_for_room(self.cancel)?;
+                let crawl = self.crawl(crawler, &metadump_class(class), taken)?;
+                if !crawl.is_given_up {
+                    break;
+                }
+                taken = taken.saturating_add(crawl.taken);
+                let node = self.node.address();
+                tracing::info!(
+                    node,
+                    class,
+                    taken,
+                    "no room for a whole slab class; waiting for it"
+                );
+            }
         }
         Ok(())
     }
 
-    fn crawl_until_not_busy(&self, crawler: &CrawlerSwitch<'_>, request: &[u8]) -> Result<u64> {
+    fn crawl(&self, crawler: &CrawlerSwitch<'_>, command: &[u8], unwanted: u64) -> Result<Crawl> {
+        let request = CrawlRequest { command, unwanted };
         let started = Instant::now();
         let mut seen = None;
         loop {
@@ -98,13 +146,13 @@ impl Walk<'_> {
     /// `seen` is how far the crawler was when it was first seen running.
     fn try_crawl(
         &self,
-        request: &[u8],
+        request: CrawlRequest<'_>,
         waited: Duration,
         seen: &mut Option<CrawlProgress>,
-    ) -> Result<u64> {
+    ) -> Result<Crawl> {
         let mut connection = self.connect()?;
         let stats = ask_server(&mut connection)?.stats;
-        let is_hash = request == METADUMP_HASH;
+        let is_hash = request.command == METADUMP_HASH;
         let has_waited = waited >= GROWTH_WAIT.min(self.busy_timeout);
         // Whoever asks while the walk of another is not read takes one of the
         // server's threads with all its clients. A crawler that gets on is the
@@ -115,52 +163,105 @@ impl Walk<'_> {
         if is_stuck || (is_hash && !may_walk_hash(self.strategy.version, &stats, has_waited)) {
             return Err(Error::new(ErrorKind::Busy).at(self.location()));
         }
-        let listed = self.crawl_once(&mut connection, request)?;
+        let crawl = self.crawl_once(&mut connection, request, stats.curr_items)?;
         // Before, an answer to a prompt may still come.
         if self.strategy.version >= ServerVersion::WALK_TERMINATOR {
             self.keep(connection);
         }
-        Ok(listed)
+        Ok(crawl)
     }
 
-    fn crawl_once(&self, connection: &mut Connection, request: &[u8]) -> Result<u64> {
-        let version = self.strategy.version;
-        // How long after the last line a server that ends its walk with no line
-        // of its own is asked something else: the answer comes when the walk is
-        // over.
+    /// Reads one crawl to its end. From the request on this thread touches its socket
+    /// and memory, and nothing else; what there is to log waits until it is over.
+    fn crawl_once(
+        &self,
+        connection: &mut Connection,
+        request: CrawlRequest<'_>,
+        item_count: u64,
+    ) -> Result<Crawl> {
+        let may_leave = self.strategy.version >= ServerVersion::WALK_OUTLIVES_CLIENT;
+        let mut chunks = ChunkWriter::new(self.spool, request.unwanted, may_leave)?;
+        let walk = WalkUnderWay::begin(self.cancel)?;
+        let read = self.read_crawl(connection, request.command, &mut chunks);
+        let mut rest = Ok(());
+        if let Err(error) = &read
+            && error.is_canceled()
+            && !may_leave
+        {
+            rest = read_rest(connection, self.net.timeout, self.prompt(), item_count);
+        }
+        drop(walk);
+        if let Err(error) = rest {
+            tracing::info!("left in the middle of a walk: {}", error.to_chain());
+        }
+        read.and_then(|()| chunks.finish())
+    }
+
+    /// What a server is asked that ends its walk with no line of its own, when it has
+    /// been silent for a while: the answer comes when the walk is over.
+    fn prompt(&self) -> Option<Prompt> {
         const PROMPT_AFTER: Duration = Duration::from_millis(500);
-        let prompt = (version < ServerVersion::WALK_TERMINATOR).then_some(Prompt {
+        (self.strategy.version < ServerVersion::WALK_TERMINATOR).then_some(Prompt {
             after: PROMPT_AFTER,
             request: VERSION,
-        });
-        let mut chunks = ChunkWriter::new(self.spool);
-        let mut unsent = request;
-        loop {
-            let receive = |bytes: &[u8]| chunks.receive(bytes);
-            let walked = connection.exchange_with_prompt("walk", unsent, prompt, receive);
-            let Err(error) = walked else {
-                chunks.flush()?;
-                return Ok(chunks.item_count);
-            };
-            if matches!(error.kind(), ErrorKind::Timeout { .. }) {
-                if chunks.heard_at.elapsed() >= SILENCE_MAX || !self.is_alive() {
-                    return Err(error);
+        })
+    }
+
+    fn read_crawl(
+        &self,
+        connection: &mut Connection,
+        command: &[u8],
+        chunks: &mut ChunkWriter<'_>,
+    ) -> Result<()> {
+        // Nobody needs the answer any more when the walk is over.
+        let is_over = self.cancel.child();
+        std::thread::scope(|scope| {
+            let mut unsent = command;
+            // Another thread asks, so that this one misses nothing that comes.
+            let mut asked: Option<(Error, ScopedJoinHandle<'_, bool>)> = None;
+            let read = loop {
+                let receive = |bytes: &[u8]| chunks.receive(bytes);
+                let walked =
+                    connection.exchange_with_prompt("walk", unsent, self.prompt(), receive);
+                let Err(error) = walked else {
+                    break Ok(());
+                };
+                if !matches!(error.kind(), ErrorKind::Timeout { .. }) {
+                    break Err(error);
                 }
                 unsent = b"";
-                continue;
-            }
-            if (error.is_canceled() || chunks.is_spool_full)
-                && version < ServerVersion::WALK_OUTLIVES_CLIENT
-            {
-                read_rest(connection, prompt);
-            }
-            return Err(error);
-        }
+                match asked.take() {
+                    Some((silence, asking)) if !asking.is_finished() => {
+                        asked = Some((silence, asking));
+                    }
+                    Some((silence, asking)) => {
+                        if !asking.join().unwrap_or(false) {
+                            break Err(silence);
+                        }
+                        connection.wait_at_most(self.net.timeout);
+                    }
+                    None if chunks.heard_at.elapsed() >= SILENCE_MAX => break Err(error),
+                    None => {
+                        let asking = std::thread::Builder::new()
+                            .name("is-alive".to_owned())
+                            .spawn_scoped(scope, || self.is_alive(&is_over));
+                        let Ok(asking) = asking else {
+                            break Err(error);
+                        };
+                        asked = Some((error, asking));
+                        connection.wait_at_most(ALIVE_INTERVAL.min(self.net.timeout));
+                    }
+                }
+            };
+            is_over.cancel();
+            read
+        })
     }
 
     /// Says whether the server answers at all.
-    fn is_alive(&self) -> bool {
-        let asked = self.connect().and_then(|mut connection| {
+    fn is_alive(&self, cancel: &Cancel) -> bool {
+        let connected = Connection::connect(self.node, self.net, cancel);
+        let asked = connected.and_then(|mut connection| {
             connection.exchange_short("version", VERSION, |bytes| {
                 Ok(match parse_line(bytes, "VERSION")? {
                     Step::Need => Received::More(0),
@@ -199,22 +300,33 @@ fn may_walk_hash(version: ServerVersion, stats: &ServerStats, has_waited: bool) 
 
 /// Reads a walk to its end though nobody wants it: up to 1.4.33 and in some
 /// cases up to 1.6.43 a client that goes away meanwhile can crash the server.
-/// Longer than a moment it is not waited for.
-fn read_rest(connection: &mut Connection, prompt: Option<Prompt>) {
-    let deadline = Instant::now() + REST_MAX;
-    connection.outlive_cancel(REST_SILENCE_MAX);
-    let read = connection.exchange_with_prompt("walk", b"", prompt, |bytes| {
-        if Instant::now() >= deadline {
-            return Err(Error::new(ErrorKind::Timeout {
-                operation: "rest of a walk",
-                limit_ms: u64::try_from(REST_MAX.as_millis()).unwrap_or(u64::MAX),
+///
+/// Only one that is silent for the time given is left early, and one that lists
+/// many more items than there were, which no server does.
+fn read_rest(
+    connection: &mut Connection,
+    silence_max: Duration,
+    prompt: Option<Prompt>,
+    item_count: u64,
+) -> Result<()> {
+    /// Items that may have come meanwhile, beside as many as there were.
+    const MORE_MAX: u64 = 10_000_000;
+    let line_count_max = item_count.saturating_mul(2).saturating_add(MORE_MAX);
+    let mut line_count: u64 = 0;
+    connection.outlive_cancel(silence_max);
+    connection.exchange_with_prompt("rest of a walk", b"", prompt, |bytes| {
+        let lines = to_u64(memchr::memchr_iter(b'\n', bytes).count());
+        let received = skip_lines(bytes)?;
+        line_count = line_count.saturating_add(lines);
+        if line_count > line_count_max {
+            return Err(Error::new(ErrorKind::LimitExceeded {
+                limit: "lines of a walk",
+                needed: line_count,
+                bound: line_count_max,
             }));
         }
-        skip_lines(bytes)
-    });
-    if let Err(error) = read {
-        tracing::info!("left in the middle of a walk: {}", error.to_chain());
-    }
+        Ok(received)
+    })
 }
 
 fn skip_lines(bytes: &[u8]) -> Result<Received> {
@@ -236,32 +348,67 @@ fn skip_lines(bytes: &[u8]) -> Result<Received> {
 
 /// Cuts the stream into chunks of whole lines.
 struct ChunkWriter<'a> {
-    chunk: Vec<u8>,
+    packer: ChunkPacker,
+    key: Vec<u8>,
     /// Lines of items, and those that cannot be understood after the first one.
     item_count: u64,
+    /// How many of the next ones are passed over.
+    unwanted: u64,
+    /// Lines in the spool.
+    taken: u64,
     spool: &'a Spool,
-    /// Why the walk failed: the spool takes no more.
-    is_spool_full: bool,
+    /// Whether the connection may be closed in the middle of a walk.
+    may_leave: bool,
+    /// Why lines are thrown away, where it is so.
+    waste: Option<Waste>,
     consumed: u64,
     /// Bytes that have come, consumed or not, and when the last of them did.
     heard: u64,
     heard_at: Instant,
 }
 
-impl<'a> ChunkWriter<'a> {
-    /// A chunk holds some 700 lines: enough for one round trip of a fetcher.
-    const CHUNK_LEN: usize = 64 << 10;
+/// Why a walk is read to its end though nobody wants it.
+#[derive(Debug)]
+enum Waste {
+    /// There is no room for more.
+    NoRoom,
+    /// Something is wrong here.
+    Error(Error),
+}
 
-    fn new(spool: &'a Spool) -> Self {
-        Self {
-            chunk: Vec::new(),
+impl<'a> ChunkWriter<'a> {
+    /// Lines that are looked at together.
+    const RUN_LEN: usize = 64 << 10;
+
+    fn new(spool: &'a Spool, unwanted: u64, may_leave: bool) -> Result<Self> {
+        Ok(Self {
+            packer: ChunkPacker::new(LineForm::Metadump)?,
+            key: Vec::new(),
             item_count: 0,
+            unwanted,
+            taken: 0,
             spool,
-            is_spool_full: false,
+            may_leave,
+            waste: None,
             consumed: 0,
             heard: 0,
             heard_at: Instant::now(),
-        }
+        })
+    }
+
+    /// Puts the last lines into the spool, and says what became of all.
+    fn finish(mut self) -> Result<Crawl> {
+        self.flush()?;
+        let is_given_up = match self.waste {
+            None => false,
+            Some(Waste::NoRoom) => true,
+            Some(Waste::Error(error)) => return Err(error),
+        };
+        Ok(Crawl {
+            listed: self.item_count,
+            taken: self.taken,
+            is_given_up,
+        })
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
@@ -317,25 +464,51 @@ impl<'a> ChunkWriter<'a> {
         }
     }
 
+    /// Takes whole lines, of which each is an item or cannot be understood.
     fn take(&mut self, lines: &[u8], count: u64) -> Result<()> {
         self.item_count = self.item_count.saturating_add(count);
-        self.chunk.extend_from_slice(lines);
-        if self.chunk.len() >= Self::CHUNK_LEN {
-            return self.flush();
+        let mut rest = lines;
+        while self.waste.is_none()
+            && let Some((line, len)) = split_line(rest)
+        {
+            rest = rest.get(len..).unwrap_or_default();
+            if self.unwanted > 0 {
+                self.unwanted = self.unwanted.saturating_sub(1);
+                continue;
+            }
+            match parse_item(line, &mut self.key) {
+                Some(item) => self.packer.push(&self.key, &item, len),
+                None => self.packer.push_broken(line),
+            }
+            if self.packer.is_full() {
+                self.flush()?;
+            }
         }
         Ok(())
     }
 
+    /// Hands the chunk on, if it is wanted; an error only where the walk may be left.
     fn flush(&mut self) -> Result<()> {
-        if self.chunk.is_empty() {
+        if self.waste.is_some() {
             return Ok(());
         }
-        let pushed = self.spool.push(WalkChunk {
-            lines: std::mem::take(&mut self.chunk),
-            form: LineForm::Metadump,
-        });
-        self.is_spool_full |= pushed.is_err();
-        pushed
+        let pushed = match self.packer.finish() {
+            Ok(None) => return Ok(()),
+            Ok(Some((chunk, line_count))) => {
+                let pushed = self.spool.push(chunk);
+                pushed.map(|pushed| (pushed, line_count))
+            }
+            Err(error) => Err(error),
+        };
+        match pushed {
+            Ok((Pushed::Taken, line_count)) => {
+                self.taken = self.taken.saturating_add(line_count);
+            }
+            Ok((Pushed::NoRoom, _)) => self.waste = Some(Waste::NoRoom),
+            Err(error) if self.may_leave => return Err(error),
+            Err(error) => self.waste = Some(Waste::Error(error)),
+        }
+        Ok(())
     }
 }
 
@@ -353,7 +526,7 @@ fn incomplete(words: &[u8]) -> Error {
 /// Returns the longest run of whole item lines at the front, up to about a
 /// chunk. The caller has seen that the first line is one.
 fn item_run(bytes: &[u8]) -> &[u8] {
-    let window = bytes.get(..ChunkWriter::CHUNK_LEN).unwrap_or(bytes);
+    let window = bytes.get(..ChunkWriter::RUN_LEN).unwrap_or(bytes);
     // The last line feed in the window ends the last whole line.
     let Some(end) = memchr::memrchr(b'\n', window) else {
         let (_, len) = split_line(bytes).unwrap_or((b"", bytes.len()));
@@ -377,12 +550,38 @@ fn item_run(bytes: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cancel::Cancel;
+    use crate::item::Exptime;
+    use crate::source::packed_walk::Walked;
+    use crate::source::spool_memory::SpoolMemory;
+
+    fn spool(len_max: usize) -> Spool {
+        Spool::new(SpoolMemory::new(len_max), std::env::temp_dir())
+    }
+
+    /// Returns what is in a spool, as lines of the keys and exptimes.
+    fn lines_of(spool: &Spool) -> Vec<u8> {
+        spool.close();
+        let mut all = String::new();
+        while let Some(chunk) = spool.pop(&Cancel::new()).unwrap() {
+            let visited = chunk.visit(&mut |walked| {
+                match walked {
+                    Walked::Item { key, item } => {
+                        assert_eq!(item.exptime, Some(Exptime::Never));
+                        let key = String::from_utf8_lossy(key);
+                        all.push_str(&format!("key={key} exp=-1\n"));
+                    }
+                    Walked::Broken(line) => all.push_str(&format!("{line:?}")),
+                }
+                Ok(())
+            });
+            visited.unwrap();
+        }
+        all.into_bytes()
+    }
 
     fn collect(stream: &[u8], split: usize) -> Result<(Vec<u8>, bool)> {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::new(1 << 20, directory.path().to_owned());
-        let mut chunks = ChunkWriter::new(&spool);
+        let spool = spool(1 << 20);
+        let mut chunks = ChunkWriter::new(&spool, 0, false)?;
         let mut start = 0;
         let mut is_done = false;
         for end in [split, stream.len()] {
@@ -395,17 +594,13 @@ mod tests {
                 }
             }
         }
-        chunks.flush()?;
-        spool.close();
-        let mut all = Vec::new();
-        while let Some(chunk) = spool.pop(&Cancel::new())? {
-            all.extend(&chunk.lines);
-        }
-        Ok((all, is_done))
+        assert!(!chunks.finish()?.is_given_up);
+        Ok((lines_of(&spool), is_done))
     }
 
     #[test]
     fn a_walk_is_cut_into_whole_lines_whatever_the_split() {
+        let wanted = b"key=a exp=-1\nkey=END exp=-1\nkey=b exp=-1\n";
         let items = b"key=a exp=-1\nkey=END exp=-1\nkey=b exp=-1 \n";
         let ends = [&b"END\r\n"[..], b"VERSION 1.4.31\r\n"];
         for (start, end) in [(&b""[..], ends[0]), (b"OK\r\n", ends[0]), (b"", ends[1])] {
@@ -413,7 +608,7 @@ mod tests {
             for split in 0..=stream.len() {
                 assert_eq!(
                     collect(&stream, split).unwrap(),
-                    (items.to_vec(), true),
+                    (wanted.to_vec(), true),
                     "{split}"
                 );
             }
@@ -427,12 +622,42 @@ mod tests {
         let items = b"key=a exp=-1\nkey=b exp=-1\n";
         let answer = b"VERSION 1.4.31\r\n";
         let stream = [&items[..], answer, answer, answer].concat();
-        let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::new(1 << 20, directory.path().to_owned());
-        let mut chunks = ChunkWriter::new(&spool);
+        let spool = spool(1 << 20);
+        let mut chunks = ChunkWriter::new(&spool, 0, false).unwrap();
         let received = chunks.receive(&stream).unwrap();
         assert_eq!(received, Received::Done(items.len() + answer.len()));
-        assert_eq!((chunks.item_count, &chunks.chunk[..]), (2, &items[..]));
+        assert_eq!(chunks.finish().unwrap().listed, 2);
+        assert_eq!(lines_of(&spool), items);
+    }
+
+    #[test]
+    fn a_walk_without_room_is_read_to_its_end_and_the_next_one_begins_behind() {
+        const KEY_COUNT: u64 = 20_000;
+        let line = |number: u64| format!("key={number:0>20} exp=-1\n");
+        let items: String = (0..KEY_COUNT).map(line).collect();
+        let stream = [items.as_bytes(), b"END\r\n"].concat();
+        let memory = SpoolMemory::new(1);
+        let mut all = Vec::new();
+        let mut taken = 0;
+        let mut crawl_count = 0;
+        loop {
+            // There is room for one chunk.
+            let spool = Spool::new(memory.clone(), std::env::temp_dir());
+            let mut chunks = ChunkWriter::new(&spool, taken, false).unwrap();
+            let received = chunks.receive(&stream).unwrap();
+            assert_eq!(received, Received::Done(stream.len()));
+            let crawl = chunks.finish().unwrap();
+            assert_eq!(crawl.listed, KEY_COUNT);
+            assert!(crawl.taken > 0);
+            taken += crawl.taken;
+            crawl_count += 1;
+            all.extend(lines_of(&spool));
+            if !crawl.is_given_up {
+                break;
+            }
+        }
+        assert_eq!((taken, crawl_count), (KEY_COUNT, 10));
+        assert_eq!(all, items.into_bytes());
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Hidden {
 }
 
 impl Walk<'_> {
-    /// Asks the server for its counts.
+    /// Asks the server for its counts, as the walk needs them.
     pub(super) fn census(&self) -> Result<Census> {
         self.with_connection(|connection| {
             let stats = ask_server(connection)?.stats;
@@ -87,6 +87,23 @@ impl Walk<'_> {
                 stats,
                 classes: classes.transpose()?,
             })
+        })
+    }
+
+    /// Asks for the counts of slab classes, too, where the server tells them: a walk of
+    /// lists may follow.
+    pub(super) fn census_by_class(&self) -> Result<Census> {
+        if self.strategy.walk != WalkKind::Hash {
+            return self.census();
+        }
+        self.with_connection(|connection| {
+            let stats = ask_server(connection)?.stats;
+            let classes = match ask_slab_item_counts(connection) {
+                Ok(classes) => Some(classes),
+                Err(error) if matches!(error.kind(), ErrorKind::Unsupported { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            Ok(Census { stats, classes })
         })
     }
 

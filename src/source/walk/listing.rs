@@ -4,14 +4,19 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
+use crate::item::Exptime;
 use crate::net::{Connection, Received};
-use crate::protocol::cachedump::{ListingLine, classify_listing, ends_item};
+use crate::protocol::cachedump::{ListingLine, classify_listing, ends_item, parse_listed};
+use crate::protocol::metadump::WalkItem;
 use crate::protocol::reply::{check_connection, is_refusal};
 use crate::protocol::request::{VERSION, cachedump};
 use crate::protocol::text::{Step, parse_line};
-use crate::source::spool::{LineForm, Spool, WalkChunk};
+use crate::source::spool::{LineForm, Spool};
 use crate::source::walk::Walk;
+use crate::source::walk::chunk_packer::ChunkPacker;
+use crate::units::UnixSecs;
 
 /// Classes listed at one time. The server holds the lock of a class's list while
 /// it writes up to 2 MiB of keys, so more would hurt its clients.
@@ -55,7 +60,8 @@ impl Walk<'_> {
                                     None => self.connect()?,
                                 };
                                 let request = cachedump(class, item_count_max);
-                                list_class(&mut connected, class, &request, self.spool)?;
+                                let (spool, cancel) = (self.spool, self.cancel);
+                                list_class(&mut connected, class, &request, spool, cancel)?;
                                 connection = Some(connected);
                                 Ok(())
                             })?;
@@ -74,15 +80,18 @@ impl Walk<'_> {
 }
 
 /// Lists one class.
-fn list_class(connection: &mut Connection, class: u8, request: &[u8], spool: &Spool) -> Result<()> {
-    let mut listing = Listing {
-        lines: Vec::new(),
-        form: LineForm::Cachedump { class },
-        count: 0,
-        broken: None,
-        has_end: false,
-        spool,
-    };
+///
+/// The server has written all of it into memory of its own, up to 2 MiB, before it
+/// sends the first byte (`item_cachedump`), and holds no lock while it sends. So this
+/// may wait for room in the spool.
+fn list_class(
+    connection: &mut Connection,
+    class: u8,
+    request: &[u8],
+    spool: &Spool,
+    cancel: &Cancel,
+) -> Result<()> {
+    let mut listing = Listing::new(class, spool, cancel)?;
     // A key with a line end in it can make a line that looks like the end; the
     // answer to another command cannot come before that.
     let request = [request, VERSION].concat();
@@ -94,18 +103,26 @@ fn list_class(connection: &mut Connection, class: u8, request: &[u8], spool: &Sp
 
 /// Cuts a listing into chunks of whole lines.
 struct Listing<'a> {
-    lines: Vec<u8>,
-    form: LineForm,
+    packer: ChunkPacker,
     count: u64,
     /// What has come of an item whose line ended within its key.
     broken: Option<Vec<u8>>,
     has_end: bool,
     spool: &'a Spool,
+    cancel: &'a Cancel,
 }
 
-impl Listing<'_> {
-    /// A class is up to 2 MiB; parts of it let several fetchers share it.
-    const CHUNK_LEN: usize = 64 << 10;
+impl<'a> Listing<'a> {
+    fn new(class: u8, spool: &'a Spool, cancel: &'a Cancel) -> Result<Self> {
+        Ok(Self {
+            packer: ChunkPacker::new(LineForm::Cachedump { class })?,
+            count: 0,
+            broken: None,
+            has_end: false,
+            spool,
+            cancel,
+        })
+    }
 
     fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
         let mut consumed: usize = 0;
@@ -171,42 +188,46 @@ impl Listing<'_> {
     }
 
     fn push(&mut self, line: &[u8]) -> Result<()> {
-        self.lines.extend_from_slice(line);
-        self.lines.push(b'\n');
-        if self.lines.len() >= Self::CHUNK_LEN {
+        match parse_listed(line) {
+            Some(listed) => {
+                let item = WalkItem {
+                    // What it means depends on the server; see `LineForm`.
+                    exptime: Some(Exptime::At(UnixSecs(listed.exptime))),
+                    class: self.packer.class(),
+                    value_len: Some(listed.value_len),
+                    ..WalkItem::default()
+                };
+                self.packer.push(listed.key, &item, line.len());
+            }
+            None => self.packer.push_broken(line),
+        }
+        if self.packer.is_full() {
             self.flush()?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.lines.is_empty() {
+        let Some((chunk, _)) = self.packer.finish()? else {
             return Ok(());
-        }
-        let lines = std::mem::take(&mut self.lines);
-        let form = self.form;
-        self.spool.push(WalkChunk { lines, form })
+        };
+        self.spool.push_when_room(&chunk, self.cancel)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cancel::Cancel;
+    use crate::source::packed_walk::Walked;
+    use crate::source::spool_memory::SpoolMemory;
 
     /// Reads a transcript in two parts; returns the lines, how many items they
     /// are, and whether the end was seen.
     fn read(stream: &[u8], split: usize) -> Result<(Vec<u8>, u64, bool)> {
         let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::new(1 << 20, directory.path().to_owned());
-        let mut listing = Listing {
-            lines: Vec::new(),
-            form: LineForm::Cachedump { class: 7 },
-            count: 0,
-            broken: None,
-            has_end: false,
-            spool: &spool,
-        };
+        let spool = Spool::new(SpoolMemory::new(1 << 20), directory.path().to_owned());
+        let cancel = Cancel::new();
+        let mut listing = Listing::new(7, &spool, &cancel)?;
         let mut start = 0;
         let mut is_done = false;
         for end in [split, stream.len()] {
@@ -222,12 +243,29 @@ mod tests {
         listing.flush()?;
         spool.close();
         let mut lines = Vec::new();
-        while let Some(chunk) = spool.pop(&Cancel::new())? {
-            assert!(chunk.lines.ends_with(b"\n"));
+        while let Some(chunk) = spool.pop(&cancel)? {
             assert_eq!(chunk.form, LineForm::Cachedump { class: 7 });
-            lines.extend(&chunk.lines);
+            chunk.visit(&mut |walked| {
+                lines.extend(text_of(&walked));
+                Ok(())
+            })?;
         }
         Ok((lines, listing.count, is_done))
+    }
+
+    /// Writes what was listed as the server did.
+    fn text_of(walked: &Walked<'_>) -> Vec<u8> {
+        match walked {
+            Walked::Broken(line) => [line, &b"\n"[..]].concat(),
+            Walked::Item { key, item } => {
+                let Some(Exptime::At(UnixSecs(exptime))) = item.exptime else {
+                    panic!("{item:?}");
+                };
+                assert_eq!(item.class, Some(7));
+                let tail = format!(" [{} b; {exptime} s]\n", item.value_len.unwrap());
+                [b"ITEM ", *key, tail.as_bytes()].concat()
+            }
+        }
     }
 
     #[test]

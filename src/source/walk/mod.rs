@@ -1,16 +1,18 @@
 //! The list of all keys of a node, by the walk that was chosen for it.
 
+mod chunk_packer;
 mod crawl;
 mod crawler_switch;
 mod hidden;
 mod listing;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
-use crate::error::{ErrorKind, Location, Result};
+use crate::error::{Error, ErrorKind, Location, Result};
 use crate::net::{Connection, NetOptions, ask_slab_item_counts};
 use crate::node::NodeSpec;
 use crate::source::seen_keys::SeenKeys;
@@ -30,8 +32,8 @@ pub struct Walk<'a> {
     pub strategy: ReadStrategy,
     /// Where the lines go.
     pub spool: &'a Spool,
-    /// Tells what is new in a walk that is done again; needed for all keys but by
-    /// [`WalkKind::Hash`].
+    /// Tells what is new in a walk that is done again; needed for all keys. For
+    /// [`WalkKind::Hash`] it may be one that was made for later.
     pub seen: Option<&'a SeenKeys>,
     /// Whether all keys are wanted, so that the server's counts are compared with
     /// what it listed.
@@ -58,6 +60,17 @@ pub struct WalkReport {
     pub unlisted: u64,
     /// At most so many further ones: its counts do not decide it.
     pub unsure: u64,
+    /// Whether the walk that was chosen was given up, and this one done in its place:
+    /// what was listed had no room in memory, and the disk did not take it.
+    pub is_given_up: bool,
+}
+
+impl WalkReport {
+    /// Notes how lists were walked in the end.
+    fn note_walk(&mut self, walk: WalkKind) {
+        self.is_given_up |= self.walk != walk;
+        self.walk = walk;
+    }
 }
 
 /// How often LRU lists are walked at most. A pass leaves out up to 15 percent of
@@ -88,23 +101,68 @@ impl Walk<'_> {
             last_pass_new: 0,
             unlisted: 0,
             unsure: 0,
+            is_given_up: false,
         };
         if !self.is_for_all {
+            // Where there was no room for more there are keys enough.
             match self.strategy.walk {
                 WalkKind::Hash => self.crawl_hash(crawler).map(drop)?,
-                WalkKind::Slabs | WalkKind::SlabsSerial => self.crawl_lists(crawler)?,
+                WalkKind::Slabs => self.crawl_all(crawler).map(drop)?,
+                WalkKind::SlabsSerial => self.crawl_class_by_class(crawler)?,
                 WalkKind::Cachedump => self.list_all_classes()?,
             }
             return Ok(report);
         }
-        let before = self.census()?;
-        if self.strategy.walk == WalkKind::Hash {
-            let listed = self.crawl_hash(crawler)?;
-            let hidden = self.find_unwalked(&before, listed);
-            (report.unlisted, report.unsure) = self.or_unknown(hidden, &before, "hash table")?;
-            return Ok(report);
+        let before = self.census_by_class()?;
+        if self.strategy.walk != WalkKind::Hash {
+            return self.repeat(crawler, &before, report);
         }
-        self.repeat(crawler, &before, report)
+        let crawl = self.crawl_hash(crawler)?;
+        if crawl.is_given_up {
+            return self.replace_hash(crawler, &before, report);
+        }
+        if let Some(seen) = self.seen {
+            seen.expect_no_more();
+        }
+        let hidden = self.find_unwalked(&before, crawl.listed);
+        (report.unlisted, report.unsure) = self.or_unknown(hidden, &before, "hash table")?;
+        Ok(report)
+    }
+
+    /// Lists all keys class by class, after a walk of the hash table that was given up.
+    /// What that has listed is fetched, and known when it is listed again.
+    fn replace_hash(
+        &self,
+        crawler: &CrawlerSwitch<'_>,
+        before: &Census,
+        mut report: WalkReport,
+    ) -> Result<WalkReport> {
+        self.tell_given_up();
+        match self.seen {
+            Some(seen) => seen.expect_again(),
+            None => return Err(Error::internal("nobody noted which keys a walk has listed")),
+        }
+        let walk = WalkKind::SlabsSerial;
+        (report.walk, report.is_given_up) = (walk, true);
+        let lists = Walk {
+            strategy: ReadStrategy {
+                walk,
+                ..self.strategy
+            },
+            idle: Mutex::new(self.take_idle()),
+            ..*self
+        };
+        lists.repeat(crawler, before, report)
+    }
+
+    fn tell_given_up(&self) {
+        tracing::warn!(
+            node = self.node.address(),
+            "the walk of all keys was given up: the disk of the spool did not take what was \
+             listed, and its memory is full. The rest was read and thrown away, so that the \
+             server did not have to wait; the keys are listed once more, by slab classes, each \
+             when there is room"
+        );
     }
 
     /// Walks the LRU lists until a pass finds nothing that was not known: items
@@ -117,11 +175,18 @@ impl Walk<'_> {
         mut report: WalkReport,
     ) -> Result<WalkReport> {
         let is_crawl = self.strategy.walk.needs_crawler();
+        let walk = Cell::new(report.walk);
         let show_lists = || {
-            if !is_crawl {
-                return self.list_all_classes();
+            match walk.get() {
+                WalkKind::Cachedump => return self.list_all_classes(),
+                WalkKind::Slabs if !self.crawl_all(crawler)?.is_given_up => {}
+                WalkKind::Slabs => {
+                    self.tell_given_up();
+                    walk.set(WalkKind::SlabsSerial);
+                    self.crawl_class_by_class(crawler)?;
+                }
+                WalkKind::Hash | WalkKind::SlabsSerial => self.crawl_class_by_class(crawler)?,
             }
-            self.crawl_lists(crawler)?;
             if self.strategy.known_gap().is_some() {
                 self.list_newest()?;
             }
@@ -131,6 +196,7 @@ impl Walk<'_> {
             // Which keys came again cannot be told, nor what is missing.
             show_lists()?;
             report.unsure = before.stats.curr_items;
+            report.note_walk(walk.get());
             return Ok(report);
         };
         let mut known = seen.count();
@@ -165,20 +231,12 @@ impl Walk<'_> {
         };
         let hidden = self.find_hidden(before, seen, look);
         (report.unlisted, report.unsure) = self.or_unknown(hidden, before, "lists")?;
+        report.note_walk(walk.get());
         // The first pass finds everything for the first time.
         if report.pass_count == 1 {
             report.last_pass_new = 0;
         }
         Ok(report)
-    }
-
-    /// Walks the LRU lists once.
-    fn crawl_lists(&self, crawler: &CrawlerSwitch<'_>) -> Result<()> {
-        if self.strategy.walk == WalkKind::SlabsSerial {
-            self.crawl_class_by_class(crawler)
-        } else {
-            self.crawl_all(crawler)
-        }
     }
 
     /// Makes a connection, which is the only one of the walk: the one that was kept

@@ -112,9 +112,11 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "KIND")]
     #[serde(deserialize_with = "text")]
     pub(crate) compression: Option<String>,
-    /// Bytes of listed keys kept in memory, a server [default: 16MiB]
+    /// Bytes of listed keys kept in memory, of all servers together [default: 128MiB]
     ///
-    /// What a server lists beyond goes into a nameless temporary file.
+    /// A short key takes about 10. What is above half of it goes into a nameless
+    /// temporary file as fast as that takes it; where it does not, and all is full,
+    /// a walk is given up and done again in parts.
     #[arg(long, value_name = "BYTES")]
     #[serde(deserialize_with = "text")]
     pub(crate) spool_memory: Option<String>,
@@ -347,7 +349,7 @@ fn options(
         shard_bits: u8::try_from(shard_count.trailing_zeros()).unwrap_or(0),
         spool_memory_max: to_usize(parse_size(
             "spool-memory",
-            &or(&settings.spool_memory, "16MiB"),
+            &or(&settings.spool_memory, "128MiB"),
             1 << 20,
         )?),
         spool_directory: or(
@@ -1035,6 +1037,7 @@ fn document(report: &DumpReport) -> Value {
         "unsure": manifest.unsure(),
         "unknown_kept": report.unknown_kept,
         "unsettled": report.unsettled,
+        "walks_given_up": report.walks_given_up,
         "unaccounted": report.unaccounted,
         "win_tokens_returned": report.win_tokens_returned,
         "win_tokens_kept": report.win_tokens_kept,
@@ -1106,6 +1109,13 @@ fn rows(report: &DumpReport) -> Vec<(&'static str, String)> {
              took their win token, and the server did not take it back"
         );
         rows.push(("stale", text));
+    }
+    for node in &report.walks_given_up {
+        let text = format!(
+            "{node}: the first one was given up, since the disk of the spool did not keep up; the \
+             keys were listed once more, by slab classes"
+        );
+        rows.push(("walks", text));
     }
     if report.unsettled > 0 {
         let unsettled = counted(report.unsettled, "item");
