@@ -63,6 +63,8 @@ mod golden_corrupt;
 #[cfg(test)]
 mod golden_valid;
 #[cfg(test)]
+mod held_signals;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod independent_reader;

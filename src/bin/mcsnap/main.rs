@@ -18,6 +18,7 @@ mod screen;
 mod settings;
 mod signals;
 mod stderr;
+mod stop_signals;
 mod this_run;
 
 use std::collections::BTreeMap;
@@ -48,7 +49,8 @@ fn main() -> ExitCode {
     };
     let world = World::new(&cli.command.name());
     let signals = Signals::default();
-    let watched = watch_signals(&world, &signals, format);
+    let held = stop_signals::hold_for(&cli.command);
+    let watched = held.and_then(|()| watch_signals(&world, &signals, format));
     let (notice, ended) = match watched {
         Ok(notice) => (notice, environment.and_then(|it| run(cli, it, &world))),
         Err(error) => (None, Err(error.into())),
