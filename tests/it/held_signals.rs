@@ -45,42 +45,39 @@ fn is_pending(pid: u32, signal: i32) -> bool {
     mask & (1 << (signal - 1)) != 0
 }
 
+/// A server with one key, `a`, that plays these steps for a walk and for the key.
+fn fake_server(walk: impl Into<Vec<Step>>, get: impl Into<Vec<Step>>) -> FakeServer {
+    let stats = "STAT pid 1\r\nSTAT uptime 10\r\nSTAT time 1700000000\r\n\
+                 STAT version 1.6.18\r\nSTAT curr_items 1\r\nEND\r\n";
+    let settings = "STAT item_size_max 1048576\r\nSTAT cas_enabled yes\r\nEND\r\n";
+    let classes = "STAT items:1:number 1\r\nEND\r\n";
+    let no_class = "BADCLASS invalid class id\r\n";
+    FakeServer::ruled([
+        Rule::new("stats settings", [Step::reply(settings)]),
+        Rule::new("stats items", [Step::reply(classes)]),
+        Rule::new("stats", [Step::reply(stats)]),
+        Rule::new("lru_crawler metadump 0", [Step::reply(no_class)]),
+        Rule::new("lru_crawler metadump hash", walk),
+        Rule::new("mg a", get),
+        Rule::new("mn", [Step::reply("MN\r\n")]),
+    ])
+}
+
 #[test]
 fn a_process_stops_when_its_walk_is_over_and_goes_on_from_there() {
     for (signal, name) in [(20, "TSTP"), (21, "TTIN"), (22, "TTOU")] {
         let flag = || Arc::new(AtomicBool::new(false));
         let (is_walked, may_end, may_answer) = (flag(), flag(), flag());
-        let stats = "STAT pid 1\r\nSTAT uptime 10\r\nSTAT time 1700000000\r\n\
-                     STAT version 1.6.18\r\nSTAT curr_items 1\r\nEND\r\n";
-        let settings = "STAT item_size_max 1048576\r\nSTAT cas_enabled yes\r\nEND\r\n";
-        let line = "key=a exp=-1 la=1 cas=1 fetch=no cls=1 size=60\n";
-        let server = FakeServer::ruled([
-            Rule::new("stats settings", [Step::reply(settings)]),
-            Rule::new(
-                "stats items",
-                [Step::reply("STAT items:1:number 1\r\nEND\r\n")],
-            ),
-            Rule::new("stats", [Step::reply(stats)]),
-            Rule::new(
-                "lru_crawler metadump 0",
-                [Step::reply("BADCLASS invalid class id\r\n")],
-            ),
-            Rule::new(
-                "lru_crawler metadump hash",
-                [
-                    Step::reply(line),
-                    Step::Raise(Arc::clone(&is_walked)),
-                    Step::Await(Arc::clone(&may_end)),
-                    Step::reply("END\r\n"),
-                ],
-            ),
-            // It cannot come to its end before the process has stopped.
-            Rule::new(
-                "mg a",
-                [Step::Await(Arc::clone(&may_answer)), Step::reply("EN\r\n")],
-            ),
-            Rule::new("mn", [Step::reply("MN\r\n")]),
-        ]);
+        let server = fake_server(
+            [
+                Step::reply("key=a exp=-1 la=1 cas=1 fetch=no cls=1 size=60\n"),
+                Step::Raise(Arc::clone(&is_walked)),
+                Step::Await(Arc::clone(&may_end)),
+                Step::reply("END\r\n"),
+            ],
+            // The dump cannot come to its end before the process has stopped.
+            [Step::Await(Arc::clone(&may_answer)), Step::reply("EN\r\n")],
+        );
         let workdir = Workdir::new("held");
         let dump = ["dump", &server.address(), "--to=s", "--name=a", "-q"];
         let child = workdir.mcsnap(&dump).own_group().spawn();
@@ -120,4 +117,39 @@ fn a_process_that_walks_nothing_stops_at_once() {
     wait_until("the stop", || state_of(pid) == 'T');
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// Some versions crash where a client goes away in the middle of a walk.
+#[test]
+fn a_walk_that_is_interrupted_is_read_to_its_end() {
+    let flag = || Arc::new(AtomicBool::new(false));
+    let (is_walked, may_go_on, is_read) = (flag(), flag(), flag());
+    let line = "key=a exp=-1 la=1 cas=1 fetch=no cls=1 size=60\n";
+    // Far more than sockets hold.
+    let rest = line.repeat((32 << 20) / line.len());
+    let server = fake_server(
+        [
+            Step::reply(line),
+            Step::Raise(Arc::clone(&is_walked)),
+            Step::Await(Arc::clone(&may_go_on)),
+            Step::reply(rest),
+            Step::reply("END\r\n"),
+            Step::Raise(Arc::clone(&is_read)),
+        ],
+        [Step::reply("EN\r\n")],
+    );
+    let workdir = Workdir::new("interrupted");
+    let dump = ["dump", &server.address(), "--to=s", "--timeout=50s", "-q"];
+    let mut child = workdir.mcsnap(&dump).spawn();
+    wait_until("the walk", || is_walked.load(Ordering::SeqCst));
+    send(child.id(), "INT");
+    // A silence is no reason to go away.
+    let silence = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < silence {
+        assert_eq!(child.try_wait().unwrap(), None);
+        thread::sleep(Duration::from_millis(10));
+    }
+    may_go_on.store(true, Ordering::SeqCst);
+    wait_until("the end of the walk", || is_read.load(Ordering::SeqCst));
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
