@@ -31,7 +31,7 @@ use mcsnap::format::manifest::Need;
 use mcsnap::net::NetOptions;
 use mcsnap::progress::NoProgress;
 use mcsnap::protocol::request::SetMode;
-use mcsnap::restore::{RestoreOptions, RestorePlan};
+use mcsnap::restore::{RestoreOptions, RestorePlan, TtlClock};
 use mcsnap::select::Selection;
 use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::{MapChoice, open_snapshot_place};
@@ -262,6 +262,10 @@ fn restore_classic(place: &str, server: &Server) {
         way: Some(SetWay::Classic),
         source_nodes: Vec::new(),
         scratch_directory: std::env::temp_dir(),
+        is_partial_allowed: false,
+        only_for: Vec::new(),
+        evictions_max: None,
+        ttl_clock: TtlClock::Servers,
     };
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();

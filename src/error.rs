@@ -24,6 +24,8 @@ struct Repr {
     source: Option<Box<dyn StdError + Send + Sync>>,
     /// Another thread has ended, and its error says why.
     is_of_partner: bool,
+    /// How long the same was tried again and again, if it was.
+    tried_for: Option<Duration>,
 }
 
 /// What went wrong, one level only; the cause is in [`StdError::source`].
@@ -345,6 +347,7 @@ impl Error {
             location: None,
             source: None,
             is_of_partner: false,
+            tried_for: None,
         }))
     }
 
@@ -438,6 +441,13 @@ impl Error {
         self
     }
 
+    /// Adds that the same was tried again and again for so long.
+    #[must_use]
+    pub(crate) fn tried_for(mut self, time: Duration) -> Self {
+        self.0.tried_for = Some(time);
+        self
+    }
+
     /// Returns what went wrong.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
@@ -500,7 +510,14 @@ impl Error {
 
     /// Writes the error and its causes in one line, without the place.
     pub fn to_reason(&self) -> String {
-        self.with_causes(self.0.kind.to_string())
+        self.with_causes(self.kind_text())
+    }
+
+    fn kind_text(&self) -> String {
+        match self.0.tried_for {
+            Some(time) => format!("{} (tried for {time:?})", self.0.kind),
+            None => self.0.kind.to_string(),
+        }
     }
 
     fn with_causes(&self, mut text: String) -> String {
@@ -519,7 +536,7 @@ impl fmt::Display for Error {
         if let Some(location) = &self.0.location {
             write!(f, "{location}: ")?;
         }
-        write!(f, "{}", self.0.kind)
+        f.write_str(&self.kind_text())
     }
 }
 

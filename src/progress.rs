@@ -39,6 +39,16 @@ pub enum Event {
         /// Zero-based place of the node.
         node_index: u32,
     },
+    /// A node does not answer, and is asked again for some time; told once, before
+    /// the job starts.
+    NodeAwaited {
+        /// The node, as the user wrote it.
+        node: String,
+        /// Why it does not answer, in words.
+        reason: String,
+        /// How long it is asked at most.
+        limit: Duration,
+    },
     /// Some more is done, since the last such event.
     Advanced {
         /// The node it was done at, if it was begun with.

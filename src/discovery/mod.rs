@@ -9,8 +9,9 @@ use std::str::FromStr;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::limits::check_limit;
-use crate::net::{Connection, NetOptions, Received, explain};
+use crate::net::{Connection, NetOptions, Received, ask_patiently, explain};
 use crate::node::NodeSpec;
+use crate::progress::NoProgress;
 use crate::protocol::cluster_config::{
     ClusterConfig, ConfigReply, GET_CONFIG, GET_CONFIG_KEY, parse_config,
 };
@@ -114,7 +115,8 @@ fn line_without_comment(line: &str) -> &str {
         .trim()
 }
 
-/// Puts the nodes that an endpoint names in its place, in its order.
+/// Puts the nodes that an endpoint names in its place, in its order. An endpoint that
+/// does not answer is waited for as a node is.
 ///
 /// # Errors
 ///
@@ -136,10 +138,12 @@ pub fn find_nodes(
             }),
             NodeSource::Endpoint(endpoint) => {
                 let address = endpoint.address();
-                let config = ask_endpoint(endpoint, options, cancel).map_err(|error| {
-                    let error = explain(endpoint, options, cancel, error);
-                    at_endpoint(error, &address)
-                })?;
+                // No job has started yet that could tell of its progress.
+                let asked = ask_patiently(endpoint, options, cancel, &NoProgress, || {
+                    ask_endpoint(endpoint, options, cancel)
+                        .map_err(|error| explain(endpoint, options, cancel, error))
+                });
+                let config = asked.map_err(|error| at_endpoint(error, &address))?;
                 let name = format!("{ENDPOINT_PREFIX}{address} version {}", config.version);
                 found.extend(config.nodes.into_iter().map(|node| FoundNode {
                     node,

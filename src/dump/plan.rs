@@ -11,8 +11,9 @@ use crate::format::ids::SnapshotId;
 use crate::limits::{
     CONNECTION_COUNTS, PARALLEL_NODE_COUNTS, SEGMENT_RECORD_COUNTS, SHARD_BITS, SIZES, check_range,
 };
-use crate::net::{NetOptions, with_address};
+use crate::net::{NetOptions, ask_patiently, clock_warning, with_address};
 use crate::node::NodeSpec;
+use crate::progress::{NoProgress, Progress};
 use crate::ring::{Placement, RingSpec};
 use crate::select::Selection;
 use crate::source::{SourceNode, WalkKind, survey};
@@ -150,11 +151,25 @@ impl DumpPlan {
     ///
     /// # Errors
     ///
+    /// - As [`DumpPlan::make_watched`].
+    pub fn make(options: DumpOptions, cancel: &Cancel) -> Result<Self> {
+        Self::make_watched(options, cancel, &NoProgress)
+    }
+
+    /// Asks every node who it is, and tells which ones are waited for, as long as
+    /// [`NetOptions::wait_for_node`] says.
+    ///
+    /// # Errors
+    ///
     /// - `InvalidInput`: an option is out of its range; no node, or one twice, be
     ///   it by two names; a ring that these nodes cannot make.
     /// - The first node's error, unless partial snapshots are allowed and at
     ///   least one node answers.
-    pub fn make(mut options: DumpOptions, cancel: &Cancel) -> Result<Self> {
+    pub fn make_watched(
+        mut options: DumpOptions,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         options.validate()?;
         check_nodes(&options.nodes)?;
         for ring in &options.rings {
@@ -168,7 +183,11 @@ impl DumpPlan {
         let reports: Vec<Result<SourceNode>> = std::thread::scope(|scope| {
             let ask = |node| {
                 let (net, walk) = (&options.net, options.walk);
-                scope.spawn(move || survey(node, net, walk, cancel))
+                scope.spawn(move || {
+                    ask_patiently(node, net, cancel, progress, || {
+                        survey(node, net, walk, cancel)
+                    })
+                })
             };
             let handles: Vec<_> = options.nodes.iter().map(ask).collect();
             handles
@@ -190,6 +209,7 @@ impl DumpPlan {
                 source,
             });
         }
+        warn_of_clocks(&nodes);
         check_twins(&nodes, &options.net, cancel)?;
         Ok(Self {
             options,
@@ -219,6 +239,19 @@ impl DumpPlan {
         sources.fold(0, |sum, source| {
             sum.saturating_add(source.server.stats.bytes)
         })
+    }
+}
+
+/// Says which servers' clocks are far from this host's.
+fn warn_of_clocks(nodes: &[NodePlan]) {
+    for node in nodes {
+        let offset = node
+            .source
+            .as_ref()
+            .map_or(0, |source| source.server.clock_offset);
+        if let Some(warning) = clock_warning(&node.node.address(), offset, "this host") {
+            tracing::warn!("{warning}");
+        }
     }
 }
 

@@ -53,6 +53,23 @@ impl ServerReport {
     /// Returns the traces of flushes in it.
     pub fn flush_marks(&self) -> FlushMarks {
         let until = self.settings.flushed_until;
+        let now = self.own_seconds();
+        FlushMarks {
+            count: self.stats.flushes,
+            until,
+            is_ahead: until.is_some_and(|until| until > now),
+        }
+    }
+
+    /// Returns the seconds since all items were flushed; none if they never were, it
+    /// is still to come, or the server does not tell.
+    pub(super) fn seconds_since_flush(&self) -> Option<u64> {
+        let until = self.settings.flushed_until.filter(|&until| until > 0)?;
+        self.own_seconds().checked_sub(until)
+    }
+
+    /// Returns the server's own count of seconds.
+    fn own_seconds(&self) -> u64 {
         // `uptime` leaves out what a server counts before its start, so that no
         // item is older than 0 (ITEM_UPDATE_INTERVAL in memcached.h).
         let before_start = if self.stats.version < ServerVersion::COUNTS_FROM_60 {
@@ -60,12 +77,7 @@ impl ServerReport {
         } else {
             60
         };
-        let now = self.stats.uptime.saturating_add(before_start);
-        FlushMarks {
-            count: self.stats.flushes,
-            until,
-            is_ahead: until.is_some_and(|until| until > now),
-        }
+        self.stats.uptime.saturating_add(before_start)
     }
 }
 
@@ -133,5 +145,15 @@ mod tests {
         assert!(!is_ahead(new, 101, 161));
         assert!(is_ahead(old, 100, 101));
         assert!(!is_ahead(old, 101, 101));
+        let since = |uptime, until| {
+            let mut report = ServerReport::default();
+            (report.stats.version, report.stats.uptime) = (new, uptime);
+            report.settings.flushed_until = until;
+            report.seconds_since_flush()
+        };
+        assert_eq!(since(50, Some(100)), Some(10));
+        assert_eq!(since(50, Some(111)), None);
+        assert_eq!(since(50, Some(0)), None);
+        assert_eq!(since(50, None), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod buffer;
+mod clock_gap;
 mod connect;
 mod connection;
 mod credentials;
@@ -9,6 +10,7 @@ mod deadline;
 mod diagnosis;
 mod flush_marks;
 mod options;
+mod patience;
 mod server;
 mod stream;
 #[cfg(feature = "tls")]
@@ -20,10 +22,12 @@ mod version_probe;
 mod waiting;
 
 pub use address::with_address;
+pub use clock_gap::{CLOCK_GAP_MAX, clock_warning};
 pub use connection::{Connection, Prompt, Received, try_count_max};
 pub use credentials::Credentials;
 pub use diagnosis::explain;
 pub use flush_marks::FlushMarks;
 pub use options::{NetOptions, Pace, TlsSettings};
-pub use server::{ServerReport, ask_server, ask_slab_item_counts, meet_server};
+pub use patience::ask_patiently;
+pub use server::{ServerReport, ask_server, ask_slab_item_counts, ask_slabs, meet_server};
 pub use tls::TlsClient;

@@ -15,6 +15,9 @@ pub struct NetOptions {
     pub timeout: Duration,
     /// How slow a server may be that is not silent.
     pub pace: Pace,
+    /// How long a job asks a node again that does not answer at first; 0 to give
+    /// it up at once.
+    pub wait_for_node: Duration,
     /// Who we are, for servers that ask (`-Y`); told to no other.
     pub credentials: Option<Arc<Credentials>>,
     /// TLS over TCP; sockets of this host are spoken to without, as memcached
@@ -24,11 +27,12 @@ pub struct NetOptions {
 
 impl NetOptions {
     /// Makes options for plain sockets with this timeout, and the pace that goes
-    /// with it.
+    /// with it. No node is waited for.
     pub fn of_timeout(timeout: Duration) -> Self {
         Self {
             timeout,
             pace: Pace::of_timeout(timeout),
+            wait_for_node: Duration::ZERO,
             credentials: None,
             tls: None,
         }

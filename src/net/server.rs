@@ -12,9 +12,9 @@ use crate::net::options::NetOptions;
 use crate::net::version_probe::{find_version, is_told};
 use crate::node::NodeSpec;
 use crate::protocol::reply::{check_connection, is_refusal};
-use crate::protocol::request::{STATS, STATS_ITEMS, STATS_SETTINGS};
+use crate::protocol::request::{STATS, STATS_ITEMS, STATS_SETTINGS, STATS_SLABS};
 use crate::protocol::stats::{
-    ServerSettings, ServerStats, StatTable, parse_stats, slab_item_counts,
+    ServerSettings, ServerStats, SlabStats, StatTable, parse_stats, slab_ages, slab_item_counts,
 };
 use crate::protocol::text::{Step, parse_line};
 use crate::units::UnixSecs;
@@ -177,6 +177,29 @@ pub fn ask_slab_item_counts(connection: &mut Connection) -> Result<BTreeMap<u8, 
     Err(Error::new(kind).at(Location::node(connection.node())))
 }
 
+/// Asks a server for the memory of its slab classes. One that refuses to tell has
+/// told nothing.
+///
+/// Items that were flushed keep their chunks until somebody needs them, or the
+/// server finds time; a class that has such items is taken for free, since all that
+/// is older than the flush goes before anything else.
+///
+/// # Errors
+///
+/// - `TooManyConnections`, and those of [`Connection::exchange`].
+pub fn ask_slabs(connection: &mut Connection, report: &ServerReport) -> Result<SlabStats> {
+    let mut slabs = SlabStats::of(&ask_if_known(connection, STATS_SLABS)?);
+    if let Some(since) = report.seconds_since_flush() {
+        let ages = slab_ages(&ask_if_known(connection, STATS_ITEMS)?);
+        for (class, memory) in &mut slabs.classes {
+            if ages.get(class).is_some_and(|&age| age >= since) {
+                memory.free_chunks = memory.chunks;
+            }
+        }
+    }
+    Ok(slabs)
+}
+
 /// Milliseconds since the Unix epoch.
 fn host_time() -> i64 {
     let since = SystemTime::now()
@@ -188,9 +211,14 @@ fn host_time() -> i64 {
 /// Servers before 1.4.0 know no settings, and some services do not tell them;
 /// that is no reason not to read their items.
 fn ask_settings(connection: &mut Connection) -> Result<StatTable> {
+    ask_if_known(connection, STATS_SETTINGS)
+}
+
+/// Takes a refusal for an empty table.
+fn ask_if_known(connection: &mut Connection, request: &'static [u8]) -> Result<StatTable> {
     let mut table = StatTable::default();
-    connection.exchange_short("stats", STATS_SETTINGS, |bytes| {
-        if let Step::Done(line, len) = parse_line(bytes, "memcached settings")?
+    connection.exchange_short("stats", request, |bytes| {
+        if let Step::Done(line, len) = parse_line(bytes, "memcached statistics")?
             && is_refusal(line)
         {
             check_connection(line)?;

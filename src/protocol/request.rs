@@ -61,6 +61,9 @@ pub const BINARY_NOOP: &[u8; 24] = &[
     0x80, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
 
+/// Asks for the memory of each slab class.
+pub const STATS_SLABS: &[u8] = b"stats slabs\r\n";
+
 /// Asks for the server's settings.
 pub const STATS_SETTINGS: &[u8] = b"stats settings\r\n";
 

@@ -138,6 +138,77 @@ pub fn slab_item_counts(table: &StatTable) -> BTreeMap<u8, u64> {
         .collect()
 }
 
+/// Reads how long ago the longest unused item of each slab class was used, in seconds,
+/// out of a `stats items` table.
+pub fn slab_ages(table: &StatTable) -> BTreeMap<u8, u64> {
+    let mut ages = BTreeMap::new();
+    for (name, text) in &table.0 {
+        let class = name.strip_prefix("items:").and_then(|rest| {
+            let (class, name) = rest.split_once(':')?;
+            let is_age = ["age", "age_hot", "age_warm"].contains(&name);
+            class.parse().ok().filter(|_| is_age)
+        });
+        if let (Some(class), Some(age)) = (class, parse_u64(text.as_bytes())) {
+            let oldest: &mut u64 = ages.entry(class).or_default();
+            *oldest = age.max(*oldest);
+        }
+    }
+    ages
+}
+
+/// The memory of a server's slab classes. `stats slabs`, protocol.txt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlabStats {
+    /// Bytes of all pages, those that no class has any more included; none where it
+    /// is not told.
+    pub page_bytes: Option<u64>,
+    /// Those of each class that has a page.
+    pub classes: BTreeMap<u8, SlabClassStats>,
+}
+
+/// The memory of one slab class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlabClassStats {
+    /// Bytes of a chunk.
+    pub chunk_size: u64,
+    /// Pages.
+    pub pages: u64,
+    /// Chunks of all pages.
+    pub chunks: u64,
+    /// Chunks that no item has.
+    pub free_chunks: u64,
+}
+
+impl SlabStats {
+    /// Reads a `stats slabs` table.
+    pub fn of(table: &StatTable) -> Self {
+        let number = |text: &str| parse_u64(text.as_bytes());
+        let mut slabs = Self {
+            page_bytes: table.get("total_malloced").and_then(number),
+            classes: BTreeMap::new(),
+        };
+        for (name, text) in &table.0 {
+            let Some((class, name)) = name.split_once(':') else {
+                continue;
+            };
+            let (Ok(class), Some(number)) = (class.parse(), number(text)) else {
+                continue;
+            };
+            let class = slabs.classes.entry(class).or_default();
+            match name {
+                "chunk_size" => class.chunk_size = number,
+                "total_pages" => class.pages = number,
+                "total_chunks" => class.chunks = number,
+                "free_chunks" | "free_chunks_end" => {
+                    class.free_chunks = class.free_chunks.saturating_add(number);
+                }
+                _ => {}
+            }
+        }
+        slabs
+    }
+}
+
 /// What tells that the LRU crawler gets on: both rise with each slab class that it
 /// has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,6 +234,13 @@ pub struct ServerStats {
     pub time: UnixSecs,
     /// Items, expired ones that still take memory included.
     pub curr_items: u64,
+    /// Bytes of the items, as [`ServerStats::curr_items`] counts them, without what
+    /// their chunks have left over.
+    pub item_bytes: u64,
+    /// Bytes that all pages may have; 0 if not told.
+    pub memory_max: u64,
+    /// Pages that no slab class has any more.
+    pub free_pages: u64,
     /// Items ever stored, old ones replaced included, since the start or the last
     /// `stats reset`.
     pub stored: u64,
@@ -203,6 +281,9 @@ impl ServerStats {
             uptime: table.number("uptime"),
             time: UnixSecs(table.number("time")),
             curr_items: table.number("curr_items"),
+            item_bytes: table.number("bytes"),
+            memory_max: table.number("limit_maxbytes"),
+            free_pages: table.number("slab_global_page_pool"),
             stored: table.number("total_items"),
             total_connections: table.number("total_connections"),
             bytes: table.number("bytes"),
@@ -324,6 +405,14 @@ pub struct ServerSettings {
     pub item_size_max: u64,
     /// A larger item, header included, is kept in several chunks; in bytes.
     pub chunk_size_max: u64,
+    /// Bytes of an item that the smallest chunk has room for, beside its header
+    /// (`-n`).
+    pub chunk_room_min: u64,
+    /// How much larger the chunks of each slab class are than those of the one
+    /// before, in millionths (`-f`).
+    pub growth_millionths: u64,
+    /// Whether items are thrown out for new ones; else a set is refused (`-M`).
+    pub evicts: bool,
     /// Whether items have a CAS.
     pub has_cas: bool,
     /// Whether walks are allowed (`-X` forbids them); true where not told.
@@ -348,6 +437,10 @@ impl ServerSettings {
     const ITEM_SIZE_MAX: u64 = 1 << 20;
     /// What memcached has without an option, from 1.5.0 on.
     const CHUNK_SIZE_MAX: u64 = 512 << 10;
+    /// What memcached has without the option `-n`.
+    const CHUNK_ROOM_MIN: u64 = 48;
+    /// What memcached has without the option `-f`.
+    const GROWTH_MILLIONTHS: u64 = 1_250_000;
 
     /// Reads the settings.
     pub fn of(table: &StatTable) -> Self {
@@ -358,6 +451,12 @@ impl ServerSettings {
         Self {
             item_size_max: size("item_size_max", Self::ITEM_SIZE_MAX),
             chunk_size_max: size("slab_chunk_max", Self::CHUNK_SIZE_MAX),
+            chunk_room_min: size("chunk_size", Self::CHUNK_ROOM_MIN),
+            growth_millionths: table
+                .get("growth_factor")
+                .and_then(millionths)
+                .unwrap_or(Self::GROWTH_MILLIONTHS),
+            evicts: table.get("evictions") != Some("off"),
             has_cas: table.get("cas_enabled") != Some("no"),
             is_dump_allowed: table.get("dump_enabled") != Some("no"),
             client_flags_max: match table.number("client_flags_size") {
@@ -374,6 +473,14 @@ impl ServerSettings {
                 .and_then(|text| parse_u64(text.as_bytes())),
         }
     }
+}
+
+/// Reads a decimal number such as 1.25; none if it is no such number.
+fn millionths(text: &str) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{:0<6}", part.get(..6).unwrap_or(part));
+    let whole = parse_u64(whole.as_bytes())?.checked_mul(1_000_000)?;
+    whole.checked_add(parse_u64(digits.as_bytes())?)
 }
 
 #[cfg(test)]
@@ -402,6 +509,48 @@ mod tests {
         parse_stats(bytes, &mut table).unwrap();
         let counts: Vec<(u8, u64)> = slab_item_counts(&table).into_iter().collect();
         assert_eq!(counts, [(1, 3), (39, 7)]);
+    }
+
+    #[test]
+    fn the_memory_of_a_server_is_read() {
+        let bytes = b"STAT 12:chunk_size 1184\r\nSTAT 12:chunks_per_page 885\r\n\
+            STAT 12:total_pages 64\r\nSTAT 12:total_chunks 56640\r\nSTAT 12:free_chunks 7\r\nSTAT 12:free_chunks_end 1\r\n\
+            STAT x:total_pages 1\r\nSTAT 999:total_pages 1\r\nSTAT active_slabs 1\r\n\
+            STAT total_malloced 67108864\r\nEND\r\n";
+        let mut table = StatTable::default();
+        parse_stats(bytes, &mut table).unwrap();
+        let class = SlabClassStats {
+            chunk_size: 1184,
+            pages: 64,
+            chunks: 56_640,
+            free_chunks: 8,
+        };
+        let wanted = SlabStats {
+            page_bytes: Some(67_108_864),
+            classes: BTreeMap::from([(12, class)]),
+        };
+        assert_eq!(SlabStats::of(&table), wanted);
+        let nothing = SlabStats::of(&StatTable::default());
+        assert_eq!(nothing.page_bytes, None);
+        for (text, wanted) in [
+            ("1.25", Some(1_250_000)),
+            ("2", Some(2_000_000)),
+            ("1.0825551", Some(1_082_555)),
+            ("", None),
+            ("1.x", None),
+            ("-1", None),
+        ] {
+            assert_eq!(millionths(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_item_of_a_class_is_in_any_of_its_lists() {
+        let bytes = b"STAT items:1:number 3\r\nSTAT items:1:age_hot 2\r\n\
+            STAT items:1:age_warm 70\r\nSTAT items:1:age 9\r\nSTAT items:7:age 4\r\nEND\r\n";
+        let mut table = StatTable::default();
+        parse_stats(bytes, &mut table).unwrap();
+        assert_eq!(slab_ages(&table), BTreeMap::from([(1, 70), (7, 4)]));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) struct BlockTask {
     pub(super) block: usize,
     /// The node it came from, by its number in the manifest.
     pub(super) source_index: usize,
+    /// Seconds that were added to a time of its server to get the dumping host's.
+    pub(super) clock_offset: i64,
 }
 
 /// What could not be read, and how many records were in it.
@@ -53,8 +55,15 @@ pub(super) struct Cursor<'a> {
 #[derive(Debug, Default)]
 struct State {
     next_segment: usize,
-    open: Option<(Arc<SegmentReader>, usize)>,
+    open: Option<OpenSegment>,
     next_block: usize,
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    reader: Arc<SegmentReader>,
+    source_index: usize,
+    clock_offset: i64,
 }
 
 impl<'a> Cursor<'a> {
@@ -76,13 +85,14 @@ impl<'a> Cursor<'a> {
     pub(super) fn next(&self, damage: &Mutex<Damage>) -> Result<Option<BlockTask>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some((segment, source_index)) = &state.open
-                && state.next_block < segment.block_count()
+            if let Some(open) = &state.open
+                && state.next_block < open.reader.block_count()
             {
                 let task = BlockTask {
-                    segment: Arc::clone(segment),
+                    segment: Arc::clone(&open.reader),
                     block: state.next_block,
-                    source_index: *source_index,
+                    source_index: open.source_index,
+                    clock_offset: open.clock_offset,
                 };
                 state.next_block = state.next_block.saturating_add(1);
                 return Ok(Some(task));
@@ -94,9 +104,13 @@ impl<'a> Cursor<'a> {
             state.next_segment = state.next_segment.saturating_add(1);
             state.next_block = 0;
             match self.snapshot.open_segment(named) {
-                Ok(segment) => {
+                Ok(reader) => {
                     let source_index = usize::try_from(named.node_index).unwrap_or(usize::MAX);
-                    state.open = Some((Arc::new(segment), source_index));
+                    state.open = Some(OpenSegment {
+                        source_index,
+                        clock_offset: self.clock_offset(&reader, source_index),
+                        reader: Arc::new(reader),
+                    });
                 }
                 Err(error) => {
                     let place = Location::object(self.snapshot.segment_place(named));
@@ -105,5 +119,20 @@ impl<'a> Cursor<'a> {
                 }
             }
         }
+    }
+
+    /// Returns the clock offset of a segment's own dump, which that of the manifest
+    /// need not be where the dump was resumed; that one where the segment does not
+    /// tell. A restart file has times of its server's host, which have none.
+    fn clock_offset(&self, segment: &SegmentReader, source_index: usize) -> i64 {
+        const OF_HOST: &str = "warm-file";
+        let node = self.snapshot.manifest().nodes.get(source_index);
+        if node.is_some_and(|node| node.walk == OF_HOST) {
+            return 0;
+        }
+        let own = segment.read_meta().ok();
+        let own = own.and_then(|meta| meta.clock_offset.parse().ok());
+        let of_node = || node.and_then(|node| node.clock_offset.parse().ok());
+        own.or_else(of_node).unwrap_or(0)
     }
 }

@@ -62,8 +62,8 @@ impl Doubles {
             &damage,
             cancel,
             || (),
-            |(), record, node| {
-                let rank = doubles.rank(record.key, node);
+            |(), record, task| {
+                let rank = doubles.rank(record.key, task.source_index);
                 // Of those at home, a few have a double elsewhere.
                 if rank != AT_HOME || doubles.ring.is_none() {
                     lock().put(record.key, |best| best.unwrap_or(rank).min(rank))?;
@@ -76,8 +76,8 @@ impl Doubles {
                 &damage,
                 cancel,
                 || (),
-                |(), record, node| {
-                    if doubles.rank(record.key, node) == AT_HOME {
+                |(), record, task| {
+                    if doubles.rank(record.key, task.source_index) == AT_HOME {
                         let mut table = lock();
                         if table.get(record.key).is_some() {
                             table.put(record.key, |_| AT_HOME)?;

@@ -6,17 +6,18 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
+use crate::restore::meeting::TargetNode;
 use crate::restore::plan::RestorePlan;
-use crate::target::{LoadTally, Presence, WriteStrategy, look_for};
+use crate::target::{LoadTally, Presence, look_for};
 use crate::units::UnixSecs;
 
 /// A node at the end.
 #[derive(Debug, Default)]
 pub(super) struct NodeEnd {
-    /// Items it threw out meanwhile.
-    pub(super) evicted: u64,
-    /// Items it has.
-    pub(super) items: u64,
+    /// Items it threw out meanwhile; none if it does not answer.
+    pub(super) evicted: Option<u64>,
+    /// Items it has; none if it does not answer.
+    pub(super) items: Option<u64>,
     /// What was found of a sample.
     pub(super) presence: Option<Presence>,
     /// What makes the restore of this node worthless, or kept us from asking.
@@ -28,13 +29,12 @@ impl RestorePlan {
     pub(super) fn look_at_end(
         &self,
         node: &NodeSpec,
-        server: &ServerReport,
-        strategy: &WriteStrategy,
+        target: &TargetNode,
         tally: &mut LoadTally,
         cancel: &Cancel,
     ) -> NodeEnd {
         let mut end = NodeEnd::default();
-        let asked = self.ask_at_end(node, server, strategy, tally, &mut end, cancel);
+        let asked = self.ask_at_end(node, target, tally, &mut end, cancel);
         end.trouble = asked.err();
         end
     }
@@ -42,17 +42,20 @@ impl RestorePlan {
     fn ask_at_end(
         &self,
         node: &NodeSpec,
-        server: &ServerReport,
-        strategy: &WriteStrategy,
+        target: &TargetNode,
         tally: &mut LoadTally,
         end: &mut NodeEnd,
         cancel: &Cancel,
     ) -> Result<()> {
+        let TargetNode {
+            server, strategy, ..
+        } = target;
         let mut connection = Connection::connect(node, &self.options.net, cancel)?;
         let report = ask_server(&mut connection)?;
         let (before, after) = (&server.stats, &report.stats);
-        end.evicted = after.evictions.saturating_sub(before.evictions);
-        end.items = after.curr_items;
+        let evicted = after.evictions.saturating_sub(before.evictions);
+        end.evicted = Some(evicted);
+        end.items = Some(after.curr_items);
         if let Some(what) = server.find_change(&report) {
             let error = Error::new(ErrorKind::NodeChanged { what });
             return Err(error.at(Location::node(node.address())));
@@ -60,8 +63,8 @@ impl RestorePlan {
         tally.disbelieve(count_not_kept(server, &report, tally));
         // What clients delete is theirs to delete.
         let deleted = after.deletes.saturating_sub(before.deletes);
-        let explained = end.items.saturating_add(deleted);
-        let may_be_gone = end.evicted > 0 || explained < tally.stored;
+        let explained = after.curr_items.saturating_add(deleted);
+        let may_be_gone = evicted > 0 || explained < tally.stored;
         if may_be_gone && !tally.sample.is_empty() {
             let now = UnixSecs::from_system_time(SystemTime::now());
             end.presence = look_for(&tally.sample, strategy, &mut connection, now)?;

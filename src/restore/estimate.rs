@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::format::column::KeyRecord;
 use crate::item::Exptime;
 use crate::protocol::exptime::TEXT_EXPTIME_MAX;
+use crate::restore::capacity::{Capacity, ChunkCounts};
 use crate::restore::cursor::Damage;
 use crate::restore::doubles::Doubles;
 use crate::restore::filter::RecordFilter;
@@ -17,6 +18,7 @@ use crate::restore::plan::RestorePlan;
 use crate::restore::unheld::{UnheldCounts, UnheldGroup};
 use crate::target::{NotText, TextCheck};
 use crate::units::{UnixSecs, to_u64};
+use crate::warm_file::ItemLengths;
 
 /// What one node would get.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +31,9 @@ pub struct NodeEstimate {
     pub expired: u64,
     /// What the node cannot hold of the keys, which are counted above.
     pub unheld: UnheldCounts,
+    /// Whether the node has room for them.
+    pub capacity: Capacity,
+    pub(super) chunks: ChunkCounts,
 }
 
 impl NodeEstimate {
@@ -37,6 +42,7 @@ impl NodeEstimate {
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.expired = self.expired.saturating_add(other.expired);
         self.unheld.merge(&other.unheld);
+        self.chunks.merge(&other.chunks);
     }
 }
 
@@ -62,24 +68,37 @@ pub struct RestoreEstimate {
 }
 
 impl RestorePlan {
-    /// Routes every key, and sends nothing.
+    /// Routes every key, and sends nothing; once, whatever happens later.
     ///
     /// # Errors
     ///
     /// - `Io`, `Canceled`. Damage is in the result.
-    pub fn estimate(&self, cancel: &Cancel) -> Result<RestoreEstimate> {
+    pub fn estimate(&self, cancel: &Cancel) -> Result<&RestoreEstimate> {
+        if let Some(estimate) = self.estimated.get() {
+            return Ok(estimate);
+        }
+        let counted = self.count_all(cancel)?;
+        Ok(self.estimated.get_or_init(|| counted))
+    }
+
+    fn count_all(&self, cancel: &Cancel) -> Result<RestoreEstimate> {
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
         let text_check = TextCheck::new(&self.options.ring);
         let look = |key: &[u8]| text_check.look(key);
-        let doubles = Doubles::find(self, cancel)?;
+        let doubles = self.doubles(cancel)?;
         let duplicates = AtomicU64::new(0);
         let is_double = |key: &[u8], source| {
             let is_double = doubles.drops(key, source);
             duplicates.fetch_add(u64::from(is_double), Ordering::Relaxed);
             is_double
         };
-        let nodes = self.survey(&filter, &is_double, &look, &damage, cancel)?;
+        let mut nodes = self.survey(&filter, &is_double, &look, &damage, cancel)?;
+        for (index, estimate) in nodes.iter_mut().enumerate() {
+            if let Some(target) = self.target(index) {
+                estimate.capacity = target.memory.judge(estimate.keys, &estimate.chunks);
+            }
+        }
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(RestoreEstimate {
             unheld: self.group_unheld(nodes.iter().map(|node| node.unheld)),
@@ -104,6 +123,9 @@ impl RestorePlan {
         doubles: &Doubles,
         cancel: &Cancel,
     ) -> Result<Vec<UnheldGroup>> {
+        if let Some(estimate) = self.estimated.get() {
+            return Ok(estimate.unheld.clone());
+        }
         if !self.may_lack() {
             return Ok(Vec::new());
         }
@@ -125,12 +147,13 @@ impl RestorePlan {
     ) -> Result<Vec<NodeEstimate>> {
         let now = UnixSecs::from_system_time(SystemTime::now());
         let empty = || vec![NodeEstimate::default(); self.options.nodes.len()];
-        let parts = self.scan_keys(damage, cancel, empty, |nodes, record, source| {
+        let parts = self.scan_keys(damage, cancel, empty, |nodes, record, task| {
+            let source = task.source_index;
             if filter.keeps(record) && !is_double(record.key, source) {
                 look(record.key);
                 let node = self.locate(record.key, source);
                 if let Some(estimate) = nodes.get_mut(node) {
-                    self.count(record, node, now, estimate);
+                    self.count(record, task.clock_offset, node, now, estimate);
                 }
             }
             Ok(())
@@ -147,25 +170,33 @@ impl RestorePlan {
     fn count(
         &self,
         record: &KeyRecord<'_>,
+        clock_offset: i64,
         node: usize,
         now: UnixSecs,
         estimate: &mut NodeEstimate,
     ) {
-        if matches!(record.meta.exptime, Some(Exptime::At(at)) if at <= now) {
+        let meta = self.clocks.adjust(record.meta, clock_offset, node);
+        if matches!(meta.exptime, Some(Exptime::At(at)) if at <= now) {
             estimate.expired = estimate.expired.saturating_add(1);
             return;
         }
         estimate.keys = estimate.keys.saturating_add(1);
         let len = to_u64(record.key.len()).saturating_add(record.value_len.into());
         estimate.bytes = estimate.bytes.saturating_add(len);
-        let (Some(strategy), Some(server)) = (self.strategies.get(node), self.servers.get(node))
-        else {
+        let Some(target) = self.target(node) else {
             return;
         };
-        let exptime = record.meta.exptime.or(self.options.exptime_if_unknown);
+        let lengths = ItemLengths {
+            key: to_u64(record.key.len()),
+            value: record.value_len.into(),
+            client_flags: meta.client_flags,
+        };
+        estimate.chunks.add(lengths, &target.memory.classes);
+        let exptime = meta.exptime.or(self.options.exptime_if_unknown);
         let is_beyond_text = matches!(exptime, Some(Exptime::At(at))
-            if server.to_server_time(at).0 > TEXT_EXPTIME_MAX);
-        if let Some(what) = strategy.unheld(record.key, &record.meta, is_beyond_text) {
+            if target.server.to_server_time(at).0 > TEXT_EXPTIME_MAX);
+        let unheld = target.strategy.unheld(record.key, &meta, is_beyond_text);
+        if let Some(what) = unheld {
             let count = estimate.unheld.of(what);
             *count = count.saturating_add(1);
         }

@@ -8,12 +8,12 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Operation, Result};
 use crate::format::column::KeyRecord;
 use crate::format::compression::SectionReader;
-use crate::restore::cursor::{Cursor, Damage};
+use crate::restore::cursor::{BlockTask, Cursor, Damage};
 use crate::restore::plan::RestorePlan;
 
 impl RestorePlan {
-    /// Shows every record's key and metadata, with the number of the node that had
-    /// it, to a state of each thread; returns the states. What cannot be read is
+    /// Shows every record's key and metadata, with the block that has it, to a state
+    /// of each thread; returns the states. What cannot be read is
     /// noted.
     ///
     /// # Errors
@@ -24,7 +24,7 @@ impl RestorePlan {
         damage: &Mutex<Damage>,
         cancel: &Cancel,
         begin: impl Fn() -> S + Sync,
-        visit: impl Fn(&mut S, &KeyRecord<'_>, usize) -> Result<()> + Sync,
+        visit: impl Fn(&mut S, &KeyRecord<'_>, &BlockTask) -> Result<()> + Sync,
     ) -> Result<Vec<S>> {
         let pool = ThreadPoolBuilder::new()
             .num_threads(self.options.thread_count)
@@ -52,7 +52,7 @@ impl RestorePlan {
                     }
                 };
                 for record in columns.iter() {
-                    visit(&mut state, &record, task.source_index)?;
+                    visit(&mut state, &record, &task)?;
                 }
             }
             Ok(state)

@@ -4,18 +4,25 @@
 //! [`RestorePlan::estimate`] says what would go where; [`RestorePlan::run`]
 //! obeys, and returns a [`RestoreReport`] that accounts for every record.
 
+mod capacity;
+mod clocks;
 mod cursor;
 mod doubles;
 mod end;
 mod estimate;
+mod eviction_watch;
 mod filter;
 mod key_scan;
+mod meeting;
 mod plan;
 mod report;
 mod run;
 mod unheld;
 
+pub use capacity::{Capacity, Fit};
+pub use clocks::TtlClock;
 pub use estimate::{NodeEstimate, RestoreEstimate};
+pub use meeting::{LeftOut, TargetNode, TargetPlan};
 pub use plan::{RestoreOptions, RestorePlan};
 pub use report::{EndedRestore, NodeRestore, RestoreReport};
 pub use unheld::{UnheldCounts, UnheldGroup};

@@ -1,19 +1,26 @@
 //! What a restore is going to do.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::format::manifest::{ManifestSegment, Totals};
 use crate::item::Exptime;
 use crate::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
-use crate::net::{NetOptions, ServerReport, meet_server};
+use crate::net::{NetOptions, clock_warning};
 use crate::node::NodeSpec;
+use crate::progress::{NoProgress, Progress};
 use crate::protocol::request::SetMode;
+use crate::restore::clocks::{Clocks, TtlClock};
+use crate::restore::doubles::Doubles;
+use crate::restore::estimate::RestoreEstimate;
+use crate::restore::meeting::{TargetNode, TargetPlan, meet_all};
 use crate::ring::{Placement, RingSpec};
 use crate::select::Selection;
 use crate::snapshot::SnapshotReader;
-use crate::target::{OwnerDefaults, SetWay, WriteStrategy, bind_owners, missing_ring};
+use crate::target::{OwnerDefaults, SetWay, bind_owners, missing_ring};
 use crate::units::{UnixSecs, counted, to_u64};
 
 /// What the caller asks for.
@@ -45,6 +52,16 @@ pub struct RestoreOptions {
     pub source_nodes: Vec<String>,
     /// Where a nameless file is made for the keys of several nodes.
     pub scratch_directory: PathBuf,
+    /// Whether a restore without some node is better than none.
+    pub is_partial_allowed: bool,
+    /// Nodes whose keys alone are restored, and that alone are connected to; all if
+    /// none is named. Keys are placed on all nodes as ever.
+    pub only_for: Vec<NodeSpec>,
+    /// The restore is stopped where the nodes have thrown out more items than so many
+    /// since it began; none for any number.
+    pub evictions_max: Option<u64>,
+    /// Whose clocks tell how long an item has left.
+    pub ttl_clock: TtlClock,
 }
 
 impl RestoreOptions {
@@ -67,10 +84,10 @@ pub struct RestorePlan {
     pub options: RestoreOptions,
     /// The snapshot.
     pub snapshot: SnapshotReader,
-    /// What each node said of itself.
-    pub servers: Vec<ServerReport>,
-    /// How each node is written to.
-    pub strategies: Vec<WriteStrategy>,
+    /// One a node, in the order given.
+    pub targets: Vec<TargetPlan>,
+    /// Clocks that are far from right, or from each other, in words.
+    pub clock_warnings: Vec<String>,
     pub(super) placement: Placement,
     /// The segments of the nodes that are restored.
     pub(super) segments: Vec<ManifestSegment>,
@@ -80,10 +97,29 @@ pub struct RestorePlan {
     source_places: Vec<usize>,
     /// The moment that times of the selection are relative to.
     pub(super) at: UnixSecs,
+    pub(super) clocks: Clocks,
+    /// Which record of a key is restored, once it was found out.
+    pub(super) doubles: OnceLock<Doubles>,
+    /// What would go where, once it was counted.
+    pub(super) estimated: OnceLock<RestoreEstimate>,
 }
 
 impl RestorePlan {
     /// Builds the ring and asks every node who it is.
+    ///
+    /// # Errors
+    ///
+    /// - As [`RestorePlan::make_watched`].
+    pub fn make(
+        snapshot: SnapshotReader,
+        options: RestoreOptions,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        Self::make_watched(snapshot, options, cancel, &NoProgress)
+    }
+
+    /// Builds the ring and asks every node who it is, and tells which ones are waited
+    /// for, as long as [`NetOptions::wait_for_node`] says.
     ///
     /// # Errors
     ///
@@ -92,11 +128,13 @@ impl RestorePlan {
     ///   selection of owners that are not among them.
     /// - `Corrupt`: a selection by time, no moment given, and the manifest does
     ///   not say when the dump ended.
-    /// - A node's error: a restore to some of the nodes is none.
-    pub fn make(
+    /// - A node's error, unless partial restores are allowed and at least one node
+    ///   answers.
+    pub fn make_watched(
         snapshot: SnapshotReader,
         mut options: RestoreOptions,
         cancel: &Cancel,
+        progress: &dyn Progress,
     ) -> Result<Self> {
         options.validate()?;
         let selected = snapshot.select_nodes(&options.source_nodes)?;
@@ -110,6 +148,7 @@ impl RestorePlan {
             Some(place)
         });
         let source_places = source_places.collect();
+        select_owners(&mut options)?;
         let owners = OwnerDefaults {
             ring: options.ring.as_ref(),
             nodes: &options.nodes,
@@ -120,37 +159,67 @@ impl RestorePlan {
             None if options.selection.needs().now() => snapshot.finished_at()?,
             None => UnixSecs::default(),
         };
-        let (mut servers, mut strategies) = (Vec::new(), Vec::new());
-        for node in &options.nodes {
-            let report = meet_server(node, &options.net, cancel)?;
-            let way = options.way;
-            strategies.push(WriteStrategy::probe(
-                node,
-                &report,
-                way,
-                &options.net,
-                cancel,
-            )?);
-            if report.is_proxy {
-                tracing::warn!(
-                    node = node.address(),
-                    "this is a proxy; CAS is not restored, and evictions of the servers behind it \
-                     are not counted"
-                );
-            }
-            servers.push(report);
+        let only_for = &options.only_for;
+        let is_meant =
+            |node: &NodeSpec| only_for.is_empty() || only_for.iter().any(|one| is_same(one, node));
+        let targets = meet_all(&options, is_meant, cancel, progress)?;
+        let clocks = Clocks {
+            rule: options.ttl_clock,
+            host_now: to_i64(UnixSecs::from_system_time(SystemTime::now())),
+            dump_ended_at: snapshot.finished_at().ok().map(to_i64),
+            target_offsets: targets.iter().map(clock_offset).collect(),
+        };
+        let clock_warnings = find_clock_warnings(&snapshot, &selected, &targets);
+        for warning in &clock_warnings {
+            tracing::warn!("{warning}");
         }
         Ok(Self {
             options,
             snapshot,
-            servers,
-            strategies,
+            targets,
+            clock_warnings,
             placement,
             totals: Totals::of(&segments),
             segments,
             source_places,
             at,
+            clocks,
+            doubles: OnceLock::new(),
+            estimated: OnceLock::new(),
         })
+    }
+
+    /// Returns what a node said of itself, if it answers.
+    pub(super) fn target(&self, node: usize) -> Option<&TargetNode> {
+        self.targets.get(node)?.target.as_ref().ok()
+    }
+
+    /// Returns which record of each key is restored; found out once.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Doubles::find`].
+    pub(super) fn doubles(&self, cancel: &Cancel) -> Result<&Doubles> {
+        if let Some(doubles) = self.doubles.get() {
+            return Ok(doubles);
+        }
+        let found = Doubles::find(self, cancel)?;
+        Ok(self.doubles.get_or_init(|| found))
+    }
+
+    /// Says whether every node has room for all of the snapshot, whichever part of it
+    /// it gets, so that there is no need to count.
+    pub fn surely_fits(&self) -> bool {
+        let bytes = self
+            .totals
+            .key_bytes
+            .saturating_add(self.totals.value_bytes);
+        let targets = self
+            .targets
+            .iter()
+            .filter_map(|plan| plan.target.as_ref().ok());
+        let mut memories = targets.map(|target| &target.memory);
+        memories.all(|memory| memory.surely_holds(self.totals.records, bytes))
     }
 
     /// Returns the node that gets a key, which another node of the snapshot had.
@@ -167,6 +236,58 @@ impl RestorePlan {
     pub fn record_count(&self) -> u64 {
         self.totals.records
     }
+}
+
+/// Narrows the selection to the keys of the nodes that the restore is only for.
+fn select_owners(options: &mut RestoreOptions) -> Result<()> {
+    for node in &options.only_for {
+        if !options.nodes.iter().any(|other| is_same(node, other)) {
+            let allowed = "wanted one of the servers of the ring, as it is given there";
+            return Err(Error::invalid_input("only-for", node.address(), allowed));
+        }
+    }
+    // One node has every key.
+    if options.only_for.is_empty() || options.nodes.len() == 1 {
+        return Ok(());
+    }
+    let owners = Selection::owners(&options.only_for)?;
+    let selection = std::mem::take(&mut options.selection);
+    options.selection = selection.and(owners)?;
+    Ok(())
+}
+
+/// A node is known by its address.
+fn is_same(one: &NodeSpec, other: &NodeSpec) -> bool {
+    one.address() == other.address()
+}
+
+fn to_i64(moment: UnixSecs) -> i64 {
+    i64::try_from(moment.0).unwrap_or(i64::MAX)
+}
+
+fn clock_offset(plan: &TargetPlan) -> i64 {
+    let target = plan.target.as_ref();
+    target.map_or(0, |target| target.server.clock_offset)
+}
+
+/// Says which clocks are not to be trusted: those of the snapshot's nodes that are
+/// restored, at the dump, and those of the nodes to be filled, now.
+fn find_clock_warnings(
+    snapshot: &SnapshotReader,
+    selected: &[bool],
+    targets: &[TargetPlan],
+) -> Vec<String> {
+    let sources = snapshot.manifest().nodes.iter().zip(selected);
+    let sources = sources.filter(|(_, is_selected)| **is_selected);
+    let at_dump = sources.filter_map(|(node, _)| {
+        let offset = node.clock_offset.parse().unwrap_or(0);
+        let warning = clock_warning(&node.address, offset, "the host that dumped")?;
+        Some(format!("at the dump, {warning}"))
+    });
+    let now = targets
+        .iter()
+        .filter_map(|plan| clock_warning(&plan.node.address(), clock_offset(plan), "this host"));
+    at_dump.chain(now).collect()
 }
 
 fn place(snapshot: &SnapshotReader, sources: usize, options: &RestoreOptions) -> Result<Placement> {

@@ -16,15 +16,18 @@ pub struct NodeRestore {
     /// What became of the records.
     pub tally: LoadTally,
     /// Items the node threw out for want of memory meanwhile, by its own count;
-    /// some may be what was there before, or what other clients stored.
-    pub evicted: u64,
+    /// some may be what was there before, or what other clients stored. None where it
+    /// did not tell at the end.
+    pub evicted: Option<u64>,
     /// What was found of a sample of the stored keys, where they may be gone again.
     pub presence: Option<Presence>,
     /// The node's largest item, header included, in bytes.
     pub item_size_max: u64,
-    /// Items on the node afterwards.
-    pub items_end: u64,
-    /// Why the node went away, if it did.
+    /// Seconds to add to the node's time to get this host's.
+    pub clock_offset: i64,
+    /// Items on the node afterwards; none where it did not tell.
+    pub items_end: Option<u64>,
+    /// Why the node went away, or could not be reached, if so.
     pub failure: Option<String>,
 }
 
@@ -39,6 +42,12 @@ pub struct RestoreReport {
     pub damaged: u64,
     /// Why.
     pub findings: Vec<Finding>,
+    /// Records that were not sent to any node, since the restore was stopped: a loss.
+    pub unsent: u64,
+    /// Whether it was stopped, since the nodes threw out more than they may.
+    pub is_stopped: bool,
+    /// Most items that the nodes may throw out, if there is a bound.
+    pub evictions_max: Option<u64>,
     /// Records that were not selected: an outcome, and not of any node.
     pub filtered: u64,
     /// Records of keys that were restored from another node: an outcome.
@@ -92,7 +101,13 @@ impl RestoreReport {
     pub fn evicted(&self) -> u64 {
         self.nodes
             .iter()
-            .fold(0, |sum, node| sum.saturating_add(node.evicted))
+            .fold(0, |sum, node| sum.saturating_add(node.evicted.unwrap_or(0)))
+    }
+
+    /// Says whether the nodes threw out more items than they may.
+    pub fn has_evicted_too_many(&self) -> bool {
+        let is_beyond = |most| self.evicted() > most;
+        self.is_stopped || self.evictions_max.is_some_and(is_beyond)
     }
 
     /// Says whether anything was lost, or is not accounted for: records, stored keys
@@ -106,7 +121,10 @@ impl RestoreReport {
         };
         self.unaccounted() > 0
             || self.damaged > 0
+            || self.unsent > 0
             || self.totals().losses() > 0
+            || self.totals().unsure > 0
+            || self.has_evicted_too_many()
             || self
                 .nodes
                 .iter()
@@ -127,6 +145,7 @@ impl RestoreReport {
         self.totals()
             .accounted()
             .saturating_add(self.damaged)
+            .saturating_add(self.unsent)
             .saturating_add(self.filtered)
             .saturating_add(self.duplicates)
     }
@@ -154,9 +173,10 @@ mod tests {
                 node: "a:1".parse().unwrap(),
                 tally,
                 item_size_max: 1 << 20,
-                evicted: 0,
+                clock_offset: 0,
+                evicted: None,
                 presence: None,
-                items_end: 0,
+                items_end: None,
                 failure: None,
             };
             let report = RestoreReport {
@@ -164,6 +184,9 @@ mod tests {
                 nodes: vec![node],
                 damaged: 0,
                 findings: Vec::new(),
+                unsent: 0,
+                is_stopped: false,
+                evictions_max: None,
                 filtered: 2,
                 duplicates: 1,
                 unknown_kept: 0,

@@ -1,6 +1,6 @@
 //! Readers that decompress and route, loaders that store, side by side.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -13,18 +13,18 @@ use crate::error::{Error, Location, Operation, Result};
 use crate::format::block::StoredValue;
 use crate::format::compression::SectionReader;
 use crate::item::Record;
-use crate::net::ServerReport;
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress, RunningJob};
 use crate::restore::cursor::{BlockTask, Cursor, Damage};
 use crate::restore::doubles::Doubles;
 use crate::restore::end::NodeEnd;
 use crate::restore::filter::RecordFilter;
+use crate::restore::meeting::{LeftOut, TargetNode, TargetPlan};
 use crate::restore::plan::RestorePlan;
 use crate::restore::report::{EndedRestore, NodeRestore, RestoreReport};
 use crate::snapshot::SegmentValue;
 use crate::target::{
-    LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment, TextCheck, Unheld, WriteStrategy,
+    LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment, TextCheck, Unheld,
 };
 use crate::units::to_u64;
 
@@ -68,8 +68,8 @@ impl RestorePlan {
         let totals = self.totals;
         let bytes = totals.key_bytes.saturating_add(totals.value_bytes);
         let _running = RunningJob::start(progress, "restore", totals.records, bytes);
-        let doubles = Doubles::find(self, cancel)?;
-        let unheld = self.find_unheld(&doubles, cancel)?;
+        let doubles = self.doubles(cancel)?;
+        let unheld = self.find_unheld(doubles, cancel)?;
         for lacking in &unheld {
             // Of a CAS nothing is lost but the number.
             if lacking.what == Unheld::Cas {
@@ -79,6 +79,7 @@ impl RestorePlan {
             }
         }
         let stop = cancel.child();
+        let (is_stopped, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
         let text_check = TextCheck::new(&self.options.ring);
@@ -88,8 +89,9 @@ impl RestorePlan {
             filter: &filter,
             text_check: &text_check,
             plan: self,
-            doubles: &doubles,
+            doubles,
             duplicates: &duplicates,
+            is_stopped: &is_stopped,
             progress,
         };
         let (senders, receivers): (Vec<_>, Vec<_>) = self
@@ -99,28 +101,40 @@ impl RestorePlan {
             .map(|_| bounded::<Shipment>(BATCH_COUNT_MAX))
             .unzip();
         let (read, mut loads) = std::thread::scope(|scope| {
+            if let Some(most) = self.options.evictions_max {
+                let (is_over, is_stopped, stop) = (&is_over, &is_stopped, &stop);
+                scope.spawn(move || self.watch_evictions(most, is_over, is_stopped, stop));
+            }
             let handles: Vec<Vec<_>> = self
-                .options
-                .nodes
+                .targets
                 .iter()
-                .zip(&self.servers)
-                .zip(&self.strategies)
                 .zip(receivers)
-                .map(|(((node, server), strategy), batches)| {
-                    let count = self.options.connection_count;
+                .map(|(plan, batches)| {
+                    let count = match plan.target {
+                        Ok(_) => self.options.connection_count,
+                        // One takes what the node does not get.
+                        Err(_) => 1,
+                    };
                     let alive = Arc::new(AtomicUsize::new(count));
                     (0..count)
                         .map(|_| {
                             let (batches, stop, damage) = (batches.clone(), &stop, &damage);
+                            let is_stopped = &is_stopped;
                             let alive = Arc::clone(&alive);
                             scope.spawn(move || {
                                 let shared = Shared {
                                     alive: &alive,
                                     damage,
                                     stop,
+                                    is_stopped,
                                     progress,
                                 };
-                                self.load_node(node, server, *strategy, batches, &shared)
+                                match &plan.target {
+                                    Ok(target) => {
+                                        self.load_node(&plan.node, target, batches, &shared)
+                                    }
+                                    Err(_) => leave_out(batches, progress),
+                                }
                             })
                         })
                         .collect()
@@ -133,26 +147,40 @@ impl RestorePlan {
                 stop.cancel();
             }
             let loads: Vec<NodeLoad> = handles.into_iter().map(merge_loads).collect();
+            is_over.store(true, Ordering::Relaxed);
             (read, loads)
         });
         let error = why_early(cancel, &mut loads, read);
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let servers = self.servers.iter().zip(&self.strategies);
-        let nodes = self.options.nodes.iter().zip(servers).zip(loads);
-        let report = RestoreReport {
+        // Side by side, so that many that are silent cost one timeout.
+        let ends: Vec<NodeEnd> = std::thread::scope(|scope| {
+            let mut handles = Vec::new();
+            for (plan, load) in self.targets.iter().zip(&mut loads) {
+                let tally = &mut load.tally;
+                let look = |target| {
+                    scope.spawn(move || self.look_at_end(&plan.node, target, tally, cancel))
+                };
+                // Where the job ended early nobody waits for a server's answers any more.
+                let target = plan.target.as_ref().ok().filter(|_| error.is_none());
+                handles.push(target.map(look));
+            }
+            let ends = handles.into_iter().map(|handle| handle.map(joined));
+            ends.map(Option::unwrap_or_default).collect()
+        });
+        let nodes = self.targets.iter().zip(loads).zip(ends);
+        let nodes = nodes.filter_map(|((plan, load), end)| {
+            // What belongs to a node that is not meant was not selected.
+            let is_meant = !matches!(plan.target, Err(LeftOut::NotMeant));
+            (is_meant || load.tally.taken > 0).then(|| finish_node(plan, load, end, progress))
+        });
+        let mut report = RestoreReport {
             records: totals.records,
-            nodes: nodes
-                .map(|((node, (server, strategy)), mut load)| {
-                    let end = match error {
-                        None => self.look_at_end(node, server, strategy, &mut load.tally, cancel),
-                        // Nobody waits for a server's answers any more.
-                        Some(_) => NodeEnd::default(),
-                    };
-                    finish_node(node, server, load, end, progress)
-                })
-                .collect(),
+            nodes: nodes.collect(),
             damaged: damage.records,
             findings: damage.findings,
+            unsent: 0,
+            is_stopped: is_stopped.into_inner(),
+            evictions_max: self.options.evictions_max,
             filtered: filter.filtered(),
             duplicates: duplicates.into_inner(),
             unknown_kept: filter.unknown_kept(),
@@ -160,6 +188,9 @@ impl RestorePlan {
             unheld,
             elapsed: clock.elapsed(),
         };
+        if report.is_stopped {
+            report.unsent = report.records.saturating_sub(report.accounted());
+        }
         Ok(EndedRestore { report, error })
     }
 
@@ -183,11 +214,15 @@ impl RestorePlan {
             })?;
         let cursor = Cursor::new(&self.snapshot, &self.segments);
         let results = pool.broadcast(|_| {
-            let mut router = Router::new(&self.placement, senders.to_vec());
+            let mut router = Router::new(senders.to_vec());
             let mut sections = SectionReader::default();
             let mut read = || {
                 while let Some(task) = cursor.next(reading.damage)? {
                     stop.check()?;
+                    // What is left in the router, too, counts as not sent.
+                    if reading.is_stopped.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
                     reading.route_block(&task, &mut router, &mut sections)?;
                 }
                 router.flush()
@@ -212,43 +247,38 @@ impl RestorePlan {
     fn load_node(
         &self,
         node: &NodeSpec,
-        server: &ServerReport,
-        strategy: WriteStrategy,
+        target: &TargetNode,
         shipments: Receiver<Shipment>,
         shared: &Shared<'_>,
     ) -> NodeLoad {
         let options = LoadOptions {
             net: self.options.net.clone(),
             mode: self.options.mode,
-            strategy,
+            strategy: target.strategy,
             exptime_if_unknown: self.options.exptime_if_unknown,
         };
-        let mut loader = Loader::new(node, server, options, shared.stop);
+        let mut loader = Loader::new(node, &target.server, options, shared.stop);
         let (mut failure, mut fatal) = (None, None);
         for shipment in shipments {
-            let (items, bytes, loaded) = match shipment {
-                Shipment::Batch(batch) => {
-                    let loaded = loader.load(&batch);
-                    (to_u64(batch.len()), to_u64(batch.byte_len()), loaded)
-                }
-                Shipment::Large(item) => {
-                    let bytes = to_u64(item.key.len()).saturating_add(item.value.len());
-                    let loaded = loader.load_large(&item).map(|load| {
-                        if let LargeLoad::Unread(error) = load
-                            && let Err(error) = shared.note_unread(error)
-                        {
-                            shared.stop.cancel();
-                            fatal.get_or_insert(error);
-                        }
-                    });
-                    (1, bytes, loaded)
-                }
+            if shared.is_stopped.load(Ordering::Relaxed) {
+                let (items, bytes) = size_of(&shipment);
+                loader.leave_out(items);
+                shared.advance(items, bytes);
+                continue;
+            }
+            let (items, bytes) = size_of(&shipment);
+            let loaded = match shipment {
+                Shipment::Batch(batch) => loader.load(&batch),
+                Shipment::Large(item) => loader.load_large(&item).map(|load| {
+                    if let LargeLoad::Unread(error) = load
+                        && let Err(error) = shared.note_unread(error)
+                    {
+                        shared.stop.cancel();
+                        fatal.get_or_insert(error);
+                    }
+                }),
             };
-            shared.progress.event(Event::Advanced {
-                node_index: None,
-                items,
-                bytes,
-            });
+            shared.advance(items, bytes);
             if let Err(error) = loaded {
                 failure.get_or_insert(error);
                 if shared.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
@@ -271,14 +301,46 @@ fn why_early(cancel: &Cancel, loads: &mut [NodeLoad], read: Result<()>) -> Optio
     cancel.check().err().or(fatal).or(read.err())
 }
 
+/// Returns the items and bytes of a shipment.
+fn size_of(shipment: &Shipment) -> (u64, u64) {
+    match shipment {
+        Shipment::Batch(batch) => (to_u64(batch.len()), to_u64(batch.byte_len())),
+        Shipment::Large(item) => {
+            let bytes = to_u64(item.key.len()).saturating_add(item.value.len());
+            (1, bytes)
+        }
+    }
+}
+
+/// Takes what belongs to a node that gets nothing.
+fn leave_out(shipments: Receiver<Shipment>, progress: &dyn Progress) -> NodeLoad {
+    let mut load = NodeLoad::default();
+    for shipment in shipments {
+        let (items, bytes) = size_of(&shipment);
+        load.tally.leave_out(items);
+        progress.event(Event::Advanced {
+            node_index: None,
+            items,
+            bytes,
+        });
+    }
+    load
+}
+
 fn finish_node(
-    node: &NodeSpec,
-    server: &ServerReport,
+    plan: &TargetPlan,
     load: NodeLoad,
     end: NodeEnd,
     progress: &dyn Progress,
 ) -> NodeRestore {
+    let node = &plan.node;
+    let server = plan.target.as_ref().ok().map(|target| &target.server);
     let failure = load.failure.or(end.trouble).map(|error| error.to_chain());
+    let failure = match &plan.target {
+        Ok(_) => failure,
+        Err(LeftOut::Unreachable(error)) => Some(error.to_chain()),
+        Err(LeftOut::NotMeant) => Some("the restore is not for this node".to_owned()),
+    };
     progress.event(Event::NodeFinished {
         node_index: None,
         node: node.address(),
@@ -290,7 +352,8 @@ fn finish_node(
         tally: load.tally,
         evicted: end.evicted,
         presence: end.presence,
-        item_size_max: server.settings.item_size_max,
+        item_size_max: server.map_or(0, |server| server.settings.item_size_max),
+        clock_offset: server.map_or(0, |server| server.clock_offset),
         items_end: end.items,
         failure,
     }
@@ -302,10 +365,20 @@ struct Shared<'a> {
     alive: &'a AtomicUsize,
     damage: &'a Mutex<Damage>,
     stop: &'a Cancel,
+    /// Whether nothing more is to be sent.
+    is_stopped: &'a AtomicBool,
     progress: &'a dyn Progress,
 }
 
 impl Shared<'_> {
+    fn advance(&self, items: u64, bytes: u64) {
+        self.progress.event(Event::Advanced {
+            node_index: None,
+            items,
+            bytes,
+        });
+    }
+
     /// Counts a record whose value in parts is damaged; any other error is the
     /// job's end.
     fn note_unread(&self, error: Error) -> Result<()> {
@@ -325,6 +398,8 @@ struct Reading<'a> {
     plan: &'a RestorePlan,
     doubles: &'a Doubles,
     duplicates: &'a AtomicU64,
+    /// Whether nothing more is to be read.
+    is_stopped: &'a AtomicBool,
     progress: &'a dyn Progress,
 }
 
@@ -334,7 +409,7 @@ impl Reading<'_> {
     fn route_block(
         self,
         task: &BlockTask,
-        router: &mut Router<'_>,
+        router: &mut Router,
         sections: &mut SectionReader,
     ) -> Result<()> {
         let entry = task.segment.block_entry(task.block);
@@ -367,7 +442,7 @@ impl Reading<'_> {
             Ok(block) => block,
             Err(error) => return self.note(task, error, records.saturating_sub(dropped)),
         };
-        let source = self.plan.source_place(task.source_index);
+        let (plan, source) = (self.plan, task.source_index);
         for index in 0..block.len() {
             let is_kept = kept.as_ref().map(|kept| kept.is_kept.get(index));
             if is_kept == Some(Some(&false)) {
@@ -381,9 +456,11 @@ impl Reading<'_> {
                         continue;
                     }
                     self.text_check.look(key);
+                    let node = plan.locate(key, source);
+                    let meta = plan.clocks.adjust(meta, task.clock_offset, node);
                     match stored.value {
                         StoredValue::Inline(value) => {
-                            router.push(&Record { key, value, meta }, source)?;
+                            router.push(&Record { key, value, meta }, node)?;
                         }
                         StoredValue::Parts(value) => {
                             let segment = Arc::clone(&task.segment);
@@ -393,7 +470,7 @@ impl Reading<'_> {
                                 meta,
                                 value: Box::new(value),
                             };
-                            router.push_large(item, source)?;
+                            router.push_large(item, node)?;
                         }
                     }
                 }
@@ -411,12 +488,16 @@ impl Reading<'_> {
     }
 }
 
+/// Returns what a thread returned; a panic goes on in the caller.
+fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    let result = handle.join();
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 fn merge_loads(handles: Vec<std::thread::ScopedJoinHandle<'_, NodeLoad>>) -> NodeLoad {
     let mut merged = NodeLoad::default();
     for handle in handles {
-        let load = handle
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let load = joined(handle);
         merged.tally.merge(&load.tally);
         merged.failure = merged.failure.or(load.failure);
         merged.fatal = merged.fatal.or(load.fatal);

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::format::manifest::ManifestNode;
 use crate::protocol::stats::ServerVersion;
 use crate::restore::plan::RestorePlan;
-use crate::target::Unheld;
+use crate::target::{Unheld, WriteStrategy};
 use crate::units::{counted, grouped, plural};
 
 /// Records of one node by what it cannot hold of them.
@@ -99,7 +99,15 @@ impl RestorePlan {
         [Unheld::Cas, Unheld::StaleMark, Unheld::WideFlags]
             .into_iter()
             .filter(|&what| may_have(what))
-            .any(|what| !self.strategies.iter().all(|strategy| strategy.holds(what)))
+            .any(|what| !self.strategies().all(|strategy| strategy.holds(what)))
+    }
+
+    fn strategies(&self) -> impl Iterator<Item = &WriteStrategy> {
+        let targets = self
+            .targets
+            .iter()
+            .filter_map(|plan| plan.target.as_ref().ok());
+        targets.map(|target| &target.strategy)
     }
 
     /// Puts nodes together that cannot hold the same for the same reason.
@@ -108,12 +116,11 @@ impl RestorePlan {
         counts: impl Iterator<Item = UnheldCounts>,
     ) -> Vec<UnheldGroup> {
         let mut groups: BTreeMap<(Unheld, &'static str), UnheldGroup> = BTreeMap::new();
-        let nodes = self.options.nodes.iter().zip(&self.servers);
-        let targets = nodes.zip(&self.strategies).zip(counts);
-        for (((node, server), strategy), counts) in targets {
+        for (plan, counts) in self.targets.iter().zip(counts) {
+            let Ok(target) = &plan.target else { continue };
             let lacking = counts.all().into_iter();
             for (what, records) in lacking.filter(|&(_, records)| records > 0) {
-                let why = strategy.why_not(what, server);
+                let why = target.strategy.why_not(what, &target.server);
                 let group = groups.entry((what, why)).or_insert_with(|| UnheldGroup {
                     what,
                     why,
@@ -121,7 +128,7 @@ impl RestorePlan {
                     nodes: Vec::new(),
                 });
                 group.records = group.records.saturating_add(records);
-                group.nodes.push(node.address());
+                group.nodes.push(plan.node.address());
             }
         }
         groups.into_values().collect()

@@ -69,15 +69,22 @@ impl Owner {
         }
         let nodes = parts.next().map(parse_nodes).transpose()?;
         Ok(Self {
-            // An owner is known by its address.
-            owners: owners
-                .into_iter()
-                .map(|node| NodeSpec::new(node.host, node.port))
-                .collect(),
             ring,
             nodes,
-            owns: None,
+            ..Self::of(&owners)
         })
+    }
+
+    /// Makes the term of these owners, on a ring that is still to be bound.
+    pub(super) fn of(owners: &[NodeSpec]) -> Self {
+        // An owner is known by its address.
+        let bare = |node: &NodeSpec| NodeSpec::new(node.host.clone(), node.port);
+        Self {
+            owners: owners.iter().map(bare).collect(),
+            ring: None,
+            nodes: None,
+            owns: None,
+        }
     }
 
     /// Says whether one of the owners has a key; `None` as long as no ring is

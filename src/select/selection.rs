@@ -4,10 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::node::NodeSpec;
 use crate::select::candidate::{Candidate, Needs};
 use crate::select::expression::Expression;
 use crate::select::judgement::Judgement;
-use crate::select::owner::{OwnerAnswer, OwnerQuestion};
+use crate::select::owner::{Owner, OwnerAnswer, OwnerQuestion};
 use crate::select::parser::{check_bounds, parse};
 use crate::select::pattern::{KeyPattern, Syntax};
 use crate::select::term::{Missing, Term};
@@ -72,6 +73,15 @@ impl Selection {
         let pattern = KeyPattern::parse(Syntax::Glob, pattern)
             .map_err(|reason| Error::invalid_input("glob", pattern, reason))?;
         Self::of(Expression::Term(Term::Pattern(pattern)))
+    }
+
+    /// Keeps the keys of these nodes, once a ring is bound.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: beyond a bound.
+    pub fn owners(owners: &[NodeSpec]) -> Result<Self> {
+        Self::of(Expression::Term(Term::Owner(Owner::of(owners))))
     }
 
     /// Keeps what both keep.

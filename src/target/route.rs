@@ -5,7 +5,6 @@ use crossbeam_channel::Sender;
 use crate::batch::{ItemBatch, LargeItem};
 use crate::error::{Error, Result};
 use crate::item::Record;
-use crate::ring::Placement;
 
 /// What goes to a node's loaders at once.
 #[derive(Debug)]
@@ -18,36 +17,29 @@ pub enum Shipment {
 
 /// Gathers records for each node and hands them on in batches.
 #[derive(Debug)]
-pub struct Router<'a> {
-    placement: &'a Placement,
+pub struct Router {
     senders: Vec<Sender<Shipment>>,
     batches: Vec<ItemBatch>,
 }
 
-impl<'a> Router<'a> {
+impl Router {
     /// Bytes of a batch: one round trip to a node.
     const BATCH_LEN: usize = 256 << 10;
     /// Items of a batch.
     const BATCH_COUNT: usize = 2048;
 
     /// Starts with empty batches, one for each node's sender.
-    pub fn new(placement: &'a Placement, senders: Vec<Sender<Shipment>>) -> Self {
+    pub fn new(senders: Vec<Sender<Shipment>>) -> Self {
         let batches = senders.iter().map(|_| ItemBatch::default()).collect();
-        Self {
-            placement,
-            senders,
-            batches,
-        }
+        Self { senders, batches }
     }
 
-    /// Adds a record that came from the source node with this number.
+    /// Adds a record for the node with this number.
     ///
     /// # Errors
     ///
-    /// - `Internal`: nobody takes batches any more, or the placement names a
-    ///   node that is not there.
-    pub fn push(&mut self, record: &Record<'_>, source_index: usize) -> Result<()> {
-        let node = self.placement.locate(record.key, source_index);
+    /// - `Internal`: nobody takes batches any more, or there is no such node.
+    pub fn push(&mut self, record: &Record<'_>, node: usize) -> Result<()> {
         let Some(batch) = self.batches.get_mut(node) else {
             return Err(no_such_node(node));
         };
@@ -62,10 +54,8 @@ impl<'a> Router<'a> {
     ///
     /// # Errors
     ///
-    /// - `Internal`: nobody takes items any more, or the placement names a node
-    ///   that is not there.
-    pub fn push_large(&mut self, item: LargeItem, source_index: usize) -> Result<()> {
-        let node = self.placement.locate(&item.key, source_index);
+    /// - `Internal`: nobody takes items any more, or there is no such node.
+    pub fn push_large(&mut self, item: LargeItem, node: usize) -> Result<()> {
         let Some(sender) = self.senders.get(node) else {
             return Err(no_such_node(node));
         };
@@ -77,8 +67,7 @@ impl<'a> Router<'a> {
     ///
     /// # Errors
     ///
-    /// - `Internal`: nobody takes batches any more, or the placement names a
-    ///   node that is not there.
+    /// - `Internal`: nobody takes batches any more.
     pub fn flush(&mut self) -> Result<()> {
         (0..self.batches.len()).try_for_each(|node| self.send(node))
     }

@@ -24,8 +24,11 @@ pub struct LoadTally {
     pub refused: u64,
     /// Loss: the node answered with an error.
     pub failed: u64,
-    /// Loss: the node went away.
+    /// Loss: not sent, since the node went away or the restore was stopped.
     pub unsent: u64,
+    /// Neither outcome nor loss: sent to a node that went away before it answered, so
+    /// that it may have them.
+    pub unsure: u64,
     /// Loss: the node said that it stored them, and by its own count of stored
     /// items it did not.
     pub not_kept: u64,
@@ -61,6 +64,7 @@ impl LoadTally {
         self.stored
             .saturating_add(self.existing)
             .saturating_add(self.expired)
+            .saturating_add(self.unsure)
             .saturating_add(self.losses())
     }
 
@@ -76,6 +80,7 @@ impl LoadTally {
             (&mut self.refused, other.refused),
             (&mut self.failed, other.failed),
             (&mut self.unsent, other.unsent),
+            (&mut self.unsure, other.unsure),
             (&mut self.not_kept, other.not_kept),
             (&mut self.clamped, other.clamped),
             (&mut self.without_cas, other.without_cas),
@@ -88,6 +93,12 @@ impl LoadTally {
             self.note_too_large(|| key.clone());
         }
         self.sample.merge(&other.sample);
+    }
+
+    /// Takes records that are not sent.
+    pub fn leave_out(&mut self, count: u64) {
+        self.taken = self.taken.saturating_add(count);
+        self.unsent = self.unsent.saturating_add(count);
     }
 
     /// Takes back what the node did not keep of what it said it stored.

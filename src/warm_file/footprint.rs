@@ -32,25 +32,37 @@ impl ItemLengths {
     /// Returns the class of the item, and the bytes of the chunk or of all the
     /// chunks that the server gives it: more than the item's size.
     pub fn chunks(self, classes: &SlabClasses) -> (u8, u64) {
-        let chunk_of = |len: u64| {
-            let class = classes.class_of(usize::try_from(len).unwrap_or(usize::MAX));
-            (class, to_u64(classes.size(class).unwrap_or(0)))
-        };
-        let (class, chunk) = chunk_of(self.item_size());
+        let mut bytes: u64 = 0;
+        let class = self.each_chunk(classes, |class, count| {
+            let size = to_u64(classes.size(class).unwrap_or(0));
+            bytes = bytes.saturating_add(size.saturating_mul(count));
+        });
+        (class, bytes)
+    }
+
+    /// Names the classes of the chunks that the server gives the item, and how many
+    /// of each; returns the class of the item.
+    pub fn each_chunk(self, classes: &SlabClasses, mut take: impl FnMut(u8, u64)) -> u8 {
+        let class_of = |len: u64| classes.class_of(usize::try_from(len).unwrap_or(usize::MAX));
+        let class = class_of(self.item_size());
+        let chunk = to_u64(classes.size(class).unwrap_or(0));
         if self.item_size() <= chunk {
-            return (class, chunk);
+            take(class, 1);
+            return class;
         }
         // Too large for any chunk: the head is in one, the value in a chain.
-        let (_, head) = chunk_of(self.head_size().saturating_add(CHUNK_HEADER_SIZE));
+        take(
+            class_of(self.head_size().saturating_add(CHUNK_HEADER_SIZE)),
+            1,
+        );
         let data_len = self.value.saturating_add(LINE_END_LEN);
         let room = chunk.saturating_sub(CHUNK_HEADER_SIZE).max(1);
-        let whole_chunks = data_len.checked_div(room).unwrap_or(0);
-        let last = match data_len.checked_rem(room).unwrap_or(0) {
-            0 => 0,
-            rest => chunk_of(rest.saturating_add(CHUNK_HEADER_SIZE)).1,
-        };
-        let chain = whole_chunks.saturating_mul(chunk).saturating_add(last);
-        (class, head.saturating_add(chain))
+        take(class, data_len.checked_div(room).unwrap_or(0));
+        match data_len.checked_rem(room).unwrap_or(0) {
+            0 => {}
+            rest => take(class_of(rest.saturating_add(CHUNK_HEADER_SIZE)), 1),
+        }
+        class
     }
 
     fn head_size(self) -> u64 {

@@ -48,8 +48,15 @@ impl SlabClasses {
     /// `-n 48`, `-f 1.25`, pages of 1 MiB, chunks of up to half a page.
     pub fn of_defaults() -> Self {
         const CHUNK_SIZE_MAX: u32 = 512 << 10;
-        let mut sizes = by_factor(48, CHUNK_SIZE_MAX, 1.25);
-        sizes.push(CHUNK_SIZE_MAX);
+        Self::of_options(48, 1.25, CHUNK_SIZE_MAX)
+    }
+
+    /// Returns the classes of a server with these options: `-n`, `-f`, and
+    /// `slab_chunk_max` in bytes; pages are of 1 MiB.
+    pub fn of_options(chunk_room_min: u32, factor: f64, chunk_size_max: u32) -> Self {
+        // A factor that does not grow would make the same class again and again.
+        let mut sizes = by_factor(chunk_room_min, chunk_size_max, factor.max(1.01));
+        sizes.push(chunk_size_max);
         let to_usize = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
         Self {
             page_size: 1 << 20,

@@ -283,7 +283,7 @@ impl<'a> Session<'a> {
             ["stats"] => self.statistics("stats", &STATS_SINCE),
             ["stats", "settings"] if version < (1, 4, 0) => b"ERROR\r\n".to_vec(),
             ["stats", "settings"] => self.statistics("stats settings", &SETTINGS_SINCE),
-            ["stats", "items"] => self.ask(&line, b"END\r\n"),
+            ["stats", "items" | "slabs"] => self.ask(&line, b"END\r\n"),
             ["stats", "cachedump", ..] if !self.shared.age.has_listing => b"END\r\n".to_vec(),
             ["stats", "cachedump", class, _] if version < (1, 5, 1) => self.listing(class),
             // Of the real server: of each class the COLD list alone.

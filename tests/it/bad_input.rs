@@ -186,7 +186,10 @@ fn two_servers_that_say_the_same_of_themselves() {
     let output = workdir
         .mcsnap(&["dump", "--to", "s", "--dry-run", &one, &other])
         .succeeds();
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // Their clocks have stood still for years, and that is all there is to say.
+    let is_of_clock = |line: &str| line.contains("WARN the clock of ");
+    assert!(said.lines().all(is_of_clock), "{said}");
 }
 
 #[test]

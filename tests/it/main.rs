@@ -41,6 +41,8 @@ mod fault_arena;
 #[cfg(test)]
 mod file_modes;
 #[cfg(test)]
+mod first_contact;
+#[cfg(test)]
 mod flushed;
 #[cfg(test)]
 mod forge;
@@ -96,11 +98,17 @@ mod proxies;
 #[cfg(test)]
 mod restore_behaviour;
 #[cfg(test)]
+mod restore_clocks;
+#[cfg(test)]
 mod restore_doubles;
 #[cfg(test)]
 mod restore_kept;
 #[cfg(test)]
+mod restore_memory;
+#[cfg(test)]
 mod restore_old;
+#[cfg(test)]
+mod restore_targets;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]

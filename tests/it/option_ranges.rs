@@ -11,7 +11,7 @@ use mcsnap::format::compression::Compression;
 use mcsnap::net::NetOptions;
 use mcsnap::progress::NoProgress;
 use mcsnap::protocol::request::SetMode;
-use mcsnap::restore::RestoreOptions;
+use mcsnap::restore::{RestoreOptions, TtlClock};
 use mcsnap::salvage::{SalvageOptions, salvage};
 use mcsnap::select::Selection;
 use mcsnap::store::{MemoryStore, Store, open_damaged_place};
@@ -153,6 +153,10 @@ fn a_restore_is_refused_numbers_out_of_range() {
         way: None,
         source_nodes: Vec::new(),
         scratch_directory: std::env::temp_dir(),
+        is_partial_allowed: false,
+        only_for: Vec::new(),
+        evictions_max: None,
+        ttl_clock: TtlClock::Servers,
     };
     let rows: [Row<RestoreOptions>; 2] = [
         (

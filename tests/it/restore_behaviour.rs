@@ -25,6 +25,7 @@ fn assert_accounted(report: &Value) {
         "refused",
         "failed",
         "unsent",
+        "unsure",
         "not_kept",
     ];
     let sum: u64 = fates.into_iter().map(number).sum();
@@ -128,7 +129,8 @@ fn items_evicted_again_are_a_loss() {
     workdir
         .mcsnap(&["dump", "--to", "s", "--name", "a", &source.address()])
         .succeeds();
-    let report = run_json(&workdir, &["restore", "s/a", "--to", &target.address()], 3);
+    let to = target.address();
+    let report = run_json(&workdir, &["restore", "s/a", "--yes", "--to", &to], 3);
     assert_accounted(&report);
     assert!(report["evicted"].as_u64().unwrap() > 0, "{report}");
 }

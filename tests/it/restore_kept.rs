@@ -55,6 +55,7 @@ fn check(workdir: &Workdir, items: &[Item], target: &Memcached, mode: &str, what
     let arguments = [
         "restore",
         "s/a",
+        "--yes",
         "--format=json",
         "--mode",
         mode,
@@ -191,7 +192,14 @@ fn a_restore_into_a_full_cache_in_use_is_complete() {
     let most = presence["share_gone_most"].as_f64().unwrap();
     assert!((0.003..0.004).contains(&most), "{most}");
     let text = workdir
-        .mcsnap(&["restore", "s/a", "--mode=set", "--to", &target.address()])
+        .mcsnap(&[
+            "restore",
+            "s/a",
+            "--yes",
+            "--mode=set",
+            "--to",
+            &target.address(),
+        ])
         .succeeds();
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.contains("(restored, complete)"), "{text}");
@@ -207,7 +215,7 @@ fn stored_keys_that_are_evicted_again_are_estimated() {
     let items = make_snapshot(&workdir, &[2000; 20_000]);
     let target = Memcached::start_with(&["-m", "8"]);
     let to = target.address();
-    let arguments = ["restore", "s/a", "--to", &to];
+    let arguments = ["restore", "s/a", "--yes", "--to", &to];
     let report = run_json(&workdir, &arguments, 3);
     assert_eq!(number(&report, "stored"), 20_000);
     let presence = &report["nodes"][0]["presence"];
@@ -230,7 +238,7 @@ fn stored_keys_that_are_evicted_again_are_estimated() {
     );
     let target = Memcached::start_with(&["-m", "8"]);
     let output = workdir
-        .mcsnap(&["restore", "s/a", "--to", &target.address()])
+        .mcsnap(&["restore", "s/a", "--yes", "--to", &target.address()])
         .exits(3);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
@@ -247,7 +255,11 @@ fn the_sample_is_read_by_gets_where_there_is_no_mg() {
     for version in [(1, 2, 3), (1, 4, 15), (1, 6, 9)] {
         let target = Memcached::start_with(&["-m", "8"]);
         let proxy = AgeingProxy::start(&target.address(), Age::of(version));
-        let report = run_json(&workdir, &["restore", "s/a", "--to", &proxy.address()], 3);
+        let report = run_json(
+            &workdir,
+            &["restore", "s/a", "--yes", "--to", &proxy.address()],
+            3,
+        );
         let presence = &report["nodes"][0]["presence"];
         assert_eq!(presence["looked"], 1000, "{report}");
         let gone = presence["gone"].as_u64().unwrap();
@@ -267,11 +279,11 @@ fn what_nobody_can_look_for_is_no_success() {
     };
     let proxy = AgeingProxy::start(&target.address(), age);
     let to = proxy.address();
-    let report = run_json(&workdir, &["restore", "s/a", "--to", &to], 3);
+    let report = run_json(&workdir, &["restore", "s/a", "--yes", "--to", &to], 3);
     let presence = &report["nodes"][0]["presence"];
     assert_eq!(presence["looked"], 0, "{report}");
     let output = workdir
-        .mcsnap(&["restore", "s/a", "--mode=set", "--to", &to])
+        .mcsnap(&["restore", "s/a", "--yes", "--mode=set", "--to", &to])
         .exits(3);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("does not say whether stored keys"), "{text}");

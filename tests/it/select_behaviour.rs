@@ -14,7 +14,7 @@ use mcsnap::listing::{ListingOptions, list};
 use mcsnap::net::NetOptions;
 use mcsnap::progress::NoProgress;
 use mcsnap::protocol::request::SetMode;
-use mcsnap::restore::{RestoreOptions, RestorePlan, RestoreReport};
+use mcsnap::restore::{RestoreOptions, RestorePlan, RestoreReport, TtlClock};
 use mcsnap::select::Selection;
 use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::{FaultyStore, MemoryStore, Store};
@@ -429,6 +429,10 @@ fn restore(store: impl Store + 'static, target: &Memcached, expression: &str) ->
         way: None,
         source_nodes: Vec::new(),
         scratch_directory: std::env::temp_dir(),
+        is_partial_allowed: false,
+        only_for: Vec::new(),
+        evictions_max: None,
+        ttl_clock: TtlClock::Servers,
     };
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();

@@ -74,7 +74,8 @@ impl Workdir {
     }
 }
 
-/// Keeps the settings of the person who runs the tests from the program.
+/// Keeps the settings of the person who runs the tests from the program, and does not
+/// let it wait for servers that will never come.
 pub(crate) fn clear_settings(command: &mut Command) -> &mut Command {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("MCSNAP_") {
@@ -82,6 +83,8 @@ pub(crate) fn clear_settings(command: &mut Command) -> &mut Command {
         }
     }
     command
+        .env("MCSNAP_DUMP_WAIT_FOR_NODE", "0s")
+        .env("MCSNAP_RESTORE_WAIT_FOR_NODE", "0s")
 }
 
 impl Drop for Workdir {

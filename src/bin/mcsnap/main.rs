@@ -6,6 +6,7 @@ mod command_line;
 mod commands;
 mod config;
 mod connect;
+mod consent;
 mod context;
 mod exit;
 mod failure;

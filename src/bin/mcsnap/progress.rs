@@ -453,6 +453,15 @@ impl Progress for Renderer {
                 node,
                 items_total,
             } => self.start_node(node_index, &node, items_total),
+            // In text a warning has told it.
+            Event::NodeAwaited {
+                node,
+                reason,
+                limit,
+            } => self.write_json(|| {
+                json!({"event": "node_awaited", "node": node, "reason": reason,
+                       "limit_ms": millis(limit)})
+            }),
             Event::Advanced {
                 node_index,
                 items,

@@ -228,6 +228,19 @@ fn parse_seconds(text: &str) -> Option<u64> {
     u64::try_from(length.as_secs()).ok()
 }
 
+/// What `--wait-for-node` is where it is not given.
+pub(crate) const WAIT_FOR_NODE: &str = "30s";
+
+/// Reads how long a node that does not answer is asked again; 0 is not at all.
+pub(crate) fn parse_wait(name: &'static str, text: &str) -> Result<Duration> {
+    let span = text.parse::<jiff::SignedDuration>().ok();
+    let duration = span.and_then(|span| Duration::try_from(span).ok());
+    let allowed = "wanted 0s, or a length of time up to 1h, such as 30s or 5m";
+    duration
+        .filter(|duration| *duration <= Duration::from_secs(3600))
+        .ok_or_else(|| Error::invalid_input(name, text, allowed).into())
+}
+
 /// Reads a time to live that begins now, such as `2h` or `7d`, or `never`.
 pub(crate) fn parse_ttl(text: &str, now: UnixSecs) -> Result<Exptime> {
     const TTL_MAX: u64 = 3650 * 24 * 60 * 60;
@@ -332,6 +345,16 @@ mod tests {
         );
         for text in ["", "-1s", "0s", "ten", "2h"] {
             assert!(parse_duration("x", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wait_may_be_none() {
+        assert_eq!(parse_wait("x", "0s").unwrap(), Duration::ZERO);
+        assert_eq!(parse_wait("x", "1h").unwrap(), Duration::from_secs(3600));
+        for text in ["", "-1s", "1h1s", "30", "ever"] {
+            let error = parse_wait("wait-for-node", text).unwrap_err().to_string();
+            assert!(error.starts_with("wait-for-node \""), "{error}");
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) fn store(
 ) -> Result<()> {
     request.clear();
     let mut waiting = Vec::new();
-    for (at, sent) in sent.iter().enumerate() {
+    for (at, sent) in sent.iter_mut().enumerate() {
         let is_ours = sent.is_waiting() && sent.carrier == Carrier::Binary;
         let Some(record) = batch.get(sent.index).filter(|_| is_ours) else {
             continue;
@@ -35,6 +35,7 @@ pub(super) fn store(
         let fields = fields_of(rules, &record.meta, sent, opaque(at));
         write_binary_set_head(record.key, to_u64(record.value.len()), &fields, request);
         request.extend_from_slice(record.value);
+        sent.was_sent = true;
         waiting.push(at);
     }
     let mut waiting = waiting.into_iter().peekable();

@@ -30,7 +30,7 @@ pub(super) fn store(
 ) -> Result<bool> {
     request.clear();
     let mut waiting = Vec::new();
-    for (at, sent) in sent.iter().enumerate() {
+    for (at, sent) in sent.iter_mut().enumerate() {
         let by_text = sent.is_waiting() && matches!(sent.carrier, Carrier::Text(_));
         let Some(record) = batch.get(sent.index).filter(|_| by_text) else {
             continue;
@@ -39,6 +39,7 @@ pub(super) fn store(
         write_classic_set_head(record.key, to_u64(record.value.len()), &fields, request);
         request.extend_from_slice(record.value);
         request.extend_from_slice(SET_TAIL);
+        sent.was_sent = true;
         waiting.push(at);
     }
     if waiting.is_empty() {

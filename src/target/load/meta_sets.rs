@@ -143,8 +143,9 @@ impl MetaSets<'_> {
         })
     }
 
-    fn write(&mut self, batch: &ItemBatch, sent: &[Sent], at: usize, is_quiet: bool) {
-        let Some(sent) = sent.get(at) else { return };
+    fn write(&mut self, batch: &ItemBatch, sent: &mut [Sent], at: usize, is_quiet: bool) {
+        let Some(sent) = sent.get_mut(at) else { return };
+        sent.was_sent = true;
         let (Some(record), Carrier::Text(form)) = (batch.get(sent.index), sent.carrier) else {
             return;
         };

@@ -113,7 +113,8 @@ impl<'a> Loader<'a> {
     /// # Errors
     ///
     /// - The node does not answer any more: what it has not confirmed is
-    ///   counted as unsent, and so is all that is passed to later calls.
+    ///   counted as unsure if it was sent, and as unsent if not, as is all that is
+    ///   passed to later calls.
     pub fn load(&mut self, batch: &ItemBatch) -> Result<()> {
         self.tally.taken = self.tally.taken.saturating_add(to_u64(batch.len()));
         let host_now = UnixSecs::from_system_time(SystemTime::now());
@@ -167,6 +168,11 @@ impl<'a> Loader<'a> {
         stored.map(|()| LargeLoad::Counted)
     }
 
+    /// Takes records that are not to be sent any more.
+    pub fn leave_out(&mut self, count: u64) {
+        self.tally.leave_out(count);
+    }
+
     /// Returns what became of all records.
     pub fn into_tally(self) -> LoadTally {
         self.tally
@@ -174,7 +180,12 @@ impl<'a> Loader<'a> {
 
     fn count(&mut self, sent: &Sent, key: &[u8], value_len: u64, meta: &ItemMeta) {
         let Some(fate) = &sent.fate else {
-            self.tally.unsent = self.tally.unsent.saturating_add(1);
+            let count = if sent.was_sent {
+                &mut self.tally.unsure
+            } else {
+                &mut self.tally.unsent
+            };
+            *count = count.saturating_add(1);
             return;
         };
         self.tally.count(fate, key, value_len, sent.is_clamped);
@@ -337,6 +348,7 @@ impl<'a> Loader<'a> {
         } else {
             connect(connection, self.node, &self.net, self.cancel)?
         };
+        sent.was_sent = true;
         let (mut fate, mut is_in_step) = (None, true);
         connected.exchange_pieces("set", request, pieces, tail, |bytes| {
             let (len, told) = match (is_binary, syntax) {

@@ -25,6 +25,8 @@ pub(super) struct Sent {
     /// It is kept in chunks, and a server whose memory ends between them answers
     /// a quiet set with nothing, as if it had stored the item.
     pub(super) is_chunked: bool,
+    /// It was given to a connection, so that the node may have it.
+    pub(super) was_sent: bool,
     /// The node has the item, which waits for its mark.
     pub(super) is_set: bool,
     /// `None` while nobody has told.
@@ -79,6 +81,7 @@ impl Rules<'_> {
             is_clamped: false,
             is_stale,
             is_chunked: self.may_be_chunked(item_size),
+            was_sent: false,
             is_set: false,
             fate: None,
         };

@@ -18,7 +18,7 @@ use mcsnap::dump::{
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::manifest::{Manifest, ManifestNode, Need, Verdict};
-use mcsnap::net::NetOptions;
+use mcsnap::net::{NetOptions, ask_patiently, clock_warning, meet_server};
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{SnapshotReader, can_resume, check_not_finished, count_sealed};
@@ -30,6 +30,7 @@ use mcsnap::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::commands::clock_warnings;
 use crate::commands::ring::detect::{KEYS_PER_NODE, find_contradiction, find_rings};
 use crate::commands::verify::parse_threads;
 use crate::config::{Given, Resolved, Section};
@@ -45,9 +46,9 @@ use crate::render::{
     size, span, told, unaccounted_row, without_address,
 };
 use crate::settings::{
-    DETECT, SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_duration,
-    parse_file_mode, parse_percent, parse_resume, parse_select, parse_size, parse_sources,
-    ring_or_detect, switch, text,
+    DETECT, SELECT_HELP, SELECT_LONG_HELP, WAIT_FOR_NODE, expressions, list, parse_count,
+    parse_duration, parse_file_mode, parse_percent, parse_resume, parse_select, parse_size,
+    parse_sources, parse_wait, ring_or_detect, switch, text,
 };
 
 /// Flags of `mcsnap dump`.
@@ -135,6 +136,14 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub(crate) timeout: Option<String>,
+    /// Ask a server that does not answer at first for so long [default: 30s]
+    ///
+    /// One that refuses, is silent, has no connection left, or whose name is not
+    /// found just now is asked again with growing pauses, all servers side by side.
+    /// 0s gives it up at once.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) wait_for_node: Option<String>,
     /// Keep a snapshot that lacks a server which failed
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
@@ -246,11 +255,12 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     }
     let node_count = options.nodes.len();
     if settings.ring.as_deref() == Some(DETECT) {
+        await_nodes(&options, context)?;
         options.rings = find_recorded_rings(&options, &context.cancel)?;
     }
     let (rings, nodes) = (options.rings.clone(), options.nodes.clone());
-    let plan =
-        DumpPlan::make(options, &context.cancel).map_err(|error| with_hint(error, node_count))?;
+    let plan = DumpPlan::make_watched(options, &context.cancel, &context.progress())
+        .map_err(|error| with_hint(error, node_count))?;
     let plan = match open_if_there(to)? {
         Some(store) => plan.settle(&store)?,
         None => plan,
@@ -323,7 +333,13 @@ fn options(
     let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
     let net = match settings.warm_file {
         Some(_) => NetOptions::default(),
-        None => settings.connect.net_options(given, timeout)?,
+        None => NetOptions {
+            wait_for_node: parse_wait(
+                "wait-for-node",
+                &or(&settings.wait_for_node, WAIT_FOR_NODE),
+            )?,
+            ..settings.connect.net_options(given, timeout)?
+        },
     };
     let options = DumpOptions {
         nodes: Vec::new(),
@@ -387,6 +403,26 @@ fn options(
     };
     let nodes = list.nodes.clone();
     Ok((DumpOptions { nodes, ..options }, list))
+}
+
+/// Waits for nodes that may come, before their keys are looked at: a ring that cannot
+/// be found since a node was away for a moment would be missing from the record. Of
+/// nodes that do not come the dump tells.
+fn await_nodes(options: &DumpOptions, context: &Context) -> Result<()> {
+    let (net, cancel) = (&options.net, &context.cancel);
+    let progress = context.progress();
+    std::thread::scope(|scope| {
+        for node in &options.nodes {
+            let progress = &progress;
+            let ask = move || {
+                ask_patiently(node, net, cancel, progress, || {
+                    meet_server(node, net, cancel)
+                })
+            };
+            scope.spawn(ask);
+        }
+    });
+    Ok(cancel.check()?)
 }
 
 /// Finds the ring for the record. A dump does not fail for want of it.
@@ -462,7 +498,7 @@ pub(crate) fn check_spool_directory(directory: &str) -> Result<()> {
 }
 
 /// Settings that say how running servers are read.
-const OF_SERVERS: [&str; 17] = [
+const OF_SERVERS: [&str; 18] = [
     "nodes-file",
     "connections",
     "parallel-nodes",
@@ -470,6 +506,7 @@ const OF_SERVERS: [&str; 17] = [
     "spool-dir",
     "timeout",
     "busy-timeout",
+    "wait-for-node",
     "allow-partial",
     "resume",
     "walk",
@@ -848,6 +885,7 @@ fn print_plan(
             "segment_record_count_max": options.segment_record_count_max,
             "connection_count": options.connection_count,
             "parallel_node_count": options.parallel_node_count,
+            "clock_warnings": plan_clock_warnings(plan),
             "shard_count": 1_u32 << options.shard_bits,
             "spool_memory_max": options.spool_memory_max,
             "timeout_ms": millis(options.net.timeout),
@@ -897,6 +935,11 @@ fn print_plan(
             },
         ));
     }
+    rows.extend(
+        plan_clock_warnings(plan)
+            .into_iter()
+            .map(|text| ("warning", text)),
+    );
     if let Some(ring) = RingSpec::to_record(&options.rings) {
         rows.push(("ring", ring));
     }
@@ -961,6 +1004,19 @@ impl Space {
             None => format!("{wanted}; how much is free is not known"),
         }
     }
+}
+
+/// Says which servers' clocks are far from this host's.
+fn plan_clock_warnings(plan: &DumpPlan) -> Vec<String> {
+    let answering = plan.nodes.iter().filter_map(|node| {
+        let source = node.source.as_ref().ok()?;
+        clock_warning(
+            &node.node.address(),
+            source.server.clock_offset,
+            "this host",
+        )
+    });
+    answering.collect()
 }
 
 fn strategy_text(source: &SourceNode) -> String {
@@ -1041,6 +1097,7 @@ fn document(report: &DumpReport) -> Value {
         "unaccounted": report.unaccounted,
         "win_tokens_returned": report.win_tokens_returned,
         "win_tokens_kept": report.win_tokens_kept,
+        "clock_warnings": clock_warnings(manifest),
         "nodes": manifest.nodes.iter().map(node_json).collect::<Vec<_>>(),
     });
     joined(document, kept_json(&report.kept))
@@ -1093,6 +1150,11 @@ fn rows(report: &DumpReport) -> Vec<(&'static str, String)> {
                 .map(|(reason, n)| ("lost", format!("{}: {reason}", counted(n, "item")))),
         );
     }
+    rows.extend(
+        clock_warnings(manifest)
+            .into_iter()
+            .map(|text| ("warning", text)),
+    );
     if let Some(ring) = &manifest.ring {
         rows.push(("ring", ring.clone()));
     }

@@ -13,7 +13,8 @@ pub(crate) mod verify;
 
 use anyhow::Result;
 use mcsnap::error::ErrorKind;
-use mcsnap::format::manifest::{Need, Verdict};
+use mcsnap::format::manifest::{Manifest, Need, Verdict};
+use mcsnap::net::clock_warning;
 use mcsnap::snapshot::{SnapshotReader, resolve_latest};
 use mcsnap::store::{MapChoice, open_snapshot_place};
 use mcsnap::units::to_u64;
@@ -71,7 +72,23 @@ fn open_snapshot(place: &str, map_choice: MapChoice, need: Need) -> Result<Snaps
         anyhow::Error::from(HintedError { error, hint })
     })?;
     warn_of_losses(&snapshot);
+    // A restore has a rule of its own, and tells more.
+    if need == Need::Read {
+        for warning in clock_warnings(snapshot.manifest()) {
+            tracing::warn!("at the dump, {warning}; times are shown on the latter");
+        }
+    }
     Ok(snapshot)
+}
+
+/// Says which servers' clocks were far from that of the host that dumped, on which all
+/// times of a snapshot are.
+fn clock_warnings(manifest: &Manifest) -> Vec<String> {
+    let told = manifest.nodes.iter().filter_map(|node| {
+        let offset = node.clock_offset.parse().unwrap_or(0);
+        clock_warning(&node.address, offset, "the host that dumped")
+    });
+    told.collect()
 }
 
 /// Tells whoever reads a snapshot that it lacks something (FORMAT.md N11): a key

@@ -5,17 +5,19 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use mcsnap::cancel::Cancel;
-use mcsnap::error::Error;
+use mcsnap::error::{Error, Location};
 use mcsnap::format::manifest::{Need, Verdict};
+use mcsnap::net::NetOptions;
+use mcsnap::node::NodeSpec;
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{
-    EndedRestore, NodeRestore, RestoreEstimate, RestoreOptions, RestorePlan, RestoreReport,
-    UnheldGroup,
+    Capacity, EndedRestore, Fit, LeftOut, NodeEstimate, NodeRestore, RestoreEstimate,
+    RestoreOptions, RestorePlan, RestoreReport, TargetNode, TargetPlan, TtlClock, UnheldGroup,
 };
 use mcsnap::ring::RingSpec;
 use mcsnap::store::MapChoice;
 use mcsnap::target::{LoadTally, Presence, Unheld};
-use mcsnap::units::UnixSecs;
+use mcsnap::units::{UnixSecs, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -25,8 +27,9 @@ use crate::commands::required_snapshot;
 use crate::commands::verify::{parse_map_choice, parse_threads};
 use crate::config::{Given, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
+use crate::consent;
 use crate::context::{Context, Format};
-use crate::exit::{Outcome, UsageError};
+use crate::exit::{HintedError, Outcome, UsageError};
 use crate::failure::{self, Unfinished};
 use crate::render::{
     count, counted, counted_with, finding_json, given_json, given_rows, holds_row, lost_text,
@@ -34,8 +37,8 @@ use crate::render::{
     without_address,
 };
 use crate::settings::{
-    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_choice, parse_count, parse_duration,
-    parse_moment, parse_select, parse_ttl, ring, switch, text,
+    SELECT_HELP, SELECT_LONG_HELP, WAIT_FOR_NODE, expressions, list, parse_choice, parse_count,
+    parse_duration, parse_moment, parse_select, parse_ttl, parse_wait, ring, switch, text,
 };
 
 /// Flags of `mcsnap restore`.
@@ -77,6 +80,53 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub(crate) timeout: Option<String>,
+    /// Ask a server that does not answer at first for so long [default: 30s]
+    ///
+    /// One that refuses, is silent, has no connection left, or whose name is not
+    /// found just now is asked again with growing pauses, all servers side by side.
+    /// 0s gives it up at once.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) wait_for_node: Option<String>,
+    /// Fill the others if a server cannot be reached
+    ///
+    /// What belongs to it counts as unsent, a loss. Without this nothing is sent to
+    /// any server, unless all can be reached.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) allow_partial: Option<bool>,
+    /// Restore the keys of these servers alone, and connect to no other
+    ///
+    /// Of the servers of --to, which are all those of the ring: a key goes where the
+    /// client looks for it on all of them, if that is here, and is left out if not.
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    #[serde(deserialize_with = "list")]
+    pub(crate) only_for: Vec<String>,
+    /// Throw other items out for want of memory without a question
+    ///
+    /// Before anything is sent, what each server would get is held against the
+    /// memory that it has left. Where items would be thrown out, a person at the
+    /// terminal is asked; where there is none, this is needed.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) yes: Option<bool>,
+    /// Stop when the servers have thrown out more items than so many
+    ///
+    /// They are asked each second, and it is their own count since the restore began,
+    /// whatever was thrown out.
+    #[arg(long, value_name = "COUNT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) stop_on_evictions: Option<String>,
+    /// Whose clocks tell how long ago the dump was: servers or hosts [default: servers]
+    ///
+    /// It matters only where the clocks of a server and of a host do not agree, of
+    /// which there is a warning: an item has the time left that it had at the dump,
+    /// less the time since.
+    #[arg(long, value_name = "WHOSE")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) clock: Option<String>,
     /// Map files into memory: auto or never [default: auto]
     ///
     /// auto maps files of local file systems only: a mapped file that another
@@ -143,15 +193,21 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     };
     let snapshot = open_snapshot(place, map_choice, Need::Restore)?;
     let verdict = snapshot.manifest().verdict;
-    let plan = RestorePlan::make(snapshot, options, &context.cancel)?;
+    let node_count = options.nodes.len();
+    let plan = RestorePlan::make_watched(snapshot, options, &context.cancel, &context.progress())
+        .map_err(|error| nothing_sent(error, node_count))?;
     if settings.dry_run == Some(true) {
         let estimate = plan.estimate(&context.cancel)?;
-        print_estimate(context, place, &plan, &estimate, &given, &list)?;
-        return Ok(if estimate.damaged > 0 {
+        print_estimate(context, place, &plan, estimate, &given, &list)?;
+        let is_any_missing = plan.targets.iter().any(is_unreachable);
+        return Ok(if estimate.damaged > 0 || is_any_missing {
             Outcome::Degraded
         } else {
             Outcome::Clean
         });
+    }
+    if !plan.surely_fits() {
+        check_capacity(&plan, settings.yes == Some(true), &context.cancel)?;
     }
     let progress = context.progress();
     let EndedRestore { report, error } = plan.run_or_report(&context.cancel, &progress)?;
@@ -169,6 +225,102 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     })
 }
 
+/// Adds that no server got anything, and what helps.
+fn nothing_sent(error: Error, node_count: usize) -> anyhow::Error {
+    let is_of_node = matches!(error.location(), Some(Location::Node { .. }));
+    // What is wrong for good has words of its own for what to do.
+    if !is_of_node || !error.is_retryable() {
+        return error.into();
+    }
+    let hint = if node_count > 1 {
+        "nothing was sent to any server; pass --allow-partial to fill those that can be reached"
+    } else {
+        "nothing was sent"
+    };
+    let hint = hint.into();
+    HintedError { error, hint }.into()
+}
+
+fn is_unreachable(plan: &TargetPlan) -> bool {
+    matches!(plan.target, Err(LeftOut::Unreachable(_)))
+}
+
+/// Asks before items are thrown out for want of memory.
+fn check_capacity(plan: &RestorePlan, is_agreed: bool, cancel: &Cancel) -> Result<()> {
+    let estimate = plan.estimate(cancel)?;
+    let mut evicting = Vec::new();
+    for (target, estimate) in plan.targets.iter().zip(&estimate.nodes) {
+        let text = || format!("{}: {}", target.node, memory_text(target, estimate));
+        match estimate.capacity.fit {
+            Fit::Evicts(_) => evicting.push(text()),
+            Fit::Refuses(_) => tracing::warn!("{}", text()),
+            Fit::Unknown | Fit::Fits | Fit::Tight => {}
+        }
+    }
+    if evicting.is_empty() {
+        return Ok(());
+    }
+    if is_agreed {
+        for text in evicting {
+            tracing::warn!("{text}");
+        }
+        return Ok(());
+    }
+    let all = evicting.join("\n");
+    let question = format!("{all}\nRestore, and let items be thrown out?");
+    match consent::ask(&question, cancel)? {
+        Some(true) => Ok(()),
+        Some(false) => Err(UsageError("nothing was sent".to_owned()).into()),
+        None => {
+            let all = evicting.join("; ");
+            let text = format!("nothing was sent: {all}; pass --yes if that is to be");
+            Err(UsageError(text).into())
+        }
+    }
+}
+
+/// Says what the restore is to a node's memory.
+fn memory_text(target: &TargetPlan, estimate: &NodeEstimate) -> String {
+    let capacity = estimate.capacity;
+    let there = target.target.as_ref();
+    let there = there.map_or(0, |target| target.server.stats.curr_items);
+    let all = there.saturating_add(estimate.keys);
+    let verdict = match capacity.fit {
+        Fit::Unknown => return "it does not tell how much memory it has".to_owned(),
+        Fit::Fits => "fits".to_owned(),
+        Fit::Tight => "fits, and hardly any is left".to_owned(),
+        Fit::Evicts(items) => format!(
+            "would evict about {} of {} there and to come",
+            count(items),
+            counted(all, "item")
+        ),
+        Fit::Refuses(items) => format!(
+            "would refuse about {} of {} to come, since it evicts nothing (-M)",
+            count(items),
+            counted(estimate.keys, "item")
+        ),
+    };
+    format!(
+        "{} needed, {} of {} free: {verdict}",
+        size(capacity.needed),
+        size(capacity.free),
+        size(capacity.limit)
+    )
+}
+
+fn memory_json(capacity: Capacity) -> Value {
+    let (fit, evicted, refused) = match capacity.fit {
+        Fit::Unknown => ("unknown", 0, 0),
+        Fit::Fits => ("fits", 0, 0),
+        Fit::Tight => ("tight", 0, 0),
+        Fit::Evicts(items) => ("evicts", items, 0),
+        Fit::Refuses(items) => ("refuses", 0, items),
+    };
+    let told = |bytes: u64| (capacity.fit != Fit::Unknown).then_some(bytes);
+    json!({"fit": fit, "needed": capacity.needed, "free": told(capacity.free),
+           "limit": told(capacity.limit), "would_evict": evicted, "would_refuse": refused})
+}
+
 fn options(
     settings: &RestoreArgs,
     given: &BTreeMap<String, Given>,
@@ -183,7 +335,11 @@ fn options(
     };
     let connections = parse_count("connections", &or(&settings.connections, "4"), 1, 256)?;
     let timeout = parse_duration("timeout", &or(&settings.timeout, "10s"))?;
-    let net = connect.net_options(given, timeout)?;
+    let wait = or(&settings.wait_for_node, WAIT_FOR_NODE);
+    let net = NetOptions {
+        wait_for_node: parse_wait("wait-for-node", &wait)?,
+        ..connect.net_options(given, timeout)?
+    };
     let now = UnixSecs::from_system_time(SystemTime::now());
     let options = RestoreOptions {
         nodes: Vec::new(),
@@ -216,6 +372,22 @@ fn options(
             }
             None => std::env::temp_dir(),
         },
+        is_partial_allowed: settings.allow_partial.unwrap_or(false),
+        only_for: settings
+            .only_for
+            .iter()
+            .map(|node| node.parse())
+            .collect::<mcsnap::error::Result<_>>()?,
+        evictions_max: settings
+            .stop_on_evictions
+            .as_deref()
+            .map(|most| parse_count("stop-on-evictions", most, 0, u64::MAX))
+            .transpose()?,
+        ttl_clock: parse_choice(
+            "clock",
+            &or(&settings.clock, "servers"),
+            &[("servers", TtlClock::Servers), ("hosts", TtlClock::Hosts)],
+        )?,
     };
     // Last, since it may talk to endpoints: what is wrong by itself is told first.
     let list = connect.find_nodes(&settings.to, &options.net, cancel)?;
@@ -231,30 +403,39 @@ fn print_estimate(
     given: &BTreeMap<String, Given>,
     list: &NodeList,
 ) -> Result<()> {
-    let nodes = || {
-        plan.options
-            .nodes
-            .iter()
-            .zip(&plan.servers)
-            .zip(plan.strategies.iter().zip(&estimate.nodes))
-            .enumerate()
-    };
+    let nodes = || plan.targets.iter().zip(&estimate.nodes).enumerate();
     if context.format == Format::Json {
         let nodes: Vec<Value> = nodes()
-            .map(|(index, ((node, server), (strategy, estimate)))| {
-                json!({"node": node.to_string(), "from": list.origin(index), "server_version": server.stats.version_text,
-                       "items_now": server.stats.curr_items, "keys": estimate.keys,
-                       "bytes": estimate.bytes, "expired": estimate.expired,
-                       "way": strategy.way.as_str(), "stored_by": strategy.name(),
-                       "without_cas": estimate.unheld.cas,
-                       "stale_refused": estimate.unheld.stale,
-                       "wide_flags_refused": estimate.unheld.wide_flags})
+            .filter_map(|(index, (plan, estimate))| {
+                let mut value = json!({"node": plan.node.to_string(), "from": list.origin(index),
+                       "keys": estimate.keys, "bytes": estimate.bytes,
+                       "expired": estimate.expired});
+                match &plan.target {
+                    Ok(TargetNode {
+                        server, strategy, ..
+                    }) => {
+                        value["server_version"] = json!(server.stats.version_text);
+                        value["items_now"] = json!(server.stats.curr_items);
+                        value["way"] = json!(strategy.way.as_str());
+                        value["stored_by"] = json!(strategy.name());
+                        value["without_cas"] = json!(estimate.unheld.cas);
+                        value["stale_refused"] = json!(estimate.unheld.stale);
+                        value["wide_flags_refused"] = json!(estimate.unheld.wide_flags);
+                        value["clock_offset_s"] = json!(server.clock_offset);
+                        value["memory"] = memory_json(estimate.capacity);
+                    }
+                    Err(LeftOut::Unreachable(error)) => value["failure"] = json!(error.to_chain()),
+                    Err(LeftOut::NotMeant) => return None,
+                }
+                Some(value)
             })
             .collect();
         return context.print_plan(json!({
             "schema": "mcsnap.restore-plan/1",
             "snapshot": place,
             "select": select_json(plan),
+            "only_for": only_for_json(plan),
+            "clock_warnings": plan.clock_warnings,
             "filtered": estimate.filtered,
             "duplicates": estimate.duplicates,
             "unknown_kept": estimate.unknown_kept,
@@ -274,23 +455,36 @@ fn print_estimate(
         let text = format!("{doubles} of keys that are restored from another node");
         rows.push(("duplicate", text));
     }
-    rows.extend(
-        nodes().map(|(index, ((node, server), (strategy, estimate)))| {
-            (
-                "node",
-                format!(
-                    "{node}  {}, {}; {} expired; memcached {} with {} now; stored by: {}{}",
-                    counted(estimate.keys, "key"),
+    rows.extend(only_for_row(plan));
+    for (index, (target, estimate)) in nodes() {
+        let (node, origin) = (&target.node, list.suffix(index));
+        let keys = counted(estimate.keys, "key");
+        match &target.target {
+            Ok(TargetNode {
+                server, strategy, ..
+            }) => {
+                let text = format!(
+                    "{node}  {keys}, {}; {} expired; memcached {} with {} now; stored by: \
+                     {}{origin}",
                     size(estimate.bytes),
                     count(estimate.expired),
                     server.stats.version_text,
                     counted(server.stats.curr_items, "item"),
                     strategy.name(),
-                    list.suffix(index),
-                ),
-            )
-        }),
-    );
+                );
+                rows.push(("node", text));
+                let text = format!("{node}  {}", memory_text(target, estimate));
+                rows.push(("memory", text));
+            }
+            Err(LeftOut::Unreachable(error)) => {
+                let reason = error.to_reason();
+                let text = format!("{node}  {keys} would not be sent: {reason}{origin}");
+                rows.push(("node", text));
+            }
+            Err(LeftOut::NotMeant) => {}
+        }
+    }
+    rows.extend(clock_rows(plan));
     rows.extend(
         estimate
             .unheld
@@ -301,6 +495,33 @@ fn print_estimate(
     rows.extend(damage_rows(estimate.damaged, &estimate.findings));
     rows.extend(given_rows(given));
     print_text(&rows)
+}
+
+fn only_for_json(plan: &RestorePlan) -> Value {
+    let only_for = plan.options.only_for.iter().map(NodeSpec::address);
+    let only_for: Vec<String> = only_for.collect();
+    json!((!only_for.is_empty()).then_some(only_for))
+}
+
+/// Says so where not all of the ring's nodes are filled.
+fn only_for_row(plan: &RestorePlan) -> Option<(&'static str, String)> {
+    let is_left_out = |plan: &&TargetPlan| matches!(plan.target, Err(LeftOut::NotMeant));
+    let others = to_u64(plan.targets.iter().filter(is_left_out).count());
+    let others = Some(others).filter(|&others| others > 0)?;
+    let asked = counted_with(others, "other server", ["was", "were"]);
+    let named: Vec<String> = plan
+        .options
+        .only_for
+        .iter()
+        .map(NodeSpec::address)
+        .collect();
+    let text = format!("{}; {asked} not asked", named.join(", "));
+    Some(("only for", text))
+}
+
+fn clock_rows(plan: &RestorePlan) -> impl Iterator<Item = (&'static str, String)> {
+    let warnings = plan.clock_warnings.iter();
+    warnings.map(|warning| ("warning", warning.clone()))
 }
 
 fn unheld_json(group: &UnheldGroup) -> Value {
@@ -364,6 +585,7 @@ fn tally_json(tally: &LoadTally) -> Value {
         "refused": tally.refused,
         "failed": tally.failed,
         "unsent": tally.unsent,
+        "unsure": tally.unsure,
         "not_kept": tally.not_kept,
         "clamped": tally.clamped,
         "without_cas": tally.without_cas,
@@ -453,7 +675,6 @@ fn too_large_row(node: &NodeRestore) -> Option<(&'static str, String)> {
     ))
 }
 
-/// Says in a few words how a restore went.
 /// Says so where the nodes had some of the keys, or all of them.
 fn existing_text(report: &RestoreReport) -> String {
     let totals = report.totals();
@@ -481,8 +702,27 @@ fn duplicates_text(duplicates: u64) -> String {
     }
 }
 
+/// Says that the servers threw out more than they may.
+fn evictions_text(report: &RestoreReport) -> String {
+    let items = counted_with(report.evicted(), "item", ["was", "were"]);
+    let most = count(report.evictions_max.unwrap_or(0));
+    let cause = format!("{items} evicted, more than --stop-on-evictions {most}");
+    if report.is_stopped {
+        format!("stopped: {cause}")
+    } else {
+        format!("restored, but {cause}")
+    }
+}
+
+/// Says in a few words how a restore went.
 fn verdict(snapshot_verdict: Verdict, report: &RestoreReport) -> String {
+    if report.has_evicted_too_many() {
+        return evictions_text(report);
+    }
     let words = match (report.has_losses(), snapshot_verdict) {
+        (true, _) if report.totals().stored == 0 && report.totals().unsure == 0 => {
+            "nothing restored, with losses"
+        }
         (true, _) => "restored, with losses",
         (false, _) if report.is_all_expired() => {
             return match report.totals().expired {
@@ -528,10 +768,15 @@ fn document(
             value["item_size_max"] = json!(node.item_size_max);
             value["items_end"] = json!(node.items_end);
             value["failure"] = json!(node.failure);
+            value["clock_offset_s"] = json!(node.clock_offset);
             value
         })
         .collect();
     let mut document = tally_json(&totals);
+    document["unsent"] = json!(totals.unsent.saturating_add(report.unsent));
+    document["stopped"] = json!(report.is_stopped);
+    document["only_for"] = only_for_json(plan);
+    document["clock_warnings"] = json!(plan.clock_warnings);
     document["schema"] = json!("mcsnap.restore/1");
     document["snapshot"] = json!(place);
     document["snapshot_verdict"] = json!(snapshot_verdict.as_str());
@@ -568,17 +813,48 @@ fn unfinished(
     let mut document = document(place, snapshot_verdict, plan, report);
     document["not_sent"] = json!(not_sent);
     document["unaccounted"] = json!(0);
-    // The nodes were not asked any more.
-    let nodes = document["nodes"].as_array_mut();
-    for node in nodes.into_iter().flatten() {
-        node["items_end"] = Value::Null;
-    }
     let verdict = failure::verdict(Some(error.kind()));
     let head = format!("{verdict}: {} not sent", counted(not_sent, "record"));
     Unfinished {
         document,
         rows: rows(place, &head, plan, report, false),
     }
+}
+
+/// Says what became of a node's records. A node that was not asked at the end has no
+/// number of items.
+fn node_text(node: &NodeRestore, is_asked_at_end: bool) -> String {
+    let now = match node.items_end {
+        Some(items) => format!("; {} now", counted(items, "item")),
+        None if is_asked_at_end => "; items now unknown".to_owned(),
+        None => String::new(),
+    };
+    let evicted = node.evicted.filter(|&evicted| evicted > 0);
+    let evicted =
+        evicted.map(|evicted| format!("; {} of any items evicted meanwhile", count(evicted)));
+    let address = node.node.address();
+    let failure = node.failure.as_ref();
+    let failure = failure.map(|failure| format!("; {}", without_address(failure, &address)));
+    format!(
+        "{}  {} stored, {}; {} existing{now}{}{}",
+        node.node,
+        count(node.tally.stored),
+        size(node.tally.stored_bytes),
+        count(node.tally.existing),
+        evicted.unwrap_or_default(),
+        failure.unwrap_or_default(),
+    )
+}
+
+/// Says so where nobody knows whether the node has some records.
+fn unsure_row(node: &NodeRestore) -> Option<(&'static str, String)> {
+    let unsure = Some(node.tally.unsure).filter(|&unsure| unsure > 0)?;
+    let sent = counted_with(unsure, "record", ["was", "were"]);
+    let text = format!(
+        "{}  {sent} sent and not answered: the node went away, and may have any of them",
+        node.node
+    );
+    Some(("unsure", text))
 }
 
 fn print_report(
@@ -607,27 +883,10 @@ fn rows(
     let totals = report.totals();
     let mut rows = vec![("snapshot", format!("{place} ({verdict})"))];
     rows.extend(select_rows(plan, report.filtered, report.unknown_kept));
+    rows.extend(only_for_row(plan));
     for node in &report.nodes {
-        let address = node.node.address();
-        let failure = node.failure.as_ref();
-        let failure = failure.map(|failure| format!("; {}", without_address(failure, &address)));
-        let evicted = (node.evicted > 0)
-            .then(|| format!("; {} of any items evicted meanwhile", count(node.evicted)));
-        let items = counted(node.items_end, "item");
-        let items = is_asked_at_end.then(|| format!("; {items} now"));
-        rows.push((
-            "node",
-            format!(
-                "{}  {} stored, {}; {} existing{}{}{}",
-                node.node,
-                count(node.tally.stored),
-                size(node.tally.stored_bytes),
-                count(node.tally.existing),
-                items.unwrap_or_default(),
-                evicted.unwrap_or_default(),
-                failure.unwrap_or_default(),
-            ),
-        ));
+        rows.push(("node", node_text(node, is_asked_at_end)));
+        rows.extend(unsure_row(node));
         rows.extend(too_large_row(node));
         rows.extend(
             node.tally
@@ -657,17 +916,18 @@ fn rows(
         .nodes
         .iter()
         .any(|node| node.presence.is_some_and(|seen| seen.gone > 0));
-    let lost = lost_text(&[
+    let losses = [
         (totals.too_large, "too large"),
         (totals.refused, "refused"),
         (totals.failed, "failed"),
-        (totals.unsent, "unsent"),
+        (totals.unsent.saturating_add(report.unsent), "unsent"),
         (totals.not_kept, "not kept"),
         (report.damaged, "damaged"),
-    ]);
+    ];
+    let lost = lost_text(&losses);
     rows.push((
         "lost",
-        match (is_gone_again, totals.losses() == 0 && report.damaged == 0) {
+        match (is_gone_again, losses.iter().all(|(number, _)| *number == 0)) {
             (false, _) => lost,
             (true, true) => "stored keys that are gone again, above".to_owned(),
             (true, false) => format!("{lost}; and stored keys that are gone again, above"),
@@ -679,6 +939,7 @@ fn rows(
             .iter()
             .map(|lacking| ("note", lacking.to_string())),
     );
+    rows.extend(clock_rows(plan));
     if totals.clamped > 0 {
         let clamped = counted_with(totals.clamped, "record", ["expires", "expire"]);
         rows.push((

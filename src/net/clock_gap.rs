@@ -1,0 +1,51 @@
+//! Words for clocks that do not agree.
+
+/// Seconds by which two clocks may differ without a word: those of servers tick once a
+/// second, and hosts are kept right to less.
+pub const CLOCK_GAP_MAX: u64 = 5;
+
+/// Says how far a node's clock is from that of a host, where that is more than
+/// [`CLOCK_GAP_MAX`]; `offset` is added to a server time to get the host's, in
+/// seconds, and `host` says whose clock it is.
+pub fn clock_warning(node: &str, offset: i64, host: &str) -> Option<String> {
+    let seconds = offset.unsigned_abs();
+    if seconds <= CLOCK_GAP_MAX {
+        return None;
+    }
+    let side = if offset > 0 { "behind" } else { "ahead of" };
+    let gap = span(seconds);
+    Some(format!(
+        "the clock of {node} is {gap} {side} that of {host}"
+    ))
+}
+
+/// Writes a length of time by its largest unit of which there are two or more.
+fn span(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400, "days"), (3600, "hours"), (60, "minutes")];
+    let unit = UNITS.iter().find(|(size, _)| seconds / size >= 2);
+    match unit {
+        Some((size, name)) => format!("about {} {name} ({seconds} s)", (seconds + size / 2) / size),
+        None => format!("{seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_gap_that_is_none_of_ticking_is_told() {
+        let warning = |offset| clock_warning("a:1", offset, "this host");
+        assert_eq!(warning(5), None);
+        assert_eq!(warning(-5), None);
+        for (offset, wanted) in [
+            (6, "6 s behind"),
+            (-119, "119 s ahead of"),
+            (120, "about 2 minutes (120 s) behind"),
+            (-2_592_000, "about 30 days (2592000 s) ahead of"),
+        ] {
+            let wanted = format!("the clock of a:1 is {wanted} that of this host");
+            assert_eq!(warning(offset), Some(wanted));
+        }
+    }
+}
