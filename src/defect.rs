@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind, Location, Operation};
 use crate::item::escape_controls;
-use crate::units::{counted, grouped, plural};
+use crate::units::{counted, grouped};
 
 /// The part of a snapshot in which something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -270,9 +270,9 @@ pub enum Defect {
 fn known_loss(losses: u64, unsure: u64) -> String {
     let lost = match losses {
         1 => "lost 1 item or node".to_owned(),
-        losses => format!("lost {losses} items or nodes"),
+        losses => format!("lost {} items or nodes", grouped(losses)),
     };
-    let missed = format!("may have missed {unsure} {}", plural(unsure, "item"));
+    let missed = format!("may have missed {}", counted(unsure, "item"));
     match (losses, unsure) {
         (_, 0) => lost,
         (0, _) => missed,

@@ -17,7 +17,7 @@ use crate::protocol::stats::{
     ServerSettings, ServerStats, SlabStats, StatTable, parse_stats, slab_ages, slab_item_counts,
 };
 use crate::protocol::text::{Step, parse_line};
-use crate::units::UnixSecs;
+use crate::units::{UnixSecs, counted};
 
 /// A server's statistics and settings at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,8 +170,9 @@ pub fn ask_slab_item_counts(connection: &mut Connection) -> Result<BTreeMap<u8, 
         field: "listing of",
         found: "keys".to_owned(),
         supported: format!(
-            "the server counts {items} items, and \"stats items\" names no slab class that has \
-             them; it is not memcached, or hides what a listing needs"
+            "the server counts {}, and \"stats items\" names no slab class that has them; it is \
+             not memcached, or hides what a listing needs",
+            counted(items, "item")
         ),
     };
     Err(Error::new(kind).at(Location::node(connection.node())))

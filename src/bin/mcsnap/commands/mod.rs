@@ -98,8 +98,8 @@ fn warn_of_losses(snapshot: &SnapshotReader) {
     let lost = match manifest.verdict {
         Verdict::Complete => return,
         Verdict::Unsure => format!(
-            "stored {} items, and up to {} more may have been there",
-            count(manifest.counters().stored),
+            "stored {}, and up to {} more may have been there",
+            counted(manifest.counters().stored, "item"),
             count(manifest.unsure())
         ),
         Verdict::Lossy => {

@@ -895,9 +895,9 @@ fn rows(
                 .map(|(reason, n)| ("lost", format!("{}: {reason}", counted(n, "record")))),
         );
         if node.tally.not_kept > 0 {
-            let not_kept = count(node.tally.not_kept);
+            let not_kept = counted(node.tally.not_kept, "record");
             let why = "the node said that it stored them, and does not count them as stored";
-            rows.push(("lost", format!("{not_kept} records: {why}")));
+            rows.push(("lost", format!("{not_kept}: {why}")));
         }
         rows.extend(presence_row(node));
     }
