@@ -55,7 +55,8 @@ impl NodeJob<'_> {
             cancel.check()?;
             let meta = read_segment_meta(self.snapshot, segment)?;
             let offset = meta.clock_offset.parse().ok();
-            if let Some(offset) = offset.filter(|&offset| self.has_same_clock(offset))
+            if let Some(offset) =
+                offset.filter(|&offset| is_same_clock(offset, self.server.clock_offset))
                 && self.all_records(segment, offset, &mut |version| {
                     items.insert(version).map(|()| true)
                 })?
@@ -89,12 +90,6 @@ impl NodeJob<'_> {
             "compared what the dump that did not finish has sealed"
         );
         Ok(Confirmation::Confirmed(confirmed))
-    }
-
-    /// Says whether exptimes of a segment mean what they would mean if they were read
-    /// now: the snapshot has them on this host's clock, which may have been set since.
-    fn has_same_clock(&self, offset: i64) -> bool {
-        offset.abs_diff(self.server.clock_offset) <= ServerReport::CLOCK_TOLERANCE.unsigned_abs()
     }
 
     /// Says whether `take` says yes to each record of a segment, and none lacks what
@@ -162,6 +157,13 @@ impl NodeJob<'_> {
     }
 }
 
+/// Says whether exptimes of a segment mean what they would mean if they were read now:
+/// the snapshot has them on this host's clock, which may have been set since. Two
+/// measurements of one offset differ by this much at most.
+fn is_same_clock(offset: i64, offset_now: i64) -> bool {
+    offset.abs_diff(offset_now) <= ServerReport::CLOCK_TOLERANCE.unsigned_abs()
+}
+
 /// Returns the version that a record is of, on its server's clock.
 fn version_of<'a>(record: &KeyRecord<'a>, offset: i64) -> Option<ItemVersion<'a>> {
     let exptime = match record.meta.exptime? {
@@ -181,6 +183,20 @@ fn version_of<'a>(record: &KeyRecord<'a>, offset: i64) -> Option<ItemVersion<'a>
 mod tests {
     use super::*;
     use crate::item::{Cas, ItemMeta};
+
+    #[test]
+    fn a_clock_that_was_set_meanwhile_is_another_one() {
+        for (offset, now, is_same) in [
+            (0, 0, true),
+            (-10_799, -10_800, true),
+            (5, 3, true),
+            (0, 3, false),
+            (-3600, 3600, false),
+            (i64::MIN, i64::MAX, false),
+        ] {
+            assert_eq!(is_same_clock(offset, now), is_same, "{offset} {now}");
+        }
+    }
 
     #[test]
     fn a_record_that_lacks_what_tells_versions_apart_is_of_none() {

@@ -139,6 +139,18 @@ fn copy(workdir: &Workdir, from: &str, to: &str) {
     copied.succeeds();
 }
 
+/// Lists leave nothing out of a server that nobody else uses.
+#[test]
+fn what_lists_show_is_kept_as_well() {
+    for walk in ["--walk=slabs", "--walk=slabs:serial"] {
+        let (server, workdir, count) = half_dumped(&[], &[walk]);
+        let report = resume(&workdir, &server, &[walk]);
+        assert_eq!(report["kept_segments"], count, "{walk}: {report}");
+        assert_eq!(report["dropped_records"], 0);
+        assert_eq!(report["records"], KEY_COUNT);
+    }
+}
+
 /// Without a CAS nothing tells whether an item is the same.
 #[test]
 fn of_a_server_without_cas_nothing_is_kept() {

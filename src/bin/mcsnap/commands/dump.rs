@@ -42,8 +42,8 @@ use crate::render::record::moment;
 use crate::render::share::share_text;
 use crate::render::unfinished::UnfinishedDump;
 use crate::render::{
-    count, counted, given_json, given_rows, holds_row, items_text, lost_text, millis, print_text,
-    size, span, told, unaccounted_row, without_address,
+    count, counted, counted_with, given_json, given_rows, holds_row, items_text, lost_text, millis,
+    print_text, size, span, told, unaccounted_row, without_address,
 };
 use crate::settings::{
     DETECT, SELECT_HELP, SELECT_LONG_HELP, WAIT_FOR_NODE, expressions, list, parse_count,
@@ -819,16 +819,15 @@ fn kept_text(kept: &Kept) -> String {
     });
     let mut text = format!("{records} in {segments} of a dump{since}");
     if kept.dropped_records > 0 {
-        let dropped = counted(kept.dropped_records, "record");
-        text.push_str("; ");
+        let dropped = counted_with(kept.dropped_records, "record", ["is", "are"]);
         text.push_str(&format!(
-            "{dropped} of it are read anew, since some of them have changed or gone"
+            "; {dropped} not kept, since some of their segments have changed or gone, or may have"
         ));
     }
     if kept.unconfirmed_records > 0 {
         let unconfirmed = counted(kept.unconfirmed_records, "record");
         text.push_str(&format!(
-            "; of a server that failed are {unconfirmed}, which it may not have any more"
+            "; {unconfirmed} of these are of a server that failed, which may not have them any more"
         ));
     }
     text
