@@ -11,7 +11,7 @@ use crate::format::ids::SnapshotId;
 use crate::limits::{
     CONNECTION_COUNTS, PARALLEL_NODE_COUNTS, SEGMENT_RECORD_COUNTS, SHARD_BITS, SIZES, check_range,
 };
-use crate::net::{NetOptions, ask_patiently, clock_warning, with_address};
+use crate::net::{Compared, NetOptions, ask_patiently, clock_warning, with_address};
 use crate::node::NodeSpec;
 use crate::progress::{NoProgress, Progress};
 use crate::ring::{Placement, RingSpec};
@@ -249,7 +249,7 @@ fn warn_of_clocks(nodes: &[NodePlan]) {
             .source
             .as_ref()
             .map_or(0, |source| source.server.clock_offset);
-        if let Some(warning) = clock_warning(&node.node.address(), offset, "this host") {
+        if let Some(warning) = clock_warning(&node.node.address(), offset, Compared::Now) {
             tracing::warn!("{warning}");
         }
     }

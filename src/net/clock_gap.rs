@@ -4,19 +4,31 @@
 /// second, and hosts are kept right to less.
 pub const CLOCK_GAP_MAX: u64 = 5;
 
+/// When two clocks were compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// Just now, with that of this host.
+    Now,
+    /// When a snapshot was made, with that of the host that made it.
+    AtDump,
+}
+
 /// Says how far a node's clock is from that of a host, where that is more than
 /// [`CLOCK_GAP_MAX`]; `offset` is added to a server time to get the host's, in
-/// seconds, and `host` says whose clock it is.
-pub fn clock_warning(node: &str, offset: i64, host: &str) -> Option<String> {
+/// seconds.
+pub fn clock_warning(node: &str, offset: i64, compared: Compared) -> Option<String> {
     let seconds = offset.unsigned_abs();
     if seconds <= CLOCK_GAP_MAX {
         return None;
     }
     let side = if offset > 0 { "behind" } else { "ahead of" };
     let gap = span(seconds);
-    Some(format!(
-        "the clock of {node} is {gap} {side} that of {host}"
-    ))
+    Some(match compared {
+        Compared::Now => format!("the clock of {node} is {gap} {side} that of this host"),
+        Compared::AtDump => format!(
+            "at the dump, the clock of {node} was {gap} {side} that of the host that dumped"
+        ),
+    })
 }
 
 /// Writes a length of time by its largest unit of which there are two or more.
@@ -35,7 +47,7 @@ mod tests {
 
     #[test]
     fn only_a_gap_that_is_none_of_ticking_is_told() {
-        let warning = |offset| clock_warning("a:1", offset, "this host");
+        let warning = |offset| clock_warning("a:1", offset, Compared::Now);
         assert_eq!(warning(5), None);
         assert_eq!(warning(-5), None);
         for (offset, wanted) in [
@@ -47,5 +59,11 @@ mod tests {
             let wanted = format!("the clock of a:1 is {wanted} that of this host");
             assert_eq!(warning(offset), Some(wanted));
         }
+        let told = clock_warning("a:1", 7200, Compared::AtDump).unwrap();
+        assert_eq!(
+            told,
+            "at the dump, the clock of a:1 was about 2 hours (7200 s) behind that of the host that \
+             dumped"
+        );
     }
 }

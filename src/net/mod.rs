@@ -22,7 +22,7 @@ mod version_probe;
 mod waiting;
 
 pub use address::with_address;
-pub use clock_gap::{CLOCK_GAP_MAX, clock_warning};
+pub use clock_gap::{CLOCK_GAP_MAX, Compared, clock_warning};
 pub use connection::{Connection, Prompt, Received, try_count_max};
 pub use credentials::Credentials;
 pub use diagnosis::explain;

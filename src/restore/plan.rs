@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::manifest::{ManifestSegment, Totals};
 use crate::item::Exptime;
 use crate::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
-use crate::net::{NetOptions, clock_warning};
+use crate::net::{Compared, NetOptions, clock_warning};
 use crate::node::NodeSpec;
 use crate::progress::{NoProgress, Progress};
 use crate::protocol::request::SetMode;
@@ -281,12 +281,11 @@ fn find_clock_warnings(
     let sources = sources.filter(|(_, is_selected)| **is_selected);
     let at_dump = sources.filter_map(|(node, _)| {
         let offset = node.clock_offset.parse().unwrap_or(0);
-        let warning = clock_warning(&node.address, offset, "the host that dumped")?;
-        Some(format!("at the dump, {warning}"))
+        clock_warning(&node.address, offset, Compared::AtDump)
     });
     let now = targets
         .iter()
-        .filter_map(|plan| clock_warning(&plan.node.address(), clock_offset(plan), "this host"));
+        .filter_map(|plan| clock_warning(&plan.node.address(), clock_offset(plan), Compared::Now));
     at_dump.chain(now).collect()
 }
 

@@ -134,12 +134,16 @@ fn clocks_that_do_not_agree_are_told() {
     fill(&server);
     let workdir = Workdir::new("clock-warnings");
     let dump = ["dump", "--to=s", "--name=a", &address];
-    let here = format!("the clock of {address} is about ");
-    for more in [&["--dry-run"][..], &[]] {
+    let now = format!("the clock of {address} is about ");
+    let at_dump = format!("at the dump, the clock of {address} was about ");
+    for (more, wanted) in [(&["--dry-run"][..], &now), (&[], &at_dump)] {
         let (report, errors) = run(&workdir, "-6y", &[&dump[..], more].concat(), 0);
         let warnings = report["clock_warnings"].as_array().unwrap();
         assert_eq!(warnings.len(), 1, "{report}");
-        assert!(warnings[0].as_str().unwrap().starts_with(&here), "{report}");
+        assert!(
+            warnings[0].as_str().unwrap().starts_with(wanted),
+            "{report}"
+        );
         assert!(errors.contains(" ahead of that of this host"), "{errors}");
     }
     let restore = ["restore", "s/a", "--mode=set", "--to", &address];
@@ -148,9 +152,8 @@ fn clocks_that_do_not_agree_are_told() {
         let (report, errors) = run(&workdir, "0", &[&restore[..], more].concat(), 0);
         let warnings = report["clock_warnings"].as_array().unwrap();
         assert_eq!(warnings.len(), 1, "{report}");
-        let wanted = format!("at the dump, {here}");
         assert!(
-            warnings[0].as_str().unwrap().starts_with(&wanted),
+            warnings[0].as_str().unwrap().starts_with(&at_dump),
             "{report}"
         );
         assert!(
@@ -168,10 +171,7 @@ fn clocks_that_do_not_agree_are_told() {
     // What a person reads has the same line.
     let output = workdir.mcsnap(&restore).arg("--dry-run").succeeds();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        text.contains(&format!("\nwarning   at the dump, {here}")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("\nwarning   {at_dump}")), "{text}");
     let output = workdir.mcsnap(&["ls", "s/a"]).succeeds();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("times are shown on the latter"), "{errors}");

@@ -18,7 +18,7 @@ use mcsnap::dump::{
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::manifest::{Manifest, ManifestNode, Need, Verdict};
-use mcsnap::net::{NetOptions, ask_patiently, clock_warning, meet_server};
+use mcsnap::net::{Compared, NetOptions, ask_patiently, clock_warning, meet_server};
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{SnapshotReader, can_resume, check_not_finished, count_sealed};
@@ -1012,7 +1012,7 @@ fn plan_clock_warnings(plan: &DumpPlan) -> Vec<String> {
         clock_warning(
             &node.node.address(),
             source.server.clock_offset,
-            "this host",
+            Compared::Now,
         )
     });
     answering.collect()

@@ -14,7 +14,7 @@ pub(crate) mod verify;
 use anyhow::Result;
 use mcsnap::error::ErrorKind;
 use mcsnap::format::manifest::{Manifest, Need, Verdict};
-use mcsnap::net::clock_warning;
+use mcsnap::net::{Compared, clock_warning};
 use mcsnap::snapshot::{SnapshotReader, resolve_latest};
 use mcsnap::store::{MapChoice, open_snapshot_place};
 use mcsnap::units::to_u64;
@@ -75,7 +75,7 @@ fn open_snapshot(place: &str, map_choice: MapChoice, need: Need) -> Result<Snaps
     // A restore has a rule of its own, and tells more.
     if need == Need::Read {
         for warning in clock_warnings(snapshot.manifest()) {
-            tracing::warn!("at the dump, {warning}; times are shown on the latter");
+            tracing::warn!("{warning}; times are shown on the latter");
         }
     }
     Ok(snapshot)
@@ -86,7 +86,7 @@ fn open_snapshot(place: &str, map_choice: MapChoice, need: Need) -> Result<Snaps
 fn clock_warnings(manifest: &Manifest) -> Vec<String> {
     let told = manifest.nodes.iter().filter_map(|node| {
         let offset = node.clock_offset.parse().unwrap_or(0);
-        clock_warning(&node.address, offset, "the host that dumped")
+        clock_warning(&node.address, offset, Compared::AtDump)
     });
     told.collect()
 }
