@@ -77,7 +77,7 @@ impl fmt::Display for Structure {
 #[non_exhaustive]
 pub enum Defect {
     /// The bytes end before the structure does.
-    #[error("{structure} is cut short: needs {}, has {found}", counted(*.needed, "byte"))]
+    #[error("{structure} is cut short: needs {}, has {}", counted(*.needed, "byte"), grouped(*.found))]
     Truncated {
         /// Which part.
         structure: Structure,

@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::io;
 
-use crate::units::counted;
+use crate::units::{counted, grouped, to_u64};
 use memmap2::{Mmap, MmapMut};
 use rustix::fs::fstatfs;
 
@@ -120,8 +120,8 @@ pub(super) fn map_scratch(file: &File, len: u64) -> io::Result<MmapMut> {
 fn check_len(file: &File, len: usize) -> io::Result<()> {
     let found = file.metadata()?.len();
     if usize::try_from(found).is_ok_and(|found| found < len) {
-        let found = counted(found, "byte");
-        let reason = format!("the file has become shorter: {found} left of {len}");
+        let (found, all) = (counted(found, "byte"), grouped(to_u64(len)));
+        let reason = format!("the file has become shorter: {found} left of {all}");
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
-use crate::units::{counted, to_u64};
+use crate::units::{counted, grouped, to_u64};
 
 /// Returns the range that starts at `offset` and has `len` bytes, or an `Io`
 /// error that names `object` when it does not end within `size`.
@@ -16,8 +16,9 @@ pub(super) fn check_range(object: &str, size: u64, offset: u64, len: usize) -> R
         Some(end) if end <= size => Ok(offset..end),
         Some(_) | None => {
             let reason = format!(
-                "{} wanted, but the object ends at {size}",
-                counted(to_u64(len), "byte")
+                "{} wanted, but the object ends at {}",
+                counted(to_u64(len), "byte"),
+                grouped(size)
             );
             let cause = io::Error::new(io::ErrorKind::UnexpectedEof, reason);
             Err(read_error(object, offset, cause))

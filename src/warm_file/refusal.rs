@@ -1,7 +1,7 @@
 //! Why a restart file is not read at all.
 
 use crate::item::escape_bytes;
-use crate::units::counted;
+use crate::units::{counted, grouped};
 
 /// What makes a whole file unreadable, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,9 +46,9 @@ pub enum Refusal {
     Extstore,
     /// The `.meta` is of another file, or this one was cut.
     #[error(
-        "it has {}, but its .meta tells of {wanted}; take a whole copy of the two files of one \
-         stop",
-        counted(*.found, "byte")
+        "it has {}, but its .meta tells of {}; take a whole copy of the two files of one stop",
+        counted(*.found, "byte"),
+        grouped(*.wanted)
     )]
     FileSize {
         /// Bytes there are.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use mcsnap::item::ItemMeta;
 use mcsnap::protocol::stats::ServerVersion;
+use mcsnap::units::{counted, grouped};
 use mcsnap::warm_file::{Found, Meta, SlabClasses, WarmFile};
 use serde_json::Value;
 
@@ -350,11 +351,9 @@ fn files_that_cannot_tell_are_refused_each_with_one_line() {
         let file = fs::File::options().write(true).open(&memory).unwrap();
         file.set_len(u64::try_from(len).unwrap()).unwrap();
         let found = refusal(&workdir, "mem");
-        let s = if len == 1 { "" } else { "s" };
-        let wanted = format!(
-            "it has {len} byte{s}, but its .meta tells of {}; ",
-            bytes.len()
-        );
+        let len = counted(u64::try_from(len).unwrap(), "byte");
+        let all = grouped(u64::try_from(bytes.len()).unwrap());
+        let wanted = format!("it has {len}, but its .meta tells of {all}; ");
         assert!(found.starts_with(&wanted), "{found}");
     }
     fs::write(&memory, &bytes).unwrap();
