@@ -2,7 +2,7 @@
 //!
 //! The library is built in floors, and imports only go down: words (this
 //! level's small modules), pure codecs ([`mod@format`], [`protocol`], [`ring`],
-//! [`warm_file`]), ports ([`store`], [`net`]), engines ([`snapshot`], [`source`],
+//! [`throttle`], [`warm_file`]), ports ([`store`], [`net`]), engines ([`snapshot`], [`source`],
 //! [`target`], [`discovery`]), jobs ([`dump`], [`restore`], [`verify`], [`inspect`], [`lookup`], [`listing`],
 //! [`mod@salvage`]). A job takes options, makes a plan that can be printed, runs
 //! it, and returns a report that accounts for every item; it never prints.
@@ -45,5 +45,6 @@ pub mod snapshot;
 pub mod source;
 pub mod store;
 pub mod target;
+pub mod throttle;
 pub mod verify;
 pub mod warm_file;
