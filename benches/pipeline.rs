@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use mcsnap::cancel::Cancel;
 use mcsnap::format::manifest::Need;
-use mcsnap::net::NetOptions;
+use mcsnap::net::{Brake, NetOptions};
 use mcsnap::progress::NoProgress;
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{RestoreOptions, RestorePlan, TtlClock};
@@ -266,6 +266,7 @@ fn restore_classic(place: &str, server: &Server) {
         only_for: Vec::new(),
         evictions_max: None,
         ttl_clock: TtlClock::Servers,
+        brake: Brake::default(),
     };
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::column::KeyRecord;
 use crate::format::manifest::{ManifestSegment, Totals};
 use crate::item::Exptime;
-use crate::net::ServerReport;
+use crate::net::{Asked, Brake, ServerReport};
 use crate::snapshot::{read_segment_meta, visit_records};
 use crate::source::{
     FetchJob, FetcherOptions, ItemVersion, KeptItems, Spool, Walk, compare_listing,
@@ -144,6 +144,8 @@ impl NodeJob<'_> {
             idle: Mutex::default(),
         };
         let options = FetcherOptions::default();
+        // No value is read, and a walk is never held back.
+        let brake = Brake::full_speed().node(&self.node.address(), Asked::Gets);
         let job = FetchJob {
             node: self.node,
             server: self.server,
@@ -151,6 +153,7 @@ impl NodeJob<'_> {
             options: &options,
             selection: &self.options.selection,
             seen: None,
+            brake: &brake,
             cancel: &stop,
         };
         compare_listing(&walk, &job, items, &stop)

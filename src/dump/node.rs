@@ -15,7 +15,7 @@ use crate::dump::vanishing::{Fates, find_mass_loss, has_witness};
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::journal::JournalNode;
 use crate::format::manifest::{Counters, ManifestNode, ManifestSegment, Totals};
-use crate::net::{Connection, FlushMarks, ServerReport, ask_server};
+use crate::net::{Asked, Connection, FlushMarks, ServerReport, ask_server};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::protocol::stats::ServerStats;
@@ -117,6 +117,7 @@ impl NodeJob<'_> {
             net: self.options.net.clone(),
             ..FetcherOptions::default()
         };
+        let brake = self.options.brake.node(&self.node.address(), Asked::Gets);
         let seen = self.seen_keys(cancel)?;
         let walk = Walk {
             node: self.node,
@@ -136,10 +137,12 @@ impl NodeJob<'_> {
             options: &fetcher_options,
             selection: &self.options.selection,
             seen: Some(&seen),
+            brake: &brake,
             cancel: &stop,
         };
         let (senders, receivers) = open_ways(self.options.shard_bits);
 
+        let watch_stop = stop.child();
         let (walked, tally, shards) = std::thread::scope(|scope| {
             let round = FetchRound {
                 spool: &spool,
@@ -154,6 +157,9 @@ impl NodeJob<'_> {
                 let _guard = StopOnPanic(stop);
                 spool.write_out(stop);
             });
+            let watched = brake.watched(&watch_stop);
+            let net = &self.options.net;
+            scope.spawn(|| brake.watch(self.node, net, &watch_stop));
             let walker = scope.spawn(|| {
                 let _guard = StopOnPanic(stop);
                 let node_index = self.node_index;
@@ -192,6 +198,7 @@ impl NodeJob<'_> {
             for fetcher in fetchers {
                 tally.merge(&join(fetcher.join()));
             }
+            drop(watched);
             let shards: Vec<_> = writers
                 .into_iter()
                 .map(|writer| join(writer.join()))

@@ -11,7 +11,7 @@ use crate::format::ids::SnapshotId;
 use crate::limits::{
     CONNECTION_COUNTS, PARALLEL_NODE_COUNTS, SEGMENT_RECORD_COUNTS, SHARD_BITS, SIZES, check_range,
 };
-use crate::net::{Compared, NetOptions, ask_patiently, clock_warning, with_address};
+use crate::net::{Brake, Compared, NetOptions, ask_patiently, clock_warning, with_address};
 use crate::node::NodeSpec;
 use crate::progress::{NoProgress, Progress};
 use crate::ring::{Placement, RingSpec};
@@ -63,6 +63,8 @@ pub struct DumpOptions {
     /// Refuse to run beside another dump of the same servers into the same store
     /// that has this, too: for jobs whose name does not keep them apart.
     pub is_sole: bool,
+    /// What keeps the job from hurting other clients; one of its own.
+    pub brake: Brake,
 }
 
 /// With which dump to go on.
@@ -92,7 +94,8 @@ impl DumpOptions {
         check_range("connection_count", connections, CONNECTION_COUNTS)?;
         let nodes = to_u64(self.parallel_node_count);
         check_range("parallel_node_count", nodes, PARALLEL_NODE_COUNTS)?;
-        check_range("spool_memory_max", to_u64(self.spool_memory_max), SIZES)
+        check_range("spool_memory_max", to_u64(self.spool_memory_max), SIZES)?;
+        self.brake.options().validate()
     }
 }
 

@@ -8,6 +8,7 @@ use rustix::event::PollFlags;
 use crate::access::AccessProblem;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::net::brake::{Flow, NodeBrake};
 use crate::net::buffer::Buffer;
 use crate::net::connect::{connect_socket, connect_tcp};
 use crate::net::credentials::Credentials;
@@ -89,6 +90,8 @@ pub struct Connection {
     is_prodded: bool,
     /// Replies to prods that have not come yet.
     prod_count: u32,
+    /// Pays for what moves, where a brake wants it.
+    flow: Option<Flow>,
 }
 
 /// What a socket is ready for; neither when it has been quiet for a while.
@@ -155,6 +158,7 @@ impl Connection {
             buffer: Buffer::new(),
             is_prodded: false,
             prod_count: 0,
+            flow: None,
         };
         connection.shake_hands(node, options)?;
         Ok(connection)
@@ -258,6 +262,18 @@ impl Connection {
     pub fn outlive_cancel(&mut self, timeout: Duration) {
         self.cancel = Cancel::new();
         self.timeout = timeout;
+    }
+
+    /// Has what moves from now on, in this batch, paid for at a brake, beyond so many
+    /// bytes that are. Time that is spent on it is none of the server's.
+    pub fn begin_batch(&mut self, brake: &NodeBrake, paid: u64) {
+        let flow = self.flow.get_or_insert_with(|| Flow::new(brake));
+        flow.begin(paid);
+    }
+
+    /// Returns what was paid for the batch by now.
+    pub fn paid(&self) -> u64 {
+        self.flow.as_ref().map_or(0, Flow::paid)
     }
 
     /// Returns the node's address as the user wrote it.
@@ -480,17 +496,27 @@ impl Connection {
                 }
             };
             if ready.write {
-                let left = self.send(unsent)?;
-                exchange
-                    .watch
-                    .note_moved(unsent.len().saturating_sub(left.len()));
-                unsent = left;
+                let part = self.flow.as_ref().map_or(unsent, |flow| flow.part(unsent));
+                let left = self.send(part)?;
+                let len = part.len().saturating_sub(left.len());
+                exchange.watch.note_moved(len);
+                unsent = unsent.get(len..).unwrap_or_default();
+                self.pay(len)?;
             }
             if ready.read {
                 let len = self.fill(exchange.reply_len_max)?;
                 exchange.watch.note_moved(len);
+                self.pay(len)?;
                 moved = Instant::now();
             }
+        }
+    }
+
+    /// Waits until what has moved is paid for, where that is wanted.
+    fn pay(&mut self, len: usize) -> Result<()> {
+        match &mut self.flow {
+            Some(flow) => flow.note_moved(len, &self.cancel),
+            None => Ok(()),
         }
     }
 

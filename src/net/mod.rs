@@ -1,6 +1,7 @@
 //! Sockets to memcached.
 
 mod address;
+mod brake;
 mod buffer;
 mod clock_gap;
 mod connect;
@@ -22,6 +23,7 @@ mod version_probe;
 mod waiting;
 
 pub use address::with_address;
+pub use brake::{Asked, Brake, BrakeOptions, BrakeReport, NodeBrake, Pass, Watched};
 pub use clock_gap::{CLOCK_GAP_MAX, Compared, clock_warning};
 pub use connection::{Connection, Prompt, Received, try_count_max};
 pub use credentials::Credentials;

@@ -239,7 +239,8 @@ fn take_stats(bytes: &[u8], table: &mut StatTable) -> Result<Received> {
     })
 }
 
-fn ask(connection: &mut Connection, request: &'static [u8]) -> Result<StatTable> {
+/// Asks for a table of statistics.
+pub(super) fn ask(connection: &mut Connection, request: &'static [u8]) -> Result<StatTable> {
     let mut table = StatTable::default();
     connection.exchange_short("stats", request, |bytes| take_stats(bytes, &mut table))?;
     Ok(table)

@@ -320,6 +320,39 @@ impl ServerStats {
     }
 }
 
+/// Commands that clients have sent, by what a job that reads or stores items counts
+/// of its own; since the start, or since the last `stats reset`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandCounts {
+    /// Keys that were asked for.
+    pub gets: u64,
+    /// Items that were sent.
+    pub sets: u64,
+    /// Touches, increments and decrements.
+    pub others: u64,
+}
+
+impl CommandCounts {
+    const OTHERS: [&str; 5] = [
+        "cmd_touch",
+        "incr_hits",
+        "incr_misses",
+        "decr_hits",
+        "decr_misses",
+    ];
+
+    /// Reads the general statistics; `None` where they do not tell.
+    pub fn of(table: &StatTable) -> Option<Self> {
+        table.get("cmd_get")?;
+        let others = Self::OTHERS.map(|name| table.number(name));
+        Some(Self {
+            gets: table.number("cmd_get"),
+            sets: table.number("cmd_set"),
+            others: others.into_iter().fold(0, u64::saturating_add),
+        })
+    }
+}
+
 /// Counters of all that takes items out of a server one by one, or changes them
 /// so that they may go before the time that a walk told.
 ///

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::manifest::{ManifestSegment, Totals};
 use crate::item::Exptime;
 use crate::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
-use crate::net::{Compared, NetOptions, clock_warning};
+use crate::net::{Brake, Compared, NetOptions, clock_warning};
 use crate::node::NodeSpec;
 use crate::progress::{NoProgress, Progress};
 use crate::protocol::request::SetMode;
@@ -62,6 +62,8 @@ pub struct RestoreOptions {
     pub evictions_max: Option<u64>,
     /// Whose clocks tell how long an item has left.
     pub ttl_clock: TtlClock,
+    /// What keeps the job from hurting other clients; one of its own.
+    pub brake: Brake,
 }
 
 impl RestoreOptions {
@@ -73,7 +75,8 @@ impl RestoreOptions {
     pub fn validate(&self) -> Result<()> {
         let connections = to_u64(self.connection_count);
         check_range("connection_count", connections, CONNECTION_COUNTS)?;
-        check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)
+        check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)?;
+        self.brake.options().validate()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::{Error, Location, Operation, Result};
 use crate::format::block::StoredValue;
 use crate::format::compression::SectionReader;
 use crate::item::Record;
+use crate::net::{Asked, NodeBrake};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress, RunningJob};
 use crate::restore::cursor::{BlockTask, Cursor, Damage};
@@ -100,16 +101,33 @@ impl RestorePlan {
             .iter()
             .map(|_| bounded::<Shipment>(BATCH_COUNT_MAX))
             .unzip();
+        let nodes = self.options.nodes.iter();
+        let brakes: Vec<NodeBrake> = nodes
+            .map(|node| self.options.brake.node(&node.address(), Asked::Sets))
+            .collect();
+        let watch_stop = stop.child();
         let (read, mut loads) = std::thread::scope(|scope| {
             if let Some(most) = self.options.evictions_max {
                 let (is_over, is_stopped, stop) = (&is_over, &is_stopped, &stop);
                 scope.spawn(move || self.watch_evictions(most, is_over, is_stopped, stop));
             }
+            let watched: Vec<_> = brakes
+                .iter()
+                .map(|brake| brake.watched(&watch_stop))
+                .collect();
+            let net = &self.options.net;
+            for (plan, brake) in self.targets.iter().zip(&brakes) {
+                if plan.target.is_ok() {
+                    let watch_stop = &watch_stop;
+                    scope.spawn(move || brake.watch(&plan.node, net, watch_stop));
+                }
+            }
             let handles: Vec<Vec<_>> = self
                 .targets
                 .iter()
+                .zip(&brakes)
                 .zip(receivers)
-                .map(|(plan, batches)| {
+                .map(|((plan, brake), batches)| {
                     let count = match plan.target {
                         Ok(_) => self.options.connection_count,
                         // One takes what the node does not get.
@@ -123,6 +141,7 @@ impl RestorePlan {
                             let alive = Arc::clone(&alive);
                             scope.spawn(move || {
                                 let shared = Shared {
+                                    brake,
                                     alive: &alive,
                                     damage,
                                     stop,
@@ -148,6 +167,7 @@ impl RestorePlan {
             }
             let loads: Vec<NodeLoad> = handles.into_iter().map(merge_loads).collect();
             is_over.store(true, Ordering::Relaxed);
+            drop(watched);
             (read, loads)
         });
         let error = why_early(cancel, &mut loads, read);
@@ -256,6 +276,7 @@ impl RestorePlan {
             mode: self.options.mode,
             strategy: target.strategy,
             exptime_if_unknown: self.options.exptime_if_unknown,
+            brake: shared.brake.clone(),
         };
         let mut loader = Loader::new(node, &target.server, options, shared.stop);
         let (mut failure, mut fatal) = (None, None);
@@ -361,6 +382,7 @@ fn finish_node(
 
 /// What the loaders of a node have in common.
 struct Shared<'a> {
+    brake: &'a NodeBrake,
     /// Loaders that have not given up.
     alive: &'a AtomicUsize,
     damage: &'a Mutex<Damage>,

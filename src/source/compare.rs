@@ -98,7 +98,7 @@ fn has_expired(exptime: Exptime, now: UnixSecs) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::ServerReport;
+    use crate::net::{Asked, Brake, ServerReport};
     use crate::node::NodeSpec;
     use crate::protocol::metadump::parse_item;
     use crate::protocol::stats::ServerVersion;
@@ -116,6 +116,7 @@ mod tests {
         };
         let selection = Selection::parse(select).unwrap();
         let (options, cancel) = (FetcherOptions::default(), Cancel::new());
+        let brake = Brake::full_speed().node("a:1", Asked::Gets);
         let job = FetchJob {
             node: &node,
             server: &server,
@@ -131,6 +132,7 @@ mod tests {
             options: &options,
             selection: &selection,
             seen: None,
+            brake: &brake,
             cancel: &cancel,
         };
         let directory = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use mcsnap::cancel::Cancel;
 use mcsnap::dump::{DumpOptions, DumpPlan};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::manifest::Need;
-use mcsnap::net::NetOptions;
+use mcsnap::net::{Brake, NetOptions};
 use mcsnap::progress::NoProgress;
 use mcsnap::snapshot::SnapshotReader;
 use mcsnap::store::{Fault, FaultyStore, MemoryStore, Store};
@@ -26,6 +26,7 @@ fn plan(server: &Memcached) -> DumpPlan {
         selection: mcsnap::select::Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
         is_sole: false,
+        brake: Brake::default(),
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
         rings: Vec::new(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mcsnap::cancel::Cancel;
 use mcsnap::dump::{DumpOptions, DumpPlan};
 use mcsnap::format::compression::Compression;
-use mcsnap::net::NetOptions;
+use mcsnap::net::{Brake, NetOptions};
 use mcsnap::progress::{Event, Progress};
 use mcsnap::select::Selection;
 use mcsnap::source::WalkKind;
@@ -490,6 +490,7 @@ fn a_fetcher_that_panics_ends_the_dump() {
             selection: Selection::EVERYTHING,
             busy_timeout: Duration::from_secs(90),
             is_sole: false,
+            brake: Brake::default(),
         };
         let plan = DumpPlan::make(options, &Cancel::new()).unwrap();
         let (sender, ended) = mpsc::channel();

@@ -20,7 +20,7 @@ use mcsnap::format::encoder::PushedPieces;
 use mcsnap::format::manifest::Need;
 use mcsnap::item::{Attribute, Cas, Exptime, ItemMeta, Record};
 use mcsnap::limits::VALUE_LEN_MAX;
-use mcsnap::net::{NetOptions, ServerReport};
+use mcsnap::net::{Asked, Brake, NetOptions, ServerReport};
 use mcsnap::pieces::{LargeValue, Pieces};
 use mcsnap::protocol::request::SetMode;
 use mcsnap::snapshot::{ShardWriter, SnapshotReader, SnapshotWriter};
@@ -344,6 +344,7 @@ fn loader<'a>(
             client_flags_max: u32::MAX.into(),
         },
         exptime_if_unknown: None,
+        brake: Brake::default().node(&node.address(), Asked::Sets),
     };
     Loader::new(node, server, options, cancel)
 }

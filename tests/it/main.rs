@@ -7,6 +7,8 @@ mod agreement;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod brake;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod client;

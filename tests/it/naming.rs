@@ -8,7 +8,7 @@ use mcsnap::cancel::Cancel;
 use mcsnap::dump::{DumpOptions, DumpPlan};
 use mcsnap::error::{ErrorKind, Result};
 use mcsnap::format::compression::Compression;
-use mcsnap::net::NetOptions;
+use mcsnap::net::{Brake, NetOptions};
 use mcsnap::progress::{Event, NoProgress, Progress};
 use mcsnap::select::Selection;
 use mcsnap::store::create_directory;
@@ -308,6 +308,7 @@ fn of_two_runs_whose_names_differ_by_chance_one_gives_way() {
             selection: Selection::EVERYTHING,
             busy_timeout: Duration::from_secs(90),
             is_sole,
+            brake: Brake::default(),
         };
         let plan = DumpPlan::make(options, &Cancel::new())?;
         let store = create_directory(&to)?;

@@ -8,7 +8,7 @@ use mcsnap::cancel::Cancel;
 use mcsnap::dump::{DumpOptions, DumpPlan, WarmFileOptions, WarmFilePlan};
 use mcsnap::error::{Error, ErrorKind};
 use mcsnap::format::compression::Compression;
-use mcsnap::net::NetOptions;
+use mcsnap::net::{Brake, BrakeOptions, NetOptions};
 use mcsnap::progress::NoProgress;
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{RestoreOptions, TtlClock};
@@ -80,6 +80,7 @@ fn a_dump_is_refused_numbers_out_of_range() {
         selection: Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(1),
         is_sole: false,
+        brake: Brake::default(),
     };
     let rows: [Row<DumpOptions>; 6] = [
         (
@@ -121,6 +122,14 @@ fn a_dump_is_refused_numbers_out_of_range() {
     ];
     let refuse = |options| DumpPlan::make(options, &Cancel::new()).unwrap_err();
     check(&sound, &rows, DumpOptions::validate, refuse);
+    let mut unbraked = sound.clone();
+    unbraked.brake = Brake::new(BrakeOptions {
+        latency_bound: Some(Duration::from_secs(11)),
+        ..BrakeOptions::default()
+    });
+    let error = DumpPlan::make(unbraked, &Cancel::new()).unwrap_err();
+    let wanted = "latency_bound \"11s\": wanted a length of time from 100us to 10s";
+    assert_eq!(error.to_string(), wanted);
     // A plan whose options were changed after it was made.
     let mut plan = DumpPlan {
         options: sound,
@@ -157,6 +166,7 @@ fn a_restore_is_refused_numbers_out_of_range() {
         only_for: Vec::new(),
         evictions_max: None,
         ttl_clock: TtlClock::Servers,
+        brake: Brake::default(),
     };
     let rows: [Row<RestoreOptions>; 2] = [
         (

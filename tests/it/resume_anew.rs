@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use mcsnap::cancel::Cancel;
 use mcsnap::dump::{DumpOptions, DumpPlan, ResumeOptions, Start};
 use mcsnap::format::compression::Compression;
-use mcsnap::net::NetOptions;
+use mcsnap::net::{Brake, NetOptions};
 use mcsnap::progress::NoProgress;
 use mcsnap::select::Selection;
 use mcsnap::store::{Fault, FaultyStore, MemoryStore, Store};
@@ -338,6 +338,7 @@ fn plan(server: &Memcached, age_max: u64) -> DumpPlan {
         selection: Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
         is_sole: false,
+        brake: Brake::default(),
         nodes: vec![server.address().parse().unwrap()],
         name: "a".to_owned(),
         rings: Vec::new(),

@@ -11,7 +11,7 @@ use mcsnap::format::manifest::{ManifestSegment, Need};
 use mcsnap::inspect::{InspectOptions, PrefixDepth, inspect};
 use mcsnap::item::{Exptime, ItemMeta, SlabClass, unescape_bytes};
 use mcsnap::listing::{ListingOptions, list};
-use mcsnap::net::NetOptions;
+use mcsnap::net::{Brake, NetOptions};
 use mcsnap::progress::NoProgress;
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{RestoreOptions, RestorePlan, RestoreReport, TtlClock};
@@ -433,6 +433,7 @@ fn restore(store: impl Store + 'static, target: &Memcached, expression: &str) ->
         only_for: Vec::new(),
         evictions_max: None,
         ttl_clock: TtlClock::Servers,
+        brake: Brake::default(),
     };
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();

@@ -13,7 +13,7 @@ use mcsnap::format::compression::Compression;
 use mcsnap::format::journal::{Journal, JournalNode};
 use mcsnap::format::manifest::ManifestSegment;
 use mcsnap::item::{ItemMeta, Record};
-use mcsnap::net::NetOptions;
+use mcsnap::net::{Brake, NetOptions};
 use mcsnap::progress::{Event, NoProgress, Progress};
 use mcsnap::snapshot::{Leftover, ShardOptions, ShardWriter, SnapshotWriter, Unfinished};
 use mcsnap::store::{
@@ -305,6 +305,7 @@ fn plan(server: &Memcached, is_resumable: bool) -> DumpPlan {
         selection: mcsnap::select::Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
         is_sole: false,
+        brake: Brake::default(),
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
         rings: Vec::new(),

@@ -118,6 +118,15 @@ impl ConfigFile {
         Self::parse(path, &text)
     }
 
+    /// Reads the same file again.
+    pub(crate) fn reread(&self) -> Result<Self> {
+        if self.path.is_empty() {
+            let text = "there is no configuration file; --config names one".to_owned();
+            return Err(UsageError(text).into());
+        }
+        Self::read(&self.path)
+    }
+
     pub(crate) fn parse(path: &str, text: &str) -> Result<Self> {
         let usage = |message: String| UsageError(format!("{path}: {message}"));
         let value: Value =

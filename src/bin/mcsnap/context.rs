@@ -165,6 +165,11 @@ impl Context {
         Ok(resolved)
     }
 
+    /// Puts them together once more, with the configuration file as it is now.
+    pub(crate) fn reread<T: Section>(&self, flags: &T) -> Result<Resolved<T>> {
+        resolve(flags, &self.environment, &self.file.reread()?)
+    }
+
     /// Adds to the error of a wrong value where it was written, if that was not on
     /// the command line that the user sees.
     pub(crate) fn with_place<T: Section>(&self, flags: &T, error: anyhow::Error) -> anyhow::Error {
@@ -254,6 +259,13 @@ impl Progress for SeenJob<'_> {
 }
 
 impl SeenJob<'_> {
+    /// Tells that the limits have changed.
+    pub(crate) fn tell_limits(&self, text: &str, limits: Value) {
+        let log = &self.world.log;
+        log.write(Level::INFO, "limits", || json!({"limits": limits}));
+        self.renderer.tell_limits(text, limits.clone());
+    }
+
     fn log(&self, event: &Event) {
         let log = &self.world.log;
         match event {

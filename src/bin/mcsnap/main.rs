@@ -1,6 +1,7 @@
 //! Takes what is in running memcached servers, puts it into files that last,
 //! and puts it back anywhere.
 
+mod brake;
 mod cli;
 mod command_line;
 mod commands;
@@ -14,6 +15,7 @@ mod job_watch;
 mod logging;
 mod naming;
 mod progress;
+mod reload;
 mod render;
 mod screen;
 mod settings;
@@ -51,7 +53,9 @@ fn main() -> ExitCode {
     let world = World::new(&cli.command.name());
     let signals = Signals::default();
     let held = stop_signals::hold_for(&cli.command);
-    let watched = held.and_then(|()| watch_signals(&world, &signals, format));
+    let watched = held
+        .and_then(|()| reload::catch_signal())
+        .and_then(|()| watch_signals(&world, &signals, format));
     let (notice, ended) = match watched {
         Ok(notice) => (notice, environment.and_then(|it| run(cli, it, &world))),
         Err(error) => (None, Err(error.into())),

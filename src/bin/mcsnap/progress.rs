@@ -289,6 +289,19 @@ impl Renderer {
         });
     }
 
+    /// Tells that the limits have changed.
+    pub(crate) fn tell_limits(&self, text: &str, limits: Value) {
+        let mut event = json!({"event": "limits"});
+        event["limits"] = limits;
+        self.write_json(|| event.clone());
+        let line = format!("{}: limits are now: {text}", self.job().name);
+        if self.kind == ProgressKind::Bars {
+            // The terminal is the user's; a lost line there is no loss.
+            let _ = self.bars.println(&line);
+        }
+        self.write_text(|| line.clone());
+    }
+
     /// Returns the job, or a nameless one where its start was never told.
     fn job(&self) -> &Job {
         static NAMELESS: Job = Job {

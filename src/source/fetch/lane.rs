@@ -14,9 +14,10 @@ use crate::protocol::text::{Step, parse_u64};
 use crate::select::{Candidate, Judgement};
 use crate::source::fetch::batch::Batch;
 use crate::source::fetch::dialect::{Cursor, Head, ValueFields, ValueHead, write_requests};
+use crate::source::fetch::early_sink::EarlySink;
 use crate::source::fetch::meaning::Reading;
 use crate::source::fetch::sink::ItemSink;
-use crate::source::fetch::{FetchJob, FetchTally, FetcherOptions};
+use crate::source::fetch::{FetchJob, FetchTally};
 use crate::source::strategy::Carrier;
 use crate::units::to_u64;
 
@@ -86,9 +87,11 @@ impl Lane {
         self.batch.push(key, carrier, walked, judgement);
     }
 
-    pub(super) fn is_full(&self, options: &FetcherOptions) -> bool {
-        self.batch.len() >= options.batch_key_count_max
-            || self.batch.bytes >= options.batch_bytes_max
+    pub(super) fn is_full(&self, job: &FetchJob<'_>) -> bool {
+        let (items, bytes) = job.brake.batch_max();
+        let options = job.options;
+        to_u64(self.batch.len()) >= items.min(to_u64(options.batch_key_count_max))
+            || self.batch.bytes >= bytes.min(options.batch_bytes_max)
     }
 
     /// Asks for the batch and takes the answers; it is empty afterwards.
@@ -179,9 +182,16 @@ impl Lane {
             // The connection broke after the last answer.
             return self.return_win_tokens(job, tally);
         }
+        let left = self.batch.len().saturating_sub(*answered);
+        let pass = job
+            .brake
+            .enter(to_u64(left), self.batch.bytes, job.cancel)?;
+        connection.begin_batch(job.brake, pass.paid());
+        let delivered_before = tally.delivered_bytes;
         self.request.clear();
         self.likely.clear();
         write_requests(&self.batch, *answered, &mut self.request);
+        let mut sink = EarlySink::new(sink, job.brake);
         let mut reader = Reader {
             job,
             reading: Reading::now(job.server),
@@ -192,7 +202,7 @@ impl Lane {
             refused_together: &mut self.refused_together,
             likely: &mut self.likely,
             tally,
-            sink,
+            sink: &mut sink,
         };
         let whole_len_max = job.options.whole_value_len_max;
         let receive = |bytes: &[u8]| reader.receive(bytes);
@@ -201,7 +211,19 @@ impl Lane {
             reader.sink.abandon_large();
         }
         *answered = reader.cursor.answered;
-        exchanged?;
+        match exchanged {
+            Ok(()) => {
+                let delivered = tally.delivered_bytes.saturating_sub(delivered_before);
+                pass.finish(connection.paid(), delivered);
+                sink.flush()?;
+            }
+            Err(error) => {
+                drop(pass);
+                // They are counted, so they go on in any case.
+                sink.flush()?;
+                return Err(error);
+            }
+        }
         self.return_win_tokens(job, tally)
     }
 
@@ -553,9 +575,10 @@ fn check_trailer(bytes: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::cancel::Cancel;
-    use crate::net::ServerReport;
+    use crate::net::{Asked, Brake, ServerReport};
     use crate::node::NodeSpec;
     use crate::select::Selection;
+    use crate::source::fetch::FetcherOptions;
     use crate::source::strategy::{ReadStrategy, WalkKind};
     use crate::units::UnixSecs;
 
@@ -640,6 +663,7 @@ mod tests {
             options: &options,
             selection,
             seen: None,
+            brake: &Brake::full_speed().node("a:1", Asked::Gets),
             cancel: &cancel,
         };
         let mut batch = Batch::default();

@@ -2,6 +2,7 @@
 
 mod batch;
 mod dialect;
+mod early_sink;
 mod lane;
 mod meaning;
 mod sink;
@@ -11,7 +12,7 @@ use crate::error::Result;
 use crate::format::manifest::Counters;
 use crate::item::{Cas, Exptime, SlabClass};
 use crate::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
-use crate::net::{NetOptions, ServerReport};
+use crate::net::{NetOptions, NodeBrake, ServerReport};
 use crate::node::NodeSpec;
 use crate::protocol::cachedump::exptime_of_listing;
 use crate::protocol::key::KeyForm;
@@ -35,9 +36,9 @@ pub use sink::ItemSink;
 pub struct FetcherOptions {
     /// Of the connection.
     pub net: NetOptions,
-    /// Keys asked for at once.
+    /// Most keys asked for at once; the brake may want fewer.
     pub batch_key_count_max: usize,
-    /// Bytes asked for at once, as far as the walk told sizes; one larger item
+    /// Most bytes asked for at once, as far as the walk told sizes; one larger item
     /// is asked for last in its batch.
     pub batch_bytes_max: u64,
     /// Values longer than this come in pieces.
@@ -144,6 +145,8 @@ pub struct FetchJob<'a> {
     pub selection: &'a Selection,
     /// What was listed before; none where a walk lists every key once.
     pub seen: Option<&'a SeenKeys>,
+    /// What every batch passes.
+    pub brake: &'a NodeBrake,
     /// Stops it.
     pub cancel: &'a Cancel,
 }
@@ -232,7 +235,7 @@ impl<'a> Fetcher<'a> {
 
     fn fetch_full(&mut self, sink: &mut dyn ItemSink) -> Result<()> {
         for lane in [&mut self.text, &mut self.binary] {
-            if lane.is_full(self.job.options) {
+            if lane.is_full(&self.job) {
                 lane.fetch(&self.job, &mut self.tally, sink)?;
             }
         }

@@ -11,7 +11,7 @@ use crate::batch::{ItemBatch, LargeItem};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::item::{Exptime, ItemMeta};
-use crate::net::{Connection, NetOptions, Received, ServerReport, try_count_max};
+use crate::net::{Connection, NetOptions, NodeBrake, Received, ServerReport, try_count_max};
 use crate::node::NodeSpec;
 use crate::pieces::Pieces;
 use crate::protocol::binary::{parse_binary_store, write_binary_set_head};
@@ -39,6 +39,8 @@ pub struct LoadOptions {
     /// The exptime of records whose own the snapshot does not tell; without, they
     /// are refused.
     pub exptime_if_unknown: Option<Exptime>,
+    /// What every batch passes.
+    pub brake: NodeBrake,
 }
 
 /// What came of an item whose value is read as it is sent.
@@ -72,6 +74,9 @@ pub struct Loader<'a> {
     node: &'a NodeSpec,
     net: NetOptions,
     rules: Rules<'a>,
+    brake: NodeBrake,
+    /// Bytes that are paid for at the brake, of what is sent at present.
+    paid: u64,
     cancel: &'a Cancel,
     text: Option<Connection>,
     binary: Option<Connection>,
@@ -99,6 +104,8 @@ impl<'a> Loader<'a> {
                 mode: options.mode,
                 exptime_if_unknown: options.exptime_if_unknown,
             },
+            brake: options.brake,
+            paid: 0,
             cancel,
             text: None,
             binary: None,
@@ -127,7 +134,15 @@ impl<'a> Loader<'a> {
                     .decide(index, key, value_len, &record.meta, host_now)
             })
             .collect();
-        let stored = self.try_store(&mut sent, &mut |loader, sent| loader.store(batch, sent));
+        let mut stored = Ok(());
+        let mut rest = sent.as_mut_slice();
+        while !rest.is_empty() {
+            let count = self.part_len(batch, rest);
+            let (part, later) = rest.split_at_mut(count);
+            rest = later;
+            let tried = self.try_store(part, &mut |loader, part| loader.store_part(batch, part));
+            stored = stored.and(tried);
+        }
         for sent in &sent {
             if let Some(record) = batch.get(sent.index) {
                 self.count(sent, record.key, to_u64(record.value.len()), &record.meta);
@@ -233,6 +248,35 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
+    /// Returns how many of these records may be sent at once; one at least.
+    fn part_len(&self, batch: &ItemBatch, sent: &[Sent]) -> usize {
+        let (items_max, bytes_max) = self.brake.batch_max();
+        let (mut items, mut bytes): (u64, u64) = (0, 0);
+        for (at, sent) in sent.iter().enumerate() {
+            let len = waiting_len(batch, sent);
+            items = items.saturating_add(u64::from(len.is_some()));
+            bytes = bytes.saturating_add(len.unwrap_or(0));
+            if at > 0 && (items > items_max || bytes > bytes_max) {
+                return at;
+            }
+        }
+        sent.len()
+    }
+
+    /// Stores a part of a batch when the brake lets it through.
+    fn store_part(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
+        let lens = sent.iter().filter_map(|sent| waiting_len(batch, sent));
+        let (items, bytes) = lens.fold((0_u64, 0_u64), |(items, bytes), len| {
+            (items.saturating_add(1), bytes.saturating_add(len))
+        });
+        let brake = self.brake.clone();
+        let pass = brake.enter(items, bytes, self.cancel)?;
+        self.paid = pass.paid();
+        self.store(batch, sent)?;
+        pass.finish(self.paid, bytes);
+        Ok(())
+    }
+
     fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
         if sent.iter().any(is_waiting_for_text) {
             self.store_by_text(batch, sent)?;
@@ -242,7 +286,9 @@ impl<'a> Loader<'a> {
             .any(|sent| sent.is_waiting() && sent.carrier == Carrier::Binary)
         {
             let connection = connect_binary(&mut self.binary, self.node, &self.net, self.cancel)?;
+            connection.begin_batch(&self.brake, 0);
             binary_sets::store(connection, &mut self.request, self.rules, batch, sent)?;
+            self.paid = self.paid.saturating_add(connection.paid());
         }
         for sent in sent.iter_mut().filter(|sent| sent.fate.is_none()) {
             if let Some(record) = batch.get(sent.index) {
@@ -256,6 +302,7 @@ impl<'a> Loader<'a> {
         let (node, net, rules) = (self.node, &self.net, self.rules);
         loop {
             let connection = connect(&mut self.text, node, net, self.cancel)?;
+            connection.begin_batch(&self.brake, self.paid);
             let request = &mut self.request;
             if let Some(syntax) = rules.strategy.way.syntax() {
                 let mut sets = MetaSets {
@@ -264,9 +311,13 @@ impl<'a> Loader<'a> {
                     rules,
                     syntax,
                 };
-                return sets.store(batch, sent);
+                sets.store(batch, sent)?;
+                self.paid = sets.connection.paid();
+                return Ok(());
             }
-            if classic_sets::store(connection, request, rules, batch, sent)? {
+            let is_in_step = classic_sets::store(connection, request, rules, batch, sent)?;
+            self.paid = connection.paid();
+            if is_in_step {
                 return Ok(());
             }
             // One record more has its fate each time, so that this ends.
@@ -349,6 +400,9 @@ impl<'a> Loader<'a> {
             connect(connection, self.node, &self.net, self.cancel)?
         };
         sent.was_sent = true;
+        let bytes = to_u64(key.len()).saturating_add(value_len);
+        let pass = self.brake.enter(1, bytes, self.cancel)?;
+        connected.begin_batch(&self.brake, pass.paid());
         let (mut fate, mut is_in_step) = (None, true);
         connected.exchange_pieces("set", request, pieces, tail, |bytes| {
             let (len, told) = match (is_binary, syntax) {
@@ -373,12 +427,20 @@ impl<'a> Loader<'a> {
             fate = Some(told);
             Ok(Received::Done(len))
         })?;
+        pass.finish(connected.paid(), bytes);
         if !is_in_step {
             *connection = None;
         }
         sent.settle(fate.ok_or_else(|| Error::internal("an exchange ended without its reply"))?);
         Ok(())
     }
+}
+
+/// Returns the bytes of a record's key and value that are to be sent; `None` where it
+/// has its fate.
+fn waiting_len(batch: &ItemBatch, sent: &Sent) -> Option<u64> {
+    let record = batch.get(sent.index).filter(|_| sent.is_waiting())?;
+    Some(to_u64(record.key.len()).saturating_add(to_u64(record.value.len())))
 }
 
 fn is_waiting_for_text(sent: &Sent) -> bool {

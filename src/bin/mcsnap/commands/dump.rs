@@ -18,7 +18,9 @@ use mcsnap::dump::{
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::manifest::{Manifest, ManifestNode, Need, Verdict};
-use mcsnap::net::{Compared, NetOptions, ask_patiently, clock_warning, meet_server};
+use mcsnap::net::{
+    Brake, BrakeReport, Compared, NetOptions, ask_patiently, clock_warning, meet_server,
+};
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{SnapshotReader, can_resume, check_not_finished, count_sealed};
@@ -30,6 +32,7 @@ use mcsnap::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::brake::{self, BrakeArgs};
 use crate::commands::clock_warnings;
 use crate::commands::ring::detect::{KEYS_PER_NODE, find_contradiction, find_rings};
 use crate::commands::verify::parse_threads;
@@ -38,6 +41,7 @@ use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError, access_hint};
 use crate::naming::Naming;
+use crate::reload;
 use crate::render::record::moment;
 use crate::render::share::share_text;
 use crate::render::unfinished::UnfinishedDump;
@@ -210,6 +214,9 @@ pub(crate) struct DumpArgs {
     pub(crate) busy_timeout: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
+    pub(crate) brake: BrakeArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) connect: ConnectArgs,
 }
 
@@ -290,7 +297,10 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     }
     let store = create_directory_as(to, mode)?;
     let progress = context.progress();
-    let ended = plan.run(Arc::clone(&store), &context.cancel, &progress);
+    let brake = &plan.options.brake;
+    let run = || plan.run(Arc::clone(&store), &context.cancel, &progress);
+    let read = |resolved: &Resolved<DumpArgs>| resolved.settings.brake.options(&resolved.given);
+    let ended = reload::during(context, args, brake, &progress, read, run);
     let report = ended.map_err(|error| {
         let kept = resumable_name(&error, &*store, &plan);
         let name = kept.unwrap_or_else(|| plan.name());
@@ -300,7 +310,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     if settings.ring.as_deref() != Some(DETECT) {
         check_recorded_ring(store, &report.manifest, &rings, &nodes, &context.cancel);
     }
-    print_report(context, &report)?;
+    print_report(context, &report, &brake.reports())?;
     Ok(if report.exceeds(tolerance) {
         Outcome::Degraded
     } else {
@@ -387,6 +397,7 @@ fn options(
         selection: parse_select(&settings.select)?,
         busy_timeout: parse_duration("busy-timeout", &or(&settings.busy_timeout, "90s"))?,
         is_sole: false,
+        brake: Brake::new(settings.brake.options(given)?),
     };
     // Last, since it may talk to endpoints: what is wrong by itself is told first.
     let list = match settings.warm_file {
@@ -498,7 +509,13 @@ pub(crate) fn check_spool_directory(directory: &str) -> Result<()> {
 }
 
 /// Settings that say how running servers are read.
-const OF_SERVERS: [&str; 18] = [
+const OF_SERVERS: [&str; 24] = [
+    "latency-bound",
+    "full-speed",
+    "items-per-second",
+    "bytes-per-second",
+    "node-items-per-second",
+    "node-bytes-per-second",
     "nodes-file",
     "connections",
     "parallel-nodes",
@@ -597,7 +614,7 @@ fn run_warm_file(
         leave_unfinished(context, &store, &plan.options.name, false, &error);
         with_hint(error, 1)
     })?;
-    print_report(context, &report)?;
+    print_report(context, &report, &[])?;
     Ok(if report.exceeds(tolerance) {
         Outcome::Degraded
     } else {
@@ -894,6 +911,7 @@ fn print_plan(
             "resume_age_max_s": options.resume.map(|resume| resume.age_max.as_secs()),
             "space_wanted_max": space.wanted_max,
             "space_free": space.room.free_bytes,
+            "brake": brake::plan_json(options.brake.options()),
             "settings": given_json(given),
         });
         return context.print_plan(joined(document, kept_json(&kept)));
@@ -939,6 +957,7 @@ fn print_plan(
             .into_iter()
             .map(|text| ("warning", text)),
     );
+    rows.push(brake::plan_row(options.brake.options()));
     if let Some(ring) = RingSpec::to_record(&options.rings) {
         rows.push(("ring", ring));
     }
@@ -1049,8 +1068,10 @@ fn segments_row(
     ("segments", text)
 }
 
-fn print_report(context: &Context, report: &DumpReport) -> Result<()> {
-    let printed = context.print_report(document(report), || rows(report));
+fn print_report(context: &Context, report: &DumpReport, braked: &[BrakeReport]) -> Result<()> {
+    let mut document = document(report);
+    document["brake"] = brake::report_json(braked);
+    let printed = context.print_report(document, || rows(report, braked));
     told(printed, || {
         let verdict = report.manifest.verdict.as_str();
         format!("snapshot {} is there ({verdict})", report.place)
@@ -1110,7 +1131,7 @@ fn joined(mut document: Value, other: Value) -> Value {
     document
 }
 
-fn rows(report: &DumpReport) -> Vec<(&'static str, String)> {
+fn rows(report: &DumpReport, braked: &[BrakeReport]) -> Vec<(&'static str, String)> {
     let manifest = &report.manifest;
     let counters = manifest.counters();
     let totals = manifest.totals;
@@ -1154,6 +1175,7 @@ fn rows(report: &DumpReport) -> Vec<(&'static str, String)> {
             .into_iter()
             .map(|text| ("warning", text)),
     );
+    rows.extend(brake::report_rows(braked));
     if let Some(ring) = &manifest.ring {
         rows.push(("ring", ring.clone()));
     }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use mcsnap::cancel::Cancel;
 use mcsnap::error::{Error, Location};
 use mcsnap::format::manifest::{Need, Verdict};
-use mcsnap::net::NetOptions;
+use mcsnap::net::{Brake, NetOptions};
 use mcsnap::node::NodeSpec;
 use mcsnap::protocol::request::SetMode;
 use mcsnap::restore::{
@@ -21,6 +21,7 @@ use mcsnap::units::{UnixSecs, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::brake::{self, BrakeArgs};
 use crate::commands::dump::check_spool_directory;
 use crate::commands::open_snapshot;
 use crate::commands::required_snapshot;
@@ -31,6 +32,7 @@ use crate::consent;
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError};
 use crate::failure::{self, Unfinished};
+use crate::reload;
 use crate::render::{
     count, counted, counted_with, finding_json, given_json, given_rows, holds_row, lost_text,
     not_text_count, not_text_example, not_text_row, print_text, size, told, unaccounted_row,
@@ -173,6 +175,9 @@ pub(crate) struct RestoreArgs {
     pub(crate) ttl_if_unknown: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
+    pub(crate) brake: BrakeArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) connect: ConnectArgs,
 }
 
@@ -210,7 +215,11 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
         check_capacity(&plan, settings.yes == Some(true), &context.cancel)?;
     }
     let progress = context.progress();
-    let EndedRestore { report, error } = plan.run_or_report(&context.cancel, &progress)?;
+    let brake = &plan.options.brake;
+    let read = |resolved: &Resolved<RestoreArgs>| resolved.settings.brake.options(&resolved.given);
+    let run = || plan.run_or_report(&context.cancel, &progress);
+    let ended = reload::during(context, args, brake, &progress, read, run);
+    let EndedRestore { report, error } = ended?;
     context.log().write_findings(&report.findings);
     if let Some(error) = error {
         context.leave(unfinished(place, verdict, &plan, &report, &error));
@@ -388,6 +397,7 @@ fn options(
             &or(&settings.clock, "servers"),
             &[("servers", TtlClock::Servers), ("hosts", TtlClock::Hosts)],
         )?,
+        brake: Brake::new(settings.brake.options(given)?),
     };
     // Last, since it may talk to endpoints: what is wrong by itself is told first.
     let list = connect.find_nodes(&settings.to, &options.net, cancel)?;
@@ -445,6 +455,7 @@ fn print_estimate(
             "cannot_hold": estimate.unheld.iter().map(unheld_json).collect::<Vec<_>>(),
             "damaged": estimate.damaged,
             "findings": estimate.findings.iter().map(finding_json).collect::<Vec<_>>(),
+            "brake": brake::plan_json(plan.options.brake.options()),
             "settings": given_json(given),
         }));
     }
@@ -491,6 +502,7 @@ fn print_estimate(
             .iter()
             .map(|lacking| ("note", lacking.to_string())),
     );
+    rows.push(brake::plan_row(plan.options.brake.options()));
     rows.extend(not_text_row(estimate.not_text.as_ref()));
     rows.extend(damage_rows(estimate.damaged, &estimate.findings));
     rows.extend(given_rows(given));
@@ -793,6 +805,7 @@ fn document(
     document["verdict"] = json!(verdict(snapshot_verdict, report));
     document["has_losses"] = json!(report.has_losses());
     document["nodes"] = json!(nodes);
+    document["brake"] = brake::report_json(&plan.options.brake.reports());
     let findings: Vec<Value> = report.findings.iter().map(finding_json).collect();
     document["findings"] = json!(findings);
     let unheld: Vec<Value> = report.unheld.iter().map(unheld_json).collect();
@@ -901,6 +914,7 @@ fn rows(
         }
         rows.extend(presence_row(node));
     }
+    rows.extend(brake::report_rows(&plan.options.brake.reports()));
     rows.push((
         "records",
         format!(

@@ -1,0 +1,381 @@
+//! Who else uses a node, and how long its answers take.
+
+use std::collections::VecDeque;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::net::brake::gate::{Mode, rate};
+use crate::net::brake::node::{Asked, NodeBrake};
+use crate::net::connection::{Connection, Received};
+use crate::net::options::NetOptions;
+use crate::net::server::ask;
+use crate::node::NodeSpec;
+use crate::protocol::reply::check_connection;
+use crate::protocol::request::{STATS, VERSION};
+use crate::protocol::stats::CommandCounts;
+use crate::protocol::text::{Step, parse_line};
+use crate::throttle::Rate;
+
+/// Items after which a node is looked at: a job with fewer is over before it could
+/// be told, and goes carefully.
+const LOOK_AFTER_ITEMS: u64 = 512;
+
+/// When counters are compared for the first time, and then again and again.
+const FIRST_COUNT_AFTER: Duration = Duration::from_millis(100);
+const COUNT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a node counts as used by others after the last command of theirs.
+const SHARED_FOR: Duration = Duration::from_secs(5);
+
+/// How often a probe is sent beside others.
+const PROBE_INTERVAL: Duration = Duration::from_millis(2);
+
+/// How often nothing is asked for, so that probes show what others are to blame for;
+/// how many probes are sent then, and with what pause.
+const QUIET_INTERVAL: Duration = Duration::from_secs(10);
+const QUIET_PROBES: usize = 50;
+const QUIET_PAUSE: Duration = Duration::from_millis(1);
+
+/// Times without our load that count together.
+const QUIET_KEPT: usize = 4;
+
+/// How long is waited for all that is on its way to come back.
+const DRAIN_MAX: Duration = Duration::from_millis(50);
+
+/// The least time of which the lowest rate is told.
+const RATE_SPAN: Duration = Duration::from_secs(1);
+
+/// What a server counted, and how many items of ours it had answered by then, at
+/// least.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    commands: CommandCounts,
+    ours: u64,
+}
+
+/// Who looks at one node, over a connection of its own.
+struct Watcher<'a> {
+    brake: &'a NodeBrake,
+    connection: Connection,
+    last_count: Option<Count>,
+    last_used_by_others: Option<Instant>,
+    /// Probes without our load.
+    quiet: VecDeque<Vec<Duration>>,
+    next_quiet: Option<Instant>,
+    /// Where the present span of the rate began, and how much was done by then.
+    span: Option<(Instant, u64)>,
+    /// When the last probe was noted, and how much was done by then.
+    last_note: Option<(Instant, u64)>,
+}
+
+impl NodeBrake {
+    /// Watches the node until its [`Watched`](super::Watched) is dropped, and sets
+    /// the pace; at once over at full speed. To be run on a thread of its own.
+    ///
+    /// A node that gives no connection for this, or breaks it off, is gone on with
+    /// carefully, and the report says so.
+    pub fn watch(&self, node: &NodeSpec, net: &NetOptions, cancel: &Cancel) {
+        if self.node.bound.is_none() || !self.waits_for_load() {
+            return;
+        }
+        let watched = Connection::connect(node, net, cancel)
+            .and_then(|connection| Watcher::new(self, connection).run());
+        if let Err(error) = watched
+            && !error.is_canceled()
+            && !self.lock().is_closed
+        {
+            self.go_blind(&error);
+        }
+    }
+
+    /// Waits until the node is worth a look; false if the job ends before.
+    fn waits_for_load(&self) -> bool {
+        let mut gate = self.lock();
+        while gate.done < LOOK_AFTER_ITEMS {
+            if gate.is_closed {
+                return false;
+            }
+            let waited = self.node.settled.wait_timeout(gate, DRAIN_MAX);
+            gate = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        !gate.is_closed
+    }
+
+    fn go_blind(&self, error: &Error) {
+        self.lock().mode = Mode::Blind;
+        self.limit(Rate {
+            items: Some(Self::BLIND_ITEMS_PER_SECOND),
+            bytes: None,
+        });
+        self.refresh();
+        let why = error.to_chain();
+        tracing::warn!(
+            "{why}; no connection tells how long the server's other clients wait, so it is gone on \
+             with at {} items/s at most",
+            Self::BLIND_ITEMS_PER_SECOND
+        );
+        self.record().blind = Some(why);
+    }
+}
+
+impl<'a> Watcher<'a> {
+    fn new(brake: &'a NodeBrake, connection: Connection) -> Self {
+        Self {
+            brake,
+            connection,
+            last_count: None,
+            last_used_by_others: None,
+            quiet: VecDeque::new(),
+            next_quiet: None,
+            span: None,
+            last_note: None,
+        }
+    }
+
+    fn run(&mut self) -> Result<()> {
+        self.count()?;
+        let mut next_count = Instant::now() + FIRST_COUNT_AFTER;
+        loop {
+            if Instant::now() >= next_count {
+                self.count()?;
+                next_count = Instant::now() + COUNT_INTERVAL;
+            }
+            let is_shared = self.brake.lock().mode == Mode::Shared;
+            let pause = if !is_shared {
+                next_count.saturating_duration_since(Instant::now())
+            } else if self.next_quiet.is_none_or(|next| Instant::now() >= next) {
+                self.listen_to_silence()?;
+                continue;
+            } else {
+                let latency = self.probe()?;
+                self.note(latency);
+                PROBE_INTERVAL.saturating_sub(latency)
+            };
+            if self.sleep(pause) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sleeps; returns true when the job wants nothing more of the node.
+    fn sleep(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut gate = self.brake.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if gate.is_closed || left.is_zero() {
+                return gate.is_closed;
+            }
+            let waited = self.brake.node.settled.wait_timeout(gate, left);
+            gate = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Sends a question without effect; returns how long the answer took.
+    fn probe(&mut self) -> Result<Duration> {
+        let asked = Instant::now();
+        self.connection.exchange_short("probe", VERSION, |bytes| {
+            let Step::Done(line, len) = parse_line(bytes, "VERSION")? else {
+                return Ok(Received::More(0));
+            };
+            check_connection(line)?;
+            if !line.starts_with(b"VERSION") {
+                return Err(Error::protocol("VERSION", line));
+            }
+            Ok(Received::Done(len))
+        })?;
+        Ok(asked.elapsed())
+    }
+
+    fn note(&mut self, latency: Duration) {
+        let mut gate = self.brake.lock();
+        gate.governor.note(latency);
+        let items = gate.governor.pace().items;
+        let done = gate.done;
+        drop(gate);
+        let now = Instant::now();
+        let (began, before) = *self.span.get_or_insert((now, done));
+        let span = now.saturating_duration_since(began);
+        let (last, last_done) = self.last_note.replace((now, done)).unwrap_or((now, done));
+        let mut record = self.brake.record();
+        record.busy.add(latency);
+        let time = now.saturating_duration_since(last);
+        record.shared_time = record.shared_time.saturating_add(time);
+        let items_since = done.saturating_sub(last_done);
+        record.shared_items = record.shared_items.saturating_add(items_since);
+        record.in_flight_min = Some(record.in_flight_min.unwrap_or(u64::MAX).min(items));
+        if span >= RATE_SPAN {
+            // A job that has nothing to ask for is not held back.
+            self.span = Some((now, done));
+            let items = done.saturating_sub(before);
+            if items > 0 {
+                let least = record.rate_min.unwrap_or(u64::MAX);
+                record.rate_min = Some(least.min(rate(items, span)));
+            }
+        }
+        drop(record);
+        self.brake.adjust();
+    }
+
+    /// Lets nothing through, and sends some probes: how long these take is not our
+    /// fault.
+    fn listen_to_silence(&mut self) -> Result<()> {
+        let held = Held::new(self.brake);
+        let mut times = Vec::with_capacity(QUIET_PROBES);
+        let probed = (0..QUIET_PROBES).try_for_each(|_| {
+            times.push(self.probe()?);
+            std::thread::sleep(QUIET_PAUSE);
+            Ok(())
+        });
+        drop(held);
+        probed?;
+        let mut record = self.brake.record();
+        times.iter().for_each(|time| record.quiet.add(*time));
+        drop(record);
+        if self.quiet.len() == QUIET_KEPT {
+            self.quiet.pop_front();
+        }
+        self.quiet.push_back(times);
+        let mut all: Vec<Duration> = self.quiet.iter().flatten().copied().collect();
+        self.brake.lock().governor.rebase(&mut all);
+        self.next_quiet = Some(Instant::now() + QUIET_INTERVAL);
+        (self.span, self.last_note) = (None, None);
+        Ok(())
+    }
+
+    /// Compares what the server counts with what we have asked for.
+    fn count(&mut self) -> Result<()> {
+        let held = Held::new(self.brake);
+        let ours = self.brake.lock().done;
+        let asked = ask(&mut self.connection, STATS);
+        let ours_max = {
+            let gate = self.brake.lock();
+            gate.done.saturating_add(gate.load.items)
+        };
+        drop(held);
+        let Some(commands) = CommandCounts::of(&asked?) else {
+            // One that tells nothing may have any number of clients.
+            self.last_used_by_others = Some(Instant::now());
+            self.set_mode();
+            return Ok(());
+        };
+        let count = Count { commands, ours };
+        if let Some(last) = self.last_count.replace(count) {
+            let asked = self.brake.node.asked;
+            let others = last.commands_of_others(&count, ours_max, asked);
+            let node = &self.brake.node.name;
+            let ours = ours_max.saturating_sub(last.ours);
+            tracing::debug!(node, ours, others, "commands since the last look");
+            if others > 0 {
+                self.last_used_by_others = Some(Instant::now());
+                let mut record = self.brake.record();
+                record.commands_of_others = record.commands_of_others.saturating_add(others);
+            }
+            self.set_mode();
+        }
+        Ok(())
+    }
+
+    fn set_mode(&mut self) {
+        let is_shared = self
+            .last_used_by_others
+            .is_some_and(|last| last.elapsed() < SHARED_FOR);
+        let mode = if is_shared { Mode::Shared } else { Mode::Alone };
+        let mut gate = self.brake.lock();
+        let before = std::mem::replace(&mut gate.mode, mode);
+        drop(gate);
+        if before != mode {
+            let node = &self.brake.node.name;
+            match mode {
+                Mode::Shared => tracing::info!(node, "others use the server; braking"),
+                Mode::Alone => tracing::info!(node, "nobody else uses the server; at full speed"),
+                Mode::Free | Mode::Careful | Mode::Blind => {}
+            }
+            self.next_quiet = None;
+            (self.span, self.last_note) = (None, None);
+            self.brake.refresh();
+        }
+    }
+}
+
+/// A node to which nothing is let through until this is dropped.
+struct Held<'a>(&'a NodeBrake);
+
+impl<'a> Held<'a> {
+    /// Waits for what is on its way, but not for long: a large value may be.
+    fn new(brake: &'a NodeBrake) -> Self {
+        let until = Instant::now() + DRAIN_MAX;
+        brake.lock().is_held = true;
+        brake.refresh();
+        let mut gate = brake.lock();
+        while gate.batches() > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = brake.node.settled.wait_timeout(gate, left);
+            gate = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(gate);
+        Self(brake)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_held = false;
+        self.0.refresh();
+    }
+}
+
+impl Count {
+    /// Returns how many commands of others a server has counted until a later look,
+    /// at least; of ours it may have counted so many by then.
+    fn commands_of_others(&self, later: &Self, ours_max: u64, asked: Asked) -> u64 {
+        let ours = ours_max.saturating_sub(self.ours);
+        // Counters that were reset count anew.
+        let since = |before: u64, after: u64| after.checked_sub(before).unwrap_or(after);
+        let (before, after) = (&self.commands, &later.commands);
+        let gets = since(before.gets, after.gets);
+        let sets = since(before.sets, after.sets);
+        let others = since(before.others, after.others);
+        let (gets, sets) = match asked {
+            Asked::Gets => (gets.saturating_sub(ours), sets),
+            Asked::Sets => (gets, sets.saturating_sub(ours)),
+        };
+        gets.saturating_add(sets).saturating_add(others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(gets: u64, sets: u64, others: u64, ours: u64) -> Count {
+        Count {
+            commands: CommandCounts { gets, sets, others },
+            ours,
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_of_others() {
+        let others = |before: Count, after: Count, ours_max, asked| {
+            before.commands_of_others(&after, ours_max, asked)
+        };
+        let (gets, sets) = (Asked::Gets, Asked::Sets);
+        let first = count(100, 50, 7, 40);
+        assert_eq!(others(first, count(160, 50, 7, 100), 100, gets), 0);
+        assert_eq!(others(first, count(161, 50, 7, 100), 100, gets), 1);
+        // Five more may have been answered.
+        assert_eq!(others(first, count(161, 50, 7, 100), 105, gets), 0);
+        assert_eq!(others(first, count(160, 51, 9, 100), 105, gets), 3);
+        assert_eq!(others(first, count(100, 110, 7, 100), 100, sets), 0);
+        assert_eq!(others(first, count(102, 110, 7, 100), 100, sets), 2);
+        // A reset of the counters.
+        assert_eq!(others(first, count(60, 0, 0, 100), 100, gets), 0);
+        assert_eq!(others(first, count(65, 0, 0, 100), 100, gets), 5);
+    }
+}
