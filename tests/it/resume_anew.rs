@@ -343,7 +343,7 @@ fn plan(server: &Memcached, age_max: u64) -> DumpPlan {
         name: "a".to_owned(),
         rings: Vec::new(),
         segment_size_max: 1 << 20,
-        segment_record_count_max: 20,
+        segment_record_count_max: 30,
         compression: Compression::None,
         connection_count: 1,
         parallel_node_count: 1,
@@ -368,7 +368,7 @@ fn unfinished(server: &Memcached) -> MemoryStore {
         let store = MemoryStore::new();
         let run = run(FaultyStore::new(store.clone(), fail_at, Fault::Freeze));
         if run.is_err() && store.open("a/manifest.json").is_err() {
-            assert!(store.list("a/segments").unwrap().len() >= 4);
+            assert!(store.list("a/segments").unwrap().len() >= 3);
             return store;
         }
     }

@@ -152,7 +152,7 @@ fn a_server_that_is_silent_for_a_while_is_tried_again() {
     let told = read_until(&mut stderr, "it is tried again");
     server.resume();
     assert!(
-        told.contains("no reply within 1000 ms; in 1 s it is tried again"),
+        told.contains("no reply within 1 s; in 1 s it is tried again"),
         "{told}"
     );
     let (code, report, errors) = finish(child, stderr);
