@@ -95,7 +95,7 @@ impl JobWatch {
                     node.failure.clone_from(failure);
                 }
             }
-            Event::Finished => {}
+            Event::NodeAwaited { .. } | Event::Finished => {}
             // What a newer library tells is nothing to be counted here.
             _ => {}
         }
