@@ -27,7 +27,7 @@ pub struct Ticket(f64);
 
 impl TokenBucket {
     /// How long tokens are kept that nobody takes.
-    pub const BURST: Duration = Duration::from_millis(50);
+    pub const BURST: Duration = Duration::from_millis(100);
 
     /// The longest wait that is told at once; who has waited asks again.
     const WAIT_MAX: Duration = Duration::from_secs(60 * 60);

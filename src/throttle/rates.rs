@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::limits::check_range;
-use crate::throttle::{Ticket, TokenBucket};
+use crate::throttle::bucket::{Ticket, TokenBucket};
 use crate::units::to_f64;
 
 /// Most items and most bytes a second; each is unlimited where it is `None`.
@@ -26,6 +26,10 @@ impl Rate {
     /// Most of either a second: beyond it no clock tells two of them apart.
     pub const MAX: u64 = 1_000_000_000_000;
 
+    /// Into how many batches a second's worth is cut: half of what a bucket keeps is
+    /// in one, so that one that comes late has lost nothing.
+    const BATCHES_PER_SECOND: u64 = 20;
+
     /// Says whether neither is limited.
     pub fn is_unlimited(&self) -> bool {
         self.items.is_none() && self.bytes.is_none()
@@ -35,11 +39,7 @@ impl Rate {
     /// even over any time that a person notices.
     pub fn batch_max(&self) -> (u64, u64) {
         let share = |rate: Option<u64>| {
-            rate.map_or(u64::MAX, |rate| {
-                let spans = Duration::from_secs(1).as_millis() / TokenBucket::BURST.as_millis();
-                let spans = u64::try_from(spans).unwrap_or(u64::MAX).max(1);
-                (rate / spans).max(1)
-            })
+            rate.map_or(u64::MAX, |rate| (rate / Self::BATCHES_PER_SECOND).max(1))
         };
         (share(self.items), share(self.bytes))
     }
