@@ -265,7 +265,7 @@ impl Connection {
     }
 
     /// Has what moves from now on, in this batch, paid for at a brake, beyond so many
-    /// bytes that are. Time that is spent on it is none of the server's.
+    /// bytes that are. The time that this takes does not count as the server's.
     pub fn begin_batch(&mut self, brake: &NodeBrake, paid: u64) {
         let flow = self.flow.get_or_insert_with(|| Flow::new(brake));
         flow.begin(paid);
