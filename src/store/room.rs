@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 
@@ -29,12 +28,12 @@ pub struct Room {
 ///   or the file system is mounted read-only.
 pub fn look_at_room(place: &str) -> Result<Room> {
     let path = absolute(local_path(place)?)?;
-    let failed = |at: &Path, cause: io::Error| Error::io(Operation::Create, path_text(at), cause);
+    let failed = |cause: io::Error| Error::io(Operation::Create, path_text(&path), cause);
     for directory in path.ancestors() {
         match fs::metadata(directory) {
             Ok(metadata) if metadata.is_dir() => {
                 let wanted = Access::WRITE_OK | Access::EXEC_OK;
-                access(directory, wanted).map_err(|errno| failed(directory, errno.into()))?;
+                access(directory, wanted).map_err(|errno| failed(errno.into()))?;
                 let free = statvfs(directory).ok();
                 let free_bytes = free.map(|free| free.f_bavail.saturating_mul(free.f_frsize));
                 return Ok(Room {
@@ -42,12 +41,12 @@ pub fn look_at_room(place: &str) -> Result<Room> {
                     free_bytes,
                 });
             }
-            Ok(_) => return Err(failed(directory, io::ErrorKind::NotADirectory.into())),
+            Ok(_) => return Err(failed(io::ErrorKind::NotADirectory.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(directory, error)),
+            Err(error) => return Err(failed(error)),
         }
     }
-    Err(failed(&path, io::ErrorKind::NotFound.into()))
+    Err(failed(io::ErrorKind::NotFound.into()))
 }
 
 #[cfg(test)]

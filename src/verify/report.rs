@@ -26,6 +26,9 @@ pub struct VerifyReport {
     /// What the dump was to take; none for every item, or if the manifest cannot
     /// be read.
     pub select: Option<String>,
+    /// When the dump began and ended, as the manifest has it; none if that cannot be
+    /// read.
+    pub dump_span: Option<[String; 2]>,
     /// How long it took.
     pub elapsed: Duration,
 }

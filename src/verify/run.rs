@@ -63,6 +63,7 @@ pub fn verify_snapshot(
                 records: 0,
                 bytes: 0,
                 select: None,
+                dump_span: None,
                 elapsed: clock.elapsed(),
             })
         }
@@ -118,6 +119,7 @@ pub fn verify(
         records: counts.iter().map(|counts| counts.records).sum(),
         bytes: counts.iter().map(|counts| counts.bytes).sum(),
         select: manifest.select.clone(),
+        dump_span: Some([manifest.started_at.clone(), manifest.finished_at.clone()]),
         elapsed: clock.elapsed(),
     })
 }

@@ -90,6 +90,7 @@ mod memcached;
 mod misbehaving_server;
 #[cfg(test)]
 mod mounted;
+#[cfg(test)]
 mod naming;
 #[cfg(test)]
 mod old_server;
@@ -97,6 +98,8 @@ mod old_server;
 mod option_ranges;
 #[cfg(test)]
 mod proxies;
+#[cfg(test)]
+mod recipes;
 #[cfg(test)]
 mod restore_behaviour;
 #[cfg(test)]

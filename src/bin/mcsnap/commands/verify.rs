@@ -101,11 +101,17 @@ fn print_report(context: &Context, place: &str, report: &VerifyReport) -> Result
         "sound"
     };
     context.log().write_findings(&report.findings);
+    let [began, ended] = match &report.dump_span {
+        Some([began, ended]) => [Some(began), Some(ended)],
+        None => [None, None],
+    };
     let document = json!({
         "schema": "mcsnap.verify/1",
         "snapshot": place,
         "verdict": verdict,
         "depth": report.depth.as_str(),
+        "dump_started_at": began,
+        "dump_finished_at": ended,
         "select": report.select,
         "is_sound": !report.has_errors(),
         "errors": errors,
@@ -126,6 +132,9 @@ fn print_report(context: &Context, place: &str, report: &VerifyReport) -> Result
             format!("{place} ({verdict}, {} check)", report.depth.as_str()),
         )];
         rows.extend(holds_row(report.select.as_deref()));
+        if let (Some(began), Some(ended)) = (began, ended) {
+            rows.push(("dump", format!("{began} to {ended}")));
+        }
         rows.extend([
             (
                 "findings",
