@@ -18,7 +18,7 @@ use crate::snapshot::{
 };
 use crate::source::SourceNode;
 use crate::store::Store;
-use crate::units::UnixSecs;
+use crate::units::{UnixSecs, counted};
 
 /// By how much a dump may seem to begin later than now: another host's clock may have
 /// been asked.
@@ -404,11 +404,16 @@ fn addresses_of(journal: &Journal) -> Vec<String> {
 }
 
 fn shards_text(bits: u8) -> String {
-    crate::units::counted(1_u64.checked_shl(bits.into()).unwrap_or(0), "shard")
+    counted(1_u64.checked_shl(bits.into()).unwrap_or(0), "shard")
 }
 
 /// Writes a length of time for people: `3h 12m 5s`.
 fn span_text(length: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    // Hours tell nobody how long ago last week was.
+    if length.as_secs() >= 2 * DAY {
+        return counted(length.as_secs() / DAY, "day");
+    }
     let seconds = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
     format!("{:#}", jiff::SignedDuration::from_secs(seconds))
 }
@@ -427,8 +432,7 @@ fn name_taken(name: &str, manifest: &Manifest) -> Error {
             verdict.as_str()
         ),
     };
-    let allowed = format!("that name is taken by {by}; names may have the date: --name night-%F");
-    Error::invalid_input("name", name, allowed)
+    Error::invalid_input("name", name, format!("it is taken by {by}"))
 }
 
 /// Writes down which life of a server is dumped; nothing of one that did not

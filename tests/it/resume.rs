@@ -146,8 +146,7 @@ fn a_dump_killed_again_and_again_gets_there() {
 /// A finished snapshot has its name for good, and a dump each night says how to get
 /// another one; also one that would change nothing.
 fn assert_taken(workdir: &Workdir, arguments: &[&str], name: &str) {
-    let manifest = fs::read(workdir.join(format!("s/{name}/manifest.json"))).unwrap();
-    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let root = workdir.path().canonicalize().unwrap().display().to_string();
     for dry_run in ["--dry-run=false", "--dry-run"] {
         let output = workdir
             .mcsnap(arguments)
@@ -157,9 +156,8 @@ fn assert_taken(workdir: &Workdir, arguments: &[&str], name: &str) {
         assert_eq!(
             stderr_of(&output),
             format!(
-                "mcsnap: name \"{name}\": that name is taken by a complete snapshot of {}; names \
-                 may have the date: --name night-%F\n",
-                manifest["finished_at"].as_str().unwrap()
+                "mcsnap: snapshot {root}/s/{name} already exists; pass another --name; it may have \
+                 the date: night-%F\n"
             )
         );
     }
@@ -662,6 +660,6 @@ fn a_finished_partial_snapshot_stays_so() {
     };
     run(3);
     let message = run(2);
-    let wanted = "that is partial, and finished; names may have the date: --name night-%F\n";
+    let wanted = "s/a already exists; pass another --name; it may have the date: night-%F\n";
     assert!(message.ends_with(wanted), "{message}");
 }

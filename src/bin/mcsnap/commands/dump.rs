@@ -241,9 +241,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     if let Some(resume) = &mut options.resume {
         resume.is_any_name = naming.is_sole();
     }
-    if options.resume.is_none()
-        && let Some(store) = open_if_there(to)?
-    {
+    if let Some(store) = open_if_there(to)? {
         let checked = check_not_finished(&*store, &options.name);
         checked.map_err(|error| naming.with_hint(error))?;
     }
