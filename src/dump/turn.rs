@@ -113,9 +113,11 @@ impl DumpPlan {
         });
         let mut pauses = PAUSES.into_iter();
         let (mut win_tokens_returned, mut win_tokens_kept) = (0_u64, 0_u64);
+        let mut listed: Option<ManifestNode> = None;
         loop {
             let is_first = pauses.len() == PAUSES.len();
             let mut dump = self.dump_once(turn, &source, kept, is_first)?;
+            dump.tell_listed(listed.take());
             win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
             win_tokens_kept = win_tokens_kept.saturating_add(dump.win_tokens_kept);
             let passing = dump.failure.as_ref().filter(|error| is_passing(error));
@@ -131,6 +133,7 @@ impl DumpPlan {
             );
             wait(pause, turn.stop)?;
             kept = dump.segments;
+            listed = Some(dump.node);
             match self.survey(turn) {
                 Ok(met) => source = met,
                 Err(error) if error.is_canceled() => return Err(error),
@@ -283,6 +286,22 @@ fn wait(length: Duration, stop: &Cancel) -> Result<()> {
 }
 
 impl NodeDump {
+    /// Tells what an earlier try had listed, where this one could not list the node,
+    /// and has no more than that try had read: what was listed and never read is lost,
+    /// however the tries after it ended.
+    fn tell_listed(&mut self, earlier: Option<ManifestNode>) {
+        let Some(earlier) = earlier.filter(|_| self.failure.is_some()) else {
+            return;
+        };
+        let (counters, before) = (&self.node.counters, &earlier.counters);
+        if counters.stored == before.stored && counters.listed < before.listed {
+            self.node = ManifestNode {
+                failure: self.node.failure.take(),
+                ..earlier
+            };
+        }
+    }
+
     /// What there is of a node that was not read: what an earlier run had sealed of it.
     fn unread(node: ManifestNode, kept: Vec<ManifestSegment>, failure: Option<Error>) -> Self {
         let node = ManifestNode {

@@ -56,20 +56,23 @@ impl RestorePlan {
         let evicted = after.evictions.saturating_sub(before.evictions);
         end.evicted = Some(evicted);
         end.items = Some(after.curr_items);
-        if let Some(what) = server.find_change(&report) {
-            let error = Error::new(ErrorKind::NodeChanged { what });
-            return Err(error.at(Location::node(node.address())));
+        let change = server.find_change(&report);
+        if change.is_none() {
+            tally.disbelieve(count_not_kept(server, &report, tally));
         }
-        tally.disbelieve(count_not_kept(server, &report, tally));
         // What clients delete is theirs to delete.
         let deleted = after.deletes.saturating_sub(before.deletes);
         let explained = after.curr_items.saturating_add(deleted);
-        let may_be_gone = evicted > 0 || explained < tally.stored;
+        let may_be_gone = change.is_some() || evicted > 0 || explained < tally.stored;
         if may_be_gone && !tally.sample.is_empty() {
             let now = UnixSecs::from_system_time(SystemTime::now());
             end.presence = look_for(&tally.sample, strategy, &mut connection, now)?;
         }
-        Ok(())
+        let Some(what) = change else {
+            return Ok(());
+        };
+        let error = Error::new(ErrorKind::NodeChanged { what });
+        Err(error.at(Location::node(node.address())))
     }
 }
 

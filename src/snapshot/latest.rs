@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::manifest::{Need, Verdict};
 use crate::format::moment::parse_moment;
-use crate::snapshot::{MANIFEST, SnapshotReader};
+use crate::snapshot::{MANIFEST, SnapshotReader, list_unfinished_dumps};
 use crate::store::{MapChoice, Store, open_snapshot_place};
 use crate::units::UnixSecs;
 
@@ -45,6 +45,7 @@ pub fn resolve_latest(place: &str) -> Result<String> {
     let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
     // Somebody has made a directory of that name; then it is meant.
     if !store.list(&name)?.is_empty() {
+        tracing::warn!("{place} is a snapshot of that very name; no newer one was looked for");
         return Ok(place.to_owned());
     }
     let latest = find_latest(&store)?;
@@ -107,8 +108,15 @@ pub fn find_latest(store: &Arc<dyn Store>) -> Result<Latest> {
             allowed,
         ));
     };
-    let later = others.into_iter().filter(|(end, _)| *end > finished_at);
-    let later = later.map(|(_, text)| format!("{text}, though newer: name it to use it"));
+    for (name, journal) in list_unfinished_dumps(&**store)? {
+        let place = store.describe(&name);
+        let began = parse_moment(&journal.started_at).unwrap_or_default();
+        others.push((began, format!("{place} did not finish")));
+    }
+    let later = others
+        .into_iter()
+        .filter(|(moment, _)| *moment > finished_at);
+    let later = later.map(|(_, text)| format!("{text}, though newer"));
     let passed_over = later.chain(unreadable).collect();
     Ok(Latest {
         name,

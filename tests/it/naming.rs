@@ -8,6 +8,8 @@ use mcsnap::cancel::Cancel;
 use mcsnap::dump::{DumpOptions, DumpPlan};
 use mcsnap::error::{ErrorKind, Result};
 use mcsnap::format::compression::Compression;
+use mcsnap::format::ids::SnapshotId;
+use mcsnap::format::journal::Journal;
 use mcsnap::net::{Brake, NetOptions};
 use mcsnap::progress::{Event, NoProgress, Progress};
 use mcsnap::select::Selection;
@@ -90,6 +92,9 @@ fn what_makes_no_name_is_told_before_any_server_is_asked() {
         assert!(error.contains(says), "{name}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+    let into = ["dump", "127.0.0.1:1", "--to", "s/latest", "--name", "a"];
+    let error = error_of(&workdir, &into, 2);
+    assert!(error.contains("that name stands for the newest"), "{error}");
     for name in [&[][..], &["--name", "plain"]] {
         let mut arguments = vec!["dump", "127.0.0.1:1", "--to", "s", "--name-local"];
         arguments.extend(name);
@@ -243,10 +248,18 @@ fn latest_is_the_newest_complete_snapshot_for_every_command() {
     ];
     workdir.mcsnap(&both).exits(3);
     let error = error_of(&workdir, &["verify", "s/latest"], 0);
+    assert!(error.contains("s/c is partial, though newer"), "{error}");
+    // Nor is a dump that did not finish.
+    std::fs::create_dir(workdir.join("s/e")).unwrap();
+    let began = "2999-01-01T00:00:00Z".to_owned();
+    let journal = Journal::new(SnapshotId([7; 16]), began).encode();
+    std::fs::write(workdir.join("s/e/dump.json"), journal).unwrap();
+    let error = error_of(&workdir, &["verify", "s/latest"], 0);
     assert!(
-        error.contains("s/c is partial, though newer: name it to use it"),
+        error.contains("s/e did not finish, though newer"),
         "{error}"
     );
+    std::fs::remove_dir_all(workdir.join("s/e")).unwrap();
     // Nor is one that cannot be read.
     std::fs::create_dir(workdir.join("s/d")).unwrap();
     std::fs::write(workdir.join("s/d/manifest.json"), b"{").unwrap();

@@ -195,3 +195,22 @@ fn the_user_may_trust_the_hosts_clocks() {
         (&1.into(), &2.into())
     );
 }
+
+#[test]
+fn what_only_the_servers_clocks_let_expire_is_told_with_the_way_out() {
+    let (source, target) = (start("+0"), start("+30d"));
+    fill(&source);
+    let workdir = Workdir::new("clock-doubt");
+    let from = source.address();
+    run(&workdir, "0", &["dump", "--to=s", "--name=a", &from], 0);
+    let to = target.address();
+    for dry_run in ["--dry-run", "--dry-run=false"] {
+        let output = workdir
+            .mcsnap(&["restore", "s/a", "--to", &to, dry_run])
+            .succeeds();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let doubt = "2 records count as expired by the servers' clocks, which do not agree with \
+                     the hosts'; if those are right, --clock hosts restores";
+        assert!(text.contains(doubt), "{text}");
+    }
+}

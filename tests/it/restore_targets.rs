@@ -246,3 +246,31 @@ fn what_a_dying_server_did_not_answer_is_unsure() {
     let lost = text.lines().find(|line| line.starts_with("lost")).unwrap();
     assert!(lost.ends_with(" unsent"), "{lost}");
 }
+
+#[test]
+fn what_a_flush_takes_of_a_target_meanwhile_is_looked_for() {
+    let (source, target) = (Memcached::start(), Memcached::start());
+    let items = (0..4000).map(|at| Item::new(format!("key:{at}"), "value"));
+    source.client().load(items);
+    let workdir = Workdir::new("flushed-target");
+    let from = source.address();
+    workdir
+        .mcsnap(&["dump", "--to=s", "--name=a", &from])
+        .succeeds();
+    let to = target.address();
+    let arguments = ["restore", "s/a", "--to", &to, "--format=json"];
+    let child = workdir
+        .mcsnap(&arguments)
+        .arg("--items-per-second=2000")
+        .spawn();
+    wait_until("half of it is there", || {
+        let items = target.client().stats("")["curr_items"].clone();
+        items.parse::<u64>().unwrap() > 2000
+    });
+    assert_eq!(target.client().command("flush_all"), "OK");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let seen = &report["nodes"][0]["presence"];
+    assert!(seen["gone"].as_u64().unwrap() > 0, "{report}");
+}

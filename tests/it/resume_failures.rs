@@ -230,3 +230,31 @@ fn what_a_dead_server_gave_is_in_a_partial_snapshot_and_said_to_be_unsure() {
     assert_eq!(report["nodes"][0]["stored"], 100 * of_dead);
     assert_eq!(report["nodes"][1]["stored"], KEY_COUNT);
 }
+
+/// The tries after the first find nobody, and know nothing of what that one had listed.
+#[test]
+fn what_a_server_listed_before_it_went_away_for_good_is_told_as_missing() {
+    let [mut gone, stays] = [filled("gone"), filled("stays")];
+    let (first, second) = (gone.address(), stays.address());
+    let workdir = Workdir::new("gone-for-good");
+    let slowly = [
+        "--allow-partial",
+        "--node-items-per-second=5000",
+        "--shards=1",
+    ];
+    let child = workdir
+        .mcsnap(&arguments(&[&first, &second], &slowly))
+        .spawn();
+    wait_for_sealed(&workdir, 0, 3);
+    gone.kill();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr_of(&output));
+    let report = report_of(&output);
+    let node = &report["nodes"][0];
+    let number = |name: &str| node[name].as_u64().unwrap();
+    assert_eq!(number("listed"), KEY_COUNT, "{node}");
+    assert!(number("missing") > 0, "{node}");
+    assert_eq!(number("stored") + number("missing"), KEY_COUNT, "{node}");
+    assert_eq!(report["nodes"][1]["stored"], KEY_COUNT);
+    assert_eq!(report["completeness_percent"], Value::Null);
+}

@@ -23,7 +23,7 @@ use mcsnap::net::{
 };
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
-use mcsnap::snapshot::{SnapshotReader, can_resume, check_not_finished, count_sealed};
+use mcsnap::snapshot::{LATEST, SnapshotReader, can_resume, check_not_finished, count_sealed};
 use mcsnap::source::{SourceNode, WalkKind};
 use mcsnap::store::{
     Room, ScratchFile, Store, create_directory, create_directory_as, look_at_room,
@@ -231,6 +231,10 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
         .to
         .as_deref()
         .ok_or_else(|| UsageError("where should the snapshot go? pass --to DIR".to_owned()))?;
+    if Path::new(to).file_name().is_some_and(|last| last == LATEST) {
+        let text = format!("--to {to}: that name stands for the newest snapshot of a directory");
+        return Err(UsageError(text).into());
+    }
     if settings.warm_file.is_some() {
         check_settings_of_file(&given)?;
     }
@@ -1121,6 +1125,28 @@ fn document(report: &DumpReport) -> Value {
     joined(document, kept_json(&report.kept))
 }
 
+fn failed_servers(manifest: &Manifest) -> u64 {
+    let failed = manifest.nodes.iter().filter(|node| node.failure.is_some());
+    to_u64(failed.count())
+}
+
+/// Says how much of what should be there is.
+fn complete_text(report: &DumpReport) -> String {
+    let manifest = &report.manifest;
+    let failed = failed_servers(manifest);
+    if failed > 0 {
+        let servers = counted(failed, "failed server");
+        return format!("not known: nobody can tell what else {servers} had");
+    }
+    let at_least = if manifest.unsure() > 0 {
+        "at least "
+    } else {
+        ""
+    };
+    let percent = floored(report.completeness());
+    format!("{at_least}{percent} % of what should be there")
+}
+
 /// Puts the members of two documents together.
 fn joined(mut document: Value, other: Value) -> Value {
     if let (Value::Object(members), Value::Object(others)) = (&mut document, other) {
@@ -1206,31 +1232,24 @@ fn rows(report: &DumpReport, braked: &[BrakeReport]) -> Vec<(&'static str, Strin
     }
     rows.extend(unaccounted_row(report.unaccounted, "items"));
     rows.push(("items", items_text(manifest.select.is_some(), &counters)));
-    rows.push((
-        "lost",
-        lost_text(&[
-            (counters.refused, "refused"),
-            (counters.failed, "failed"),
-            (counters.missing, "missing"),
-            (manifest.unlisted(), "not listed"),
-        ]),
-    ));
-    rows.push((
-        "complete",
-        format!(
-            "{}{} % of what {}",
-            if manifest.unsure() > 0 {
-                "at least "
-            } else {
-                ""
-            },
-            floored(report.completeness()),
-            match manifest.verdict {
-                Verdict::Partial => "was listed before a server failed",
-                Verdict::Complete | Verdict::Unsure | Verdict::Lossy => "should be there",
-            },
+    let losses = [
+        (counters.refused, "refused"),
+        (counters.failed, "failed"),
+        (counters.missing, "missing"),
+        (manifest.unlisted(), "not listed"),
+    ];
+    let failed = failed_servers(manifest);
+    let lost = match (failed, losses.iter().all(|(number, _)| *number == 0)) {
+        (0, _) => lost_text(&losses),
+        (_, true) => format!("all else that {} had", counted(failed, "failed server")),
+        (_, false) => format!(
+            "{}, and all else that {} had",
+            lost_text(&losses),
+            counted(failed, "failed server")
         ),
-    ));
+    };
+    rows.push(("lost", lost));
+    rows.push(("complete", complete_text(report)));
     rows.push((
         "size",
         format!(

@@ -198,9 +198,9 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     };
     let snapshot = open_snapshot(place, map_choice, Need::Restore)?;
     let verdict = snapshot.manifest().verdict;
-    let node_count = options.nodes.len();
+    let may_take_part = options.nodes.len() > 1 && !options.is_partial_allowed;
     let plan = RestorePlan::make_watched(snapshot, options, &context.cancel, &context.progress())
-        .map_err(|error| nothing_sent(error, node_count))?;
+        .map_err(|error| nothing_sent(error, may_take_part))?;
     if settings.dry_run == Some(true) {
         let estimate = plan.estimate(&context.cancel)?;
         print_estimate(context, place, &plan, estimate, &given, &list)?;
@@ -235,13 +235,13 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
 }
 
 /// Adds that no server got anything, and what helps.
-fn nothing_sent(error: Error, node_count: usize) -> anyhow::Error {
+fn nothing_sent(error: Error, may_take_part: bool) -> anyhow::Error {
     let is_of_node = matches!(error.location(), Some(Location::Node { .. }));
     // What is wrong for good has words of its own for what to do.
     if !is_of_node || !error.is_retryable() {
         return error.into();
     }
-    let hint = if node_count > 1 {
+    let hint = if may_take_part {
         "nothing was sent to any server; pass --allow-partial to fill those that can be reached"
     } else {
         "nothing was sent"
@@ -495,7 +495,10 @@ fn print_estimate(
             Err(LeftOut::NotMeant) => {}
         }
     }
-    rows.extend(clock_rows(plan));
+    rows.extend(clock_rows(
+        plan,
+        estimate.nodes.iter().map(|node| node.expired).sum(),
+    ));
     rows.extend(
         estimate
             .unheld
@@ -531,9 +534,20 @@ fn only_for_row(plan: &RestorePlan) -> Option<(&'static str, String)> {
     Some(("only for", text))
 }
 
-fn clock_rows(plan: &RestorePlan) -> impl Iterator<Item = (&'static str, String)> {
-    let warnings = plan.clock_warnings.iter();
-    warnings.map(|warning| ("warning", warning.clone()))
+/// Says whose clocks do not agree, and what comes of it.
+fn clock_rows(plan: &RestorePlan, expired: u64) -> impl Iterator<Item = (&'static str, String)> {
+    let is_doubtful = expired > 0
+        && !plan.clock_warnings.is_empty()
+        && plan.options.ttl_clock == TtlClock::Servers;
+    let count = counted_with(expired, "record", ["counts", "count"]);
+    let doubt = is_doubtful.then(|| {
+        format!(
+            "{count} as expired by the servers' clocks, which do not agree with the hosts'; if \
+             those are right, --clock hosts restores what has not expired by them"
+        )
+    });
+    let warnings = plan.clock_warnings.iter().cloned().chain(doubt);
+    warnings.map(|warning| ("warning", warning))
 }
 
 fn unheld_json(group: &UnheldGroup) -> Value {
@@ -953,7 +967,7 @@ fn rows(
             .iter()
             .map(|lacking| ("note", lacking.to_string())),
     );
-    rows.extend(clock_rows(plan));
+    rows.extend(clock_rows(plan, totals.expired));
     if totals.clamped > 0 {
         let clamped = counted_with(totals.clamped, "record", ["expires", "expire"]);
         rows.push((
