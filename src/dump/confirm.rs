@@ -51,18 +51,28 @@ impl NodeJob<'_> {
         }
         let mut items = KeptItems::create(&self.options.spool_directory, all.records)?;
         let mut candidates = Vec::new();
+        let mut is_clock_set = false;
         for segment in self.kept {
             cancel.check()?;
             let meta = read_segment_meta(self.snapshot, segment)?;
             let offset = meta.clock_offset.parse().ok();
-            if let Some(offset) =
-                offset.filter(|&offset| is_same_clock(offset, self.server.clock_offset))
+            let offset_now = self.server.clock_offset;
+            let offset = offset.filter(|&offset| is_same_clock(offset, offset_now));
+            is_clock_set |= offset.is_none();
+            if let Some(offset) = offset
                 && self.all_records(segment, offset, &mut |version| {
                     items.insert(version).map(|()| true)
                 })?
             {
                 candidates.push((segment, offset));
             }
+        }
+        if is_clock_set {
+            tracing::warn!(
+                node,
+                "this host's clock, or the server's, was set since the dump that did not finish \
+                 began; what it read then is read anew"
+            );
         }
         if !candidates.is_empty()
             && let Err(error) = self.list_until_seen(&mut items, cancel)

@@ -19,9 +19,14 @@ pub(crate) struct Naming<'a> {
 }
 
 impl<'a> Naming<'a> {
-    /// Takes the moment: a dump is named by its start, on this host's clock.
-    pub(crate) fn new(pattern: Option<&'a str>, is_local: bool) -> Result<Self> {
-        if is_local && !pattern.is_some_and(|pattern| pattern.contains('%')) {
+    /// Takes the moment: a dump is named by its start, on this host's clock. With
+    /// `is_local_meant` a name without date and time is refused.
+    pub(crate) fn new(
+        pattern: Option<&'a str>,
+        is_local: bool,
+        is_local_meant: bool,
+    ) -> Result<Self> {
+        if is_local_meant && !pattern.is_some_and(|pattern| pattern.contains('%')) {
             let text = "--name-local is for a --name with the date or the time in it, such as \
                         night-%F";
             return Err(UsageError(text.to_owned()).into());

@@ -247,12 +247,15 @@ impl<'a> Fetcher<'a> {
         self.tally
     }
 
-    /// Returns the items done with so far, whatever became of them, and the bytes
-    /// of those handed on.
+    /// Returns the items done with so far, whatever became of them but for those that
+    /// were given up unread, and the bytes of those handed on.
     pub fn done(&self) -> (u64, u64) {
         let counters = &self.tally.counters;
-        let items = counters.listed.saturating_sub(counters.duplicate);
-        (items, self.tally.delivered_bytes)
+        let unread = counters.duplicate.saturating_add(counters.missing);
+        (
+            counters.listed.saturating_sub(unread),
+            self.tally.delivered_bytes,
+        )
     }
 
     /// Adds a line's item to the next batch, or counts why not.

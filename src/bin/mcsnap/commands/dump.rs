@@ -36,7 +36,7 @@ use crate::brake::{self, BrakeArgs};
 use crate::commands::clock_warnings;
 use crate::commands::ring::detect::{KEYS_PER_NODE, find_contradiction, find_rings};
 use crate::commands::verify::parse_threads;
-use crate::config::{Given, Resolved, Section};
+use crate::config::{Given, Origin, Resolved, Section};
 use crate::connect::{ConnectArgs, NodeList};
 use crate::context::{Context, Format};
 use crate::exit::{HintedError, Outcome, UsageError, access_hint};
@@ -238,7 +238,11 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     if settings.warm_file.is_some() {
         check_settings_of_file(&given)?;
     }
-    let naming = Naming::new(settings.name.as_deref(), settings.name_local == Some(true))?;
+    let is_local = settings.name_local == Some(true);
+    let local = given.get("name-local").filter(|_| is_local);
+    // In a file it is meant for the names that have the date.
+    let is_local_meant = local.is_some_and(|local| local.origin >= Origin::Flag);
+    let naming = Naming::new(settings.name.as_deref(), is_local, is_local_meant)?;
     let room = look_at_room(to)?;
     let (mut options, list) = options(&settings, &given, to, naming.fill()?, &context.cancel)?;
     options.is_sole = naming.is_sole();

@@ -55,10 +55,7 @@ impl UnfinishedDump<'_> {
             let text = match (&node.failure, node.is_finished) {
                 (Some(failure), _) => {
                     let failure = without_address(failure, &node.name);
-                    format!(
-                        "{}  {read} read or given up, {bytes}, then: {failure}",
-                        node.name
-                    )
+                    format!("{}  {read} read, {bytes}, then: {failure}", node.name)
                 }
                 (None, true) => format!("{}  {read} read, {bytes}, to its end", node.name),
                 (None, false) => format!(
@@ -117,7 +114,7 @@ mod tests {
                 "/b/n (stopped: there is no snapshot)",
                 "a:1  1,000 items read, 4.0 MiB, to its end",
                 "b:1  1,000 items read of about 2,000 items, 4.0 MiB",
-                "c:1  1,000 items read or given up, 4.0 MiB, then: gone",
+                "c:1  1,000 items read, 4.0 MiB, then: gone",
                 "nothing",
             ]
         );
