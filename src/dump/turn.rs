@@ -1,7 +1,7 @@
 //! One node's turn: what is kept of it, and how often it is tried.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::dump::beginning::Begun;
@@ -10,7 +10,7 @@ use crate::dump::node::{NodeDump, NodeJob, change_since, counters_of, unreached_
 use crate::dump::plan::DumpPlan;
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::manifest::{ManifestNode, ManifestSegment, Totals};
-use crate::net::ServerReport;
+use crate::net::{ServerReport, pause_for};
 use crate::node::NodeSpec;
 use crate::progress::{Event, Progress};
 use crate::source::{SourceNode, SpoolMemory, survey};
@@ -131,7 +131,7 @@ impl DumpPlan {
                 error.to_chain(),
                 pause.as_secs()
             );
-            wait(pause, turn.stop)?;
+            pause_for(pause, turn.stop)?;
             kept = dump.segments;
             listed = Some(dump.node);
             match self.survey(turn) {
@@ -272,17 +272,6 @@ fn is_passing(error: &Error) -> bool {
         what: ServerReport::RESTARTED,
     };
     is_of_node && !is_busy && (error.is_retryable() || *error.kind() == restarted)
-}
-
-/// Waits, but not longer than the flag is down.
-fn wait(length: Duration, stop: &Cancel) -> Result<()> {
-    const STEP: Duration = Duration::from_millis(50);
-    let started = Instant::now();
-    while started.elapsed() < length {
-        stop.check()?;
-        std::thread::sleep(STEP.min(length.saturating_sub(started.elapsed())));
-    }
-    stop.check()
 }
 
 impl NodeDump {

@@ -68,7 +68,7 @@ pub fn ask_patiently<T>(
                 limit,
             });
         }
-        pause(pauses.next().unwrap_or(PAUSE_MAX).min(left), cancel)?;
+        pause_for(pauses.next().unwrap_or(PAUSE_MAX).min(left), cancel)?;
     }
 }
 
@@ -85,7 +85,12 @@ fn may_pass(error: &Error) -> bool {
     error.is_retryable() && *error.kind() != ErrorKind::Busy && !is_for_good
 }
 
-fn pause(length: Duration, cancel: &Cancel) -> Result<()> {
+/// Waits, but not longer than the cancel flag is down.
+///
+/// # Errors
+///
+/// - `Canceled`.
+pub fn pause_for(length: Duration, cancel: &Cancel) -> Result<()> {
     let started = Instant::now();
     loop {
         cancel.check()?;

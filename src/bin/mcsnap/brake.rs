@@ -29,7 +29,7 @@ pub(crate) struct BrakeArgs {
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub(crate) latency_bound: Option<String>,
-    /// Whole batches over all connections, whoever else uses the servers
+    /// Whole batches over all connections, even where others use the servers
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
