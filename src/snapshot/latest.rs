@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::{Need, Verdict};
 use crate::format::moment::parse_moment;
 use crate::snapshot::{MANIFEST, SnapshotReader, list_unfinished_dumps};
@@ -30,9 +30,9 @@ pub struct Latest {
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: the directory has no complete snapshot; or the place names
-///   none.
-/// - `NotFound`, `Io` of the store.
+/// - `NotFound`: there is no such directory, or it has no complete snapshot.
+/// - `InvalidInput`: the place names no snapshot.
+/// - `Io` of the store.
 pub fn resolve_latest(place: &str) -> Result<String> {
     let is_latest = place
         .trim_end_matches('/')
@@ -61,7 +61,7 @@ pub fn resolve_latest(place: &str) -> Result<String> {
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: none is complete; the error names the newest of the others.
+/// - `NotFound`: none is complete; the error names the newest of the others.
 /// - `Io` of the store.
 pub fn find_latest(store: &Arc<dyn Store>) -> Result<Latest> {
     let mut complete: Vec<(UnixSecs, String)> = Vec::new();
@@ -95,18 +95,15 @@ pub fn find_latest(store: &Arc<dyn Store>) -> Result<Latest> {
     }
     others.sort();
     let Some((finished_at, name)) = complete.into_iter().max() else {
-        let mut allowed = "there is no complete snapshot in that directory".to_owned();
-        if let Some((_, newest)) = others.last() {
-            allowed.push_str(&format!("; {newest}: name it to use it"));
+        let newest = others
+            .last()
+            .map(|(_, newest)| format!("{newest}: name it to use it"));
+        let hints: Vec<String> = newest.into_iter().chain(unreadable.pop()).collect();
+        let mut what = format!("a complete snapshot for {}", store.describe(LATEST));
+        if !hints.is_empty() {
+            what.push_str(&format!(" ({})", hints.join("; ")));
         }
-        if let Some(reason) = unreadable.first() {
-            allowed.push_str(&format!("; {reason}"));
-        }
-        return Err(Error::invalid_input(
-            "snapshot",
-            store.describe(LATEST),
-            allowed,
-        ));
+        return Err(Error::new(ErrorKind::NotFound { what }));
     };
     for (name, journal) in list_unfinished_dumps(&**store)? {
         let place = store.describe(&name);

@@ -252,8 +252,9 @@ fn a_signal_has_the_limits_of_the_file_taken_over() {
     write("dump:\n  items-per-second: 10\n  node-items-per-second: 20\n");
     signal(&child, "USR1");
     next_with("node-items-per-second \"20\": is above items-per-second, 10");
-    write("dump:\n  items-per-second: 1M\n  connections: 99\n");
+    write("dump:\n  items-per-second: 1M\n  connections: 99\n  latency-bound: none\n");
     signal(&child, "USR1");
+    next_with("SIGUSR1: latency-bound and full-speed stay as they were");
     let told = next_with("\"limits\"");
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told["limits"]["items_per_second"], 1_000_000, "{told}");

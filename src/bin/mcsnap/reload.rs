@@ -46,9 +46,18 @@ pub(crate) fn during<T: Section + Sync, R>(
                 let changed = context
                     .reread(args)
                     .and_then(|resolved| read(&resolved))
-                    .and_then(|options| Ok(brake.set_rates(options.rates)?));
+                    .and_then(|options| {
+                        brake.set_rates(options.rates)?;
+                        Ok(options.latency_bound)
+                    });
                 match changed {
-                    Ok(()) => {
+                    Ok(latency_bound) => {
+                        if latency_bound != brake.options().latency_bound {
+                            tracing::warn!(
+                                "SIGUSR1: latency-bound and full-speed stay as they were when the \
+                                 job began; only limits change while it runs"
+                            );
+                        }
                         let rates = brake.rates();
                         let text = limits_text(rates);
                         tracing::info!("SIGUSR1: the limits are now: {text}");

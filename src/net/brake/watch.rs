@@ -74,8 +74,8 @@ impl NodeBrake {
     /// Watches the node until its [`Watched`](super::Watched) is dropped, and sets
     /// the pace; at once over at full speed. To be run on a thread of its own.
     ///
-    /// A node that gives no connection for this, or breaks it off, is gone on with
-    /// carefully, and the report says so.
+    /// If the node gives no connection for this, or breaks it off, the job continues at
+    /// a careful rate, and the report says so.
     pub fn watch(&self, node: &NodeSpec, net: &NetOptions, cancel: &Cancel) {
         if self.node.bound.is_none() || !self.waits_for_load() {
             return;

@@ -155,11 +155,11 @@ pub(crate) struct DumpArgs {
     pub(crate) allow_partial: Option<bool>,
     /// Go on with a dump that did not finish, if one began in the last 6h, or in AGE
     ///
-    /// Of the name given, or else the one of the same servers in --to. Of what it
-    /// sealed all is kept that its servers still have as it was, by CAS and exptime.
-    /// One that is older, or of servers that were restarted or flushed since, is no
-    /// failure: the dump starts anew then, with a warning. AGE is a time such as 90m,
-    /// 12h or 7d; without one it is 6h.
+    /// It looks for an unfinished dump with the given --name, or without one for a
+    /// dump of the same servers in --to. What that dump sealed is kept if its servers
+    /// still have it as it was, by CAS and exptime. If it is older, or its servers were
+    /// restarted or flushed since, the dump starts anew, with a warning. AGE is a time
+    /// such as 90m, 12h or 7d; without one it is 6h.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "AGE")]
     #[serde(deserialize_with = "text")]

@@ -91,8 +91,8 @@ fn clock_warnings(manifest: &Manifest) -> Vec<String> {
     told.collect()
 }
 
-/// Tells whoever reads a snapshot that it lacks something (FORMAT.md N11): a key
-/// that is not in it may have been in the cache.
+/// Warns that a snapshot lacks something (FORMAT.md N11): a key that is not in it may
+/// have been in the cache.
 fn warn_of_losses(snapshot: &SnapshotReader) {
     let manifest = snapshot.manifest();
     let lost = match manifest.verdict {

@@ -100,8 +100,8 @@ pub(crate) struct RestoreArgs {
     pub(crate) allow_partial: Option<bool>,
     /// Restore the keys of these servers alone, and connect to no other
     ///
-    /// Of the servers of --to, which are all those of the ring: a key goes where the
-    /// client looks for it on all of them, if that is here, and is left out if not.
+    /// --to still names all servers of the ring. A key is restored if the ring of all
+    /// of them puts it on one of these servers, and left out otherwise.
     #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
     #[serde(deserialize_with = "list")]
     pub(crate) only_for: Vec<String>,
@@ -961,12 +961,10 @@ fn rows(
             (true, false) => format!("{lost}; and stored keys that are gone again, above"),
         },
     ));
-    rows.extend(
-        report
-            .unheld
-            .iter()
-            .map(|lacking| ("note", lacking.to_string())),
-    );
+    // What was stored lacks its CAS; where nothing was, there is nothing to note.
+    let is_seen = |lacking: &&UnheldGroup| totals.stored > 0 || lacking.what != Unheld::Cas;
+    let unheld = report.unheld.iter().filter(is_seen);
+    rows.extend(unheld.map(|lacking| ("note", lacking.to_string())));
     rows.extend(clock_rows(plan, totals.expired));
     if totals.clamped > 0 {
         let clamped = counted_with(totals.clamped, "record", ["expires", "expire"]);
