@@ -84,7 +84,6 @@ pub(super) struct NodeMemory {
     item_bytes: u64,
     free_pages: u64,
     evicts: bool,
-    growth_millionths: u64,
     pub(super) classes: SlabClasses,
 }
 
@@ -100,7 +99,6 @@ impl NodeMemory {
             item_bytes: stats.item_bytes,
             free_pages: stats.free_pages,
             evicts: settings.evicts,
-            growth_millionths: settings.growth_millionths,
             classes: SlabClasses::of_options(
                 to_u32(settings.chunk_room_min),
                 factor,
@@ -117,12 +115,34 @@ impl NodeMemory {
         if self.limit == 0 {
             return true;
         }
+        if !self.has_known_classes() {
+            return false;
+        }
         let sizes = bytes.saturating_add(items.saturating_mul(BESIDE));
-        let growth = u128::from(self.growth_millionths);
-        let chunks = u128::from(sizes).saturating_mul(growth) / 1_000_000;
+        let part_of_pages =
+            u128::from(sizes).saturating_mul(self.page_share_millionths(BESIDE).into()) / 1_000_000;
         // Each class may have a page that is nearly empty.
         let pages = u128::from(self.classes.count()) * u128::from(PAGE_SIZE);
-        chunks.saturating_add(pages) <= u128::from(self.free_page_bytes())
+        part_of_pages.saturating_add(pages) <= u128::from(self.free_page_bytes())
+    }
+
+    /// Returns how many bytes of pages a byte of an item takes at most, in millionths:
+    /// the smallest item of a class leaves the most of its chunk unused, and the end of
+    /// a page is too short for another chunk. Items have `least` bytes or more.
+    fn page_share_millionths(&self, least: u64) -> u64 {
+        let mut smallest = least;
+        let mut share = 1_000_000;
+        for class in 1..=self.classes.count() {
+            let (Some(size), Some(a_page)) =
+                (self.classes.size(class), self.classes.chunk_count(class))
+            else {
+                break;
+            };
+            let a_chunk = PAGE_SIZE.div_ceil(to_u64(a_page).max(1));
+            share = share.max(a_chunk.saturating_mul(1_000_000).div_ceil(smallest.max(1)));
+            smallest = to_u64(size).saturating_add(1).max(least);
+        }
+        share
     }
 
     fn free_page_bytes(&self) -> u64 {
@@ -331,5 +351,13 @@ mod tests {
         assert!(memory.surely_holds(100_000, 100 << 20));
         assert!(!memory.surely_holds(100_000, 900 << 20));
         assert!(!memory.surely_holds(10_000_000, 0));
+        // Two chunks of 394,840 bytes make a page, so these need 1,000 pages of 880.
+        let memory = NodeMemory::new(&server(880 << 20), slabs(0, 0));
+        assert!(!memory.surely_holds(2_000, 2_000 * 320_000));
+        assert!(memory.surely_holds(1_000, 1_000 * 320_000));
+        // Nothing is sure where the chunks are others than the settings make.
+        let mut others = slabs(1, 0);
+        others.classes.get_mut(&12).unwrap().chunk_size = 1 << 20;
+        assert!(!NodeMemory::new(&server(1 << 30), others).surely_holds(1, 1));
     }
 }
