@@ -6,6 +6,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::net::{Connection, ServerReport, ask_server};
 use crate::node::NodeSpec;
+use crate::restore::eviction_watch::risen;
 use crate::restore::meeting::TargetNode;
 use crate::restore::plan::RestorePlan;
 use crate::target::{LoadTally, Presence, look_for};
@@ -53,7 +54,7 @@ impl RestorePlan {
         let mut connection = Connection::connect(node, &self.options.net, cancel)?;
         let report = ask_server(&mut connection)?;
         let (before, after) = (&server.stats, &report.stats);
-        let evicted = after.evictions.saturating_sub(before.evictions);
+        let evicted = risen(before.evictions, after.evictions);
         end.evicted = Some(evicted);
         end.items = Some(after.curr_items);
         let change = server.find_change(&report);

@@ -80,7 +80,7 @@ impl RestorePlan {
             }
         }
         let stop = cancel.child();
-        let (is_stopped, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let is_stopped = AtomicBool::new(false);
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
         let text_check = TextCheck::new(&self.options.ring);
@@ -108,9 +108,10 @@ impl RestorePlan {
         let watch_stop = stop.child();
         let (read, mut loads) = std::thread::scope(|scope| {
             if let Some(most) = self.options.evictions_max {
-                let (is_over, is_stopped, stop) = (&is_over, &is_stopped, &stop);
-                scope.spawn(move || self.watch_evictions(most, is_over, is_stopped, stop));
+                let (is_stopped, watch_stop) = (&is_stopped, &watch_stop);
+                scope.spawn(move || self.watch_evictions(most, is_stopped, watch_stop));
             }
+            // Dropped where a thread panics, too, so that nobody watches for ever.
             let watched: Vec<_> = brakes
                 .iter()
                 .map(|brake| brake.watched(&watch_stop))
@@ -166,7 +167,6 @@ impl RestorePlan {
                 stop.cancel();
             }
             let loads: Vec<NodeLoad> = handles.into_iter().map(merge_loads).collect();
-            is_over.store(true, Ordering::Relaxed);
             drop(watched);
             (read, loads)
         });
