@@ -11,7 +11,7 @@ use crate::format::ids::SnapshotId;
 use crate::limits::{
     CONNECTION_COUNTS, PARALLEL_NODE_COUNTS, SEGMENT_RECORD_COUNTS, SHARD_BITS, SIZES, check_range,
 };
-use crate::net::{Brake, Compared, NetOptions, ask_patiently, clock_warning, with_address};
+use crate::net::{Brake, Compared, NetOptions, ask_all, clock_warning, with_address};
 use crate::node::NodeSpec;
 use crate::progress::{NoProgress, Progress};
 use crate::ring::{Placement, RingSpec};
@@ -183,28 +183,16 @@ impl DumpPlan {
             nodes: &options.nodes,
         };
         options.selection = bind_owners(&options.selection, owners)?;
-        let reports: Vec<Result<SourceNode>> = std::thread::scope(|scope| {
-            let ask = |node| {
-                let (net, walk) = (&options.net, options.walk);
-                scope.spawn(move || {
-                    ask_patiently(node, net, cancel, progress, || {
-                        survey(node, net, walk, cancel)
-                    })
-                })
-            };
-            let handles: Vec<_> = options.nodes.iter().map(ask).collect();
-            handles
-                .into_iter()
-                .map(|handle| join(handle.join()))
-                .collect()
-        });
+        let (net, are_all_needed) = (&options.net, !options.is_partial_allowed);
+        let ask = |node: &NodeSpec, stop: &Cancel| survey(node, net, options.walk, stop);
+        let nodes = &options.nodes;
+        let reports = ask_all(nodes, are_all_needed, net, cancel, progress, ask)?;
         let is_any_alive = reports.iter().any(Result::is_ok);
         let mut nodes = Vec::new();
         for (node, report) in options.nodes.iter().zip(reports) {
             let source = match report {
                 Ok(source) => Ok(source),
-                Err(error) if error.is_canceled() => return Err(error),
-                Err(error) if options.is_partial_allowed && is_any_alive => Err(error.to_chain()),
+                Err(error) if is_any_alive => Err(error.to_chain()),
                 Err(error) => return Err(error),
             };
             nodes.push(NodePlan {

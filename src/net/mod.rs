@@ -30,6 +30,6 @@ pub use credentials::Credentials;
 pub use diagnosis::explain;
 pub use flush_marks::FlushMarks;
 pub use options::{NetOptions, Pace, TlsSettings};
-pub use patience::{ask_patiently, pause_for};
+pub use patience::{ask_all, ask_patiently, pause_for};
 pub use server::{ServerReport, ask_server, ask_slab_item_counts, ask_slabs, meet_server};
 pub use tls::TlsClient;

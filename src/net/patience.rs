@@ -3,6 +3,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -69,6 +70,56 @@ pub fn ask_patiently<T>(
             });
         }
         pause_for(pauses.next().unwrap_or(PAUSE_MAX).min(left), cancel)?;
+    }
+}
+
+/// Asks many nodes something for the first time, each on a thread of its own and as
+/// [`ask_patiently`] does. If all of them are needed, the first one that fails ends the
+/// waiting for the others.
+///
+/// The cancel flag that `ask` is given is raised then, too.
+///
+/// # Errors
+///
+/// - If all are needed, the error of the first node in this order that failed by
+///   itself.
+/// - `Canceled`, within a tenth of a second.
+pub fn ask_all<'a, T: Send>(
+    nodes: impl IntoIterator<Item = &'a NodeSpec>,
+    are_all_needed: bool,
+    options: &NetOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+    ask: impl Fn(&NodeSpec, &Cancel) -> Result<T> + Sync,
+) -> Result<Vec<Result<T>>> {
+    let stop = cancel.child();
+    let answers: Vec<Result<T>> = std::thread::scope(|scope| {
+        let (stop, ask) = (&stop, &ask);
+        let ask_one = |node: &'a NodeSpec| {
+            scope.spawn(move || {
+                let answer = ask_patiently(node, options, stop, progress, || ask(node, stop));
+                if answer.is_err() && are_all_needed {
+                    stop.cancel();
+                }
+                answer
+            })
+        };
+        let threads: Vec<_> = nodes.into_iter().map(ask_one).collect();
+        let join = |thread: ScopedJoinHandle<'_, Result<T>>| {
+            let joined = thread.join();
+            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    cancel.check()?;
+    if !are_all_needed {
+        return Ok(answers);
+    }
+    let (failed, answers): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_err);
+    let errors = failed.into_iter().filter_map(Result::err);
+    match errors.min_by_key(Error::is_canceled) {
+        Some(error) => Err(error),
+        None => Ok(answers),
     }
 }
 
@@ -211,5 +262,37 @@ mod tests {
             Err(refused())
         });
         assert!(answer.unwrap_err().is_canceled());
+    }
+
+    #[test]
+    fn a_node_that_fails_for_good_ends_the_waiting_for_the_others() {
+        let nodes: Vec<NodeSpec> = ["a:1", "b:1", "c:1"]
+            .map(|node| node.parse().unwrap())
+            .into();
+        let wants_tls = || Error::new(ErrorKind::Access(AccessProblem::TlsWanted));
+        let ask = |node: &NodeSpec, _: &Cancel| match node.host.as_str() {
+            "a" => Err(refused()),
+            "b" => Err(wants_tls()),
+            _ => Ok(()),
+        };
+        let ask_them = |are_all_needed, limit| {
+            let (options, cancel) = (options(limit), Cancel::new());
+            ask_all(
+                &nodes,
+                are_all_needed,
+                &options,
+                &cancel,
+                &Told::default(),
+                ask,
+            )
+        };
+        // It would take an hour to give up the first one.
+        let error = ask_them(true, Duration::from_secs(3600)).unwrap_err();
+        assert_eq!(error.kind(), wants_tls().kind());
+        let answers = ask_them(false, Duration::ZERO).unwrap();
+        assert_eq!(
+            answers.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [false, false, true]
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Connection, NetOptions, ServerReport, ask_patiently, ask_slabs, meet_server};
+use crate::net::{Connection, NetOptions, ServerReport, ask_all, ask_slabs, meet_server};
 use crate::node::NodeSpec;
 use crate::progress::Progress;
 use crate::protocol::stats::SlabStats;
@@ -51,32 +51,18 @@ pub(super) fn meet_all(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<TargetPlan>> {
-    let met: Vec<Option<Result<TargetNode>>> = std::thread::scope(|scope| {
-        let ask = |node| {
-            is_meant(node).then(|| {
-                scope.spawn(move || {
-                    ask_patiently(node, &options.net, cancel, progress, || {
-                        meet(node, options, cancel)
-                    })
-                })
-            })
-        };
-        let handles: Vec<_> = options.nodes.iter().map(ask).collect();
-        let join = |handle: std::thread::ScopedJoinHandle<'_, _>| {
-            let joined = handle.join();
-            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        let handles = handles.into_iter();
-        handles.map(|handle| handle.map(join)).collect()
-    });
-    let is_any_there = met.iter().flatten().any(Result::is_ok);
+    let meant = options.nodes.iter().filter(|node| is_meant(node));
+    let are_all_needed = !options.is_partial_allowed;
+    let ask = |node: &NodeSpec, stop: &Cancel| meet(node, options, stop);
+    let met = ask_all(meant, are_all_needed, &options.net, cancel, progress, ask)?;
+    let is_any_there = met.iter().any(Result::is_ok);
+    let mut met = met.into_iter();
     let mut targets = Vec::new();
-    for (node, met) in options.nodes.iter().zip(met) {
-        let target = match met {
+    for node in &options.nodes {
+        let target = match is_meant(node).then(|| met.next()).flatten() {
             Some(Ok(target)) => Ok(target),
             None => Err(LeftOut::NotMeant),
-            Some(Err(error)) if error.is_canceled() => return Err(error),
-            Some(Err(error)) if options.is_partial_allowed && is_any_there => {
+            Some(Err(error)) if is_any_there => {
                 tracing::warn!("nothing is restored to a node: {}", error.to_chain());
                 Err(LeftOut::Unreachable(error))
             }

@@ -18,9 +18,7 @@ use mcsnap::dump::{
 use mcsnap::error::{Error, ErrorKind, Location};
 use mcsnap::format::compression::Compression;
 use mcsnap::format::manifest::{Manifest, ManifestNode, Need, Verdict};
-use mcsnap::net::{
-    Brake, BrakeReport, Compared, NetOptions, ask_patiently, clock_warning, meet_server,
-};
+use mcsnap::net::{Brake, BrakeReport, Compared, NetOptions, ask_all, clock_warning, meet_server};
 use mcsnap::node::NodeSpec;
 use mcsnap::ring::RingSpec;
 use mcsnap::snapshot::{LATEST, SnapshotReader, can_resume, check_not_finished, count_sealed};
@@ -268,7 +266,7 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Result<Outcome> {
     }
     let node_count = options.nodes.len();
     if settings.ring.as_deref() == Some(DETECT) {
-        await_nodes(&options, context)?;
+        await_nodes(&options, context).map_err(|error| with_hint(error, node_count))?;
         options.rings = find_recorded_rings(&options, &context.cancel)?;
     }
     let (rings, nodes) = (options.rings.clone(), options.nodes.clone());
@@ -423,23 +421,13 @@ fn options(
 }
 
 /// Waits for nodes that may come, before their keys are looked at: a ring that cannot
-/// be found since a node was away for a moment would be missing from the record. Of
-/// nodes that do not come the dump tells.
-fn await_nodes(options: &DumpOptions, context: &Context) -> Result<()> {
-    let (net, cancel) = (&options.net, &context.cancel);
+/// be found since a node was away for a moment would be missing from the record.
+fn await_nodes(options: &DumpOptions, context: &Context) -> Result<(), Error> {
+    let (net, nodes) = (&options.net, &options.nodes);
+    let are_all_needed = !options.is_partial_allowed;
     let progress = context.progress();
-    std::thread::scope(|scope| {
-        for node in &options.nodes {
-            let progress = &progress;
-            let ask = move || {
-                ask_patiently(node, net, cancel, progress, || {
-                    meet_server(node, net, cancel)
-                })
-            };
-            scope.spawn(ask);
-        }
-    });
-    Ok(cancel.check()?)
+    let ask = |node: &NodeSpec, stop: &Cancel| meet_server(node, net, stop);
+    ask_all(nodes, are_all_needed, net, &context.cancel, &progress, ask).map(drop)
 }
 
 /// Finds the ring for the record. A dump does not fail for want of it.
