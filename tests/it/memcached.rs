@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 
 /// Names the memcached binary that tests start; without it, the one in `PATH`.
-const BINARY_VARIABLE: &str = "MCSNAP_MEMCACHED";
+const BINARY_VARIABLE: &str = "TEST_MEMCACHED";
 
 /// Generous, because other tests may keep every core busy.
 const START_LIMIT: Duration = Duration::from_secs(30);
