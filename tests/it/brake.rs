@@ -339,6 +339,37 @@ fn limits_hold_for_a_dump_and_a_restore_and_a_large_value_is_no_slow_server() {
 }
 
 #[test]
+fn values_that_are_read_and_dropped_count_for_the_limit_of_bytes() {
+    // The walk tells no flags, so every value is read.
+    let items = 60;
+    let value = "v".repeat(100_000);
+    let reply = Step::reply(format!("VA 100000 f7 t-1 c5 O?\r\n{value}\r\n"));
+    let lines: String = (0..items)
+        .map(|at| format!("key=key:{at} exp=-1 la=1699999999 cas=5 fetch=no cls=1 size=100064\n"))
+        .collect();
+    let walk = Rule::new(
+        "lru_crawler metadump hash",
+        [Step::reply(format!("{lines}END\r\n"))],
+    );
+    let server = FakeServer::ruled(rules(
+        [Rule::new("mg ", [reply]), walk],
+        items,
+        Others::None,
+    ));
+    let workdir = Workdir::new("dropped");
+    let output = workdir
+        .mcsnap(&["dump", "--to=s", "--name=a", "--select=flags=2", "-q"])
+        .arg("--bytes-per-second=4MiB")
+        .arg("--format=json")
+        .arg(server.address())
+        .succeeds();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["filtered"], items, "{report}");
+    // 5.7 MiB at 4 MiB a second, of which 100 ms may be there at the start.
+    assert!(report["elapsed_ms"].as_u64() > Some(1200), "{report}");
+}
+
+#[test]
 fn a_dry_run_tells_how_the_job_will_be_held_back() {
     let server = filled(1, 1);
     let workdir = Workdir::new("dry");

@@ -187,7 +187,6 @@ impl Lane {
             .brake
             .enter(to_u64(left), self.batch.bytes, job.cancel)?;
         connection.begin_batch(job.brake, pass.paid());
-        let delivered_before = tally.delivered_bytes;
         self.request.clear();
         self.likely.clear();
         write_requests(&self.batch, *answered, &mut self.request);
@@ -198,6 +197,7 @@ impl Lane {
             batch: &self.batch,
             cursor: Cursor::at(*answered),
             flow: None,
+            arrived: 0,
             held: &mut self.held,
             refused_together: &mut self.refused_together,
             likely: &mut self.likely,
@@ -211,10 +211,10 @@ impl Lane {
             reader.sink.abandon_large();
         }
         *answered = reader.cursor.answered;
+        let arrived = reader.arrived;
         match exchanged {
             Ok(()) => {
-                let delivered = tally.delivered_bytes.saturating_sub(delivered_before);
-                pass.finish(connection.paid(), delivered);
+                pass.finish(connection.paid(), arrived);
                 sink.flush()?;
             }
             Err(error) => {
@@ -326,6 +326,9 @@ struct Reader<'a> {
     batch: &'a Batch,
     cursor: Cursor,
     flow: Option<Flow>,
+    /// Bytes of keys and values that have come, those of items that are then dropped
+    /// or refused included: the server had to send them, too.
+    arrived: u64,
     held: &'a mut Vec<HeldToken>,
     refused_together: &'a mut Vec<usize>,
     likely: &'a mut Vec<Option<String>>,
@@ -425,6 +428,7 @@ impl Reader<'_> {
             len: to_u64(key.len()).saturating_add(head.value_len),
             is_unknown: judgement == Judgement::Unknown,
         };
+        self.arrived = self.arrived.saturating_add(item.len);
         if !judgement.keeps() {
             self.tally.filter();
             self.cursor.answered = index.saturating_add(1);
@@ -683,6 +687,7 @@ mod tests {
             batch: &batch,
             cursor: Cursor::at(0),
             flow: None,
+            arrived: 0,
             held: &mut held,
             refused_together: &mut refused_together,
             likely: &mut likely,
