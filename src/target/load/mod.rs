@@ -399,9 +399,9 @@ impl<'a> Loader<'a> {
         } else {
             connect(connection, self.node, &self.net, self.cancel)?
         };
-        sent.was_sent = true;
         let bytes = to_u64(key.len()).saturating_add(value_len);
         let pass = self.brake.enter(1, bytes, self.cancel)?;
+        sent.was_sent = true;
         connected.begin_batch(&self.brake, pass.paid());
         let (mut fate, mut is_in_step) = (None, true);
         connected.exchange_pieces("set", request, pieces, tail, |bytes| {
@@ -470,4 +470,82 @@ fn connect_binary<'a>(
     // A silent server would be prodded with a line of text.
     connected.be_patient(net.timeout);
     Ok(connected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::net::{Asked, Brake};
+    use crate::pieces::LargeValue;
+    use crate::target::strategy::SetWay;
+
+    /// A value of which no piece is ever asked for.
+    #[derive(Debug)]
+    struct Unread;
+
+    impl LargeValue for Unread {
+        fn len(&self) -> u64 {
+            1000
+        }
+
+        fn open(&self) -> Box<dyn Pieces + '_> {
+            Box::new(Self)
+        }
+    }
+
+    impl Pieces for Unread {
+        fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+            Err(Error::internal("nothing was to be sent"))
+        }
+    }
+
+    fn server() -> ServerReport {
+        let mut server = ServerReport::default();
+        server.settings.item_size_max = 1 << 20;
+        server
+    }
+
+    fn options(brake: &NodeBrake) -> LoadOptions {
+        LoadOptions {
+            net: NetOptions::default(),
+            mode: SetMode::Set,
+            strategy: WriteStrategy {
+                way: SetWay::Meta,
+                has_binary_protocol: true,
+                has_gets: true,
+                holds_cas: true,
+                client_flags_max: u32::MAX.into(),
+            },
+            exptime_if_unknown: Some(Exptime::Never),
+            brake: brake.clone(),
+        }
+    }
+
+    #[test]
+    fn what_waits_at_the_brake_when_the_job_is_stopped_was_not_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let node: NodeSpec = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let (brake, cancel) = (Brake::default().node("a:1", Asked::Sets), Cancel::new());
+        // Nothing else has room.
+        let _pass = brake.enter(1, 1 << 30, &Cancel::new()).unwrap();
+        let server = server();
+        let mut loader = Loader::new(&node, &server, options(&brake), &cancel);
+        let item = LargeItem {
+            key: b"k".to_vec(),
+            meta: ItemMeta::default(),
+            value: Box::new(Unread),
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _connection = listener.accept().unwrap();
+                cancel.cancel();
+            });
+            let error = loader.load_large(&item).unwrap_err();
+            assert!(error.is_canceled(), "{error}");
+        });
+        let tally = loader.into_tally();
+        assert_eq!((tally.taken, tally.unsent, tally.unsure), (1, 1, 0));
+    }
 }
