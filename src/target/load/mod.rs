@@ -269,6 +269,7 @@ impl<'a> Loader<'a> {
         let (items, bytes) = lens.fold((0_u64, 0_u64), |(items, bytes), len| {
             (items.saturating_add(1), bytes.saturating_add(len))
         });
+        self.connect_for(sent)?;
         let brake = self.brake.clone();
         let pass = brake.enter(items, bytes, self.cancel)?;
         self.paid = pass.paid();
@@ -277,14 +278,29 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
+    /// Makes the connections that a part needs, before it is paid for: a server that
+    /// refuses them is asked for nothing.
+    fn connect_for(&mut self, sent: &[Sent]) -> Result<()> {
+        let (node, net, cancel) = (self.node, &self.net, self.cancel);
+        let mut left = sent.iter().filter(|sent| sent.fate.is_none());
+        // Marks go by text, too.
+        if left
+            .clone()
+            .any(|sent| sent.is_stale || is_waiting_for_text(sent))
+        {
+            connect(&mut self.text, node, net, cancel)?;
+        }
+        if left.any(is_waiting_for_binary) {
+            connect_binary(&mut self.binary, node, net, cancel)?;
+        }
+        Ok(())
+    }
+
     fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
         if sent.iter().any(is_waiting_for_text) {
             self.store_by_text(batch, sent)?;
         }
-        if sent
-            .iter()
-            .any(|sent| sent.is_waiting() && sent.carrier == Carrier::Binary)
-        {
+        if sent.iter().any(is_waiting_for_binary) {
             let connection = connect_binary(&mut self.binary, self.node, &self.net, self.cancel)?;
             connection.begin_batch(&self.brake, 0);
             binary_sets::store(connection, &mut self.request, self.rules, batch, sent)?;
@@ -447,6 +463,10 @@ fn is_waiting_for_text(sent: &Sent) -> bool {
     sent.is_waiting() && matches!(sent.carrier, Carrier::Text(_))
 }
 
+fn is_waiting_for_binary(sent: &Sent) -> bool {
+    sent.is_waiting() && sent.carrier == Carrier::Binary
+}
+
 fn connect<'a>(
     connection: &'a mut Option<Connection>,
     node: &NodeSpec,
@@ -474,9 +494,14 @@ fn connect_binary<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::mpsc::{self, RecvTimeoutError};
+
+    use socket2::{Domain, Socket, Type};
 
     use super::*;
+    use crate::error::{ErrorKind, Operation};
+    use crate::item::Record;
     use crate::net::{Asked, Brake};
     use crate::pieces::LargeValue;
     use crate::target::strategy::SetWay;
@@ -547,5 +572,42 @@ mod tests {
         });
         let tally = loader.into_tally();
         assert_eq!((tally.taken, tally.unsent, tally.unsure), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_node_that_refuses_connections_costs_nothing_at_the_brake() {
+        // A port that is taken, and that nobody listens at.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any_port.into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let node: NodeSpec = address.to_string().parse().unwrap();
+        let (brake, cancel) = (Brake::default().node("a:1", Asked::Sets), Cancel::new());
+        // Nothing else has room.
+        let _pass = brake.enter(1, 1 << 30, &Cancel::new()).unwrap();
+        let server = server();
+        let mut loader = Loader::new(&node, &server, options(&brake), &cancel);
+        let mut batch = ItemBatch::default();
+        batch.push(&Record {
+            key: b"k",
+            value: b"v",
+            meta: ItemMeta::default(),
+        });
+        let (is_over, over) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            // One that waits at the brake would do so for ever.
+            let stop = cancel.clone();
+            scope.spawn(move || {
+                let waited = over.recv_timeout(Duration::from_secs(30));
+                if waited == Err(RecvTimeoutError::Timeout) {
+                    stop.cancel();
+                }
+            });
+            let error = loader.load(&batch).unwrap_err();
+            drop(is_over);
+            let operation = Operation::Connect;
+            assert_eq!(*error.kind(), ErrorKind::Io { operation });
+        });
+        assert_eq!(loader.into_tally().unsent, 1);
     }
 }
