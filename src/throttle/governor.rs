@@ -68,7 +68,7 @@ impl Governor {
     /// Takes how long probes took while nothing was asked for; `None` of them
     /// changes nothing.
     pub fn rebase(&mut self, quiet: &mut [Duration]) {
-        if let Some(baseline) = percentile(quiet, 99) {
+        if let Some(baseline) = p99(quiet) {
             self.baseline = Some(baseline);
         }
     }
@@ -119,13 +119,14 @@ impl Governor {
     }
 }
 
-/// Returns a percentile of some times, which are in order afterwards; `None` of
-/// none.
-pub(crate) fn percentile(times: &mut [Duration], percent: usize) -> Option<Duration> {
+/// Returns the 99th percentile of some times, which are in order afterwards; `None` of
+/// none. The greatest of two or more never is it: a single one that is far off may
+/// have met something that does not come again.
+fn p99(times: &mut [Duration]) -> Option<Duration> {
     times.sort_unstable();
-    let last = times.len().checked_sub(1)?;
-    let at = times.len().saturating_mul(percent) / 100;
-    times.get(at.min(last)).copied()
+    let at = times.len().saturating_mul(99) / 100;
+    let greatest = times.len().checked_sub(1)?;
+    times.get(at.min(greatest.saturating_sub(1))).copied()
 }
 
 /// The whole number below; levels are between bounds that fit.
@@ -227,7 +228,7 @@ mod tests {
         governor.rebase(&mut []);
         assert_eq!(governor.baseline(), None);
         governor.rebase(&mut [micros(50.0), micros(30.0)]);
-        assert_eq!(governor.slow(), Some(micros(550.0)));
+        assert_eq!(governor.slow(), Some(micros(530.0)));
         for _ in 0..1000 {
             governor.note(Duration::from_secs(1));
         }
@@ -239,6 +240,17 @@ mod tests {
         }
         assert_eq!(governor.pace().items, Governor::ITEMS_MAX);
         governor.set_bound(Duration::from_micros(20));
-        assert_eq!(governor.slow(), Some(micros(60.0)));
+        assert_eq!(governor.slow(), Some(micros(40.0)));
+    }
+
+    #[test]
+    fn one_answer_that_is_far_off_does_not_set_the_baseline() {
+        for count in [10, 50, 100, 200] {
+            let mut quiet = vec![micros(30.0); count];
+            quiet[count / 2] = micros(20_000.0);
+            let mut governor = Governor::new(BOUND);
+            governor.rebase(&mut quiet);
+            assert_eq!(governor.baseline(), Some(micros(30.0)), "{count}");
+        }
     }
 }
