@@ -42,6 +42,10 @@ pub(super) struct Gate {
     rest_until: Option<Instant>,
     /// Items that were asked for or sent, and answered, or lost with a connection.
     pub(super) done: u64,
+    /// Batches that want to be let through.
+    pub(super) waiting: u64,
+    /// How much was done at the last probe.
+    done_at_probe: u64,
 }
 
 impl Gate {
@@ -68,7 +72,21 @@ impl Gate {
             load: Load::default(),
             rest_until: None,
             done: 0,
+            waiting: 0,
+            done_at_probe: 0,
         }
+    }
+
+    /// Takes how long a probe took, if the job has asked for anything since the last
+    /// one, or wants to; else it tells nothing of the pace. Says whether it was taken.
+    pub(super) fn note_probe(&mut self, latency: Duration) -> bool {
+        let has_moved = std::mem::replace(&mut self.done_at_probe, self.done) != self.done;
+        // Beside a batch that rests there is no load, but the pace wants it so.
+        let is_beside_load = has_moved || self.batches > 0 || self.waiting > 0;
+        if is_beside_load {
+            self.governor.note(latency);
+        }
+        is_beside_load
     }
 
     /// How much may be on its way; `None` for any amount.
@@ -235,5 +253,32 @@ mod tests {
         gate.enter(batch);
         gate.leave(batch, Duration::from_secs(9), now);
         assert_eq!(gate.wait(batch, now), Some(Gate::REST_MAX));
+    }
+
+    #[test]
+    fn a_job_that_wants_nothing_does_not_change_the_pace() {
+        let now = Instant::now();
+        let mut gate = gate(Mode::Shared);
+        let quick = Duration::from_micros(50);
+        gate.governor.rebase(&mut [quick]);
+        let before = gate.governor.pace();
+        let items_after = |gate: &mut Gate, latency| {
+            for _ in 0..500 {
+                gate.note_probe(latency);
+            }
+            gate.governor.pace().items
+        };
+        assert_eq!(items_after(&mut gate, quick), before.items);
+        assert_eq!(items_after(&mut gate, Duration::from_secs(1)), before.items);
+        // What is under way counts, and what waits, and what is over since the last probe.
+        let batch = load(1, 1);
+        gate.enter(batch);
+        let under_way = items_after(&mut gate, quick);
+        assert!(under_way > before.items);
+        gate.leave(batch, Duration::ZERO, now);
+        assert!(gate.note_probe(quick));
+        assert!(!gate.note_probe(quick));
+        gate.waiting = 1;
+        assert!(items_after(&mut gate, quick) > under_way);
     }
 }

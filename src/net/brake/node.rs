@@ -140,17 +140,22 @@ impl NodeBrake {
         }
         let batch = Load { items, bytes };
         let mut gate = self.lock();
-        loop {
-            cancel.check()?;
+        gate.waiting = gate.waiting.saturating_add(1);
+        let let_through = loop {
+            if let Err(canceled) = cancel.check() {
+                break Err(canceled);
+            }
             let wait = gate.wait(batch, Instant::now());
             if wait == Some(Duration::ZERO) {
-                break;
+                break Ok(());
             }
             let wait = wait.unwrap_or(Shared::LOOK_INTERVAL);
             let wait = wait.min(Shared::LOOK_INTERVAL);
             let waited = self.node.freed.wait_timeout(gate, wait);
             gate = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        };
+        gate.waiting = gate.waiting.saturating_sub(1);
+        let_through?;
         gate.enter(batch);
         Ok(Pass {
             brake: self,

@@ -191,7 +191,7 @@ impl<'a> Watcher<'a> {
 
     fn note(&mut self, latency: Duration) {
         let mut gate = self.brake.lock();
-        gate.governor.note(latency);
+        let is_beside_load = gate.note_probe(latency);
         let items = gate.governor.pace().items;
         let done = gate.done;
         drop(gate);
@@ -200,7 +200,9 @@ impl<'a> Watcher<'a> {
         let span = now.saturating_duration_since(began);
         let (last, last_done) = self.last_note.replace((now, done)).unwrap_or((now, done));
         let mut record = self.brake.record();
-        record.busy.add(latency);
+        if is_beside_load {
+            record.busy.add(latency);
+        }
         let time = now.saturating_duration_since(last);
         record.shared_time = record.shared_time.saturating_add(time);
         let items_since = done.saturating_sub(last_done);
