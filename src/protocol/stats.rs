@@ -351,6 +351,24 @@ impl CommandCounts {
             others: others.into_iter().fold(0, u64::saturating_add),
         })
     }
+
+    /// Returns both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            gets: self.gets.saturating_add(other.gets),
+            sets: self.sets.saturating_add(other.sets),
+            others: self.others.saturating_add(other.others),
+        }
+    }
+
+    /// Returns how many there are beyond so many, kind by kind.
+    pub fn beyond(self, other: Self) -> Self {
+        Self {
+            gets: self.gets.saturating_sub(other.gets),
+            sets: self.sets.saturating_sub(other.sets),
+            others: self.others.saturating_sub(other.others),
+        }
+    }
 }
 
 /// Counters of all that takes items out of a server one by one, or changes them

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::protocol::stats::CommandCounts;
 use crate::throttle::{Governor, Pace};
 use crate::units::to_f64;
 
@@ -46,6 +47,11 @@ pub(super) struct Gate {
     pub(super) waiting: u64,
     /// How much was done at the last probe.
     done_at_probe: u64,
+    /// Commands that we have sent, and that a server counts: at most so many of ours
+    /// are in its counters.
+    pub(super) sent: CommandCounts,
+    /// Those of batches that are back: at least so many are.
+    pub(super) answered: CommandCounts,
 }
 
 impl Gate {
@@ -74,6 +80,8 @@ impl Gate {
             done: 0,
             waiting: 0,
             done_at_probe: 0,
+            sent: CommandCounts::default(),
+            answered: CommandCounts::default(),
         }
     }
 

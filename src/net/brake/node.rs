@@ -1,5 +1,6 @@
 //! The brake of one node, which every batch of values passes.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use crate::error::Result;
 use crate::net::brake::gate::{Gate, Load, Mode, rate};
 use crate::net::brake::report::BrakeReport;
 use crate::net::brake::shared::Shared;
+use crate::protocol::stats::CommandCounts;
 use crate::throttle::{Latencies, Rate, RateBuckets, RateTicket};
 
 /// What a job asks of its nodes, which their counters show.
@@ -79,6 +81,8 @@ pub struct Pass<'a> {
     batch: Load,
     began: Instant,
     paid: u64,
+    /// Commands that the server counts.
+    commands: Cell<CommandCounts>,
 }
 
 impl NodeBrake {
@@ -126,14 +130,15 @@ impl NodeBrake {
     }
 
     /// Waits until a batch may go. The bytes are those of keys and values, as far as
-    /// they are known; [`Pass::finish`] sets them right.
+    /// they are known; [`Pass::finish`] sets them right. What asks for no items is not
+    /// paid for, and waits for room alone.
     ///
     /// # Errors
     ///
     /// - `Canceled`.
     pub fn enter(&self, items: u64, bytes: u64, cancel: &Cancel) -> Result<Pass<'_>> {
         let mut paid = 0;
-        if self.shared.is_limited() {
+        if self.shared.is_limited() && items > 0 {
             // Of more than is let through at once the rest is paid for as it moves.
             paid = bytes.min(self.batch_max().1);
             self.pay(items, paid, cancel)?;
@@ -157,11 +162,18 @@ impl NodeBrake {
         gate.waiting = gate.waiting.saturating_sub(1);
         let_through?;
         gate.enter(batch);
+        let mut commands = CommandCounts::default();
+        match self.node.asked {
+            Asked::Gets => commands.gets = items,
+            Asked::Sets => commands.sets = items,
+        }
+        gate.sent = gate.sent.plus(commands);
         Ok(Pass {
             brake: self,
             batch,
             began: Instant::now(),
             paid,
+            commands: Cell::new(commands),
         })
     }
 
@@ -276,6 +288,12 @@ impl NodeBrake {
         record.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the commands that a server counts and that were sent so far.
+    #[cfg(test)]
+    pub(crate) fn sent(&self) -> CommandCounts {
+        self.lock().sent
+    }
+
     /// Returns what ends [`NodeBrake::watch`] when it is dropped: the job wants nothing
     /// more of this node, and has no use for an answer that is waited for.
     pub fn watched<'a>(&'a self, stop: &'a Cancel) -> Watched<'a> {
@@ -307,6 +325,19 @@ impl Pass<'_> {
         self.paid
     }
 
+    /// Counts what is about to be sent in this batch beside one command for each of its
+    /// items, so that it is not taken for another client's.
+    pub fn count_sent(&self, gets: u64, sets: u64) {
+        let commands = CommandCounts {
+            gets,
+            sets,
+            others: 0,
+        };
+        self.commands.set(self.commands.get().plus(commands));
+        let mut gate = self.brake.lock();
+        gate.sent = gate.sent.plus(commands);
+    }
+
     /// Ends a batch that was answered: so many bytes of keys and values have moved,
     /// and so many were paid for.
     pub fn finish(self, paid: u64, moved: u64) {
@@ -322,6 +353,7 @@ impl Drop for Pass<'_> {
         let took = now.saturating_duration_since(self.began);
         let mut gate = self.brake.lock();
         gate.leave(self.batch, took, now);
+        gate.answered = gate.answered.plus(self.commands.get());
         let is_waited_for = gate.is_held && gate.batches() == 0;
         drop(gate);
         // One more has room; had the others it, they would not wait.
@@ -355,5 +387,29 @@ fn least(one: Rate, other: Rate) -> Rate {
     Rate {
         items: least(one.items, other.items),
         bytes: least(one.bytes, other.bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::brake::Brake;
+
+    #[test]
+    fn commands_are_sent_with_their_batch_and_answered_when_it_is_back() {
+        let brake = Brake::full_speed().node("a:1", Asked::Sets);
+        let commands = |gets, sets| CommandCounts {
+            gets,
+            sets,
+            others: 0,
+        };
+        let pass = brake.enter(10, 1, &Cancel::new()).unwrap();
+        pass.count_sent(2, 10);
+        let _other = brake.enter(5, 1, &Cancel::new()).unwrap();
+        assert_eq!(brake.sent(), commands(2, 25));
+        assert_eq!(brake.lock().answered, commands(0, 0));
+        drop(pass);
+        assert_eq!(brake.sent(), commands(2, 25));
+        assert_eq!(brake.lock().answered, commands(2, 20));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::net::brake::gate::{Mode, rate};
-use crate::net::brake::node::{Asked, NodeBrake};
+use crate::net::brake::node::NodeBrake;
 use crate::net::connection::{Connection, Received};
 use crate::net::options::NetOptions;
 use crate::net::server::ask;
@@ -47,12 +47,13 @@ const DRAIN_MAX: Duration = Duration::from_millis(50);
 /// The least time of which the lowest rate is told.
 const RATE_SPAN: Duration = Duration::from_secs(1);
 
-/// What a server counted, and how many items of ours it had answered by then, at
-/// least.
+/// What a server counted, and how many of these commands were ours, at least and at
+/// most.
 #[derive(Clone, Copy, Debug)]
 struct Count {
     commands: CommandCounts,
-    ours: u64,
+    ours_min: CommandCounts,
+    ours_max: CommandCounts,
 }
 
 /// Who looks at one node, over a connection of its own.
@@ -250,12 +251,9 @@ impl<'a> Watcher<'a> {
     /// Compares what the server counts with what we have asked for.
     fn count(&mut self) -> Result<()> {
         let held = Held::new(self.brake);
-        let ours = self.brake.lock().done;
+        let ours_min = self.brake.lock().answered;
         let asked = ask(&mut self.connection, STATS);
-        let ours_max = {
-            let gate = self.brake.lock();
-            gate.done.saturating_add(gate.load.items)
-        };
+        let ours_max = self.brake.lock().sent;
         drop(held);
         let Some(commands) = CommandCounts::of(&asked?) else {
             // One that tells nothing may have any number of clients.
@@ -263,13 +261,15 @@ impl<'a> Watcher<'a> {
             self.set_mode();
             return Ok(());
         };
-        let count = Count { commands, ours };
+        let count = Count {
+            commands,
+            ours_min,
+            ours_max,
+        };
         if let Some(last) = self.last_count.replace(count) {
-            let asked = self.brake.node.asked;
-            let others = last.commands_of_others(&count, ours_max, asked);
+            let others = last.commands_of_others(&count);
             let node = &self.brake.node.name;
-            let ours = ours_max.saturating_sub(last.ours);
-            tracing::debug!(node, ours, others, "commands since the last look");
+            tracing::debug!(node, others, "commands since the last look");
             if others > 0 {
                 self.last_used_by_others = Some(Instant::now());
                 let mut record = self.brake.record();
@@ -334,20 +334,21 @@ impl Drop for Held<'_> {
 
 impl Count {
     /// Returns how many commands of others a server has counted until a later look,
-    /// at least; of ours it may have counted so many by then.
-    fn commands_of_others(&self, later: &Self, ours_max: u64, asked: Asked) -> u64 {
-        let ours = ours_max.saturating_sub(self.ours);
+    /// at least.
+    fn commands_of_others(&self, later: &Self) -> u64 {
         // Counters that were reset count anew.
         let since = |before: u64, after: u64| after.checked_sub(before).unwrap_or(after);
         let (before, after) = (&self.commands, &later.commands);
-        let gets = since(before.gets, after.gets);
-        let sets = since(before.sets, after.sets);
-        let others = since(before.others, after.others);
-        let (gets, sets) = match asked {
-            Asked::Gets => (gets.saturating_sub(ours), sets),
-            Asked::Sets => (gets, sets.saturating_sub(ours)),
+        let all = CommandCounts {
+            gets: since(before.gets, after.gets),
+            sets: since(before.sets, after.sets),
+            others: since(before.others, after.others),
         };
-        gets.saturating_add(sets).saturating_add(others)
+        let others = all.beyond(later.ours_max.beyond(self.ours_min));
+        others
+            .gets
+            .saturating_add(others.sets)
+            .saturating_add(others.others)
     }
 }
 
@@ -355,29 +356,37 @@ impl Count {
 mod tests {
     use super::*;
 
-    fn count(gets: u64, sets: u64, others: u64, ours: u64) -> Count {
-        Count {
-            commands: CommandCounts { gets, sets, others },
-            ours,
-        }
+    fn commands(gets: u64, sets: u64, others: u64) -> CommandCounts {
+        CommandCounts { gets, sets, others }
     }
 
     #[test]
     fn what_is_not_ours_is_of_others() {
-        let others = |before: Count, after: Count, ours_max, asked| {
-            before.commands_of_others(&after, ours_max, asked)
+        let others = |after: CommandCounts, ours_max: CommandCounts| {
+            let first = Count {
+                commands: commands(100, 50, 7),
+                ours_min: commands(40, 20, 0),
+                ours_max: commands(45, 20, 0),
+            };
+            first.commands_of_others(&Count {
+                commands: after,
+                ours_min: CommandCounts::default(),
+                ours_max,
+            })
         };
-        let (gets, sets) = (Asked::Gets, Asked::Sets);
-        let first = count(100, 50, 7, 40);
-        assert_eq!(others(first, count(160, 50, 7, 100), 100, gets), 0);
-        assert_eq!(others(first, count(161, 50, 7, 100), 100, gets), 1);
+        let gets = commands(100, 20, 0);
+        assert_eq!(others(commands(160, 50, 7), gets), 0);
+        assert_eq!(others(commands(161, 50, 7), gets), 1);
         // Five more may have been answered.
-        assert_eq!(others(first, count(161, 50, 7, 100), 105, gets), 0);
-        assert_eq!(others(first, count(160, 51, 9, 100), 105, gets), 3);
-        assert_eq!(others(first, count(100, 110, 7, 100), 100, sets), 0);
-        assert_eq!(others(first, count(102, 110, 7, 100), 100, sets), 2);
+        assert_eq!(others(commands(161, 50, 7), commands(105, 20, 0)), 0);
+        assert_eq!(others(commands(160, 51, 9), commands(105, 20, 0)), 3);
+        let sets = commands(40, 80, 0);
+        assert_eq!(others(commands(100, 110, 7), sets), 0);
+        assert_eq!(others(commands(102, 110, 7), sets), 2);
+        // A job may send both.
+        assert_eq!(others(commands(103, 110, 7), commands(43, 80, 0)), 0);
         // A reset of the counters.
-        assert_eq!(others(first, count(60, 0, 0, 100), 100, gets), 0);
-        assert_eq!(others(first, count(65, 0, 0, 100), 100, gets), 5);
+        assert_eq!(others(commands(60, 0, 0), gets), 0);
+        assert_eq!(others(commands(65, 0, 0), gets), 5);
     }
 }

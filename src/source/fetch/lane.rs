@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{ItemMeta, Record, escape_key};
-use crate::net::{Connection, Received, try_count_max};
+use crate::net::{Connection, Pass, Received, try_count_max};
 use crate::protocol::key::KeyForm;
 use crate::protocol::metadump::WalkItem;
 use crate::protocol::reply::{Reply, parse_reply};
@@ -180,7 +180,8 @@ impl Lane {
         };
         if *answered >= self.batch.len() {
             // The connection broke after the last answer.
-            return self.return_win_tokens(job, tally);
+            let pass = job.brake.enter(0, 0, job.cancel)?;
+            return self.return_win_tokens(job, tally, &pass);
         }
         let left = self.batch.len().saturating_sub(*answered);
         let pass = job
@@ -212,24 +213,26 @@ impl Lane {
         }
         *answered = reader.cursor.answered;
         let arrived = reader.arrived;
-        match exchanged {
-            Ok(()) => {
-                pass.finish(connection.paid(), arrived);
-                sink.flush()?;
-            }
-            Err(error) => {
-                drop(pass);
-                // They are counted, so they go on in any case.
-                sink.flush()?;
-                return Err(error);
-            }
+        let exchanged = exchanged.and_then(|()| self.return_win_tokens(job, tally, &pass));
+        if exchanged.is_ok() {
+            let paid = self.connection.as_ref().map_or(0, Connection::paid);
+            pass.finish(paid, arrived);
+        } else {
+            drop(pass);
         }
-        self.return_win_tokens(job, tally)
+        // They are counted, so they go on in any case.
+        sink.flush()?;
+        exchanged
     }
 
     /// Gives back the right to recache that reading a stale item takes: the
     /// next client that asks is to get it, as if we had never asked.
-    fn return_win_tokens(&mut self, job: &FetchJob<'_>, tally: &mut FetchTally) -> Result<()> {
+    fn return_win_tokens(
+        &mut self,
+        job: &FetchJob<'_>,
+        tally: &mut FetchTally,
+        pass: &Pass<'_>,
+    ) -> Result<()> {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -247,6 +250,7 @@ impl Lane {
             for token in &self.held {
                 write_get_cas(self.batch.key(token.index), token.form, &mut self.request);
             }
+            pass.count_sent(to_u64(self.held.len()), 0);
             let mut is_ours = Vec::with_capacity(self.held.len());
             let held = &self.held;
             ask_all(connection, &self.request, held.len(), |reply| {
@@ -577,6 +581,9 @@ fn check_trailer(bytes: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
     use super::*;
     use crate::cancel::Cancel;
     use crate::net::{Asked, Brake, ServerReport};
@@ -876,5 +883,60 @@ mod tests {
         // A hundred keys that were refused together are asked for again.
         let (_, tally, _) = read(CLASSIC, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
         assert_eq!(tally.counters.failed, 0);
+    }
+
+    #[test]
+    fn what_is_asked_to_give_a_win_token_back_is_counted_as_ours() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let node: NodeSpec = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let (mut server, cancel) = (ServerReport::default(), Cancel::new());
+        server.settings.has_cas = true;
+        let options = FetcherOptions::default();
+        let brake = Brake::default().node("a:1", Asked::Gets);
+        let job = FetchJob {
+            node: &node,
+            server: &server,
+            strategy: ReadStrategy {
+                // Its marks compare no CAS, so it is asked for before.
+                version: ServerVersion::META_COMMANDS,
+                walk: WalkKind::Hash,
+                turns_crawler_on: false,
+                has_meta_get: true,
+                has_gets: true,
+                has_base64_keys: true,
+                has_binary_protocol: true,
+            },
+            options: &options,
+            selection: &Selection::EVERYTHING,
+            seen: None,
+            brake: &brake,
+            cancel: &cancel,
+        };
+        let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (stream, _) = listener.accept().unwrap();
+                let mut lines = BufReader::new(&stream).lines();
+                let replies = [
+                    "VA 1 f0 t-1 c5 W O0\r\nx\r\n",
+                    "MN\r\n",
+                    "HD c5\r\n",
+                    "HD\r\n",
+                ];
+                for reply in replies {
+                    lines.next().unwrap().unwrap();
+                    (&stream).write_all(reply.as_bytes()).unwrap();
+                }
+            });
+            let mut lane = Lane::default();
+            let carrier = Carrier::Meta(KeyForm::Text);
+            lane.push(b"a", carrier, WalkItem::default(), Judgement::Keep);
+            lane.fetch(&job, &mut tally, &mut notes).unwrap();
+        });
+        assert_eq!(
+            (notes.0, tally.win_tokens_returned),
+            (vec!["a=x f0".to_owned()], 1)
+        );
+        assert_eq!(brake.sent().gets, 2);
     }
 }

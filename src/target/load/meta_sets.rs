@@ -4,7 +4,7 @@
 use crate::batch::ItemBatch;
 use crate::error::{Error, Result};
 use crate::item::{Attribute, ItemMeta};
-use crate::net::{Connection, Received};
+use crate::net::{Connection, Pass, Received};
 use crate::protocol::key::KeyForm;
 use crate::protocol::reply::{Reply, parse_reply};
 use crate::protocol::request::{
@@ -23,6 +23,8 @@ pub(super) struct MetaSets<'a> {
     pub(super) request: &'a mut Vec<u8>,
     pub(super) rules: Rules<'a>,
     pub(super) syntax: SetSyntax,
+    /// Of the batch, to count what is sent beside one set for each record.
+    pub(super) pass: &'a Pass<'a>,
 }
 
 impl MetaSets<'_> {
@@ -45,6 +47,7 @@ impl MetaSets<'_> {
             let untold = numbers(sent, |sent| {
                 by_text(sent) && !sent.is_chunked && !sent.is_stale
             });
+            self.pass.count_sent(0, to_u64(untold.len()));
             // In mode add, *not stored* now means that the quiet batch has stored
             // it: had it been there before, the batch would have said so.
             self.store_aloud(batch, sent, &untold, &Fate::Stored)?;
@@ -182,6 +185,7 @@ impl MetaSets<'_> {
         if fate == Fate::Stored && meta.attributes.has(Attribute::WinSent) {
             self.request.clear();
             write_take_win_token(key, form, self.request);
+            self.pass.count_sent(1, 0);
             self.ask(|_, _| Ok(()))?;
         }
         Ok(fate)

@@ -11,7 +11,7 @@ use crate::batch::{ItemBatch, LargeItem};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::item::{Exptime, ItemMeta};
-use crate::net::{Connection, NetOptions, NodeBrake, Received, ServerReport, try_count_max};
+use crate::net::{Connection, NetOptions, NodeBrake, Pass, Received, ServerReport, try_count_max};
 use crate::node::NodeSpec;
 use crate::pieces::Pieces;
 use crate::protocol::binary::{parse_binary_store, write_binary_set_head};
@@ -273,7 +273,7 @@ impl<'a> Loader<'a> {
         let brake = self.brake.clone();
         let pass = brake.enter(items, bytes, self.cancel)?;
         self.paid = pass.paid();
-        self.store(batch, sent)?;
+        self.store(batch, sent, &pass)?;
         pass.finish(self.paid, bytes);
         Ok(())
     }
@@ -296,9 +296,9 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
+    fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent], pass: &Pass<'_>) -> Result<()> {
         if sent.iter().any(is_waiting_for_text) {
-            self.store_by_text(batch, sent)?;
+            self.store_by_text(batch, sent, pass)?;
         }
         if sent.iter().any(is_waiting_for_binary) {
             let connection = connect_binary(&mut self.binary, self.node, &self.net, self.cancel)?;
@@ -308,13 +308,18 @@ impl<'a> Loader<'a> {
         }
         for sent in sent.iter_mut().filter(|sent| sent.fate.is_none()) {
             if let Some(record) = batch.get(sent.index) {
-                self.mark(record.key, &record.meta, sent)?;
+                self.mark(record.key, &record.meta, sent, pass)?;
             }
         }
         Ok(())
     }
 
-    fn store_by_text(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
+    fn store_by_text(
+        &mut self,
+        batch: &ItemBatch,
+        sent: &mut [Sent],
+        pass: &Pass<'_>,
+    ) -> Result<()> {
         let (node, net, rules) = (self.node, &self.net, self.rules);
         loop {
             let connection = connect(&mut self.text, node, net, self.cancel)?;
@@ -326,6 +331,7 @@ impl<'a> Loader<'a> {
                     request,
                     rules,
                     syntax,
+                    pass,
                 };
                 sets.store(batch, sent)?;
                 self.paid = sets.connection.paid();
@@ -338,11 +344,19 @@ impl<'a> Loader<'a> {
             }
             // One record more has its fate each time, so that this ends.
             self.text = None;
+            let again = sent.iter().filter(|sent| is_waiting_for_text(sent));
+            pass.count_sent(0, to_u64(again.count()));
         }
     }
 
     /// Marks an item that is set, and waits for its mark.
-    fn mark(&mut self, key: &[u8], meta: &ItemMeta, sent: &mut Sent) -> Result<()> {
+    fn mark(
+        &mut self,
+        key: &[u8],
+        meta: &ItemMeta,
+        sent: &mut Sent,
+        pass: &Pass<'_>,
+    ) -> Result<()> {
         let way = self.rules.strategy.way;
         let (true, Some(form), Some(syntax)) = (sent.is_set, sent.text_form, way.syntax()) else {
             return Ok(());
@@ -353,6 +367,7 @@ impl<'a> Loader<'a> {
             request: &mut self.request,
             rules: self.rules,
             syntax,
+            pass,
         };
         sent.fate = Some(sets.mark(key, form, meta, sent.carrier)?);
         Ok(())
@@ -378,7 +393,9 @@ impl<'a> Loader<'a> {
             }
         }
         if sent.fate.is_none() {
-            self.mark(&item.key, &item.meta, sent)?;
+            let brake = self.brake.clone();
+            let pass = brake.enter(0, 0, self.cancel)?;
+            self.mark(&item.key, &item.meta, sent, &pass)?;
         }
         Ok(None)
     }
@@ -494,6 +511,7 @@ fn connect_binary<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::{SocketAddr, TcpListener};
     use std::sync::mpsc::{self, RecvTimeoutError};
 
@@ -501,7 +519,7 @@ mod tests {
 
     use super::*;
     use crate::error::{ErrorKind, Operation};
-    use crate::item::Record;
+    use crate::item::{Attribute, Record};
     use crate::net::{Asked, Brake};
     use crate::pieces::LargeValue;
     use crate::target::strategy::SetWay;
@@ -529,6 +547,7 @@ mod tests {
     fn server() -> ServerReport {
         let mut server = ServerReport::default();
         server.settings.item_size_max = 1 << 20;
+        server.settings.chunk_size_max = 1 << 19;
         server
     }
 
@@ -609,5 +628,54 @@ mod tests {
             assert_eq!(*error.kind(), ErrorKind::Io { operation });
         });
         assert_eq!(loader.into_tally().unsent, 1);
+    }
+
+    /// Has a server refuse one of the quiet sets of a connection, and do all else.
+    fn serve(listener: &TcpListener) {
+        let (stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(&stream).lines();
+        while let Some(Ok(line)) = lines.next() {
+            let reply = match line.split(' ').next() {
+                Some("ms") => {
+                    lines.next();
+                    if line.ends_with(" q") { "" } else { "HD\r\n" }
+                }
+                Some("mn") => "SERVER_ERROR out of memory\r\nMN\r\n",
+                _ => "HD\r\n",
+            };
+            (&stream).write_all(reply.as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_sent_again_and_beside_a_set_is_counted_as_ours() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let node: NodeSpec = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let (brake, cancel) = (Brake::default().node("a:1", Asked::Sets), Cancel::new());
+        let (server, mut batch) = (server(), ItemBatch::default());
+        let mut stale = ItemMeta::default();
+        stale.attributes.set(Attribute::Stale, true);
+        stale.attributes.set(Attribute::WinSent, true);
+        for (key, meta) in [
+            (b"a", ItemMeta::default()),
+            (b"b", stale),
+            (b"c", ItemMeta::default()),
+        ] {
+            batch.push(&Record {
+                key,
+                value: b"v",
+                meta,
+            });
+        }
+        let tally = std::thread::scope(|scope| {
+            scope.spawn(|| serve(&listener));
+            let mut loader = Loader::new(&node, &server, options(&brake), &cancel);
+            loader.load(&batch).unwrap();
+            loader.into_tally()
+        });
+        assert_eq!(tally.stored, 3);
+        // Two are set quietly and then aloud, one aloud, and its win token is taken.
+        let sent = brake.sent();
+        assert_eq!((sent.gets, sent.sets), (1, 5));
     }
 }
