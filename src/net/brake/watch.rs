@@ -41,8 +41,14 @@ const QUIET_PAUSE: Duration = Duration::from_millis(1);
 /// Times without our load that count together.
 const QUIET_KEPT: usize = 4;
 
-/// How long is waited for all that is on its way to come back.
-const DRAIN_MAX: Duration = Duration::from_millis(50);
+/// When this is tried again if it failed.
+const QUIET_RETRY: Duration = Duration::from_secs(1);
+
+/// How long is waited for all that is on its way to come back, at least and at most;
+/// in between, some times as long as the server takes for an answer.
+const DRAIN_MIN: Duration = Duration::from_millis(50);
+const DRAIN_MAX: Duration = Duration::from_secs(1);
+const DRAIN_ANSWERS: u32 = 4;
 
 /// The least time of which the lowest rate is told.
 const RATE_SPAN: Duration = Duration::from_secs(1);
@@ -60,6 +66,8 @@ struct Count {
 struct Watcher<'a> {
     brake: &'a NodeBrake,
     connection: Connection,
+    /// How long the server took for its last answer.
+    answer_time: Duration,
     last_count: Option<Count>,
     last_used_by_others: Option<Instant>,
     /// Probes without our load.
@@ -98,7 +106,7 @@ impl NodeBrake {
             if gate.is_closed {
                 return false;
             }
-            let waited = self.node.settled.wait_timeout(gate, DRAIN_MAX);
+            let waited = self.node.settled.wait_timeout(gate, DRAIN_MIN);
             gate = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         !gate.is_closed
@@ -126,6 +134,7 @@ impl<'a> Watcher<'a> {
         Self {
             brake,
             connection,
+            answer_time: Duration::ZERO,
             last_count: None,
             last_used_by_others: None,
             quiet: VecDeque::new(),
@@ -187,7 +196,14 @@ impl<'a> Watcher<'a> {
             }
             Ok(Received::Done(len))
         })?;
-        Ok(asked.elapsed())
+        self.answer_time = asked.elapsed();
+        Ok(self.answer_time)
+    }
+
+    /// Lets nothing through until the result is dropped.
+    fn hold(&self) -> Held<'a> {
+        let drain_max = self.answer_time.saturating_mul(DRAIN_ANSWERS);
+        Held::new(self.brake, drain_max.clamp(DRAIN_MIN, DRAIN_MAX))
     }
 
     fn note(&mut self, latency: Duration) {
@@ -223,9 +239,13 @@ impl<'a> Watcher<'a> {
     }
 
     /// Lets nothing through, and sends some probes: how long these take is not our
-    /// fault.
+    /// fault. If something of ours stays on its way, it is tried again later.
     fn listen_to_silence(&mut self) -> Result<()> {
-        let held = Held::new(self.brake);
+        let held = self.hold();
+        if !held.is_drained {
+            self.next_quiet = Some(Instant::now() + QUIET_RETRY);
+            return Ok(());
+        }
         let mut times = Vec::with_capacity(QUIET_PROBES);
         let probed = (0..QUIET_PROBES).try_for_each(|_| {
             times.push(self.probe()?);
@@ -250,12 +270,15 @@ impl<'a> Watcher<'a> {
 
     /// Compares what the server counts with what we have asked for.
     fn count(&mut self) -> Result<()> {
-        let held = Held::new(self.brake);
+        // Until the mode is set: a batch as of a server that nobody else uses may be
+        // waiting.
+        let _held = self.hold();
         let ours_min = self.brake.lock().answered;
-        let asked = ask(&mut self.connection, STATS);
+        let asked = Instant::now();
+        let stats = ask(&mut self.connection, STATS)?;
+        self.answer_time = asked.elapsed();
         let ours_max = self.brake.lock().sent;
-        drop(held);
-        let Some(commands) = CommandCounts::of(&asked?) else {
+        let Some(commands) = CommandCounts::of(&stats) else {
             // One that tells nothing may have any number of clients.
             self.last_used_by_others = Some(Instant::now());
             self.set_mode();
@@ -303,12 +326,16 @@ impl<'a> Watcher<'a> {
 }
 
 /// A node to which nothing is let through until this is dropped.
-struct Held<'a>(&'a NodeBrake);
+struct Held<'a> {
+    brake: &'a NodeBrake,
+    /// Whether all that was on its way has come back.
+    is_drained: bool,
+}
 
 impl<'a> Held<'a> {
     /// Waits for what is on its way, but not for long: a large value may be.
-    fn new(brake: &'a NodeBrake) -> Self {
-        let until = Instant::now() + DRAIN_MAX;
+    fn new(brake: &'a NodeBrake, drain_max: Duration) -> Self {
+        let until = Instant::now() + drain_max;
         brake.lock().is_held = true;
         brake.refresh();
         let mut gate = brake.lock();
@@ -320,15 +347,16 @@ impl<'a> Held<'a> {
             let waited = brake.node.settled.wait_timeout(gate, left);
             gate = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        let is_drained = gate.batches() == 0;
         drop(gate);
-        Self(brake)
+        Self { brake, is_drained }
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.lock().is_held = false;
-        self.0.refresh();
+        self.brake.lock().is_held = false;
+        self.brake.refresh();
     }
 }
 
@@ -354,7 +382,11 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
     use super::*;
+    use crate::net::brake::{Asked, Brake};
 
     fn commands(gets: u64, sets: u64, others: u64) -> CommandCounts {
         CommandCounts { gets, sets, others }
@@ -388,5 +420,40 @@ mod tests {
         // A reset of the counters.
         assert_eq!(others(commands(60, 0, 0), gets), 0);
         assert_eq!(others(commands(65, 0, 0), gets), 5);
+    }
+
+    /// Has a server answer one connection.
+    fn serve(listener: &TcpListener) {
+        let (stream, _) = listener.accept().unwrap();
+        for line in BufReader::new(&stream).lines().map_while(|line| line.ok()) {
+            let reply = match line.as_str() {
+                "version" => "VERSION 1.6.18\r\n",
+                _ => "STAT cmd_get 0\r\nEND\r\n",
+            };
+            (&stream).write_all(reply.as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn probes_beside_a_batch_of_ours_are_no_silence() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let node: NodeSpec = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let brake = Brake::default().node("a:1", Asked::Gets);
+        let cancel = Cancel::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve(&listener));
+            let net = NetOptions::default();
+            let connection = Connection::connect(&node, &net, &cancel).unwrap();
+            let mut watcher = Watcher::new(&brake, connection);
+            let baseline = || brake.lock().governor.baseline();
+            let pass = brake.enter(1, 1, &cancel).unwrap();
+            watcher.listen_to_silence().unwrap();
+            assert_eq!(baseline(), None);
+            let next = watcher.next_quiet.unwrap();
+            assert!(next <= Instant::now() + QUIET_RETRY);
+            drop(pass);
+            watcher.listen_to_silence().unwrap();
+            assert!(baseline().is_some());
+        });
     }
 }
