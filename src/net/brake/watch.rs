@@ -33,9 +33,12 @@ const SHARED_FOR: Duration = Duration::from_secs(5);
 const PROBE_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How often nothing is asked for, so that probes show what others are to blame for;
-/// how many probes are sent then, and with what pause.
+/// how many probes are sent then, and with what pause. A server that is far away gets
+/// fewer: a silence ends after `QUIET_MAX` if `QUIET_PROBES_MIN` are answered by then.
 const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 const QUIET_PROBES: usize = 50;
+const QUIET_PROBES_MIN: usize = 10;
+const QUIET_MAX: Duration = Duration::from_millis(100);
 const QUIET_PAUSE: Duration = Duration::from_millis(1);
 
 /// Times without our load that count together.
@@ -49,6 +52,10 @@ const QUIET_RETRY: Duration = Duration::from_secs(1);
 const DRAIN_MIN: Duration = Duration::from_millis(50);
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 const DRAIN_ANSWERS: u32 = 4;
+
+/// After the job was held up for a look, it is left alone for so many times as long,
+/// which matters where each answer takes long.
+const LEFT_ALONE: u32 = 20;
 
 /// The least time of which the lowest rate is told.
 const RATE_SPAN: Duration = Duration::from_secs(1);
@@ -149,8 +156,9 @@ impl<'a> Watcher<'a> {
         let mut next_count = Instant::now() + FIRST_COUNT_AFTER;
         loop {
             if Instant::now() >= next_count {
+                let began = Instant::now();
                 self.count()?;
-                next_count = Instant::now() + COUNT_INTERVAL;
+                next_count = next_look(began, COUNT_INTERVAL);
             }
             let is_shared = self.brake.lock().mode == Mode::Shared;
             let pause = if !is_shared {
@@ -241,19 +249,19 @@ impl<'a> Watcher<'a> {
     /// Lets nothing through, and sends some probes: how long these take is not our
     /// fault. If something of ours stays on its way, it is tried again later.
     fn listen_to_silence(&mut self) -> Result<()> {
+        let began = Instant::now();
         let held = self.hold();
         if !held.is_drained {
-            self.next_quiet = Some(Instant::now() + QUIET_RETRY);
+            self.next_quiet = Some(next_look(began, QUIET_RETRY));
             return Ok(());
         }
+        let quiet_since = Instant::now();
         let mut times = Vec::with_capacity(QUIET_PROBES);
-        let probed = (0..QUIET_PROBES).try_for_each(|_| {
+        while !is_silence_over(times.len(), quiet_since.elapsed()) {
             times.push(self.probe()?);
             std::thread::sleep(QUIET_PAUSE);
-            Ok(())
-        });
+        }
         drop(held);
-        probed?;
         let mut record = self.brake.record();
         times.iter().for_each(|time| record.quiet.add(*time));
         drop(record);
@@ -263,7 +271,7 @@ impl<'a> Watcher<'a> {
         self.quiet.push_back(times);
         let mut all: Vec<Duration> = self.quiet.iter().flatten().copied().collect();
         self.brake.lock().governor.rebase(&mut all);
-        self.next_quiet = Some(Instant::now() + QUIET_INTERVAL);
+        self.next_quiet = Some(next_look(began, QUIET_INTERVAL));
         (self.span, self.last_note) = (None, None);
         Ok(())
     }
@@ -323,6 +331,22 @@ impl<'a> Watcher<'a> {
             self.brake.refresh();
         }
     }
+}
+
+/// Says whether enough probes were sent without our load.
+fn is_silence_over(count: usize, lasted: Duration) -> bool {
+    count >= QUIET_PROBES || (count >= QUIET_PROBES_MIN && lasted >= QUIET_MAX)
+}
+
+/// Returns when to look again after a look that ends now.
+fn next_look(began: Instant, interval: Duration) -> Instant {
+    let now = Instant::now();
+    now + pause_after(now.saturating_duration_since(began), interval)
+}
+
+/// Returns the pause after a look that took so long.
+fn pause_after(took: Duration, interval: Duration) -> Duration {
+    interval.max(took.saturating_mul(LEFT_ALONE))
 }
 
 /// A node to which nothing is let through until this is dropped.
@@ -422,6 +446,27 @@ mod tests {
         assert_eq!(others(commands(65, 0, 0), gets), 5);
     }
 
+    #[test]
+    fn a_far_server_is_looked_at_less_often_and_never_held_up_for_long() {
+        let millis = Duration::from_millis;
+        let mut silences = Vec::new();
+        for answer_time in [0, 1, 5, 70, 300].map(millis) {
+            let (mut count, mut lasted) = (0, Duration::ZERO);
+            while !is_silence_over(count, lasted) {
+                count += 1;
+                lasted += answer_time + QUIET_PAUSE;
+            }
+            silences.push((count, lasted));
+        }
+        let wanted = [(50, 50), (50, 100), (17, 102), (10, 710), (10, 3010)];
+        assert_eq!(
+            silences,
+            wanted.map(|(count, lasted)| (count, millis(lasted)))
+        );
+        let pauses = [1, 25, 140, 5000].map(|took| pause_after(millis(took), COUNT_INTERVAL));
+        assert_eq!(pauses, [500, 500, 2800, 100_000].map(millis));
+    }
+
     /// Has a server answer one connection.
     fn serve(listener: &TcpListener) {
         let (stream, _) = listener.accept().unwrap();
@@ -449,8 +494,7 @@ mod tests {
             let pass = brake.enter(1, 1, &cancel).unwrap();
             watcher.listen_to_silence().unwrap();
             assert_eq!(baseline(), None);
-            let next = watcher.next_quiet.unwrap();
-            assert!(next <= Instant::now() + QUIET_RETRY);
+            assert!(watcher.next_quiet.is_some());
             drop(pass);
             watcher.listen_to_silence().unwrap();
             assert!(baseline().is_some());
