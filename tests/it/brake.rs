@@ -164,9 +164,27 @@ fn without_a_connection_for_probes_a_job_goes_on_and_says_so() {
                  at 10000 items/s at most";
     assert!(errors.contains(words), "{errors}");
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
-    let row = "at most 10,000 items/s, since no connection for probes was to be had";
+    let row = "at most 10,000 items/s, since there was no connection for probes";
     assert!(report.contains(row), "{report}");
     assert!(report.contains("2,000 stored"), "{report}");
+}
+
+#[test]
+fn a_job_that_lost_its_probes_gets_them_back() {
+    let items = 6000;
+    let gone = vec![Step::Close];
+    let answer = vec![Step::reply("VERSION 1.6.18\r\n")];
+    let version = Rule::in_turn("version", [gone, answer]);
+    let server = FakeServer::ruled(rules([version], items, Others::Some));
+    // So that the job outlives the pause before it asks for a connection again.
+    let report = dump(&server, items, &["--items-per-second=1000"]);
+    let brake = &report["brake"][0];
+    assert!(brake["no_probes"].is_string(), "{report}");
+    let blind = brake["no_probes_ms"].as_u64();
+    assert!(blind >= Some(3000), "{report}");
+    assert!(blind < report["elapsed_ms"].as_u64(), "{report}");
+    assert!(brake["braked_ms"].as_u64() > Some(0), "{report}");
+    assert!(brake["quiet_p50_p99_us"].is_array(), "{report}");
 }
 
 #[test]

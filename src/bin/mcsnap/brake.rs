@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::config::Given;
 use crate::exit::UsageError;
-use crate::render::{count, counted, millis, size};
+use crate::render::{count, counted, millis, seconds, size};
 use crate::settings::{switch, text};
 
 /// Flags of every command that reads or stores many items.
@@ -265,15 +265,21 @@ pub(crate) fn report_rows(reports: &[BrakeReport]) -> Vec<(&'static str, String)
 }
 
 fn report_text(report: &BrakeReport) -> String {
-    let node = &report.node;
-    if let Some(why) = &report.blind {
+    let beside = (!report.shared_time.is_zero()).then(|| beside_text(report));
+    let blind = report.blind.as_ref().map(|why| {
         let most = count(mcsnap::net::NodeBrake::BLIND_ITEMS_PER_SECOND);
-        return format!(
-            "{node}  at most {most} items/s, since no connection for probes was to be had: {why}"
-        );
-    }
+        format!(
+            "for {} at most {most} items/s, since there was no connection for probes: {why}",
+            seconds(report.blind_time)
+        )
+    });
+    let parts: Vec<String> = beside.into_iter().chain(blind).collect();
+    format!("{}  {}", report.node, parts.join("; "))
+}
+
+fn beside_text(report: &BrakeReport) -> String {
     let mut text = format!(
-        "{node}  beside {} of other clients: {}/s ({} in the slowest second), {} or more at a time",
+        "beside {} of other clients: {}/s ({} in the slowest second), {} or more at a time",
         counted(report.commands_of_others, "command"),
         counted(report.rate, "item"),
         count(report.rate_min),
@@ -306,6 +312,7 @@ pub(crate) fn report_json(reports: &[BrakeReport]) -> Value {
             "probe_p50_p99_us": pair(report.busy),
             "quiet_p50_p99_us": pair(report.quiet),
             "no_probes": report.blind,
+            "no_probes_ms": millis(report.blind_time),
         })
     });
     Value::Array(nodes.collect())
@@ -447,5 +454,33 @@ mod tests {
         );
         assert_eq!(latency(Duration::from_micros(40)), "0.04 ms");
         assert_eq!(latency(Duration::from_secs(1)), "1000 ms");
+    }
+
+    #[test]
+    fn a_report_tells_what_was_done_with_probes_and_without() {
+        let blind = BrakeReport {
+            node: "a:1".to_owned(),
+            blind: Some("the connection broke".to_owned()),
+            blind_time: Duration::from_secs(6),
+            ..BrakeReport::default()
+        };
+        let words = "for 6.00 s at most 10,000 items/s, since there was no connection for probes: the \
+                     connection broke";
+        assert_eq!(report_text(&blind), format!("a:1  {words}"));
+        let both = BrakeReport {
+            shared_time: Duration::from_secs(60),
+            commands_of_others: 7,
+            rate: 500,
+            rate_min: 100,
+            in_flight_min: 4,
+            ..blind
+        };
+        assert_eq!(
+            report_text(&both),
+            format!(
+                "a:1  beside 7 commands of other clients: 500 items/s (100 in the slowest second), 4 \
+                 items or more at a time; {words}"
+            )
+        );
     }
 }

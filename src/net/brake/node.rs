@@ -71,6 +71,10 @@ pub(super) struct Record {
     pub(super) quiet: Latencies,
     pub(super) busy: Latencies,
     pub(super) blind: Option<String>,
+    /// Since when there have been no probes, if there are none at present.
+    pub(super) blind_since: Option<Instant>,
+    /// How long there were none before.
+    pub(super) blind_time: Duration,
 }
 
 /// A batch that was let through; it is on its way until this is dropped.
@@ -304,6 +308,7 @@ impl NodeBrake {
     pub fn report(&self) -> BrakeReport {
         let record = self.record();
         let mean = rate(record.shared_items, record.shared_time);
+        let blind_now = record.blind_since.map_or(Duration::ZERO, |at| at.elapsed());
         let pair = |times: &Latencies| times.percentile(50).zip(times.percentile(99));
         BrakeReport {
             node: self.node.name.clone(),
@@ -315,6 +320,7 @@ impl NodeBrake {
             quiet: pair(&record.quiet),
             busy: pair(&record.busy),
             blind: record.blind.clone(),
+            blind_time: record.blind_time.saturating_add(blind_now),
         }
     }
 }

@@ -22,8 +22,10 @@ pub struct BrakeReport {
     pub quiet: Option<(Duration, Duration)>,
     /// The same beside the job's load.
     pub busy: Option<(Duration, Duration)>,
-    /// Why there were no probes, and the job went carefully, if so.
+    /// Why there were no probes for a while, in which the job went carefully, if so.
     pub blind: Option<String>,
+    /// How long that was.
+    pub blind_time: Duration,
 }
 
 impl BrakeReport {

@@ -18,6 +18,10 @@ use crate::protocol::stats::CommandCounts;
 use crate::protocol::text::{Step, parse_line};
 use crate::throttle::Rate;
 
+/// How long a node that gives no connection for probes is left alone before it is
+/// asked for one again.
+const BLIND_RETRY: Duration = Duration::from_secs(3);
+
 /// Items after which a node is looked at: a job with fewer is over before it could
 /// be told, and goes carefully.
 const LOOK_AFTER_ITEMS: u64 = 512;
@@ -91,18 +95,37 @@ impl NodeBrake {
     /// the pace; at once over at full speed. To be run on a thread of its own.
     ///
     /// If the node gives no connection for this, or breaks it off, the job continues at
-    /// a careful rate, and the report says so.
+    /// a careful rate until there is one again, and the report says so.
     pub fn watch(&self, node: &NodeSpec, net: &NetOptions, cancel: &Cancel) {
         if self.node.bound.is_none() || !self.waits_for_load() {
             return;
         }
-        let watched = Connection::connect(node, net, cancel)
-            .and_then(|connection| Watcher::new(self, connection).run());
-        if let Err(error) = watched
-            && !error.is_canceled()
-            && !self.lock().is_closed
-        {
+        loop {
+            let watched = Connection::connect(node, net, cancel)
+                .and_then(|connection| Watcher::new(self, connection).run());
+            let Err(error) = watched else { return };
+            if error.is_canceled() || self.lock().is_closed {
+                break;
+            }
             self.go_blind(&error);
+            if self.sleep(BLIND_RETRY) {
+                break;
+            }
+        }
+        self.end_blindness();
+    }
+
+    /// Sleeps; returns true when the job wants nothing more of the node.
+    fn sleep(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut gate = self.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if gate.is_closed || left.is_zero() {
+                return gate.is_closed;
+            }
+            let waited = self.node.settled.wait_timeout(gate, left);
+            gate = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -120,19 +143,52 @@ impl NodeBrake {
     }
 
     fn go_blind(&self, error: &Error) {
+        let why = error.to_chain();
+        let mut record = self.record();
+        if record.blind_since.is_some() {
+            // It has been told.
+            return;
+        }
+        record.blind_since = Some(Instant::now());
+        record.blind = Some(why.clone());
+        drop(record);
         self.lock().mode = Mode::Blind;
         self.limit(Rate {
             items: Some(Self::BLIND_ITEMS_PER_SECOND),
             bytes: None,
         });
         self.refresh();
-        let why = error.to_chain();
         tracing::warn!(
             "{why}; no connection tells how long the server's other clients wait, so it is gone on \
-             with at {} items/s at most",
+             with at {} items/s at most until one does",
             Self::BLIND_ITEMS_PER_SECOND
         );
-        self.record().blind = Some(why);
+    }
+
+    /// Begins carefully again if there were no probes before.
+    fn see_again(&self) {
+        if !self.end_blindness() {
+            return;
+        }
+        let mut gate = self.lock();
+        if gate.mode == Mode::Blind {
+            gate.mode = Mode::Careful;
+        }
+        drop(gate);
+        self.limit(Rate::default());
+        self.refresh();
+        let node = &self.node.name;
+        tracing::info!(node, "the server gives a connection for probes again");
+    }
+
+    /// Returns false if there were probes.
+    fn end_blindness(&self) -> bool {
+        let mut record = self.record();
+        let Some(since) = record.blind_since.take() else {
+            return false;
+        };
+        record.blind_time = record.blind_time.saturating_add(since.elapsed());
+        true
     }
 }
 
@@ -153,6 +209,8 @@ impl<'a> Watcher<'a> {
 
     fn run(&mut self) -> Result<()> {
         self.count()?;
+        self.probe()?;
+        self.brake.see_again();
         let mut next_count = Instant::now() + FIRST_COUNT_AFTER;
         loop {
             if Instant::now() >= next_count {
@@ -171,23 +229,9 @@ impl<'a> Watcher<'a> {
                 self.note(latency);
                 PROBE_INTERVAL.saturating_sub(latency)
             };
-            if self.sleep(pause) {
+            if self.brake.sleep(pause) {
                 return Ok(());
             }
-        }
-    }
-
-    /// Sleeps; returns true when the job wants nothing more of the node.
-    fn sleep(&self, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
-        let mut gate = self.brake.lock();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if gate.is_closed || left.is_zero() {
-                return gate.is_closed;
-            }
-            let waited = self.brake.node.settled.wait_timeout(gate, left);
-            gate = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
