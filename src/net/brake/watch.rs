@@ -322,8 +322,8 @@ impl<'a> Watcher<'a> {
 
     /// Compares what the server counts with what we have asked for.
     fn count(&mut self) -> Result<()> {
-        // Until the mode is set: a batch as of a server that nobody else uses may be
-        // waiting.
+        // Held until the mode is set: if others turn out to be there, no batch of the
+        // size for a server of our own is to go before that.
         let _held = self.hold();
         let ours_min = self.brake.lock().answered;
         let asked = Instant::now();
