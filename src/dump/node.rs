@@ -221,7 +221,10 @@ impl NodeJob<'_> {
             return Err(error);
         }
         cancel.check()?;
-        if let Some(error) = trouble.of_partner {
+        // Where the node has failed, that was the cause.
+        if trouble.node.is_none()
+            && let Some(error) = trouble.of_partner
+        {
             return Err(error);
         }
         let fates = Fates {
@@ -392,6 +395,7 @@ impl FetchRound<'_> {
     /// A fetcher that gives up leaves the rest to the others; the last one of
     /// them goes on taking and counting, so that every line is accounted for.
     fn fetch_all(&self, fetcher: &mut Fetcher<'_>, delivery: &mut Delivery) {
+        let mut has_given_up = false;
         loop {
             let chunk = match self.spool.pop(self.stop) {
                 Ok(Some(chunk)) => chunk,
@@ -399,7 +403,8 @@ impl FetchRound<'_> {
                 Err(error) => {
                     note_fatal_trouble(self.trouble, error);
                     // Nobody can do without what the spool has.
-                    return self.stop.cancel();
+                    self.stop.cancel();
+                    break;
                 }
             };
             let before = fetcher.done();
@@ -411,17 +416,31 @@ impl FetchRound<'_> {
                 items: after.0.saturating_sub(before.0),
                 bytes: after.1.saturating_sub(before.1),
             });
-            if let Err(error) = fetched {
-                Trouble::note(self.trouble, error);
-                if self.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
-                    break;
-                }
+            let Err(error) = fetched else {
+                continue;
+            };
+            let is_of_node = is_of_node(&error);
+            Trouble::note(self.trouble, error);
+            if !is_of_node {
+                // No fetcher can do without the set of keys, nor the walker.
+                self.stop.cancel();
+                break;
             }
+            // The last one may fail many times.
+            if !has_given_up && self.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
+                break;
+            }
+            has_given_up = true;
         }
         if let Err(error) = delivery.flush() {
             Trouble::note(self.trouble, error);
         }
     }
+}
+
+/// Says whether an error may be a server's: a full disk of our own is not.
+pub(super) fn is_of_node(error: &Error) -> bool {
+    !matches!(error.location(), Some(Location::Object { .. }))
 }
 
 fn note_fatal_trouble(trouble: &Mutex<Trouble>, error: Error) {
@@ -485,6 +504,12 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Brake;
+    use crate::progress::NoProgress;
+    use crate::protocol::metadump::WalkItem;
+    use crate::protocol::stats::ServerVersion;
+    use crate::select::Selection;
+    use crate::source::{LineForm, PackedWalk, Pushed, WalkChunk, WalkKind, WalkPacker};
 
     #[test]
     fn what_cannot_be_is_no_nodes_trouble_and_a_partners_error_gives_way() {
@@ -511,5 +536,85 @@ mod tests {
             "{fatal}"
         );
         assert!(trouble.of_partner.unwrap().is_of_partner());
+    }
+
+    /// Has two fetchers take the chunks, one after the other; returns how many are left,
+    /// and what went wrong.
+    fn fetch_in_turn(chunks: Vec<WalkChunk>, seen: Option<&SeenKeys>) -> (usize, Trouble) {
+        let node: NodeSpec = "a:1".parse().unwrap();
+        let server = ServerReport::default();
+        let options = FetcherOptions::default();
+        let brake = Brake::full_speed().node("a:1", Asked::Gets);
+        let stop = Cancel::new();
+        let job = FetchJob {
+            node: &node,
+            server: &server,
+            strategy: ReadStrategy {
+                version: ServerVersion::META_COMMANDS,
+                walk: WalkKind::Hash,
+                turns_crawler_on: false,
+                has_meta_get: true,
+                has_gets: true,
+                has_base64_keys: true,
+                has_binary_protocol: true,
+            },
+            options: &options,
+            selection: &Selection::EVERYTHING,
+            seen,
+            brake: &brake,
+            cancel: &stop,
+        };
+        let spool = Spool::new(SpoolMemory::new(1 << 20), ".".into());
+        for chunk in chunks {
+            assert_eq!(spool.push(chunk).unwrap(), Pushed::Taken);
+        }
+        spool.close();
+        let trouble = Mutex::default();
+        let round = FetchRound {
+            spool: &spool,
+            stop: &stop,
+            trouble: &trouble,
+            alive: &AtomicUsize::new(2),
+            node_index: 0,
+            progress: &NoProgress,
+        };
+        for _ in 0..2 {
+            let mut delivery = Delivery::new(Vec::new(), 0);
+            round.fetch_all(&mut Fetcher::new(job), &mut delivery);
+        }
+        let left = std::iter::from_fn(|| spool.pop(&Cancel::new()).unwrap()).count();
+        assert_eq!(stop.is_canceled(), left > 0);
+        (left, trouble.into_inner().unwrap())
+    }
+
+    #[test]
+    fn the_last_fetcher_takes_all_chunks_however_many_fail() {
+        let broken = WalkChunk {
+            items: PackedWalk::of_parts(b"not what was packed".to_vec(), 7),
+            form: LineForm::Metadump,
+        };
+        let (left, trouble) = fetch_in_turn(vec![broken; 10], None);
+        assert_eq!(left, 0);
+        assert!(trouble.fatal.unwrap().is_internal());
+    }
+
+    #[test]
+    fn nobody_goes_on_where_the_set_of_keys_has_no_room() {
+        let gone = tempfile::tempdir().unwrap().path().join("gone");
+        let seen = SeenKeys::for_later(&gone);
+        seen.expect_again();
+        let mut packer = WalkPacker::new().unwrap();
+        for key in ["a", "b"] {
+            packer.push(key.as_bytes(), &WalkItem::default());
+        }
+        let chunk = WalkChunk {
+            items: packer.finish().unwrap().unwrap(),
+            form: LineForm::Metadump,
+        };
+        let (left, trouble) = fetch_in_turn(vec![chunk; 10], Some(&seen));
+        assert_eq!(left, 9);
+        let error = trouble.node.unwrap();
+        assert!(!is_of_node(&error), "{error}");
+        assert!(trouble.fatal.is_none() && trouble.of_partner.is_none());
     }
 }

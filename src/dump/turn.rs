@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cancel::Cancel;
 use crate::dump::beginning::Begun;
 use crate::dump::confirm::Confirmation;
-use crate::dump::node::{NodeDump, NodeJob, change_since, counters_of, unreached_node};
+use crate::dump::node::{NodeDump, NodeJob, change_since, counters_of, is_of_node, unreached_node};
 use crate::dump::plan::DumpPlan;
 use crate::error::{Error, ErrorKind, Location, Result};
 use crate::format::manifest::{ManifestNode, ManifestSegment, Totals};
@@ -262,8 +262,6 @@ fn drop_other_life(
 /// Says whether another try may do better, in a moment: with what is sealed, or where
 /// the server was restarted with nothing. One that is busy was waited for.
 fn is_passing(error: &Error) -> bool {
-    // A full disk of our own is no node's.
-    let is_of_node = !matches!(error.location(), Some(Location::Object { .. }));
     let is_busy = matches!(
         error.kind(),
         ErrorKind::Busy | ErrorKind::TooManyConnections
@@ -271,7 +269,7 @@ fn is_passing(error: &Error) -> bool {
     let restarted = ErrorKind::NodeChanged {
         what: ServerReport::RESTARTED,
     };
-    is_of_node && !is_busy && (error.is_retryable() || *error.kind() == restarted)
+    is_of_node(error) && !is_busy && (error.is_retryable() || *error.kind() == restarted)
 }
 
 impl NodeDump {
