@@ -51,6 +51,8 @@ enum Keys {
     Noted(KeyLog),
     /// To be looked up.
     Known(KeyTable),
+    /// The disk took no more of them; why, until somebody is told.
+    Lost(Option<Error>),
 }
 
 /// What is done with keys that are listed.
@@ -114,8 +116,7 @@ impl SeenKeys {
     /// - `Io`: the table must grow and cannot.
     pub fn insert_kept(&self, key: &[u8]) -> Result<Seen> {
         let mut keys = self.lock();
-        let table = keys.table()?;
-        let before = table.put(key, |before| before.unwrap_or_default() | KEPT)?;
+        let before = keys.put(key, |before| before.unwrap_or_default() | KEPT)?;
         self.only_kept
             .fetch_add(u64::from(before.is_none()), Ordering::Relaxed);
         Ok(seen(before))
@@ -125,22 +126,20 @@ impl SeenKeys {
     ///
     /// # Errors
     ///
-    /// - `Io`: the directory has no room for it.
+    /// - `Io`: the directory has no room for it, and the keys must be looked up; told
+    ///   once, and then that it was.
     pub fn insert(&self, key: &[u8]) -> Result<Seen> {
         if self.stage() == Stage::Ignored {
             return Ok(Seen::Never);
         }
         let mut keys = self.lock();
         // Looked at again now: a walker may have said something meanwhile.
-        if let Keys::Noted(log) = &mut *keys
-            && self.stage() == Stage::Noted
-        {
-            log.push(key)?;
+        if self.stage() == Stage::Noted && keys.note(key) {
             self.count_listed(None, FIRST_ROUND << 1);
             return Ok(Seen::Never);
         }
         let round = self.round.load(Ordering::Relaxed) << 1;
-        let before = keys.table()?.put(key, |before| {
+        let before = keys.put(key, |before| {
             let kept = before.unwrap_or_default() & KEPT;
             round | kept
         })?;
@@ -218,6 +217,32 @@ impl SeenKeys {
 }
 
 impl Keys {
+    /// Writes a key down for later; says no where keys are looked up already. A failure
+    /// is told when a key is looked up, which most dumps never need.
+    fn note(&mut self, key: &[u8]) -> bool {
+        match self {
+            Self::Noted(log) => {
+                if let Err(error) = log.push(key) {
+                    *self = Self::Lost(Some(error));
+                }
+                true
+            }
+            Self::Known(_) => false,
+            Self::Lost(_) => true,
+        }
+    }
+
+    /// Gives a key the tag that `choose` makes of the one it has; see
+    /// [`KeyTable::put`]. After a failure nothing is tried again: the next key would
+    /// need as much room.
+    fn put(&mut self, key: &[u8], choose: impl FnOnce(Option<u16>) -> u16) -> Result<Option<u16>> {
+        let put = self.table().and_then(|table| table.put(key, choose));
+        if put.is_err() {
+            *self = Self::Lost(None);
+        }
+        put
+    }
+
     /// Returns the table; makes it, if there is none so far.
     fn table(&mut self) -> Result<&mut KeyTable> {
         if let Self::Noted(log) = self {
@@ -225,6 +250,7 @@ impl Keys {
         }
         match self {
             Self::Known(table) => Ok(table),
+            Self::Lost(error) => Err(error.take().unwrap_or_else(keys_lost)),
             Self::Noted(_) => Err(Error::internal("a table of keys was not made")),
         }
     }
@@ -240,6 +266,11 @@ impl Stage {
     }
 }
 
+/// Whoever was told why the keys are lost has an error that says more.
+fn keys_lost() -> Error {
+    Error::partner_ended("the set of keys")
+}
+
 fn seen(tag: Option<u16>) -> Seen {
     match tag {
         None => Seen::Never,
@@ -251,6 +282,7 @@ fn seen(tag: Option<u16>) -> Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn each_key_is_new_once_however_often_the_table_grows() {
@@ -334,6 +366,51 @@ mod tests {
         seen.expect_no_more();
         assert_eq!(seen.insert(b"a").unwrap(), Seen::Never);
         assert_eq!(seen.count(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_matters_only_where_noted_keys_are_looked_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let gone = directory.path().join("gone");
+        let noted = || {
+            let seen = SeenKeys::for_later(&gone);
+            for number in 0..70_000_u32 {
+                assert_eq!(seen.insert(&number.to_le_bytes()).unwrap(), Seen::Never);
+            }
+            assert_eq!((seen.count(), seen.listed_in_round()), (70_000, 70_000));
+            seen
+        };
+        let seen = noted();
+        seen.expect_no_more();
+        assert_eq!(seen.insert(b"a").unwrap(), Seen::Never);
+        let seen = noted();
+        seen.expect_again();
+        let error = seen.insert(b"a").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+        assert!(seen.insert(b"a").unwrap_err().is_of_partner());
+    }
+
+    #[test]
+    fn a_table_that_failed_is_not_made_again_for_each_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let gone = directory.path().join("gone");
+        let noted = SeenKeys::for_later(&gone);
+        noted.insert(b"a").unwrap();
+        noted.expect_again();
+        std::fs::create_dir(&gone).unwrap();
+        let full = SeenKeys::create(&gone, 0).unwrap();
+        std::fs::remove_dir(&gone).unwrap();
+        let mut numbers = 0_u32..;
+        let mut insert = || full.insert(&numbers.next().unwrap().to_le_bytes());
+        let of_full = std::iter::repeat_with(&mut insert).find_map(Result::err);
+        for error in [noted.insert(b"b").unwrap_err(), of_full.unwrap()] {
+            assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+        }
+        // There would be room by now.
+        std::fs::create_dir(&gone).unwrap();
+        for error in [noted.insert(b"b").unwrap_err(), insert().unwrap_err()] {
+            assert!(error.is_of_partner(), "{error}");
+        }
     }
 
     /// A fetcher holds the lock while it waits for the disk of the table.

@@ -212,6 +212,7 @@ impl<'a> Fetcher<'a> {
     ///
     /// - The node does not answer any more: what was not fetched is counted
     ///   as missing, and so is all that is passed to later calls.
+    /// - `Io`: the set of keys has no room; keys that it cannot tell are not counted.
     /// - Whatever the sink returns.
     pub fn fetch(&mut self, chunk: &WalkChunk, sink: &mut dyn ItemSink) -> Result<()> {
         let mut first_error = None;
