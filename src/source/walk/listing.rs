@@ -75,8 +75,17 @@ impl Walk<'_> {
                 .map(|joined| joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
-        listed.into_iter().collect()
+        first_cause(listed)
     }
+}
+
+/// Returns the first error that is a cause: the spool tells one worker alone why its
+/// disk takes no more, and that need not be the first one.
+fn first_cause(listed: Vec<Result<()>>) -> Result<()> {
+    let errors = listed.into_iter().filter_map(Result::err);
+    let (of_partner, causes): (Vec<_>, Vec<_>) = errors.partition(Error::is_of_partner);
+    let mut errors = causes.into_iter().chain(of_partner);
+    errors.next().map_or(Ok(()), Err)
 }
 
 /// Lists one class.
@@ -319,6 +328,16 @@ mod tests {
         assert!(read(b"HTTP/1.1 400 Bad Request\r\n", 4).is_err());
         let full = read(b"ERROR Too many open connections\r\n", 4).unwrap_err();
         assert_eq!(*full.kind(), ErrorKind::TooManyConnections);
+    }
+
+    #[test]
+    fn a_worker_that_knows_the_cause_is_heard_before_one_that_does_not() {
+        let partner = || Err(Error::partner_ended("the disk of the spool"));
+        let error = first_cause(vec![partner(), Ok(()), Err(Error::new(ErrorKind::Closed))]);
+        assert_eq!(*error.unwrap_err().kind(), ErrorKind::Closed);
+        let error = first_cause(vec![Ok(()), partner()]).unwrap_err();
+        assert!(error.is_of_partner());
+        assert!(first_cause(vec![Ok(()), Ok(())]).is_ok());
     }
 
     #[test]
