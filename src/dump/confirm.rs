@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::column::KeyRecord;
 use crate::format::manifest::{ManifestSegment, Totals};
 use crate::item::Exptime;
-use crate::net::{Asked, Brake, ServerReport};
+use crate::net::{Asked, Brake, Connection, ServerReport, ask_server};
 use crate::snapshot::{read_segment_meta, visit_records};
 use crate::source::{
     FetchJob, FetcherOptions, ItemVersion, KeptItems, Spool, Walk, compare_listing,
@@ -21,7 +21,7 @@ pub(super) enum Confirmation {
     /// Each record of these is on the server as it was read. The others are no more
     /// than what was there once.
     Confirmed(Vec<ManifestSegment>),
-    /// The server could not be listed; nothing is known of any of them.
+    /// The server could not be listed, or asked; nothing is known of any of them.
     Unlisted(Error),
 }
 
@@ -40,6 +40,9 @@ impl NodeJob<'_> {
         let node = self.node.address();
         let all = Totals::of(self.kept);
         if !self.strategy.walk.needs_crawler() || !self.server.settings.has_cas {
+            if let Err(error) = self.ask(cancel) {
+                return unlisted(error, cancel);
+            }
             let records = counted(all.records, "record");
             tracing::warn!(
                 node,
@@ -74,14 +77,13 @@ impl NodeJob<'_> {
                  began; what it read then is read anew"
             );
         }
-        if !candidates.is_empty()
-            && let Err(error) = self.list_until_seen(&mut items, cancel)
-        {
-            cancel.check()?;
-            if error.is_internal() {
-                return Err(error);
-            }
-            return Ok(Confirmation::Unlisted(error));
+        let listed = if candidates.is_empty() {
+            self.ask(cancel)
+        } else {
+            self.list_until_seen(&mut items, cancel)
+        };
+        if let Err(error) = listed {
+            return unlisted(error, cancel);
         }
         let mut confirmed = Vec::new();
         for (segment, offset) in candidates {
@@ -100,6 +102,13 @@ impl NodeJob<'_> {
             "compared what the dump that did not finish has sealed"
         );
         Ok(Confirmation::Confirmed(confirmed))
+    }
+
+    /// Asks the server anything. What is sealed may be all that is left of one that does
+    /// not answer, so nothing of it is given up before.
+    fn ask(&self, cancel: &Cancel) -> Result<()> {
+        let mut connection = Connection::connect(self.node, &self.options.net, cancel)?;
+        ask_server(&mut connection).map(drop)
     }
 
     /// Says whether `take` says yes to each record of a segment, and none lacks what
@@ -168,6 +177,14 @@ impl NodeJob<'_> {
         };
         compare_listing(&walk, &job, items, &stop)
     }
+}
+
+fn unlisted(error: Error, cancel: &Cancel) -> Result<Confirmation> {
+    cancel.check()?;
+    if error.is_internal() {
+        return Err(error);
+    }
+    Ok(Confirmation::Unlisted(error))
 }
 
 /// Says whether exptimes of a segment mean what they would mean if they were read now:

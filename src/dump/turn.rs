@@ -98,7 +98,7 @@ impl DumpPlan {
     }
 
     /// Dumps a node that has answered. Where it goes away in the middle, it is tried
-    /// again, and what was sealed of it is kept as if another run had sealed it.
+    /// again, and what was sealed of it in this life of the server stays.
     fn dump_reached(
         &self,
         turn: &Turn<'_>,
@@ -112,35 +112,53 @@ impl DumpPlan {
             items_total: source.server.stats.curr_items,
         });
         let mut pauses = PAUSES.into_iter();
-        let (mut win_tokens_returned, mut win_tokens_kept) = (0_u64, 0_u64);
-        let mut listed: Option<ManifestNode> = None;
+        let mut earlier: Option<NodeDump> = None;
+        // What an earlier run has sealed is compared with what the server has now.
+        let mut is_confirmed = false;
         loop {
-            let is_first = pauses.len() == PAUSES.len();
-            let mut dump = self.dump_once(turn, &source, kept, is_first)?;
-            dump.tell_listed(listed.take());
-            win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
-            win_tokens_kept = win_tokens_kept.saturating_add(dump.win_tokens_kept);
-            let passing = dump.failure.as_ref().filter(|error| is_passing(error));
-            let Some((error, pause)) = passing.zip(pauses.next()) else {
-                dump.win_tokens_returned = win_tokens_returned;
-                dump.win_tokens_kept = win_tokens_kept;
+            let kept_of_life = drop_other_life(turn, &source.server, kept)?;
+            let is_anew = kept_of_life.is_empty();
+            let mut dump = self.dump_once(turn, &source, kept_of_life, is_confirmed)?;
+            if let Some(earlier) = earlier {
+                dump.follow(earlier, is_anew);
+            }
+            let met = match dump.failure.as_ref().filter(|error| is_passing(error)) {
+                Some(error) => self.meet_later(turn, &source, error, &mut pauses)?,
+                None => None,
+            };
+            let Some(met) = met else {
                 return Ok(dump);
             };
-            tracing::warn!(
-                "{}; in {} s it is tried again",
-                error.to_chain(),
-                pause.as_secs()
-            );
+            source = met;
+            is_confirmed = !dump.is_unconfirmed;
+            kept = std::mem::take(&mut dump.segments);
+            earlier = Some(dump);
+        }
+    }
+
+    /// Leaves a node alone that went away in the middle, and asks it again, as long as
+    /// there are pauses left. Returns nothing where it is not back by then.
+    fn meet_later(
+        &self,
+        turn: &Turn<'_>,
+        source: &SourceNode,
+        failure: &Error,
+        pauses: &mut dyn Iterator<Item = Duration>,
+    ) -> Result<Option<SourceNode>> {
+        let mut reason = failure.to_chain();
+        for pause in pauses {
+            tracing::warn!("{reason}; in {} s it is tried again", pause.as_secs());
             pause_for(pause, turn.stop)?;
-            kept = dump.segments;
-            listed = Some(dump.node);
             match self.survey(turn) {
-                Ok(met) => source = met,
+                Ok(met) => return Ok(Some(met)),
                 Err(error) if error.is_canceled() => return Err(error),
-                // The try is told the same.
-                Err(_) => {}
+                // The try waits for it.
+                Err(error) if is_busy(&error) => return Ok(Some(source.clone())),
+                Err(error) => reason = error.to_chain(),
             }
         }
+        tracing::info!("{reason}; it is not tried again");
+        Ok(None)
     }
 
     /// Asks a node again that had to wait for its turn: what has happened to it
@@ -171,10 +189,9 @@ impl DumpPlan {
         turn: &Turn<'_>,
         source: &SourceNode,
         kept: Vec<ManifestSegment>,
-        is_first: bool,
+        is_confirmed: bool,
     ) -> Result<NodeDump> {
         let begun = turn.begun;
-        let kept = drop_other_life(turn, &source.server, kept)?;
         if kept.is_empty() {
             begun.settle_life(turn.index, turn.node, source)?;
         }
@@ -194,7 +211,7 @@ impl DumpPlan {
             started_at: begun.started_at,
             kept: &kept,
         };
-        if kept.is_empty() {
+        if kept.is_empty() || is_confirmed {
             return job.run(turn.stop, turn.progress);
         }
         let confirmed = match job.confirm_kept(turn.stop)? {
@@ -211,15 +228,12 @@ impl DumpPlan {
         begun
             .snapshot
             .remove_segments(&without(&kept, &confirmed))?;
-        // What this run has read itself was told of when it was.
-        if is_first {
-            let kept = Totals::of(&confirmed);
-            turn.progress.event(Event::Advanced {
-                node_index: Some(turn.node_index),
-                items: kept.records,
-                bytes: kept.key_bytes.saturating_add(kept.value_bytes),
-            });
-        }
+        let totals = Totals::of(&confirmed);
+        turn.progress.event(Event::Advanced {
+            node_index: Some(turn.node_index),
+            items: totals.records,
+            bytes: totals.key_bytes.saturating_add(totals.value_bytes),
+        });
         NodeJob {
             kept: &confirmed,
             ..job
@@ -262,24 +276,41 @@ fn drop_other_life(
 /// Says whether another try may do better, in a moment: with what is sealed, or where
 /// the server was restarted with nothing. One that is busy was waited for.
 fn is_passing(error: &Error) -> bool {
-    let is_busy = matches!(
-        error.kind(),
-        ErrorKind::Busy | ErrorKind::TooManyConnections
-    );
     let restarted = ErrorKind::NodeChanged {
         what: ServerReport::RESTARTED,
     };
-    is_of_node(error) && !is_busy && (error.is_retryable() || *error.kind() == restarted)
+    is_of_node(error) && !is_busy(error) && (error.is_retryable() || *error.kind() == restarted)
+}
+
+/// Says whether a server lives and has no room for us now.
+fn is_busy(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Busy | ErrorKind::TooManyConnections
+    )
 }
 
 impl NodeDump {
+    /// Adds what an earlier try has counted that this one cannot know. Where this one
+    /// has begun anew nothing is left of what that had read.
+    fn follow(&mut self, earlier: Self, is_anew: bool) {
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.win_tokens_returned, earlier.win_tokens_returned);
+        add(&mut self.win_tokens_kept, earlier.win_tokens_kept);
+        add(&mut self.unaccounted, earlier.unaccounted);
+        if !is_anew {
+            add(&mut self.unknown_kept, earlier.unknown_kept);
+        }
+        self.tell_listed(earlier.node);
+    }
+
     /// Tells what an earlier try had listed, where this one could not list the node,
     /// and has no more than that try had read: what was listed and never read is lost,
     /// however the tries after it ended.
-    fn tell_listed(&mut self, earlier: Option<ManifestNode>) {
-        let Some(earlier) = earlier.filter(|_| self.failure.is_some()) else {
+    fn tell_listed(&mut self, earlier: ManifestNode) {
+        if self.failure.is_none() {
             return;
-        };
+        }
         let (counters, before) = (&self.node.counters, &earlier.counters);
         if counters.stored == before.stored && counters.listed < before.listed {
             self.node = ManifestNode {

@@ -24,7 +24,12 @@ fn fill(server: &Memcached, prefix: &str, count: u64) {
 }
 
 fn filled(prefix: &str) -> Memcached {
-    let server = Memcached::start_at(HOST, &["-m", "256"], &[]);
+    filled_with(prefix, &[])
+}
+
+fn filled_with(prefix: &str, more: &[&str]) -> Memcached {
+    let arguments = [&["-m", "256"], more].concat();
+    let server = Memcached::start_at(HOST, &arguments, &[]);
     fill(&server, prefix, KEY_COUNT);
     server
 }
@@ -140,7 +145,13 @@ fn what_other_servers_gave_is_kept_where_one_dies_for_good() {
 
 #[test]
 fn a_server_that_is_silent_for_a_while_is_tried_again() {
-    let server = filled("k");
+    // Where its listing tells no CAS, what this run has sealed stays all the same.
+    for more in [&[][..], &["-C"]] {
+        check_silent_for_a_while(&filled_with("k", more));
+    }
+}
+
+fn check_silent_for_a_while(server: &Memcached) {
     let address = server.address();
     let workdir = Workdir::new("silent");
     let mut child = workdir
@@ -156,7 +167,7 @@ fn a_server_that_is_silent_for_a_while_is_tried_again() {
         "{told}"
     );
     let (code, report, errors) = finish(child, stderr);
-    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!((code, &*errors), (Some(0), ""));
     assert_eq!(
         (&report["records"], &report["verdict"]),
         (&KEY_COUNT.into(), &"complete".into())
@@ -234,7 +245,14 @@ fn what_a_dead_server_gave_is_in_a_partial_snapshot_and_said_to_be_unsure() {
 /// The tries after the first find nobody, and know nothing of what that one had listed.
 #[test]
 fn what_a_server_listed_before_it_went_away_for_good_is_told_as_missing() {
-    let [mut gone, stays] = [filled("gone"), filled("stays")];
+    // What was read of it is no less where its listing tells no CAS.
+    for more in [&[][..], &["-C"]] {
+        check_gone_for_good(filled_with("gone", more));
+    }
+}
+
+fn check_gone_for_good(mut gone: Memcached) {
+    let stays = filled("stays");
     let (first, second) = (gone.address(), stays.address());
     let workdir = Workdir::new("gone-for-good");
     let slowly = [
@@ -253,8 +271,41 @@ fn what_a_server_listed_before_it_went_away_for_good_is_told_as_missing() {
     let node = &report["nodes"][0];
     let number = |name: &str| node[name].as_u64().unwrap();
     assert_eq!(number("listed"), KEY_COUNT, "{node}");
-    assert!(number("missing") > 0, "{node}");
+    assert!(number("missing") > 0 && number("stored") >= 300, "{node}");
     assert_eq!(number("stored") + number("missing"), KEY_COUNT, "{node}");
     assert_eq!(report["nodes"][1]["stored"], KEY_COUNT);
     assert_eq!(report["completeness_percent"], Value::Null);
+}
+
+/// Nothing is compared where no CAS is listed, and nobody answers in this case.
+#[test]
+fn what_was_sealed_of_a_server_without_cas_stays_where_it_died_before_its_turn() {
+    let (healthy, mut dying) = (filled("h"), filled_with("d", &["-C"]));
+    let (first, second) = (healthy.address(), dying.address());
+    let nodes = [&first[..], &second];
+    let slowly = ["--node-items-per-second=5000", "--shards=1"];
+    let workdir = Workdir::new("died-before");
+    let mut child = workdir.mcsnap(&arguments(&nodes, &slowly)).spawn();
+    wait_for_sealed(&workdir, 0, 1);
+    wait_for_sealed(&workdir, 1, 3);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let sealed = |start: &str| {
+        let files = segment_files(&workdir, "a").into_iter();
+        files
+            .filter(|file| file.starts_with(start) && file.ends_with(".mcs"))
+            .count()
+    };
+    let [of_healthy, of_dying] = ["n0000-", "n0001-"].map(sealed);
+    let more = ["--resume", "--allow-partial", "--parallel-nodes=1"];
+    let more = [&slowly[..], &more].concat();
+    let child = workdir.mcsnap(&arguments(&nodes, &more)).spawn();
+    wait_for_sealed(&workdir, 0, of_healthy + 2);
+    dying.kill();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr_of(&output));
+    let report = report_of(&output);
+    assert_eq!(report["nodes"][0]["stored"], KEY_COUNT);
+    assert_eq!(report["nodes"][1]["stored"], 100 * of_dying);
+    assert_eq!(report["kept_unconfirmed_records"], 100 * of_dying);
 }
