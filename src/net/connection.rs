@@ -388,7 +388,9 @@ impl Connection {
         prompt: Option<Prompt>,
         receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
-        if self.prod_count > 0 {
+        // Where nothing is asked, the answer to an earlier request goes on, and what
+        // was sent after that is answered after it.
+        if self.prod_count > 0 && !request.is_empty() {
             self.take_prod_replies(exchange.watch.operation())?;
         }
         self.converse(exchange, request, prompt, receive)

@@ -4,10 +4,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use mcsnap::cancel::Cancel;
+use mcsnap::error::Result;
 use mcsnap::net::{Connection, Credentials, NetOptions, Received, TlsClient, TlsSettings};
 use mcsnap::node::NodeSpec;
 use rustls::pki_types::pem::PemObject as _;
@@ -47,10 +49,15 @@ fn serve(
 }
 
 fn connect(files: &Certificates, node: &NodeSpec) -> Connection {
-    connect_as(files, node, None)
+    connect_as(files, node, None, &Cancel::new())
 }
 
-fn connect_as(files: &Certificates, node: &NodeSpec, user: Option<&str>) -> Connection {
+fn connect_as(
+    files: &Certificates,
+    node: &NodeSpec,
+    user: Option<&str>,
+    cancel: &Cancel,
+) -> Connection {
     let tls = TlsClient::new(&TlsSettings {
         authorities: Some(files.path("ca.pem").into()),
         ..TlsSettings::default()
@@ -60,27 +67,32 @@ fn connect_as(files: &Certificates, node: &NodeSpec, user: Option<&str>) -> Conn
         tls: Some(tls.unwrap()),
         ..NetOptions::of_timeout(LIMIT)
     };
-    Connection::connect(node, &options, &Cancel::new()).unwrap()
+    Connection::connect(node, &options, cancel).unwrap()
 }
 
 /// Sends a request, and takes lines up to this one.
 fn ask(connection: &mut Connection, request: &[u8], last: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    connection
-        .exchange("test", request, |bytes| {
-            let mut consumed = 0;
-            while let Some(end) = bytes[consumed..].iter().position(|byte| *byte == b'\n') {
-                let line = String::from_utf8_lossy(&bytes[consumed..consumed + end]);
-                lines.push(line.trim_end().to_owned());
-                consumed += end + 1;
-                if lines.last().is_some_and(|line| line == last) {
-                    return Ok(Received::Done(consumed));
-                }
-            }
-            Ok(Received::More(consumed))
-        })
-        .unwrap();
+    let (lines, asked) = try_ask(connection, request, last);
+    asked.unwrap();
     lines
+}
+
+/// Returns what came until it failed, too.
+fn try_ask(connection: &mut Connection, request: &[u8], last: &str) -> (Vec<String>, Result<()>) {
+    let mut lines = Vec::new();
+    let asked = connection.exchange("test", request, |bytes| {
+        let mut consumed = 0;
+        while let Some(end) = bytes[consumed..].iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(&bytes[consumed..consumed + end]);
+            lines.push(line.trim_end().to_owned());
+            consumed += end + 1;
+            if lines.last().is_some_and(|line| line == last) {
+                return Ok(Received::Done(consumed));
+            }
+        }
+        Ok(Received::More(consumed))
+    });
+    (lines, asked)
 }
 
 fn expect(stream: &mut Stream, wanted: &[u8]) {
@@ -107,6 +119,45 @@ fn a_silent_server_gets_a_no_op_whose_reply_is_nobody_elses() {
     let mut connection = connect(&files, &node);
     let lines = ask(&mut connection, b"ms a 1 q\r\nb\r\nmn\r\n", "MN");
     assert_eq!(lines, ["NS", "MN"]);
+    assert_eq!(ask(&mut connection, b"mg a v\r\n", "EN"), ["EN"]);
+    drop(connection);
+    server.join().unwrap();
+}
+
+/// Some servers must be read to the end of their walk though nobody wants it.
+#[test]
+fn an_answer_that_was_left_in_the_middle_is_read_on_before_those_of_no_ops() {
+    let files = Certificates::new();
+    let cancel = Cancel::new();
+    let (go_on, gone_on) = channel();
+    let (node, server) = serve(&files, {
+        let cancel = cancel.clone();
+        move |stream| {
+            expect(stream, b"lru_crawler metadump hash\r\n");
+            stream.write_all(b"key=a\n").unwrap();
+            expect(stream, b"mn\r\n");
+            cancel.cancel();
+            gone_on.recv().unwrap();
+            stream.write_all(b"key=b\nEND\r\nMN\r\n").unwrap();
+            // A slow test may have sent more of them.
+            let mut request = [0; 4];
+            stream.read_exact(&mut request).unwrap();
+            while &request == b"mn\r\n" {
+                stream.write_all(b"MN\r\n").unwrap();
+                stream.read_exact(&mut request).unwrap();
+            }
+            assert_eq!(&request, b"mg a");
+            expect(stream, b" v\r\n");
+            stream.write_all(b"EN\r\n").unwrap();
+        }
+    });
+    let mut connection = connect_as(&files, &node, None, &cancel);
+    let (lines, asked) = try_ask(&mut connection, b"lru_crawler metadump hash\r\n", "END");
+    assert_eq!(lines, ["key=a"]);
+    assert!(asked.unwrap_err().is_canceled());
+    connection.outlive_cancel(LIMIT);
+    go_on.send(()).unwrap();
+    assert_eq!(ask(&mut connection, b"", "END"), ["key=b", "END"]);
     assert_eq!(ask(&mut connection, b"mg a v\r\n", "EN"), ["EN"]);
     drop(connection);
     server.join().unwrap();
@@ -145,7 +196,7 @@ fn a_log_in_takes_the_time_it_takes() {
         expect(stream, b"mg a v\r\nmn\r\n");
         stream.write_all(b"EN\r\nMN\r\n").unwrap();
     });
-    let mut connection = connect_as(&files, &node, Some("joe:pwd"));
+    let mut connection = connect_as(&files, &node, Some("joe:pwd"), &Cancel::new());
     assert_eq!(ask(&mut connection, b"mg a v\r\n", "EN"), ["EN"]);
     drop(connection);
     server.join().unwrap();
