@@ -90,6 +90,7 @@ impl DumpPlan {
         }
         let store = &**store;
         let mut names = Vec::new();
+        let mut unfit_dumps = Vec::new();
         for (name, journal) in list_unfinished_dumps(store)? {
             let addresses = addresses_of(&journal);
             let is_related = |plan: &NodePlan| addresses.contains(&plan.node.address());
@@ -107,40 +108,67 @@ impl DumpPlan {
                     shards_text(journal.shard_bits),
                 );
             } else if let Some(unfit) = self.find_unfit(store, &name, &journal)? {
-                let unfit = self.describe_unfit(&place, &journal, &unfit);
-                if name == self.options.name {
-                    tracing::warn!("{unfit}; this dump starts anew, in its place");
-                } else {
-                    tracing::warn!(
-                        "{unfit}; this dump starts anew, under another name. Remove the directory \
-                         {place}, or make a snapshot of it by mcsnap salvage"
-                    );
-                }
+                unfit_dumps.push((name, self.describe_unfit(&place, &journal, &unfit)));
             } else {
                 names.push(name);
             }
         }
-        if let [name] = names.as_slice() {
-            return Ok(Start::GoOn { name: name.clone() });
+        let is_own = |name: &&String| **name == self.options.name;
+        let start = match names.as_slice() {
+            [name] => Start::GoOn { name: name.clone() },
+            // The name has the date in it, and today's first run did not finish.
+            several => match several.iter().find(is_own) {
+                Some(name) => Start::GoOn { name: name.clone() },
+                None => self.find_anew(store),
+            },
+        };
+        for (name, unfit) in unfit_dumps {
+            tracing::warn!("{unfit}; {}", self.describe_start(store, &start, &name));
         }
-        if !names.is_empty() {
+        if names.len() > 1 {
             let places: Vec<String> = names.iter().map(|name| store.describe(name)).collect();
+            let what_now = match &start {
+                Start::GoOn { name } => {
+                    format!("this dump goes on with {}. Remove", store.describe(name))
+                }
+                Start::Anew | Start::Replace { .. } => "this dump starts anew. To go on with one \
+                                                        pass --resume with its --name; remove"
+                    .to_owned(),
+            };
             tracing::warn!(
-                "there are several unfinished dumps of these servers: {}; this dump starts anew. To go \
-                 on with one pass --resume with its --name; remove the \
+                "there are several unfinished dumps of these servers: {}; {what_now} the \
                  directories of the others, or make snapshots of them by mcsnap salvage",
                 places.join(", "),
             );
         }
-        // The name has the date in it, and today's first run did not finish.
+        Ok(start)
+    }
+
+    /// Says how a dump starts under the name that was asked for where it goes on with
+    /// nothing: in the place of what has that name already, if that is the same dump.
+    fn find_anew(&self, store: &dyn Store) -> Start {
         let own = find_journal(store, &self.options.name);
-        Ok(
-            match own.filter(|journal| self.check_same(journal).is_ok()) {
-                Some(journal) => Start::Replace {
-                    id: journal.snapshot_id,
-                },
-                None => Start::Anew,
+        match own.filter(|journal| self.check_same(journal).is_ok()) {
+            Some(journal) => Start::Replace {
+                id: journal.snapshot_id,
             },
+            None => Start::Anew,
+        }
+    }
+
+    /// Says what becomes of an unfinished dump that is of no use any more.
+    fn describe_start(&self, store: &dyn Store, start: &Start, name: &str) -> String {
+        let place = store.describe(name);
+        let what_now = match start {
+            Start::Replace { .. } if name == self.options.name => {
+                return "this dump starts anew, in its place".to_owned();
+            }
+            Start::Replace { .. } | Start::Anew => "starts anew, under another name".to_owned(),
+            Start::GoOn { name } => format!("goes on with {}", store.describe(name)),
+        };
+        format!(
+            "this dump {what_now}. Remove the directory {place}, or make a snapshot of it by mcsnap \
+             salvage"
         )
     }
 
@@ -252,8 +280,13 @@ impl DumpPlan {
                 return Ok(Kept::default());
             }
         };
-        let found = match Leftover::preview(store, name) {
-            Err(error) if plan.may_start_anew(&error) => return Ok(Kept::default()),
+        let found = match Leftover::preview(Arc::clone(&store), name) {
+            Err(error) if plan.may_start_anew(&error) => {
+                if plan.find_anew(&*store) == Start::Anew {
+                    check_name_is_free(&*store, &plan.options.name)?;
+                }
+                return Ok(Kept::default());
+            }
             found => found?,
         };
         match found {
@@ -310,15 +343,19 @@ impl DumpPlan {
 
     /// Begins, as it was settled.
     pub(super) fn begin(&self, store: Arc<dyn Store>) -> Result<Begun> {
-        let name = match &self.start {
-            Some(Start::Anew) | None => return self.begin_anew(store, &self.options.name),
-            Some(Start::Replace { id }) => {
+        self.begin_as(store, self.start.as_ref().unwrap_or(&Start::Anew))
+    }
+
+    fn begin_as(&self, store: Arc<dyn Store>, start: &Start) -> Result<Begun> {
+        let name = match start {
+            Start::Anew => return self.begin_anew(store, &self.options.name),
+            Start::Replace { id } => {
                 let name = &self.options.name;
                 let journal = |id| self.journal(id);
                 let (snapshot, journal) = replace_unfinished(store, name, *id, journal)?;
                 return Ok(Begun::new(snapshot, journal, Vec::new()));
             }
-            Some(Start::GoOn { name }) => name,
+            Start::GoOn { name } => name,
         };
         match Leftover::find(Arc::clone(&store), name) {
             Ok(Leftover::Nothing) => self.begin_anew(store, name),
@@ -329,14 +366,13 @@ impl DumpPlan {
                 Ok(Begun::resumed(*unfinished))
             }
             Err(error) if self.may_start_anew(&error) => {
+                let start = self.find_anew(&*store);
                 tracing::warn!(
-                    "an unfinished dump of these servers cannot go on: {}; this dump starts anew, \
-                     under another name. Remove the directory {}, or make a snapshot of it by \
-                     mcsnap salvage",
+                    "an unfinished dump of these servers cannot go on: {}; {}",
                     error.to_chain(),
-                    store.describe(name),
+                    self.describe_start(&*store, &start, name),
                 );
-                self.begin_anew(store, &self.options.name)
+                self.begin_as(store, &start)
             }
             Err(error) => Err(error),
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::defect::{Defect, Structure};
 use crate::error::{Error, Result};
 use crate::format::ids::SnapshotId;
+use crate::limits::SHARD_BITS;
 
 const FORMAT_NAME: &str = "mcsnap-journal";
 
@@ -99,7 +100,8 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// - `Corrupt`: it is none, or of another version.
+    /// - `Corrupt`: it is none, of another version, or of more shards than a dump can
+    ///   have.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let malformed = |reason: String| {
             let structure = Structure::Journal;
@@ -110,6 +112,10 @@ impl Journal {
         if journal.format != FORMAT_NAME || journal.version != 1 {
             let found = format!("{} {}", journal.format, journal.version);
             return Err(malformed(format!("wanted {FORMAT_NAME} 1, found {found}")));
+        }
+        let shard_bits = journal.shard_bits;
+        if !SHARD_BITS.contains(&shard_bits.into()) {
+            return Err(malformed(format!("shard_bits is {shard_bits}")));
         }
         Ok(journal)
     }
@@ -148,6 +154,11 @@ mod tests {
         let after = after.split_once("},").unwrap().1;
         let older = Journal::decode(format!("{before}{after}").as_bytes()).unwrap();
         assert_eq!(older.owner, None);
+        journal.shard_bits = 8;
+        assert_eq!(Journal::decode(&journal.encode()).unwrap(), journal);
+        journal.shard_bits = 9;
+        let error = Journal::decode(&journal.encode()).unwrap_err().to_string();
+        assert!(error.contains("shard_bits is 9"), "{error}");
         journal.version = 2;
         let error = Journal::decode(&journal.encode()).unwrap_err().to_string();
         assert!(error.contains("found mcsnap-journal 2"), "{error}");

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use mcsnap::cancel::Cancel;
 use mcsnap::dump::{DumpOptions, DumpPlan, ResumeOptions, Start};
+use mcsnap::error::ErrorKind;
 use mcsnap::format::compression::Compression;
 use mcsnap::net::{Brake, NetOptions};
 use mcsnap::progress::NoProgress;
@@ -375,13 +376,122 @@ fn unfinished(server: &Memcached) -> MemoryStore {
     unreachable!("the first operation is none of a manifest")
 }
 
+/// The same plan, where the name has the date in it.
+fn dated_plan(server: &Memcached) -> DumpPlan {
+    let mut plan = plan(server, 3600);
+    plan.options.resume.as_mut().unwrap().is_any_name = true;
+    plan
+}
+
+/// Changes what is stored in an object.
+fn rewrite(store: &MemoryStore, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = bytes_of(store, name);
+    change(&mut bytes);
+    store.remove(name).unwrap();
+    store.put_new(name, &bytes).unwrap();
+}
+
+fn bytes_of(store: &MemoryStore, name: &str) -> Vec<u8> {
+    let reader = store.open(name).unwrap();
+    let mut bytes = vec![0; usize::try_from(reader.size()).unwrap()];
+    reader.read_at(0, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_damaged_dump_of_tonights_name_is_replaced() {
+    let server = Memcached::start();
+    let items = (0..100).map(|at| Item::new(format!("key:{at}"), "value"));
+    server.client().load(items);
+    let store = unfinished(&server);
+    let segment = store.list("a/segments").unwrap().remove(0).name;
+    rewrite(&store, &segment, |bytes| bytes.truncate(bytes.len() / 2));
+    let plan = dated_plan(&server);
+    let kept = plan.preview(Arc::new(store.clone())).unwrap();
+    assert_eq!(kept.records, 0);
+    let run = |store: &MemoryStore| plan.run(Arc::new(store.clone()), &Cancel::new(), &NoProgress);
+    let report = run(&store).unwrap();
+    assert_eq!(report.manifest.name, "a");
+    assert_eq!(
+        (report.manifest.totals.records, report.kept.records),
+        (100, 0)
+    );
+    assert!(store.open(&segment).is_err());
+
+    // Which files are its own, only its journal tells.
+    let store = unfinished(&server);
+    rewrite(&store, "a/dump.json", |bytes| bytes.truncate(1));
+    for error in [
+        plan.preview(Arc::new(store.clone())).unwrap_err(),
+        run(&store).unwrap_err(),
+    ] {
+        assert!(
+            matches!(error.kind(), ErrorKind::AlreadyExists { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn of_several_dumps_that_of_tonights_name_goes_on() {
+    let server = Memcached::start();
+    let items = (0..100).map(|at| Item::new(format!("key:{at}"), "value"));
+    server.client().load(items);
+    let store = unfinished(&server);
+    for object in store.list("a").unwrap() {
+        let bytes = bytes_of(&store, &object.name);
+        let file = object.name.strip_prefix("a/").unwrap();
+        for name in ["0", "b"] {
+            store.put_new(&format!("{name}/{file}"), &bytes).unwrap();
+        }
+    }
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let plan = dated_plan(&server).settle(&shared).unwrap();
+    assert_eq!(plan.start, Some(Start::GoOn { name: "a".into() }));
+    let report = plan.run(shared, &Cancel::new(), &NoProgress).unwrap();
+    assert!(report.kept.records > 0);
+    assert!(store.open("0/dump.json").is_ok() && store.open("b/dump.json").is_ok());
+}
+
+#[test]
+fn what_is_said_of_an_old_dump_is_what_this_one_does() {
+    let (server, workdir, count) = half_dumped(&[], &[]);
+    let address = server.address();
+    let copy = |name: &str| {
+        let from = workdir.join("s/a");
+        let to = workdir.join(format!("s/{name}"));
+        fs::create_dir_all(to.join("segments")).unwrap();
+        fs::copy(from.join("dump.json"), to.join("dump.json")).unwrap();
+        for file in sealed(&workdir) {
+            let file = format!("segments/{file}");
+            fs::copy(from.join(&file), to.join(&file)).unwrap();
+        }
+    };
+    copy("b");
+    begin_at(&workdir, -7 * 3600);
+    let output = workdir
+        .mcsnap(&nameless(&address, &["--resume", "--dry-run"]))
+        .succeeds();
+    let (plan, message) = (report_of(&output), stderr_of(&output));
+    assert_eq!(
+        (&plan["name"], &plan["kept_segments"]),
+        (&"b".into(), &count.into())
+    );
+    let place = place(&workdir);
+    let other = place.replace("/s/a", "/s/b");
+    let told = format!(
+        "older than 6h is resumed; this dump goes on with {other}. Remove the directory {place}, or \
+         make a snapshot of it by mcsnap salvage\n"
+    );
+    assert!(message.ends_with(&told), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+}
+
 /// Copies the objects of a store.
 fn copied(store: &MemoryStore) -> MemoryStore {
     let copy = MemoryStore::new();
     for object in store.list("").unwrap() {
-        let reader = store.open(&object.name).unwrap();
-        let mut bytes = vec![0; usize::try_from(reader.size()).unwrap()];
-        reader.read_at(0, &mut bytes).unwrap();
+        let bytes = bytes_of(store, &object.name);
         copy.put_new(&object.name, &bytes).unwrap();
     }
     copy
