@@ -102,6 +102,19 @@ fn on_walk(steps: impl Into<Vec<Step>>) -> [Rule; 1] {
     [Rule::new("lru_crawler metadump hash", steps)]
 }
 
+/// A walk of the hash table needs no slab classes; a refusal is read to its end.
+#[test]
+fn a_server_that_tells_no_slab_classes_is_dumped_by_its_hash_table() {
+    for refusal in ["ERROR\r\n", "SERVER_ERROR not here\r\n"] {
+        let refused = Rule::new("stats items", [Step::reply(refusal)]);
+        let report = report([refused], 0);
+        assert_eq!(
+            (&report["stored"], &report["unlisted"]),
+            (&3.into(), &0.into())
+        );
+    }
+}
+
 #[test]
 fn a_walk_that_breaks_off_is_told_as_it_was() {
     let some = || Step::reply([line("a"), line("b"), "key=c ex".to_owned()].concat());

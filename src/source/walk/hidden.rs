@@ -96,15 +96,13 @@ impl Walk<'_> {
         if self.strategy.walk != WalkKind::Hash {
             return self.census();
         }
-        self.with_connection(|connection| {
-            let stats = ask_server(connection)?.stats;
-            let classes = match ask_slab_item_counts(connection) {
-                Ok(classes) => Some(classes),
-                Err(error) if matches!(error.kind(), ErrorKind::Unsupported { .. }) => None,
-                Err(error) => return Err(error),
-            };
-            Ok(Census { stats, classes })
-        })
+        let stats = self.general_statistics()?;
+        let classes = match self.slab_item_counts() {
+            Ok(classes) => Some(classes),
+            Err(error) if is_not_told(&error) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Census { stats, classes })
     }
 
     /// Says whether as many keys were listed as were there all the time.
@@ -257,6 +255,14 @@ impl Walk<'_> {
     pub(super) fn general_statistics(&self) -> Result<ServerStats> {
         self.with_connection(|connection| Ok(ask_server(connection)?.stats))
     }
+}
+
+/// Says whether a server refuses to tell of its slab classes, or has none to tell of.
+fn is_not_told(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unsupported { .. } | ErrorKind::Server { .. }
+    )
 }
 
 /// Asks for a crawl; says whether it was started.
