@@ -1,5 +1,6 @@
 //! Where a dump begins: at the beginning, or where one that did not finish has got to.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -522,6 +523,12 @@ impl Begun {
             "goes on with a dump that did not finish"
         );
         begun
+    }
+
+    /// Returns the objects of the segments that were sealed before.
+    pub(super) fn sealed_before(&self) -> BTreeSet<&str> {
+        let kept = self.kept.iter();
+        kept.map(|segment| segment.object.as_str()).collect()
     }
 
     /// Returns what is written down of a node.

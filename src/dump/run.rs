@@ -1,6 +1,6 @@
 //! All nodes, a few side by side, and the manifest at the end.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -147,11 +147,7 @@ impl DumpPlan {
             unsettled = unsettled.saturating_add(dump.unsettled);
             unaccounted = unaccounted.saturating_add(dump.unaccounted);
         }
-        let sealed_before: BTreeSet<&str> = begun
-            .kept
-            .iter()
-            .map(|segment| segment.object.as_str())
-            .collect();
+        let sealed_before = begun.sealed_before();
         let of_before = |segments: &[ManifestSegment]| -> Vec<ManifestSegment> {
             let all = segments.iter();
             all.filter(|segment| sealed_before.contains(segment.object.as_str()))
@@ -254,8 +250,11 @@ impl DumpPlan {
         dumps.sort_by_key(|(index, _)| *index);
         let is_any_whole = dumps.iter().any(|(_, dump)| dump.node.failure.is_none());
         let mut dumps: Vec<NodeDump> = dumps.into_iter().map(|(_, dump)| dump).collect();
-        // What an earlier run had sealed is worth more than nothing.
-        let is_of_use = is_any_whole || !begun.kept.is_empty();
+        // What is left of an earlier run is worth more than nothing.
+        let sealed_before = begun.sealed_before();
+        let mut segments = dumps.iter().flat_map(|dump| &dump.segments);
+        let is_any_kept = segments.any(|segment| sealed_before.contains(&*segment.object));
+        let is_of_use = is_any_whole || is_any_kept;
         let may_fail = self.options.is_partial_allowed && is_of_use;
         let mut first_failure: Option<Error> = None;
         for dump in &mut dumps {

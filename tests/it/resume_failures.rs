@@ -309,3 +309,39 @@ fn what_was_sealed_of_a_server_without_cas_stays_where_it_died_before_its_turn()
     assert_eq!(report["nodes"][1]["stored"], 100 * of_dying);
     assert_eq!(report["kept_unconfirmed_records"], 100 * of_dying);
 }
+
+/// As without an earlier run, where no server was read to its end.
+#[test]
+fn an_earlier_run_of_which_nothing_is_left_makes_no_partial_snapshot() {
+    let mut server = filled("k");
+    let address = server.address();
+    let workdir = Workdir::new("nothing-left");
+    let slowly = ["--node-items-per-second=5000", "--shards=1"];
+    let mut child = workdir.mcsnap(&arguments(&[&address], &slowly)).spawn();
+    wait_for_sealed(&workdir, 0, 3);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let sealed = || {
+        let mut files = segment_files(&workdir, "a");
+        files.retain(|file| file.ends_with(".mcs"));
+        files
+    };
+    let before = sealed();
+    // Each has another CAS then.
+    fill(&server, "k", KEY_COUNT);
+    let more = [&slowly[..], &["--resume", "--allow-partial"]].concat();
+    let child = workdir.mcsnap(&arguments(&[&address], &more)).spawn();
+    wait_until("segments of this run alone", || {
+        let now = sealed();
+        !now.is_empty() && now.iter().all(|file| !before.contains(file))
+    });
+    server.kill();
+    let output = child.wait_with_output().unwrap();
+    let message = stderr_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(
+        message.contains("; pass --resume --name a to go on with "),
+        "{message}"
+    );
+    assert!(!workdir.join("s/a/manifest.json").exists());
+}
