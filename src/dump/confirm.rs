@@ -9,9 +9,11 @@ use crate::format::column::KeyRecord;
 use crate::format::manifest::{ManifestSegment, Totals};
 use crate::item::Exptime;
 use crate::net::{Asked, Brake, Connection, ServerReport, ask_server};
+use crate::progress::Progress;
 use crate::snapshot::{read_segment_meta, visit_records};
 use crate::source::{
-    FetchJob, FetcherOptions, ItemVersion, KeptItems, Spool, Walk, compare_listing,
+    FetchJob, FetcherOptions, ItemVersion, KeptItems, ReadStrategy, Spool, Walk, WalkKind,
+    WalkReport, compare_listing,
 };
 use crate::units::{UnixSecs, counted};
 
@@ -36,7 +38,11 @@ impl NodeJob<'_> {
     /// # Errors
     ///
     /// - `Corrupt`, `Io` of the store or of a temporary file, `Canceled`.
-    pub(super) fn confirm_kept(&self, cancel: &Cancel) -> Result<Confirmation> {
+    pub(super) fn confirm_kept(
+        &self,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Confirmation> {
         let node = self.node.address();
         let all = Totals::of(self.kept);
         if !self.strategy.walk.needs_crawler() || !self.server.settings.has_cas {
@@ -80,7 +86,7 @@ impl NodeJob<'_> {
         let listed = if candidates.is_empty() {
             self.ask(cancel)
         } else {
-            self.list_until_seen(&mut items, cancel)
+            self.list_until_seen(&mut items, cancel, progress)
         };
         if let Err(error) = listed {
             return unlisted(error, cancel);
@@ -132,21 +138,48 @@ impl NodeJob<'_> {
         Ok(is_so)
     }
 
-    /// Lists the node, where lists are walked as often as more comes of it.
-    fn list_until_seen(&self, items: &mut KeptItems, cancel: &Cancel) -> Result<()> {
+    /// Lists the node, where lists are walked as often as more comes of it; and by slab
+    /// classes where there was no room for all of it.
+    fn list_until_seen(
+        &self,
+        items: &mut KeptItems,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let mut walk = self.strategy.walk;
         for _ in 0..PASS_COUNT_MAX {
             let before = items.waiting();
-            self.list_once(items, cancel)?;
-            let is_over = items.waiting() == 0 || items.waiting() == before;
-            if is_over || !self.strategy.walk.can_repeat() {
+            let listed = self.list_once(walk, items, cancel, progress)?;
+            if items.waiting() == 0 {
+                break;
+            }
+            if listed.is_given_up {
+                let node = self.node.address();
+                tracing::info!(
+                    node,
+                    "no room for the whole listing; listed by slab classes"
+                );
+                // Each when there is room.
+                walk = WalkKind::SlabsSerial;
+            } else if items.waiting() == before || !walk.can_repeat() {
                 break;
             }
         }
         Ok(())
     }
 
-    fn list_once(&self, items: &mut KeptItems, cancel: &Cancel) -> Result<()> {
+    fn list_once(
+        &self,
+        walk: WalkKind,
+        items: &mut KeptItems,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<WalkReport> {
         let stop = cancel.child();
+        let strategy = ReadStrategy {
+            walk,
+            ..self.strategy
+        };
         let spool = Spool::new(
             self.spool_memory.clone(),
             self.options.spool_directory.clone(),
@@ -154,7 +187,7 @@ impl NodeJob<'_> {
         let walk = Walk {
             node: self.node,
             net: &self.options.net,
-            strategy: self.strategy,
+            strategy,
             spool: &spool,
             seen: None,
             is_for_all: false,
@@ -168,14 +201,16 @@ impl NodeJob<'_> {
         let job = FetchJob {
             node: self.node,
             server: self.server,
-            strategy: self.strategy,
+            strategy,
             options: &options,
             selection: &self.options.selection,
             seen: None,
             brake: &brake,
             cancel: &stop,
         };
-        compare_listing(&walk, &job, items, &stop)
+        self.watched(&walk, progress, || {
+            compare_listing(&walk, &job, items, &stop)
+        })
     }
 }
 

@@ -10,7 +10,6 @@ mod beginning;
 mod confirm;
 mod delivery;
 mod node;
-mod panic_guard;
 mod plan;
 mod report;
 mod run;

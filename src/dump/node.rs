@@ -9,7 +9,6 @@ use crossbeam_channel::Receiver;
 use crate::cancel::Cancel;
 use crate::dump::balance::balance;
 use crate::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
-use crate::dump::panic_guard::StopOnPanic;
 use crate::dump::plan::{DumpOptions, join};
 use crate::dump::vanishing::{Fates, find_mass_loss, has_witness};
 use crate::error::{Error, ErrorKind, Location, Result};
@@ -23,7 +22,7 @@ use crate::reasons::Reasons;
 use crate::snapshot::{ShardOptions, ShardWriter, SnapshotWriter, visit_records};
 use crate::source::{
     FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, SpoolMemory,
-    Walk, WalkReport,
+    StopOnPanic, Walk, WalkReport,
 };
 use crate::units::UnixSecs;
 
@@ -162,11 +161,7 @@ impl NodeJob<'_> {
             scope.spawn(|| brake.watch(self.node, net, &watch_stop));
             let walker = scope.spawn(|| {
                 let _guard = StopOnPanic(stop);
-                let node_index = self.node_index;
-                let rest = walk.rest_silence_max();
-                progress.event(Event::WalkStarted { node_index, rest });
-                let walked = walk.run();
-                progress.event(Event::WalkEnded { node_index });
+                let walked = self.watched(&walk, progress, || walk.run());
                 walked.map_err(|error| Trouble::note(trouble, error)).ok()
             });
             let fetchers: Vec<_> = (0..self.options.connection_count)
@@ -263,6 +258,21 @@ impl NodeJob<'_> {
             is_unconfirmed: false,
             failure,
         })
+    }
+
+    /// Runs a walk, and tells when it begins and ends.
+    pub(super) fn watched<T>(
+        &self,
+        walk: &Walk<'_>,
+        progress: &dyn Progress,
+        run: impl FnOnce() -> T,
+    ) -> T {
+        let node_index = self.node_index;
+        let rest = walk.rest_silence_max();
+        progress.event(Event::WalkStarted { node_index, rest });
+        let walked = run();
+        progress.event(Event::WalkEnded { node_index });
+        walked
     }
 
     /// Returns a set for the keys: one that is looked into only if the walk has to be

@@ -214,7 +214,7 @@ impl DumpPlan {
         if kept.is_empty() || is_confirmed {
             return job.run(turn.stop, turn.progress);
         }
-        let confirmed = match job.confirm_kept(turn.stop)? {
+        let confirmed = match job.confirm_kept(turn.stop, turn.progress)? {
             Confirmation::Confirmed(confirmed) => confirmed,
             Confirmation::Unlisted(error) => {
                 let error = error.at(Location::node(turn.node.address()));

@@ -10,13 +10,14 @@ use crate::select::Judgement;
 use crate::source::fetch::FetchJob;
 use crate::source::kept_items::{ItemVersion, KeptItems};
 use crate::source::packed_walk::Walked;
+use crate::source::panic_guard::StopOnPanic;
 use crate::source::spool::{LineForm, WalkChunk};
-use crate::source::walk::Walk;
+use crate::source::walk::{Walk, WalkReport};
 use crate::units::UnixSecs;
 
 /// Lists the server once, and takes of `kept` what it has as it was: not expired, and
 /// selected still. Some walks leave items out, so that what was not seen may be there
-/// all the same.
+/// all the same; and so may what had no room, where the walk says that it was given up.
 ///
 /// `walk` must have a spool of its own. `stop` is raised where the listing is of no
 /// use any more, and must be the flag that `walk` looks at.
@@ -30,10 +31,15 @@ pub fn compare_listing(
     job: &FetchJob<'_>,
     kept: &mut KeptItems,
     stop: &Cancel,
-) -> Result<()> {
+) -> Result<WalkReport> {
     let (walked, compared) = std::thread::scope(|scope| {
+        // The others wait for this thread, and it for them.
+        let _guard = StopOnPanic(stop);
         let walker = scope.spawn(|| walk.run());
-        scope.spawn(|| walk.spool.write_out(stop));
+        scope.spawn(|| {
+            let _guard = StopOnPanic(stop);
+            walk.spool.write_out(stop);
+        });
         let compared = compare_chunks(walk, job, kept, stop).inspect_err(|_| stop.cancel());
         let walked = walker.join();
         (
@@ -44,7 +50,7 @@ pub fn compare_listing(
     match (walked, compared) {
         // It was only stopped because of the other.
         (Err(error), Err(cause)) if error.is_canceled() => Err(cause),
-        (walked, compared) => walked.map(drop).and(compared),
+        (walked, compared) => walked.and_then(|walked| compared.map(|()| walked)),
     }
 }
 

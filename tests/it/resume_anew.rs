@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::Output;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mcsnap::cancel::Cancel;
@@ -11,7 +12,7 @@ use mcsnap::dump::{DumpOptions, DumpPlan, ResumeOptions, Start};
 use mcsnap::error::ErrorKind;
 use mcsnap::format::compression::Compression;
 use mcsnap::net::{Brake, NetOptions};
-use mcsnap::progress::NoProgress;
+use mcsnap::progress::{Event, NoProgress, Progress};
 use mcsnap::select::Selection;
 use mcsnap::store::{Fault, FaultyStore, MemoryStore, Store};
 use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
@@ -451,6 +452,35 @@ fn of_several_dumps_that_of_tonights_name_goes_on() {
     let report = plan.run(shared, &Cancel::new(), &NoProgress).unwrap();
     assert!(report.kept.records > 0);
     assert!(store.open("0/dump.json").is_ok() && store.open("b/dump.json").is_ok());
+}
+
+/// Counts the walks that were told of.
+#[derive(Default)]
+struct Walks {
+    begun: AtomicU32,
+    ended: AtomicU32,
+}
+
+impl Progress for Walks {
+    fn event(&self, event: Event) {
+        let is_begin = matches!(event, Event::WalkStarted { .. });
+        let is_end = matches!(event, Event::WalkEnded { .. });
+        self.begun.fetch_add(is_begin.into(), Ordering::SeqCst);
+        self.ended.fetch_add(is_end.into(), Ordering::SeqCst);
+    }
+}
+
+/// Who stops a dump is told how long that may take while a walk is read.
+#[test]
+fn the_walk_that_compares_is_told_of_as_well() {
+    let server = Memcached::start();
+    let items = (0..100).map(|at| Item::new(format!("key:{at}"), "value"));
+    server.client().load(items);
+    let store = unfinished(&server);
+    let walks = Walks::default();
+    let report = plan(&server, 3600).run(Arc::new(store), &Cancel::new(), &walks);
+    assert!(report.unwrap().kept.records > 0);
+    assert_eq!((walks.begun.into_inner(), walks.ended.into_inner()), (2, 2));
 }
 
 #[test]

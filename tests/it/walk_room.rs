@@ -5,10 +5,21 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::Child;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mcsnap::cancel::Cancel;
+use mcsnap::item::Exptime;
+use mcsnap::net::{Asked, Brake, NetOptions};
+use mcsnap::node::NodeSpec;
+use mcsnap::protocol::metadump::WalkItem;
+use mcsnap::select::Selection;
+use mcsnap::source::{
+    FetchJob, FetcherOptions, ItemVersion, KeptItems, LineForm, Pushed, ReadStrategy, Spool,
+    SpoolMemory, Walk, WalkChunk, WalkKind, WalkPacker, compare_listing, survey,
+};
 use serde_json::Value;
 
 use crate::client::{Item, noisy_key};
@@ -174,4 +185,70 @@ fn a_walk_without_room_is_given_up_and_all_keys_are_there_in_the_end() {
         // What was taken of the walk that was given up came again.
         assert!(report["duplicate"].as_u64().unwrap() > 0, "{report}");
     }
+}
+
+/// A chunk of one key.
+fn chunk() -> WalkChunk {
+    let mut packer = WalkPacker::new().unwrap();
+    packer.push(b"key", &WalkItem::default());
+    WalkChunk {
+        items: packer.finish().unwrap().unwrap(),
+        form: LineForm::Metadump,
+    }
+}
+
+/// What there was no room for is not known to have changed, and is found by slab classes.
+#[test]
+fn a_listing_that_compares_says_that_it_was_given_up() {
+    let server = Memcached::start();
+    let items = (0..2000).map(|at| Item::new(format!("key:{at}"), "v"));
+    server.client().load(items);
+    let mut kept = KeptItems::create(&std::env::temp_dir(), 2000).unwrap();
+    for (key, line) in server.client().keys() {
+        let version = ItemVersion {
+            key: &key,
+            cas: line["cas"].parse().unwrap(),
+            exptime: Exptime::Never,
+        };
+        kept.insert(&version).unwrap();
+    }
+    let node: NodeSpec = server.address().parse().unwrap();
+    let (net, cancel) = (NetOptions::default(), Cancel::new());
+    let source = survey(&node, &net, Some(WalkKind::Hash), &cancel).unwrap();
+    let memory = SpoolMemory::new(1);
+    let mut compare = |walk| {
+        let strategy = ReadStrategy {
+            walk,
+            ..source.strategy
+        };
+        let spool = Spool::new(memory.clone(), std::env::temp_dir());
+        let walk = Walk {
+            node: &node,
+            net: &net,
+            strategy,
+            spool: &spool,
+            seen: None,
+            is_for_all: false,
+            cancel: &cancel,
+            busy_timeout: LIMIT,
+            idle: Mutex::default(),
+        };
+        let job = FetchJob {
+            node: &node,
+            server: &source.server,
+            strategy,
+            options: &FetcherOptions::default(),
+            selection: &Selection::EVERYTHING,
+            seen: None,
+            brake: &Brake::full_speed().node("a:1", Asked::Gets),
+            cancel: &cancel,
+        };
+        let report = compare_listing(&walk, &job, &mut kept, &cancel).unwrap();
+        (report.is_given_up, kept.waiting())
+    };
+    let other = Spool::new(memory.clone(), std::env::temp_dir());
+    assert_eq!(other.push(chunk()).unwrap(), Pushed::Taken);
+    assert_eq!(compare(WalkKind::Hash), (true, 2000));
+    drop(other);
+    assert_eq!(compare(WalkKind::SlabsSerial), (false, 0));
 }

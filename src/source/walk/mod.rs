@@ -60,8 +60,9 @@ pub struct WalkReport {
     pub unlisted: u64,
     /// At most so many further ones: its counts do not decide it.
     pub unsure: u64,
-    /// Whether the walk that was chosen was given up, and this one done in its place:
-    /// what was listed had no room in memory, and the disk did not take it.
+    /// Whether the walk that was chosen was given up: what was listed had no room in
+    /// memory, and the disk did not take it. Where all keys are wanted, this one was
+    /// done in its place.
     pub is_given_up: bool,
 }
 
@@ -104,10 +105,9 @@ impl Walk<'_> {
             is_given_up: false,
         };
         if !self.is_for_all {
-            // Where there was no room for more there are keys enough.
             match self.strategy.walk {
-                WalkKind::Hash => self.crawl_hash(crawler).map(drop)?,
-                WalkKind::Slabs => self.crawl_all(crawler).map(drop)?,
+                WalkKind::Hash => report.is_given_up = self.crawl_hash(crawler)?.is_given_up,
+                WalkKind::Slabs => report.is_given_up = self.crawl_all(crawler)?.is_given_up,
                 WalkKind::SlabsSerial => self.crawl_class_by_class(crawler)?,
                 WalkKind::Cachedump => self.list_all_classes()?,
             }

@@ -5,7 +5,7 @@ use crate::cancel::Cancel;
 /// Stops the others of a job when the thread that holds it panics. The panic
 /// itself goes on in the caller, which joins the thread.
 #[derive(Debug)]
-pub(super) struct StopOnPanic<'a>(pub(super) &'a Cancel);
+pub(crate) struct StopOnPanic<'a>(pub(crate) &'a Cancel);
 
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
