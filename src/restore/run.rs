@@ -279,6 +279,7 @@ impl RestorePlan {
             brake: shared.brake.clone(),
         };
         let mut loader = Loader::new(node, &target.server, options, shared.stop);
+        loader.stop_when(shared.is_stopped);
         let (mut failure, mut fatal) = (None, None);
         for shipment in shipments {
             if shared.is_stopped.load(Ordering::Relaxed) {
@@ -301,8 +302,9 @@ impl RestorePlan {
             };
             shared.advance(items, bytes);
             if let Err(error) = loaded {
+                let is_first = failure.is_none();
                 failure.get_or_insert(error);
-                if shared.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
+                if is_first && shared.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
                     break;
                 }
             }

@@ -5,6 +5,7 @@ mod classic_sets;
 mod meta_sets;
 mod sent;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::batch::{ItemBatch, LargeItem};
@@ -53,18 +54,31 @@ pub enum LargeLoad {
     Unread(Error),
 }
 
-/// Pieces that remember whether it was they that failed.
+/// Pieces that remember whether it was they that failed, and that end where nothing
+/// more is to be sent.
 struct WatchedPieces<'a> {
     pieces: Box<dyn Pieces + 'a>,
     has_failed: bool,
+    is_over: Option<&'a AtomicBool>,
+    was_ended: bool,
 }
 
 impl Pieces for WatchedPieces<'_> {
     fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+        if is_raised(self.is_over) {
+            self.was_ended = true;
+            return Err(Error::internal(
+                "a value that is not to be sent was sent on",
+            ));
+        }
         let piece = self.pieces.next_piece();
         self.has_failed = piece.is_err();
         piece
     }
+}
+
+fn is_raised(flag: Option<&AtomicBool>) -> bool {
+    flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
 /// Stores records over one connection, and where the node's text protocol cannot
@@ -78,6 +92,8 @@ pub struct Loader<'a> {
     /// Bytes that are paid for at the brake, of what is sent at present.
     paid: u64,
     cancel: &'a Cancel,
+    /// Raised when nothing more is to be sent; what is left is counted as unsent.
+    is_over: Option<&'a AtomicBool>,
     text: Option<Connection>,
     binary: Option<Connection>,
     tally: LoadTally,
@@ -107,12 +123,19 @@ impl<'a> Loader<'a> {
             brake: options.brake,
             paid: 0,
             cancel,
+            is_over: None,
             text: None,
             binary: None,
             tally: LoadTally::default(),
             request: Vec::new(),
             has_given_up: false,
         }
+    }
+
+    /// Sends nothing more once the flag is raised, be it in the middle of a batch or of
+    /// a value; what is left counts as unsent.
+    pub fn stop_when(&mut self, is_over: &'a AtomicBool) {
+        self.is_over = Some(is_over);
     }
 
     /// Stores a batch; every record is counted exactly once.
@@ -136,7 +159,7 @@ impl<'a> Loader<'a> {
             .collect();
         let mut stored = Ok(());
         let mut rest = sent.as_mut_slice();
-        while !rest.is_empty() {
+        while !rest.is_empty() && !is_raised(self.is_over) {
             let count = self.part_len(batch, rest);
             let (part, later) = rest.split_at_mut(count);
             rest = later;
@@ -380,12 +403,19 @@ impl<'a> Loader<'a> {
             let mut pieces = WatchedPieces {
                 pieces: item.value.open(),
                 has_failed: false,
+                is_over: self.is_over,
+                was_ended: false,
             };
             let stored = self.send_large(item, &mut pieces, sent);
             if let Err(error) = stored {
+                // The server waits for the rest of the value, and drops what it has
+                // with the connection.
+                if pieces.was_ended {
+                    (self.text, self.binary) = (None, None);
+                    sent.was_sent = false;
+                    return Ok(None);
+                }
                 if pieces.has_failed {
-                    // The server waits for the rest of the value, and drops what it
-                    // has with the connection.
                     (self.text, self.binary) = (None, None);
                     return Ok(Some(error));
                 }
@@ -591,6 +621,59 @@ mod tests {
         });
         let tally = loader.into_tally();
         assert_eq!((tally.taken, tally.unsent, tally.unsure), (1, 1, 0));
+    }
+
+    /// A value that raises a flag as its first piece is asked for.
+    #[derive(Debug)]
+    struct Raising<'a>(&'a AtomicBool);
+
+    struct RaisingPieces<'a>(&'a AtomicBool);
+
+    impl LargeValue for Raising<'static> {
+        fn len(&self) -> u64 {
+            9 << 20
+        }
+
+        fn open(&self) -> Box<dyn Pieces + '_> {
+            Box::new(RaisingPieces(self.0))
+        }
+    }
+
+    impl Pieces for RaisingPieces<'_> {
+        fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+            assert!(!self.0.swap(true, Ordering::Relaxed), "asked for more");
+            Ok(Some(&[b'v'; 1000]))
+        }
+    }
+
+    #[test]
+    fn nothing_more_is_sent_once_that_is_over() {
+        static IS_OVER: AtomicBool = AtomicBool::new(false);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let node: NodeSpec = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let (brake, cancel) = (Brake::full_speed().node("a:1", Asked::Sets), Cancel::new());
+        let mut server = server();
+        server.settings.item_size_max = 16 << 20;
+        let mut loader = Loader::new(&node, &server, options(&brake), &cancel);
+        loader.stop_when(&IS_OVER);
+        let item = LargeItem {
+            key: b"k".to_vec(),
+            meta: ItemMeta::default(),
+            value: Box::new(Raising(&IS_OVER)),
+        };
+        loader.load_large(&item).unwrap();
+        // The server that takes it has half a value, and drops it.
+        let mut batch = ItemBatch::default();
+        for key in [b"a", b"b"] {
+            batch.push(&Record {
+                key,
+                value: b"v",
+                meta: ItemMeta::default(),
+            });
+        }
+        loader.load(&batch).unwrap();
+        let tally = loader.into_tally();
+        assert_eq!((tally.taken, tally.unsent, tally.unsure), (3, 3, 0));
     }
 
     #[test]
