@@ -270,9 +270,11 @@ fn check_gone_for_good(mut gone: Memcached) {
     let report = report_of(&output);
     let node = &report["nodes"][0];
     let number = |name: &str| node[name].as_u64().unwrap();
-    assert_eq!(number("listed"), KEY_COUNT, "{node}");
-    assert!(number("missing") > 0 && number("stored") >= 300, "{node}");
-    assert_eq!(number("stored") + number("missing"), KEY_COUNT, "{node}");
+    // How much of the list was read until then is chance.
+    let listed = number("listed");
+    assert!(listed <= KEY_COUNT && number("missing") > 0, "{node}");
+    assert!(number("stored") >= 300, "{node}");
+    assert_eq!(number("stored") + number("missing"), listed, "{node}");
     assert_eq!(report["nodes"][1]["stored"], KEY_COUNT);
     assert_eq!(report["completeness_percent"], Value::Null);
 }
