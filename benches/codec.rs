@@ -27,19 +27,21 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
-use mcsnap::cancel::Cancel;
-use mcsnap::format::checksum::{crc32, value_hash};
-use mcsnap::format::compression::{Compression, SectionReader};
-use mcsnap::format::encoder::{EncoderOptions, Pushed, SegmentEncoder};
-use mcsnap::format::ids::{SegmentId, SnapshotId, SyncMarker};
-use mcsnap::format::manifest::{Manifest, Need, Totals};
-use mcsnap::format::segment_meta::SegmentMeta;
-use mcsnap::item::{Cas, Exptime, ItemMeta, Record, SlabClass};
-use mcsnap::progress::NoProgress;
-use mcsnap::snapshot::{SegmentReader, ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter};
-use mcsnap::store::{MemoryStore, Store};
-use mcsnap::units::{UnixSecs, to_u64};
-use mcsnap::verify::{Depth, VerifyOptions, verify};
+use mcsnap::codecs::format::checksum::{crc32, value_hash};
+use mcsnap::codecs::format::compression::{Compression, SectionReader};
+use mcsnap::codecs::format::encoder::{EncoderOptions, Pushed, SegmentEncoder};
+use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::manifest::{Manifest, Need, Totals};
+use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::engines::snapshot::{
+    SegmentReader, ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter,
+};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, verify};
+use mcsnap::ports::store::{MemoryStore, Store};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::item::{Cas, Exptime, ItemMeta, Record, SlabClass};
+use mcsnap::words::progress::NoProgress;
+use mcsnap::words::units::{UnixSecs, to_u64};
 use serde_json::json;
 
 /// With their names in ids.
@@ -161,7 +163,7 @@ impl Records {
 
 fn manifest(
     snapshot: &SnapshotWriter,
-    segments: Vec<mcsnap::format::manifest::ManifestSegment>,
+    segments: Vec<mcsnap::codecs::format::manifest::ManifestSegment>,
 ) -> Manifest {
     let digests = Manifest::digests(&segments);
     let hex = |digest: u128| format!("{digest:032x}");

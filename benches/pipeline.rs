@@ -26,16 +26,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::format::manifest::Need;
-use mcsnap::net::{Brake, NetOptions};
-use mcsnap::progress::NoProgress;
-use mcsnap::protocol::request::SetMode;
-use mcsnap::restore::{RestoreOptions, RestorePlan, TtlClock};
-use mcsnap::select::Selection;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{MapChoice, open_snapshot_place};
-use mcsnap::target::SetWay;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::codecs::protocol::request::SetMode;
+use mcsnap::codecs::select::Selection;
+use mcsnap::engines::sink::SetWay;
+use mcsnap::engines::snapshot::SnapshotReader;
+use mcsnap::jobs::restore::{RestoreOptions, RestorePlan, TtlClock};
+use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::store::{MapChoice, open_snapshot_place};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::progress::NoProgress;
 
 const CONNECTION_COUNT: u64 = 4;
 const BATCH: usize = 1024;

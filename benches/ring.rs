@@ -22,9 +22,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use mcsnap::node::NodeSpec;
-use mcsnap::ring::{CharSign, Distribution, KeyHash, Placement, RingSpec};
-use mcsnap::units::to_u64;
+use mcsnap::codecs::ring::{CharSign, Distribution, KeyHash, Placement, RingSpec};
+use mcsnap::words::node::NodeSpec;
+use mcsnap::words::units::to_u64;
 
 const RINGS: [&str; 9] = [
     "ketama-weighted",

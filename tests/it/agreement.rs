@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use mcsnap::format::layout::PAGE_SIZE;
-use mcsnap::limits::NODE_ADDRESS_LEN_MAX;
+use mcsnap::codecs::format::layout::PAGE_SIZE;
+use mcsnap::words::limits::NODE_ADDRESS_LEN_MAX;
 use serde_json::{Value, json};
 
 use crate::forge::{Forge, PLAIN, Place, Side};

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::dump::{DumpOptions, DumpPlan};
-use mcsnap::format::compression::Compression;
-use mcsnap::format::manifest::Need;
-use mcsnap::net::{Brake, NetOptions};
-use mcsnap::progress::NoProgress;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{Fault, FaultyStore, MemoryStore, Store};
-use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::engines::snapshot::SnapshotReader;
+use mcsnap::jobs::dump::{DumpOptions, DumpPlan};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::store::{Fault, FaultyStore, MemoryStore, Store};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::progress::NoProgress;
 
 use crate::client::Item;
 use crate::memcached::Memcached;
@@ -23,7 +23,7 @@ fn plan(server: &Memcached) -> DumpPlan {
     let options = DumpOptions {
         walk: None,
         resume: None,
-        selection: mcsnap::select::Selection::EVERYTHING,
+        selection: mcsnap::codecs::select::Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
         is_sole: false,
         brake: Brake::default(),

@@ -6,22 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::defect::Finding;
-use mcsnap::error::{ErrorKind, Location};
-use mcsnap::format::compression::{Compression, SectionReader};
-use mcsnap::format::frame::FrameType;
-use mcsnap::format::layout::{FRAME_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE};
-use mcsnap::format::manifest::{ManifestSegment, Need};
-use mcsnap::item::{Cas, ItemMeta};
-use mcsnap::listing::{ListingOptions, list};
-use mcsnap::lookup::{LookupOptions, look_up};
-use mcsnap::progress::NoProgress;
-use mcsnap::salvage::{SalvageOptions, SalvageReport, salvage};
-use mcsnap::select::Selection;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{DamagedPlace, Fault, FaultyStore, MemoryStore, Store};
-use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
+use mcsnap::codecs::format::compression::{Compression, SectionReader};
+use mcsnap::codecs::format::frame::FrameType;
+use mcsnap::codecs::format::layout::{FRAME_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE};
+use mcsnap::codecs::format::manifest::{ManifestSegment, Need};
+use mcsnap::codecs::select::Selection;
+use mcsnap::engines::snapshot::SnapshotReader;
+use mcsnap::jobs::get::{LookupOptions, look_up};
+use mcsnap::jobs::ls::{ListingOptions, list};
+use mcsnap::jobs::salvage::{SalvageOptions, SalvageReport, salvage};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
+use mcsnap::ports::store::{DamagedPlace, Fault, FaultyStore, MemoryStore, Store};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::defect::Finding;
+use mcsnap::words::error::{ErrorKind, Location};
+use mcsnap::words::item::{Cas, ItemMeta};
+use mcsnap::words::progress::NoProgress;
 use proptest::prelude::*;
 
 use crate::forge::{CRITICAL, Forge, HAS_PAYLOAD_CRC};
@@ -37,7 +37,7 @@ fn items() -> Items {
             let meta = ItemMeta {
                 client_flags: Some(7),
                 cas: (number % 2 == 0).then_some(Cas(9)),
-                last_access: (number % 2 == 1).then_some(mcsnap::units::UnixSecs(9)),
+                last_access: (number % 2 == 1).then_some(mcsnap::words::units::UnixSecs(9)),
                 ..ItemMeta::default()
             };
             let value = vec![b'a' + number; 20];
@@ -148,10 +148,10 @@ impl Sample {
                 let is_newer = matches!(error.kind(), ErrorKind::Unsupported { .. });
                 assert!(is_newer, "{what}: {error}");
                 let place = Location::object(self.object.clone());
-                let structure = mcsnap::defect::Structure::FileHeader;
+                let structure = mcsnap::words::defect::Structure::FileHeader;
                 vec![Finding::new(
                     place,
-                    mcsnap::defect::Defect::BadMagic { structure },
+                    mcsnap::words::defect::Defect::BadMagic { structure },
                 )]
             }
         }
@@ -187,7 +187,7 @@ impl Sample {
             at: None,
             thread_count: 1,
         };
-        let render = |listed: &mcsnap::listing::ListedRecord<'_>, _: &mut Vec<u8>| {
+        let render = |listed: &mcsnap::jobs::ls::ListedRecord<'_>, _: &mut Vec<u8>| {
             let owned = self.items.get(listed.record.key);
             let owned = owned.unwrap_or_else(|| panic!("{what}: a key out of nothing"));
             assert_eq!(listed.record.meta, owned.meta, "{what}");
@@ -254,11 +254,14 @@ impl Sample {
     }
 }
 
-fn run(input: &DamagedPlace, output: &MemoryStore) -> mcsnap::error::Result<SalvageReport> {
+fn run(input: &DamagedPlace, output: &MemoryStore) -> mcsnap::words::error::Result<SalvageReport> {
     run_into(input, Arc::new(output.clone()))
 }
 
-fn run_into(input: &DamagedPlace, output: Arc<dyn Store>) -> mcsnap::error::Result<SalvageReport> {
+fn run_into(
+    input: &DamagedPlace,
+    output: Arc<dyn Store>,
+) -> mcsnap::words::error::Result<SalvageReport> {
     let options = SalvageOptions {
         name: SALVAGED.to_owned(),
         segment_size_max: 1 << 20,
@@ -269,7 +272,7 @@ fn run_into(input: &DamagedPlace, output: Arc<dyn Store>) -> mcsnap::error::Resu
     salvage(input, output, &options, &Cancel::new(), &NoProgress)
 }
 
-fn verify(store: &MemoryStore, name: &str) -> mcsnap::error::Result<VerifyReport> {
+fn verify(store: &MemoryStore, name: &str) -> mcsnap::words::error::Result<VerifyReport> {
     let options = VerifyOptions {
         depth: Depth::Deep,
         thread_count: 1,

@@ -4,36 +4,38 @@
 
 use std::fmt::Write as _;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::error::{Error, ErrorKind, Result};
-use mcsnap::format::checksum::value_hash;
-use mcsnap::format::compression::SectionReader;
-use mcsnap::format::ids::SegmentId;
-use mcsnap::format::key_index::KeyIndex;
-use mcsnap::format::layout::FILE_HEADER_SIZE;
-use mcsnap::format::manifest::{Manifest, Need};
-use mcsnap::format::segment_meta::SegmentMeta;
-use mcsnap::format::toc::{Toc, TocEntry};
-use mcsnap::item::{Exptime, ItemMeta, KEY_LEN_MAX, Record, SlabClass};
-use mcsnap::limits::Limits;
-use mcsnap::node::NodeSpec;
-use mcsnap::protocol::binary::{BINARY_HEADER_LEN, parse_binary_get, parse_binary_store};
-use mcsnap::protocol::cachedump::{
+use mcsnap::codecs::format::checksum::value_hash;
+use mcsnap::codecs::format::compression::SectionReader;
+use mcsnap::codecs::format::ids::SegmentId;
+use mcsnap::codecs::format::key_index::KeyIndex;
+use mcsnap::codecs::format::layout::FILE_HEADER_SIZE;
+use mcsnap::codecs::format::manifest::{Manifest, Need};
+use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::codecs::format::toc::{Toc, TocEntry};
+use mcsnap::codecs::protocol::binary::{BINARY_HEADER_LEN, parse_binary_get, parse_binary_store};
+use mcsnap::codecs::protocol::cachedump::{
     ListingLine, classify_listing, exptime_of_listing, parse_listed,
 };
-use mcsnap::protocol::classic::{parse_gets, parse_store};
-use mcsnap::protocol::cluster_config::{ConfigReply, parse_config};
-use mcsnap::protocol::metadump::{WalkLine, classify, parse_item};
-use mcsnap::protocol::reply::parse_reply;
-use mcsnap::protocol::request::SetMode;
-use mcsnap::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
-use mcsnap::protocol::text::{Step, parse_line};
-use mcsnap::ring::{Placement, RingSpec};
-use mcsnap::select::{Candidate, Judgement, Selection};
-use mcsnap::snapshot::{DamagedSegment, Identity, SalvagedValue, SegmentReader, SegmentSalvage};
-use mcsnap::store::ObjectReader;
-use mcsnap::units::UnixSecs;
-use mcsnap::warm_file::{Found, Meta, SlabClasses, WarmFile};
+use mcsnap::codecs::protocol::classic::{parse_gets, parse_store};
+use mcsnap::codecs::protocol::cluster_config::{ConfigReply, parse_config};
+use mcsnap::codecs::protocol::metadump::{WalkLine, classify, parse_item};
+use mcsnap::codecs::protocol::reply::parse_reply;
+use mcsnap::codecs::protocol::request::SetMode;
+use mcsnap::codecs::protocol::stats::{ServerSettings, ServerStats, StatTable, parse_stats};
+use mcsnap::codecs::protocol::text::{Step, parse_line};
+use mcsnap::codecs::ring::{Placement, RingSpec};
+use mcsnap::codecs::select::{Candidate, Judgement, Selection};
+use mcsnap::codecs::warm_file::{Found, Meta, SlabClasses, WarmFile};
+use mcsnap::engines::snapshot::{
+    DamagedSegment, Identity, SalvagedValue, SegmentReader, SegmentSalvage,
+};
+use mcsnap::ports::store::ObjectReader;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{Error, ErrorKind, Result};
+use mcsnap::words::item::{Exptime, ItemMeta, KEY_LEN_MAX, Record, SlabClass};
+use mcsnap::words::limits::Limits;
+use mcsnap::words::node::NodeSpec;
+use mcsnap::words::units::UnixSecs;
 
 /// What a reader got out of a segment.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -4,24 +4,24 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use mcsnap::defect::Structure;
-use mcsnap::format::block::BlockHeader;
-use mcsnap::format::bytes::ByteReader;
-use mcsnap::format::checkpoint::Checkpoint;
-use mcsnap::format::column::Columns;
-use mcsnap::format::compression::{Codec, SectionDescriptor, SectionReader};
-use mcsnap::format::file_header::FileHeader;
-use mcsnap::format::frame::FrameHeader;
-use mcsnap::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
-use mcsnap::format::key_index::{KeyIndex, KeyIndexHeader, KeyIndexPage, KeyIndexShape};
-use mcsnap::format::segment_meta::SegmentMeta;
-use mcsnap::format::tail::Tail;
-use mcsnap::format::toc::{Toc, TocEntry};
-use mcsnap::limits::Limits;
-use mcsnap::protocol::metadump::parse_item;
-use mcsnap::protocol::stats::ServerVersion;
-use mcsnap::protocol::text::LINE_LEN_MAX;
-use mcsnap::units::to_u64;
+use mcsnap::codecs::format::block::BlockHeader;
+use mcsnap::codecs::format::bytes::ByteReader;
+use mcsnap::codecs::format::checkpoint::Checkpoint;
+use mcsnap::codecs::format::column::Columns;
+use mcsnap::codecs::format::compression::{Codec, SectionDescriptor, SectionReader};
+use mcsnap::codecs::format::file_header::FileHeader;
+use mcsnap::codecs::format::frame::FrameHeader;
+use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::key_index::{KeyIndex, KeyIndexHeader, KeyIndexPage, KeyIndexShape};
+use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::codecs::format::tail::Tail;
+use mcsnap::codecs::format::toc::{Toc, TocEntry};
+use mcsnap::codecs::protocol::metadump::parse_item;
+use mcsnap::codecs::protocol::stats::ServerVersion;
+use mcsnap::codecs::protocol::text::LINE_LEN_MAX;
+use mcsnap::words::defect::Structure;
+use mcsnap::words::limits::Limits;
+use mcsnap::words::units::to_u64;
 use proptest::prelude::*;
 
 use crate::decoder_checks::{

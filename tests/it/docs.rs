@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use mcsnap::defect::Defect;
-use mcsnap::format::column::known_columns;
-use mcsnap::format::encoder::EncoderOptions;
-use mcsnap::format::frame::{FrameFlags, FrameType};
-use mcsnap::format::layout::{
+use mcsnap::codecs::format::column::known_columns;
+use mcsnap::codecs::format::encoder::EncoderOptions;
+use mcsnap::codecs::format::frame::{FrameFlags, FrameType};
+use mcsnap::codecs::format::layout::{
     BLOCK_HEADER_SIZE, FILE_MAGIC, FRAME_HEADER_SIZE, FRAME_MARKER, PAGE_SIZE, STRUCTURES,
     TAIL_MAGIC, TOC_ENTRY_SIZE, VERSION_MAJOR, VERSION_MINOR,
 };
-use mcsnap::item::{Attribute, Attributes, KEY_LEN_MAX};
-use mcsnap::limits::{Limits, VALUE_LEN_MAX};
+use mcsnap::words::defect::Defect;
+use mcsnap::words::item::{Attribute, Attributes, KEY_LEN_MAX};
+use mcsnap::words::limits::{Limits, VALUE_LEN_MAX};
 
 use crate::golden::frame_name;
 

@@ -4,14 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::dump::{DumpOptions, DumpPlan};
-use mcsnap::format::compression::Compression;
-use mcsnap::net::{Brake, NetOptions};
-use mcsnap::progress::{Event, Progress};
-use mcsnap::select::Selection;
-use mcsnap::source::WalkKind;
-use mcsnap::store::MemoryStore;
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::select::Selection;
+use mcsnap::engines::source::WalkKind;
+use mcsnap::jobs::dump::{DumpOptions, DumpPlan};
+use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::store::MemoryStore;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::progress::{Event, Progress};
 use serde_json::Value;
 
 use crate::ageing_proxy::binary_set;

@@ -8,13 +8,13 @@
 //! [`Forge::seal`] computes the checksums over what is there then. Content
 //! first, then lies: the former writes places and lengths anew.
 //!
-//! Knows only the tables of `mcsnap::format::layout` and section 6 of
+//! Knows only the tables of `mcsnap::codecs::format::layout` and section 6 of
 //! FORMAT.md; none of the decoders under test.
 
 use std::ops::Range;
 
 use byteorder::{ByteOrder as _, LittleEndian};
-use mcsnap::format::layout::{
+use mcsnap::codecs::format::layout::{
     BLOCK_HEADER, BLOCK_HEADER_SIZE, CHECKPOINT_HEADER, CHECKPOINT_HEADER_SIZE, COLUMN_ENTRY,
     COLUMN_ENTRY_SIZE, COLUMNS_HEADER, COLUMNS_HEADER_SIZE, FILE_HEADER, FILE_HEADER_SIZE,
     FRAME_HEADER, FRAME_HEADER_SIZE, FRAME_MARKER, Field, KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE,

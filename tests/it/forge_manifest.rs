@@ -1,11 +1,11 @@
 //! Manifests that lie: text changed at will, and the checksum made right again.
 
-use mcsnap::format::ids::{SegmentId, SnapshotId, to_hex};
-use mcsnap::format::manifest::{
+use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, to_hex};
+use mcsnap::codecs::format::manifest::{
     Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals,
     Verdict, Version,
 };
-use mcsnap::reasons::Reasons;
+use mcsnap::words::reasons::Reasons;
 use sha2::{Digest as _, Sha256};
 
 /// What follows the checksum, FORMAT.md 5.12.

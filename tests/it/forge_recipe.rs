@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use mcsnap::format::compression::{Codec, Compression, SectionWriter};
+use mcsnap::codecs::format::compression::{Codec, Compression, SectionWriter};
 
 use crate::forge::{Forge, Place, Side};
 use crate::sound_segments;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use mcsnap::error::{ErrorKind, Result};
-use mcsnap::format::compression::SectionReader;
-use mcsnap::limits::Limits;
-use mcsnap::snapshot::SegmentReader;
-use mcsnap::store::{MemoryStore, Store as _};
+use mcsnap::codecs::format::compression::SectionReader;
+use mcsnap::engines::snapshot::SegmentReader;
+use mcsnap::ports::store::{MemoryStore, Store as _};
+use mcsnap::words::error::{ErrorKind, Result};
+use mcsnap::words::limits::Limits;
 
 use crate::forge::{
     BLOCK, CHECKPOINT, CRITICAL, Forge, HAS_PAYLOAD_CRC, KEY_INDEX, META, PLAIN, Place, Side, TOC,
@@ -33,9 +33,9 @@ fn read(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
     for number in 0..segment.block_count() {
         let frame = segment.read_block(number)?;
         let block = frame.decode(&mut SectionReader::default());
-        let block = block.map_err(mcsnap::error::Error::corrupt)?;
+        let block = block.map_err(mcsnap::words::error::Error::corrupt)?;
         for (index, record) in (0..block.len()).filter_map(|at| Some((at, block.record(at)?))) {
-            let record = record.map_err(mcsnap::error::Error::corrupt)?;
+            let record = record.map_err(mcsnap::words::error::Error::corrupt)?;
             let value = segment.whole_value(number, index, record.value)?;
             values.push(value.into_owned());
         }

@@ -4,18 +4,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::error::ErrorKind;
-use mcsnap::format::checksum::SegmentDigest;
-use mcsnap::format::frame::{FrameHeader, FrameType};
-use mcsnap::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
-use mcsnap::format::layout::{
+use mcsnap::codecs::format::checksum::SegmentDigest;
+use mcsnap::codecs::format::frame::{FrameHeader, FrameType};
+use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::layout::{
     BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE,
     PAGE_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, VALUE_PART_HEADER_SIZE,
 };
-use mcsnap::limits::Limits;
-use mcsnap::snapshot::{DamagedSegment, Identity, SegmentReader};
-use mcsnap::store::{MemoryStore, ObjectReader, Store as _};
+use mcsnap::engines::snapshot::{DamagedSegment, Identity, SegmentReader};
+use mcsnap::ports::store::{MemoryStore, ObjectReader, Store as _};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::ErrorKind;
+use mcsnap::words::limits::Limits;
 
 use crate::forge::{BLOCK, Forge, KEY_INDEX, Place, VALUE_PART};
 use crate::sound_segments;
@@ -28,7 +28,7 @@ fn open(bytes: &[u8]) -> SegmentReader {
 }
 
 /// The code of the finding that reading ends with.
-fn code<T: std::fmt::Debug>(result: mcsnap::error::Result<T>) -> &'static str {
+fn code<T: std::fmt::Debug>(result: mcsnap::words::error::Result<T>) -> &'static str {
     let error = result.unwrap_err();
     let ErrorKind::Corrupt(defect) = error.kind() else {
         panic!("not an error of the bytes: {error}");
@@ -147,7 +147,7 @@ impl ObjectReader for Counting {
         u64::try_from(self.bytes.len()).unwrap()
     }
 
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> mcsnap::error::Result<()> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> mcsnap::words::error::Result<()> {
         let start = usize::try_from(offset).unwrap();
         buffer.copy_from_slice(&self.bytes[start..start + buffer.len()]);
         self.read_len.fetch_add(buffer.len(), Ordering::Relaxed);

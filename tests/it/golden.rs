@@ -8,21 +8,21 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mcsnap::format::column::known_columns;
-use mcsnap::format::compression::{Compression, SectionReader};
-use mcsnap::format::encoder::{EncoderOptions, SegmentEncoder};
-use mcsnap::format::frame::FrameType;
-use mcsnap::format::ids::{SegmentId, SnapshotId, SyncMarker};
-use mcsnap::format::layout::{
+use mcsnap::codecs::format::column::known_columns;
+use mcsnap::codecs::format::compression::{Compression, SectionReader};
+use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder};
+use mcsnap::codecs::format::frame::FrameType;
+use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::layout::{
     BLOCK_HEADER, BLOCK_HEADER_SIZE, COLUMN_ENTRY, COLUMNS_HEADER, FILE_HEADER, FRAME_HEADER,
     Field, KEY_INDEX_HEADER, PAGE_HEADER, SECTION, TAIL, TAIL_SIZE, TOC_ENTRY, TOC_HEADER,
 };
-use mcsnap::format::segment_meta::SegmentMeta;
-use mcsnap::item::{Cas, Exptime, ItemMeta, Record, escape_bytes};
-use mcsnap::limits::Limits;
-use mcsnap::snapshot::SegmentReader;
-use mcsnap::store::{MemoryStore, Store as _};
-use mcsnap::units::UnixSecs;
+use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::engines::snapshot::SegmentReader;
+use mcsnap::ports::store::{MemoryStore, Store as _};
+use mcsnap::words::item::{Cas, Exptime, ItemMeta, Record, escape_bytes};
+use mcsnap::words::limits::Limits;
+use mcsnap::words::units::UnixSecs;
 
 fn in_project(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use mcsnap::defect::Defect;
-use mcsnap::format::manifest::Verdict;
+use mcsnap::codecs::format::manifest::Verdict;
+use mcsnap::words::defect::Defect;
 use serde_json::{Value, json};
 
 use crate::forge::{CRITICAL, Forge, HAS_PAYLOAD_CRC, PLAIN, Place, Side};

@@ -9,19 +9,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mcsnap::format::checksum::shard_of;
-use mcsnap::format::compression::Compression;
-use mcsnap::format::encoder::{EncoderOptions, SegmentEncoder, SegmentSummary};
-use mcsnap::format::ids::{SegmentId, SnapshotId, SyncMarker};
-use mcsnap::format::layout::{TOC_ENTRY_SIZE, TOC_HEADER_SIZE};
-use mcsnap::format::manifest::{
+use mcsnap::codecs::format::checksum::shard_of;
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder, SegmentSummary};
+use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::layout::{TOC_ENTRY_SIZE, TOC_HEADER_SIZE};
+use mcsnap::codecs::format::manifest::{
     Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals,
     Verdict, Version,
 };
-use mcsnap::format::segment_meta::SegmentMeta;
-use mcsnap::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
-use mcsnap::reasons::Reasons;
-use mcsnap::units::UnixSecs;
+use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
+use mcsnap::words::reasons::Reasons;
+use mcsnap::words::units::UnixSecs;
 use sha2::{Digest as _, Sha256};
 
 use crate::forge::{BLOCK, CRITICAL, Forge, HAS_PAYLOAD_CRC, PLAIN, Place, Side};

@@ -7,24 +7,24 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::error::Result;
-use mcsnap::format::block::{BlockHeader, TimeRanges};
-use mcsnap::format::compression::{Codec, Compression, SectionDescriptor};
-use mcsnap::format::file_header::FileHeader;
-use mcsnap::format::frame::{FrameHeader, FrameType};
-use mcsnap::format::ids::SegmentIds;
-use mcsnap::format::layout::{FRAME_MARKER, Field};
-use mcsnap::format::manifest::Need;
-use mcsnap::format::value_part::ValuePartHeader;
-use mcsnap::listing::{ListingOptions, list};
-use mcsnap::lookup::{LookupOptions, look_up};
-use mcsnap::progress::NoProgress;
-use mcsnap::salvage::{SalvageOptions, salvage};
-use mcsnap::select::Selection;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{DamagedPlace, MemoryStore, Store};
-use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::codecs::format::block::{BlockHeader, TimeRanges};
+use mcsnap::codecs::format::compression::{Codec, Compression, SectionDescriptor};
+use mcsnap::codecs::format::file_header::FileHeader;
+use mcsnap::codecs::format::frame::{FrameHeader, FrameType};
+use mcsnap::codecs::format::ids::SegmentIds;
+use mcsnap::codecs::format::layout::{FRAME_MARKER, Field};
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::codecs::format::value_part::ValuePartHeader;
+use mcsnap::codecs::select::Selection;
+use mcsnap::engines::snapshot::SnapshotReader;
+use mcsnap::jobs::get::{LookupOptions, look_up};
+use mcsnap::jobs::ls::{ListingOptions, list};
+use mcsnap::jobs::salvage::{SalvageOptions, salvage};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::ports::store::{DamagedPlace, MemoryStore, Store};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::Result;
+use mcsnap::words::progress::NoProgress;
 
 use crate::forge::{BLOCK, Forge, Place, Side};
 use crate::sound_segments;
@@ -126,7 +126,7 @@ fn look(store: &MemoryStore) -> Result<()> {
         at: None,
         thread_count: 1,
     };
-    let render = |_: &mcsnap::listing::ListedRecord<'_>, _: &mut Vec<u8>| {};
+    let render = |_: &mcsnap::jobs::ls::ListedRecord<'_>, _: &mut Vec<u8>| {};
     let mut out = |_: &[u8]| Ok(ControlFlow::Continue(()));
     list(&snapshot, &options, &Cancel::new(), &render, &mut out)?;
     Ok(())

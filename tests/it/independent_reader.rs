@@ -9,15 +9,15 @@ use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mcsnap::cancel::Cancel;
-use mcsnap::error::{ErrorKind, Location};
-use mcsnap::format::compression::SectionReader;
-use mcsnap::format::manifest::Need;
-use mcsnap::item::{Attribute, Exptime, Record, escape_bytes};
-use mcsnap::progress::NoProgress;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{MapChoice, open_snapshot_place};
-use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::codecs::format::compression::SectionReader;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::engines::snapshot::SnapshotReader;
+use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::ports::store::{MapChoice, open_snapshot_place};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{ErrorKind, Location};
+use mcsnap::words::item::{Attribute, Exptime, Record, escape_bytes};
+use mcsnap::words::progress::NoProgress;
 use serde_json::{Map, Value, json};
 
 use crate::client::Item;
@@ -227,7 +227,7 @@ fn check_values(place: &Path, items: &BTreeMap<Vec<u8>, Item>) {
     let mut seen = 0;
     for line in found.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        let key = mcsnap::item::unescape_bytes(line["key"].as_str().unwrap()).unwrap();
+        let key = mcsnap::words::item::unescape_bytes(line["key"].as_str().unwrap()).unwrap();
         if let Some(item) = items.get(&key) {
             let value = STANDARD.decode(line["value_base64"].as_str().unwrap());
             assert!(value.unwrap() == item.value, "value of {key:?}");

@@ -6,17 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::error::{ErrorKind, Result};
-use mcsnap::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
-use mcsnap::format::manifest::{Manifest, Need};
-use mcsnap::inspect::{InspectOptions, InspectReport, KeyPrefixTable, PrefixDepth, inspect};
-use mcsnap::progress::{Event, NoProgress, Progress};
-use mcsnap::select::Selection;
-use mcsnap::snapshot::{SnapshotReader, SnapshotWriter};
-use mcsnap::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, Store};
-use mcsnap::units::UnixSecs;
-use mcsnap::verify::{Depth, VerifyOptions, verify};
+use mcsnap::codecs::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
+use mcsnap::codecs::format::manifest::{Manifest, Need};
+use mcsnap::codecs::select::Selection;
+use mcsnap::engines::snapshot::{SnapshotReader, SnapshotWriter};
+use mcsnap::jobs::inspect::{InspectOptions, InspectReport, KeyPrefixTable, PrefixDepth, inspect};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, verify};
+use mcsnap::ports::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, Store};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{ErrorKind, Result};
+use mcsnap::words::progress::{Event, NoProgress, Progress};
+use mcsnap::words::units::UnixSecs;
 use serde_json::{Value, json};
 
 use crate::client::Item;

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::format::compression::{Compression, SectionReader};
-use mcsnap::format::layout::FRAME_HEADER_SIZE;
-use mcsnap::format::manifest::Need;
-use mcsnap::limits::Limits;
-use mcsnap::lookup::{LookupOptions, look_up};
-use mcsnap::progress::NoProgress;
-use mcsnap::salvage::{SalvageOptions, SalvageReport, salvage};
-use mcsnap::snapshot::{SegmentReader, SnapshotReader};
-use mcsnap::store::{DamagedPlace, MemoryStore, Store as _};
-use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::codecs::format::compression::{Compression, SectionReader};
+use mcsnap::codecs::format::layout::FRAME_HEADER_SIZE;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::engines::snapshot::{SegmentReader, SnapshotReader};
+use mcsnap::jobs::get::{LookupOptions, look_up};
+use mcsnap::jobs::salvage::{SalvageOptions, SalvageReport, salvage};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::ports::store::{DamagedPlace, MemoryStore, Store as _};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::limits::Limits;
+use mcsnap::words::progress::NoProgress;
 
 use crate::forge::{BLOCK, Forge, Place};
 use crate::snapshot_property::read_all;

@@ -10,23 +10,23 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mcsnap::batch::LargeItem;
-use mcsnap::cancel::Cancel;
-use mcsnap::defect::{Defect, Structure};
-use mcsnap::error::{Error, Result};
-use mcsnap::format::checksum::ValueHasher;
-use mcsnap::format::compression::Compression;
-use mcsnap::format::encoder::PushedPieces;
-use mcsnap::format::manifest::Need;
-use mcsnap::item::{Attribute, Cas, Exptime, ItemMeta, Record};
-use mcsnap::limits::VALUE_LEN_MAX;
-use mcsnap::net::{Asked, Brake, NetOptions, ServerReport};
-use mcsnap::pieces::{LargeValue, Pieces};
-use mcsnap::protocol::request::SetMode;
-use mcsnap::snapshot::{ShardWriter, SnapshotReader, SnapshotWriter};
-use mcsnap::store::{MapChoice, create_directory, open_snapshot_place};
-use mcsnap::target::{LargeLoad, LoadOptions, Loader, SetWay, WriteStrategy};
-use mcsnap::units::{UnixSecs, to_u64};
+use mcsnap::codecs::format::checksum::ValueHasher;
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::encoder::PushedPieces;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::codecs::protocol::request::SetMode;
+use mcsnap::engines::sink::{LargeLoad, LoadOptions, Loader, SetWay, WriteStrategy};
+use mcsnap::engines::snapshot::{ShardWriter, SnapshotReader, SnapshotWriter};
+use mcsnap::ports::net::{Asked, Brake, NetOptions, ServerReport};
+use mcsnap::ports::store::{MapChoice, create_directory, open_snapshot_place};
+use mcsnap::words::batch::LargeItem;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::defect::{Defect, Structure};
+use mcsnap::words::error::{Error, Result};
+use mcsnap::words::item::{Attribute, Cas, Exptime, ItemMeta, Record};
+use mcsnap::words::limits::VALUE_LEN_MAX;
+use mcsnap::words::pieces::{LargeValue, Pieces};
+use mcsnap::words::units::{UnixSecs, to_u64};
 use serde_json::Value;
 
 use crate::client::meta_flag;
@@ -329,7 +329,7 @@ fn large_item(key: &str, len: usize, fails_at: Option<usize>) -> LargeItem {
 }
 
 fn loader<'a>(
-    node: &'a mcsnap::node::NodeSpec,
+    node: &'a mcsnap::words::node::NodeSpec,
     server: &'a ServerReport,
     cancel: &'a Cancel,
 ) -> Loader<'a> {
@@ -512,7 +512,7 @@ fn a_value_outlives_the_reader_it_came_from() {
         .unwrap()
         .unwrap();
     let parted = found.parted_value().unwrap();
-    let value_of = mcsnap::snapshot::SegmentValue::new(
+    let value_of = mcsnap::engines::snapshot::SegmentValue::new(
         Arc::clone(&segment),
         found.block,
         found.record,

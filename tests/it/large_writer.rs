@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::error::{Error, ErrorKind, Result};
-use mcsnap::format::compression::Compression;
-use mcsnap::format::encoder::{EncoderOptions, Pushed, PushedPieces};
-use mcsnap::format::manifest::ManifestSegment;
-use mcsnap::item::{ItemMeta, Record};
-use mcsnap::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
-use mcsnap::snapshot::{ShardWriter, SnapshotWriter};
-use mcsnap::store::{MemoryStore, Store};
-use mcsnap::units::to_u64;
-use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::encoder::{EncoderOptions, Pushed, PushedPieces};
+use mcsnap::codecs::format::manifest::ManifestSegment;
+use mcsnap::engines::snapshot::{ShardWriter, SnapshotWriter};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::ports::store::{MemoryStore, Store};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{Error, ErrorKind, Result};
+use mcsnap::words::item::{ItemMeta, Record};
+use mcsnap::words::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
+use mcsnap::words::units::to_u64;
 
 use crate::snapshot_property::{Cut, Items, NAME, Owned, manifest, noise, read_all, shard_options};
 
@@ -56,7 +56,7 @@ impl Writing {
                 depth,
                 thread_count: 1,
             };
-            let (cancel, progress) = (Cancel::new(), mcsnap::progress::NoProgress);
+            let (cancel, progress) = (Cancel::new(), mcsnap::words::progress::NoProgress);
             let report =
                 verify_snapshot(Arc::clone(&store), NAME, &options, &cancel, &progress).unwrap();
             assert_eq!(report.findings, [], "{depth:?}");
@@ -230,10 +230,10 @@ fn a_long_record_goes_into_parts_by_itself() {
     }
     let segments = writer.finish().unwrap();
     assert!(writing.read(segments) == items);
-    let snapshot = mcsnap::snapshot::SnapshotReader::open(
+    let snapshot = mcsnap::engines::snapshot::SnapshotReader::open(
         Arc::new(writing.store.clone()),
         NAME,
-        mcsnap::format::manifest::Need::Read,
+        mcsnap::codecs::format::manifest::Need::Read,
     )
     .unwrap();
     let segment = snapshot

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcsnap::item::Exptime;
+use mcsnap::words::item::Exptime;
 use serde_json::Value;
 
 use crate::ageing_proxy::{Age, AgeingProxy};

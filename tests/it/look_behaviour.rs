@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::format::checksum::shard_of;
-use mcsnap::format::compression::Compression;
-use mcsnap::format::layout::{
+use mcsnap::codecs::format::checksum::shard_of;
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::layout::{
     BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
 };
-use mcsnap::format::manifest::{ManifestSegment, Need};
-use mcsnap::listing::{ListingOptions, list};
-use mcsnap::lookup::{LookupOptions, LookupReport, look_up};
-use mcsnap::select::Selection;
-use mcsnap::snapshot::{Opening, SnapshotReader};
-use mcsnap::store::{FaultyStore, MemoryStore, Store as _};
+use mcsnap::codecs::format::manifest::{ManifestSegment, Need};
+use mcsnap::codecs::select::Selection;
+use mcsnap::engines::snapshot::{Opening, SnapshotReader};
+use mcsnap::jobs::get::{LookupOptions, LookupReport, look_up};
+use mcsnap::jobs::ls::{ListingOptions, list};
+use mcsnap::ports::store::{FaultyStore, MemoryStore, Store as _};
+use mcsnap::words::cancel::Cancel;
 
 use crate::client::Item;
 use crate::forge::Forge;

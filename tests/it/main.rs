@@ -153,6 +153,8 @@ mod snapshot_property;
 #[cfg(test)]
 mod sound_segments;
 #[cfg(test)]
+mod source_paths;
+#[cfg(test)]
 mod stopped_jobs;
 #[cfg(test)]
 mod store_suite;

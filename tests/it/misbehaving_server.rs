@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcsnap::units::UnixSecs;
+use mcsnap::words::units::UnixSecs;
 use serde_json::Value;
 
 use crate::ageing_proxy::{Age, AgeingProxy};

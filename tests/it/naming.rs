@@ -4,17 +4,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::dump::{DumpOptions, DumpPlan};
-use mcsnap::error::{ErrorKind, Result};
-use mcsnap::format::compression::Compression;
-use mcsnap::format::ids::SnapshotId;
-use mcsnap::format::journal::Journal;
-use mcsnap::net::{Brake, NetOptions};
-use mcsnap::progress::{Event, NoProgress, Progress};
-use mcsnap::select::Selection;
-use mcsnap::store::create_directory;
-use mcsnap::units::UnixSecs;
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::ids::SnapshotId;
+use mcsnap::codecs::format::journal::Journal;
+use mcsnap::codecs::select::Selection;
+use mcsnap::jobs::dump::{DumpOptions, DumpPlan};
+use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::store::create_directory;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{ErrorKind, Result};
+use mcsnap::words::progress::{Event, NoProgress, Progress};
+use mcsnap::words::units::UnixSecs;
 use serde_json::Value;
 
 use crate::client::Item;

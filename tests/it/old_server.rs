@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use mcsnap::item::{Attribute, Cas, Exptime, SlabClass};
-use mcsnap::units::UnixSecs;
+use mcsnap::words::item::{Attribute, Cas, Exptime, SlabClass};
+use mcsnap::words::units::UnixSecs;
 use serde_json::Value;
 
 use crate::ageing_proxy::{Age, AgeingProxy, Cut, ReplyFault, Version, binary_set};

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::dump::{DumpOptions, DumpPlan, WarmFileOptions, WarmFilePlan};
-use mcsnap::error::{Error, ErrorKind};
-use mcsnap::format::compression::Compression;
-use mcsnap::net::{Brake, BrakeOptions, NetOptions};
-use mcsnap::progress::NoProgress;
-use mcsnap::protocol::request::SetMode;
-use mcsnap::restore::{RestoreOptions, TtlClock};
-use mcsnap::salvage::{SalvageOptions, salvage};
-use mcsnap::select::Selection;
-use mcsnap::store::{MemoryStore, Store, open_damaged_place};
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::protocol::request::SetMode;
+use mcsnap::codecs::select::Selection;
+use mcsnap::jobs::dump::{DumpOptions, DumpPlan, WarmFileOptions, WarmFilePlan};
+use mcsnap::jobs::restore::{RestoreOptions, TtlClock};
+use mcsnap::jobs::salvage::{SalvageOptions, salvage};
+use mcsnap::ports::net::{Brake, BrakeOptions, NetOptions};
+use mcsnap::ports::store::{MemoryStore, Store, open_damaged_place};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{Error, ErrorKind};
+use mcsnap::words::progress::NoProgress;
 
 /// An option, a way to set it, and its range.
 type Row<T> = (&'static str, fn(&mut T, u64), u64, u64);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use mcsnap::format::ids::SnapshotId;
-use mcsnap::format::journal::Journal;
+use mcsnap::codecs::format::ids::SnapshotId;
+use mcsnap::codecs::format::journal::Journal;
 use serde_json::Value;
 
 use crate::client::Item;

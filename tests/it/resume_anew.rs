@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::dump::{DumpOptions, DumpPlan, ResumeOptions, Start};
-use mcsnap::error::ErrorKind;
-use mcsnap::format::compression::Compression;
-use mcsnap::net::{Brake, NetOptions};
-use mcsnap::progress::{Event, NoProgress, Progress};
-use mcsnap::select::Selection;
-use mcsnap::store::{Fault, FaultyStore, MemoryStore, Store};
-use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::select::Selection;
+use mcsnap::jobs::dump::{DumpOptions, DumpPlan, ResumeOptions, Start};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::store::{Fault, FaultyStore, MemoryStore, Store};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::ErrorKind;
+use mcsnap::words::progress::{Event, NoProgress, Progress};
 use serde_json::Value;
 
 use crate::client::Item;

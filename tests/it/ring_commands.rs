@@ -11,13 +11,13 @@ fn output(workdir: &Workdir, arguments: &[&str]) -> String {
 fn every_ring_is_listed_with_its_client() {
     let workdir = Workdir::new("ring-list");
     let text = output(&workdir, &["ring", "list"]);
-    for preset in mcsnap::ring::Preset::ALL {
+    for preset in mcsnap::codecs::ring::Preset::ALL {
         assert!(text.contains(preset.name) && text.contains(preset.client));
     }
     let json = output(&workdir, &["ring", "list", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let rings = json["rings"].as_array().unwrap();
-    assert_eq!(rings.len(), mcsnap::ring::Preset::ALL.len());
+    assert_eq!(rings.len(), mcsnap::codecs::ring::Preset::ALL.len());
     let parts = output(&workdir, &["ring", "list", "--parts"]);
     assert!(parts.contains("char: ") && parts.contains("signed, unsigned"));
 }

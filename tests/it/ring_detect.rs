@@ -1,8 +1,8 @@
 //! `mcsnap ring detect` and `dump --ring detect`: the ring is found in where real
 //! servers have their keys.
 
-use mcsnap::node::NodeSpec;
-use mcsnap::ring::{Placement, RingSpec};
+use mcsnap::codecs::ring::{Placement, RingSpec};
+use mcsnap::words::node::NodeSpec;
 use serde_json::Value;
 
 use crate::client::Item;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use mcsnap::node::NodeSpec;
-use mcsnap::ring::{Placement, RingSpec};
+use mcsnap::codecs::ring::{Placement, RingSpec};
+use mcsnap::words::node::NodeSpec;
 use serde_json::Value;
 
 use crate::client::Item;

@@ -9,8 +9,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use mcsnap::node::NodeSpec;
-use mcsnap::ring::{Ring, RingSpec};
+use mcsnap::codecs::ring::{Ring, RingSpec};
+use mcsnap::words::node::NodeSpec;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mcsnap::node::NodeSpec;
-use mcsnap::ring::{Placement, RingSpec};
+use mcsnap::codecs::ring::{Placement, RingSpec};
+use mcsnap::words::node::NodeSpec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;

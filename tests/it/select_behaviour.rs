@@ -4,21 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::format::compression::Compression;
-use mcsnap::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
-use mcsnap::format::manifest::{ManifestSegment, Need};
-use mcsnap::inspect::{InspectOptions, PrefixDepth, inspect};
-use mcsnap::item::{Exptime, ItemMeta, SlabClass, unescape_bytes};
-use mcsnap::listing::{ListingOptions, list};
-use mcsnap::net::{Brake, NetOptions};
-use mcsnap::progress::NoProgress;
-use mcsnap::protocol::request::SetMode;
-use mcsnap::restore::{RestoreOptions, RestorePlan, RestoreReport, TtlClock};
-use mcsnap::select::Selection;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{FaultyStore, MemoryStore, Store};
-use mcsnap::units::UnixSecs;
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
+use mcsnap::codecs::format::manifest::{ManifestSegment, Need};
+use mcsnap::codecs::protocol::request::SetMode;
+use mcsnap::codecs::select::Selection;
+use mcsnap::engines::snapshot::SnapshotReader;
+use mcsnap::jobs::inspect::{InspectOptions, PrefixDepth, inspect};
+use mcsnap::jobs::ls::{ListingOptions, list};
+use mcsnap::jobs::restore::{RestoreOptions, RestorePlan, RestoreReport, TtlClock};
+use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::store::{FaultyStore, MemoryStore, Store};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::item::{Exptime, ItemMeta, SlabClass, unescape_bytes};
+use mcsnap::words::progress::NoProgress;
+use mcsnap::words::units::UnixSecs;
 use serde_json::Value;
 
 use crate::client::Item;

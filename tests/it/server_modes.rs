@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use mcsnap::item::{Cas, Exptime};
+use mcsnap::words::item::{Cas, Exptime};
 use serde_json::Value;
 
 use crate::ageing_proxy::binary_set;

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::error::{Error, ErrorKind, Result};
-use mcsnap::net::{
+use mcsnap::ports::net::{
     Connection, Credentials, NetOptions, Pace, Received, TlsClient, TlsSettings, try_count_max,
 };
-use mcsnap::pieces::Pieces;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{Error, ErrorKind, Result};
+use mcsnap::words::pieces::Pieces;
 
 use crate::certificates::Certificates;
 use crate::fake_server::{FakeServer, Step};

@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::format::checksum::shard_of;
-use mcsnap::format::compression::{Compression, SectionReader};
-use mcsnap::format::encoder::Pushed;
-use mcsnap::format::manifest::{
+use mcsnap::codecs::format::checksum::shard_of;
+use mcsnap::codecs::format::compression::{Compression, SectionReader};
+use mcsnap::codecs::format::encoder::Pushed;
+use mcsnap::codecs::format::manifest::{
     Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash,
     Totals, Verdict, Version,
 };
-use mcsnap::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
-use mcsnap::progress::NoProgress;
-use mcsnap::reasons::Reasons;
-use mcsnap::snapshot::{ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter};
-use mcsnap::store::{MemoryStore, Store};
-use mcsnap::units::UnixSecs;
-use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
+use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
+use mcsnap::ports::store::{MemoryStore, Store};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
+use mcsnap::words::progress::NoProgress;
+use mcsnap::words::reasons::Reasons;
+use mcsnap::words::units::UnixSecs;
 use proptest::prelude::*;
 
 pub(crate) const NAME: &str = "night";
@@ -330,7 +330,7 @@ fn every_flipped_bit_of_a_segment_is_found_at_its_place() {
     );
 }
 
-fn verify_quietly(store: &MemoryStore) -> mcsnap::error::Result<VerifyReport> {
+fn verify_quietly(store: &MemoryStore) -> mcsnap::words::error::Result<VerifyReport> {
     let options = VerifyOptions {
         depth: Depth::Data,
         thread_count: 1,

@@ -1,12 +1,12 @@
 //! Small segments of every kind that a writer makes, the same on every run:
 //! where forging and fuzzing start.
 
-use mcsnap::format::compression::Compression;
-use mcsnap::format::encoder::{EncoderOptions, PushedPieces, SegmentEncoder};
-use mcsnap::format::ids::{SegmentId, SnapshotId, SyncMarker};
-use mcsnap::format::segment_meta::SegmentMeta;
-use mcsnap::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
-use mcsnap::units::UnixSecs;
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::encoder::{EncoderOptions, PushedPieces, SegmentEncoder};
+use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
+use mcsnap::words::units::UnixSecs;
 
 use crate::forge::{CHECKPOINT, Forge, HAS_PAYLOAD_CRC, Place};
 

@@ -8,8 +8,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use mcsnap::error::{Error, ErrorKind};
-use mcsnap::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, ObjectInfo, Store};
+use mcsnap::ports::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, ObjectInfo, Store};
+use mcsnap::words::error::{Error, ErrorKind};
 
 type Obligation = fn(&dyn Store);
 

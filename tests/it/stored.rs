@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mcsnap::format::block::StoredValue;
-use mcsnap::format::compression::SectionReader;
-use mcsnap::format::manifest::Need;
-use mcsnap::item::ItemMeta;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::codecs::format::block::StoredValue;
+use mcsnap::codecs::format::compression::SectionReader;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::engines::snapshot::SnapshotReader;
+use mcsnap::ports::store::{MapChoice, open_snapshot_place};
+use mcsnap::words::item::ItemMeta;
 
 /// One record, its key apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::error::ErrorKind;
-use mcsnap::net::{Connection, NetOptions, Received};
-use mcsnap::protocol::text::{Step as Parsed, parse_line};
+use mcsnap::codecs::protocol::text::{Step as Parsed, parse_line};
+use mcsnap::ports::net::{Connection, NetOptions, Received};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::ErrorKind;
 
 use crate::fake_server::{FakeServer, Step};
 
@@ -20,7 +20,7 @@ fn connect(address: &str, timeout: Duration) -> Connection {
 }
 
 /// One line, whatever it is.
-fn take_line(bytes: &[u8]) -> mcsnap::error::Result<Received> {
+fn take_line(bytes: &[u8]) -> mcsnap::words::error::Result<Received> {
     Ok(match parse_line(bytes, "a line")? {
         Parsed::Need => Received::More(0),
         Parsed::Done(_, len) => Received::Done(len),

@@ -6,42 +6,10 @@
 use std::fs;
 use std::path::Path;
 
-/// Every module of the crate root and its floor. README's table says the same.
-const FLOORS: [&[&str]; 5] = [
-    &[
-        "access", "batch", "cancel", "defect", "error", "item", "limits", "node", "pieces",
-        "progress", "reasons", "units",
-    ],
-    &[
-        "format",
-        "protocol",
-        "ring",
-        "select",
-        "throttle",
-        "warm_file",
-    ],
-    &["net", "store"],
-    &["discovery", "snapshot", "source", "target"],
-    &[
-        "compare",
-        "copy",
-        "detection",
-        "dump",
-        "endpoint",
-        "inspect",
-        "interop",
-        "listing",
-        "lookup",
-        "mirror",
-        "resharding",
-        "restore",
-        "retention",
-        "salvage",
-        "top",
-        "transfer",
-        "verify",
-    ],
-];
+use crate::source_paths::{NamedPath, code_lines, named_paths};
+
+/// The floors, from the ground up, each a folder of `src`.
+const FLOORS: [&str; 5] = ["words", "codecs", "ports", "engines", "jobs"];
 
 /// The highest floor without disk, network, clock, threads and logging.
 const PURE_MAX: usize = 1;
@@ -136,27 +104,34 @@ fn check_file(path: &str, text: &str) -> Vec<String> {
     }
     let floor = own_floor(path);
     if floor.is_none() && path != "src/lib.rs" {
-        complain(
-            1,
-            format!("`{}` is on no floor; see FLOORS", root_module(path)),
-        );
+        complain(1, "is on no floor; see FLOORS".to_owned());
     }
     let is_pure = floor.is_some_and(|floor| floor <= PURE_MAX);
-    for (number, named) in named_paths(path, text) {
+    for NamedPath {
+        line: number,
+        path: named,
+        is_nested,
+        ..
+    } in named_paths(text)
+    {
+        let named = resolve_super(path, is_nested, named);
         if let Some(name) = PROGRAM_ONLY.iter().find(|name| is_within(&named, name)) {
             complain(number, format!("only src/bin uses {name}"));
         }
         if is_pure && let Some(name) = IMPURE.iter().find(|name| is_within(&named, name)) {
             complain(number, format!("{name} on a pure floor"));
         }
-        if let Some(what) = import_complaint(path, floor, &named) {
+        if let Some(what) = import_complaint(floor, &named) {
             complain(number, what);
         }
     }
     for (number, line) in code_lines(text) {
         // It says that a person stopped the job, and nothing else may say so.
-        if line.contains("new(ErrorKind::Canceled") && path != "src/cancel.rs" {
-            complain(number, "only src/cancel.rs makes `Canceled`".to_owned());
+        if line.contains("new(ErrorKind::Canceled") && path != "src/words/cancel.rs" {
+            complain(
+                number,
+                "only src/words/cancel.rs makes `Canceled`".to_owned(),
+            );
         }
         if is_pure && line.contains("::now()") {
             complain(number, "a clock on a pure floor".to_owned());
@@ -165,136 +140,34 @@ fn check_file(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
-/// Why a path like `crate::store::Store` may not be named here.
-fn import_complaint(path: &str, floor: Option<usize>, named: &str) -> Option<String> {
+/// Why a path like `crate::ports::store::Store` may not be named here. On one floor all
+/// may import each other, as long as they do not go in circles.
+fn import_complaint(floor: Option<usize>, named: &str) -> Option<String> {
     let floor = floor?;
     let other = named.strip_prefix("crate::")?.split("::").next()?;
-    let own = root_module(path);
-    let Some(other_floor) = floor_of(other) else {
-        return Some(format!("crate::{other} is on no floor; see FLOORS"));
-    };
-    // The words of the lowest floor are small files of one folder.
-    if other == own || other_floor < floor || (floor == 0 && other_floor == 0) {
-        return None;
+    match floor_of(other) {
+        None => Some(format!("crate::{other} is no floor; see FLOORS")),
+        Some(other_floor) if other_floor > floor => Some(format!(
+            "{} (floor {floor}) imports upward from {other} (floor {other_floor})",
+            FLOORS[floor]
+        )),
+        Some(_) => None,
     }
-    let direction = if other_floor == floor {
-        "sideways"
-    } else {
-        "upward"
-    };
-    Some(format!(
-        "{own} (floor {floor}) imports {direction} from {other} (floor {other_floor})"
-    ))
 }
 
+/// The floor of `src/ports/store/local.rs` is that of `ports`.
 fn own_floor(path: &str) -> Option<usize> {
-    floor_of(root_module(path))
+    floor_of(path.strip_prefix("src/")?.split('/').next()?)
 }
 
-fn floor_of(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&module))
-}
-
-/// `store` for `src/store/local.rs` and for `src/store.rs`.
-fn root_module(path: &str) -> &str {
-    let inside = path.strip_prefix("src/").unwrap_or(path);
-    inside.split('/').next().unwrap().trim_end_matches(".rs")
+fn floor_of(folder: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| *floor == folder)
 }
 
 /// Whether a path is the prefix or something in it.
 fn is_within(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-}
-
-/// The lines with their numbers, without comments.
-fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    (1..).zip(text.lines()).filter_map(|(number, line)| {
-        let is_comment = line.trim_start().starts_with("//");
-        let code = line.split(" // ").next()?;
-        (!is_comment).then_some((number, code))
-    })
-}
-
-/// Every path the code names, with `use` lists taken apart and `super` resolved
-/// where it means the crate root.
-fn named_paths(file: &str, text: &str) -> Vec<(usize, String)> {
-    let mut paths = Vec::new();
-    let mut lines = code_lines(text);
-    while let Some((number, line)) = lines.next() {
-        let Some(tree) = use_tree(line) else {
-            paths.extend(inline_paths(line).map(|path| (number, path)));
-            continue;
-        };
-        let is_nested = line.starts_with(' ');
-        let mut tree = tree.to_owned();
-        while !tree.contains(';') {
-            let Some((_, more)) = lines.next() else {
-                break;
-            };
-            tree.push_str(more.trim());
-        }
-        let tree: String = tree
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let mut flat = Vec::new();
-        flatten("", &tree, &mut flat);
-        paths.extend(
-            flat.into_iter()
-                .map(|path| (number, resolve_super(file, is_nested, path))),
-        );
-    }
-    paths
-}
-
-/// What follows `use` when the line begins such an item.
-fn use_tree(line: &str) -> Option<&str> {
-    let line = line.trim_start();
-    let item = match line.strip_prefix("pub") {
-        Some(public) => match public.strip_prefix('(') {
-            Some(scope) => scope.split_once(')')?.1,
-            None => public,
-        },
-        None => line,
-    };
-    item.trim_start().strip_prefix("use ")
-}
-
-/// Turns `a::{b, c::{d, e}}` into `a::b`, `a::c::d`, `a::c::e`.
-fn flatten(prefix: &str, tree: &str, paths: &mut Vec<String>) {
-    let Some((head, list)) = tree.split_once('{') else {
-        paths.push(format!("{prefix}{tree}"));
-        return;
-    };
-    let prefix = format!("{prefix}{head}");
-    let list = list.strip_suffix('}').unwrap_or(list);
-    let mut depth = 0_usize;
-    let mut start = 0;
-    for (at, letter) in list.char_indices() {
-        match letter {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                flatten(&prefix, &list[start..at], paths);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    if start < list.len() {
-        flatten(&prefix, &list[start..], paths);
-    }
-}
-
-/// Paths of two or more names in a line that is not a `use`.
-fn inline_paths(line: &str) -> impl Iterator<Item = String> {
-    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
-    line.split(move |letter| !is_name(letter))
-        .filter(|word| word.contains("::"))
-        .map(|word| word.trim_matches(':').to_owned())
 }
 
 /// `crate::x` for a `super::x` that reaches the crate root; other paths as they are.
@@ -326,60 +199,48 @@ mod tests {
     }
 
     #[test]
-    fn imports_that_go_down_are_allowed() {
-        let code = "use crate::error::{Error, Result};\n\
-                    use crate::store::local::{self, LocalStore};\n\
+    fn imports_that_go_down_or_stay_are_allowed() {
+        let code = "use crate::words::error::{Error, Result};\n\
+                    use crate::ports::store::local::{self, LocalStore};\n\
                     use super::Store;\n\
-                    fn f() { crate::format::layout::x(); }\n\
+                    fn f() { crate::codecs::format::layout::x(); }\n\
                     mod tests {\n    use super::*;\n}";
-        assert_eq!(complaints("src/store/local.rs", code), [""; 0]);
-        assert_eq!(
-            complaints("src/store/mod.rs", code),
-            ["src/store/mod.rs:4: crate::Store is on no floor; see FLOORS"]
-        );
-        assert_eq!(complaints("src/dump/run.rs", code), [""; 0]);
-        let words = "use crate::units::to_u64;\nmod tests {\n    use super::*;\n}";
-        assert_eq!(complaints("src/limits.rs", words), [""; 0]);
+        assert_eq!(complaints("src/ports/store/local.rs", code), [""; 0]);
+        assert_eq!(complaints("src/ports/net/mod.rs", code), [""; 0]);
+        assert_eq!(complaints("src/jobs/dump/run.rs", code), [""; 0]);
+        let words = "use crate::words::units::to_u64;\nmod tests {\n    use super::*;\n}";
+        assert_eq!(complaints("src/words/limits.rs", words), [""; 0]);
     }
 
     #[test]
-    fn imports_that_go_up_or_sideways_are_found() {
+    fn imports_that_go_up_are_found() {
         let cases = [
             (
-                "src/format/block.rs",
-                "use crate::store::Store;",
-                "format (floor 1) imports upward from store (floor 2)",
+                "src/codecs/format/block.rs",
+                "use crate::ports::store::Store;",
+                "codecs (floor 1) imports upward from ports (floor 2)",
             ),
             (
-                "src/format/block.rs",
-                "fn f() -> crate::protocol::Key {",
-                "format (floor 1) imports sideways from protocol (floor 1)",
+                "src/engines/source/run.rs",
+                "pub(crate) use crate::{\n    words::error::Error,\n    jobs::restore::{Plan, run},\n};",
+                "engines (floor 3) imports upward from jobs (floor 4)",
             ),
             (
-                "src/dump/run.rs",
-                "pub(crate) use crate::{\n    error::Error,\n    restore::{Plan, run},\n};",
-                "dump (floor 4) imports sideways from restore (floor 4)",
+                "src/words/item.rs",
+                "use super::super::codecs::format::block;",
+                "words (floor 0) imports upward from codecs (floor 1)",
             ),
             (
-                "src/item.rs",
-                "use super::format::block;",
-                "item (floor 0) imports upward from format (floor 1)",
+                "src/codecs/ring/hash.rs",
+                "mod tests {\n    use super::super::super::super::ports::net::Connection;\n}",
+                "codecs (floor 1) imports upward from ports (floor 2)",
             ),
             (
-                "src/ring/hash.rs",
-                "mod tests {\n    use super::super::super::net::Connection;\n}",
-                "ring (floor 1) imports upward from net (floor 2)",
-            ),
-            (
-                "src/net/mod.rs",
+                "src/ports/net/mod.rs",
                 "use crate::gossip::Peer;",
-                "crate::gossip is on no floor; see FLOORS",
+                "crate::gossip is no floor; see FLOORS",
             ),
-            (
-                "src/gossip/peer.rs",
-                "",
-                "`gossip` is on no floor; see FLOORS",
-            ),
+            ("src/gossip/peer.rs", "", "is on no floor; see FLOORS"),
         ];
         for (path, code, what) in cases {
             let found = complaints(path, code);
@@ -405,12 +266,12 @@ mod tests {
             ("let x = Instant::now();", "a clock on a pure floor"),
         ];
         for (code, what) in cases {
-            let expected = format!("src/ring/hash.rs:2: {what}");
-            assert_eq!(complaints("src/ring/hash.rs", code), [expected]);
-            assert_eq!(complaints("src/store/local.rs", code), [""; 0]);
+            let expected = format!("src/codecs/ring/hash.rs:2: {what}");
+            assert_eq!(complaints("src/codecs/ring/hash.rs", code), [expected]);
+            assert_eq!(complaints("src/ports/store/local.rs", code), [""; 0]);
         }
         let address = "use std::net::IpAddr;";
-        assert_eq!(complaints("src/node.rs", address), [""; 0]);
+        assert_eq!(complaints("src/words/node.rs", address), [""; 0]);
     }
 
     #[test]
@@ -420,8 +281,8 @@ mod tests {
             ("fn f() -> anyhow::Result<()> {", "only src/bin uses anyhow"),
             ("    eprintln!(\"x\");", "only src/bin prints"),
         ] {
-            let expected = format!("src/dump/run.rs:2: {what}");
-            assert_eq!(complaints("src/dump/run.rs", code), [expected]);
+            let expected = format!("src/jobs/dump/run.rs:2: {what}");
+            assert_eq!(complaints("src/jobs/dump/run.rs", code), [expected]);
             assert_eq!(complaints("src/bin/mcsnap/cli.rs", code), [""; 0]);
         }
     }
@@ -429,9 +290,9 @@ mod tests {
     #[test]
     fn a_cancellation_that_nobody_asked_for_is_found() {
         let code = "fn f() -> Error {\n    Error::new(ErrorKind::Canceled)\n}";
-        let expected = "src/dump/run.rs:3: only src/cancel.rs makes `Canceled`";
-        assert_eq!(complaints("src/dump/run.rs", code), [expected]);
-        assert_eq!(complaints("src/cancel.rs", code), [""; 0]);
+        let expected = "src/jobs/dump/run.rs:3: only src/words/cancel.rs makes `Canceled`";
+        assert_eq!(complaints("src/jobs/dump/run.rs", code), [expected]);
+        assert_eq!(complaints("src/words/cancel.rs", code), [""; 0]);
     }
 
     #[test]
@@ -445,7 +306,7 @@ mod tests {
                 "src/bin/mcsnap/util.rs:2: TODO is for the working tree",
             ]
         );
-        assert_eq!(complaints("src/store/core/mod.rs", "").len(), 1);
+        assert_eq!(complaints("src/ports/store/core/mod.rs", "").len(), 1);
     }
 
     #[test]
@@ -453,6 +314,6 @@ mod tests {
         let code = "/// See crate::store::Store and std::fs.\n\
                     // use crate::net::Connection;\n\
                     let x = 1; // Instant::now() would be wrong.";
-        assert_eq!(complaints("src/format/block.rs", code), [""; 0]);
+        assert_eq!(complaints("src/codecs/format/block.rs", code), [""; 0]);
     }
 }

@@ -8,10 +8,10 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::error::Result;
-use mcsnap::net::{Connection, Credentials, NetOptions, Received, TlsClient, TlsSettings};
-use mcsnap::node::NodeSpec;
+use mcsnap::ports::net::{Connection, Credentials, NetOptions, Received, TlsClient, TlsSettings};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::Result;
+use mcsnap::words::node::NodeSpec;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};

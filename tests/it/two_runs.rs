@@ -5,22 +5,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mcsnap::cancel::Cancel;
-use mcsnap::defect::Defect;
-use mcsnap::dump::{DumpOptions, DumpPlan, ResumeOptions};
-use mcsnap::error::{Error, ErrorKind, Result};
-use mcsnap::format::compression::Compression;
-use mcsnap::format::journal::{Journal, JournalNode};
-use mcsnap::format::manifest::ManifestSegment;
-use mcsnap::item::{ItemMeta, Record};
-use mcsnap::net::{Brake, NetOptions};
-use mcsnap::progress::{Event, NoProgress, Progress};
-use mcsnap::snapshot::{Leftover, ShardOptions, ShardWriter, SnapshotWriter, Unfinished};
-use mcsnap::store::{
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::journal::{Journal, JournalNode};
+use mcsnap::codecs::format::manifest::ManifestSegment;
+use mcsnap::engines::snapshot::{Leftover, ShardOptions, ShardWriter, SnapshotWriter, Unfinished};
+use mcsnap::jobs::dump::{DumpOptions, DumpPlan, ResumeOptions};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::store::{
     Fault, FaultyStore, MemoryStore, ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock,
 };
-use mcsnap::units::UnixSecs;
-use mcsnap::verify::{Depth, VerifyOptions, verify_snapshot};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::defect::Defect;
+use mcsnap::words::error::{Error, ErrorKind, Result};
+use mcsnap::words::item::{ItemMeta, Record};
+use mcsnap::words::progress::{Event, NoProgress, Progress};
+use mcsnap::words::units::UnixSecs;
 
 use crate::client::Item;
 use crate::memcached::Memcached;
@@ -302,7 +302,7 @@ fn plan(server: &Memcached, is_resumable: bool) -> DumpPlan {
             is_any_name: false,
             takes_shard_bits: false,
         }),
-        selection: mcsnap::select::Selection::EVERYTHING,
+        selection: mcsnap::codecs::select::Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
         is_sole: false,
         brake: Brake::default(),
@@ -343,7 +343,7 @@ fn a_dump_that_another_one_finishes_meanwhile_leaves_its_snapshot_whole() {
 
 #[test]
 fn what_does_not_add_up_is_not_published() {
-    type Harm = fn(&mut mcsnap::format::manifest::Manifest);
+    type Harm = fn(&mut mcsnap::codecs::format::manifest::Manifest);
     let cases: [(&str, Harm); 5] = [
         ("tells of 0 nodes, and 1 were", |manifest| {
             manifest.nodes.clear();

@@ -10,16 +10,16 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcsnap::cancel::Cancel;
-use mcsnap::item::Exptime;
-use mcsnap::net::{Asked, Brake, NetOptions};
-use mcsnap::node::NodeSpec;
-use mcsnap::protocol::metadump::WalkItem;
-use mcsnap::select::Selection;
-use mcsnap::source::{
+use mcsnap::codecs::protocol::metadump::WalkItem;
+use mcsnap::codecs::select::Selection;
+use mcsnap::engines::source::{
     FetchJob, FetcherOptions, ItemVersion, KeptItems, LineForm, Pushed, ReadStrategy, Spool,
     SpoolMemory, Walk, WalkChunk, WalkKind, WalkPacker, compare_listing, survey,
 };
+use mcsnap::ports::net::{Asked, Brake, NetOptions};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::item::Exptime;
+use mcsnap::words::node::NodeSpec;
 use serde_json::Value;
 
 use crate::client::{Item, noisy_key};

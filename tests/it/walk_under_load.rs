@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mcsnap::format::compression::SectionReader;
-use mcsnap::format::manifest::Need;
-use mcsnap::snapshot::SnapshotReader;
-use mcsnap::store::{MapChoice, open_snapshot_place};
+use mcsnap::codecs::format::compression::SectionReader;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::engines::snapshot::SnapshotReader;
+use mcsnap::ports::store::{MapChoice, open_snapshot_place};
 
 use crate::client::Item;
 use crate::memcached::Memcached;

@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcsnap::item::ItemMeta;
-use mcsnap::protocol::stats::ServerVersion;
-use mcsnap::units::{counted, grouped};
-use mcsnap::warm_file::{Found, Meta, SlabClasses, WarmFile};
+use mcsnap::codecs::protocol::stats::ServerVersion;
+use mcsnap::codecs::warm_file::{Found, Meta, SlabClasses, WarmFile};
+use mcsnap::words::item::ItemMeta;
+use mcsnap::words::units::{counted, grouped};
 use serde_json::Value;
 
 use crate::client::{Client, Item};

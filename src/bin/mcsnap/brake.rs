@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use mcsnap::error::Error;
-use mcsnap::net::{BrakeOptions, BrakeReport};
-use mcsnap::throttle::{Rate, Rates};
+use mcsnap::codecs::throttle::{Rate, Rates};
+use mcsnap::ports::net::{BrakeOptions, BrakeReport};
+use mcsnap::words::error::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -267,7 +267,7 @@ pub(crate) fn report_rows(reports: &[BrakeReport]) -> Vec<(&'static str, String)
 fn report_text(report: &BrakeReport) -> String {
     let beside = (!report.shared_time.is_zero()).then(|| beside_text(report));
     let blind = report.blind.as_ref().map(|why| {
-        let most = count(mcsnap::net::NodeBrake::BLIND_ITEMS_PER_SECOND);
+        let most = count(mcsnap::ports::net::NodeBrake::BLIND_ITEMS_PER_SECOND);
         format!(
             "for {} at most {most} items/s, since there was no connection for probes: {why}",
             seconds(report.blind_time)

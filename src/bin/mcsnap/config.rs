@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read as _;
 
 use anyhow::Result;
-use mcsnap::units::to_u64;
+use mcsnap::words::units::to_u64;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use mcsnap::cancel::Cancel;
-use mcsnap::discovery::{FoundNode, find_nodes, read_node_file};
-use mcsnap::net::{Credentials, NetOptions, TlsClient, TlsSettings};
+use mcsnap::engines::discovery::{FoundNode, find_nodes, read_node_file};
+use mcsnap::ports::net::{Credentials, NetOptions, TlsClient, TlsSettings};
+use mcsnap::words::cancel::Cancel;
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -175,7 +175,7 @@ impl ConnectArgs {
 /// Nodes, and where each one is from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeList {
-    pub(crate) nodes: Vec<mcsnap::node::NodeSpec>,
+    pub(crate) nodes: Vec<mcsnap::words::node::NodeSpec>,
     /// One a node; `None` for a node that was named itself.
     pub(crate) origins: Vec<Option<String>>,
 }

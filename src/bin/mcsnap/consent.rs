@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Result;
-use mcsnap::cancel::Cancel;
+use mcsnap::words::cancel::Cancel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Longest answer that is read.

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use indicatif::MultiProgress;
-use mcsnap::cancel::Cancel;
-use mcsnap::error::ErrorKind;
-use mcsnap::progress::{Event, Progress};
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::ErrorKind;
+use mcsnap::words::progress::{Event, Progress};
 use serde_json::{Value, json};
 use tracing::Level;
 

@@ -12,9 +12,9 @@
 
 use std::borrow::Cow;
 
-use mcsnap::access::AccessProblem;
-use mcsnap::error::{Error, ErrorKind};
-use mcsnap::item::escape_controls;
+use mcsnap::words::access::AccessProblem;
+use mcsnap::words::error::{Error, ErrorKind};
+use mcsnap::words::item::escape_controls;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// How a command that did its work ended.
@@ -177,7 +177,7 @@ pub(crate) fn library_error(error: &anyhow::Error) -> Option<&Error> {
 mod tests {
     use super::*;
 
-    use mcsnap::cancel::Cancel;
+    use mcsnap::words::cancel::Cancel;
 
     fn canceled() -> Error {
         let cancel = Cancel::new();

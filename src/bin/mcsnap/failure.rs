@@ -1,7 +1,7 @@
 //! The report of a command that did not do its work.
 
 use anyhow::Error;
-use mcsnap::error::{ErrorKind, Location};
+use mcsnap::words::error::{ErrorKind, Location};
 use serde_json::{Value, json};
 
 use crate::exit::{UsageError, kind_of, library_error};
@@ -101,7 +101,7 @@ mod tests {
     fn a_failure_says_what_where_and_why() {
         let run = ThisRun::begin("dump");
         let watch = JobWatch::default();
-        let error = mcsnap::error::Error::new(ErrorKind::Busy).at(Location::node("a:1"));
+        let error = mcsnap::words::error::Error::new(ErrorKind::Busy).at(Location::node("a:1"));
         let unfinished = json!({"verdict": "never", "records": 3});
         let made = document(
             &run,

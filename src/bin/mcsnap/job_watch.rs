@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use mcsnap::progress::Event;
+use mcsnap::words::progress::Event;
 
 use crate::exit::Signal;
 

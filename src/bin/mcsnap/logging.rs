@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Result;
 use indicatif::MultiProgress;
-use mcsnap::defect::{Finding, Severity};
+use mcsnap::words::defect::{Finding, Severity};
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};

@@ -31,8 +31,8 @@ use std::process::ExitCode;
 use std::thread::JoinHandle;
 
 use clap::Parser as _;
-use mcsnap::error::{Error, ErrorKind};
-use mcsnap::item::escape_controls;
+use mcsnap::words::error::{Error, ErrorKind};
+use mcsnap::words::item::escape_controls;
 
 use crate::cli::Cli;
 use crate::context::{Context, Format, World};

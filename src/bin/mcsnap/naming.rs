@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use anyhow::Result;
-use mcsnap::error::{Error, ErrorKind};
-use mcsnap::snapshot::{NameClock, expand_name, generate_name};
-use mcsnap::units::UnixSecs;
+use mcsnap::engines::snapshot::{NameClock, expand_name, generate_name};
+use mcsnap::words::error::{Error, ErrorKind};
+use mcsnap::words::units::UnixSecs;
 
 use crate::exit::{HintedError, UsageError};
 

@@ -12,9 +12,9 @@ use indicatif::{
     HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState,
     ProgressStyle,
 };
-use mcsnap::item::escape_controls;
-use mcsnap::progress::{Event, Progress};
-use mcsnap::units::{percent, plural, to_f64};
+use mcsnap::words::item::escape_controls;
+use mcsnap::words::progress::{Event, Progress};
+use mcsnap::words::units::{percent, plural, to_f64};
 use serde_json::{Value, json};
 
 use crate::render::table::fit_end;

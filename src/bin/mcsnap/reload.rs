@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::Result;
-use mcsnap::net::{Brake, BrakeOptions};
+use mcsnap::ports::net::{Brake, BrakeOptions};
 use signal_hook::consts::SIGUSR1;
 
 use crate::brake::{limits_text, rates_json};

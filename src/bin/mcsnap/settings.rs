@@ -7,13 +7,13 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serializer};
 use serde_yaml::Value;
 
-use mcsnap::discovery::NodeSource;
-use mcsnap::error::Error;
-use mcsnap::item::Exptime;
-use mcsnap::ring::RingSpec;
-use mcsnap::select::Selection;
-use mcsnap::store::FileMode;
-use mcsnap::units::UnixSecs;
+use mcsnap::codecs::ring::RingSpec;
+use mcsnap::codecs::select::Selection;
+use mcsnap::engines::discovery::NodeSource;
+use mcsnap::ports::store::FileMode;
+use mcsnap::words::error::Error;
+use mcsnap::words::item::Exptime;
+use mcsnap::words::units::UnixSecs;
 
 /// A value of a file or of the environment, before it is known what it is for.
 struct Scalar(String);

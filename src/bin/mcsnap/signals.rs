@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use mcsnap::cancel::Cancel;
+use mcsnap::words::cancel::Cancel;
 use signal_hook::consts::{SIGBUS, SIGHUP, SIGINT, SIGTERM};
 
 use crate::exit::{self, Signal};

@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::thread;
 
-use mcsnap::source::{between_walks, walks_under_way};
+use mcsnap::engines::source::{between_walks, walks_under_way};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::cli::Command;

@@ -22,7 +22,7 @@ pub mod seeds;
 
 use std::borrow::Cow;
 
-use mcsnap::limits::Limits;
+use mcsnap::words::limits::Limits;
 
 /// Raw sections of a segment are kept this short, in bytes: what a bomb of 64
 /// MiB shows, one of 1 MiB shows in a tenth of the time and memory.

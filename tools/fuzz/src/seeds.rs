@@ -144,7 +144,7 @@ fn rings() -> Vec<Seed> {
         "memcached-proxy,seed=abc,stop=|#|",
         "mcrouter,salt=s,route=skipped",
     ];
-    let names = mcsnap::ring::Preset::ALL.iter().map(|preset| preset.name);
+    let names = mcsnap::codecs::ring::Preset::ALL.iter().map(|preset| preset.name);
     names
         .chain(PARTS.iter().copied())
         .map(|ring| {

@@ -7,26 +7,30 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use mcsnap::cancel::Cancel;
-use mcsnap::defect::Defect;
-use mcsnap::detection::SampleOptions;
-use mcsnap::discovery::NodeSource;
-use mcsnap::dump::{
+use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::manifest::{Manifest, ManifestNode, Need, Verdict};
+use mcsnap::codecs::ring::RingSpec;
+use mcsnap::engines::discovery::NodeSource;
+use mcsnap::engines::snapshot::{
+    LATEST, SnapshotReader, can_resume, check_not_finished, count_sealed,
+};
+use mcsnap::engines::source::{SourceNode, WalkKind};
+use mcsnap::jobs::dump::{
     DumpOptions, DumpPlan, DumpReport, Kept, ResumeOptions, Tolerance, WarmFileOptions,
     WarmFilePlan,
 };
-use mcsnap::error::{Error, ErrorKind, Location};
-use mcsnap::format::compression::Compression;
-use mcsnap::format::manifest::{Manifest, ManifestNode, Need, Verdict};
-use mcsnap::net::{Brake, BrakeReport, Compared, NetOptions, ask_all, clock_warning, meet_server};
-use mcsnap::node::NodeSpec;
-use mcsnap::ring::RingSpec;
-use mcsnap::snapshot::{LATEST, SnapshotReader, can_resume, check_not_finished, count_sealed};
-use mcsnap::source::{SourceNode, WalkKind};
-use mcsnap::store::{
+use mcsnap::jobs::ring_detect::SampleOptions;
+use mcsnap::ports::net::{
+    Brake, BrakeReport, Compared, NetOptions, ask_all, clock_warning, meet_server,
+};
+use mcsnap::ports::store::{
     Room, ScratchFile, Store, create_directory, create_directory_as, look_at_room,
 };
-use mcsnap::units::to_u64;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::defect::Defect;
+use mcsnap::words::error::{Error, ErrorKind, Location};
+use mcsnap::words::node::NodeSpec;
+use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -3,13 +3,13 @@
 use std::cell::Cell;
 
 use anyhow::{Context as _, Result};
-use mcsnap::cancel::Cancel;
-use mcsnap::error::Location;
-use mcsnap::format::manifest::Need;
-use mcsnap::item::{escape_bytes, escape_key};
-use mcsnap::lookup::{Copy, CopyValue, LookupOptions, LookupReport, look_up};
-use mcsnap::pieces::LargeValue as _;
-use mcsnap::store::MapChoice;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::jobs::get::{Copy, CopyValue, LookupOptions, LookupReport, look_up};
+use mcsnap::ports::store::MapChoice;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::Location;
+use mcsnap::words::item::{escape_bytes, escape_key};
+use mcsnap::words::pieces::LargeValue as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -269,7 +269,7 @@ fn value_rows(value: Option<&[u8]>, value_len: u64) -> Vec<(&'static str, String
     if !line.is_empty() {
         rows.push(("", line));
     }
-    let shown_len = mcsnap::units::to_u64(value.len().min(SHOWN_LEN_MAX));
+    let shown_len = mcsnap::words::units::to_u64(value.len().min(SHOWN_LEN_MAX));
     let rest = value_len.saturating_sub(shown_len);
     if rest > 0 {
         let rest = counted(rest, "byte");

@@ -1,9 +1,9 @@
 //! `mcsnap inspect`: what is in a snapshot.
 
 use anyhow::Result;
-use mcsnap::format::manifest::Need;
-use mcsnap::inspect::{InspectOptions, KeyPrefixTable, PrefixDepth, inspect};
-use mcsnap::store::MapChoice;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::jobs::inspect::{InspectOptions, KeyPrefixTable, PrefixDepth, inspect};
+use mcsnap::ports::store::MapChoice;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::open_snapshot;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Result;
-use mcsnap::error::{Error, Operation};
-use mcsnap::format::manifest::Need;
-use mcsnap::item::{escape_bytes, escape_controls, unescape_bytes};
-use mcsnap::listing::{ListedRecord, ListingOptions, list};
-use mcsnap::select::Selection;
-use mcsnap::store::MapChoice;
-use mcsnap::units::UnixSecs;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::codecs::select::Selection;
+use mcsnap::jobs::ls::{ListedRecord, ListingOptions, list};
+use mcsnap::ports::store::MapChoice;
+use mcsnap::words::error::{Error, Operation};
+use mcsnap::words::item::{escape_bytes, escape_controls, unescape_bytes};
+use mcsnap::words::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::open_snapshot;

@@ -12,12 +12,12 @@ pub(crate) mod salvage;
 pub(crate) mod verify;
 
 use anyhow::Result;
-use mcsnap::error::ErrorKind;
-use mcsnap::format::manifest::{Manifest, Need, Verdict};
-use mcsnap::net::{Compared, clock_warning};
-use mcsnap::snapshot::{SnapshotReader, resolve_latest};
-use mcsnap::store::{MapChoice, open_snapshot_place};
-use mcsnap::units::to_u64;
+use mcsnap::codecs::format::manifest::{Manifest, Need, Verdict};
+use mcsnap::engines::snapshot::{SnapshotReader, resolve_latest};
+use mcsnap::ports::net::{Compared, clock_warning};
+use mcsnap::ports::store::{MapChoice, open_snapshot_place};
+use mcsnap::words::error::ErrorKind;
+use mcsnap::words::units::to_u64;
 
 use crate::cli::Command;
 use crate::config::Section;

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use mcsnap::cancel::Cancel;
-use mcsnap::error::{Error, Location};
-use mcsnap::format::manifest::{Need, Verdict};
-use mcsnap::net::{Brake, NetOptions};
-use mcsnap::node::NodeSpec;
-use mcsnap::protocol::request::SetMode;
-use mcsnap::restore::{
+use mcsnap::codecs::format::manifest::{Need, Verdict};
+use mcsnap::codecs::protocol::request::SetMode;
+use mcsnap::codecs::ring::RingSpec;
+use mcsnap::engines::sink::{LoadTally, Presence, Unheld};
+use mcsnap::jobs::restore::{
     Capacity, EndedRestore, Fit, LeftOut, NodeEstimate, NodeRestore, RestoreEstimate,
     RestoreOptions, RestorePlan, RestoreReport, TargetNode, TargetPlan, TtlClock, UnheldGroup,
 };
-use mcsnap::ring::RingSpec;
-use mcsnap::store::MapChoice;
-use mcsnap::target::{LoadTally, Presence, Unheld};
-use mcsnap::units::{UnixSecs, to_u64};
+use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::store::MapChoice;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{Error, Location};
+use mcsnap::words::node::NodeSpec;
+use mcsnap::words::units::{UnixSecs, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -386,7 +386,7 @@ fn options(
             .only_for
             .iter()
             .map(|node| node.parse())
-            .collect::<mcsnap::error::Result<_>>()?,
+            .collect::<mcsnap::words::error::Result<_>>()?,
         evictions_max: settings
             .stop_on_evictions
             .as_deref()
@@ -588,7 +588,10 @@ fn select_rows(plan: &RestorePlan, filtered: u64, unknown: u64) -> Vec<(&'static
     rows
 }
 
-fn damage_rows(damaged: u64, findings: &[mcsnap::defect::Finding]) -> Vec<(&'static str, String)> {
+fn damage_rows(
+    damaged: u64,
+    findings: &[mcsnap::words::defect::Finding],
+) -> Vec<(&'static str, String)> {
     let mut rows: Vec<_> = findings
         .iter()
         .map(|finding| ("damage", finding.to_string()))

@@ -1,11 +1,11 @@
 //! `mcsnap salvage`: what can still be had of a damaged snapshot or segment.
 
 use anyhow::Result;
-use mcsnap::defect::Finding;
-use mcsnap::salvage::{SalvageOptions, SalvageReport, salvage};
-use mcsnap::snapshot::parse_name;
-use mcsnap::store::{DamagedPlace, create_directory_as, open_damaged_place};
-use mcsnap::units::to_u64;
+use mcsnap::engines::snapshot::parse_name;
+use mcsnap::jobs::salvage::{SalvageOptions, SalvageReport, salvage};
+use mcsnap::ports::store::{DamagedPlace, create_directory_as, open_damaged_place};
+use mcsnap::words::defect::Finding;
+use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! `mcsnap verify`: is a snapshot whole and sound.
 
 use anyhow::Result;
-use mcsnap::defect::Severity;
-use mcsnap::store::{MapChoice, open_snapshot_place};
-use mcsnap::units::to_u64;
-use mcsnap::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
+use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
+use mcsnap::ports::store::{MapChoice, open_snapshot_place};
+use mcsnap::words::defect::Severity;
+use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use mcsnap::cancel::Cancel;
-use mcsnap::defect::Finding;
-use mcsnap::error::Location;
-use mcsnap::format::manifest::Counters;
-use mcsnap::item::{escape_bytes, escape_controls};
-use mcsnap::pieces::Pieces;
-use mcsnap::target::NotText;
-use mcsnap::units::{plural, verb};
+use mcsnap::codecs::format::manifest::Counters;
+use mcsnap::engines::sink::NotText;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::defect::Finding;
+use mcsnap::words::error::Location;
+use mcsnap::words::item::{escape_bytes, escape_controls};
+use mcsnap::words::pieces::Pieces;
+use mcsnap::words::units::{plural, verb};
 use serde::Serialize;
 use serde_json::{Value, json};
 

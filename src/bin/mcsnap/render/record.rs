@@ -1,8 +1,8 @@
 //! Records on stdout, for programs and for people.
 
 use jiff::Timestamp;
-use mcsnap::item::{Attribute, Attributes, Exptime, ItemMeta, escape_bytes};
-use mcsnap::units::UnixSecs;
+use mcsnap::words::item::{Attribute, Attributes, Exptime, ItemMeta, escape_bytes};
+use mcsnap::words::units::UnixSecs;
 use serde::Serialize;
 
 /// A record without its value, as JSON has it. FORMAT.md names the fields;

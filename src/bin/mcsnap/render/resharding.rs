@@ -1,9 +1,9 @@
 //! What a change of the ring moves, for people on 80 columns and for programs.
 
 use anyhow::Result;
-use mcsnap::defect::Finding;
-use mcsnap::resharding::{Amount, Flow, ReshardingReport};
-use mcsnap::units::{to_u64, verb};
+use mcsnap::jobs::ring_plan::{Amount, Flow, ReshardingReport};
+use mcsnap::words::defect::Finding;
+use mcsnap::words::units::{to_u64, verb};
 use serde_json::{Value, json};
 
 use crate::render::share::{rounded, share, share_text};
@@ -291,8 +291,8 @@ fn amount_json(amount: Amount, total: Amount) -> Value {
 mod tests {
     use std::time::Duration;
 
-    use mcsnap::resharding::{FromNode, ToNode};
-    use mcsnap::units::UnixSecs;
+    use mcsnap::jobs::ring_plan::{FromNode, ToNode};
+    use mcsnap::words::units::UnixSecs;
 
     use super::*;
 

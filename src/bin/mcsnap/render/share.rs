@@ -1,6 +1,6 @@
 //! Parts of a whole, for people and for programs.
 
-use mcsnap::units::percent;
+use mcsnap::words::units::percent;
 
 /// In percent; nothing of nothing is nothing.
 pub(crate) fn share(part: u64, whole: u64) -> f64 {

@@ -1,7 +1,7 @@
 //! Aligned columns for a terminal of 80 columns, with bars and keys that fill
 //! what is left of a line.
 
-use mcsnap::item::escape_bytes;
+use mcsnap::words::item::escape_bytes;
 
 /// No line is longer, in columns. Everything but the bars is ASCII.
 pub(crate) const WIDTH: usize = 80;
@@ -108,8 +108,8 @@ fn bar(part: f64, width: usize) -> String {
 }
 
 fn to_part(count: usize, whole: usize) -> f64 {
-    let [count, whole] = [count, whole].map(mcsnap::units::to_u64);
-    mcsnap::units::percent(count, whole) / 100.0
+    let [count, whole] = [count, whole].map(mcsnap::words::units::to_u64);
+    mcsnap::words::units::percent(count, whole) / 100.0
 }
 
 /// Writes a key for people, cut with `...` to a number of columns; never in the

@@ -1,7 +1,7 @@
 //! The report of a dump that did not come to its end.
 
-use mcsnap::error::ErrorKind;
-use mcsnap::snapshot::Sealed;
+use mcsnap::engines::snapshot::Sealed;
+use mcsnap::words::error::ErrorKind;
 use serde_json::{Value, json};
 
 use crate::failure::{Unfinished, verdict};

@@ -6,10 +6,10 @@ use std::io::Write as _;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::write::{EncoderStringWriter, StrConsumer};
-use mcsnap::cancel::Cancel;
-use mcsnap::error::{Error, Result};
-use mcsnap::lookup::CopyValue;
-use mcsnap::pieces::LargeValue as _;
+use mcsnap::jobs::get::CopyValue;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{Error, Result};
+use mcsnap::words::pieces::LargeValue as _;
 use serde::{Serialize, Serializer};
 
 /// A value in base64, made as it is written: it is never whole in memory.

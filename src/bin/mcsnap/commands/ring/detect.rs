@@ -4,17 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use mcsnap::cancel::Cancel;
-use mcsnap::detection::{
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::codecs::ring::{Explanation, NodeChange, RingSpec, Sureness};
+use mcsnap::engines::snapshot::{SnapshotReader, resolve_latest};
+use mcsnap::jobs::ring_detect::{
     DetectionReport, KeySample, SampleOptions, detect, sample_nodes, sample_snapshot,
 };
-use mcsnap::format::manifest::Need;
-use mcsnap::item::escape_bytes;
-use mcsnap::node::NodeSpec;
-use mcsnap::ring::{Explanation, NodeChange, RingSpec, Sureness};
-use mcsnap::snapshot::{SnapshotReader, resolve_latest};
-use mcsnap::store::MapChoice;
-use mcsnap::units::{percent, to_u64};
+use mcsnap::ports::store::MapChoice;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::item::escape_bytes;
+use mcsnap::words::node::NodeSpec;
+use mcsnap::words::units::{percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

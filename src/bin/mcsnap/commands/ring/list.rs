@@ -1,7 +1,7 @@
 //! `mcsnap ring list`: the rings that have a name.
 
 use anyhow::Result;
-use mcsnap::ring::{Preset, RingSpec};
+use mcsnap::codecs::ring::{Preset, RingSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use std::io::{self, BufRead as _};
 
 use anyhow::{Context as _, Result};
-use mcsnap::item::{KEY_LEN_MAX, escape_bytes};
-use mcsnap::ring::{Placement, Ring, RingSpec};
-use mcsnap::units::to_u64;
+use mcsnap::codecs::ring::{Placement, Ring, RingSpec};
+use mcsnap::words::item::{KEY_LEN_MAX, escape_bytes};
+use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -105,7 +105,7 @@ fn locate_line(
     format: Format,
     spec: &RingSpec,
     ring: &Ring,
-    nodes: &[mcsnap::node::NodeSpec],
+    nodes: &[mcsnap::words::node::NodeSpec],
     key: &[u8],
 ) -> Result<String> {
     check_key(spec, key)?;

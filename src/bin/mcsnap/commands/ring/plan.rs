@@ -1,11 +1,11 @@
 //! `mcsnap ring plan`: what a change of the ring would move.
 
 use anyhow::Result;
-use mcsnap::discovery::find_nodes;
-use mcsnap::format::manifest::Need;
-use mcsnap::resharding::{ReshardingOptions, plan_resharding};
-use mcsnap::ring::RingSpec;
-use mcsnap::store::MapChoice;
+use mcsnap::codecs::format::manifest::Need;
+use mcsnap::codecs::ring::RingSpec;
+use mcsnap::engines::discovery::find_nodes;
+use mcsnap::jobs::ring_plan::{ReshardingOptions, plan_resharding};
+use mcsnap::ports::store::MapChoice;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::open_snapshot;

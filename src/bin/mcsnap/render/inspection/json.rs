@@ -1,11 +1,11 @@
 //! An inspection for programs.
 
 use anyhow::Result;
-use mcsnap::defect::Finding;
-use mcsnap::format::manifest::ManifestNode;
-use mcsnap::inspect::{Bucket, LargeValue, LengthRange, NodeShare, PrefixDepth, Tally};
-use mcsnap::item::{Attribute, Exptime, SlabClass, escape_bytes};
-use mcsnap::units::{UnixSecs, to_f64};
+use mcsnap::codecs::format::manifest::ManifestNode;
+use mcsnap::jobs::inspect::{Bucket, LargeValue, LengthRange, NodeShare, PrefixDepth, Tally};
+use mcsnap::words::defect::Finding;
+use mcsnap::words::item::{Attribute, Exptime, SlabClass, escape_bytes};
+use mcsnap::words::units::{UnixSecs, to_f64};
 use serde_json::{Map, Value, json};
 
 use crate::render::inspection::Inspection;

@@ -3,8 +3,8 @@
 mod json;
 mod text;
 
-use mcsnap::format::manifest::{Manifest, ManifestNode};
-use mcsnap::inspect::{InspectReport, LargeValue, NodeShare};
+use mcsnap::codecs::format::manifest::{Manifest, ManifestNode};
+use mcsnap::jobs::inspect::{InspectReport, LargeValue, NodeShare};
 
 /// What is shown.
 #[derive(Clone, Copy, Debug)]

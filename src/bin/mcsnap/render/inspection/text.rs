@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use mcsnap::format::manifest::Counters;
-use mcsnap::inspect::{Bucket, LengthRange, PrefixRow, Tally};
-use mcsnap::item::{Attribute, Exptime, SlabClass};
-use mcsnap::units::{UnixSecs, to_f64, to_u64};
+use mcsnap::codecs::format::manifest::Counters;
+use mcsnap::jobs::inspect::{Bucket, LengthRange, PrefixRow, Tally};
+use mcsnap::words::item::{Attribute, Exptime, SlabClass};
+use mcsnap::words::units::{UnixSecs, to_f64, to_u64};
 
 use crate::render::inspection::Inspection;
 use crate::render::share::{share, share_text};
@@ -658,12 +658,12 @@ fn moment_text(UnixSecs(at): UnixSecs) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mcsnap::defect::{Defect, Finding};
-    use mcsnap::error::Location;
-    use mcsnap::format::column::KeyRecord;
-    use mcsnap::format::manifest::Manifest;
-    use mcsnap::inspect::{InspectReport, NodeShare, PrefixDepth, Statistics, Storage};
-    use mcsnap::item::{Attributes, ItemMeta};
+    use mcsnap::codecs::format::column::KeyRecord;
+    use mcsnap::codecs::format::manifest::Manifest;
+    use mcsnap::jobs::inspect::{InspectReport, NodeShare, PrefixDepth, Statistics, Storage};
+    use mcsnap::words::defect::{Defect, Finding};
+    use mcsnap::words::error::Location;
+    use mcsnap::words::item::{Attributes, ItemMeta};
     use serde_json::json;
 
     use super::*;

@@ -1,0 +1,85 @@
+//! Part of the table of contents, written on the way. FORMAT.md 5.9.
+
+use crate::codecs::format::bytes::{ByteReader, check_count};
+use crate::codecs::format::ids::SegmentIds;
+use crate::codecs::format::layout::TOC_ENTRY_SIZE;
+use crate::codecs::format::toc::TocEntry;
+use crate::words::defect::{Defect, Structure};
+use crate::words::units::to_u64;
+
+/// What a cut file can be read by: the frames since the last checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The ids of the segment.
+    pub ids: SegmentIds,
+    /// Of the previous CHECKPOINT frame; 0 if there is none.
+    pub previous_offset: u64,
+    /// Of the META frame.
+    pub meta_offset: u64,
+    /// Records before this checkpoint.
+    pub record_count: u64,
+    /// The frames since the previous one, that one included.
+    pub entries: Vec<TocEntry>,
+}
+
+impl Checkpoint {
+    /// Returns the payload of the frame.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut payload = Vec::new();
+        self.ids.encode(&mut payload);
+        payload.extend_from_slice(&self.previous_offset.to_le_bytes());
+        let entry_count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        payload.extend_from_slice(&entry_count.to_le_bytes());
+        payload.extend_from_slice(&[0; 4]);
+        payload.extend_from_slice(&self.meta_offset.to_le_bytes());
+        payload.extend_from_slice(&self.record_count.to_le_bytes());
+        for entry in &self.entries {
+            entry.encode(&mut payload);
+        }
+        payload
+    }
+
+    /// Reads and checks the payload of a frame that starts at `offset` (C1 to C3).
+    ///
+    /// # Errors
+    ///
+    /// - The defect of the rule that is broken.
+    pub fn decode(payload: &[u8], ids: &SegmentIds, offset: u64) -> Result<Self, Defect> {
+        let structure = Structure::Checkpoint;
+        let mut reader = ByteReader::new(payload, structure);
+        let stored = SegmentIds::decode(&mut reader)?;
+        ids.check(&stored, structure)?;
+        let previous_offset = reader.u64()?;
+        let entry_count = reader.u32()?;
+        reader.reserved(4, "field at offset 52")?;
+        let meta_offset = reader.u64()?;
+        let record_count = reader.u64()?;
+        if previous_offset >= offset {
+            let stored = previous_offset;
+            return Err(Defect::IllegalValue {
+                structure,
+                field: "previous_offset",
+                stored,
+            });
+        }
+        let len = u64::from(entry_count).saturating_mul(to_u64(TOC_ENTRY_SIZE));
+        check_count(
+            structure,
+            "length of entries",
+            len,
+            to_u64(reader.rest().len()),
+        )?;
+        let entries = reader
+            .rest()
+            .chunks_exact(TOC_ENTRY_SIZE)
+            .map(|entry| TocEntry::decode(&mut ByteReader::new(entry, structure)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            ids: stored,
+            previous_offset,
+            meta_offset,
+            record_count,
+            entries,
+        })
+    }
+}

@@ -1,0 +1,601 @@
+//! A segment in the making: records in, bytes out, from front to back.
+
+use crate::codecs::format::block::{BlockHeader, TimeRanges};
+use crate::codecs::format::checkpoint::Checkpoint;
+use crate::codecs::format::checksum::{ContentDigests, SegmentDigest, ValueHasher, value_hash};
+use crate::codecs::format::column::ColumnsBuilder;
+use crate::codecs::format::compression::{Compression, SectionWriter};
+use crate::codecs::format::file_header::FileHeader;
+use crate::codecs::format::frame::{FrameHeader, FrameType};
+use crate::codecs::format::ids::SegmentIds;
+use crate::codecs::format::key_index::KeyIndexBuilder;
+use crate::codecs::format::layout::{
+    BLOCK_HEADER_SIZE, CHECKPOINT_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE,
+    KEY_INDEX_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
+    VALUE_PART_HEADER_SIZE,
+};
+use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::codecs::format::tail::Tail;
+use crate::codecs::format::toc::{Toc, TocEntry};
+use crate::codecs::format::value_part::{PartedValue, ValuePartHeader};
+use crate::words::error::{Error, Result};
+use crate::words::item::{ItemMeta, KEY_LEN_MAX, Record};
+use crate::words::limits::{LARGE_VALUE_LEN_MAX, Limits, VALUE_INLINE_LEN_MAX, check_limit};
+use crate::words::units::to_u64;
+
+/// How a segment is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct EncoderOptions {
+    /// How sections are compressed.
+    pub compression: Compression,
+    /// A block is closed when its raw sections reach this many bytes.
+    pub block_raw_len: usize,
+    /// Raw bytes of each part of a value in parts but the last.
+    pub part_raw_len: usize,
+    /// Seed of the index hash; random, so that nobody can prepare keys for it.
+    pub index_seed: u64,
+}
+
+impl EncoderOptions {
+    /// Raw bytes of a block. FORMAT.md 8 (L4).
+    pub const BLOCK_RAW_LEN: usize = 256 << 10;
+    /// Raw bytes of a part: what a reader and a writer of a large value hold.
+    /// FORMAT.md 5.7.
+    pub const PART_RAW_LEN: usize = 1 << 20;
+}
+
+/// What became of a pushed record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the segment.
+    Stored,
+    /// The segment has a record with this key; the new one was dropped.
+    Duplicate,
+}
+
+/// What became of a value that was pushed in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushedPieces {
+    /// Its record is in the segment.
+    Stored,
+    /// The segment has a record with this key; the new one was dropped.
+    Duplicate,
+    /// Its pieces were not as long together as was said: there is no record of
+    /// it, and what was written of it means nothing to a reader.
+    Abandoned,
+}
+
+/// What a finished segment holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentSummary {
+    /// The ids of the segment.
+    pub ids: SegmentIds,
+    /// Bytes of the file.
+    pub size: u64,
+    /// `sha256:` and 64 digits. FORMAT.md 6.
+    pub digest: String,
+    /// Records.
+    pub records: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Bytes of all keys.
+    pub key_bytes: u64,
+    /// Bytes of all values.
+    pub value_bytes: u64,
+    /// What the records hold.
+    pub digests: ContentDigests,
+}
+
+/// A segment that has ended.
+#[derive(Debug)]
+pub struct FinishedSegment {
+    /// The bytes that are to be written last.
+    pub rest: Vec<u8>,
+    /// What it holds.
+    pub summary: SegmentSummary,
+    /// For [`SegmentEncoder::with_memory`].
+    pub memory: KeyIndexBuilder,
+}
+
+/// Turns records into the bytes of one segment.
+///
+/// The caller takes the bytes away as they come ([`SegmentEncoder::pending`])
+/// and writes them in order; nothing is ever changed behind.
+///
+/// # Memory
+///
+/// One open block, one part of an open value, the bytes not yet taken, and the
+/// key index ([`KeyIndexBuilder`]).
+#[derive(Debug)]
+pub struct SegmentEncoder {
+    ids: SegmentIds,
+    options: EncoderOptions,
+    sections: SectionWriter,
+    pending: Vec<u8>,
+    /// Bytes of the file so far, pending ones included.
+    file_len: u64,
+    digest: SegmentDigest,
+    toc: Toc,
+    block_count: u32,
+    index: KeyIndexBuilder,
+    columns: ColumnsBuilder,
+    values: Vec<u8>,
+    /// Bytes of the open block's values in parts.
+    parted_len: u64,
+    value: Option<OpenValue>,
+    times: TimeRanges,
+    raw: Vec<u8>,
+    payload: Vec<u8>,
+    scratch: Vec<u8>,
+    checkpoint_offset: u64,
+    checkpoint_entry: usize,
+}
+
+/// A value on its way into the segment, piece by piece.
+#[derive(Debug)]
+struct OpenValue {
+    key: Vec<u8>,
+    meta: ItemMeta,
+    /// Bytes it is to have.
+    len: u64,
+    /// Bytes that came, written or not.
+    taken_len: u64,
+    /// Where its first part is, 0 before that is written.
+    place: u64,
+    /// Parts written, and their raw bytes.
+    part_count: u32,
+    written_len: u64,
+    hasher: ValueHasher,
+    /// What is not yet enough for a part.
+    rest: Vec<u8>,
+}
+
+impl SegmentEncoder {
+    /// Blocks between two checkpoints: at most some 16 MiB of raw records have
+    /// to be found by scanning.
+    const CHECKPOINT_BLOCKS: usize = 64;
+
+    /// Starts a segment: file header and description are pending.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: the compression level is not known.
+    pub fn new(meta: &SegmentMeta, options: EncoderOptions) -> Result<Self> {
+        Self::with_memory(meta, options, KeyIndexBuilder::new(options.index_seed))
+    }
+
+    /// Starts a segment with the memory of one that is finished.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: the compression level is not known.
+    pub fn with_memory(
+        meta: &SegmentMeta,
+        options: EncoderOptions,
+        mut index: KeyIndexBuilder,
+    ) -> Result<Self> {
+        index.recycle(options.index_seed);
+        let ids = meta.ids();
+        let mut encoder = Self {
+            ids,
+            options,
+            sections: SectionWriter::new(options.compression)?,
+            pending: Vec::new(),
+            file_len: 0,
+            digest: SegmentDigest::new(),
+            toc: Toc::default(),
+            block_count: 0,
+            index,
+            columns: ColumnsBuilder::default(),
+            values: Vec::new(),
+            parted_len: 0,
+            value: None,
+            times: TimeRanges::default(),
+            raw: Vec::new(),
+            payload: Vec::new(),
+            scratch: Vec::new(),
+            checkpoint_offset: 0,
+            checkpoint_entry: 0,
+        };
+        let mut header = Vec::new();
+        FileHeader::new(ids).encode(&mut header);
+        encoder.digest.update(&header);
+        encoder.emit(&header);
+        encoder.emit_frame(FrameType::Meta, &meta.encode());
+        Ok(encoder)
+    }
+
+    /// Records so far.
+    pub fn record_count(&self) -> u64 {
+        self.toc.record_count
+    }
+
+    /// Returns the most bytes the finished segment can have with one record
+    /// more, for the size cap.
+    pub fn size_bound_with(&self, key_len: usize, value_len: u64) -> u64 {
+        self.size_bound(key_len, 0).saturating_add(value_len)
+    }
+
+    /// Returns the same for a record whose value goes into parts.
+    pub fn size_bound_with_parts(&self, key_len: usize, value_len: u64) -> u64 {
+        const PART_OVERHEAD: u64 = 96;
+        debug_assert!(to_u64(FRAME_HEADER_SIZE + VALUE_PART_HEADER_SIZE) <= PART_OVERHEAD);
+        let part_count = value_len.div_ceil(to_u64(self.options.part_raw_len.max(1)));
+        let overhead = part_count.saturating_mul(PART_OVERHEAD);
+        let part_count = usize::try_from(part_count).unwrap_or(usize::MAX);
+        self.size_bound(key_len, part_count)
+            .saturating_add(value_len)
+            .saturating_add(overhead)
+    }
+
+    /// Bytes of the finished segment with a record more but for its value, whose
+    /// parts are so many frames.
+    fn size_bound(&self, key_len: usize, part_count: usize) -> u64 {
+        let record = key_len
+            .saturating_add(ColumnsBuilder::RECORD_LEN_MAX)
+            .saturating_add(ColumnsBuilder::HEADER_LEN_MAX);
+        // The open block, and one more if the record starts another.
+        const BLOCK_OVERHEAD: usize = (FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE) * 2;
+        let open = self.columns.raw_len().saturating_add(self.values.len());
+        // Two blocks, a checkpoint, the key index; each is in the TOC, and all
+        // since the last checkpoint are in the next one, too.
+        let entries = self.toc.entries.len().saturating_add(4);
+        let entries = entries.saturating_add(part_count);
+        let unchecked = entries.saturating_sub(self.checkpoint_entry);
+        let tables = entries
+            .saturating_add(unchecked)
+            .saturating_mul(TOC_ENTRY_SIZE);
+        const TABLES_OVERHEAD: usize =
+            FRAME_HEADER_SIZE * 3 + CHECKPOINT_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE;
+        let memory = record
+            .saturating_add(BLOCK_OVERHEAD)
+            .saturating_add(open)
+            .saturating_add(tables)
+            .saturating_add(TABLES_OVERHEAD);
+        self.file_len
+            .saturating_add(to_u64(memory))
+            .saturating_add(self.index.payload_len_max(1))
+    }
+
+    /// Adds a record; a long value goes into parts.
+    ///
+    /// # Errors
+    ///
+    /// - `LimitExceeded`: the key or value is too long; `InvalidInput`: the key
+    ///   is empty. The segment is unchanged.
+    pub fn push(&mut self, record: &Record<'_>) -> Result<Pushed> {
+        let value_len = to_u64(record.value.len());
+        if value_len > VALUE_INLINE_LEN_MAX {
+            return Ok(
+                match self.begin_value(record.key, &record.meta, value_len)? {
+                    Pushed::Stored => {
+                        self.push_piece(record.value);
+                        self.end_value();
+                        Pushed::Stored
+                    }
+                    Pushed::Duplicate => Pushed::Duplicate,
+                },
+            );
+        }
+        check_record(record.key, value_len)?;
+        if !self.columns.accepts(&record.meta) {
+            self.flush_block();
+        }
+        if !self.index.insert(record.key, self.block_count) {
+            return Ok(Pushed::Duplicate);
+        }
+        let hash = value_hash(record.value);
+        // The limit above is far below 2^32.
+        let value_len = u32::try_from(record.value.len()).unwrap_or(u32::MAX);
+        self.columns.push(record.key, value_len, hash, &record.meta);
+        self.values.extend_from_slice(record.value);
+        self.count(record.key, value_len, hash, &record.meta);
+        Ok(Pushed::Stored)
+    }
+
+    /// Starts a record whose value comes in pieces and goes into parts as it
+    /// comes: [`SegmentEncoder::push_piece`] takes them, then
+    /// [`SegmentEncoder::end_value`] the record. A value that was started before
+    /// and not ended is abandoned.
+    ///
+    /// # Errors
+    ///
+    /// - `LimitExceeded`: the key or value is too long; `InvalidInput`: one of
+    ///   them is empty. The segment is unchanged.
+    pub fn begin_value(&mut self, key: &[u8], meta: &ItemMeta, value_len: u64) -> Result<Pushed> {
+        self.abandon_value();
+        check_record(key, value_len)?;
+        if value_len == 0 {
+            let allowed = "a value in parts has one byte at least";
+            return Err(Error::invalid_input("value", "", allowed));
+        }
+        if self.index.contains(key) {
+            return Ok(Pushed::Duplicate);
+        }
+        // The parts stand before the block of their record, and behind the one
+        // before that.
+        if !self.columns.accepts(meta) {
+            self.flush_block();
+        }
+        self.value = Some(OpenValue {
+            key: key.to_vec(),
+            meta: *meta,
+            len: value_len,
+            taken_len: 0,
+            place: 0,
+            part_count: 0,
+            written_len: 0,
+            hasher: ValueHasher::default(),
+            rest: Vec::new(),
+        });
+        Ok(Pushed::Stored)
+    }
+
+    /// Takes the next bytes of the value that was begun. What is more than it
+    /// was to have is dropped, and so is the value at its end.
+    pub fn push_piece(&mut self, piece: &[u8]) {
+        let Some(mut value) = self.value.take() else {
+            return;
+        };
+        let left = value.len.saturating_sub(value.taken_len);
+        value.taken_len = value.taken_len.saturating_add(to_u64(piece.len()));
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let mut piece = piece.get(..left).unwrap_or(piece);
+        value.hasher.update(piece);
+        let part_len = self.options.part_raw_len.max(1);
+        while value.rest.len().saturating_add(piece.len()) >= part_len {
+            if value.rest.is_empty() {
+                let (part, after) = piece.split_at(part_len);
+                piece = after;
+                self.emit_part(&mut value, part);
+            } else {
+                let (head, after) = piece.split_at(part_len.saturating_sub(value.rest.len()));
+                piece = after;
+                value.rest.extend_from_slice(head);
+                let mut part = std::mem::take(&mut value.rest);
+                self.emit_part(&mut value, &part);
+                part.clear();
+                value.rest = part;
+            }
+        }
+        value.rest.extend_from_slice(piece);
+        self.value = Some(value);
+    }
+
+    /// Ends the value that was begun, and adds its record if the pieces were as
+    /// long together as was said.
+    pub fn end_value(&mut self) -> PushedPieces {
+        let Some(mut value) = self.value.take() else {
+            return PushedPieces::Abandoned;
+        };
+        if value.taken_len != value.len || self.index.contains(&value.key) {
+            return PushedPieces::Abandoned;
+        }
+        if !value.rest.is_empty() {
+            let part = std::mem::take(&mut value.rest);
+            self.emit_part(&mut value, &part);
+        }
+        self.index.insert(&value.key, self.block_count);
+        let hash = value.hasher.finish();
+        let parted = PartedValue {
+            place: value.place,
+            // At most LARGE_VALUE_LEN_MAX, far below 2^32.
+            len: u32::try_from(value.len).unwrap_or(u32::MAX),
+            hash,
+        };
+        self.columns.push_parted(&value.key, &parted, &value.meta);
+        self.parted_len = self.parted_len.saturating_add(value.len);
+        self.count(&value.key, parted.len, hash, &value.meta);
+        PushedPieces::Stored
+    }
+
+    /// Gives the value up that was begun, if there is one; the parts that were
+    /// written of it mean nothing to a reader.
+    pub fn abandon_value(&mut self) {
+        self.value = None;
+    }
+
+    /// Says whether there are frames besides the description.
+    pub fn has_content(&self) -> bool {
+        self.record_count() > 0 || self.toc.entries.len() > 1
+    }
+
+    fn count(&mut self, key: &[u8], value_len: u32, hash: u64, meta: &ItemMeta) {
+        self.times.add(meta);
+        self.toc.digests.add(key, meta, hash, &mut self.scratch);
+        self.toc.record_count = self.toc.record_count.saturating_add(1);
+        self.toc.key_bytes = self.toc.key_bytes.saturating_add(to_u64(key.len()));
+        self.toc.value_bytes = self.toc.value_bytes.saturating_add(value_len.into());
+        let raw_len = self.columns.raw_len().saturating_add(self.values.len());
+        // A value in parts counts, too: its record is not to be lost with what
+        // is written long after it.
+        let raw_len = to_u64(raw_len).saturating_add(self.parted_len);
+        let is_full = raw_len >= to_u64(self.options.block_raw_len)
+            || u64::from(self.columns.record_count()) >= Limits::default().block_record_count_max;
+        if is_full {
+            self.flush_block();
+        }
+    }
+
+    fn emit_part(&mut self, value: &mut OpenValue, raw: &[u8]) {
+        self.payload.clear();
+        // The header goes in front, but is known last.
+        self.payload.resize(VALUE_PART_HEADER_SIZE, 0);
+        let part = ValuePartHeader {
+            value_len: value.len,
+            value_offset: value.written_len,
+            part_number: value.part_count,
+            section: self.sections.write(raw, &mut self.payload),
+        };
+        let sequence = to_u64(self.toc.entries.len());
+        let header = part.encode(&self.ids, sequence);
+        if value.part_count == 0 {
+            value.place = self.file_len;
+        }
+        value.part_count = value.part_count.saturating_add(1);
+        value.written_len = value.written_len.saturating_add(to_u64(raw.len()));
+        let frame = self.emit_payload(FrameType::ValuePart, &header);
+        self.toc.entries.push(TocEntry::of_part(&frame, &part));
+    }
+
+    /// Returns the bytes that are to be written next.
+    pub fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// Forgets the pending bytes: they have been written.
+    pub fn clear_pending(&mut self) {
+        self.pending.clear();
+    }
+
+    /// Ends the segment; returns its last bytes, what it holds, and the memory
+    /// for another one.
+    ///
+    /// # Errors
+    ///
+    /// - `LimitExceeded`: from [`KeyIndexBuilder::finish`].
+    pub fn finish(mut self) -> Result<FinishedSegment> {
+        self.abandon_value();
+        self.flush_block();
+        self.emit_key_index()?;
+        let toc_offset = self.file_len;
+        let payload = self.toc.encode();
+        self.emit_frame_bytes(FrameType::Toc, &payload);
+        let toc = std::mem::take(&mut self.toc);
+        let tail = Tail {
+            ids: self.ids,
+            toc_offset,
+            toc_len: self.file_len.saturating_sub(toc_offset),
+            file_len: self.file_len.saturating_add(to_u64(TAIL_SIZE)),
+        };
+        let tail = tail.encode();
+        self.digest.update(&tail);
+        self.emit(&tail);
+        let summary = SegmentSummary {
+            ids: self.ids,
+            size: self.file_len,
+            digest: self.digest.finish(),
+            records: toc.record_count,
+            blocks: self.block_count.into(),
+            key_bytes: toc.key_bytes,
+            value_bytes: toc.value_bytes,
+            digests: toc.digests,
+        };
+        Ok(FinishedSegment {
+            rest: self.pending,
+            summary,
+            memory: self.index,
+        })
+    }
+
+    fn flush_block(&mut self) {
+        let record_count = self.columns.record_count();
+        if record_count == 0 {
+            return;
+        }
+        self.columns.finish(&mut self.raw);
+        self.payload.clear();
+        // The header goes in front, but is known last.
+        self.payload.resize(BLOCK_HEADER_SIZE, 0);
+        let keys = self.sections.write(&self.raw, &mut self.payload);
+        let values = self.sections.write(&self.values, &mut self.payload);
+        let block = BlockHeader {
+            record_count,
+            times: self.times,
+            keys,
+            values,
+        };
+        let sequence = to_u64(self.toc.entries.len());
+        let header = block.encode(&self.ids, sequence);
+        let frame = self.emit_payload(FrameType::Block, &header);
+        self.toc.entries.push(TocEntry::of_block(&frame, &block));
+        self.values.clear();
+        self.parted_len = 0;
+        self.times = TimeRanges::default();
+        self.block_count = self.block_count.saturating_add(1);
+        let since = self.toc.entries.len().saturating_sub(self.checkpoint_entry);
+        if since >= Self::CHECKPOINT_BLOCKS {
+            self.emit_checkpoint();
+        }
+    }
+
+    /// Writes the frame of `self.payload`, whose start is this header; the digest
+    /// covers that.
+    fn emit_payload(&mut self, frame_type: FrameType, header: &[u8]) -> FrameHeader {
+        for (slot, byte) in self.payload.iter_mut().zip(header) {
+            *slot = *byte;
+        }
+        let sequence = to_u64(self.toc.entries.len());
+        let payload = std::mem::take(&mut self.payload);
+        let frame = FrameHeader::new(&self.ids, frame_type, sequence, self.file_len, &payload);
+        let frame_bytes = frame.encode(&self.ids);
+        self.digest.update(&frame_bytes);
+        self.digest.update(header);
+        self.emit(&frame_bytes);
+        self.emit(&payload);
+        self.payload = payload;
+        frame
+    }
+
+    fn emit_checkpoint(&mut self) {
+        let checkpoint = Checkpoint {
+            ids: self.ids,
+            previous_offset: self.checkpoint_offset,
+            meta_offset: to_u64(FILE_HEADER_SIZE),
+            record_count: self.toc.record_count,
+            entries: self
+                .toc
+                .entries
+                .get(self.checkpoint_entry..)
+                .unwrap_or_default()
+                .to_vec(),
+        };
+        self.checkpoint_entry = self.toc.entries.len();
+        self.checkpoint_offset = self.file_len;
+        self.emit_frame(FrameType::Checkpoint, &checkpoint.encode());
+    }
+
+    fn emit_key_index(&mut self) -> Result<()> {
+        let (header, payload) = self.index.finish(&self.ids, self.block_count)?;
+        self.toc.key_index_offset = self.file_len;
+        self.toc.key_index = header.shape;
+        self.emit_frame(FrameType::KeyIndex, &payload);
+        let (start, pages) = payload.split_at(KEY_INDEX_HEADER_SIZE.min(payload.len()));
+        self.digest.update(start);
+        for page in pages.chunks_exact(PAGE_SIZE) {
+            self.digest.update(page.get(..4).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Writes a frame that is neither a block nor a value part nor the TOC, and
+    /// notes it there.
+    fn emit_frame(&mut self, frame_type: FrameType, payload: &[u8]) {
+        let frame = self.emit_frame_bytes(frame_type, payload);
+        self.toc.entries.push(TocEntry::of_frame(&frame));
+    }
+
+    fn emit_frame_bytes(&mut self, frame_type: FrameType, payload: &[u8]) -> FrameHeader {
+        let sequence = to_u64(self.toc.entries.len());
+        let frame = FrameHeader::new(&self.ids, frame_type, sequence, self.file_len, payload);
+        let bytes = frame.encode(&self.ids);
+        self.digest.update(&bytes);
+        self.emit(&bytes);
+        self.emit(payload);
+        frame
+    }
+
+    fn emit(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+        self.file_len = self.file_len.saturating_add(to_u64(bytes.len()));
+    }
+}
+
+/// Refuses a key or value that no record can have.
+fn check_record(key: &[u8], value_len: u64) -> Result<()> {
+    check_limit("key length", to_u64(key.len()), to_u64(KEY_LEN_MAX))?;
+    if key.is_empty() {
+        return Err(Error::invalid_input("key", "", "a key has 1 to 250 bytes"));
+    }
+    check_limit("value length", value_len, LARGE_VALUE_LEN_MAX)
+}

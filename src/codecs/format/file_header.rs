@@ -1,0 +1,156 @@
+//! The first bytes of a segment. FORMAT.md 5.1.
+
+use crate::codecs::format::bytes::{ByteReader, prefix};
+use crate::codecs::format::checksum::{check_crc, crc32};
+use crate::codecs::format::ids::SegmentIds;
+use crate::codecs::format::layout::{FILE_HEADER_SIZE, FILE_MAGIC, VERSION_MAJOR, VERSION_MINOR};
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::{Error, ErrorKind, Result};
+
+/// Says what the file is, and to which segment and snapshot it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileHeader {
+    /// Minor version of the writer; any is readable.
+    pub minor: u16,
+    /// The ids that every part of the segment repeats.
+    pub ids: SegmentIds,
+}
+
+impl FileHeader {
+    /// Makes the header that this build writes.
+    pub fn new(ids: SegmentIds) -> Self {
+        Self {
+            minor: VERSION_MINOR,
+            ids,
+        }
+    }
+
+    /// Writes the header, `FILE_HEADER_SIZE` bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut header = Vec::with_capacity(FILE_HEADER_SIZE);
+        header.extend_from_slice(&FILE_MAGIC);
+        header.extend_from_slice(&VERSION_MAJOR.to_le_bytes());
+        header.extend_from_slice(&self.minor.to_le_bytes());
+        header.extend_from_slice(&[0; 4]);
+        self.ids.encode(&mut header);
+        header.extend_from_slice(&[0; 4]);
+        let crc = crc32(&header);
+        header.extend_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(&header);
+    }
+
+    /// Reads and checks a header.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: cut, wrong magic or checksum, reserved bits (H1, H2).
+    /// - `Unsupported`: another major version (H3).
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let (major, header) = Self::decode_any_version(bytes).map_err(Error::corrupt)?;
+        if major != VERSION_MAJOR {
+            return Err(unsupported_version(major.into()));
+        }
+        Ok(header)
+    }
+
+    fn decode_any_version(bytes: &[u8]) -> std::result::Result<(u16, Self), Defect> {
+        const CRC_OFFSET: usize = FILE_HEADER_SIZE.saturating_sub(4);
+        let structure = Structure::FileHeader;
+        let mut reader = ByteReader::new(bytes, structure);
+        reader.magic(&FILE_MAGIC)?;
+        let major = reader.u16()?;
+        let minor = reader.u16()?;
+        // The checksum comes before the fields it covers are believed.
+        let covered = prefix(bytes, CRC_OFFSET, structure)?;
+        let mut end = ByteReader::new(bytes, structure);
+        end.bytes(CRC_OFFSET)?;
+        check_crc(structure, end.u32()?, crc32(covered))?;
+        if major != VERSION_MAJOR {
+            // What follows may be laid out otherwise there.
+            let zero = SegmentIds::decode(&mut ByteReader::new(&[0; 40], structure))?;
+            return Ok((major, Self { minor, ids: zero }));
+        }
+        reader.reserved(4, "field at offset 12")?;
+        let ids = SegmentIds::decode(&mut reader)?;
+        reader.reserved(4, "field at offset 56")?;
+        Ok((major, Self { minor, ids }))
+    }
+}
+
+/// Makes the error for a file of another major version.
+pub fn unsupported_version(major: u64) -> Error {
+    Error::new(ErrorKind::Unsupported {
+        field: "format version",
+        found: major.to_string(),
+        supported: format!(
+            "this build reads version {VERSION_MAJOR}; upgrade mcsnap to read a newer one"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
+
+    fn header_bytes() -> Vec<u8> {
+        let ids = SegmentIds {
+            segment: SegmentId([1; 16]),
+            snapshot: SnapshotId([2; 16]),
+            sync: SyncMarker([3; 8]),
+        };
+        let mut bytes = Vec::new();
+        FileHeader::new(ids).encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_document() {
+        let bytes = header_bytes();
+        assert_eq!(bytes.len(), FILE_HEADER_SIZE);
+        assert_eq!(
+            bytes[..16],
+            [
+                0x89, b'M', b'C', b'S', 13, 10, 26, 10, 1, 0, 0, 0, 0, 0, 0, 0
+            ]
+        );
+        assert_eq!(bytes[16..32], [1; 16]);
+        assert_eq!(bytes[32..48], [2; 16]);
+        assert_eq!(bytes[48..56], [3; 8]);
+        assert_eq!(bytes[56..60], [0; 4]);
+        assert_eq!(bytes[60..], crc32(&bytes[..60]).to_le_bytes());
+        assert_eq!(
+            FileHeader::decode(&bytes).unwrap().ids.segment,
+            SegmentId([1; 16])
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_prefix_is_refused() {
+        let bytes = header_bytes();
+        for len in 0..bytes.len() {
+            assert!(
+                FileHeader::decode(&bytes[..len]).is_err(),
+                "prefix of {len}"
+            );
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(FileHeader::decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_newer_major_version_is_refused_with_the_remedy() {
+        let mut bytes = header_bytes();
+        bytes[8] = 2;
+        let crc = crc32(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(
+            FileHeader::decode(&bytes).unwrap_err().to_string(),
+            "format version 2 is not supported: this build reads version 1; upgrade mcsnap to \
+             read a newer one"
+        );
+    }
+}

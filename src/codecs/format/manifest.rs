@@ -1,0 +1,830 @@
+//! The object that makes a snapshot exist. FORMAT.md 5.12.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::codecs::format::bytes::{check_bound, check_count};
+use crate::codecs::format::checksum::ContentDigests;
+use crate::codecs::format::file_header::unsupported_version;
+use crate::codecs::format::ids::{SegmentId, SnapshotId, to_hex};
+use crate::codecs::format::layout::{VERSION_MAJOR, VERSION_MINOR};
+use crate::codecs::format::moment::check_moment;
+use crate::codecs::format::segment_meta::{check_address, check_shard_bits};
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::limits::Limits;
+use crate::words::reasons::Reasons;
+use crate::words::units::to_u64;
+
+const STRUCTURE: Structure = Structure::Manifest;
+const FORMAT_NAME: &str = "mcsnap";
+
+/// Where the checksum stands: `CHECKSUM_START`, 64 digits, `CHECKSUM_END`.
+const CHECKSUM_START: &str = ",\n  \"checksum\": \"sha256:";
+const CHECKSUM_END: &str = "\"\n}\n";
+const CHECKSUM_LEN: usize = 64;
+
+/// What a job needs to know of a snapshot; reading, restoring and verifying may
+/// need different things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To read records.
+    Read,
+    /// To put them back.
+    Restore,
+    /// To check them.
+    Verify,
+}
+
+/// A snapshot: what it holds, where it came from, and how complete it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always `mcsnap`.
+    pub format: String,
+    /// Of the format.
+    pub version: Version,
+    /// Names a reader must know, by job.
+    #[serde(default)]
+    pub features: Features,
+    /// Which snapshot.
+    pub snapshot_id: SnapshotId,
+    /// Its name, the same as its directory's when it was made.
+    pub name: String,
+    /// Snapshots whose segments this one borrows.
+    #[serde(default)]
+    pub parents: Vec<String>,
+    /// Random, so that a writer recognises its own write.
+    pub token: String,
+    /// The writer's name and version.
+    pub tool: String,
+    /// RFC 3339, in 1970 or later.
+    pub started_at: String,
+    /// RFC 3339, in 1970 or later.
+    pub finished_at: String,
+    /// The placement of the source cluster, if given.
+    pub ring: Option<String>,
+    /// By which expression the dump chose; none if it took every item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<String>,
+    /// How keys are spread over shards.
+    pub shard_hash: ShardHash,
+    /// One a node, in the order given.
+    pub nodes: Vec<ManifestNode>,
+    /// One a segment.
+    pub segments: Vec<ManifestSegment>,
+    /// The sums.
+    pub totals: Totals,
+    /// Of key, client flags and value, over all records.
+    pub content_digest: Digest128,
+    /// Of these and the exptime.
+    pub content_digest_exptime: Digest128,
+    /// How complete the snapshot is.
+    pub verdict: Verdict,
+}
+
+/// Major and minor version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Another one is not readable.
+    pub major: u64,
+    /// Any is readable.
+    pub minor: u64,
+}
+
+impl Default for Version {
+    fn default() -> Self {
+        Self {
+            major: VERSION_MAJOR.into(),
+            minor: VERSION_MINOR.into(),
+        }
+    }
+}
+
+/// Names that a reader must know for a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Features {
+    /// To read records.
+    pub read: Vec<String>,
+    /// To put them back.
+    pub restore: Vec<String>,
+    /// To check them.
+    pub verify: Vec<String>,
+}
+
+/// The hash that spreads keys over shards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardHash {
+    /// `xxh3-64`.
+    pub algorithm: String,
+    /// A decimal number.
+    pub seed: String,
+}
+
+impl Default for ShardHash {
+    fn default() -> Self {
+        let seed = crate::codecs::format::checksum::HASH_SEED.to_string();
+        Self {
+            algorithm: "xxh3-64".to_owned(),
+            seed,
+        }
+    }
+}
+
+/// How complete a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Every item is stored, or gone for a known reason, and the servers' own
+    /// counts agree.
+    Complete,
+    /// No item is known to be lost, and the servers' counts leave open whether some
+    /// are.
+    Unsure,
+    /// Some items were lost.
+    Lossy,
+    /// At least one node is missing, wholly or in part.
+    Partial,
+}
+
+impl Verdict {
+    /// Judges by what became of the nodes.
+    pub fn of(nodes: &[ManifestNode]) -> Self {
+        if nodes.iter().any(|node| node.failure.is_some()) {
+            Self::Partial
+        } else if nodes.iter().any(|node| node.losses() > 0) {
+            Self::Lossy
+        } else if nodes.iter().any(|node| node.unsure > 0) {
+            Self::Unsure
+        } else {
+            Self::Complete
+        }
+    }
+
+    /// Returns the word in the manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Unsure => "unsure",
+            Self::Lossy => "lossy",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// One node of the source cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestNode {
+    /// As the user wrote it.
+    pub address: String,
+    /// memcached's version; empty if not known.
+    pub server_version: String,
+    /// Of the server's process.
+    #[serde(with = "decimal")]
+    pub pid: u64,
+    /// Unix seconds, on the dumping host's clock.
+    #[serde(with = "decimal")]
+    pub server_started_at: u64,
+    /// Seconds added to a server time to get the dumping host's.
+    pub clock_offset: String,
+    /// How the keys were listed, for people. FORMAT.md 5.12.
+    pub walk: String,
+    /// The node has 2^bits shards.
+    pub shard_bits: u8,
+    /// `curr_items` before the walk.
+    #[serde(with = "decimal")]
+    pub items_start: u64,
+    /// `curr_items` after the last value was read.
+    #[serde(with = "decimal")]
+    pub items_end: u64,
+    /// Loss: items that the server counts and does not list. FORMAT.md 5.12.
+    #[serde(with = "decimal", default, skip_serializing_if = "is_zero")]
+    pub unlisted: u64,
+    /// Neither outcome nor loss: at most so many further items may have been there
+    /// and were not listed; the server's counts do not decide it. FORMAT.md 5.12.
+    #[serde(with = "decimal", default, skip_serializing_if = "is_zero")]
+    pub unsure: u64,
+    /// What became of each line of the walk.
+    pub counters: Counters,
+    /// The reasons of refused and failed items, with how many each.
+    #[serde(default)]
+    pub reasons: Reasons,
+    /// Why the node was not read to its end.
+    pub failure: Option<String>,
+}
+
+impl ManifestNode {
+    /// Returns how many items were lost, listed or not.
+    pub fn losses(&self) -> u64 {
+        self.counters.losses().saturating_add(self.unlisted)
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a field over by reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What became of the lines of a walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// Lines of the walk, or items of a restart file; the sum of all below.
+    #[serde(with = "decimal")]
+    pub listed: u64,
+    /// Outcome: in the snapshot.
+    #[serde(with = "decimal")]
+    pub stored: u64,
+    /// Outcome: deleted or evicted before its value was read.
+    #[serde(with = "decimal")]
+    pub vanished: u64,
+    /// Outcome: expired before its value was read.
+    #[serde(with = "decimal")]
+    pub expired: u64,
+    /// Outcome: listed again.
+    #[serde(with = "decimal")]
+    pub duplicate: u64,
+    /// Outcome: not what the dump was to take. Left out where there is none, for
+    /// readers that do not know it.
+    #[serde(with = "decimal", skip_serializing_if = "is_zero")]
+    pub filtered: u64,
+    /// Loss: a key or value that no command can carry.
+    #[serde(with = "decimal")]
+    pub refused: u64,
+    /// Loss: the server answered with an error, or an item of a restart file
+    /// contradicts itself.
+    #[serde(with = "decimal")]
+    pub failed: u64,
+    /// Loss: the node went away before its value was read.
+    #[serde(with = "decimal")]
+    pub missing: u64,
+}
+
+impl Counters {
+    /// Returns how many items were lost.
+    pub fn losses(&self) -> u64 {
+        self.refused
+            .saturating_add(self.failed)
+            .saturating_add(self.missing)
+    }
+
+    /// Returns how many lines have an outcome or are a loss; equal to `listed`
+    /// when every line is accounted for.
+    pub fn accounted(&self) -> u64 {
+        self.stored
+            .saturating_add(self.vanished)
+            .saturating_add(self.expired)
+            .saturating_add(self.duplicate)
+            .saturating_add(self.filtered)
+            .saturating_add(self.losses())
+    }
+
+    /// Adds the counts of another part.
+    pub fn merge(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.listed, other.listed),
+            (&mut self.stored, other.stored),
+            (&mut self.vanished, other.vanished),
+            (&mut self.expired, other.expired),
+            (&mut self.duplicate, other.duplicate),
+            (&mut self.filtered, other.filtered),
+            (&mut self.refused, other.refused),
+            (&mut self.failed, other.failed),
+            (&mut self.missing, other.missing),
+        ];
+        for (sum, count) in pairs {
+            *sum = sum.saturating_add(count);
+        }
+    }
+}
+
+/// One segment of the snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestSegment {
+    /// Its name, relative to the manifest's directory.
+    pub object: String,
+    /// Which segment.
+    pub segment_id: SegmentId,
+    /// Bytes.
+    #[serde(with = "decimal")]
+    pub size: u64,
+    /// `sha256:` and 64 digits. FORMAT.md 6.
+    pub digest: String,
+    /// Of the node in the manifest's list.
+    pub node_index: u32,
+    /// Which shard of the node.
+    #[serde(with = "decimal")]
+    pub shard_index: u64,
+    /// Zero-based place in the shard.
+    pub sequence: u32,
+    /// Records.
+    #[serde(with = "decimal")]
+    pub records: u64,
+    /// Blocks.
+    #[serde(with = "decimal")]
+    pub blocks: u64,
+    /// Bytes of all keys.
+    #[serde(with = "decimal")]
+    pub key_bytes: u64,
+    /// Bytes of all values.
+    #[serde(with = "decimal")]
+    pub value_bytes: u64,
+    /// Of key, client flags and value.
+    pub content_digest: Digest128,
+    /// Of these and the exptime.
+    pub content_digest_exptime: Digest128,
+}
+
+/// The sums over all segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Segments.
+    #[serde(with = "decimal")]
+    pub segments: u64,
+    /// Bytes of all segments.
+    #[serde(with = "decimal")]
+    pub size: u64,
+    /// Records.
+    #[serde(with = "decimal")]
+    pub records: u64,
+    /// Bytes of all keys.
+    #[serde(with = "decimal")]
+    pub key_bytes: u64,
+    /// Bytes of all values.
+    #[serde(with = "decimal")]
+    pub value_bytes: u64,
+}
+
+impl Totals {
+    /// Adds up the segments.
+    pub fn of(segments: &[ManifestSegment]) -> Self {
+        let mut totals = Self {
+            segments: to_u64(segments.len()),
+            ..Self::default()
+        };
+        for segment in segments {
+            totals.size = totals.size.saturating_add(segment.size);
+            totals.records = totals.records.saturating_add(segment.records);
+            totals.key_bytes = totals.key_bytes.saturating_add(segment.key_bytes);
+            totals.value_bytes = totals.value_bytes.saturating_add(segment.value_bytes);
+        }
+        totals
+    }
+}
+
+/// A content digest, 32 hexadecimal digits in text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest128(pub u128);
+
+impl std::fmt::Display for Digest128 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl From<Digest128> for String {
+    fn from(digest: Digest128) -> Self {
+        digest.to_string()
+    }
+}
+
+impl TryFrom<String> for Digest128 {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        crate::codecs::format::ids::parse_hex(&text)
+            .map(|bytes| Self(u128::from_be_bytes(bytes)))
+            .ok_or_else(|| format!("\"{text}\" is not a content digest"))
+    }
+}
+
+/// 64-bit numbers as decimal text: JSON readers round above 2^53.
+mod decimal {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes fields by reference"
+    )]
+    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // `parse` would also take a plus sign.
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(de::Error::custom(format!("\"{text}\" is not a number")));
+        }
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What any version of a manifest has.
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    format: String,
+    version: Option<Version>,
+}
+
+impl Manifest {
+    /// Returns the content digests of all segments.
+    pub fn digests(segments: &[ManifestSegment]) -> ContentDigests {
+        let mut digests = ContentDigests::default();
+        for segment in segments {
+            digests.merge(&ContentDigests {
+                content: segment.content_digest.0,
+                content_exptime: segment.content_digest_exptime.0,
+            });
+        }
+        digests
+    }
+
+    /// Returns what became of all lines of all walks.
+    pub fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
+        for node in &self.nodes {
+            counters.merge(&node.counters);
+        }
+        counters
+    }
+
+    /// Returns how many items of all nodes were counted and not listed.
+    pub fn unlisted(&self) -> u64 {
+        let unlisted = self.nodes.iter().map(|node| node.unlisted);
+        unlisted.fold(0, u64::saturating_add)
+    }
+
+    /// Returns how many items of all nodes may be missing beside those that were
+    /// lost.
+    pub fn unsure(&self) -> u64 {
+        let unsure = self.nodes.iter().map(|node| node.unsure);
+        unsure.fold(0, u64::saturating_add)
+    }
+
+    /// Returns how many nodes were not read to their end.
+    pub fn failed_nodes(&self) -> usize {
+        let failed = self.nodes.iter().filter(|node| node.failure.is_some());
+        failed.count()
+    }
+
+    /// Returns how many items of all nodes were lost.
+    pub fn losses(&self) -> u64 {
+        let losses = self.nodes.iter().map(ManifestNode::losses);
+        losses.fold(0, u64::saturating_add)
+    }
+
+    /// Returns the manifest's bytes, checksum and all.
+    pub fn encode(&self) -> Vec<u8> {
+        // Structs of text, numbers and lists always serialise.
+        let body = serde_json::to_string_pretty(self).unwrap_or_default();
+        let body = body.strip_suffix("\n}").unwrap_or(&body);
+        let zeros = "0".repeat(CHECKSUM_LEN);
+        let blank = format!("{body}{CHECKSUM_START}{zeros}{CHECKSUM_END}");
+        let checksum = to_hex(&Sha256::digest(blank.as_bytes()));
+        format!("{body}{CHECKSUM_START}{checksum}{CHECKSUM_END}").into_bytes()
+    }
+
+    /// Reads and checks a manifest (N1 to N7, N12).
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: not a manifest of a snapshot.
+    /// - `Unsupported`: another major version, or an unknown feature.
+    /// - `Corrupt`: any other rule.
+    pub fn decode(bytes: &[u8], need: Need, limits: &Limits) -> Result<Self> {
+        let len = to_u64(bytes.len());
+        check_bound(STRUCTURE, "length", len, limits.manifest_len_max).map_err(Error::corrupt)?;
+        let envelope: Envelope = serde_json::from_slice(bytes).map_err(malformed)?;
+        if envelope.format != FORMAT_NAME {
+            return Err(Error::new(ErrorKind::InvalidInput {
+                field: "manifest",
+                value: envelope.format,
+                allowed: "its format is not mcsnap: this is not a snapshot".to_owned(),
+            }));
+        }
+        if let Some(version) = envelope.version
+            && version.major != u64::from(VERSION_MAJOR)
+        {
+            return Err(unsupported_version(version.major));
+        }
+        check_checksum(bytes).map_err(Error::corrupt)?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(malformed)?;
+        manifest.check_features(need)?;
+        manifest.check(limits).map_err(Error::corrupt)?;
+        Ok(manifest)
+    }
+
+    fn check_features(&self, need: Need) -> Result<()> {
+        let names = match need {
+            Need::Read => &self.features.read,
+            Need::Restore => &self.features.restore,
+            Need::Verify => &self.features.verify,
+        };
+        // Restoring and verifying read, too.
+        match names.iter().chain(&self.features.read).next() {
+            Some(name) => Err(Error::new(ErrorKind::Unsupported {
+                field: "snapshot feature",
+                found: format!("\"{name}\""),
+                supported: "a newer mcsnap wrote it; upgrade mcsnap".to_owned(),
+            })),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks what no feature and no checksum tells, as every reader does; who
+    /// writes a manifest does it, too.
+    ///
+    /// # Errors
+    ///
+    /// - The first rule that is broken (N4 to N7).
+    pub fn check(&self, limits: &Limits) -> std::result::Result<(), Defect> {
+        check_moment(STRUCTURE, "started_at", &self.started_at)?;
+        check_moment(STRUCTURE, "finished_at", &self.finished_at)?;
+        for segment in &self.segments {
+            if !segment.object.split('/').all(is_plain) {
+                return Err(Defect::Malformed {
+                    structure: STRUCTURE,
+                    reason: format!(
+                        "\"{}\" is not a relative path",
+                        segment.object.escape_debug()
+                    ),
+                });
+            }
+            let node_count = to_u64(self.nodes.len());
+            if u64::from(segment.node_index) >= node_count {
+                return Err(Defect::CountMismatch {
+                    structure: STRUCTURE,
+                    field: "node_index",
+                    stored: segment.node_index.into(),
+                    computed: node_count,
+                });
+            }
+        }
+        for node in &self.nodes {
+            check_address(STRUCTURE, "address", &node.address, limits)?;
+            check_shard_bits(STRUCTURE, node.shard_bits)?;
+        }
+        let totals = Totals::of(&self.segments);
+        let sums = [
+            ("totals.segments", self.totals.segments, totals.segments),
+            ("totals.size", self.totals.size, totals.size),
+            ("totals.records", self.totals.records, totals.records),
+            ("totals.key_bytes", self.totals.key_bytes, totals.key_bytes),
+            (
+                "totals.value_bytes",
+                self.totals.value_bytes,
+                totals.value_bytes,
+            ),
+            ("counters.stored", self.counters().stored, totals.records),
+        ];
+        for (field, stored, computed) in sums {
+            check_count(STRUCTURE, field, stored, computed)?;
+        }
+        for node in &self.nodes {
+            let counters = &node.counters;
+            check_count(
+                STRUCTURE,
+                "counters.listed",
+                counters.listed,
+                counters.accounted(),
+            )?;
+        }
+        let digests = Self::digests(&self.segments);
+        let pairs = [
+            ("content_digest", self.content_digest, digests.content),
+            (
+                "content_digest_exptime",
+                self.content_digest_exptime,
+                digests.content_exptime,
+            ),
+        ];
+        for (field, stored, computed) in pairs {
+            if stored.0 != computed {
+                return Err(Defect::DigestMismatch {
+                    structure: STRUCTURE,
+                    field,
+                    stored: stored.to_string(),
+                    computed: Digest128(computed).to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says whether a store could hold an object with this component in its name.
+fn is_plain(component: &str) -> bool {
+    !component.is_empty()
+        && !component.starts_with('.')
+        && !component.ends_with(".partial")
+        && !component.contains(char::is_control)
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err takes"
+)]
+fn malformed(error: serde_json::Error) -> Error {
+    Error::corrupt(Defect::Malformed {
+        structure: STRUCTURE,
+        reason: error.to_string(),
+    })
+}
+
+fn check_checksum(bytes: &[u8]) -> std::result::Result<(), Defect> {
+    let missing = || Defect::Malformed {
+        structure: STRUCTURE,
+        reason: "it does not end with its checksum".to_owned(),
+    };
+    let end = bytes
+        .strip_suffix(CHECKSUM_END.as_bytes())
+        .ok_or_else(missing)?;
+    let (body, stored) = end.split_last_chunk::<CHECKSUM_LEN>().ok_or_else(missing)?;
+    if !body.ends_with(CHECKSUM_START.as_bytes()) {
+        return Err(missing());
+    }
+    let mut sha = Sha256::new();
+    sha.update(body);
+    sha.update([b'0'; CHECKSUM_LEN]);
+    sha.update(CHECKSUM_END);
+    let computed = to_hex(&sha.finalize());
+    if stored != computed.as_bytes() {
+        return Err(Defect::DigestMismatch {
+            structure: STRUCTURE,
+            field: "checksum",
+            stored: crate::words::item::escape_bytes(stored),
+            computed,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn manifest() -> Manifest {
+        Manifest {
+            format: FORMAT_NAME.to_owned(),
+            version: Version::default(),
+            features: Features::default(),
+            snapshot_id: SnapshotId([7; 16]),
+            name: "night".to_owned(),
+            parents: Vec::new(),
+            token: "00".to_owned(),
+            tool: "mcsnap test".to_owned(),
+            started_at: "2026-11-20T02:00:00Z".to_owned(),
+            finished_at: "2026-11-20T02:00:01Z".to_owned(),
+            ring: None,
+            select: None,
+            shard_hash: ShardHash::default(),
+            nodes: Vec::new(),
+            segments: Vec::new(),
+            totals: Totals::default(),
+            content_digest: Digest128(0),
+            content_digest_exptime: Digest128(0),
+            verdict: Verdict::Complete,
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Manifest> {
+        Manifest::decode(bytes, Need::Read, &Limits::default())
+    }
+
+    /// Makes the checksum of a changed manifest right again.
+    fn resealed(text: &str) -> Vec<u8> {
+        let (body, _) = text.split_once(CHECKSUM_START).unwrap();
+        let blank = format!("{body}{CHECKSUM_START}{}{CHECKSUM_END}", "0".repeat(64));
+        let checksum = to_hex(&Sha256::digest(blank.as_bytes()));
+        format!("{body}{CHECKSUM_START}{checksum}{CHECKSUM_END}").into_bytes()
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_prefix_is_refused() {
+        let bytes = manifest().encode();
+        assert_eq!(decode(&bytes).unwrap(), manifest());
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_err(), "prefix of {len}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_and_an_unknown_feature_are_refused_and_unknown_members_are_not() {
+        let text = String::from_utf8(manifest().encode()).unwrap();
+        let newer = text.replace("\"major\": 1", "\"major\": 2");
+        assert_eq!(
+            decode(newer.as_bytes()).unwrap_err().to_string(),
+            "format version 2 is not supported: this build reads version 1; upgrade mcsnap to \
+             read a newer one"
+        );
+        let sealed = text.replace("\"read\": []", "\"read\": [\"sealed\"]");
+        assert_eq!(
+            decode(&resealed(&sealed)).unwrap_err().to_string(),
+            "snapshot feature \"sealed\" is not supported: a newer mcsnap wrote it; upgrade mcsnap"
+        );
+        let more = text.replace("\"token\"", "\"later\": [1], \"token\"");
+        assert_eq!(decode(&resealed(&more)).unwrap(), manifest());
+        let other = text.replace("\"format\": \"mcsnap\"", "\"format\": \"other\"");
+        assert!(matches!(
+            decode(other.as_bytes()).unwrap_err().kind(),
+            ErrorKind::InvalidInput { .. }
+        ));
+    }
+
+    #[test]
+    fn segments_whose_names_no_store_takes_are_refused() {
+        let mut manifest = manifest();
+        manifest.segments.push(ManifestSegment {
+            object: String::new(),
+            segment_id: SegmentId([1; 16]),
+            size: 0,
+            digest: String::new(),
+            node_index: 0,
+            shard_index: 0,
+            sequence: 0,
+            records: 0,
+            blocks: 0,
+            key_bytes: 0,
+            value_bytes: 0,
+            content_digest: Digest128(0),
+            content_digest_exptime: Digest128(0),
+        });
+        for object in [
+            "",
+            "/a",
+            "a//b",
+            "a/",
+            ".",
+            "a/../b",
+            ".a",
+            "a.partial",
+            "a\nb",
+        ] {
+            manifest.segments[0].object = object.to_owned();
+            let error = decode(&manifest.encode()).unwrap_err().to_string();
+            let wanted = "manifest cannot be understood: \"";
+            assert!(error.starts_with(wanted), "{object:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_dump_left_out_is_told_and_counted() {
+        let mut manifest = manifest();
+        let plain = String::from_utf8(manifest.encode()).unwrap();
+        assert!(!plain.contains("select") && !plain.contains("filtered"));
+        let counters = Counters {
+            listed: 9,
+            filtered: 9,
+            ..Counters::default()
+        };
+        let node = ManifestNode {
+            address: "a:1".to_owned(),
+            server_version: String::new(),
+            pid: 0,
+            server_started_at: 0,
+            clock_offset: "0".to_owned(),
+            walk: "metadump-hash".to_owned(),
+            shard_bits: 0,
+            items_start: 9,
+            unlisted: 0,
+            unsure: 0,
+            items_end: 9,
+            counters,
+            reasons: Reasons::default(),
+            failure: None,
+        };
+        manifest.nodes = vec![node.clone(), node];
+        manifest.select = Some("prefix=user: and ttl>1h".to_owned());
+        assert_eq!(decode(&manifest.encode()).unwrap(), manifest);
+        let sum = manifest.counters();
+        assert_eq!((sum.filtered, sum.accounted(), sum.losses()), (18, 18, 0));
+        assert_eq!(Verdict::of(&manifest.nodes), Verdict::Complete);
+        manifest.nodes[1].counters.filtered = 8;
+        assert_eq!(
+            decode(&manifest.encode()).unwrap_err().to_string(),
+            "manifest: counters.listed is 9, but 8 was found"
+        );
+    }
+
+    #[test]
+    fn sums_that_do_not_add_up_are_refused() {
+        let text = String::from_utf8(manifest().encode()).unwrap();
+        let wrong = text.replace("\"records\": \"0\"", "\"records\": \"1\"");
+        let error = decode(&resealed(&wrong)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "manifest: totals.records is 1, but 0 was found"
+        );
+    }
+}

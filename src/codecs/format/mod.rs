@@ -1,0 +1,34 @@
+//! The file format byte for byte: pure functions over bytes, with no I/O.
+//!
+//! FORMAT.md is the specification. Every structure has its file, always of the
+//! same shape: a struct, `encode`, `decode`, tests. A decoder does not know the
+//! name of the object its bytes come from; it returns a [`Defect`], and the
+//! engine above adds the place.
+//!
+//! [`Defect`]: crate::words::defect::Defect
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+
+pub mod block;
+pub mod bytes;
+pub mod checkpoint;
+pub mod checksum;
+pub mod column;
+pub mod compression;
+pub mod encoder;
+pub mod file_header;
+pub mod frame;
+pub mod ids;
+pub mod journal;
+pub mod key_index;
+pub mod layout;
+pub mod manifest;
+pub mod moment;
+pub mod salvage;
+pub mod segment_meta;
+pub mod tail;
+pub mod toc;
+pub mod value_part;

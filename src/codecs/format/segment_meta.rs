@@ -1,0 +1,180 @@
+//! The description a segment carries of itself. FORMAT.md 5.4.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codecs::format::bytes::check_bound;
+use crate::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
+use crate::codecs::format::moment::check_moment;
+use crate::words::defect::{Defect, Structure};
+use crate::words::limits::Limits;
+use crate::words::units::to_u64;
+
+/// What is needed to rebuild a lost manifest. Only the ids are required of a
+/// reader; every other member may be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentMeta {
+    /// Which segment.
+    pub segment_id: SegmentId,
+    /// Of which snapshot.
+    pub snapshot_id: SnapshotId,
+    /// The mark of its frames.
+    pub sync_marker: SyncMarker,
+    /// The name the snapshot was to have.
+    #[serde(default)]
+    pub snapshot_name: String,
+    /// The node's address as the user wrote it.
+    #[serde(default)]
+    pub node: String,
+    /// Its zero-based place in the node list.
+    #[serde(default)]
+    pub node_index: u32,
+    /// Which process of several wrote the segment, from 0.
+    #[serde(default)]
+    pub worker: u32,
+    /// Which try of that process, from 0.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Which shard of the node.
+    #[serde(default)]
+    pub shard_index: u64,
+    /// The node has 2^bits shards.
+    #[serde(default)]
+    pub shard_bits: u8,
+    /// Zero-based place of the segment in its shard.
+    #[serde(default)]
+    pub sequence: u32,
+    /// Seconds added to a server time to get the dumping host's.
+    #[serde(default)]
+    pub clock_offset: String,
+    /// `none` or `zstd:LEVEL`.
+    #[serde(default)]
+    pub compression: String,
+    /// memcached's version.
+    #[serde(default)]
+    pub server_version: String,
+    /// The writer's name and version.
+    #[serde(default)]
+    pub tool: String,
+    /// RFC 3339, in 1970 or later; empty if it is not known.
+    #[serde(default)]
+    pub created_at: String,
+}
+
+impl SegmentMeta {
+    /// Makes a description that says nothing but the ids, for a segment whose
+    /// own is lost.
+    pub fn nameless(ids: &SegmentIds) -> Self {
+        Self {
+            segment_id: ids.segment,
+            snapshot_id: ids.snapshot,
+            sync_marker: ids.sync,
+            snapshot_name: String::new(),
+            node: String::new(),
+            node_index: 0,
+            worker: 0,
+            attempt: 0,
+            shard_index: 0,
+            shard_bits: 0,
+            sequence: 0,
+            clock_offset: String::new(),
+            compression: String::new(),
+            server_version: String::new(),
+            tool: String::new(),
+            created_at: String::new(),
+        }
+    }
+
+    /// Returns the ids.
+    pub fn ids(&self) -> SegmentIds {
+        SegmentIds {
+            segment: self.segment_id,
+            snapshot: self.snapshot_id,
+            sync: self.sync_marker,
+        }
+    }
+
+    /// Returns the payload of the frame.
+    pub fn encode(&self) -> Vec<u8> {
+        // Plain structs of text and numbers always serialise.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads and checks a payload (M2 to M6).
+    ///
+    /// # Errors
+    ///
+    /// - `AboveLimit`, `Malformed`, `IllegalValue`, `Foreign`.
+    pub fn decode(payload: &[u8], ids: &SegmentIds, limits: &Limits) -> Result<Self, Defect> {
+        let structure = Structure::Meta;
+        check_bound(
+            structure,
+            "length",
+            to_u64(payload.len()),
+            limits.meta_len_max,
+        )?;
+        let meta: Self = serde_json::from_slice(payload).map_err(|error| Defect::Malformed {
+            structure,
+            reason: error.to_string(),
+        })?;
+        check_address(structure, "node", &meta.node, limits)?;
+        check_shard_bits(structure, meta.shard_bits)?;
+        if !meta.created_at.is_empty() {
+            check_moment(structure, "created_at", &meta.created_at)?;
+        }
+        ids.check(&meta.ids(), structure)?;
+        Ok(meta)
+    }
+}
+
+/// Refuses an address that would swell a listing (L13).
+///
+/// # Errors
+///
+/// - `AboveLimit`.
+pub fn check_address(
+    structure: Structure,
+    field: &'static str,
+    address: &str,
+    limits: &Limits,
+) -> Result<(), Defect> {
+    let len = to_u64(address.len());
+    check_bound(structure, field, len, limits.node_address_len_max)
+}
+
+/// Refuses more shards than a hash can tell apart.
+///
+/// # Errors
+///
+/// - `IllegalValue`.
+pub fn check_shard_bits(structure: Structure, shard_bits: u8) -> Result<(), Defect> {
+    if u32::from(shard_bits) > u64::BITS {
+        return Err(Defect::IllegalValue {
+            structure,
+            field: "shard_bits",
+            stored: shard_bits.into(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_as_long_as_the_limit_and_no_longer() {
+        let limits = Limits::default();
+        let ids = SegmentIds {
+            segment: SegmentId([1; 16]),
+            snapshot: SnapshotId([2; 16]),
+            sync: SyncMarker([3; 8]),
+        };
+        let mut meta = SegmentMeta::nameless(&ids);
+        meta.node = "x".repeat(4096);
+        let decoded = SegmentMeta::decode(&meta.encode(), &ids, &limits);
+        assert_eq!(decoded.as_ref(), Ok(&meta));
+        meta.node.push('x');
+        let refused = SegmentMeta::decode(&meta.encode(), &ids, &limits).unwrap_err();
+        assert_eq!(refused.code(), "MCS008");
+    }
+}

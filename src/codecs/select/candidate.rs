@@ -1,0 +1,73 @@
+//! What a selection can look at.
+
+use crate::words::item::{Exptime, ItemMeta, SlabClass};
+use crate::words::units::UnixSecs;
+
+/// An item or a record, as far as it is known; `None` is *not told*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate<'a> {
+    /// 1 to 250 bytes.
+    pub key: &'a [u8],
+    /// Bytes of the value.
+    pub value_len: Option<u64>,
+    /// When it expires.
+    pub exptime: Option<Exptime>,
+    /// When a client last read it.
+    pub last_access: Option<UnixSecs>,
+    /// The client's opaque number.
+    pub client_flags: Option<u64>,
+    /// The allocator class.
+    pub slab_class: Option<SlabClass>,
+    /// The moment that times are relative to.
+    pub now: UnixSecs,
+}
+
+impl<'a> Candidate<'a> {
+    /// Puts together what is known of an item or a record.
+    pub fn new(key: &'a [u8], value_len: Option<u64>, meta: &ItemMeta, now: UnixSecs) -> Self {
+        Self {
+            key,
+            value_len,
+            exptime: meta.exptime,
+            last_access: meta.last_access,
+            client_flags: meta.client_flags,
+            slab_class: meta.slab_class,
+            now,
+        }
+    }
+}
+
+/// What a selection looks at, beside the key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// `size`.
+    pub value_len: bool,
+    /// `ttl`.
+    pub exptime: bool,
+    /// `idle`.
+    pub last_access: bool,
+    /// `flags`.
+    pub client_flags: bool,
+    /// `class`.
+    pub slab_class: bool,
+    /// `owner`: there are rings to bind.
+    pub owner: bool,
+}
+
+impl Needs {
+    /// Says whether the moment matters.
+    pub fn now(&self) -> bool {
+        self.exptime || self.last_access
+    }
+
+    pub(super) fn merge(self, other: Self) -> Self {
+        Self {
+            value_len: self.value_len || other.value_len,
+            exptime: self.exptime || other.exptime,
+            last_access: self.last_access || other.last_access,
+            client_flags: self.client_flags || other.client_flags,
+            slab_class: self.slab_class || other.slab_class,
+            owner: self.owner || other.owner,
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! The items in the pages of a restart file.
+
+use crate::codecs::warm_file::chain::{Chain, Memory, Pieces, Source};
+use crate::codecs::warm_file::layout::{
+    CAS_LEN, ITEM_HEADER_LEN, ItemHeader, flag, u32_at, u64_at,
+};
+use crate::codecs::warm_file::meta::Meta;
+use crate::codecs::warm_file::pages::PageUse;
+use crate::codecs::warm_file::refusal::Refusal;
+use crate::codecs::warm_file::slab_classes::SlabClasses;
+use crate::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, KEY_LEN_MAX, SlabClass};
+use crate::words::units::to_u64;
+
+/// What a chunk turned out to hold.
+#[derive(Clone, Debug)]
+pub enum Found<'a> {
+    /// An item that a client would have found.
+    Live(WarmItem<'a>),
+    /// One that had expired when the server stopped.
+    Expired,
+    /// One that `flush_all` had removed, though it was still there.
+    Flushed,
+    /// One that was deleted or replaced while a client was being sent it.
+    Unlinked,
+    /// What should be an item, or a page of them, and contradicts itself.
+    Damaged {
+        /// Bytes from the start of the file.
+        offset: u64,
+        /// What about it.
+        why: &'static str,
+    },
+    /// An item whose value is in extstore.
+    External {
+        /// Bytes from the start of the file.
+        offset: u64,
+    },
+}
+
+/// An item of a stopped server.
+#[derive(Clone, Debug)]
+pub struct WarmItem<'a> {
+    /// Where it begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// 1 to 250 bytes, any bytes.
+    pub key: &'a [u8],
+    /// All but the value, times on the clock of the server's host.
+    pub meta: ItemMeta,
+    value: Pieces<'a>,
+}
+
+impl<'a> WarmItem<'a> {
+    /// Returns the bytes of the value.
+    pub fn value_len(&self) -> usize {
+        self.value.left
+    }
+
+    /// Visits the value: one piece, or one for each chunk of a long value.
+    pub fn pieces(&self) -> Pieces<'a> {
+        self.value.clone()
+    }
+}
+
+/// A restart file, and what its `.meta` says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct WarmFile<'a> {
+    pub(super) memory: Memory<'a>,
+    meta: &'a Meta,
+    /// Bytes of client flags: 4, or 8 where memcached was built so.
+    client_flags_len: usize,
+}
+
+/// One chunk of a page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunk<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) offset: usize,
+    pub(super) class: u8,
+}
+
+/// The parts of an item in its chunk.
+#[derive(Clone, Copy, Debug)]
+struct Parts<'a> {
+    header: ItemHeader,
+    key: &'a [u8],
+    client_flags: u64,
+    cas: u64,
+    /// Where the data begins in the chunk, or the chain of chunks.
+    data_start: usize,
+}
+
+impl<'a> WarmFile<'a> {
+    /// Pages that are looked at before a file is taken for what it should be:
+    /// there is one for each class at the start of every file.
+    const SAMPLE_PAGE_COUNT: usize = 64;
+
+    /// Takes a file, after a look at its first pages.
+    ///
+    /// # Errors
+    ///
+    /// - [`Refusal`]: it is not the file that the `.meta` tells of.
+    pub fn open(
+        bytes: &'a [u8],
+        meta: &'a Meta,
+        classes: &'a SlabClasses,
+    ) -> Result<Self, Refusal> {
+        if to_u64(bytes.len()) != meta.file_size {
+            return Err(Refusal::FileSize {
+                found: to_u64(bytes.len()),
+                wanted: meta.file_size,
+            });
+        }
+        let mut file = Self {
+            memory: Memory {
+                bytes,
+                base: meta.old_base,
+                page_size: usize::try_from(meta.slab_page_size).unwrap_or(usize::MAX),
+                classes,
+            },
+            meta,
+            client_flags_len: 4,
+        };
+        let mut looked_at = 0_usize;
+        let mut unknown = Vec::new();
+        let mut votes = [0_usize; 2];
+        for page in 0..file.page_count() {
+            match file.use_of(page) {
+                PageUse::None => continue,
+                PageUse::Class(class) => file.ask_flags_len(page, class, &mut votes),
+                PageUse::Unknown => unknown.push(page),
+            }
+            looked_at = looked_at.saturating_add(1);
+            if looked_at >= Self::SAMPLE_PAGE_COUNT {
+                break;
+            }
+        }
+        // A damaged page or two are no reason to give up the others.
+        if unknown.len().saturating_mul(2) > looked_at {
+            if unknown.iter().any(|&page| file.is_big_endian(page)) {
+                return Err(Refusal::ForeignMachine {
+                    kind: "big-endian numbers",
+                });
+            }
+            let unknown = unknown.len();
+            return Err(Refusal::UnknownLayout { unknown, looked_at });
+        }
+        if votes[1] > votes[0] {
+            file.client_flags_len = 8;
+        }
+        Ok(file)
+    }
+
+    /// Returns the number of pages.
+    pub fn page_count(&self) -> usize {
+        let count = self.memory.bytes.len().checked_div(self.memory.page_size);
+        count.unwrap_or(0)
+    }
+
+    /// Visits what is in a page, free chunks left out.
+    pub fn page(&self, page: usize) -> Chunks<'a> {
+        let (class, count) = match self.use_of(page) {
+            PageUse::None => (0, 0),
+            PageUse::Unknown => (0, 1),
+            PageUse::Class(class) => {
+                let count = self.memory.classes.chunk_count(class);
+                (class, count.unwrap_or(0))
+            }
+        };
+        Chunks {
+            file: *self,
+            page,
+            class,
+            next: 0,
+            count,
+        }
+    }
+
+    /// Returns a chunk of a page, of a class that exists.
+    fn chunk(&self, page: usize, class: u8, number: usize) -> Option<Chunk<'a>> {
+        let len = self.memory.classes.size(class)?;
+        let start = page.checked_mul(self.memory.page_size)?;
+        let offset = start.checked_add(number.checked_mul(len)?)?;
+        let bytes = self.memory.bytes.get(offset..offset.checked_add(len)?)?;
+        Some(Chunk {
+            bytes,
+            offset,
+            class,
+        })
+    }
+
+    pub(super) fn chunks_as(&self, page: usize, class: u8) -> impl Iterator<Item = Chunk<'a>> {
+        let count = self.memory.classes.chunk_count(class).unwrap_or(0);
+        let file = *self;
+        (0..count).filter_map(move |number| file.chunk(page, class, number))
+    }
+
+    /// Tells what is in a chunk; `None` for one that is free, or part of an item
+    /// elsewhere, or not yet an item.
+    fn read(&self, chunk: Chunk<'a>) -> Option<Found<'a>> {
+        let header = ItemHeader::decode(chunk.bytes)?;
+        let damaged = |why| Found::Damaged {
+            offset: to_u64(chunk.offset),
+            why,
+        };
+        if !header.has(flag::LINKED) {
+            if header.has(flag::SLABBED | flag::CHUNK) {
+                return None;
+            }
+            // Upload had not ended, or the item was out of the table, but not
+            // yet free.
+            return self.parts(chunk, header).ok().and_then(|parts| {
+                let is_whole = self.value(chunk, &parts).is_ok();
+                is_whole.then_some(Found::Unlinked)
+            });
+        }
+        if header.has(flag::HDR) {
+            return Some(self.read_external(chunk, header));
+        }
+        let parts = match self.parts(chunk, header) {
+            Ok(parts) => parts,
+            Err(why) => return Some(damaged(why)),
+        };
+        if self.is_flushed(&parts) {
+            return Some(Found::Flushed);
+        }
+        if header.exptime != 0 && header.exptime <= self.meta.current_time {
+            return Some(Found::Expired);
+        }
+        Some(match self.value(chunk, &parts) {
+            Ok(value) => Found::Live(WarmItem {
+                offset: to_u64(chunk.offset),
+                key: parts.key,
+                meta: self.item_meta(&parts),
+                value,
+            }),
+            Err(why) => damaged(why),
+        })
+    }
+
+    /// An item with its value elsewhere has the length of the value, and not its
+    /// bytes; one that has both is an item with a mark too many.
+    fn read_external(&self, chunk: Chunk<'a>, header: ItemHeader) -> Found<'a> {
+        let plain = ItemHeader {
+            flags: header.flags & !flag::HDR,
+            ..header
+        };
+        let is_whole = self
+            .parts(chunk, plain)
+            .and_then(|parts| self.value(chunk, &parts))
+            .is_ok();
+        let offset = to_u64(chunk.offset);
+        // Such items are small, and so in a small class.
+        let is_possible = header.flags & !flag::KNOWN == 0
+            && !header.has(flag::SLABBED | flag::CHUNK | flag::CHUNKED)
+            && header.has(flag::CAS) == self.meta.has_cas
+            && (1..=KEY_LEN_MAX).contains(&usize::from(header.key_len));
+        if is_whole || !is_possible {
+            let why = "it is marked as one of extstore, and is none";
+            return Found::Damaged { offset, why };
+        }
+        Found::External { offset }
+    }
+
+    /// Takes the head of an item apart.
+    fn parts(&self, chunk: Chunk<'a>, header: ItemHeader) -> Result<Parts<'a>, &'static str> {
+        const CUT: &str = "its chunk is too short for it";
+        if header.flags & !flag::KNOWN != 0 {
+            return Err("it has a mark that no known memcached sets");
+        }
+        if header.has(flag::SLABBED) {
+            return Err("it is in use and free at once");
+        }
+        if header.has(flag::CHUNK | flag::HDR) {
+            return Err("it is an item and part of one at once");
+        }
+        if header.has(flag::CAS) != self.meta.has_cas {
+            return Err("it has a CAS where others have none, or none where they have one");
+        }
+        let key_len = usize::from(header.key_len);
+        if key_len == 0 || key_len > KEY_LEN_MAX {
+            return Err("its key has no length that keys have");
+        }
+        if header.data_len < 2 || header.data_len > self.meta.item_size_max {
+            return Err("its value has no length that values have");
+        }
+        let cas_len = if header.has(flag::CAS) { CAS_LEN } else { 0 };
+        let key_start = ITEM_HEADER_LEN.saturating_add(cas_len);
+        let key_end = key_start.saturating_add(key_len);
+        // A zero byte ends the key.
+        let flags_start = key_end.saturating_add(1);
+        let client_flags = match (header.has(flag::CFLAGS), self.client_flags_len) {
+            (false, _) => Some(0),
+            (true, 8) => u64_at(chunk.bytes, flags_start),
+            (true, _) => u32_at(chunk.bytes, flags_start).map(u64::from),
+        };
+        let cas = if header.has(flag::CAS) {
+            u64_at(chunk.bytes, ITEM_HEADER_LEN)
+        } else {
+            Some(0)
+        };
+        Ok(Parts {
+            header,
+            key: chunk.bytes.get(key_start..key_end).ok_or(CUT)?,
+            client_flags: client_flags.ok_or(CUT)?,
+            cas: cas.ok_or(CUT)?,
+            data_start: header.data_start(self.client_flags_len).ok_or(CUT)?,
+        })
+    }
+
+    /// Finds the value of an item, and checks all that can be checked.
+    fn value(&self, chunk: Chunk<'a>, parts: &Parts<'a>) -> Result<Pieces<'a>, &'static str> {
+        let header = parts.header;
+        let classes = self.memory.classes;
+        let data_len = usize::try_from(header.data_len).map_err(|_| "it is too long")?;
+        let total = header
+            .item_len(self.client_flags_len)
+            .ok_or("it is too long")?;
+        let is_long = total > classes.size(classes.count()).unwrap_or(0);
+        if header.has(flag::CHUNKED) != is_long {
+            return Err("it is a chain of chunks and too short for one, or too long and none");
+        }
+        let class = if is_long {
+            classes.count()
+        } else {
+            chunk.class
+        };
+        if header.class != class {
+            return Err("its class is not that of its page");
+        }
+        let left = data_len.saturating_sub(2);
+        if !is_long {
+            if classes.class_of(total) != class {
+                return Err("it is of a length that belongs to another class");
+            }
+            let data = chunk.bytes.get(parts.data_start..total);
+            let value = data.and_then(|data| data.strip_suffix(b"\r\n"));
+            let value = value.ok_or("its value does not end where its length says")?;
+            return Ok(Pieces {
+                source: Source::Whole(value),
+                left,
+            });
+        }
+        let mut starts = self.chain_starts(chunk, header);
+        let chain = starts.find_map(|place| Chain::start(self.memory, place, chunk.class));
+        let chain = chain.ok_or("its value begins where no chunk of it is")?;
+        let mut found_len = 0_usize;
+        let mut end = [0; 2];
+        for piece in chain.clone() {
+            let piece = piece?;
+            found_len = found_len.saturating_add(piece.len());
+            end = match (piece, end) {
+                ([.., first, second], _) => [*first, *second],
+                ([second], [_, first]) => [first, *second],
+                ([], end) => end,
+            };
+            if found_len > data_len {
+                break;
+            }
+        }
+        if found_len != data_len {
+            return Err("the chunks of its value are not as long together as it is");
+        }
+        if &end != b"\r\n" {
+            return Err("its value does not end where its length says");
+        }
+        Ok(Pieces {
+            source: Source::Chain(chain),
+            left,
+        })
+    }
+
+    /// `item_is_flushed` in items.c, of all versions.
+    fn is_flushed(&self, parts: &Parts<'_>) -> bool {
+        let Meta {
+            oldest_live,
+            oldest_cas,
+            current_time,
+            ..
+        } = *self.meta;
+        let is_in_force = oldest_live != 0 && oldest_live <= current_time;
+        let is_older = parts.header.time <= oldest_live;
+        let is_before = parts.cas != 0 && parts.cas < oldest_cas;
+        is_in_force && (is_older || is_before)
+    }
+
+    fn item_meta(&self, parts: &Parts<'_>) -> ItemMeta {
+        let header = parts.header;
+        let mut attributes = Attributes::default();
+        for (attribute, mark) in [
+            (Attribute::Fetched, flag::FETCHED),
+            (Attribute::Stale, flag::STALE),
+            (Attribute::WinSent, flag::TOKEN_SENT),
+            (Attribute::KeyIsBinary, flag::KEY_BINARY),
+        ] {
+            attributes.set(attribute, header.has(mark));
+        }
+        ItemMeta {
+            client_flags: Some(parts.client_flags),
+            exptime: Some(match header.exptime {
+                0 => Exptime::Never,
+                at => Exptime::At(self.meta.to_host_time(at)),
+            }),
+            last_access: Some(self.meta.to_host_time(header.time)),
+            cas: (parts.cas != 0).then_some(Cas(parts.cas)),
+            slab_class: Some(SlabClass(header.class)),
+            attributes,
+        }
+    }
+}
+
+/// What is in the chunks of a page.
+#[derive(Clone, Debug)]
+pub struct Chunks<'a> {
+    file: WarmFile<'a>,
+    page: usize,
+    /// 0 for a page that is none.
+    class: u8,
+    next: usize,
+    count: usize,
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = Found<'a>;
+
+    fn next(&mut self) -> Option<Found<'a>> {
+        while self.next < self.count {
+            let number = self.next;
+            self.next = self.next.saturating_add(1);
+            if self.class == 0 {
+                let offset = self.page.saturating_mul(self.file.memory.page_size);
+                return Some(Found::Damaged {
+                    offset: to_u64(offset),
+                    why: "its whole page is of no class",
+                });
+            }
+            let chunk = self.file.chunk(self.page, self.class, number)?;
+            if let Some(found) = self.file.read(chunk) {
+                return Some(found);
+            }
+        }
+        None
+    }
+}

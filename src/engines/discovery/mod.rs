@@ -1,0 +1,241 @@
+//! Which nodes there are: named one by one, in a file, or by an endpoint that
+//! knows its cluster.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::codecs::protocol::cluster_config::{
+    ClusterConfig, ConfigReply, GET_CONFIG, GET_CONFIG_KEY, parse_config,
+};
+use crate::codecs::protocol::text::Step;
+use crate::codecs::ring::NODE_COUNT_MAX;
+use crate::ports::net::{Connection, NetOptions, Received, ask_patiently, explain};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::words::limits::check_limit;
+use crate::words::node::NodeSpec;
+use crate::words::progress::NoProgress;
+use crate::words::units::to_u64;
+
+/// What stands for one node or for several: a [`NodeSpec`], or `cfg:host[:port]`
+/// for the configuration endpoint of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeSource {
+    /// The node itself.
+    Node(NodeSpec),
+    /// Where to ask for them.
+    Endpoint(NodeSpec),
+}
+
+/// What stands before an endpoint.
+const ENDPOINT_PREFIX: &str = "cfg:";
+
+/// What an endpoint is called in messages.
+const ENDPOINT: &str = "configuration endpoint";
+
+impl FromStr for NodeSource {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let endpoint = text.strip_prefix(ENDPOINT_PREFIX);
+        // With nothing but a port behind it, it is a host of that name.
+        let is_port = |rest: &str| rest.parse::<u16>().is_ok();
+        let Some(endpoint) = endpoint.filter(|rest| !is_port(rest)) else {
+            return Ok(Self::Node(text.parse()?));
+        };
+        let refused = |_| {
+            let allowed = "wanted cfg:HOST[:PORT], the configuration endpoint of a cluster";
+            Error::invalid_input("node", text, allowed)
+        };
+        let node: NodeSpec = endpoint.parse().map_err(refused)?;
+        if node.weight != 1 || node.label.is_some() {
+            let allowed = "an endpoint is no node of a ring, and has no weight and no label";
+            return Err(Error::invalid_input("node", text, allowed));
+        }
+        Ok(Self::Endpoint(node))
+    }
+}
+
+/// A node, and who named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundNode {
+    /// The node.
+    pub node: NodeSpec,
+    /// The endpoint and the version of its list; none for a node that was named
+    /// itself.
+    pub endpoint: Option<String>,
+}
+
+/// Reads a file of nodes and endpoints, one a line. `#` at the start of a line
+/// or behind a space begins a comment.
+///
+/// # Errors
+///
+/// - `InvalidInput`: the file cannot be read; or a line, with its number, is no
+///   node; or there is no node at all.
+/// - `LimitExceeded`: the file is longer than 4 MiB.
+pub fn read_node_file(path: &Path) -> Result<Vec<NodeSource>> {
+    const LEN_MAX: u64 = 4 << 20;
+    let name = path.to_string_lossy();
+    let failed = |operation, error| Error::unusable_file("nodes-file", path, operation, error);
+    let file = File::open(path).map_err(|error| failed(Operation::Open, error))?;
+    let mut text = String::new();
+    file.take(LEN_MAX.saturating_add(1))
+        .read_to_string(&mut text)
+        .map_err(|error| failed(Operation::Read, error))?;
+    check_limit("nodes-file", to_u64(text.len()), LEN_MAX)?;
+    let mut sources = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let node = line_without_comment(line);
+        if !node.is_empty() {
+            let read = node.parse::<NodeSource>();
+            let place = || Location::object(format!("{name}: line {number}"));
+            sources.push(read.map_err(|error| error.at(place()))?);
+        }
+    }
+    if sources.is_empty() {
+        return Err(Error::invalid_input("nodes-file", name, "no node is in it"));
+    }
+    Ok(sources)
+}
+
+fn line_without_comment(line: &str) -> &str {
+    let is_start = |at: usize| {
+        line.get(..at)
+            .is_some_and(|front| front.ends_with([' ', '\t']))
+    };
+    let comment = line
+        .match_indices('#')
+        .map(|(at, _)| at)
+        .find(|&at| at == 0 || is_start(at));
+    line.get(..comment.unwrap_or(line.len()))
+        .unwrap_or(line)
+        .trim()
+}
+
+/// Puts the nodes that an endpoint names in its place, in its order. An endpoint that
+/// does not answer is waited for as a node is.
+///
+/// # Errors
+///
+/// - `InvalidInput`: an endpoint is a plain server.
+/// - `LimitExceeded`: more nodes than a ring can have.
+/// - Those of [`Connection::connect`] and of
+///   [`parse_config`].
+pub fn find_nodes(
+    sources: &[NodeSource],
+    options: &NetOptions,
+    cancel: &Cancel,
+) -> Result<Vec<FoundNode>> {
+    let mut found = Vec::new();
+    for source in sources {
+        match source {
+            NodeSource::Node(node) => found.push(FoundNode {
+                node: node.clone(),
+                endpoint: None,
+            }),
+            NodeSource::Endpoint(endpoint) => {
+                let address = endpoint.address();
+                // No job has started yet that could tell of its progress.
+                let asked = ask_patiently(endpoint, options, cancel, &NoProgress, || {
+                    ask_endpoint(endpoint, options, cancel)
+                        .map_err(|error| explain(endpoint, options, cancel, error))
+                });
+                let config = asked.map_err(|error| at_endpoint(error, &address))?;
+                let name = format!("{ENDPOINT_PREFIX}{address} version {}", config.version);
+                found.extend(config.nodes.into_iter().map(|node| FoundNode {
+                    node,
+                    endpoint: Some(name.clone()),
+                }));
+            }
+        }
+        check_limit("the number of nodes", to_u64(found.len()), NODE_COUNT_MAX)?;
+    }
+    Ok(found)
+}
+
+/// Says that it is no node that failed, but who was to name them.
+fn at_endpoint(error: Error, address: &str) -> Error {
+    if matches!(error.kind(), ErrorKind::InvalidInput { .. }) {
+        return error;
+    }
+    let place = format!("{ENDPOINT} {ENDPOINT_PREFIX}{address}");
+    error.moved_to(Location::node(place))
+}
+
+fn ask_endpoint(
+    endpoint: &NodeSpec,
+    options: &NetOptions,
+    cancel: &Cancel,
+) -> Result<ClusterConfig> {
+    let mut connection = Connection::connect(endpoint, options, cancel)?;
+    for request in [GET_CONFIG, GET_CONFIG_KEY] {
+        let mut reply = ConfigReply::Absent;
+        connection.exchange_short("configuration", request, |bytes| {
+            Ok(match parse_config(bytes)? {
+                Step::Need => Received::More(0),
+                Step::Done(parsed, len) => {
+                    reply = parsed;
+                    Received::Done(len)
+                }
+            })
+        })?;
+        if let ConfigReply::Config(config) = reply {
+            return Ok(config);
+        }
+    }
+    Err(Error::invalid_input(
+        ENDPOINT,
+        format!("{ENDPOINT_PREFIX}{}", endpoint.address()),
+        "it knows of no cluster; if it is a server itself, leave out cfg:",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_told_from_a_node() {
+        let endpoint = |text: &str| match text.parse::<NodeSource>().unwrap() {
+            NodeSource::Endpoint(node) => Some(node.address()),
+            NodeSource::Node(_) => None,
+        };
+        assert_eq!(endpoint("cfg:a.b:1"), Some("a.b:1".to_owned()));
+        assert_eq!(endpoint("cfg:[::1]"), Some("[::1]:11211".to_owned()));
+        assert_eq!(endpoint("cfg"), None);
+        assert_eq!(endpoint("cfg:11211"), None);
+        for text in ["cfg:", "cfg:a*2", "cfg:a@b", "cfg:a:0", "cfg:a b"] {
+            assert!(text.parse::<NodeSource>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_has_a_node_a_line_and_comments() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nodes");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_node_file(&path)
+        };
+        let text = "# all\r\n\r\n a:1*2 # heavy\r\ncfg:b:2\n#c:3\nd:4@x#y\n";
+        let wanted: Vec<NodeSource> = ["a:1*2", "cfg:b:2", "d:4@x#y"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        assert_eq!(read(text).unwrap(), wanted);
+        let error = read("a:1\n\na:0\n").unwrap_err().to_string();
+        assert!(
+            error.contains("/nodes: line 3: node \"a:0\": wanted"),
+            "{error}"
+        );
+        assert!(
+            read("# none\n")
+                .unwrap_err()
+                .to_string()
+                .ends_with("no node is in it")
+        );
+        assert!(read_node_file(&directory.path().join("absent")).is_err());
+    }
+}

@@ -1,0 +1,6 @@
+//! What jobs are made of: reading servers, filling them, and snapshots.
+
+pub mod discovery;
+pub mod sink;
+pub mod snapshot;
+pub mod source;

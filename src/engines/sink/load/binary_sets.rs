@@ -1,0 +1,90 @@
+//! Sets by the binary protocol, for what text cannot carry. protocol_binary.h.
+
+use crate::codecs::protocol::binary::{
+    BinarySetFields, BinaryStoreReply, parse_binary_store, write_binary_set_head,
+};
+use crate::codecs::protocol::text::Step;
+use crate::engines::sink::load::sent::{Rules, Sent};
+use crate::engines::sink::strategy::Carrier;
+use crate::engines::sink::tally::Fate;
+use crate::ports::net::{Connection, Received};
+use crate::words::batch::ItemBatch;
+use crate::words::error::Result;
+use crate::words::item::ItemMeta;
+use crate::words::units::to_u64;
+
+/// Sends those that go this way, each with a reply of its own.
+///
+/// # Errors
+///
+/// - Those of [`Connection::exchange`].
+pub(super) fn store(
+    connection: &mut Connection,
+    request: &mut Vec<u8>,
+    rules: Rules<'_>,
+    batch: &ItemBatch,
+    sent: &mut [Sent],
+) -> Result<()> {
+    request.clear();
+    let mut waiting = Vec::new();
+    for (at, sent) in sent.iter_mut().enumerate() {
+        let is_ours = sent.is_waiting() && sent.carrier == Carrier::Binary;
+        let Some(record) = batch.get(sent.index).filter(|_| is_ours) else {
+            continue;
+        };
+        let fields = fields_of(rules, &record.meta, sent, opaque(at));
+        write_binary_set_head(record.key, to_u64(record.value.len()), &fields, request);
+        request.extend_from_slice(record.value);
+        sent.was_sent = true;
+        waiting.push(at);
+    }
+    let mut waiting = waiting.into_iter().peekable();
+    connection.exchange("set", request, |bytes| {
+        let mut consumed: usize = 0;
+        while let Some(&at) = waiting.peek() {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            let (reply, len) = match parse_binary_store(rest, rules.mode, opaque(at))? {
+                Step::Need => return Ok(Received::More(consumed)),
+                Step::Done(reply, len) => (reply, len),
+            };
+            consumed = consumed.saturating_add(len);
+            waiting.next();
+            if let Some(sent) = sent.get_mut(at) {
+                sent.settle(fate_of(reply));
+            }
+        }
+        Ok(Received::Done(consumed))
+    })
+}
+
+fn opaque(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Makes the fields of a set; what does not fit them has been refused before.
+pub(super) fn fields_of(
+    rules: Rules<'_>,
+    meta: &ItemMeta,
+    sent: &Sent,
+    opaque: u32,
+) -> BinarySetFields {
+    BinarySetFields {
+        mode: rules.mode,
+        client_flags: u32::try_from(meta.client_flags.unwrap_or(0)).unwrap_or(u32::MAX),
+        exptime: u32::try_from(sent.ttl).unwrap_or(u32::MAX),
+        opaque,
+    }
+}
+
+/// Says what a reply means for its record.
+pub(super) fn fate_of(reply: BinaryStoreReply<'_>) -> Fate {
+    match reply {
+        BinaryStoreReply::Stored => Fate::Stored,
+        BinaryStoreReply::Exists => Fate::Existing,
+        BinaryStoreReply::TooLarge => Fate::TooLarge,
+        BinaryStoreReply::Refused { status, message } => {
+            let words = String::from_utf8_lossy(message);
+            Fate::Failed(format!("binary status {status:#x}: {words}"))
+        }
+    }
+}

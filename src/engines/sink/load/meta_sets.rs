@@ -1,0 +1,248 @@
+//! Meta sets of a batch: quiet ones where that is safe, and aloud. protocol.txt,
+//! "Meta Set".
+
+use crate::codecs::protocol::key::KeyForm;
+use crate::codecs::protocol::reply::{Reply, parse_reply};
+use crate::codecs::protocol::request::{
+    NOOP, SET_TAIL, SetSyntax, write_mark_stale, write_set_head, write_take_win_token,
+};
+use crate::codecs::protocol::text::{Step, parse_u64};
+use crate::engines::sink::load::sent::{Rules, Sent};
+use crate::engines::sink::strategy::Carrier;
+use crate::engines::sink::tally::Fate;
+use crate::ports::net::{Connection, Pass, Received};
+use crate::words::batch::ItemBatch;
+use crate::words::error::{Error, Result};
+use crate::words::item::{Attribute, ItemMeta};
+use crate::words::units::to_u64;
+
+/// One connection, and how its sets are written.
+#[derive(Debug)]
+pub(super) struct MetaSets<'a> {
+    pub(super) connection: &'a mut Connection,
+    pub(super) request: &'a mut Vec<u8>,
+    pub(super) rules: Rules<'a>,
+    pub(super) syntax: SetSyntax,
+    /// Of the batch, to count what is sent beside one set for each record.
+    pub(super) pass: &'a Pass<'a>,
+}
+
+impl MetaSets<'_> {
+    /// Sends those that text carries: first all that may go quietly as one batch,
+    /// then the others aloud.
+    pub(super) fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
+        let by_text = |sent: &Sent| sent.is_waiting() && matches!(sent.carrier, Carrier::Text(_));
+        let quiet = numbers(sent, |sent| {
+            by_text(sent) && !sent.is_chunked && !sent.is_stale
+        });
+        let is_told = self.store_quietly(batch, sent, &quiet)?;
+        if is_told {
+            for &at in &quiet {
+                // An add of what is there has its fate already.
+                if let Some(sent) = sent.get_mut(at).filter(|sent| sent.fate.is_none()) {
+                    sent.settle(Fate::Stored);
+                }
+            }
+        } else {
+            let untold = numbers(sent, |sent| {
+                by_text(sent) && !sent.is_chunked && !sent.is_stale
+            });
+            self.pass.count_sent(0, to_u64(untold.len()));
+            // In mode add, *not stored* now means that the quiet batch has stored
+            // it: had it been there before, the batch would have said so.
+            self.store_aloud(batch, sent, &untold, &Fate::Stored)?;
+        }
+        let loud = numbers(sent, by_text);
+        self.store_aloud(batch, sent, &loud, &Fate::Existing)
+    }
+
+    /// Sends all as one quiet batch, where only what is not stored has a reply.
+    /// Returns false if there was an error: it does not say whose.
+    fn store_quietly(
+        &mut self,
+        batch: &ItemBatch,
+        sent: &mut [Sent],
+        quiet: &[usize],
+    ) -> Result<bool> {
+        if quiet.is_empty() {
+            return Ok(true);
+        }
+        self.request.clear();
+        for &at in quiet {
+            self.write(batch, sent, at, true);
+        }
+        self.request.extend_from_slice(NOOP);
+        let mut is_told = true;
+        self.connection.exchange("set", self.request, |bytes| {
+            let mut consumed: usize = 0;
+            loop {
+                let rest = bytes.get(consumed..).unwrap_or_default();
+                let (reply, len) = match parse_reply(rest, 0)? {
+                    Step::Need => return Ok(Received::More(consumed)),
+                    Step::Done(reply, len) => (reply, len),
+                };
+                consumed = consumed.saturating_add(len);
+                match reply {
+                    Reply::Noop => return Ok(Received::Done(consumed)),
+                    Reply::NotStored(flags) => {
+                        let opaque = flags.get(b'O').and_then(parse_u64);
+                        let at = opaque.and_then(|opaque| usize::try_from(opaque).ok());
+                        let at = at.filter(|at| quiet.binary_search(at).is_ok());
+                        let Some(sent) = at.and_then(|at| sent.get_mut(at)) else {
+                            return Err(Error::protocol("NS with our opaque", rest));
+                        };
+                        sent.settle(Fate::Existing);
+                    }
+                    Reply::Refused(_) => is_told = false,
+                    Reply::Value { .. }
+                    | Reply::Done(_)
+                    | Reply::Miss(_)
+                    | Reply::Exists(_)
+                    | Reply::NotFound(_) => {
+                        return Err(Error::protocol("NS, MN or an error", rest));
+                    }
+                }
+            }
+        })?;
+        Ok(is_told)
+    }
+
+    /// Sends these, each with a reply of its own.
+    fn store_aloud(
+        &mut self,
+        batch: &ItemBatch,
+        sent: &mut [Sent],
+        loud: &[usize],
+        if_not_stored: &Fate,
+    ) -> Result<()> {
+        if loud.is_empty() {
+            return Ok(());
+        }
+        self.request.clear();
+        for &at in loud {
+            self.write(batch, sent, at, false);
+        }
+        let mut waiting = loud.iter().peekable();
+        self.connection.exchange("set", self.request, |bytes| {
+            let mut consumed: usize = 0;
+            while let Some(&&at) = waiting.peek() {
+                let rest = bytes.get(consumed..).unwrap_or_default();
+                let (reply, len) = match parse_reply(rest, 0)? {
+                    Step::Need => return Ok(Received::More(consumed)),
+                    Step::Done(reply, len) => (reply, len),
+                };
+                consumed = consumed.saturating_add(len);
+                waiting.next();
+                if let Some(sent) = sent.get_mut(at) {
+                    let fate = set_fate(&reply, rest)?;
+                    sent.settle(if fate == Fate::Existing {
+                        if_not_stored.clone()
+                    } else {
+                        fate
+                    });
+                }
+            }
+            Ok(Received::Done(consumed))
+        })
+    }
+
+    fn write(&mut self, batch: &ItemBatch, sent: &mut [Sent], at: usize, is_quiet: bool) {
+        let Some(sent) = sent.get_mut(at) else { return };
+        sent.was_sent = true;
+        let (Some(record), Carrier::Text(form)) = (batch.get(sent.index), sent.carrier) else {
+            return;
+        };
+        let fields = self.rules.set_fields(&record.meta, sent, at, is_quiet);
+        let value_len = to_u64(record.value.len());
+        write_set_head(
+            self.syntax,
+            record.key,
+            form,
+            value_len,
+            &fields,
+            self.request,
+        );
+        self.request.extend_from_slice(record.value);
+        self.request.extend_from_slice(SET_TAIL);
+    }
+
+    /// Marks an item that is set as stale, and gives it its CAS where the node can.
+    pub(super) fn mark(
+        &mut self,
+        key: &[u8],
+        form: KeyForm,
+        meta: &ItemMeta,
+        carrier: Carrier,
+    ) -> Result<Fate> {
+        let cas = self.rules.cas_to_restore(meta);
+        // What a client has stored since is not to be marked; but an item that went
+        // by the binary protocol has a version that nobody told, and nodes that
+        // give their own need not be asked: up to 1.6.12 they take none for right.
+        let compare = cas.filter(|_| carrier != Carrier::Binary);
+        self.request.clear();
+        write_mark_stale(key, form, compare, cas, self.request);
+        let fate = self.ask(mark_fate)?;
+        if fate == Fate::Stored && meta.attributes.has(Attribute::WinSent) {
+            self.request.clear();
+            write_take_win_token(key, form, self.request);
+            self.pass.count_sent(1, 0);
+            self.ask(|_, _| Ok(()))?;
+        }
+        Ok(fate)
+    }
+
+    /// Sends the request, and takes its one reply.
+    fn ask<T>(&mut self, take: impl Fn(&Reply<'_>, &[u8]) -> Result<T>) -> Result<T> {
+        let mut taken = None;
+        self.connection
+            .exchange("set", self.request, |bytes| match parse_reply(bytes, 0)? {
+                Step::Need => Ok(Received::More(0)),
+                Step::Done(reply, len) => {
+                    taken = Some(take(&reply, bytes)?);
+                    Ok(Received::Done(len))
+                }
+            })?;
+        taken.ok_or_else(|| Error::internal("an exchange ended without its reply"))
+    }
+}
+
+/// The numbers of those that are so, in ascending order.
+fn numbers(sent: &[Sent], is_so: impl Fn(&Sent) -> bool) -> Vec<usize> {
+    let all = sent.iter().enumerate();
+    all.filter_map(|(at, sent)| is_so(sent).then_some(at))
+        .collect()
+}
+
+/// Reads the reply to a set that is not quiet.
+///
+/// # Errors
+///
+/// - `Protocol`: the reply is not one to this command.
+pub(super) fn set_fate(reply: &Reply<'_>, bytes: &[u8]) -> Result<Fate> {
+    match reply {
+        Reply::Done(_) => Ok(Fate::Stored),
+        Reply::NotStored(_) => Ok(Fate::Existing),
+        Reply::Refused(words) => Ok(Fate::of_refusal(words)),
+        Reply::Value { .. }
+        | Reply::Miss(_)
+        | Reply::Exists(_)
+        | Reply::NotFound(_)
+        | Reply::Noop => Err(Error::protocol("HD, NS or an error", bytes)),
+    }
+}
+
+/// Reads the reply to a stale mark; a refusal is the record's failure, since an
+/// item that is stale must not come back as fresh.
+fn mark_fate(reply: &Reply<'_>, bytes: &[u8]) -> Result<Fate> {
+    match reply {
+        // Not there any more: somebody has changed it, or it was evicted.
+        Reply::Done(_) | Reply::Exists(_) | Reply::NotFound(_) => Ok(Fate::Stored),
+        Reply::Refused(words) => {
+            let words = String::from_utf8_lossy(words);
+            Ok(Fate::Failed(format!("stale mark: {words}")))
+        }
+        Reply::Value { .. } | Reply::Miss(_) | Reply::NotStored(_) | Reply::Noop => {
+            Err(Error::protocol("HD, EX or NF", bytes))
+        }
+    }
+}

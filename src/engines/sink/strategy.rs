@@ -1,0 +1,386 @@
+//! How one server is written to: chosen once, from what it answers.
+
+use crate::codecs::protocol::binary::parse_binary_noop;
+use crate::codecs::protocol::key::KeyForm;
+use crate::codecs::protocol::reply::{check_connection, is_refusal};
+use crate::codecs::protocol::request::{BINARY_NOOP, EXPLICIT_CAS_PROBE, SET_PROBE, SetSyntax};
+use crate::codecs::protocol::stats::ServerVersion;
+use crate::codecs::protocol::text::{Step, parse_line};
+use crate::ports::net::{Connection, NetOptions, Received, ServerReport};
+use crate::words::cancel::Cancel;
+use crate::words::error::{ErrorKind, Result};
+use crate::words::item::{Attribute, ItemMeta};
+use crate::words::node::NodeSpec;
+
+/// How items are stored by the text protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetWay {
+    /// `ms KEY LENGTH ...`, 1.6.10 and later.
+    Meta,
+    /// `ms KEY S<length> ...`, 1.6.0 to 1.6.9.
+    OldMeta,
+    /// `set` and `add`, every version.
+    Classic,
+}
+
+impl SetWay {
+    /// Returns the name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::OldMeta => "old-meta",
+            Self::Classic => "classic",
+        }
+    }
+
+    /// Reads the answer to [`SET_PROBE`]; `None` for one that no server is known to
+    /// give.
+    fn of_answer(line: &[u8]) -> Option<Self> {
+        match line {
+            // 1.6.10 and later; the last is memcached's own proxy.
+            b"CLIENT_ERROR bad command line format" | b"CLIENT_ERROR parsing request" => {
+                Some(Self::Meta)
+            }
+            b"CLIENT_ERROR invalid length" => Some(Self::OldMeta),
+            // 1.5.19 to 1.5.22 have an `ms` of their own, which reads the value of a
+            // set that it refuses as commands; older ones have none.
+            b"CLIENT_ERROR invalid or duplicate flag" | b"ERROR" => Some(Self::Classic),
+            _ => None,
+        }
+    }
+
+    fn of_version(version: ServerVersion) -> Self {
+        if version >= ServerVersion::META_COMMANDS {
+            Self::Meta
+        } else if version >= ServerVersion::META_GET {
+            Self::OldMeta
+        } else {
+            Self::Classic
+        }
+    }
+
+    /// Returns how a meta set is written, if sets are meta sets.
+    pub(super) fn syntax(self) -> Option<SetSyntax> {
+        match self {
+            Self::Meta => Some(SetSyntax::Today),
+            Self::OldMeta => Some(SetSyntax::FlagS),
+            Self::Classic => None,
+        }
+    }
+}
+
+/// How a record travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// By the text protocol.
+    Text(KeyForm),
+    /// By the binary protocol, which carries every key.
+    Binary,
+}
+
+/// How a server is written to, and what it can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteStrategy {
+    /// How most items are stored.
+    pub way: SetWay,
+    /// Whether what text cannot carry goes by the binary protocol.
+    pub has_binary_protocol: bool,
+    /// Whether the node knows `gets`, and not only `get`.
+    pub has_gets: bool,
+    /// Whether an item can be given its CAS.
+    pub holds_cas: bool,
+    /// Greatest client flags it holds.
+    pub client_flags_max: u64,
+}
+
+/// What a record has that a node cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unheld {
+    /// Its CAS: it is stored, with a CAS of the node's own.
+    Cas,
+    /// Its stale mark: it is refused, since it would come back as fresh.
+    StaleMark,
+    /// Its client flags, above 32 bits: it is refused.
+    WideFlags,
+}
+
+impl WriteStrategy {
+    /// Finds out, by lines that no server acts on; `way` is what the caller wants,
+    /// if anything.
+    ///
+    /// # Errors
+    ///
+    /// - Those of [`Connection::connect`] and [`Connection::exchange`].
+    pub fn probe(
+        node: &NodeSpec,
+        server: &ServerReport,
+        way: Option<SetWay>,
+        options: &NetOptions,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let mut connection = Connection::connect(node, options, cancel)?;
+        let way = match way {
+            Some(way) => way,
+            None => {
+                let answer = ask_line(&mut connection, SET_PROBE)?;
+                check_connection(&answer)?;
+                let told = SetWay::of_answer(&answer);
+                told.unwrap_or_else(|| SetWay::of_version(server.stats.version))
+            }
+        };
+        // A proxy passes the flag on to servers of versions that nobody told.
+        let may_hold_cas = way == SetWay::Meta && server.settings.has_cas && !server.is_proxy;
+        let holds_cas =
+            may_hold_cas && !is_refusal(&ask_line(&mut connection, EXPLICIT_CAS_PROBE)?);
+        let may_speak_binary = server.settings.has_binary_protocol && !server.is_proxy;
+        Ok(Self {
+            way,
+            has_binary_protocol: may_speak_binary && speaks_binary(node, options, cancel)?,
+            has_gets: server.stats.version >= ServerVersion::GETS,
+            holds_cas,
+            client_flags_max: server.settings.client_flags_max,
+        })
+    }
+
+    /// Chooses how text carries a key; `None` where it does not.
+    pub(super) fn text_form(&self, key: &[u8]) -> Option<KeyForm> {
+        match KeyForm::of(key) {
+            Some(KeyForm::Base64) if self.way != SetWay::Meta => {
+                KeyForm::is_text(key).then_some(KeyForm::Text)
+            }
+            form => form,
+        }
+    }
+
+    /// Chooses how a key travels; `None` for one that cannot be sent at all.
+    pub(super) fn carrier(&self, key: &[u8]) -> Option<Carrier> {
+        let is_odd = KeyForm::of(key) != Some(KeyForm::Text);
+        // Odd keys that are text all the same are safer where nothing splits words.
+        if is_odd && self.way != SetWay::Meta && self.has_binary_protocol {
+            return Some(Carrier::Binary);
+        }
+        match self.text_form(key) {
+            Some(form) => Some(Carrier::Text(form)),
+            None => self.has_binary_protocol.then_some(Carrier::Binary),
+        }
+    }
+
+    /// Says how items are stored, for people.
+    pub fn name(&self) -> &'static str {
+        match (self.way, self.has_binary_protocol) {
+            (SetWay::Meta, true) => {
+                "meta set; long odd keys and times beyond 2038 by the binary protocol"
+            }
+            (SetWay::OldMeta, true) => {
+                "meta set as of 1.6.0; odd keys and times beyond 2038 by the binary protocol"
+            }
+            (SetWay::Classic, true) => {
+                "classic set; odd keys and times beyond 2038 by the binary protocol"
+            }
+            (SetWay::Meta, false) => "meta set",
+            (SetWay::OldMeta, false) => "meta set as of 1.6.0",
+            (SetWay::Classic, false) => "classic set",
+        }
+    }
+
+    /// Says whether the node can hold something, of items whose keys and times text
+    /// can carry.
+    pub fn holds(&self, what: Unheld) -> bool {
+        match what {
+            Unheld::Cas => self.holds_cas,
+            Unheld::StaleMark => self.way != SetWay::Classic,
+            Unheld::WideFlags => self.client_flags_max > u32::MAX.into(),
+        }
+    }
+
+    /// Says why the node cannot hold something of some items, for people.
+    pub fn why_not(&self, what: Unheld, server: &ServerReport) -> &'static str {
+        match what {
+            Unheld::Cas if self.holds_cas => "what goes by the binary protocol gets a new one",
+            Unheld::Cas if server.is_proxy => "a proxy does not tell what is behind it",
+            Unheld::Cas if !server.settings.has_cas => "the node was started with -C",
+            Unheld::Cas => "that takes memcached 1.6.27 or later",
+            Unheld::StaleMark if self.holds(what) => "no text command carries their keys",
+            Unheld::StaleMark => "that takes memcached 1.6.0 or later",
+            Unheld::WideFlags => "that takes a memcached with --enable-large-client-flags",
+        }
+    }
+
+    /// Says what of a record the node cannot hold, as far as metadata tell.
+    pub fn unheld(&self, key: &[u8], meta: &ItemMeta, is_beyond_text: bool) -> Option<Unheld> {
+        if meta.client_flags.unwrap_or(0) > self.client_flags_max {
+            return Some(Unheld::WideFlags);
+        }
+        let is_stale = meta.attributes.has(Attribute::Stale);
+        if is_stale && (!self.holds(Unheld::StaleMark) || self.text_form(key).is_none()) {
+            return Some(Unheld::StaleMark);
+        }
+        let is_binary = self.carrier(key) == Some(Carrier::Binary)
+            || (is_beyond_text && self.has_binary_protocol);
+        // The mark of a stale item brings its CAS, however it was stored.
+        let has_its_cas = self.holds_cas && (!is_binary || is_stale);
+        (meta.cas.is_some() && !has_its_cas).then_some(Unheld::Cas)
+    }
+}
+
+/// Sends a line, and takes one for its answer.
+fn ask_line(connection: &mut Connection, request: &'static [u8]) -> Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    connection.exchange_short("question", request, |bytes| {
+        Ok(match parse_line(bytes, "a line")? {
+            Step::Need => Received::More(0),
+            Step::Done(line, len) => {
+                answer.extend_from_slice(line);
+                Received::Done(len)
+            }
+        })
+    })?;
+    Ok(answer)
+}
+
+/// Says whether a server answers the binary protocol as it says of itself.
+fn speaks_binary(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<bool> {
+    let mut connection = Connection::connect(node, options, cancel)?;
+    // A prod would be text.
+    connection.be_patient(options.timeout);
+    let mut is_spoken = true;
+    let asked = connection.exchange_short("question", BINARY_NOOP, |bytes| {
+        Ok(match parse_binary_noop(bytes) {
+            Ok(Step::Need) => Received::More(0),
+            Ok(Step::Done((), len)) => Received::Done(len),
+            Err(error) if *error.kind() == ErrorKind::TooManyConnections => return Err(error),
+            Err(_) => {
+                is_spoken = false;
+                Received::Done(bytes.len())
+            }
+        })
+    });
+    match asked {
+        Ok(()) => Ok(is_spoken),
+        Err(error) if error.is_canceled() => Err(error),
+        Err(error) if *error.kind() == ErrorKind::TooManyConnections => Err(error),
+        Err(error) => {
+            // It hangs up, or waits for a line that never ends.
+            tracing::debug!("no binary protocol: {}", error.to_chain());
+            Ok(false)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::item::Cas;
+
+    fn strategy(way: SetWay) -> WriteStrategy {
+        WriteStrategy {
+            way,
+            has_binary_protocol: true,
+            has_gets: true,
+            holds_cas: way == SetWay::Meta,
+            client_flags_max: u32::MAX.into(),
+        }
+    }
+
+    #[test]
+    fn the_answer_to_a_probe_tells_the_way() {
+        for (line, way) in [
+            (&b"ERROR"[..], Some(SetWay::Classic)),
+            (
+                b"CLIENT_ERROR invalid or duplicate flag",
+                Some(SetWay::Classic),
+            ),
+            (b"CLIENT_ERROR invalid length", Some(SetWay::OldMeta)),
+            (b"CLIENT_ERROR bad command line format", Some(SetWay::Meta)),
+            (b"CLIENT_ERROR parsing request", Some(SetWay::Meta)),
+            (b"SERVER_ERROR", None),
+        ] {
+            assert_eq!(SetWay::of_answer(line), way);
+        }
+        let of_version = |text| SetWay::of_version(ServerVersion::parse(text));
+        assert_eq!(of_version("1.6.10"), SetWay::Meta);
+        assert_eq!(of_version("1.6.9"), SetWay::OldMeta);
+        assert_eq!(of_version("1.5.22"), SetWay::Classic);
+    }
+
+    #[test]
+    fn a_key_is_carried_by_what_the_node_has() {
+        let text = |form| Some(Carrier::Text(form));
+        let ways = [SetWay::Meta, SetWay::OldMeta, SetWay::Classic];
+        for (key, with_binary, without) in [
+            (
+                &b"user:1"[..],
+                [text(KeyForm::Text); 3],
+                [text(KeyForm::Text); 3],
+            ),
+            (
+                b"a b",
+                [
+                    text(KeyForm::Base64),
+                    Some(Carrier::Binary),
+                    Some(Carrier::Binary),
+                ],
+                [text(KeyForm::Base64), None, None],
+            ),
+            // Odd, yet nothing that ends a word or a line.
+            (
+                b"a\tb",
+                [
+                    text(KeyForm::Base64),
+                    Some(Carrier::Binary),
+                    Some(Carrier::Binary),
+                ],
+                [
+                    text(KeyForm::Base64),
+                    text(KeyForm::Text),
+                    text(KeyForm::Text),
+                ],
+            ),
+            (&[b' '; 187], [Some(Carrier::Binary); 3], [None; 3]),
+        ] {
+            let binary = ways.map(|way| strategy(way).carrier(key));
+            assert_eq!(binary, with_binary, "{key:?}");
+            let text_only = ways.map(|way| {
+                let strategy = WriteStrategy {
+                    has_binary_protocol: false,
+                    ..strategy(way)
+                };
+                strategy.carrier(key)
+            });
+            assert_eq!(text_only, without, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_node_cannot_hold_is_known_by_the_metadata() {
+        let mut stale = ItemMeta {
+            cas: Some(Cas(5)),
+            ..ItemMeta::default()
+        };
+        stale.attributes.set(Attribute::Stale, true);
+        let plain = ItemMeta {
+            cas: Some(Cas(5)),
+            ..ItemMeta::default()
+        };
+        let wide = ItemMeta {
+            client_flags: Some(1 << 32),
+            ..plain
+        };
+        let unheld =
+            |way, key: &[u8], meta, is_beyond_text| strategy(way).unheld(key, meta, is_beyond_text);
+        assert_eq!(unheld(SetWay::Meta, b"k", &plain, false), None);
+        let cas = Some(Unheld::Cas);
+        assert_eq!(unheld(SetWay::Meta, b"k", &plain, true), cas);
+        assert_eq!(unheld(SetWay::Meta, &[b' '; 200], &plain, false), cas);
+        assert_eq!(unheld(SetWay::Classic, b"k", &plain, false), cas);
+        // Stored by the binary protocol, and marked by text.
+        assert_eq!(unheld(SetWay::Meta, b"k", &stale, true), None);
+        let mark = Some(Unheld::StaleMark);
+        assert_eq!(unheld(SetWay::Meta, &[b' '; 200], &stale, false), mark);
+        assert_eq!(unheld(SetWay::OldMeta, b"a b", &stale, false), mark);
+        assert_eq!(unheld(SetWay::OldMeta, b"k", &stale, false), cas);
+        assert_eq!(unheld(SetWay::Classic, b"k", &stale, false), mark);
+        let flags = Some(Unheld::WideFlags);
+        assert_eq!(unheld(SetWay::Meta, b"k", &wide, false), flags);
+    }
+}

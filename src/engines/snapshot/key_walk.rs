@@ -1,0 +1,207 @@
+//! Key sections of a snapshot: decoded side by side, handed on in order.
+
+use std::ops::{ControlFlow, Range};
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::codecs::format::column::Columns;
+use crate::codecs::format::compression::SectionReader;
+use crate::codecs::format::manifest::ManifestSegment;
+use crate::engines::snapshot::reader::SnapshotReader;
+use crate::engines::snapshot::segment_reader::{Opening, SegmentReader};
+use crate::words::cancel::Cancel;
+use crate::words::defect::Finding;
+use crate::words::error::{Error, Operation, Result};
+use crate::words::units::to_u64;
+
+/// Blocks a thread decodes before they are handed on.
+const ROUND_BLOCKS: usize = 8;
+/// Raw bytes of key sections that a thread decodes before; a block may have
+/// more by itself, and is then alone in its round.
+const ROUND_RAW_LEN: u64 = 4 << 20;
+
+/// Goes through key sections and reads no value.
+///
+/// # Memory
+///
+/// For each thread 4 MiB of raw key sections, but one section at least, or what
+/// is made of them; and a segment's table of contents.
+#[derive(Debug)]
+pub struct KeyWalk<'a> {
+    snapshot: &'a SnapshotReader,
+    pool: ThreadPool,
+    cancel: &'a Cancel,
+}
+
+/// What a walk could not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyDamage {
+    /// Records in it, as far as manifest and tables of contents count them.
+    pub records: u64,
+    /// Why; at most [`KeyDamage::FINDING_COUNT_MAX`].
+    pub findings: Vec<Finding>,
+    /// Findings beyond that.
+    pub finding_count_dropped: u64,
+}
+
+impl KeyDamage {
+    /// Findings kept.
+    pub const FINDING_COUNT_MAX: usize = 10_000;
+
+    /// Keeps a finding, or counts it.
+    fn add(&mut self, finding: Finding, records: u64) {
+        self.records = self.records.saturating_add(records);
+        if self.findings.len() < Self::FINDING_COUNT_MAX {
+            self.findings.push(finding);
+        } else {
+            self.finding_count_dropped = self.finding_count_dropped.saturating_add(1);
+        }
+    }
+}
+
+impl<'a> KeyWalk<'a> {
+    /// Starts the threads, and reads nothing yet; `job` is part of their names.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: no threads.
+    pub fn new(
+        snapshot: &'a SnapshotReader,
+        thread_count: usize,
+        job: &'static str,
+        cancel: &'a Cancel,
+    ) -> Result<Self> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(thread_count)
+            .thread_name(move |number| format!("{job}-{number}"))
+            .build()
+            .map_err(|error| {
+                let cause = std::io::Error::other(error);
+                Error::io(Operation::Spawn, "reading threads", cause)
+            })?;
+        Ok(Self {
+            snapshot,
+            pool,
+            cancel,
+        })
+    }
+
+    /// Returns the threads, for more work on what they decoded.
+    pub fn pool(&self) -> &ThreadPool {
+        &self.pool
+    }
+
+    /// Decodes the key sections of some segments, in their order.
+    ///
+    /// `read` makes of a block what is wanted of it; many threads call it at once.
+    /// `take` gets that of some blocks at a time, in order, and may stop the walk.
+    ///
+    /// # Errors
+    ///
+    /// - `Canceled`, and what `take` fails with. What is damaged or cannot be read
+    ///   is in the result.
+    pub fn run<T, Take>(
+        &self,
+        segments: &[&ManifestSegment],
+        read: &(dyn Fn(&ManifestSegment, Columns) -> T + Sync),
+        mut take: Take,
+    ) -> Result<KeyDamage>
+    where
+        T: Send,
+        Take: FnMut(&ManifestSegment, Vec<T>) -> Result<ControlFlow<()>>,
+    {
+        let mut damage = KeyDamage::default();
+        for &named in segments {
+            self.cancel.check()?;
+            let segment = match self.snapshot.open_segment_as(named, Opening::Lookup) {
+                Ok(segment) => segment,
+                Err(error) => {
+                    let place = self.snapshot.segment_place(named);
+                    damage.add(Finding::from_any_error(error, &place)?, named.records);
+                    continue;
+                }
+            };
+            let mut next = 0;
+            while next < segment.block_count() {
+                self.cancel.check()?;
+                let end = round_end(&segment, next, self.pool.current_num_threads());
+                let blocks = self.decode(named, &segment, next..end, read, &mut damage)?;
+                if take(named, blocks)?.is_break() {
+                    return Ok(damage);
+                }
+                next = end;
+            }
+        }
+        Ok(damage)
+    }
+
+    /// Decodes some blocks side by side.
+    fn decode<T: Send>(
+        &self,
+        named: &ManifestSegment,
+        segment: &SegmentReader,
+        blocks: Range<usize>,
+        read: &(dyn Fn(&ManifestSegment, Columns) -> T + Sync),
+        damage: &mut KeyDamage,
+    ) -> Result<Vec<T>> {
+        let decoded: Vec<Result<T>> = self.pool.install(|| {
+            let blocks = blocks.clone().into_par_iter();
+            let sections = SectionReader::default;
+            let decoded = blocks.map_init(sections, |sections, block| {
+                let columns = segment.read_keys(block, sections)?;
+                Ok(read(named, columns))
+            });
+            decoded.collect()
+        });
+        let mut made = Vec::with_capacity(decoded.len());
+        for (block, result) in blocks.zip(decoded) {
+            match result {
+                Ok(of_block) => made.push(of_block),
+                Err(error) => {
+                    let entry = segment.block_entry(block);
+                    let records = entry.map_or(0, |entry| entry.record_count.into());
+                    damage.add(Finding::from_any_error(error, segment.place())?, records);
+                }
+            }
+        }
+        Ok(made)
+    }
+}
+
+/// Returns the block after the last that is decoded along with the first.
+fn round_end(segment: &SegmentReader, first: usize, thread_count: usize) -> usize {
+    let threads = to_u64(thread_count.max(1));
+    let mut room = threads.saturating_mul(ROUND_RAW_LEN);
+    let count_max = thread_count.max(1).saturating_mul(ROUND_BLOCKS);
+    let last = first.saturating_add(count_max).min(segment.block_count());
+    let fits = |block: &usize| {
+        let entry = segment.block_entry(*block);
+        // What does not fit its header is refused before it is decompressed.
+        let len = entry.map_or(0, |entry| u64::from(entry.key_raw_len));
+        let left = room.checked_sub(len);
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let count = (first..last).take_while(fits).count();
+    first.saturating_add(count.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::words::defect::Defect;
+    use crate::words::error::Location;
+
+    use super::*;
+
+    #[test]
+    fn of_too_many_findings_the_first_are_kept_and_the_others_counted() {
+        let mut damage = KeyDamage::default();
+        for _ in 0..KeyDamage::FINDING_COUNT_MAX + 5 {
+            let finding = Finding::new(Location::object("s"), Defect::SegmentMissing);
+            damage.add(finding, 2);
+        }
+        assert_eq!(damage.findings.len(), KeyDamage::FINDING_COUNT_MAX);
+        assert_eq!((damage.finding_count_dropped, damage.records), (5, 20_010));
+    }
+}

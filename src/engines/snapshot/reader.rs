@@ -1,0 +1,339 @@
+//! A published snapshot.
+
+use std::sync::Arc;
+
+use crate::codecs::format::manifest::{
+    Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash,
+    Totals, Verdict, Version,
+};
+use crate::codecs::format::moment::parse_moment;
+use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::engines::snapshot::resume::can_resume;
+use crate::engines::snapshot::segment_reader::{Opening, SegmentReader};
+use crate::engines::snapshot::{MANIFEST, SEGMENTS};
+use crate::ports::store::{ObjectInfo, Store};
+use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::limits::{Limits, check_limit};
+use crate::words::node::NodeSpec;
+use crate::words::reasons::Reasons;
+use crate::words::units::UnixSecs;
+
+/// Reads what a manifest names.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    store: Arc<dyn Store>,
+    name: String,
+    /// The name is that of a segment, and the manifest made up of it.
+    is_lone_segment: bool,
+    manifest: Manifest,
+    limits: Limits,
+}
+
+impl SnapshotReader {
+    /// Reads and checks the manifest; opens no segment. The name of a segment
+    /// stands for a snapshot of it alone.
+    ///
+    /// # Errors
+    ///
+    /// - `NotFound`, or `InvalidInput` for what is no snapshot.
+    /// - `Unsupported`, `Corrupt`, `LimitExceeded`: from [`Manifest::decode`].
+    /// - `Io`.
+    pub fn open(store: Arc<dyn Store>, name: &str, need: Need) -> Result<Self> {
+        let limits = Limits::default();
+        let path = format!("{name}/{MANIFEST}");
+        let place = store.describe(&path);
+        let object = match store.open(&path) {
+            Ok(object) => object,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+                if let Some(manifest) = describe_lone_segment(&*store, name, &limits)? {
+                    return Ok(Self {
+                        store,
+                        name: name.to_owned(),
+                        is_lone_segment: true,
+                        manifest,
+                        limits,
+                    });
+                }
+                return Err(not_a_snapshot(&*store, name).unwrap_or(error));
+            }
+            Err(error) => return Err(error),
+        };
+        check_limit("manifest length", object.size(), limits.manifest_len_max)?;
+        let len = usize::try_from(object.size()).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len];
+        object.read_at(0, &mut bytes)?;
+        let manifest = Manifest::decode(&bytes, need, &limits)
+            .map_err(|error| error.at(Location::object(place)))?;
+        Ok(Self {
+            store,
+            name: name.to_owned(),
+            is_lone_segment: false,
+            manifest,
+            limits,
+        })
+    }
+
+    /// Returns the manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Says whether this is one segment by itself, of a snapshot whose manifest
+    /// is not known.
+    pub fn is_lone_segment(&self) -> bool {
+        self.is_lone_segment
+    }
+
+    /// Returns what to call the snapshot in a message.
+    pub fn describe(&self) -> String {
+        self.store.describe(&self.name)
+    }
+
+    /// Returns the bounds that reading keeps.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns the name of a segment in the store.
+    pub fn segment_object(&self, segment: &ManifestSegment) -> String {
+        if self.is_lone_segment {
+            return self.name.clone();
+        }
+        format!("{}/{}", self.name, segment.object)
+    }
+
+    /// Returns what to call a segment in a message.
+    pub fn segment_place(&self, segment: &ManifestSegment) -> String {
+        self.store.describe(&self.segment_object(segment))
+    }
+
+    /// Returns when the dump ended.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: a segment by itself that does not say when it was made.
+    pub fn finished_at(&self) -> Result<UnixSecs> {
+        // That of a manifest has been checked as it was read.
+        parse_moment(&self.manifest.finished_at).ok_or_else(|| {
+            let wanted = "this segment does not say when it was made; give a moment";
+            Error::invalid_input("at", "the end of the dump", wanted)
+                .at(Location::object(self.describe()))
+        })
+    }
+
+    /// Says of each node of the manifest whether it is one of those wanted, by
+    /// their addresses; all are, if none is wanted.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: an address that is not in the snapshot.
+    pub fn select_nodes(&self, wanted: &[String]) -> Result<Vec<bool>> {
+        const NAMED_COUNT_MAX: usize = 20;
+        let nodes = &self.manifest.nodes;
+        let mut selected = vec![wanted.is_empty(); nodes.len()];
+        for text in wanted {
+            // As the user writes it now may be shorter than it is there.
+            let address = text.parse().map(|node: NodeSpec| node.address());
+            let is_same = |node: &ManifestNode| {
+                node.address == *text || address.as_ref().is_ok_and(|full| node.address == *full)
+            };
+            if !nodes.iter().any(is_same) {
+                let known = nodes.iter().map(|node| node.address.as_str());
+                let mut named: Vec<&str> = known.take(NAMED_COUNT_MAX).collect();
+                if nodes.len() > NAMED_COUNT_MAX {
+                    named.push("...");
+                }
+                let allowed = format!("wanted a node of the snapshot: {}", named.join(", "));
+                return Err(Error::invalid_input("node", text, allowed));
+            }
+            for (slot, node) in selected.iter_mut().zip(nodes) {
+                *slot |= is_same(node);
+            }
+        }
+        Ok(selected)
+    }
+
+    /// Returns the segments of some nodes, as [`SnapshotReader::select_nodes`]
+    /// has them.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: an address that is not in the snapshot.
+    pub fn segments_of(&self, wanted: &[String]) -> Result<Vec<&ManifestSegment>> {
+        let selected = self.select_nodes(wanted)?;
+        let is_wanted = |segment: &&ManifestSegment| {
+            let node = usize::try_from(segment.node_index).unwrap_or(usize::MAX);
+            selected.get(node) == Some(&true)
+        };
+        Ok(self.manifest.segments.iter().filter(is_wanted).collect())
+    }
+
+    /// Returns the address of a segment's node.
+    pub fn node(&self, segment: &ManifestSegment) -> &str {
+        usize::try_from(segment.node_index)
+            .ok()
+            .and_then(|index| self.manifest.nodes.get(index))
+            .map_or("", |node| node.address.as_str())
+    }
+
+    /// Returns the bits of a segment's node that say how many shards it has.
+    pub fn shard_bits(&self, segment: &ManifestSegment) -> u8 {
+        usize::try_from(segment.node_index)
+            .ok()
+            .and_then(|index| self.manifest.nodes.get(index))
+            .map_or(0, |node| node.shard_bits)
+    }
+
+    /// Opens a segment that the manifest names, and checks that it is the one.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: missing, of another size, damaged, or another segment.
+    /// - `Unsupported`, `Io`.
+    pub fn open_segment(&self, segment: &ManifestSegment) -> Result<SegmentReader> {
+        self.open_segment_as(segment, Opening::Checked)
+    }
+
+    /// Opens a segment as [`SnapshotReader::open_segment`] does, and reads no
+    /// more of it than the opening says.
+    ///
+    /// # Errors
+    ///
+    /// - As [`SnapshotReader::open_segment`].
+    pub fn open_segment_as(
+        &self,
+        segment: &ManifestSegment,
+        opening: Opening,
+    ) -> Result<SegmentReader> {
+        SegmentReader::open(
+            &*self.store,
+            &self.segment_object(segment),
+            segment,
+            self.manifest.snapshot_id,
+            opening,
+            &self.limits,
+        )
+    }
+
+    /// Lists the objects below the snapshot that the manifest does not name.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`.
+    pub fn list_strays(&self) -> Result<Vec<ObjectInfo>> {
+        if self.is_lone_segment {
+            return Ok(Vec::new());
+        }
+        let place = format!("{}/{SEGMENTS}", self.name);
+        let mut objects = self.store.list(&place)?;
+        objects.extend(self.store.list_unfinished(&place)?);
+        let named: std::collections::HashSet<String> = self
+            .manifest
+            .segments
+            .iter()
+            .map(|segment| format!("{}/{}", self.name, segment.object))
+            .collect();
+        objects.retain(|object| !named.contains(&object.name));
+        Ok(objects)
+    }
+}
+
+/// Makes the manifest of a snapshot that is one segment, if there is one of
+/// this name.
+fn describe_lone_segment(
+    store: &dyn Store,
+    name: &str,
+    limits: &Limits,
+) -> Result<Option<Manifest>> {
+    let object = match store.open(name) {
+        Ok(object) => object,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let size = object.size();
+    let segment = SegmentReader::open_object(object, store.describe(name), limits)?;
+    // A damaged description or frame costs no block: whoever reads it is told.
+    let meta = match segment.read_meta() {
+        Ok(meta) => meta,
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => {
+            SegmentMeta::nameless(segment.ids())
+        }
+        Err(error) => return Err(error),
+    };
+    let digest = match segment.compute_digest() {
+        Ok(digest) => digest,
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => String::new(),
+        Err(error) => return Err(error),
+    };
+    let toc = segment.toc();
+    // Alone it is of the only node there is.
+    let segments = vec![ManifestSegment {
+        node_index: 0,
+        ..segment.to_manifest(name.to_owned(), size, digest, &meta)
+    }];
+    Ok(Some(Manifest {
+        format: "mcsnap".to_owned(),
+        version: Version::default(),
+        features: Features::default(),
+        snapshot_id: meta.snapshot_id,
+        name: meta.snapshot_name,
+        parents: Vec::new(),
+        token: String::new(),
+        tool: meta.tool,
+        started_at: meta.created_at.clone(),
+        finished_at: meta.created_at,
+        ring: None,
+        select: None,
+        shard_hash: ShardHash::default(),
+        nodes: vec![ManifestNode {
+            address: meta.node,
+            server_version: meta.server_version,
+            pid: 0,
+            server_started_at: 0,
+            clock_offset: meta.clock_offset,
+            walk: "unknown".to_owned(),
+            shard_bits: meta.shard_bits,
+            items_start: toc.record_count,
+            items_end: toc.record_count,
+            unlisted: 0,
+            unsure: 0,
+            counters: Counters {
+                listed: toc.record_count,
+                stored: toc.record_count,
+                ..Counters::default()
+            },
+            reasons: Reasons::default(),
+            failure: None,
+        }],
+        totals: Totals::of(&segments),
+        content_digest: Digest128(toc.digests.content),
+        content_digest_exptime: Digest128(toc.digests.content_exptime),
+        segments,
+        verdict: Verdict::Complete,
+    }))
+}
+
+/// Says better than "not found" why there is no manifest, if it can.
+fn not_a_snapshot(store: &dyn Store, name: &str) -> Option<Error> {
+    let place = store.describe(name);
+    let mut objects = store.list(name).ok()?;
+    objects.extend(store.list_unfinished(name).ok()?);
+    if objects.is_empty() {
+        return Some(Error::new(ErrorKind::NotFound {
+            what: format!("snapshot {place}"),
+        }));
+    }
+    let can_go_on = can_resume(store, name);
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let allowed = if can_go_on {
+        format!(
+            "a dump that has not finished: mcsnap dump of the same servers with --resume --name \
+             {last} goes on with it, and mcsnap salvage makes a snapshot of what is there"
+        )
+    } else {
+        "it has no manifest.json: no snapshot, or a dump that did not finish, of which mcsnap \
+         salvage makes a snapshot"
+            .to_owned()
+    };
+    Some(Error::invalid_input("snapshot", place, allowed))
+}

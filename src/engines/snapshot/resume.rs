@@ -1,0 +1,471 @@
+//! A dump that was killed, and what it left that is worth keeping.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::codecs::format::column::KeyRecord;
+use crate::codecs::format::compression::SectionReader;
+use crate::codecs::format::file_header::FileHeader;
+use crate::codecs::format::ids::SnapshotId;
+use crate::codecs::format::journal::Journal;
+use crate::codecs::format::layout::FILE_HEADER_SIZE;
+use crate::codecs::format::manifest::{Manifest, ManifestSegment, Need};
+use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::engines::snapshot::segment_reader::SegmentReader;
+use crate::engines::snapshot::writer::{
+    SnapshotWriter, is_segment_file_name, node_of_file, read_journal_bytes,
+};
+use crate::engines::snapshot::{JOURNAL, MANIFEST, SEGMENTS, SnapshotReader};
+use crate::ports::store::{ObjectInfo, ObjectReader, Store};
+use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::limits::Limits;
+use crate::words::units::to_u64;
+
+/// What is there under a name.
+#[derive(Debug)]
+pub enum Leftover {
+    /// Nothing: the dump starts from the beginning.
+    Nothing,
+    /// A whole snapshot.
+    Finished(Box<Manifest>),
+    /// A dump that was begun.
+    Unfinished(Box<Unfinished>),
+}
+
+/// A dump that was begun, ready to go on.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// Goes on writing it.
+    pub writer: SnapshotWriter,
+    /// How it began.
+    pub journal: Journal,
+    /// Its sealed segments, in the order of node, shard and sequence.
+    pub kept: Vec<ManifestSegment>,
+    /// The journal as it was read.
+    journal_bytes: Vec<u8>,
+}
+
+impl Unfinished {
+    /// Makes the dump this run's: the run that has written it so far removes nothing
+    /// of it from now on, and publishes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`: another run was faster.
+    /// - `Io`.
+    pub fn take_over(&self) -> Result<()> {
+        self.writer.take_over(&self.journal_bytes, &self.journal)
+    }
+}
+
+impl Leftover {
+    /// Looks at what is there; of a dump that was begun, what was not sealed is
+    /// removed, and nothing else ever is.
+    ///
+    /// # Errors
+    ///
+    /// - `Locked`: a dump of this name is running.
+    /// - `InvalidInput`: files that are no dump's, or not this one's.
+    /// - `Corrupt`: the journal or a sealed segment is damaged.
+    /// - `Io`.
+    pub fn find(store: Arc<dyn Store>, name: &str) -> Result<Self> {
+        Self::look(store, name, true)
+    }
+
+    /// Looks at what is there as [`Leftover::find`] does, and removes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Leftover::find`].
+    pub fn preview(store: Arc<dyn Store>, name: &str) -> Result<Self> {
+        // A lock would make a directory where there is none.
+        if store.list(name)?.is_empty() && store.list_unfinished(name)?.is_empty() {
+            return Ok(Self::Nothing);
+        }
+        Self::look(store, name, false)
+    }
+
+    fn look(store: Arc<dyn Store>, name: &str, is_to_remove: bool) -> Result<Self> {
+        let lock = store.lock_prefix(name)?;
+        let objects = store.list(name)?;
+        let unfinished = store.list_unfinished(name)?;
+        if objects.is_empty() && unfinished.is_empty() {
+            return Ok(Self::Nothing);
+        }
+        let is_cut_journal =
+            |object: &ObjectInfo| is_attempt_at(&object.name, &format!("{name}/{JOURNAL}"));
+        if objects.is_empty() && unfinished.iter().all(is_cut_journal) {
+            for object in unfinished.iter().filter(|_| is_to_remove) {
+                store.remove_unfinished(&object.name)?;
+            }
+            return Ok(Self::Nothing);
+        }
+        let manifest = format!("{name}/{MANIFEST}");
+        if objects.iter().any(|object| object.name == manifest) {
+            // A journal that is left beside it is read by nobody.
+            let manifest = read_manifest(Arc::clone(&store), name)?;
+            return Ok(Self::Finished(Box::new(manifest)));
+        }
+        let (journal, journal_bytes) = read_journal(&*store, name)?;
+        let mut kept = Vec::new();
+        let segments = format!("{name}/{SEGMENTS}/");
+        for object in &objects {
+            if let Some(file) = object.name.strip_prefix(&segments)
+                && is_segment_file_name(file)
+            {
+                kept.push(describe_segment(&*store, name, file, &journal)?);
+            }
+        }
+        kept.sort_by_key(|segment| (segment.node_index, segment.shard_index, segment.sequence));
+        check_sequence(&*store, name, &kept)?;
+        for object in unfinished.iter().filter(|_| is_to_remove) {
+            if is_own(&*store, &object.name, &segments, &journal)? {
+                store.remove_unfinished(&object.name)?;
+            } else {
+                tracing::warn!(
+                    object = store.describe(&object.name),
+                    "not a file of this dump; it stays"
+                );
+            }
+        }
+        let writer = SnapshotWriter::resume(store, name, journal.snapshot_id, lock);
+        Ok(Self::Unfinished(Box::new(Unfinished {
+            writer,
+            journal,
+            kept,
+            journal_bytes,
+        })))
+    }
+}
+
+/// Visits the records of a sealed segment, without their values.
+///
+/// # Errors
+///
+/// - `Corrupt`, `Io`, and what `visit` fails with.
+pub fn visit_records(
+    writer: &SnapshotWriter,
+    segment: &ManifestSegment,
+    visit: &mut dyn FnMut(&KeyRecord<'_>) -> Result<()>,
+) -> Result<()> {
+    let reader = open_segment(writer.store(), &writer.path_of(&segment.object))?;
+    let mut sections = SectionReader::default();
+    for block in 0..reader.block_count() {
+        let columns = reader.read_keys(block, &mut sections)?;
+        for record in columns.iter() {
+            visit(&record)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads what a sealed segment says of itself.
+///
+/// # Errors
+///
+/// - `Corrupt`, `Io`.
+pub fn read_segment_meta(
+    writer: &SnapshotWriter,
+    segment: &ManifestSegment,
+) -> Result<SegmentMeta> {
+    open_segment(writer.store(), &writer.path_of(&segment.object))?.read_meta()
+}
+
+/// Returns the manifest of the snapshot of a name, if there is one.
+///
+/// # Errors
+///
+/// - `Corrupt`, `Unsupported`, `Io`.
+pub fn find_manifest(store: &Arc<dyn Store>, name: &str) -> Result<Option<Manifest>> {
+    match store.open(&format!("{name}/{MANIFEST}")) {
+        Ok(_) => read_manifest(Arc::clone(store), name).map(Some),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_manifest(store: Arc<dyn Store>, name: &str) -> Result<Manifest> {
+    let snapshot = SnapshotReader::open(store, name, Need::Read)?;
+    Ok(snapshot.manifest().clone())
+}
+
+/// What a dump that did not finish has sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Nodes that have any of it.
+    pub nodes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Their records.
+    pub records: u64,
+}
+
+/// Counts what was sealed under a name, by what the segments say of themselves; those
+/// that cannot be read count for nothing.
+///
+/// # Errors
+///
+/// - `Io`: the store cannot be listed.
+pub fn count_sealed(store: &dyn Store, name: &str) -> Result<Sealed> {
+    let mut sealed = Sealed::default();
+    let files = list_segment_files(store, name)?;
+    for file in &files {
+        if let Ok(segment) = open_segment(store, &format!("{name}/{SEGMENTS}/{file}")) {
+            sealed.segments = sealed.segments.saturating_add(1);
+            sealed.records = sealed.records.saturating_add(segment.toc().record_count);
+        }
+    }
+    let nodes: BTreeSet<u32> = files.iter().filter_map(|file| node_of_file(file)).collect();
+    sealed.nodes = to_u64(nodes.len());
+    Ok(sealed)
+}
+
+/// Returns which nodes have sealed segments under a name, by the names of their files.
+///
+/// # Errors
+///
+/// - `Io`: the store cannot be listed.
+pub fn find_sealed_nodes(store: &dyn Store, name: &str) -> Result<BTreeSet<u32>> {
+    let files = list_segment_files(store, name)?;
+    Ok(files.iter().filter_map(|file| node_of_file(file)).collect())
+}
+
+fn list_segment_files(store: &dyn Store, name: &str) -> Result<Vec<String>> {
+    let segments = format!("{name}/{SEGMENTS}/");
+    let objects = store.list(&format!("{name}/{SEGMENTS}"))?;
+    let files = objects
+        .iter()
+        .filter_map(|object| object.name.strip_prefix(&segments));
+    Ok(files
+        .filter(|file| is_segment_file_name(file))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Begins a dump in the name of one that did not finish: of that one's files none
+/// stays, and no others are touched. A kill in between leaves the old dump, or the new
+/// one.
+///
+/// `old` is the dump that was found there. Returns its successor and the journal,
+/// which `journal` makes for the new id.
+///
+/// # Errors
+///
+/// - `Locked`: a dump of this name is running.
+/// - `Superseded`: another run was faster.
+/// - `Corrupt`, `InvalidInput`: the journal is damaged, or gone.
+/// - `Io`.
+pub fn replace_unfinished(
+    store: Arc<dyn Store>,
+    name: &str,
+    old: SnapshotId,
+    journal: impl FnOnce(SnapshotId) -> Journal,
+) -> Result<(SnapshotWriter, Journal)> {
+    let lock = store.lock_prefix(name)?;
+    let (before, before_bytes) = read_journal(&*store, name)?;
+    if before.snapshot_id != old || store.open(&format!("{name}/{MANIFEST}")).is_ok() {
+        let what = format!("the dump {}", store.describe(name));
+        let why = "another run was faster".to_owned();
+        return Err(Error::new(ErrorKind::Superseded { what, why }));
+    }
+    let mut writer = SnapshotWriter::resume(Arc::clone(&store), name, old, lock);
+    // Whoever may write it still is to see first that it is not theirs any more.
+    writer.take_over(&before_bytes, &before)?;
+    let segments = format!("{name}/{SEGMENTS}/");
+    for object in store.list_unfinished(name)? {
+        if is_own(&*store, &object.name, &segments, &before)? {
+            store.remove_unfinished(&object.name)?;
+        }
+    }
+    for file in list_segment_files(&*store, name)? {
+        let path = format!("{segments}{file}");
+        if has_id(&*store.open(&path)?, old)? {
+            writer.remove_object(&path)?;
+        } else {
+            tracing::warn!(
+                object = store.describe(&path),
+                "not a file of the dump that did not finish; it stays"
+            );
+        }
+    }
+    let journal = journal(writer.renew_id());
+    writer.rewrite_journal(&journal)?;
+    Ok((writer, journal))
+}
+
+/// Says whether an object begins as the segments of a dump do.
+fn has_id(object: &dyn ObjectReader, id: SnapshotId) -> Result<bool> {
+    let mut header = [0; FILE_HEADER_SIZE];
+    if object.size() < to_u64(FILE_HEADER_SIZE) {
+        return Ok(false);
+    }
+    object.read_at(0, &mut header)?;
+    Ok(FileHeader::decode(&header).is_ok_and(|header| header.ids.snapshot == id))
+}
+
+/// Returns the names of dumps that were begun and not finished.
+///
+/// # Errors
+///
+/// - `Io`.
+pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>> {
+    let mut found: BTreeMap<String, bool> = BTreeMap::new();
+    for object in store.list("")? {
+        let Some((name, file)) = object.name.rsplit_once('/') else {
+            continue;
+        };
+        match file {
+            MANIFEST => {
+                found.insert(name.to_owned(), false);
+            }
+            JOURNAL => {
+                found.entry(name.to_owned()).or_insert(true);
+            }
+            _ => {}
+        }
+    }
+    let names = found
+        .into_iter()
+        .filter(|(_, is_unfinished)| *is_unfinished);
+    Ok(names
+        .filter_map(|(name, _)| match read_journal(store, &name) {
+            Ok((journal, _)) => Some((name, journal)),
+            Err(error) => {
+                let reason = error.to_chain();
+                tracing::warn!("an unfinished dump that no run can resume: {reason}");
+                None
+            }
+        })
+        .collect())
+}
+
+/// Says whether a dump of this name was begun and can go on.
+pub fn can_resume(store: &dyn Store, name: &str) -> bool {
+    let exists = |object: &str| store.open(&format!("{name}/{object}")).is_ok();
+    exists(JOURNAL) && !exists(MANIFEST)
+}
+
+/// Returns the journal of a dump that was begun and not finished, if there is one.
+pub fn find_journal(store: &dyn Store, name: &str) -> Option<Journal> {
+    can_resume(store, name)
+        .then(|| read_journal(store, name).ok())
+        .flatten()
+        .map(|(journal, _)| journal)
+}
+
+/// Reads a journal, and returns its bytes, too.
+fn read_journal(store: &dyn Store, name: &str) -> Result<(Journal, Vec<u8>)> {
+    let path = format!("{name}/{JOURNAL}");
+    let bytes = match read_journal_bytes(store, &path) {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+            let allowed = "there are files, but no dump.json, by which a dump goes on; pass another \
+                           --name, or make a snapshot of them by mcsnap salvage";
+            return Err(Error::invalid_input("name", store.describe(name), allowed));
+        }
+        Err(error) => return Err(error),
+    };
+    let journal = Journal::decode(&bytes);
+    let journal = journal.map_err(|error| error.at(Location::object(store.describe(&path))))?;
+    Ok((journal, bytes))
+}
+
+fn open_segment(store: &dyn Store, path: &str) -> Result<SegmentReader> {
+    let object = store.open(path)?;
+    SegmentReader::open_object(object, store.describe(path), &Limits::default())
+}
+
+/// Makes the entry of a sealed segment, as the one would have that sealed it.
+fn describe_segment(
+    store: &dyn Store,
+    name: &str,
+    file: &str,
+    journal: &Journal,
+) -> Result<ManifestSegment> {
+    let object = format!("{SEGMENTS}/{file}");
+    let path = format!("{name}/{object}");
+    let size = store.open(&path)?.size();
+    let segment = open_segment(store, &path)?;
+    let meta = segment.read_meta()?;
+    let node = usize::try_from(meta.node_index)
+        .ok()
+        .and_then(|index| journal.nodes.get(index));
+    if meta.snapshot_id != journal.snapshot_id
+        || meta.shard_bits != journal.shard_bits
+        || node.is_none_or(|node| node.address != meta.node)
+    {
+        let place = store.describe(&path);
+        let allowed = "it is no segment of the dump that dump.json tells of; move it away";
+        return Err(Error::invalid_input("segment", place, allowed));
+    }
+    check_stored_bytes(&segment)?;
+    let digest = segment.compute_digest()?;
+    Ok(segment.to_manifest(object, size, digest, &meta))
+}
+
+/// Checks every stored byte: what is kept is never read from the server again.
+fn check_stored_bytes(segment: &SegmentReader) -> Result<()> {
+    for block in 0..segment.block_count() {
+        let stored = segment.read_block(block)?.check_stored();
+        stored.map_err(|defect| Error::corrupt(defect).at(segment.block_location(block)))?;
+    }
+    (0..segment.toc().entries.len()).try_for_each(|number| segment.read_other_frame(number))
+}
+
+/// Two segments in one place would have the same keys.
+fn check_sequence(store: &dyn Store, name: &str, kept: &[ManifestSegment]) -> Result<()> {
+    let place =
+        |segment: &ManifestSegment| (segment.node_index, segment.shard_index, segment.sequence);
+    for pair in kept.windows(2) {
+        if let [one, other] = pair
+            && place(one) == place(other)
+        {
+            let path = store.describe(&format!("{name}/{}", other.object));
+            let allowed = format!(
+                "it stands in the place of {}; move one of them away",
+                one.object
+            );
+            return Err(Error::invalid_input("segment", path, allowed));
+        }
+    }
+    Ok(())
+}
+
+/// Says whether an unfinished object was written by this dump: it has the name
+/// of a segment, and the dump's id as far as it got.
+fn is_own(store: &dyn Store, object: &str, segments: &str, journal: &Journal) -> Result<bool> {
+    let is_named_so = object
+        .strip_prefix(segments)
+        .is_some_and(|file| file.contains(".mcs") && is_segment_file_name(start_of(file)));
+    if !is_named_so {
+        let name = segments
+            .strip_suffix(&format!("{SEGMENTS}/"))
+            .unwrap_or(segments);
+        let is_attempt = |of| is_attempt_at(object, &format!("{name}{of}"));
+        return Ok(is_attempt(MANIFEST) || is_attempt(JOURNAL));
+    }
+    let reader = match store.open_unfinished(object) {
+        Ok(reader) => reader,
+        // A store that keeps none of its bytes.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    Ok(reader.size() < to_u64(FILE_HEADER_SIZE) || has_id(&*reader, journal.snapshot_id)?)
+}
+
+/// Says whether an unfinished object was to become another at once, and was cut
+/// off before anyone could see it.
+fn is_attempt_at(object: &str, wanted: &str) -> bool {
+    object
+        .strip_prefix(wanted)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Leaves out what a store adds to keep two attempts apart.
+fn start_of(file: &str) -> &str {
+    let end = file
+        .find(".mcs")
+        .map_or(file.len(), |at| at.saturating_add(4));
+    file.get(..end).unwrap_or(file)
+}

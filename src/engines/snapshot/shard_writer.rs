@@ -1,0 +1,328 @@
+//! One writer's share of one node's keys: segments, one after the other.
+
+use crate::codecs::format::compression::Compression;
+use crate::codecs::format::encoder::{
+    EncoderOptions, FinishedSegment, Pushed, PushedPieces, SegmentEncoder,
+};
+use crate::codecs::format::ids::{SegmentId, SyncMarker};
+use crate::codecs::format::key_index::KeyIndexBuilder;
+use crate::codecs::format::manifest::{Digest128, ManifestSegment};
+use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::engines::snapshot::writer::{SnapshotWriter, segment_file_name};
+use crate::ports::store::ObjectWriter;
+use crate::words::error::Result;
+use crate::words::item::{ItemMeta, Record};
+use crate::words::limits::VALUE_INLINE_LEN_MAX;
+use crate::words::units::{UnixSecs, to_u64};
+
+/// How a shard is cut into segments.
+#[derive(Clone, Debug)]
+pub struct ShardOptions {
+    /// Most bytes of a segment, unless one record alone has more.
+    pub segment_size_max: u64,
+    /// Most records of a segment; bounds the memory for its key index.
+    pub segment_record_count_max: u64,
+    /// How sections are compressed.
+    pub compression: Compression,
+    /// Of the node, for the segments' description.
+    pub node: String,
+    /// Zero-based place of the node.
+    pub node_index: u32,
+    /// Zero-based place of the shard.
+    pub shard_index: u64,
+    /// The node has 2^bits shards.
+    pub shard_bits: u8,
+    /// Seconds added to the server's times.
+    pub clock_offset: i64,
+    /// memcached's version.
+    pub server_version: String,
+    /// For the segments' description.
+    pub created_at: UnixSecs,
+    /// Place of the first segment in its shard; above 0 where some are there.
+    pub first_sequence: u32,
+}
+
+/// Writes records into segments, each under the caps.
+///
+/// Dropped without [`ShardWriter::finish`], it leaves no open segment behind.
+#[derive(Debug)]
+pub struct ShardWriter<'a> {
+    snapshot: &'a SnapshotWriter,
+    options: ShardOptions,
+    open: Option<OpenSegment>,
+    finished: Vec<ManifestSegment>,
+    /// Of the last finished segment, for the next.
+    memory: KeyIndexBuilder,
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    encoder: SegmentEncoder,
+    object: String,
+    writer: Box<dyn ObjectWriter>,
+}
+
+impl OpenSegment {
+    /// Bytes gathered before they are written.
+    const WRITE_LEN: usize = 1 << 20;
+
+    /// Hands on a piece of the value that was begun, and writes what came of it
+    /// part by part.
+    fn push_piece(&mut self, piece: &[u8]) -> Result<()> {
+        for piece in piece.chunks(EncoderOptions::PART_RAW_LEN) {
+            self.encoder.push_piece(piece);
+            self.write_pending()?;
+        }
+        Ok(())
+    }
+
+    fn write_pending(&mut self) -> Result<()> {
+        if self.encoder.pending().len() >= Self::WRITE_LEN {
+            self.writer.write(self.encoder.pending())?;
+            self.encoder.clear_pending();
+        }
+        Ok(())
+    }
+}
+
+impl<'a> ShardWriter<'a> {
+    /// Starts a shard; no segment is made before the first record.
+    pub fn new(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
+        Self {
+            snapshot,
+            options,
+            open: None,
+            finished: Vec::new(),
+            memory: KeyIndexBuilder::new(0),
+        }
+    }
+
+    /// Adds a record; a long value goes into parts.
+    ///
+    /// # Errors
+    ///
+    /// - `LimitExceeded`: the key or value is too long; nothing has changed.
+    /// - `Io`: the shard is of no use any more.
+    pub fn push(&mut self, record: &Record<'_>) -> Result<Pushed> {
+        let (key_len, value_len) = (record.key.len(), to_u64(record.value.len()));
+        if value_len > VALUE_INLINE_LEN_MAX {
+            let open =
+                self.open_for(|encoder| encoder.size_bound_with_parts(key_len, value_len))?;
+            let pushed = open
+                .encoder
+                .begin_value(record.key, &record.meta, value_len)?;
+            if pushed == Pushed::Stored {
+                open.push_piece(record.value)?;
+                open.encoder.end_value();
+                open.write_pending()?;
+            }
+            return Ok(pushed);
+        }
+        let open = self.open_for(|encoder| encoder.size_bound_with(key_len, value_len))?;
+        let pushed = open.encoder.push(record)?;
+        open.write_pending()?;
+        Ok(pushed)
+    }
+
+    /// Adds a record whose value of `value_len` bytes comes in pieces of any
+    /// lengths, until there is none; it goes into parts as it comes. Where the
+    /// pieces are not as long together as was said, whether it is that the
+    /// source broke off or that there were more, the value is abandoned, and
+    /// the shard as good as before.
+    ///
+    /// All pieces are taken, those of a duplicate, too.
+    ///
+    /// # Errors
+    ///
+    /// - Whatever `next` fails with: the value is abandoned, and the shard as
+    ///   good as before.
+    /// - `LimitExceeded`: the key or value is too long; nothing has changed, and
+    ///   no piece was asked for.
+    /// - `Io`: the shard is of no use any more.
+    ///
+    /// # Memory
+    ///
+    /// A piece, and three times [`EncoderOptions::PART_RAW_LEN`].
+    pub fn push_large(
+        &mut self,
+        key: &[u8],
+        meta: &ItemMeta,
+        value_len: u64,
+        next: &mut dyn FnMut() -> Result<Option<Vec<u8>>>,
+    ) -> Result<PushedPieces> {
+        if value_len == 0 {
+            return self.push_empty(key, meta, next);
+        }
+        let open = self.open_for(|encoder| encoder.size_bound_with_parts(key.len(), value_len))?;
+        if open.encoder.begin_value(key, meta, value_len)? == Pushed::Duplicate {
+            while next()?.is_some() {}
+            return Ok(PushedPieces::Duplicate);
+        }
+        loop {
+            match next() {
+                Ok(Some(piece)) => open.push_piece(&piece)?,
+                Ok(None) => break,
+                Err(error) => {
+                    open.encoder.abandon_value();
+                    return Err(error);
+                }
+            }
+        }
+        let pushed = open.encoder.end_value();
+        open.write_pending()?;
+        Ok(pushed)
+    }
+
+    /// No part is empty, and so no value in parts.
+    fn push_empty(
+        &mut self,
+        key: &[u8],
+        meta: &ItemMeta,
+        next: &mut dyn FnMut() -> Result<Option<Vec<u8>>>,
+    ) -> Result<PushedPieces> {
+        let mut is_empty = true;
+        while let Some(piece) = next()? {
+            is_empty &= piece.is_empty();
+        }
+        if !is_empty {
+            return Ok(PushedPieces::Abandoned);
+        }
+        let (value, meta) = (&[][..], *meta);
+        Ok(match self.push(&Record { key, value, meta })? {
+            Pushed::Stored => PushedPieces::Stored,
+            Pushed::Duplicate => PushedPieces::Duplicate,
+        })
+    }
+
+    /// Returns the segment for the next record, a new one if that does not fit
+    /// the open one.
+    fn open_for(&mut self, bound: impl Fn(&SegmentEncoder) -> u64) -> Result<&mut OpenSegment> {
+        let is_full = self.open.as_ref().is_some_and(|open| {
+            let count = open.encoder.record_count();
+            // Without a record, what there is was abandoned.
+            count >= self.options.segment_record_count_max
+                || (open.encoder.has_content()
+                    && bound(&open.encoder) > self.options.segment_size_max)
+        });
+        if is_full {
+            self.seal()?;
+        }
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.start()?,
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// Ends the shard; returns its segments.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`.
+    pub fn finish(mut self) -> Result<Vec<ManifestSegment>> {
+        self.seal()?;
+        Ok(self.finished)
+    }
+
+    fn next_sequence(&self) -> u32 {
+        let count = u32::try_from(self.finished.len()).unwrap_or(u32::MAX);
+        self.options.first_sequence.saturating_add(count)
+    }
+
+    fn start(&mut self) -> Result<OpenSegment> {
+        let options = &self.options;
+        let random = || *uuid::Uuid::new_v4().as_bytes();
+        let segment_id = SegmentId(random());
+        let sequence = self.next_sequence();
+        let created_at = i64::try_from(options.created_at.0).unwrap_or(i64::MAX);
+        let created_at = jiff::Timestamp::from_second(created_at).unwrap_or(jiff::Timestamp::MAX);
+        let meta = SegmentMeta {
+            segment_id,
+            snapshot_id: self.snapshot.id(),
+            sync_marker: SyncMarker(first_eight(random())),
+            snapshot_name: self.snapshot.name().to_owned(),
+            node: options.node.clone(),
+            node_index: options.node_index,
+            worker: 0,
+            attempt: 0,
+            shard_index: options.shard_index,
+            shard_bits: options.shard_bits,
+            sequence,
+            clock_offset: options.clock_offset.to_string(),
+            compression: options.compression.to_string(),
+            server_version: options.server_version.clone(),
+            tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
+            created_at: created_at.to_string(),
+        };
+        let encoder_options = EncoderOptions {
+            compression: options.compression,
+            block_raw_len: EncoderOptions::BLOCK_RAW_LEN,
+            part_raw_len: EncoderOptions::PART_RAW_LEN,
+            index_seed: u64::from_le_bytes(first_eight(random())),
+        };
+        let file = segment_file_name(
+            options.node_index,
+            options.shard_index,
+            sequence,
+            segment_id,
+        );
+        let memory = std::mem::replace(&mut self.memory, KeyIndexBuilder::new(0));
+        let encoder = SegmentEncoder::with_memory(&meta, encoder_options, memory)?;
+        let (object, writer) = self.snapshot.create_segment(&file)?;
+        Ok(OpenSegment {
+            encoder,
+            object,
+            writer,
+        })
+    }
+
+    fn seal(&mut self) -> Result<()> {
+        let Some(OpenSegment {
+            encoder,
+            object,
+            mut writer,
+        }) = self.open.take()
+        else {
+            return Ok(());
+        };
+        if encoder.record_count() == 0 {
+            // Its writer takes back what it has written.
+            return Ok(());
+        }
+        let FinishedSegment {
+            rest,
+            summary,
+            memory,
+        } = encoder.finish()?;
+        self.memory = memory;
+        writer.write(&rest)?;
+        writer.finish()?;
+        tracing::debug!(
+            object,
+            records = summary.records,
+            size = summary.size,
+            "segment sealed"
+        );
+        self.finished.push(ManifestSegment {
+            object,
+            segment_id: summary.ids.segment,
+            size: summary.size,
+            digest: summary.digest,
+            node_index: self.options.node_index,
+            shard_index: self.options.shard_index,
+            sequence: self.next_sequence(),
+            records: summary.records,
+            blocks: summary.blocks,
+            key_bytes: summary.key_bytes,
+            value_bytes: summary.value_bytes,
+            content_digest: Digest128(summary.digests.content),
+            content_digest_exptime: Digest128(summary.digests.content_exptime),
+        });
+        Ok(())
+    }
+}
+
+fn first_eight(bytes: [u8; 16]) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = bytes;
+    [a, b, c, d, e, f, g, h]
+}

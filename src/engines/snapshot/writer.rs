@@ -1,0 +1,605 @@
+//! A snapshot in the making.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::codecs::format::ids::{SegmentId, SnapshotId};
+use crate::codecs::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
+use crate::codecs::format::manifest::{Manifest, ManifestSegment};
+use crate::engines::snapshot::{JOURNAL, MANIFEST, SEGMENTS};
+use crate::ports::store::{ObjectWriter, Store, StoreLock};
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::words::limits::{Limits, check_limit};
+use crate::words::units::{counted, to_u64};
+
+/// Writes segments, and last the manifest.
+///
+/// A dump that can be resumed has a journal, and the journal names the run that
+/// writes it. Another run that resumes the dump puts its own name there. From
+/// then on this one removes nothing and publishes nothing: what it has sealed
+/// may be part of the other's snapshot. The lock keeps that from happening while
+/// this run lives; the name in the journal also holds where there are no locks.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    store: Arc<dyn Store>,
+    name: String,
+    id: SnapshotId,
+    token: String,
+    owner: JournalOwner,
+    /// Segments that this writer started, for [`SnapshotWriter::discard`].
+    started: Mutex<Vec<String>>,
+    /// A manifest that names them is there, or may come back.
+    is_manifest_left: AtomicBool,
+    /// This run has written a journal, or has tried to.
+    has_journal: AtomicBool,
+    _lock: Box<dyn StoreLock>,
+}
+
+/// Whose journal is in the store.
+enum Holder {
+    /// This run's.
+    Own(Vec<u8>),
+    /// Another run's.
+    Other(Option<JournalOwner>),
+    /// There is none.
+    Nobody,
+}
+
+/// Checks that no snapshot has a name; an unfinished one may.
+///
+/// # Errors
+///
+/// - `AlreadyExists`: one has.
+/// - `InvalidInput`: a name that no snapshot can have.
+/// - `Io`.
+pub fn check_not_finished(store: &dyn Store, name: &str) -> Result<()> {
+    let manifest = format!("{name}/{MANIFEST}");
+    if store
+        .list(name)?
+        .iter()
+        .any(|object| object.name == manifest)
+    {
+        let what = format!("snapshot {}", store.describe(name));
+        return Err(Error::new(ErrorKind::AlreadyExists { what }));
+    }
+    Ok(())
+}
+
+/// Checks that nothing is there under a name, finished or not.
+///
+/// # Errors
+///
+/// - `AlreadyExists`: a snapshot, or what an interrupted dump left.
+/// - `InvalidInput`: a name that no snapshot can have.
+/// - `Io`.
+pub fn check_name_is_free(store: &dyn Store, name: &str) -> Result<()> {
+    check_not_finished(store, name)?;
+    let mut objects = store.list(name)?;
+    objects.extend(store.list_unfinished(name)?);
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let place = store.describe(name);
+    let files = counted(to_u64(objects.len()), "file");
+    let what = format!("{place}, with {files} and no manifest,");
+    Err(Error::new(ErrorKind::AlreadyExists { what }))
+}
+
+impl SnapshotWriter {
+    /// Checks that the name is free, and starts. Nothing is written yet.
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists`: a snapshot, or what an interrupted dump left.
+    /// - `Locked`: a dump of this name is running.
+    /// - `Io`.
+    pub fn begin(store: Arc<dyn Store>, name: &str) -> Result<Self> {
+        let lock = store.lock_prefix(name)?;
+        check_name_is_free(&*store, name)?;
+        Ok(Self::new(store, name, new_snapshot_id(), lock))
+    }
+
+    /// Prepares to resume a dump that has a journal; it stays the other run's
+    /// until [`SnapshotWriter::take_over`].
+    pub(super) fn resume(
+        store: Arc<dyn Store>,
+        name: &str,
+        id: SnapshotId,
+        lock: Box<dyn StoreLock>,
+    ) -> Self {
+        Self::new(store, name, id, lock)
+    }
+
+    fn new(store: Arc<dyn Store>, name: &str, id: SnapshotId, lock: Box<dyn StoreLock>) -> Self {
+        Self {
+            store,
+            name: name.to_owned(),
+            id,
+            token: uuid::Uuid::new_v4().simple().to_string(),
+            owner: JournalOwner {
+                id: uuid::Uuid::new_v4().simple().to_string(),
+                host: host_name(),
+                pid: std::process::id(),
+            },
+            started: Mutex::default(),
+            is_manifest_left: AtomicBool::new(false),
+            has_journal: AtomicBool::new(false),
+            _lock: lock,
+        }
+    }
+
+    /// Writes down how the dump begins, so that it can be resumed after a kill,
+    /// and that it is this run that writes it. The journal goes when the
+    /// manifest is there.
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists`, `Io`.
+    pub fn write_journal(&self, journal: &Journal) -> Result<()> {
+        let path = self.path_of(JOURNAL);
+        let bytes = self.with_owner(journal);
+        // Before, since a failure can be reported of what was done.
+        self.has_journal.store(true, Ordering::Relaxed);
+        match self.store.put_new(&path, &bytes) {
+            // The answer was lost on its way; a failed sync is none of that.
+            Err(error) if !lacks_sync(&error) && self.holds(&path, &bytes) => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Writes it down anew, in one step: whenever the process is killed, the
+    /// dump has the old journal or the new one.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`: the journal is not this run's any more.
+    /// - `Io`.
+    pub fn rewrite_journal(&self, journal: &Journal) -> Result<()> {
+        match self.find_holder()? {
+            Holder::Own(before) => self.replace_journal(&before, journal),
+            holder @ (Holder::Other(_) | Holder::Nobody) => Err(self.superseded(&holder)),
+        }
+    }
+
+    /// Makes a dump that another run has begun this one's; the journal must be
+    /// as it was read.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`: another run has resumed it, or finished it, meanwhile.
+    /// - `Io`.
+    pub(super) fn take_over(&self, before: &[u8], journal: &Journal) -> Result<()> {
+        self.replace_journal(before, journal)?;
+        self.has_journal.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn replace_journal(&self, before: &[u8], journal: &Journal) -> Result<()> {
+        let path = self.path_of(JOURNAL);
+        let bytes = self.with_owner(journal);
+        match self.store.replace(&path, before, &bytes) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.superseded(&self.find_holder()?)),
+            Err(error) if !lacks_sync(&error) && self.holds(&path, &bytes) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn with_owner(&self, journal: &Journal) -> Vec<u8> {
+        let owner = Some(self.owner.clone());
+        let journal = journal.clone();
+        Journal { owner, ..journal }.encode()
+    }
+
+    /// Finds out whose the dump is.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, `LimitExceeded`, `Io`: it cannot be told.
+    fn find_holder(&self) -> Result<Holder> {
+        let path = self.path_of(JOURNAL);
+        let bytes = match read_journal_bytes(&*self.store, &path) {
+            Ok(bytes) => bytes,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+                return Ok(Holder::Nobody);
+            }
+            Err(error) => return Err(error),
+        };
+        let journal = Journal::decode(&bytes)
+            .map_err(|error| error.at(Location::object(self.store.describe(&path))))?;
+        Ok(match journal.owner {
+            Some(owner) if owner.id == self.owner.id => Holder::Own(bytes),
+            owner => Holder::Other(owner),
+        })
+    }
+
+    fn superseded(&self, holder: &Holder) -> Error {
+        let why = match holder {
+            Holder::Other(Some(JournalOwner { host, pid, .. })) => {
+                format!("a run on host \"{host}\", process {pid}, has taken it over")
+            }
+            Holder::Other(None) => "another run has taken it over".to_owned(),
+            Holder::Own(_) | Holder::Nobody => {
+                "its dump.json was removed, or another run has finished it".to_owned()
+            }
+        };
+        let what = format!("the dump {}", self.describe());
+        Error::new(ErrorKind::Superseded { what, why })
+    }
+
+    /// Checks that no other run has taken the dump over; one without a journal
+    /// cannot be.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`.
+    /// - `Corrupt`, `LimitExceeded`, `Io`: it cannot be told.
+    fn check_own(&self) -> Result<()> {
+        if !self.has_journal.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.find_holder()? {
+            Holder::Own(_) => Ok(()),
+            holder @ (Holder::Other(_) | Holder::Nobody) => Err(self.superseded(&holder)),
+        }
+    }
+
+    /// Returns the error of a run whose dump another one has taken over, where
+    /// that is sure.
+    pub fn find_successor(&self) -> Option<Error> {
+        let error = self.check_own().err()?;
+        matches!(error.kind(), ErrorKind::Superseded { .. }).then_some(error)
+    }
+
+    fn remove_journal(&self) {
+        if !self.has_journal.load(Ordering::Relaxed) {
+            return;
+        }
+        let removed = match self.find_holder() {
+            Ok(Holder::Own(_)) => self.store.remove(&self.path_of(JOURNAL)),
+            Ok(Holder::Other(_) | Holder::Nobody) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
+            // Nobody reads it beside a manifest.
+            Err(error) => tracing::warn!("leftover of a dump: {}", error.to_chain()),
+        }
+    }
+
+    /// Returns the store.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Returns the name in the store of an object of the snapshot.
+    pub(super) fn path_of(&self, object: &str) -> String {
+        format!("{}/{object}", self.name)
+    }
+
+    /// Returns the snapshot's id.
+    pub fn id(&self) -> SnapshotId {
+        self.id
+    }
+
+    /// Returns the snapshot's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the token for the manifest.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Returns what to call the snapshot in a message.
+    pub fn describe(&self) -> String {
+        self.store.describe(&self.name)
+    }
+
+    /// Starts a segment; returns its name below the snapshot's, and its writer.
+    pub(super) fn create_segment(&self, file: &str) -> Result<(String, Box<dyn ObjectWriter>)> {
+        let object = format!("{SEGMENTS}/{file}");
+        let path = format!("{}/{object}", self.name);
+        // A run that has lost its dump is not to read on to the end of it; where
+        // it cannot be told now, publishing asks again.
+        if let Some(error) = self.find_successor() {
+            return Err(error);
+        }
+        let writer = self.store.create(&path)?;
+        self.started
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(path);
+        Ok((object, writer))
+    }
+
+    /// Removes sealed segments of this dump, which no manifest names yet: what is
+    /// left after a kill in between is as good as before.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`: another run has taken the dump over, and counts on them.
+    /// - `Corrupt`, `LimitExceeded`, `Io`.
+    pub fn remove_segments(&self, segments: &[ManifestSegment]) -> Result<()> {
+        let mut objects = segments.iter().map(|segment| &segment.object);
+        objects.try_for_each(|object| self.remove_object(&self.path_of(object)))
+    }
+
+    /// Removes an object of this dump, by its name in the store, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// - As [`SnapshotWriter::remove_segments`].
+    pub(super) fn remove_object(&self, path: &str) -> Result<()> {
+        // Each time, as in `discard`.
+        self.check_own()?;
+        match self.store.remove(path) {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound { .. }) => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Gives the snapshot another id, as long as nothing has the old one.
+    pub(super) fn renew_id(&mut self) -> SnapshotId {
+        self.id = new_snapshot_id();
+        self.id
+    }
+
+    /// Publishes the manifest of `node_count` nodes: from here on the snapshot
+    /// exists.
+    ///
+    /// # Errors
+    ///
+    /// - `Internal`: the manifest is one that no reader would take, or does not
+    ///   tell of all nodes and records.
+    /// - `Corrupt`: a segment is not there any more as it was sealed.
+    /// - `Superseded`: another run has taken the dump over.
+    /// - `AlreadyExists`: another dump was faster; its snapshot is untouched.
+    /// - `Io`; what cannot be made durable is taken back.
+    pub fn publish(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
+        self.check_parts(manifest, node_count)?;
+        self.check_own()?;
+        let path = format!("{}/{MANIFEST}", self.name);
+        let bytes = manifest.encode();
+        let Err(error) = self.store.put_new(&path, &bytes) else {
+            self.remove_journal();
+            return Ok(());
+        };
+        // The answer may have been lost on its way, and a retry then finds our
+        // own manifest: the token in it tells.
+        if self.holds(&path, &bytes) {
+            // It is there, but failed to become durable: after a loss of power
+            // it may be gone.
+            if lacks_sync(&error) {
+                self.take_back(&path);
+                return Err(error);
+            }
+            self.remove_journal();
+            return Ok(());
+        }
+        if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
+            let what = format!("snapshot {}", self.describe());
+            return Err(Error::new(ErrorKind::AlreadyExists { what }));
+        }
+        Err(error)
+    }
+
+    /// Checks that what is about to be published adds up, and is there.
+    fn check_parts(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
+        let check = |is_so: bool, what: &dyn Fn() -> String| {
+            if is_so {
+                return Ok(());
+            }
+            Err(Error::internal(what()).at(Location::object(self.describe())))
+        };
+        check(manifest.nodes.len() == node_count, &|| {
+            let found = manifest.nodes.len();
+            format!("the manifest tells of {found} nodes, and {node_count} were to be dumped")
+        })?;
+        let defect = manifest.check(&Limits::default()).err();
+        check(defect.is_none(), &|| {
+            let defect = defect.as_ref().map(ToString::to_string);
+            format!(
+                "no reader would take the manifest: {}",
+                defect.unwrap_or_default()
+            )
+        })?;
+        for (index, node) in (0_u32..).zip(&manifest.nodes) {
+            let of_node = manifest.segments.iter();
+            let of_node = of_node.filter(|segment| segment.node_index == index);
+            let records = of_node.fold(0, |sum: u64, segment| sum.saturating_add(segment.records));
+            let stored = node.counters.stored;
+            check(records == stored, &|| {
+                let address = &node.address;
+                format!("segments of {address} have {records} records, and {stored} were stored")
+            })?;
+        }
+        self.check_segments(manifest)
+    }
+
+    /// Checks that each segment is in the store as it was sealed. One that is not
+    /// was removed by others, or on their behalf.
+    fn check_segments(&self, manifest: &Manifest) -> Result<()> {
+        let objects = self.store.list(&self.path_of(SEGMENTS))?;
+        let sizes: BTreeMap<&str, u64> = objects
+            .iter()
+            .map(|object| (object.name.as_str(), object.size))
+            .collect();
+        for segment in &manifest.segments {
+            let path = self.path_of(&segment.object);
+            let place = Location::object(self.store.describe(&path));
+            let defect = match sizes.get(path.as_str()) {
+                None => Defect::SegmentMissing,
+                Some(&size) if size != segment.size => Defect::CountMismatch {
+                    structure: Structure::Manifest,
+                    field: "size",
+                    stored: segment.size,
+                    computed: size,
+                },
+                Some(_) => continue,
+            };
+            return Err(Error::corrupt(defect).at(place));
+        }
+        Ok(())
+    }
+
+    /// Removes the manifest. As long as that is not durable either, the segments
+    /// stay: should the manifest come back, it finds them.
+    fn take_back(&self, path: &str) {
+        match self.store.remove(path) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
+            Err(error) => {
+                self.is_manifest_left.store(true, Ordering::Relaxed);
+                tracing::warn!("leftover of a failed dump: {}", error.to_chain());
+            }
+        }
+    }
+
+    fn holds(&self, path: &str, bytes: &[u8]) -> bool {
+        let Ok(object) = self.store.open(path) else {
+            return false;
+        };
+        let mut found = vec![0; bytes.len()];
+        object.size() == to_u64(bytes.len())
+            && object.read_at(0, &mut found).is_ok()
+            && found == bytes
+    }
+
+    /// Says whether there is a segment that another dump could keep; if it cannot
+    /// be told, there may be.
+    pub fn has_sealed(&self) -> bool {
+        let segments = self.store.list(&self.path_of(SEGMENTS));
+        segments.map_or(true, |segments| !segments.is_empty())
+    }
+
+    /// Removes the segments that this writer made, and its journal, and nothing
+    /// else. What cannot be removed stays, and is no snapshot; where the manifest
+    /// could not be removed, it is a whole one.
+    ///
+    /// Nothing is removed of a dump that another run has taken over.
+    pub fn discard(&self) {
+        if self.is_manifest_left.load(Ordering::Relaxed) {
+            return;
+        }
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in started.iter() {
+            // Each time: where nothing is locked, another run may come at any
+            // moment, and it counts on what is there from then on.
+            match self.check_own() {
+                Ok(()) => {}
+                // The run's own error tells it.
+                Err(error) if matches!(error.kind(), ErrorKind::Superseded { .. }) => return,
+                Err(error) => {
+                    tracing::warn!("leftover of a failed dump: {}", error.to_chain());
+                    return;
+                }
+            }
+            match self.store.remove(path) {
+                Ok(()) => {}
+                // Never finished; its writer has cleaned up.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
+                Err(error) => tracing::warn!("leftover of a failed dump: {}", error.to_chain()),
+            }
+        }
+        self.remove_journal();
+    }
+}
+
+fn new_snapshot_id() -> SnapshotId {
+    SnapshotId(*uuid::Uuid::now_v7().as_bytes())
+}
+
+/// Returns the name of this host, for people.
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Reads a journal as it is stored.
+///
+/// # Errors
+///
+/// - `NotFound`, `LimitExceeded`, `Io`.
+pub(super) fn read_journal_bytes(store: &dyn Store, path: &str) -> Result<Vec<u8>> {
+    let object = store.open(path)?;
+    check_limit("journal length", object.size(), JOURNAL_LEN_MAX)?;
+    let mut bytes = vec![0; usize::try_from(object.size()).unwrap_or(usize::MAX)];
+    object.read_at(0, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Says whether an object is there, but may be gone after a loss of power.
+fn lacks_sync(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Io {
+            operation: Operation::Sync | Operation::Remove
+        }
+    )
+}
+
+/// Makes the name of a segment's file, below [`SEGMENTS`].
+pub(super) fn segment_file_name(node: u32, shard: u64, sequence: u32, id: SegmentId) -> String {
+    let id = id.to_string();
+    let id = id.get(..8).unwrap_or(&id);
+    format!("n{node:04}-s{shard:03}-{sequence:05}-{id}.mcs")
+}
+
+/// Says whether a file is named as [`segment_file_name`] names them.
+pub(super) fn is_segment_file_name(file: &str) -> bool {
+    let is_number = |text: &str, least: usize| {
+        text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let parts: Vec<&str> = file
+        .strip_suffix(".mcs")
+        .map(|stem| stem.split('-').collect())
+        .unwrap_or_default();
+    let &[node, shard, sequence, id] = parts.as_slice() else {
+        return false;
+    };
+    node.strip_prefix('n')
+        .is_some_and(|node| is_number(node, 4))
+        && shard
+            .strip_prefix('s')
+            .is_some_and(|shard| is_number(shard, 3))
+        && is_number(sequence, 5)
+        && id.len() == 8
+        && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Returns the place of the node of which a segment is, by the name of its file.
+pub(super) fn node_of_file(file: &str) -> Option<u32> {
+    let (node, _) = file.strip_prefix('n')?.split_once('-')?;
+    node.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_name_of_a_segment_is_one() {
+        let name = segment_file_name(3, 1, 12, SegmentId([0xab; 16]));
+        assert_eq!(name, "n0003-s001-00012-abababab.mcs");
+        assert!(is_segment_file_name(&name));
+        assert!(is_segment_file_name("n12345-s1000-123456-00000000.mcs"));
+        assert_eq!(node_of_file(&name), Some(3));
+        for other in [
+            "manifest.json",
+            "n0003-s001-00012-abababab",
+            "n0003-s001-00012-abababax.mcs",
+            "n003-s001-00012-abababab.mcs",
+            "0003-s001-00012-abababab.mcs",
+            "n0003-s001-00012-abababab-x.mcs",
+        ] {
+            assert!(!is_segment_file_name(other), "{other}");
+        }
+    }
+}

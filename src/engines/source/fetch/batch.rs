@@ -1,0 +1,124 @@
+//! Keys that are asked for together, all in one way.
+
+use std::ops::Range;
+
+use crate::codecs::protocol::classic::GETS_KEY_COUNT_MAX;
+use crate::codecs::protocol::metadump::WalkItem;
+use crate::codecs::select::Judgement;
+use crate::engines::source::strategy::Carrier;
+
+/// One key to ask for.
+#[derive(Debug)]
+struct Asked {
+    key: Range<usize>,
+    carrier: Carrier,
+    walked: WalkItem,
+    judgement: Judgement,
+}
+
+/// Keys that go over one connection, in order.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Keys in one `gets`.
+    pub(super) command_key_count: usize,
+    keys: Vec<u8>,
+    asked: Vec<Asked>,
+    /// Bytes of the items, as far as the walk told them.
+    pub(super) bytes: u64,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            command_key_count: GETS_KEY_COUNT_MAX,
+            keys: Vec::new(),
+            asked: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Batch {
+    /// Makes a batch of some keys of this one, each in a command of its own.
+    pub(super) fn one_by_one(&self, indexes: &[usize]) -> Self {
+        let mut single = Self {
+            command_key_count: 1,
+            ..Self::default()
+        };
+        for &index in indexes {
+            single.push(
+                self.key(index),
+                self.carrier(index),
+                self.walked(index),
+                self.judgement(index),
+            );
+        }
+        single
+    }
+
+    pub(super) fn push(
+        &mut self,
+        key: &[u8],
+        carrier: Carrier,
+        walked: WalkItem,
+        judgement: Judgement,
+    ) {
+        let start = self.keys.len();
+        self.keys.extend_from_slice(key);
+        self.asked.push(Asked {
+            key: start..self.keys.len(),
+            carrier,
+            walked,
+            judgement,
+        });
+        let len = walked.item_size.or(walked.value_len).unwrap_or(0);
+        self.bytes = self.bytes.saturating_add(len);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.asked.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.keys.clear();
+        self.asked.clear();
+        self.bytes = 0;
+        self.command_key_count = GETS_KEY_COUNT_MAX;
+    }
+
+    pub(super) fn key(&self, index: usize) -> &[u8] {
+        let asked = self.asked.get(index);
+        asked
+            .and_then(|asked| self.keys.get(asked.key.clone()))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn walked(&self, index: usize) -> WalkItem {
+        self.asked
+            .get(index)
+            .map(|asked| asked.walked)
+            .unwrap_or_default()
+    }
+
+    /// Says whether the walk left open if the item is wanted.
+    pub(super) fn is_undecided(&self, index: usize) -> bool {
+        self.judgement(index) == Judgement::Unknown
+    }
+
+    fn judgement(&self, index: usize) -> Judgement {
+        self.asked
+            .get(index)
+            .map_or(Judgement::Keep, |asked| asked.judgement)
+    }
+
+    pub(super) fn carrier(&self, index: usize) -> Carrier {
+        self.asked
+            .get(index)
+            .map_or(Carrier::Binary, |asked| asked.carrier)
+    }
+
+    /// Returns how the keys travel; none in an empty batch.
+    pub(super) fn way(&self) -> Option<Carrier> {
+        self.asked.first().map(|asked| asked.carrier)
+    }
+}

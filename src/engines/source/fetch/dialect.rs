@@ -1,0 +1,266 @@
+//! Requests for a batch of keys, and the heads of their replies, in each of the
+//! three ways to ask.
+
+use crate::codecs::protocol::binary::{BinaryHead, parse_binary_get, write_binary_get};
+use crate::codecs::protocol::classic::{
+    GetsHead, end_gets, foreign_key, parse_gets, start_gets, write_gets_key,
+};
+use crate::codecs::protocol::reply::{Reply, ReplyFlags, ReplyHead, parse_reply_head};
+use crate::codecs::protocol::request::{NOOP, write_get};
+use crate::codecs::protocol::text::{Step, parse_u64};
+use crate::engines::source::fetch::batch::Batch;
+use crate::engines::source::strategy::Carrier;
+use crate::words::error::{Error, Result};
+use crate::words::units::to_u64;
+
+/// What a reply says before the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ValueHead<'a> {
+    pub(super) value_len: u64,
+    /// Bytes after the value that belong to the reply.
+    pub(super) trailer_len: usize,
+    pub(super) fields: ValueFields<'a>,
+}
+
+/// What came with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ValueFields<'a> {
+    /// All that was asked for.
+    Meta(ReplyFlags<'a>),
+    /// Client flags and CAS alone.
+    Plain { client_flags: u64, cas: u64 },
+}
+
+/// What came for the next key, or keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head<'a> {
+    /// After so many keys that are not there, one with a value.
+    Value { missed: usize, value: ValueHead<'a> },
+    /// So many keys are not there; 0 for the end of a command whose keys are all
+    /// answered.
+    Missed(usize),
+    /// So many keys cannot be had, in the server's words.
+    Refused { count: usize, words: &'a [u8] },
+    /// A reply that does not say whose it is, most likely the next key's: that is
+    /// not there, or cannot be had in these words. What comes later proves it.
+    Likely(Option<&'a [u8]>),
+    /// Every reply has come.
+    End,
+}
+
+/// Writes the requests for the keys from `answered` on.
+pub(super) fn write_requests(batch: &Batch, answered: usize, out: &mut Vec<u8>) {
+    let mut in_command = 0;
+    for index in answered..batch.len() {
+        let key = batch.key(index);
+        match batch.carrier(index) {
+            Carrier::Meta(form) => write_get(key, form, index, out),
+            Carrier::Binary => write_binary_get(key, opaque(index), out),
+            Carrier::Classic { tells_cas } => {
+                if in_command == 0 {
+                    start_gets(tells_cas, out);
+                }
+                write_gets_key(key, out);
+                in_command += 1;
+                if in_command == batch.command_key_count {
+                    end_gets(out);
+                    in_command = 0;
+                }
+            }
+        }
+    }
+    if in_command > 0 {
+        end_gets(out);
+    }
+    // Its reply shows that none before it was lost or sent twice.
+    if matches!(batch.way(), Some(Carrier::Meta(_))) {
+        out.extend_from_slice(NOOP);
+    }
+}
+
+fn opaque(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// Where the replies to a batch have got to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor {
+    /// Keys before this one are answered.
+    pub(super) answered: usize,
+    /// Replies after those that most likely answer the next keys.
+    pub(super) likely: usize,
+    /// The first key of the present `gets`.
+    command_start: usize,
+    has_ended: bool,
+}
+
+impl Cursor {
+    /// Starts at a key that the request starts with.
+    pub(super) fn at(answered: usize) -> Self {
+        Self {
+            answered,
+            likely: 0,
+            command_start: answered,
+            has_ended: false,
+        }
+    }
+
+    /// Says whether nothing more will come.
+    pub(super) fn is_done(&self, batch: &Batch) -> bool {
+        match batch.way() {
+            // A command's END comes after its last key.
+            Some(Carrier::Classic { .. }) => self.command_start >= batch.len(),
+            Some(Carrier::Meta(_)) => self.has_ended,
+            Some(Carrier::Binary) | None => self.answered >= batch.len(),
+        }
+    }
+
+    /// Reads the next head.
+    ///
+    /// # Errors
+    ///
+    /// - `Protocol`: the bytes are no reply to what was asked.
+    pub(super) fn parse<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<Head<'a>>> {
+        match batch.way() {
+            Some(Carrier::Meta(_)) | None => self.parse_meta(batch, bytes),
+            Some(Carrier::Binary) => parse_binary(bytes, opaque(self.answered)),
+            Some(Carrier::Classic { .. }) => self.parse_classic(batch, bytes),
+        }
+    }
+
+    /// Replies come in the order of the keys. A value brings its key's number back,
+    /// and so does a miss since 1.6.18; an error never does. What brings none is
+    /// taken for the next key's, until a number or the no-op after the last key
+    /// shows that it was.
+    fn parse_meta<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<Head<'a>>> {
+        let (head, len) = match parse_reply_head(bytes)? {
+            Step::Need => return Ok(Step::Need),
+            Step::Done(head, len) => (head, len),
+        };
+        let next = self.answered.saturating_add(self.likely);
+        let line = bytes.get(..len).unwrap_or_default().trim_ascii_end();
+        let check = |flags: ReplyFlags<'_>| {
+            let opaque = flags.get(b'O').and_then(parse_u64);
+            let is_next = opaque == Some(to_u64(next)) && next < batch.len();
+            is_next.then_some(()).ok_or_else(|| foreign_reply(line))
+        };
+        let head = match head {
+            ReplyHead::Value { value_len, flags } => {
+                check(flags)?;
+                Head::Value {
+                    missed: 0,
+                    value: ValueHead {
+                        value_len,
+                        trailer_len: 2,
+                        fields: ValueFields::Meta(flags),
+                    },
+                }
+            }
+            ReplyHead::Whole(Reply::Miss(flags)) if flags.has(b'O') => {
+                check(flags)?;
+                Head::Missed(1)
+            }
+            ReplyHead::Whole(Reply::Miss(_)) if next < batch.len() => Head::Likely(None),
+            ReplyHead::Whole(Reply::Refused(words)) if next < batch.len() => {
+                Head::Likely(Some(words))
+            }
+            ReplyHead::Whole(Reply::Noop) if next == batch.len() => {
+                self.has_ended = true;
+                Head::End
+            }
+            ReplyHead::Whole(Reply::Noop | Reply::Miss(_) | Reply::Refused(_)) => {
+                return Err(foreign_reply(line));
+            }
+            ReplyHead::Whole(
+                Reply::Value { .. }
+                | Reply::Done(_)
+                | Reply::NotStored(_)
+                | Reply::Exists(_)
+                | Reply::NotFound(_),
+            ) => return Err(Error::protocol("VA or EN", line)),
+        };
+        if matches!(head, Head::Likely(_)) {
+            self.likely = self.likely.saturating_add(1);
+        }
+        Ok(Step::Done(head, len))
+    }
+
+    /// The values of a `gets` come in the order of its keys; those that are not
+    /// there are left out.
+    fn parse_classic<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<Head<'a>>> {
+        let (head, len) = match parse_gets(bytes)? {
+            Step::Need => return Ok(Step::Need),
+            Step::Done(head, len) => (head, len),
+        };
+        let command_end = self
+            .command_start
+            .saturating_add(batch.command_key_count)
+            .min(batch.len());
+        let rest = command_end.saturating_sub(self.answered);
+        let head = match head {
+            GetsHead::Value {
+                key,
+                client_flags,
+                value_len,
+                cas,
+            } => {
+                let missed = (self.answered..command_end)
+                    .position(|index| batch.key(index) == key)
+                    .ok_or_else(|| foreign_key(key))?;
+                Head::Value {
+                    missed,
+                    value: ValueHead {
+                        value_len,
+                        trailer_len: 2,
+                        fields: ValueFields::Plain {
+                            client_flags,
+                            cas: cas.unwrap_or(0),
+                        },
+                    },
+                }
+            }
+            GetsHead::End => {
+                self.command_start = command_end;
+                Head::Missed(rest)
+            }
+            GetsHead::Refused(words) => {
+                self.command_start = command_end;
+                Head::Refused { count: rest, words }
+            }
+        };
+        Ok(Step::Done(head, len))
+    }
+}
+
+/// Makes the error of a reply that is not the next key's: one before it was lost,
+/// or came twice.
+fn foreign_reply(line: &[u8]) -> Error {
+    Error::protocol("one reply for each key, in the order of the keys", line)
+}
+
+fn parse_binary(bytes: &[u8], opaque: u32) -> Result<Step<Head<'_>>> {
+    let (head, len) = match parse_binary_get(bytes, opaque)? {
+        Step::Need => return Ok(Step::Need),
+        Step::Done(head, len) => (head, len),
+    };
+    let head = match head {
+        BinaryHead::Value {
+            client_flags,
+            value_len,
+            cas,
+        } => Head::Value {
+            missed: 0,
+            value: ValueHead {
+                value_len,
+                trailer_len: 0,
+                fields: ValueFields::Plain { client_flags, cas },
+            },
+        },
+        BinaryHead::Miss => Head::Missed(1),
+        BinaryHead::Refused { message, .. } => Head::Refused {
+            count: 1,
+            words: message,
+        },
+    };
+    Ok(Step::Done(head, len))
+}

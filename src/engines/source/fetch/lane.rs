@@ -1,0 +1,944 @@
+//! One connection's batch: asked for, read, asked again after a failure.
+
+use std::time::Duration;
+
+use crate::codecs::protocol::key::KeyForm;
+use crate::codecs::protocol::metadump::WalkItem;
+use crate::codecs::protocol::reply::{Reply, parse_reply};
+use crate::codecs::protocol::request::{write_get_cas, write_mark_stale};
+use crate::codecs::protocol::stats::ServerVersion;
+use crate::codecs::protocol::text::{Step, parse_u64};
+use crate::codecs::select::{Candidate, Judgement};
+use crate::engines::source::fetch::batch::Batch;
+use crate::engines::source::fetch::dialect::{
+    Cursor, Head, ValueFields, ValueHead, write_requests,
+};
+use crate::engines::source::fetch::early_sink::EarlySink;
+use crate::engines::source::fetch::meaning::Reading;
+use crate::engines::source::fetch::sink::ItemSink;
+use crate::engines::source::fetch::{FetchJob, FetchTally};
+use crate::engines::source::strategy::Carrier;
+use crate::ports::net::{Connection, Pass, Received, try_count_max};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::item::{ItemMeta, Record, escape_key};
+use crate::words::units::to_u64;
+
+/// Why a value is refused.
+pub const TOO_LONG: &str = "a value longer than 1 GiB";
+
+/// Longest value of which the bytes are read away to get at what comes after it.
+/// No server has a longer one, so what says so is none.
+const SKIPPED_LEN_MAX: u64 = 2 << 30;
+
+/// A version of a stale item whose win token we hold.
+#[derive(Debug)]
+struct HeldToken {
+    /// Which key of the batch.
+    index: usize,
+    form: KeyForm,
+    /// `None` on a server without CAS.
+    cas: Option<u64>,
+}
+
+/// A value on its way, larger than what is held.
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    left: u64,
+    trailer_left: usize,
+    /// Handed on, or else read away.
+    is_wanted: bool,
+    item: Item,
+}
+
+/// What is counted of an item once all of it has been handed on.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    /// Bytes of key and value.
+    len: u64,
+    /// Nobody told whether it is selected.
+    is_unknown: bool,
+}
+
+/// Keys to ask for, and the connection that they go over.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    batch: Batch,
+    connection: Option<Connection>,
+    /// Tokens not given back yet; they outlive a broken connection.
+    held: Vec<HeldToken>,
+    /// Keys of commands that were refused as a whole, to be asked for singly:
+    /// the server may have had no memory for a hundred values at once.
+    refused_together: Vec<usize>,
+    /// What replies said that most likely answer the next keys: a miss, or the
+    /// words of a refusal.
+    likely: Vec<Option<String>>,
+    request: Vec<u8>,
+    has_given_up: bool,
+}
+
+impl Lane {
+    const TRY_PAUSE: Duration = Duration::from_millis(200);
+
+    pub(super) fn push(
+        &mut self,
+        key: &[u8],
+        carrier: Carrier,
+        walked: WalkItem,
+        judgement: Judgement,
+    ) {
+        self.batch.push(key, carrier, walked, judgement);
+    }
+
+    pub(super) fn is_full(&self, job: &FetchJob<'_>) -> bool {
+        let (items, bytes) = job.brake.batch_max();
+        let options = job.options;
+        to_u64(self.batch.len()) >= items.min(to_u64(options.batch_key_count_max))
+            || self.batch.bytes >= bytes.min(options.batch_bytes_max)
+    }
+
+    /// Asks for the batch and takes the answers; it is empty afterwards.
+    pub(super) fn fetch(
+        &mut self,
+        job: &FetchJob<'_>,
+        tally: &mut FetchTally,
+        sink: &mut dyn ItemSink,
+    ) -> Result<()> {
+        let fetched = self.try_fetch(job, tally, sink);
+        self.batch.clear();
+        let kept = to_u64(self.held.len());
+        tally.win_tokens_kept = tally.win_tokens_kept.saturating_add(kept);
+        self.held.clear();
+        self.refused_together.clear();
+        if let Some(connection) = &mut self.connection {
+            connection.shrink();
+        }
+        fetched
+    }
+
+    fn try_fetch(
+        &mut self,
+        job: &FetchJob<'_>,
+        tally: &mut FetchTally,
+        sink: &mut dyn ItemSink,
+    ) -> Result<()> {
+        let mut answered = 0;
+        let mut try_count = 0;
+        while answered < self.batch.len() || !self.held.is_empty() {
+            if self.has_given_up {
+                self.count_missing(answered, tally);
+                return Ok(());
+            }
+            let before = answered;
+            let Err(error) = self.exchange(job, &mut answered, tally, sink) else {
+                if self.refused_together.is_empty() {
+                    return Ok(());
+                }
+                self.batch = self.batch.one_by_one(&self.refused_together);
+                self.refused_together.clear();
+                (answered, try_count) = (0, 0);
+                continue;
+            };
+            // A batch that gets on is no dead node.
+            try_count = if answered > before { 1 } else { try_count + 1 };
+            self.connection = None;
+            // A reply that is not the next key's costs a connection, and no item,
+            // where every miss before it was proven to be one.
+            let proves_misses =
+                matches!(self.batch.way(), Some(Carrier::Meta(_) | Carrier::Binary));
+            let is_foreign = matches!(error.kind(), ErrorKind::Protocol { .. });
+            let is_retryable = error.is_retryable() || (proves_misses && is_foreign);
+            if !is_retryable || try_count >= try_count_max(&error) {
+                self.has_given_up = true;
+                self.count_missing(answered, tally);
+                return Err(error);
+            }
+            tracing::info!("{}; connecting again", error.to_chain());
+            std::thread::sleep(Self::TRY_PAUSE);
+            job.cancel.check()?;
+        }
+        Ok(())
+    }
+
+    fn count_missing(&self, answered: usize, tally: &mut FetchTally) {
+        let left = self.batch.len().saturating_sub(answered);
+        let missing = to_u64(left.saturating_add(self.refused_together.len()));
+        tally.counters.missing = tally.counters.missing.saturating_add(missing);
+    }
+
+    /// Sends what is not answered yet, and takes the answers in order.
+    fn exchange(
+        &mut self,
+        job: &FetchJob<'_>,
+        answered: &mut usize,
+        tally: &mut FetchTally,
+        sink: &mut dyn ItemSink,
+    ) -> Result<()> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            None => {
+                let connection = Connection::connect(job.node, &job.options.net, job.cancel)?;
+                self.connection.insert(connection)
+            }
+        };
+        if *answered >= self.batch.len() {
+            // The connection broke after the last answer.
+            let pass = job.brake.enter(0, 0, job.cancel)?;
+            return self.return_win_tokens(job, tally, &pass);
+        }
+        let left = self.batch.len().saturating_sub(*answered);
+        let pass = job
+            .brake
+            .enter(to_u64(left), self.batch.bytes, job.cancel)?;
+        connection.begin_batch(job.brake, pass.paid());
+        self.request.clear();
+        self.likely.clear();
+        write_requests(&self.batch, *answered, &mut self.request);
+        let mut sink = EarlySink::new(sink, job.brake);
+        let mut reader = Reader {
+            job,
+            reading: Reading::now(job.server),
+            batch: &self.batch,
+            cursor: Cursor::at(*answered),
+            flow: None,
+            arrived: 0,
+            held: &mut self.held,
+            refused_together: &mut self.refused_together,
+            likely: &mut self.likely,
+            tally,
+            sink: &mut sink,
+        };
+        let whole_len_max = job.options.whole_value_len_max;
+        let receive = |bytes: &[u8]| reader.receive(bytes);
+        let exchanged = connection.exchange_values("get", whole_len_max, &self.request, receive);
+        if reader.flow.is_some_and(|flow| flow.is_wanted) {
+            reader.sink.abandon_large();
+        }
+        *answered = reader.cursor.answered;
+        let arrived = reader.arrived;
+        let exchanged = exchanged.and_then(|()| self.return_win_tokens(job, tally, &pass));
+        if exchanged.is_ok() {
+            let paid = self.connection.as_ref().map_or(0, Connection::paid);
+            pass.finish(paid, arrived);
+        } else {
+            drop(pass);
+        }
+        // They are counted, so they go on in any case.
+        sink.flush()?;
+        exchanged
+    }
+
+    /// Gives back the right to recache that reading a stale item takes: the
+    /// next client that asks is to get it, as if we had never asked.
+    fn return_win_tokens(
+        &mut self,
+        job: &FetchJob<'_>,
+        tally: &mut FetchTally,
+        pass: &Pass<'_>,
+    ) -> Result<()> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let version = job.strategy.version;
+        let keeps_cas = version >= ServerVersion::EXPLICIT_CAS;
+        let compares = version >= ServerVersion::META_DELETE_COMPARES;
+        self.request.clear();
+        if !compares {
+            // Before 1.6.13 a mark that compares the CAS is always refused. So it is
+            // compared here: who changes the item in the moment between has a
+            // fresh value marked stale, and one client is asked to make it again.
+            for token in &self.held {
+                write_get_cas(self.batch.key(token.index), token.form, &mut self.request);
+            }
+            pass.count_sent(to_u64(self.held.len()), 0);
+            let mut is_ours = Vec::with_capacity(self.held.len());
+            let held = &self.held;
+            ask_all(connection, &self.request, held.len(), |reply| {
+                let cas = if let Reply::Done(flags) = reply {
+                    flags.get(b'c').and_then(parse_u64)
+                } else {
+                    None
+                };
+                let wanted = held.get(is_ours.len()).and_then(|token| token.cas);
+                is_ours.push(cas.is_some() && cas == wanted);
+            })?;
+            let mut is_ours = is_ours.into_iter();
+            // What has changed or gone took our token with it.
+            self.held.retain(|_| is_ours.next().unwrap_or(false));
+            self.request.clear();
+        }
+        for token in &self.held {
+            let key = self.batch.key(token.index);
+            let keep = token.cas.filter(|_| keeps_cas);
+            let compare = token.cas.filter(|_| compares);
+            write_mark_stale(key, token.form, compare, keep, &mut self.request);
+        }
+        ask_all(connection, &self.request, self.held.len(), |reply| {
+            match reply {
+                Reply::Done(_) => {
+                    tally.win_tokens_returned = tally.win_tokens_returned.saturating_add(1);
+                }
+                Reply::Refused(_) => {
+                    tally.win_tokens_kept = tally.win_tokens_kept.saturating_add(1);
+                }
+                // The item has changed or gone, and our token with it.
+                Reply::Value { .. }
+                | Reply::Miss(_)
+                | Reply::NotStored(_)
+                | Reply::Exists(_)
+                | Reply::NotFound(_)
+                | Reply::Noop => {}
+            }
+        })?;
+        self.held.clear();
+        Ok(())
+    }
+}
+
+/// Sends requests and takes one reply for each; none brings a value.
+fn ask_all(
+    connection: &mut Connection,
+    request: &[u8],
+    count: usize,
+    mut take: impl FnMut(&Reply<'_>),
+) -> Result<()> {
+    let mut left = count;
+    if left == 0 {
+        return Ok(());
+    }
+    connection.exchange("win token", request, |bytes| {
+        let mut consumed: usize = 0;
+        while left > 0 {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            match parse_reply(rest, 0)? {
+                Step::Need => return Ok(Received::More(consumed)),
+                Step::Done(reply, len) => {
+                    consumed = consumed.saturating_add(len);
+                    left -= 1;
+                    take(&reply);
+                }
+            }
+        }
+        Ok(Received::Done(consumed))
+    })
+}
+
+/// Makes items of the bytes that come in.
+struct Reader<'a> {
+    job: &'a FetchJob<'a>,
+    reading: Reading<'a>,
+    batch: &'a Batch,
+    cursor: Cursor,
+    flow: Option<Flow>,
+    /// Bytes of keys and values that have come, those of items that are then dropped
+    /// or refused included: the server had to send them, too.
+    arrived: u64,
+    held: &'a mut Vec<HeldToken>,
+    refused_together: &'a mut Vec<usize>,
+    likely: &'a mut Vec<Option<String>>,
+    tally: &'a mut FetchTally,
+    sink: &'a mut dyn ItemSink,
+}
+
+impl Reader<'_> {
+    fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
+        self.reading.server_now = Reading::now(self.job.server).server_now;
+        let mut consumed: usize = 0;
+        loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            if let Some(flow) = self.flow {
+                let len = self.take_piece(flow, rest)?;
+                consumed = consumed.saturating_add(len);
+                if self.flow.is_some() {
+                    return Ok(Received::More(consumed));
+                }
+                continue;
+            }
+            if self.cursor.is_done(self.batch) {
+                return Ok(Received::Done(consumed));
+            }
+            match self.take_reply(rest)? {
+                Step::Need => return Ok(Received::More(consumed)),
+                Step::Done((), len) => consumed = consumed.saturating_add(len),
+            }
+        }
+    }
+
+    /// Takes one reply, or of a long value what stands before it.
+    fn take_reply(&mut self, bytes: &[u8]) -> Result<Step<()>> {
+        let cursor = self.cursor;
+        let (head, head_len) = match self.cursor.parse(self.batch, bytes)? {
+            Step::Need => return Ok(Step::Need),
+            Step::Done(head, len) => (head, len),
+        };
+        match head {
+            Head::Missed(count) => {
+                self.count_likely();
+                self.count_missed(count);
+            }
+            Head::Refused { count, words } => self.count_refused(count, words),
+            Head::Likely(words) => {
+                let words = words.map(|words| String::from_utf8_lossy(words).into_owned());
+                self.likely.push(words);
+            }
+            Head::End => self.count_likely(),
+            Head::Value { missed, value } => {
+                let after = bytes.get(head_len..).unwrap_or_default();
+                let taken = self.take_value(missed, &value, after)?;
+                let Step::Done((), value_len) = taken else {
+                    // The head is read again when the value is there.
+                    self.cursor = cursor;
+                    return Ok(Step::Need);
+                };
+                return Ok(Step::Done((), head_len.saturating_add(value_len)));
+            }
+        }
+        Ok(Step::Done((), head_len))
+    }
+
+    fn take_value(
+        &mut self,
+        missed: usize,
+        head: &ValueHead<'_>,
+        bytes: &[u8],
+    ) -> Result<Step<()>> {
+        let options = self.job.options;
+        if head.value_len > SKIPPED_LEN_MAX {
+            crate::words::limits::check_limit("value length", head.value_len, SKIPPED_LEN_MAX)?;
+        }
+        let answered = self.cursor.answered.saturating_add(self.likely.len());
+        let index = answered.saturating_add(missed);
+        let is_too_long = head.value_len > options.value_len_max;
+        let is_whole = head.value_len <= options.whole_value_len_max;
+        // Whole values wait until they are there, so that nothing is half done.
+        let mut taken_len = 0;
+        let mut value: &[u8] = &[];
+        if is_whole {
+            let len = usize::try_from(head.value_len).unwrap_or(usize::MAX);
+            taken_len = len.saturating_add(head.trailer_len);
+            let Some(data) = bytes.get(..taken_len) else {
+                return Ok(Step::Need);
+            };
+            check_trailer(data.get(len..).unwrap_or_default())?;
+            value = data.get(..len).unwrap_or_default();
+        }
+        self.count_likely();
+        self.count_missed(missed);
+        let key = self.batch.key(index);
+        let meta = self.reading.meta(&self.batch.walked(index), head.fields)?;
+        self.note_win_token(index, head.fields, &meta);
+        let judgement = self.judge(index, key, head.value_len, &meta);
+        let item = Item {
+            len: to_u64(key.len()).saturating_add(head.value_len),
+            is_unknown: judgement == Judgement::Unknown,
+        };
+        self.arrived = self.arrived.saturating_add(item.len);
+        if !judgement.keeps() {
+            self.tally.filter();
+            self.cursor.answered = index.saturating_add(1);
+            if is_whole {
+                return Ok(Step::Done((), taken_len));
+            }
+            self.flow = Some(Flow {
+                left: head.value_len,
+                trailer_left: head.trailer_len,
+                is_wanted: false,
+                item,
+            });
+            return Ok(Step::Done((), 0));
+        }
+        if !is_whole {
+            self.flow = Some(Flow {
+                left: head.value_len,
+                trailer_left: head.trailer_len,
+                is_wanted: !is_too_long,
+                item,
+            });
+            if is_too_long {
+                self.tally.refuse(TOO_LONG);
+                self.cursor.answered = index.saturating_add(1);
+            } else {
+                self.sink.begin_large(key, &meta, head.value_len)?;
+            }
+            return Ok(Step::Done((), 0));
+        }
+        // Counted first: the writer counts what it is given.
+        self.count_delivered(index, item);
+        self.tally.witness(key, meta.cas);
+        self.sink.item(&Record { key, value, meta })?;
+        Ok(Step::Done((), taken_len))
+    }
+
+    /// Hands on what has come of a long value; returns how many bytes that were.
+    fn take_piece(&mut self, flow: Flow, bytes: &[u8]) -> Result<usize> {
+        let want = usize::try_from(flow.left).unwrap_or(usize::MAX);
+        let piece = bytes.get(..want).unwrap_or(bytes);
+        let mut left = flow.left.saturating_sub(to_u64(piece.len()));
+        let mut taken = piece.len();
+        if flow.is_wanted && !piece.is_empty() {
+            self.sink.piece(piece)?;
+        }
+        if left == 0 {
+            let after = bytes.get(taken..).unwrap_or_default();
+            if let Some(trailer) = after.get(..flow.trailer_left) {
+                check_trailer(trailer)?;
+                taken = taken.saturating_add(trailer.len());
+                self.flow = None;
+                if flow.is_wanted {
+                    self.count_delivered(self.cursor.answered, flow.item);
+                    self.sink.end_large()?;
+                }
+                return Ok(taken);
+            }
+            left = 0;
+        }
+        self.flow = Some(Flow { left, ..flow });
+        Ok(taken)
+    }
+
+    /// Counts an item that is whole; one that breaks off comes again.
+    fn count_delivered(&mut self, index: usize, item: Item) {
+        let tally = &mut *self.tally;
+        tally.delivered = tally.delivered.saturating_add(1);
+        tally.delivered_bytes = tally.delivered_bytes.saturating_add(item.len);
+        let unknown = u64::from(item.is_unknown);
+        tally.unknown_kept = tally.unknown_kept.saturating_add(unknown);
+        self.cursor.answered = index.saturating_add(1);
+    }
+
+    /// Counts what replies said that are proven now to answer the next keys.
+    fn count_likely(&mut self) {
+        for words in std::mem::take(self.likely) {
+            match words {
+                None => self.count_missed(1),
+                Some(words) => self.count_refused(1, words.as_bytes()),
+            }
+        }
+        self.cursor.likely = 0;
+    }
+
+    /// The next key that is asked for may be one after some that had no value.
+    fn count_missed(&mut self, count: usize) {
+        for _ in 0..count {
+            let walked = self.batch.walked(self.cursor.answered);
+            let counters = &mut self.tally.counters;
+            if self.reading.has_expired(&walked) {
+                counters.expired = counters.expired.saturating_add(1);
+            } else {
+                counters.vanished = counters.vanished.saturating_add(1);
+            }
+            self.cursor.answered = self.cursor.answered.saturating_add(1);
+        }
+    }
+
+    fn count_refused(&mut self, count: usize, words: &[u8]) {
+        if count > 1 && self.batch.command_key_count > 1 {
+            let end = self.cursor.answered.saturating_add(count);
+            self.refused_together.extend(self.cursor.answered..end);
+            self.cursor.answered = end;
+            return;
+        }
+        let words = String::from_utf8_lossy(words);
+        for _ in 0..count {
+            let key = self.batch.key(self.cursor.answered);
+            tracing::debug!(key = escape_key(key), %words, "read failed");
+            self.tally.counters.failed = self.tally.counters.failed.saturating_add(1);
+            self.tally.reasons.add(&words);
+            self.cursor.answered = self.cursor.answered.saturating_add(1);
+        }
+    }
+
+    /// Judges an item that its walk line left undecided, now that all is known
+    /// that will be; what is not known to be unwanted is kept.
+    fn judge(&self, index: usize, key: &[u8], value_len: u64, meta: &ItemMeta) -> Judgement {
+        if !self.batch.is_undecided(index) {
+            return Judgement::Keep;
+        }
+        let candidate = Candidate::new(key, Some(value_len), meta, self.reading.host_now);
+        self.job.selection.judge(&candidate)
+    }
+
+    /// Remembers a token that came with a value, and is not ours to keep.
+    fn note_win_token(&mut self, index: usize, fields: ValueFields<'_>, meta: &ItemMeta) {
+        let ValueFields::Meta(flags) = fields else {
+            return;
+        };
+        if let Carrier::Meta(form) = self.batch.carrier(index)
+            && flags.has(b'W')
+        {
+            let cas = meta.cas.map(|cas| cas.0);
+            self.held.push(HeldToken { index, form, cas });
+        }
+    }
+}
+
+fn check_trailer(bytes: &[u8]) -> Result<()> {
+    if bytes.is_empty() || bytes == b"\r\n" {
+        return Ok(());
+    }
+    Err(Error::protocol("CRLF after a value", bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::codecs::select::Selection;
+    use crate::engines::source::fetch::FetcherOptions;
+    use crate::engines::source::strategy::{ReadStrategy, WalkKind};
+    use crate::ports::net::{Asked, Brake, ServerReport};
+    use crate::words::cancel::Cancel;
+    use crate::words::node::NodeSpec;
+    use crate::words::units::UnixSecs;
+
+    const CLASSIC: Carrier = Carrier::Classic { tells_cas: true };
+
+    /// Writes down what it is given.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Notes(Vec<String>);
+
+    impl ItemSink for Notes {
+        fn item(&mut self, record: &Record<'_>) -> Result<()> {
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            let flags = record.meta.client_flags.unwrap_or(0);
+            let note = format!("{}={} f{flags}", text(record.key), text(record.value));
+            self.0.push(note);
+            Ok(())
+        }
+
+        fn begin_large(&mut self, key: &[u8], _: &ItemMeta, value_len: u64) -> Result<()> {
+            let key = String::from_utf8_lossy(key);
+            self.0.push(format!("{key} of {value_len}: "));
+            Ok(())
+        }
+
+        fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+            let last = self.0.last_mut().unwrap();
+            last.push_str(&String::from_utf8_lossy(bytes));
+            Ok(())
+        }
+
+        fn end_large(&mut self) -> Result<()> {
+            self.0.last_mut().unwrap().push('.');
+            Ok(())
+        }
+
+        fn abandon_large(&mut self) {
+            self.0.last_mut().unwrap().push('!');
+        }
+    }
+
+    /// Reads a transcript of replies in two parts; returns what was noted, the
+    /// counters, and whether all was answered.
+    fn read(
+        carrier: Carrier,
+        keys: &[&str],
+        stream: &[u8],
+        split: usize,
+    ) -> Result<(Notes, FetchTally, bool)> {
+        let all = (&Selection::EVERYTHING, Judgement::Keep);
+        read_selected(carrier, keys, stream, split, all)
+    }
+
+    /// The same, with a selection and what it made of the lines of the walk.
+    fn read_selected(
+        carrier: Carrier,
+        keys: &[&str],
+        stream: &[u8],
+        split: usize,
+        (selection, judgement): (&Selection, Judgement),
+    ) -> Result<(Notes, FetchTally, bool)> {
+        let node: NodeSpec = "a:1".parse().unwrap();
+        let server = ServerReport::default();
+        let cancel = Cancel::new();
+        let options = FetcherOptions {
+            whole_value_len_max: 6,
+            value_len_max: 20,
+            ..FetcherOptions::default()
+        };
+        let strategy = ReadStrategy {
+            version: ServerVersion::META_COMMANDS,
+            walk: WalkKind::Hash,
+            turns_crawler_on: false,
+            has_meta_get: true,
+            has_gets: true,
+            has_base64_keys: true,
+            has_binary_protocol: true,
+        };
+        let job = FetchJob {
+            node: &node,
+            server: &server,
+            strategy,
+            options: &options,
+            selection,
+            seen: None,
+            brake: &Brake::full_speed().node("a:1", Asked::Gets),
+            cancel: &cancel,
+        };
+        let mut batch = Batch::default();
+        for key in keys {
+            batch.push(key.as_bytes(), carrier, WalkItem::default(), judgement);
+        }
+        let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
+        let (mut held, mut refused_together, mut likely) = (Vec::new(), Vec::new(), Vec::new());
+        let mut reader = Reader {
+            job: &job,
+            reading: Reading {
+                server: &server,
+                host_now: UnixSecs(1000),
+                asked_at: UnixSecs(1000),
+                server_now: UnixSecs(1000),
+            },
+            batch: &batch,
+            cursor: Cursor::at(0),
+            flow: None,
+            arrived: 0,
+            held: &mut held,
+            refused_together: &mut refused_together,
+            likely: &mut likely,
+            tally: &mut tally,
+            sink: &mut notes,
+        };
+        let mut start = 0;
+        let mut is_done = false;
+        for end in [split, stream.len()] {
+            match reader.receive(&stream[start..end])? {
+                Received::More(len) => start += len,
+                Received::Done(len) => {
+                    start += len;
+                    is_done = true;
+                    break;
+                }
+            }
+        }
+        assert!(!is_done || start == stream.len());
+        Ok((notes, tally, is_done))
+    }
+
+    fn binary_reply(index: u32, status: u16, flags: Option<u32>, body: &[u8]) -> Vec<u8> {
+        let extras = flags.map(u32::to_be_bytes);
+        let extras = extras.as_ref().map_or(&[][..], |extras| &extras[..]);
+        let mut bytes = vec![0x81, 0, 0, 0, u8::try_from(extras.len()).unwrap(), 0];
+        bytes.extend_from_slice(&status.to_be_bytes());
+        let len = u32::try_from(extras.len() + body.len()).unwrap();
+        bytes.extend_from_slice(&len.to_be_bytes());
+        bytes.extend_from_slice(&index.to_be_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(extras);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    #[test]
+    fn replies_of_each_kind_are_read_whatever_the_split() {
+        let meta = b"VA 1 f7 t-1 c5 O0\r\nx\r\nEN\r\nVA 10 f8 t-1 c6 O2\r\n0123456789\r\n\
+            SERVER_ERROR out of memory\r\nVA 21 f9 t-1 c7 O4\r\n012345678901234567890\r\n\
+            VA 6 f0 t-1 c8 O5\r\n\r\nEN\r\n\r\nMN\r\n";
+        let classic = b"VALUE a 7 1 5\r\nx\r\nVALUE c 8 10 6\r\n0123456789\r\n\
+            VALUE e 9 21 7\r\n012345678901234567890\r\nVALUE f 0 6 8\r\n\r\nEN\r\n\r\nEND\r\n";
+        let binary = [
+            binary_reply(0, 0, Some(7), b"x"),
+            binary_reply(1, 1, None, b"Not found"),
+            binary_reply(2, 0, Some(8), b"0123456789"),
+            binary_reply(3, 0x82, None, b"Out of memory"),
+            binary_reply(4, 0, Some(9), b"012345678901234567890"),
+            binary_reply(5, 0, Some(0), b"\r\nEN\r\n"),
+        ]
+        .concat();
+        let keys = ["a", "b", "c", "d", "e", "f"];
+        let wanted = ["a=x f7", "c of 10: 0123456789.", "f=\r\nEN\r\n f0"];
+        for (carrier, stream, vanished, failed) in [
+            (Carrier::Meta(KeyForm::Text), &meta[..], 1, 1),
+            (CLASSIC, &classic[..], 2, 0),
+            (Carrier::Binary, &binary[..], 1, 1),
+        ] {
+            for split in 0..=stream.len() {
+                let (notes, tally, is_done) = read(carrier, &keys, stream, split).unwrap();
+                assert!(is_done, "{carrier:?} split at {split}");
+                assert_eq!(notes.0, wanted, "{carrier:?} split at {split}");
+                // Three keys of one byte, values of 1, 10 and 6.
+                assert_eq!((tally.delivered, tally.delivered_bytes), (3, 3 + 17));
+                let counters = tally.counters;
+                assert_eq!((counters.vanished, counters.failed), (vanished, failed));
+                // Too long for this test's bound.
+                assert_eq!(counters.refused, 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_breaks_off_is_neither_delivered_nor_answered() {
+        let stream = b"VA 10 f8 t-1 c6 O0\r\n01234";
+        let (notes, tally, is_done) =
+            read(Carrier::Meta(KeyForm::Text), &["c"], stream, 23).unwrap();
+        assert!(!is_done);
+        assert_eq!(
+            (notes.0, tally.delivered),
+            (vec!["c of 10: 01234".to_owned()], 0)
+        );
+    }
+
+    #[test]
+    fn what_is_kept_unknown_is_counted_when_it_is_whole() {
+        let selection = Selection::parse("idle>1h").unwrap();
+        let carrier = CLASSIC;
+        let read = |stream: &[u8]| {
+            let asked = (&selection, Judgement::Unknown);
+            let (_, tally, is_done) = read_selected(carrier, &["c"], stream, 9, asked).unwrap();
+            (tally.unknown_kept, tally.delivered_bytes, is_done)
+        };
+        assert_eq!(
+            read(b"VALUE c 8 10 6\r\n0123456789\r\nEND\r\n"),
+            (1, 11, true)
+        );
+        // It breaks off, and is asked for again.
+        assert_eq!(read(b"VALUE c 8 10 6\r\n01234"), (0, 0, false));
+        assert_eq!(read(b"VALUE c 8 1 6\r\n0\r\nEND\r\n"), (1, 2, true));
+        // Too long for this test's bound: refused, not kept.
+        let long = b"VALUE c 8 21 6\r\n012345678901234567890\r\nEND\r\n";
+        assert_eq!(read(long), (0, 0, true));
+    }
+
+    #[test]
+    fn a_reply_that_nobody_asked_for_ends_the_exchange() {
+        for (carrier, stream) in [
+            (CLASSIC, &b"VALUE z 0 1 1\r\nx\r\nEND\r\n"[..]),
+            // Out of order.
+            (CLASSIC, b"VALUE b 0 1 1\r\nx\r\nVALUE a 0 1 1\r\nx\r\n"),
+            (Carrier::Meta(KeyForm::Text), b"HD\r\n"),
+            (Carrier::Meta(KeyForm::Text), b"VA 1 f0 t-1 c1 O0\r\nxyz"),
+            (
+                Carrier::Meta(KeyForm::Text),
+                b"VA 99999999999 f0 t-1 c1 O0\r\n",
+            ),
+            (Carrier::Binary, b"ERROR\r\n"),
+        ] {
+            let read = read(carrier, &["a", "b"], stream, 0);
+            assert!(read.is_err(), "{carrier:?} {stream:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_lost_or_comes_twice_answers_no_other_key() {
+        let keys = ["a", "b", "c", "d"];
+        let value = |index: u32| format!("VA 1 f{index} t-1 c5 O{index}\r\nx\r\n");
+        let miss = "EN\r\n".to_owned();
+        let miss_of = |index: u32| format!("EN O{index}\r\n");
+        let end = "MN\r\n".to_owned();
+        let read = |replies: &[String]| {
+            let stream = replies.concat();
+            (0..=stream.len())
+                .map(|split| {
+                    read(
+                        Carrier::Meta(KeyForm::Text),
+                        &keys,
+                        stream.as_bytes(),
+                        split,
+                    )
+                })
+                .map(|read| {
+                    read.map(|(notes, tally, _)| (notes.0, tally.counters.vanished))
+                        .ok()
+                })
+                .collect::<Vec<_>>()
+        };
+        let whole = [value(0), miss.clone(), value(2), miss_of(3), end.clone()];
+        let wanted = (vec!["a=x f0".to_owned(), "c=x f2".to_owned()], 2);
+        assert!(
+            read(&whole)
+                .iter()
+                .all(|read| *read == Some(wanted.clone()))
+        );
+        // Whatever is lost or doubled, and wherever the stream is cut.
+        for at in 0..4 {
+            let mut lost = whole.to_vec();
+            lost.remove(at);
+            let mut twice = whole.to_vec();
+            twice.insert(at, whole[at].clone());
+            for replies in [lost, twice] {
+                assert!(read(&replies).iter().all(Option::is_none), "{replies:?}");
+            }
+        }
+        // A miss before 1.6.18 names no key: it counts when the end has come.
+        let misses = [miss.clone(), miss.clone(), miss.clone(), miss.clone()];
+        assert_eq!(read(&misses)[0], Some((Vec::new(), 0)));
+        assert_eq!(read(&[misses.concat(), end])[0], Some((Vec::new(), 4)));
+        // It has no number where one must be.
+        assert_eq!(read(&["VA 1 f0 t-1 c5\r\nx\r\n".to_owned()])[0], None);
+    }
+
+    #[test]
+    fn a_long_list_of_keys_is_many_commands() {
+        let keys: Vec<String> = (0..250).map(|number| format!("k{number}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let stream = b"VALUE k99 0 1 1\r\nx\r\nEND\r\nEND\r\nVALUE k200 0 1 1\r\ny\r\nEND\r\n";
+        for split in 0..stream.len() {
+            let (notes, tally, is_done) = read(CLASSIC, &keys, stream, split).unwrap();
+            assert!(is_done);
+            assert_eq!(notes.0, ["k99=x f0", "k200=y f0"]);
+            assert_eq!(tally.counters.vanished, 248);
+        }
+        // A hundred keys that were refused together are asked for again.
+        let (_, tally, _) = read(CLASSIC, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
+        assert_eq!(tally.counters.failed, 0);
+    }
+
+    #[test]
+    fn what_is_asked_to_give_a_win_token_back_is_counted_as_ours() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let node: NodeSpec = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let (mut server, cancel) = (ServerReport::default(), Cancel::new());
+        server.settings.has_cas = true;
+        let options = FetcherOptions::default();
+        let brake = Brake::default().node("a:1", Asked::Gets);
+        let job = FetchJob {
+            node: &node,
+            server: &server,
+            strategy: ReadStrategy {
+                // Its marks compare no CAS, so it is asked for before.
+                version: ServerVersion::META_COMMANDS,
+                walk: WalkKind::Hash,
+                turns_crawler_on: false,
+                has_meta_get: true,
+                has_gets: true,
+                has_base64_keys: true,
+                has_binary_protocol: true,
+            },
+            options: &options,
+            selection: &Selection::EVERYTHING,
+            seen: None,
+            brake: &brake,
+            cancel: &cancel,
+        };
+        let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (stream, _) = listener.accept().unwrap();
+                let mut lines = BufReader::new(&stream).lines();
+                let replies = [
+                    "VA 1 f0 t-1 c5 W O0\r\nx\r\n",
+                    "MN\r\n",
+                    "HD c5\r\n",
+                    "HD\r\n",
+                ];
+                for reply in replies {
+                    lines.next().unwrap().unwrap();
+                    (&stream).write_all(reply.as_bytes()).unwrap();
+                }
+            });
+            let mut lane = Lane::default();
+            let carrier = Carrier::Meta(KeyForm::Text);
+            lane.push(b"a", carrier, WalkItem::default(), Judgement::Keep);
+            lane.fetch(&job, &mut tally, &mut notes).unwrap();
+        });
+        assert_eq!(
+            (notes.0, tally.win_tokens_returned),
+            (vec!["a=x f0".to_owned()], 1)
+        );
+        assert_eq!(brake.sent().gets, 2);
+    }
+}

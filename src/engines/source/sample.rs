@@ -1,0 +1,96 @@
+//! Some keys of a node, out of the beginning of a walk.
+
+use std::env;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::engines::source::packed_walk::Walked;
+use crate::engines::source::spool::{Spool, WalkChunk};
+use crate::engines::source::spool_memory::SpoolMemory;
+use crate::engines::source::strategy::ReadStrategy;
+use crate::engines::source::walk::Walk;
+use crate::ports::net::NetOptions;
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, Operation, Result};
+use crate::words::node::NodeSpec;
+
+/// Room for what is listed before there are enough: over a million short keys. What
+/// is listed beyond is thrown away.
+const SPOOL_MEMORY_MAX: usize = 16 << 20;
+
+/// Returns up to `count` keys of a node; fewer where it has no more. The walk ends
+/// as soon as there are enough.
+///
+/// # Errors
+///
+/// - Those of [`Walk::run`], where it ended before there were enough.
+pub fn sample_keys(
+    node: &NodeSpec,
+    net: &NetOptions,
+    strategy: ReadStrategy,
+    busy_timeout: Duration,
+    count: usize,
+    cancel: &Cancel,
+) -> Result<Vec<Vec<u8>>> {
+    let stop = cancel.child();
+    // Nobody writes to the directory here.
+    let spool = Spool::new(SpoolMemory::new(SPOOL_MEMORY_MAX), env::temp_dir());
+    let walk = Walk {
+        node,
+        net,
+        strategy,
+        spool: &spool,
+        seen: None,
+        is_for_all: false,
+        cancel: &stop,
+        busy_timeout,
+        idle: Mutex::default(),
+    };
+    let mut keys = Vec::new();
+    let mut taken = Ok(());
+    let walked = std::thread::scope(|scope| {
+        let walker = std::thread::Builder::new()
+            .name("sample-walk".to_owned())
+            .spawn_scoped(scope, || walk.run());
+        let walker = match walker {
+            Ok(walker) => walker,
+            Err(error) => return Err(Error::io(Operation::Spawn, "a walking thread", error)),
+        };
+        while keys.len() < count {
+            match spool.pop(&stop) {
+                Ok(Some(chunk)) => {
+                    taken = take_keys(&chunk, count, &mut keys);
+                    if taken.is_err() {
+                        break;
+                    }
+                }
+                // The walk says why.
+                Ok(None) | Err(_) => break,
+            }
+        }
+        stop.cancel();
+        walker
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    cancel.check()?;
+    taken?;
+    match walked {
+        // Stopped, since there were enough.
+        Err(_) if keys.len() >= count => {}
+        walked => drop(walked?),
+    }
+    Ok(keys)
+}
+
+/// Adds keys up to a count; one that cannot be understood is none.
+fn take_keys(chunk: &WalkChunk, count: usize, keys: &mut Vec<Vec<u8>>) -> Result<()> {
+    chunk.visit(&mut |walked| {
+        if let Walked::Item { key, .. } = walked
+            && keys.len() < count
+        {
+            keys.push(key.to_vec());
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,71 @@
+//! Cuts what a listing shows into chunks.
+
+use crate::codecs::protocol::metadump::WalkItem;
+use crate::engines::source::packed_walk::WalkPacker;
+use crate::engines::source::spool::{LineForm, WalkChunk};
+use crate::words::error::Result;
+
+/// Packs items until they are a chunk.
+#[derive(Debug)]
+pub(super) struct ChunkPacker {
+    packer: WalkPacker,
+    form: LineForm,
+    /// Lines in the chunk that is open, and their bytes as they came.
+    line_count: u64,
+    text_len: usize,
+}
+
+impl ChunkPacker {
+    /// Bytes of lines in a chunk: of a walk some 700, enough for one round trip of a
+    /// fetcher.
+    const TEXT_LEN: usize = 64 << 10;
+
+    pub(super) fn new(form: LineForm) -> Result<Self> {
+        Ok(Self {
+            packer: WalkPacker::new()?,
+            form,
+            line_count: 0,
+            text_len: 0,
+        })
+    }
+
+    /// Returns the slab class of all items, where the form of the listing tells it.
+    pub(super) fn class(&self) -> Option<u8> {
+        match self.form {
+            LineForm::Metadump => None,
+            LineForm::Cachedump { class } => Some(class),
+        }
+    }
+
+    /// Adds an item that had a line of so many bytes.
+    pub(super) fn push(&mut self, key: &[u8], item: &WalkItem, line_len: usize) {
+        self.packer.push(key, item);
+        self.count(line_len);
+    }
+
+    /// Adds a line that cannot be understood.
+    pub(super) fn push_broken(&mut self, line: &[u8]) {
+        self.packer.push_broken(line);
+        self.count(line.len());
+    }
+
+    fn count(&mut self, line_len: usize) {
+        self.line_count = self.line_count.saturating_add(1);
+        self.text_len = self.text_len.saturating_add(line_len);
+    }
+
+    /// Says whether the chunk is large enough.
+    pub(super) fn is_full(&self) -> bool {
+        self.text_len >= Self::TEXT_LEN
+    }
+
+    /// Returns the chunk, with the number of its lines, and begins another; `None` if
+    /// nothing is in it.
+    pub(super) fn finish(&mut self) -> Result<Option<(WalkChunk, u64)>> {
+        let line_count = std::mem::take(&mut self.line_count);
+        self.text_len = 0;
+        let form = self.form;
+        let items = self.packer.finish()?;
+        Ok(items.map(|items| (WalkChunk { items, form }, line_count)))
+    }
+}

@@ -1,0 +1,676 @@
+//! The walks by `lru_crawler metadump`. protocol.txt, "LRU Crawler".
+
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::codecs::protocol::metadump::{WalkLine, classify, parse_item};
+use crate::codecs::protocol::reply::{check_connection, is_refusal};
+use crate::codecs::protocol::request::{METADUMP_ALL, METADUMP_HASH, VERSION, metadump_class};
+use crate::codecs::protocol::stats::{CrawlProgress, ServerStats, ServerVersion};
+use crate::codecs::protocol::text::{Step, parse_line, split_line};
+use crate::engines::source::spool::{LineForm, Pushed, Spool};
+use crate::engines::source::under_way::WalkUnderWay;
+use crate::engines::source::walk::Walk;
+use crate::engines::source::walk::chunk_packer::ChunkPacker;
+use crate::engines::source::walk::crawler_switch::CrawlerSwitch;
+use crate::ports::net::{Connection, Prompt, Received, ask_server};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::units::to_u64;
+
+const BUSY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long a hash table that should grow is waited for, where walking it then
+/// is a risk. The server looks once a second (`clock_handler` in memcached.c),
+/// so what has not begun to grow by then does not: it may not, or it has room
+/// for a few more.
+const GROWTH_WAIT: Duration = Duration::from_secs(3);
+
+/// A walk of a large and nearly empty hash table says nothing for long, while
+/// the server answers others.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// How often is looked whether a server that is silent in a walk answers others.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a crawl gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crawl {
+    /// Items it listed.
+    pub(super) listed: u64,
+    /// Lines that are in the spool, of those that were wanted.
+    pub(super) taken: u64,
+    /// There was no more room for the rest of them, which was thrown away.
+    pub(super) is_given_up: bool,
+}
+
+/// Which crawl to ask for.
+#[derive(Clone, Copy, Debug)]
+struct CrawlRequest<'a> {
+    command: &'a [u8],
+    /// Lines at its beginning that are not wanted.
+    unwanted: u64,
+}
+
+impl Walk<'_> {
+    /// Returns how long a server may be silent while the rest of its walk is read
+    /// where it is stopped; `None` where it does not mind that it is left at once.
+    pub fn rest_silence_max(&self) -> Option<Duration> {
+        let must_be_read = self.strategy.walk.needs_crawler()
+            && self.strategy.version < ServerVersion::WALK_OUTLIVES_CLIENT;
+        must_be_read.then_some(self.net.timeout)
+    }
+
+    /// `lru_crawler metadump hash`: with 200,000 items under load, on 1.6.18 and
+    /// 1.6.45, the one walk that missed nothing.
+    pub(super) fn crawl_hash(&self, crawler: &CrawlerSwitch<'_>) -> Result<Crawl> {
+        self.crawl(crawler, METADUMP_HASH, 0)
+    }
+
+    /// The LRU lists of all slab classes, in one crawl.
+    pub(super) fn crawl_all(&self, crawler: &CrawlerSwitch<'_>) -> Result<Crawl> {
+        self.crawl(crawler, METADUMP_ALL, 0)
+    }
+
+    /// The LRU lists of one slab class after the other, each when there is room in the
+    /// spool.
+    ///
+    /// A crawl of lists holds no lock of an item, a list or a bucket while it writes to
+    /// its client (`item_crawler_thread` in crawler.c: the buffer is flushed before the
+    /// list's lock is taken), where that of the hash table keeps the table from growing
+    /// and, before 1.6.19, holds an item's lock. But it holds the crawler's own, for
+    /// which the thread waits that looks after the lists, and every client's thread that
+    /// says `lru_crawler`. So this one is read at once, too, and what has to wait waits
+    /// between two crawls, when the server has nothing to send.
+    ///
+    /// Where a class has more than there is room for it is crawled again, and what the
+    /// crawls before took is passed over. The lists change meanwhile; what is missed so
+    /// is found as all is that moves, by another pass.
+    pub(super) fn crawl_class_by_class(&self, crawler: &CrawlerSwitch<'_>) -> Result<()> {
+        for class in self.slab_item_counts()?.into_keys() {
+            let mut taken: u64 = 0;
+            loop {
+                self.spool.wait_for_room(self.cancel)?;
+                let crawl = self.crawl(crawler, &metadump_class(class), taken)?;
+                if !crawl.is_given_up {
+                    break;
+                }
+                taken = taken.saturating_add(crawl.taken);
+                let node = self.node.address();
+                tracing::info!(
+                    node,
+                    class,
+                    taken,
+                    "no room for a whole slab class; waiting for it"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn crawl(&self, crawler: &CrawlerSwitch<'_>, command: &[u8], unwanted: u64) -> Result<Crawl> {
+        let request = CrawlRequest { command, unwanted };
+        let started = Instant::now();
+        let mut seen = None;
+        loop {
+            let crawled =
+                self.until_not_busy(|| self.try_crawl(request, started.elapsed(), &mut seen));
+            match crawled {
+                Err(error) if is_crawler_off(&error) && crawler.enable_again()? => {
+                    tracing::info!(
+                        node = self.node.address(),
+                        "the LRU crawler was turned off meanwhile; turned on again"
+                    );
+                }
+                crawled => return crawled,
+            }
+        }
+    }
+
+    /// Does it again while another crawl is in the way, as long as it may take.
+    pub(super) fn until_not_busy<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        loop {
+            let waited = started.elapsed();
+            match ask() {
+                Err(error) if is_passing(&error) && waited < self.busy_timeout => {
+                    let error = error.to_chain();
+                    tracing::info!(node = self.node.address(), "{error}; waiting");
+                    self.pause(BUSY_INTERVAL)?;
+                }
+                asked => return asked,
+            }
+        }
+    }
+
+    /// `seen` is how far the crawler was when it was first seen running.
+    fn try_crawl(
+        &self,
+        request: CrawlRequest<'_>,
+        waited: Duration,
+        seen: &mut Option<CrawlProgress>,
+    ) -> Result<Crawl> {
+        let mut connection = self.connect()?;
+        let stats = ask_server(&mut connection)?.stats;
+        let is_hash = request.command == METADUMP_HASH;
+        let has_waited = waited >= GROWTH_WAIT.min(self.busy_timeout);
+        // Whoever asks while the walk of another is not read takes one of the
+        // server's threads with all its clients. A crawler that gets on is the
+        // server's own, or read: the server says BUSY then, and begins no crawl of
+        // its own for a minute, so that even those in a chain come to an end.
+        let is_stuck = stats.is_crawler_running
+            && *seen.get_or_insert(stats.crawl_progress) == stats.crawl_progress;
+        if is_stuck || (is_hash && !may_walk_hash(self.strategy.version, &stats, has_waited)) {
+            return Err(Error::new(ErrorKind::Busy).at(self.location()));
+        }
+        let crawl = self.crawl_once(&mut connection, request, stats.curr_items)?;
+        // Before, an answer to a prompt may still come.
+        if self.strategy.version >= ServerVersion::WALK_TERMINATOR {
+            self.keep(connection);
+        }
+        Ok(crawl)
+    }
+
+    /// Reads one crawl to its end. From the request on this thread touches its socket
+    /// and memory, and nothing else; what there is to log waits until it is over.
+    fn crawl_once(
+        &self,
+        connection: &mut Connection,
+        request: CrawlRequest<'_>,
+        item_count: u64,
+    ) -> Result<Crawl> {
+        let may_leave = self.strategy.version >= ServerVersion::WALK_OUTLIVES_CLIENT;
+        let mut chunks = ChunkWriter::new(self.spool, request.unwanted, may_leave)?;
+        let walk = WalkUnderWay::begin(self.cancel)?;
+        let read = self.read_crawl(connection, request.command, &mut chunks);
+        let mut rest = Ok(());
+        if let Err(error) = &read
+            && error.is_canceled()
+            && !may_leave
+        {
+            rest = read_rest(connection, self.net.timeout, self.prompt(), item_count);
+        }
+        drop(walk);
+        if let Err(error) = rest {
+            tracing::info!("left in the middle of a walk: {}", error.to_chain());
+        }
+        read.and_then(|()| chunks.finish())
+    }
+
+    /// What a server is asked that ends its walk with no line of its own, when it has
+    /// been silent for a while: the answer comes when the walk is over.
+    fn prompt(&self) -> Option<Prompt> {
+        const PROMPT_AFTER: Duration = Duration::from_millis(500);
+        (self.strategy.version < ServerVersion::WALK_TERMINATOR).then_some(Prompt {
+            after: PROMPT_AFTER,
+            request: VERSION,
+        })
+    }
+
+    fn read_crawl(
+        &self,
+        connection: &mut Connection,
+        command: &[u8],
+        chunks: &mut ChunkWriter<'_>,
+    ) -> Result<()> {
+        // Nobody needs the answer any more when the walk is over.
+        let is_over = self.cancel.child();
+        std::thread::scope(|scope| {
+            let mut unsent = command;
+            // Another thread asks, so that this one misses nothing that comes.
+            let mut asked: Option<(Error, ScopedJoinHandle<'_, bool>)> = None;
+            let read = loop {
+                let receive = |bytes: &[u8]| chunks.receive(bytes);
+                let walked =
+                    connection.exchange_with_prompt("walk", unsent, self.prompt(), receive);
+                let Err(error) = walked else {
+                    break Ok(());
+                };
+                if !matches!(error.kind(), ErrorKind::Timeout { .. }) {
+                    break Err(error);
+                }
+                unsent = b"";
+                match asked.take() {
+                    Some((silence, asking)) if !asking.is_finished() => {
+                        asked = Some((silence, asking));
+                    }
+                    Some((silence, asking)) => {
+                        if !asking.join().unwrap_or(false) {
+                            break Err(silence);
+                        }
+                        connection.wait_at_most(self.net.timeout);
+                    }
+                    None if chunks.heard_at.elapsed() >= SILENCE_MAX => break Err(error),
+                    None => {
+                        let asking = std::thread::Builder::new()
+                            .name("is-alive".to_owned())
+                            .spawn_scoped(scope, || self.is_alive(&is_over));
+                        let Ok(asking) = asking else {
+                            break Err(error);
+                        };
+                        asked = Some((error, asking));
+                        connection.wait_at_most(ALIVE_INTERVAL.min(self.net.timeout));
+                    }
+                }
+            };
+            is_over.cancel();
+            read
+        })
+    }
+
+    /// Says whether the server answers at all.
+    fn is_alive(&self, cancel: &Cancel) -> bool {
+        let connected = Connection::connect(self.node, self.net, cancel);
+        let asked = connected.and_then(|mut connection| {
+            connection.exchange_short("version", VERSION, |bytes| {
+                Ok(match parse_line(bytes, "VERSION")? {
+                    Step::Need => Received::More(0),
+                    Step::Done(_, len) => Received::Done(len),
+                })
+            })
+        });
+        asked.is_ok()
+    }
+}
+
+/// Says whether a walk was refused since the crawler is off.
+fn is_crawler_off(error: &Error) -> bool {
+    let ErrorKind::Server { words } = error.kind() else {
+        return false;
+    };
+    words.starts_with("CLIENT_ERROR lru crawler disabled")
+}
+
+/// Says whether what keeps a walk from starting will pass.
+fn is_passing(error: &Error) -> bool {
+    [ErrorKind::Busy, ErrorKind::TooManyConnections].contains(error.kind())
+}
+
+/// Says whether a walk of the hash table may start now.
+///
+/// Before 1.6.28 one that starts while the table starts to grow can lock the
+/// server up: each waits for the other's lock (crawler.c, assoc.c). So a growing
+/// table is waited for, and for a while one that is about to grow.
+fn may_walk_hash(version: ServerVersion, stats: &ServerStats, has_waited: bool) -> bool {
+    if version >= ServerVersion::WALK_GIVES_WAY {
+        return true;
+    }
+    !stats.is_hash_expanding && (!stats.is_hash_about_to_expand() || has_waited)
+}
+
+/// Reads a walk to its end though nobody wants it: up to 1.4.33 and in some
+/// cases up to 1.6.43 a client that goes away meanwhile can crash the server.
+///
+/// Only one that is silent for the time given is left early, and one that lists
+/// many more items than there were, which no server does.
+fn read_rest(
+    connection: &mut Connection,
+    silence_max: Duration,
+    prompt: Option<Prompt>,
+    item_count: u64,
+) -> Result<()> {
+    /// Items that may have come meanwhile, beside as many as there were.
+    const MORE_MAX: u64 = 10_000_000;
+    let line_count_max = item_count.saturating_mul(2).saturating_add(MORE_MAX);
+    let mut line_count: u64 = 0;
+    connection.outlive_cancel(silence_max);
+    connection.exchange_with_prompt("rest of a walk", b"", prompt, |bytes| {
+        let lines = to_u64(memchr::memchr_iter(b'\n', bytes).count());
+        let received = skip_lines(bytes)?;
+        line_count = line_count.saturating_add(lines);
+        if line_count > line_count_max {
+            return Err(Error::new(ErrorKind::LimitExceeded {
+                limit: "lines of a walk",
+                needed: line_count,
+                bound: line_count_max,
+            }));
+        }
+        Ok(received)
+    })
+}
+
+fn skip_lines(bytes: &[u8]) -> Result<Received> {
+    let mut consumed: usize = 0;
+    loop {
+        let rest = bytes.get(consumed..).unwrap_or_default();
+        let Step::Done(line, len) = parse_line(rest, "a line of a walk")? else {
+            return Ok(Received::More(consumed));
+        };
+        consumed = consumed.saturating_add(len);
+        match classify(line) {
+            WalkLine::Item | WalkLine::Started => {}
+            WalkLine::End | WalkLine::Version | WalkLine::Busy | WalkLine::Refused(_) => {
+                return Ok(Received::Done(consumed));
+            }
+        }
+    }
+}
+
+/// Cuts the stream into chunks of whole lines.
+struct ChunkWriter<'a> {
+    packer: ChunkPacker,
+    key: Vec<u8>,
+    /// Lines of items, and those that cannot be understood after the first one.
+    item_count: u64,
+    /// How many of the next ones are passed over.
+    unwanted: u64,
+    /// Lines in the spool.
+    taken: u64,
+    spool: &'a Spool,
+    /// Whether the connection may be closed in the middle of a walk.
+    may_leave: bool,
+    /// Why lines are thrown away, where it is so.
+    waste: Option<Waste>,
+    consumed: u64,
+    /// Bytes that have come, consumed or not, and when the last of them did.
+    heard: u64,
+    heard_at: Instant,
+}
+
+/// Why a walk is read to its end though nobody wants it.
+#[derive(Debug)]
+enum Waste {
+    /// There is no room for more.
+    NoRoom,
+    /// Something is wrong here.
+    Error(Error),
+}
+
+impl<'a> ChunkWriter<'a> {
+    /// Lines that are looked at together.
+    const RUN_LEN: usize = 64 << 10;
+
+    fn new(spool: &'a Spool, unwanted: u64, may_leave: bool) -> Result<Self> {
+        Ok(Self {
+            packer: ChunkPacker::new(LineForm::Metadump)?,
+            key: Vec::new(),
+            item_count: 0,
+            unwanted,
+            taken: 0,
+            spool,
+            may_leave,
+            waste: None,
+            consumed: 0,
+            heard: 0,
+            heard_at: Instant::now(),
+        })
+    }
+
+    /// Puts the last lines into the spool, and says what became of all.
+    fn finish(mut self) -> Result<Crawl> {
+        self.flush()?;
+        let is_given_up = match self.waste {
+            None => false,
+            Some(Waste::NoRoom) => true,
+            Some(Waste::Error(error)) => return Err(error),
+        };
+        Ok(Crawl {
+            listed: self.item_count,
+            taken: self.taken,
+            is_given_up,
+        })
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
+        let heard = self.consumed.saturating_add(to_u64(bytes.len()));
+        if heard > self.heard {
+            self.heard = heard;
+            self.heard_at = Instant::now();
+        }
+        let received = self.take_lines(bytes)?;
+        let (Received::More(len) | Received::Done(len)) = received;
+        self.consumed = self.consumed.saturating_add(to_u64(len));
+        Ok(received)
+    }
+
+    fn take_lines(&mut self, bytes: &[u8]) -> Result<Received> {
+        let mut consumed = 0;
+        // Whole runs of item lines are taken at once: only the first and last
+        // line of what has arrived can be anything else, since the server
+        // sends nothing after the end.
+        loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            let Step::Done(line, len) = parse_line(rest, "a line of a walk")? else {
+                return Ok(Received::More(consumed));
+            };
+            match classify(line) {
+                WalkLine::Item => {
+                    let run = item_run(rest);
+                    let lines = to_u64(memchr::memchr_iter(b'\n', run).count());
+                    self.take(run, lines)?;
+                    consumed += run.len();
+                }
+                WalkLine::Started => consumed += len,
+                WalkLine::End | WalkLine::Version => return Ok(Received::Done(consumed + len)),
+                WalkLine::Busy => return Err(Error::new(ErrorKind::Busy)),
+                // 1.6.28 and later: the hash table is growing.
+                WalkLine::Refused(words) if words.starts_with(b"ERROR locked") => {
+                    let busy = Error::new(ErrorKind::Busy);
+                    return Err(if self.item_count > 0 {
+                        incomplete(words)
+                    } else {
+                        busy
+                    });
+                }
+                // Lines were seen that are cut, or another's, while clients change
+                // what is listed (1.4.31 to 1.5.14): such a line costs its item.
+                WalkLine::Refused(words) if self.item_count > 0 && !is_refusal(words) => {
+                    let whole = rest.get(..len).unwrap_or_default();
+                    self.take(whole, 1)?;
+                    consumed += len;
+                }
+                WalkLine::Refused(words) => return Err(incomplete(words)),
+            }
+        }
+    }
+
+    /// Takes whole lines, of which each is an item or cannot be understood.
+    fn take(&mut self, lines: &[u8], count: u64) -> Result<()> {
+        self.item_count = self.item_count.saturating_add(count);
+        let mut rest = lines;
+        while self.waste.is_none()
+            && let Some((line, len)) = split_line(rest)
+        {
+            rest = rest.get(len..).unwrap_or_default();
+            if self.unwanted > 0 {
+                self.unwanted = self.unwanted.saturating_sub(1);
+                continue;
+            }
+            match parse_item(line, &mut self.key) {
+                Some(item) => self.packer.push(&self.key, &item, len),
+                None => self.packer.push_broken(line),
+            }
+            if self.packer.is_full() {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the chunk on, if it is wanted; an error only where the walk may be left.
+    fn flush(&mut self) -> Result<()> {
+        if self.waste.is_some() {
+            return Ok(());
+        }
+        let pushed = match self.packer.finish() {
+            Ok(None) => return Ok(()),
+            Ok(Some((chunk, line_count))) => {
+                let pushed = self.spool.push(chunk);
+                pushed.map(|pushed| (pushed, line_count))
+            }
+            Err(error) => Err(error),
+        };
+        match pushed {
+            Ok((Pushed::Taken, line_count)) => {
+                self.taken = self.taken.saturating_add(line_count);
+            }
+            Ok((Pushed::NoRoom, _)) => self.waste = Some(Waste::NoRoom),
+            Err(error) if self.may_leave => return Err(error),
+            Err(error) => self.waste = Some(Waste::Error(error)),
+        }
+        Ok(())
+    }
+}
+
+fn incomplete(words: &[u8]) -> Error {
+    if let Err(error) = check_connection(words) {
+        return error;
+    }
+    if is_refusal(words) || words.starts_with(b"BADCLASS") {
+        let words = String::from_utf8_lossy(words).into_owned();
+        return Error::new(ErrorKind::Server { words });
+    }
+    Error::protocol("a line of a walk", words)
+}
+
+/// Returns the longest run of whole item lines at the front, up to about a
+/// chunk. The caller has seen that the first line is one.
+fn item_run(bytes: &[u8]) -> &[u8] {
+    let window = bytes.get(..ChunkWriter::RUN_LEN).unwrap_or(bytes);
+    // The last line feed in the window ends the last whole line.
+    let Some(end) = memchr::memrchr(b'\n', window) else {
+        let (_, len) = split_line(bytes).unwrap_or((b"", bytes.len()));
+        return bytes.get(..len).unwrap_or(bytes);
+    };
+    let mut run = window.get(..=end).unwrap_or(window);
+    // Only its last lines may be something else: the end, or the answers to several
+    // prompts.
+    while let Some(end) = run.len().checked_sub(1) {
+        let before = run.get(..end).unwrap_or_default();
+        let last_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        let last = run.get(last_start..end).unwrap_or_default();
+        if classify(last.strip_suffix(b"\r").unwrap_or(last)) == WalkLine::Item {
+            break;
+        }
+        run = run.get(..last_start).unwrap_or_default();
+    }
+    run
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::source::packed_walk::Walked;
+    use crate::engines::source::spool_memory::SpoolMemory;
+    use crate::words::item::Exptime;
+
+    fn spool(len_max: usize) -> Spool {
+        Spool::new(SpoolMemory::new(len_max), std::env::temp_dir())
+    }
+
+    /// Returns what is in a spool, as lines of the keys and exptimes.
+    fn lines_of(spool: &Spool) -> Vec<u8> {
+        spool.close();
+        let mut all = String::new();
+        while let Some(chunk) = spool.pop(&Cancel::new()).unwrap() {
+            let visited = chunk.visit(&mut |walked| {
+                match walked {
+                    Walked::Item { key, item } => {
+                        assert_eq!(item.exptime, Some(Exptime::Never));
+                        let key = String::from_utf8_lossy(key);
+                        all.push_str(&format!("key={key} exp=-1\n"));
+                    }
+                    Walked::Broken(line) => all.push_str(&format!("{line:?}")),
+                }
+                Ok(())
+            });
+            visited.unwrap();
+        }
+        all.into_bytes()
+    }
+
+    fn collect(stream: &[u8], split: usize) -> Result<(Vec<u8>, bool)> {
+        let spool = spool(1 << 20);
+        let mut chunks = ChunkWriter::new(&spool, 0, false)?;
+        let mut start = 0;
+        let mut is_done = false;
+        for end in [split, stream.len()] {
+            match chunks.receive(&stream[start..end])? {
+                Received::More(len) => start += len,
+                Received::Done(len) => {
+                    assert_eq!(start + len, stream.len());
+                    is_done = true;
+                    break;
+                }
+            }
+        }
+        assert!(!chunks.finish()?.is_given_up);
+        Ok((lines_of(&spool), is_done))
+    }
+
+    #[test]
+    fn a_walk_is_cut_into_whole_lines_whatever_the_split() {
+        let wanted = b"key=a exp=-1\nkey=END exp=-1\nkey=b exp=-1\n";
+        let items = b"key=a exp=-1\nkey=END exp=-1\nkey=b exp=-1 \n";
+        let ends = [&b"END\r\n"[..], b"VERSION 1.4.31\r\n"];
+        for (start, end) in [(&b""[..], ends[0]), (b"OK\r\n", ends[0]), (b"", ends[1])] {
+            let stream = [start, items, end].concat();
+            for split in 0..=stream.len() {
+                assert_eq!(
+                    collect(&stream, split).unwrap(),
+                    (wanted.to_vec(), true),
+                    "{split}"
+                );
+            }
+        }
+        assert_eq!(collect(b"END\r\n", 2).unwrap(), (Vec::new(), true));
+    }
+
+    /// A server that is slow to list is asked several times.
+    #[test]
+    fn the_first_answer_to_a_prompt_ends_a_walk() {
+        let items = b"key=a exp=-1\nkey=b exp=-1\n";
+        let answer = b"VERSION 1.4.31\r\n";
+        let stream = [&items[..], answer, answer, answer].concat();
+        let spool = spool(1 << 20);
+        let mut chunks = ChunkWriter::new(&spool, 0, false).unwrap();
+        let received = chunks.receive(&stream).unwrap();
+        assert_eq!(received, Received::Done(items.len() + answer.len()));
+        assert_eq!(chunks.finish().unwrap().listed, 2);
+        assert_eq!(lines_of(&spool), items);
+    }
+
+    #[test]
+    fn a_walk_without_room_is_read_to_its_end_and_the_next_one_begins_behind() {
+        const KEY_COUNT: u64 = 20_000;
+        let line = |number: u64| format!("key={number:0>20} exp=-1\n");
+        let items: String = (0..KEY_COUNT).map(line).collect();
+        let stream = [items.as_bytes(), b"END\r\n"].concat();
+        let memory = SpoolMemory::new(1);
+        let mut all = Vec::new();
+        let mut taken = 0;
+        let mut crawl_count = 0;
+        loop {
+            // There is room for one chunk.
+            let spool = Spool::new(memory.clone(), std::env::temp_dir());
+            let mut chunks = ChunkWriter::new(&spool, taken, false).unwrap();
+            let received = chunks.receive(&stream).unwrap();
+            assert_eq!(received, Received::Done(stream.len()));
+            let crawl = chunks.finish().unwrap();
+            assert_eq!(crawl.listed, KEY_COUNT);
+            assert!(crawl.taken > 0);
+            taken += crawl.taken;
+            crawl_count += 1;
+            all.extend(lines_of(&spool));
+            if !crawl.is_given_up {
+                break;
+            }
+        }
+        assert_eq!((taken, crawl_count), (KEY_COUNT, 10));
+        assert_eq!(all, items.into_bytes());
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_servers_words() {
+        let busy = collect(b"BUSY currently processing crawler request\r\n", 4).unwrap_err();
+        assert_eq!(*busy.kind(), ErrorKind::Busy);
+        let refused = collect(b"ERROR metadump not allowed\r\n", 4).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "server answered: ERROR metadump not allowed"
+        );
+        let locked = collect(b"key=a exp=-1\nERROR locked try again later\r\n", 4).unwrap_err();
+        assert!(matches!(locked.kind(), ErrorKind::Server { .. }));
+        assert!(collect(b"HTTP/1.1 400 Bad Request\r\n", 4).is_err());
+    }
+}

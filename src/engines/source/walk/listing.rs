@@ -1,0 +1,354 @@
+//! The walk by `stats cachedump`: slab classes side by side, each as far as the
+//! server shows it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use crate::codecs::protocol::cachedump::{ListingLine, classify_listing, ends_item, parse_listed};
+use crate::codecs::protocol::metadump::WalkItem;
+use crate::codecs::protocol::reply::{check_connection, is_refusal};
+use crate::codecs::protocol::request::{VERSION, cachedump};
+use crate::codecs::protocol::text::{Step, parse_line};
+use crate::engines::source::spool::{LineForm, Spool};
+use crate::engines::source::walk::Walk;
+use crate::engines::source::walk::chunk_packer::ChunkPacker;
+use crate::ports::net::{Connection, Received};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::item::Exptime;
+use crate::words::units::UnixSecs;
+
+/// Classes listed at one time. The server holds the lock of a class's list while
+/// it writes up to 2 MiB of keys, so more would hurt its clients.
+const CLASS_COUNT_AT_ONCE: usize = 4;
+
+/// What no line of a listing begins with: an item whose key cannot be told.
+const BROKEN: &[u8] = b"broken ";
+
+impl Walk<'_> {
+    /// Lists every class.
+    pub(super) fn list_all_classes(&self) -> Result<()> {
+        self.list_classes(None)
+    }
+
+    /// Lists the newest items of every class: those of its COLD list.
+    pub(super) fn list_newest(&self) -> Result<()> {
+        /// The newest one is what a crawl leaves out; the next may become it.
+        const ITEM_COUNT: u64 = 2;
+        self.list_classes(Some(ITEM_COUNT))
+    }
+
+    fn list_classes(&self, item_count_max: Option<u64>) -> Result<()> {
+        let classes = self.slab_item_counts()?;
+        let worker_count = classes.len().min(CLASS_COUNT_AT_ONCE);
+        let queue: Mutex<VecDeque<u8>> = Mutex::new(classes.into_keys().collect());
+        let next = || {
+            queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front()
+        };
+        let listed: Vec<Result<()>> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..worker_count)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut connection: Option<Connection> = None;
+                        while let Some(class) = next() {
+                            self.retry_when_full(|| {
+                                let mut connected = match connection.take() {
+                                    Some(connected) => connected,
+                                    None => self.connect()?,
+                                };
+                                let request = cachedump(class, item_count_max);
+                                let (spool, cancel) = (self.spool, self.cancel);
+                                list_class(&mut connected, class, &request, spool, cancel)?;
+                                connection = Some(connected);
+                                Ok(())
+                            })?;
+                        }
+                        Ok(())
+                    })
+                })
+                .collect();
+            let joined = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
+            joined
+                .map(|joined| joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
+        first_cause(listed)
+    }
+}
+
+/// Returns the first error that is a cause: the spool tells one worker alone why its
+/// disk takes no more, and that need not be the first one.
+fn first_cause(listed: Vec<Result<()>>) -> Result<()> {
+    let errors = listed.into_iter().filter_map(Result::err);
+    let (of_partner, causes): (Vec<_>, Vec<_>) = errors.partition(Error::is_of_partner);
+    let mut errors = causes.into_iter().chain(of_partner);
+    errors.next().map_or(Ok(()), Err)
+}
+
+/// Lists one class.
+///
+/// The server has written all of it into memory of its own, up to 2 MiB, before it
+/// sends the first byte (`item_cachedump`), and holds no lock while it sends. So this
+/// may wait for room in the spool.
+fn list_class(
+    connection: &mut Connection,
+    class: u8,
+    request: &[u8],
+    spool: &Spool,
+    cancel: &Cancel,
+) -> Result<()> {
+    let mut listing = Listing::new(class, spool, cancel)?;
+    // A key with a line end in it can make a line that looks like the end; the
+    // answer to another command cannot come before that.
+    let request = [request, VERSION].concat();
+    connection.exchange("listing", &request, |bytes| listing.receive(bytes))?;
+    listing.flush()?;
+    tracing::debug!(class, count = listing.count, "listed a slab class");
+    Ok(())
+}
+
+/// Cuts a listing into chunks of whole lines.
+struct Listing<'a> {
+    packer: ChunkPacker,
+    count: u64,
+    /// What has come of an item whose line ended within its key.
+    broken: Option<Vec<u8>>,
+    has_end: bool,
+    spool: &'a Spool,
+    cancel: &'a Cancel,
+}
+
+impl<'a> Listing<'a> {
+    fn new(class: u8, spool: &'a Spool, cancel: &'a Cancel) -> Result<Self> {
+        Ok(Self {
+            packer: ChunkPacker::new(LineForm::Cachedump { class })?,
+            count: 0,
+            broken: None,
+            has_end: false,
+            spool,
+            cancel,
+        })
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
+        let mut consumed: usize = 0;
+        loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            let Step::Done(line, len) = parse_line(rest, "a line of a listing")? else {
+                return Ok(Received::More(consumed));
+            };
+            consumed = consumed.saturating_add(len);
+            if self.broken.is_some() && self.take_broken(line)? {
+                continue;
+            }
+            match classify_listing(line) {
+                ListingLine::Item => {
+                    self.count = self.count.saturating_add(1);
+                    if ends_item(line) {
+                        self.push(line)?;
+                    } else {
+                        self.broken = Some([BROKEN, line].concat());
+                    }
+                }
+                ListingLine::End => self.has_end = true,
+                ListingLine::Refused(words) if self.has_end && words.starts_with(b"VERSION ") => {
+                    return Ok(Received::Done(consumed));
+                }
+                ListingLine::Refused(words) if is_refusal(words) => {
+                    check_connection(words)?;
+                    let words = String::from_utf8_lossy(words).into_owned();
+                    return Err(Error::new(ErrorKind::Server { words }));
+                }
+                ListingLine::Refused(words) if self.count > 0 => self.push(words)?,
+                ListingLine::Refused(words) => {
+                    return Err(Error::protocol("a line of a listing", words));
+                }
+            }
+        }
+    }
+
+    /// Takes a line after one that ended within a key; says whether it is part of the
+    /// key, which all are but the answer that comes after the listing.
+    ///
+    /// The fetcher counts the whole as one line that cannot be understood.
+    fn take_broken(&mut self, line: &[u8]) -> Result<bool> {
+        /// A key of 250 line ends is as many lines.
+        const LEN_MAX: usize = 4096;
+        if self.has_end && line.starts_with(b"VERSION ") && !ends_item(line) {
+            let broken = self.broken.take().unwrap_or_default();
+            self.push(&broken)?;
+            return Ok(false);
+        }
+        // It may be part of the key all the same.
+        self.has_end = line == b"END";
+        let broken = self.broken.get_or_insert_default();
+        if broken.len().saturating_add(line.len()) <= LEN_MAX {
+            broken.push(b'\r');
+            broken.extend_from_slice(line);
+        }
+        if ends_item(line) {
+            let broken = self.broken.take().unwrap_or_default();
+            self.push(&broken)?;
+        }
+        Ok(true)
+    }
+
+    fn push(&mut self, line: &[u8]) -> Result<()> {
+        match parse_listed(line) {
+            Some(listed) => {
+                let item = WalkItem {
+                    // What it means depends on the server; see `LineForm`.
+                    exptime: Some(Exptime::At(UnixSecs(listed.exptime))),
+                    class: self.packer.class(),
+                    value_len: Some(listed.value_len),
+                    ..WalkItem::default()
+                };
+                self.packer.push(listed.key, &item, line.len());
+            }
+            None => self.packer.push_broken(line),
+        }
+        if self.packer.is_full() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let Some((chunk, _)) = self.packer.finish()? else {
+            return Ok(());
+        };
+        self.spool.push_when_room(&chunk, self.cancel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::source::packed_walk::Walked;
+    use crate::engines::source::spool_memory::SpoolMemory;
+
+    /// Reads a transcript in two parts; returns the lines, how many items they
+    /// are, and whether the end was seen.
+    fn read(stream: &[u8], split: usize) -> Result<(Vec<u8>, u64, bool)> {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(SpoolMemory::new(1 << 20), directory.path().to_owned());
+        let cancel = Cancel::new();
+        let mut listing = Listing::new(7, &spool, &cancel)?;
+        let mut start = 0;
+        let mut is_done = false;
+        for end in [split, stream.len()] {
+            match listing.receive(&stream[start..end])? {
+                Received::More(len) => start += len,
+                Received::Done(len) => {
+                    assert_eq!(start + len, stream.len());
+                    is_done = true;
+                    break;
+                }
+            }
+        }
+        listing.flush()?;
+        spool.close();
+        let mut lines = Vec::new();
+        while let Some(chunk) = spool.pop(&cancel)? {
+            assert_eq!(chunk.form, LineForm::Cachedump { class: 7 });
+            chunk.visit(&mut |walked| {
+                lines.extend(text_of(&walked));
+                Ok(())
+            })?;
+        }
+        Ok((lines, listing.count, is_done))
+    }
+
+    /// Writes what was listed as the server did.
+    fn text_of(walked: &Walked<'_>) -> Vec<u8> {
+        match walked {
+            Walked::Broken(line) => [line, &b"\n"[..]].concat(),
+            Walked::Item { key, item } => {
+                let Some(Exptime::At(UnixSecs(exptime))) = item.exptime else {
+                    panic!("{item:?}");
+                };
+                assert_eq!(item.class, Some(7));
+                let tail = format!(" [{} b; {exptime} s]\n", item.value_len.unwrap());
+                [b"ITEM ", *key, tail.as_bytes()].concat()
+            }
+        }
+    }
+
+    #[test]
+    fn a_listing_is_read_whatever_the_split() {
+        for (stream, lines, count) in [
+            (&b"END\r\nVERSION 1.4.13\r\n"[..], &b""[..], 0),
+            (
+                b"ITEM a [3 b; 0 s]\r\nITEM b c [0 b; 9 s]\r\nEND\r\nVERSION 1.4.13\r\n",
+                b"ITEM a [3 b; 0 s]\nITEM b c [0 b; 9 s]\n",
+                2,
+            ),
+            // Keys with line ends in them: "a\r\n\r\nb" and "x\r\nEND\r\nVERSION".
+            (
+                b"ITEM a\r\n\r\nb [3 b; 0 s]\r\nITEM x\r\nEND\r\nVERSION [3 b; 0 s]\r\nEND\r\nVERSION 1\r\n",
+                b"broken ITEM a\r\rb [3 b; 0 s]\nbroken ITEM x\rEND\rVERSION [3 b; 0 s]\n",
+                2,
+            ),
+            (
+                b"ITEM x\r\nEND\r\ny [3 b; 0 s]\r\nITEM z [3 b; 0 s]\r\nEND\r\nVERSION 1\r\n",
+                b"broken ITEM x\rEND\ry [3 b; 0 s]\nITEM z [3 b; 0 s]\n",
+                2,
+            ),
+            // The key "a\r\nITEM z", and one that is all of a listing's end.
+            (
+                b"ITEM a\r\nITEM z [3 b; 0 s]\r\nITEM x\r\nERROR\r\nEND [3 b; 0 s]\r\nEND\r\nVERSION 1\r\n",
+                b"broken ITEM a\rITEM z [3 b; 0 s]\nbroken ITEM x\rERROR\rEND [3 b; 0 s]\n",
+                2,
+            ),
+            // Cut off, as no server does.
+            (
+                b"ITEM a\r\nEND\r\nVERSION 1\r\n",
+                b"broken ITEM a\rEND\n",
+                1,
+            ),
+        ] {
+            for split in 0..=stream.len() {
+                let read = read(stream, split).unwrap();
+                assert_eq!(read, (lines.to_vec(), count, true), "split at {split}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_servers_words() {
+        let refused = b"CLIENT_ERROR stats cachedump not allowed\r\n";
+        let error = read(refused, 4).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "server answered: CLIENT_ERROR stats cachedump not allowed"
+        );
+        assert!(read(b"HTTP/1.1 400 Bad Request\r\n", 4).is_err());
+        let full = read(b"ERROR Too many open connections\r\n", 4).unwrap_err();
+        assert_eq!(*full.kind(), ErrorKind::TooManyConnections);
+    }
+
+    #[test]
+    fn a_worker_that_knows_the_cause_is_heard_before_one_that_does_not() {
+        let partner = || Err(Error::partner_ended("the disk of the spool"));
+        let error = first_cause(vec![partner(), Ok(()), Err(Error::new(ErrorKind::Closed))]);
+        assert_eq!(*error.unwrap_err().kind(), ErrorKind::Closed);
+        let error = first_cause(vec![Ok(()), partner()]).unwrap_err();
+        assert!(error.is_of_partner());
+        assert!(first_cause(vec![Ok(()), Ok(())]).is_ok());
+    }
+
+    #[test]
+    fn a_long_listing_is_many_chunks_of_whole_lines() {
+        let mut stream: Vec<u8> = (0..20_000)
+            .flat_map(|number| format!("ITEM key:{number} [3 b; 0 s]\r\n").into_bytes())
+            .collect();
+        let lines = String::from_utf8(stream.clone()).unwrap().replace('\r', "");
+        stream.extend_from_slice(b"END\r\nVERSION 1.4.13\r\n");
+        let (read, count, is_done) = read(&stream, 100_001).unwrap();
+        assert!(is_done && read == lines.into_bytes());
+        assert_eq!(count, 20_000);
+    }
+}

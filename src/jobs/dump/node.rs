@@ -1,0 +1,630 @@
+//! The dump of one node: a walker, fetchers, and a writer for each shard.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::Receiver;
+
+use crate::codecs::format::journal::JournalNode;
+use crate::codecs::format::manifest::{Counters, ManifestNode, ManifestSegment, Totals};
+use crate::codecs::protocol::stats::ServerStats;
+use crate::engines::snapshot::{ShardOptions, ShardWriter, SnapshotWriter, visit_records};
+use crate::engines::source::{
+    FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, SpoolMemory,
+    StopOnPanic, Walk, WalkReport,
+};
+use crate::jobs::dump::balance::balance;
+use crate::jobs::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
+use crate::jobs::dump::plan::{DumpOptions, join};
+use crate::jobs::dump::vanishing::{Fates, find_mass_loss, has_witness};
+use crate::ports::net::{Asked, Connection, FlushMarks, ServerReport, ask_server};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::node::NodeSpec;
+use crate::words::progress::{Event, Progress};
+use crate::words::reasons::Reasons;
+use crate::words::units::UnixSecs;
+
+/// What a node gave.
+#[derive(Debug)]
+pub(super) struct NodeDump {
+    pub(super) node: ManifestNode,
+    pub(super) segments: Vec<ManifestSegment>,
+    pub(super) win_tokens_returned: u64,
+    pub(super) win_tokens_kept: u64,
+    /// Items kept though it is not known whether they were selected.
+    pub(super) unknown_kept: u64,
+    /// Keys that only the last of as many walks as there may be has found.
+    pub(super) unsettled: u64,
+    /// The walk that was chosen was given up, and another done in its place.
+    pub(super) is_walk_given_up: bool,
+    /// Items with no outcome, or with two.
+    pub(super) unaccounted: u64,
+    /// Some of the segments are an earlier run's, and whether the node has still what
+    /// they hold could not be found out.
+    pub(super) is_unconfirmed: bool,
+    /// Why the node was not read to its end; its words are in the manifest.
+    pub(super) failure: Option<Error>,
+}
+
+/// One node to dump, and what is the same for all.
+#[derive(Debug)]
+pub(super) struct NodeJob<'a> {
+    pub(super) options: &'a DumpOptions,
+    /// That of all nodes.
+    pub(super) spool_memory: &'a SpoolMemory,
+    pub(super) snapshot: &'a SnapshotWriter,
+    pub(super) node: &'a NodeSpec,
+    pub(super) node_index: u32,
+    pub(super) server: &'a ServerReport,
+    pub(super) strategy: ReadStrategy,
+    pub(super) started_at: UnixSecs,
+    /// Its segments that were sealed before.
+    pub(super) kept: &'a [ManifestSegment],
+}
+
+/// What ends a node's dump early.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// The node's own: others may go on.
+    node: Option<Error>,
+    /// The snapshot's: nobody can go on.
+    fatal: Option<Error>,
+    /// That of a thread whose partner has ended; the partner's is the cause.
+    of_partner: Option<Error>,
+}
+
+impl Trouble {
+    /// Notes what ended a walk, a fetch or a delivery.
+    fn note(trouble: &Mutex<Self>, error: Error) {
+        // Stopped from outside, or by a thread that tells its own trouble.
+        if error.is_canceled() {
+            return;
+        }
+        let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = if error.is_of_partner() {
+            &mut trouble.of_partner
+        } else if error.is_internal() {
+            // What else is wrong then, nobody knows.
+            &mut trouble.fatal
+        } else {
+            &mut trouble.node
+        };
+        // The first one is the cause, later ones follow from it.
+        place.get_or_insert(error);
+    }
+}
+
+impl NodeJob<'_> {
+    /// Dumps the node.
+    ///
+    /// # Errors
+    ///
+    /// - `Io` of the store, `Canceled`: the snapshot cannot be finished. What
+    ///   is wrong with the node itself is in the result.
+    pub(super) fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<NodeDump> {
+        // Raised when one thread of this node finds that the rest is useless.
+        let stop = cancel.child();
+        let trouble = Mutex::new(Trouble::default());
+        let alive = AtomicUsize::new(self.options.connection_count);
+        let spool = Spool::new(
+            self.spool_memory.clone(),
+            self.options.spool_directory.clone(),
+        );
+        let fetcher_options = FetcherOptions {
+            net: self.options.net.clone(),
+            ..FetcherOptions::default()
+        };
+        let brake = self.options.brake.node(&self.node.address(), Asked::Gets);
+        let seen = self.seen_keys(cancel)?;
+        let walk = Walk {
+            node: self.node,
+            net: &self.options.net,
+            strategy: self.strategy,
+            spool: &spool,
+            seen: Some(&seen),
+            is_for_all: true,
+            cancel: &stop,
+            busy_timeout: self.options.busy_timeout,
+            idle: Mutex::default(),
+        };
+        let fetch_job = FetchJob {
+            node: self.node,
+            server: self.server,
+            strategy: self.strategy,
+            options: &fetcher_options,
+            selection: &self.options.selection,
+            seen: Some(&seen),
+            brake: &brake,
+            cancel: &stop,
+        };
+        let (senders, receivers) = open_ways(self.options.shard_bits);
+
+        let watch_stop = stop.child();
+        let (walked, tally, shards) = std::thread::scope(|scope| {
+            let round = FetchRound {
+                spool: &spool,
+                stop: &stop,
+                trouble: &trouble,
+                alive: &alive,
+                node_index: self.node_index,
+                progress,
+            };
+            let (stop, trouble) = (&stop, &trouble);
+            let spool_writer = scope.spawn(|| {
+                let _guard = StopOnPanic(stop);
+                spool.write_out(stop);
+            });
+            let watched = brake.watched(&watch_stop);
+            let net = &self.options.net;
+            scope.spawn(|| brake.watch(self.node, net, &watch_stop));
+            let walker = scope.spawn(|| {
+                let _guard = StopOnPanic(stop);
+                let walked = self.watched(&walk, progress, || walk.run());
+                walked.map_err(|error| Trouble::note(trouble, error)).ok()
+            });
+            let fetchers: Vec<_> = (0..self.options.connection_count)
+                .map(|_| {
+                    let senders = senders.clone();
+                    scope.spawn(move || {
+                        let _guard = StopOnPanic(stop);
+                        let mut fetcher = Fetcher::new(fetch_job);
+                        let mut delivery = Delivery::new(senders, self.options.shard_bits);
+                        round.fetch_all(&mut fetcher, &mut delivery);
+                        fetcher.into_tally()
+                    })
+                })
+                .collect();
+            // The fetchers hold the only senders left, so that their end ends
+            // the writers.
+            drop(senders);
+            let writers: Vec<_> = (0_u64..)
+                .zip(receivers)
+                .map(|(shard, receiver)| {
+                    scope.spawn(move || {
+                        let _guard = StopOnPanic(stop);
+                        self.write_shard(shard, receiver)
+                            .inspect_err(|_| stop.cancel())
+                    })
+                })
+                .collect();
+            let mut tally = FetchTally::default();
+            for fetcher in fetchers {
+                tally.merge(&join(fetcher.join()));
+            }
+            drop(watched);
+            let shards: Vec<_> = writers
+                .into_iter()
+                .map(|writer| join(writer.join()))
+                .collect();
+            join(spool_writer.join());
+            (join(walker.join()), tally, shards)
+        });
+
+        let mut segments = self.kept.to_vec();
+        let mut written = ShardResult::default();
+        for shard in shards {
+            let shard = shard?;
+            written.stored = written.stored.saturating_add(shard.stored);
+            written.duplicate = written.duplicate.saturating_add(shard.duplicate);
+            segments.extend(shard.segments);
+        }
+        segments.sort_by_key(|segment| (segment.shard_index, segment.sequence));
+        let trouble = trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = trouble.fatal {
+            return Err(error);
+        }
+        cancel.check()?;
+        // Where the node has failed, that was the cause.
+        if trouble.node.is_none()
+            && let Some(error) = trouble.of_partner
+        {
+            return Err(error);
+        }
+        let fates = Fates {
+            read: tally.delivered,
+            vanished: tally.counters.vanished,
+            witnesses: &tally.witnesses,
+        };
+        let at_end = Connection::connect(self.node, &self.options.net, cancel)
+            .and_then(|mut connection| ask_server(&mut connection))
+            .map(|report| self.server.succeeded_by(report));
+        let (items_end, failure) = match at_end {
+            Ok(report) => (
+                report.stats.curr_items,
+                trouble
+                    .node
+                    .or_else(|| self.find_change(&report, fates, cancel)),
+            ),
+            Err(error) => (0, trouble.node.or(Some(error))),
+        };
+        let win_tokens_returned = tally.win_tokens_returned;
+        let win_tokens_kept = tally.win_tokens_kept;
+        let unknown_kept = tally.unknown_kept;
+        let unsettled = walked.map_or(0, |walked| walked.last_pass_new);
+        let is_walk_given_up = walked.is_some_and(|walked| walked.is_given_up);
+        let (node, unaccounted) =
+            self.describe(walked, tally, &written, items_end, failure.as_ref());
+        Ok(NodeDump {
+            node,
+            segments,
+            win_tokens_returned,
+            win_tokens_kept,
+            unknown_kept,
+            unsettled,
+            is_walk_given_up,
+            unaccounted,
+            is_unconfirmed: false,
+            failure,
+        })
+    }
+
+    /// Runs a walk, and tells when it begins and ends.
+    pub(super) fn watched<T>(
+        &self,
+        walk: &Walk<'_>,
+        progress: &dyn Progress,
+        run: impl FnOnce() -> T,
+    ) -> T {
+        let node_index = self.node_index;
+        let rest = walk.rest_silence_max();
+        progress.event(Event::WalkStarted { node_index, rest });
+        let walked = run();
+        progress.event(Event::WalkEnded { node_index });
+        walked
+    }
+
+    /// Returns a set for the keys: one that is looked into only if the walk has to be
+    /// given up, where that lists no key twice.
+    fn seen_keys(&self, cancel: &Cancel) -> Result<SeenKeys> {
+        if !self.strategy.walk.can_repeat() && self.kept.is_empty() {
+            return Ok(SeenKeys::for_later(&self.options.spool_directory));
+        }
+        let kept_count = Totals::of(self.kept).records;
+        let item_count = self.server.stats.curr_items.max(kept_count);
+        let seen = SeenKeys::create(&self.options.spool_directory, item_count)?;
+        for segment in self.kept {
+            cancel.check()?;
+            visit_records(self.snapshot, segment, &mut |record| {
+                seen.insert_kept(record.key).map(drop)
+            })?;
+        }
+        Ok(seen)
+    }
+
+    /// Makes the node's entry; returns by how many items its counters do not add
+    /// up, too.
+    fn describe(
+        &self,
+        walked: Option<WalkReport>,
+        mut tally: FetchTally,
+        written: &ShardResult,
+        items_end: u64,
+        failure: Option<&Error>,
+    ) -> (ManifestNode, u64) {
+        let mut counters = Counters {
+            stored: written.stored,
+            duplicate: tally.counters.duplicate.saturating_add(written.duplicate),
+            ..tally.counters
+        };
+        counters.merge(&counters_of(self.kept));
+        let unaccounted = balance(&mut counters, &mut tally.reasons);
+        let walk = walked.map_or(self.strategy.walk, |walked| walked.walk);
+        let node = ManifestNode {
+            walk: walk.manifest_name().to_owned(),
+            unlisted: walked.map_or(0, |walked| walked.unlisted),
+            unsure: walked.map_or(0, |walked| walked.unsure),
+            items_end,
+            counters,
+            reasons: tally.reasons,
+            failure: failure.map(Error::to_chain),
+            ..self.describe_server()
+        };
+        (node, unaccounted)
+    }
+
+    /// Makes the entry of a node of which no more is known than what it said of itself.
+    pub(super) fn describe_server(&self) -> ManifestNode {
+        let stats = &self.server.stats;
+        ManifestNode {
+            server_version: stats.version_text.clone(),
+            pid: stats.pid,
+            server_started_at: self.server.to_host_time(stats.started_at()).0,
+            clock_offset: self.server.clock_offset.to_string(),
+            items_start: stats.curr_items,
+            ..unreached_node(self.node, self.options)
+        }
+    }
+
+    fn find_change(
+        &self,
+        at_end: &ServerReport,
+        fates: Fates<'_>,
+        cancel: &Cancel,
+    ) -> Option<Error> {
+        let told = self.server.find_change(at_end);
+        let told = told.or_else(|| {
+            let lost = find_mass_loss(self.server, at_end, fates)?;
+            // One that cannot be asked speaks for nothing.
+            let is_denied = Connection::connect(self.node, &self.options.net, cancel)
+                .and_then(|mut connection| has_witness(&mut connection, fates.witnesses));
+            (!is_denied.unwrap_or(false)).then_some(lost)
+        });
+        let what = told?;
+        let error = Error::new(ErrorKind::NodeChanged { what });
+        Some(error.at(Location::node(self.node.address())))
+    }
+
+    /// Where a shard goes on after its kept segments.
+    fn first_sequence(&self, shard: u64) -> u32 {
+        let kept = self.kept.iter();
+        let last = kept
+            .filter(|segment| segment.shard_index == shard)
+            .map(|segment| segment.sequence)
+            .max();
+        last.map_or(0, |last| last.saturating_add(1))
+    }
+
+    fn write_shard(&self, shard: u64, parcels: Receiver<Parcel>) -> Result<ShardResult> {
+        let writer = ShardWriter::new(
+            self.snapshot,
+            ShardOptions {
+                segment_size_max: self.options.segment_size_max,
+                segment_record_count_max: self.options.segment_record_count_max,
+                compression: self.options.compression,
+                node: self.node.address(),
+                node_index: self.node_index,
+                shard_index: shard,
+                shard_bits: self.options.shard_bits,
+                clock_offset: self.server.clock_offset,
+                server_version: self.server.stats.version_text.clone(),
+                created_at: self.started_at,
+                first_sequence: self.first_sequence(shard),
+            },
+        );
+        write_parcels(writer, parcels)
+    }
+}
+
+/// What the fetchers of a node share.
+#[derive(Clone, Copy)]
+struct FetchRound<'a> {
+    spool: &'a Spool,
+    stop: &'a Cancel,
+    trouble: &'a Mutex<Trouble>,
+    /// Fetchers that have not given up.
+    alive: &'a AtomicUsize,
+    node_index: u32,
+    progress: &'a dyn Progress,
+}
+
+impl FetchRound<'_> {
+    /// Takes chunks of lines until there are no more.
+    ///
+    /// A fetcher that gives up leaves the rest to the others; the last one of
+    /// them goes on taking and counting, so that every line is accounted for.
+    fn fetch_all(&self, fetcher: &mut Fetcher<'_>, delivery: &mut Delivery) {
+        let mut has_given_up = false;
+        loop {
+            let chunk = match self.spool.pop(self.stop) {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => {
+                    note_fatal_trouble(self.trouble, error);
+                    // Nobody can do without what the spool has.
+                    self.stop.cancel();
+                    break;
+                }
+            };
+            let before = fetcher.done();
+            let fetched = fetcher.fetch(&chunk, delivery);
+            drop(chunk);
+            let after = fetcher.done();
+            self.progress.event(Event::Advanced {
+                node_index: Some(self.node_index),
+                items: after.0.saturating_sub(before.0),
+                bytes: after.1.saturating_sub(before.1),
+            });
+            let Err(error) = fetched else {
+                continue;
+            };
+            let is_of_node = is_of_node(&error);
+            Trouble::note(self.trouble, error);
+            if !is_of_node {
+                // No fetcher can do without the set of keys, nor the walker.
+                self.stop.cancel();
+                break;
+            }
+            // The last one may fail many times.
+            if !has_given_up && self.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
+                break;
+            }
+            has_given_up = true;
+        }
+        if let Err(error) = delivery.flush() {
+            Trouble::note(self.trouble, error);
+        }
+    }
+}
+
+/// Says whether an error may be a server's: a full disk of our own is not.
+pub(super) fn is_of_node(error: &Error) -> bool {
+    !matches!(error.location(), Some(Location::Object { .. }))
+}
+
+fn note_fatal_trouble(trouble: &Mutex<Trouble>, error: Error) {
+    if error.is_canceled() {
+        return;
+    }
+    let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+    trouble.fatal.get_or_insert(error);
+}
+
+/// Says what has happened to a server since it was written down.
+pub(super) fn change_since(before: &JournalNode, server: &ServerReport) -> Option<&'static str> {
+    let stats = ServerStats {
+        pid: before.pid,
+        time: UnixSecs(before.server_started_at),
+        ..ServerStats::default()
+    };
+    let then = ServerReport {
+        stats,
+        ..ServerReport::default()
+    };
+    let flushes = FlushMarks {
+        count: before.flushes,
+        until: before.flushed_until,
+        is_ahead: before.is_flush_ahead,
+    };
+    then.find_restart(server)
+        .or_else(|| flushes.find_flush(&server.flush_marks()))
+}
+
+/// Counts the records of kept segments, as if they had just been listed.
+pub(super) fn counters_of(kept: &[ManifestSegment]) -> Counters {
+    let records = Totals::of(kept).records;
+    Counters {
+        listed: records,
+        stored: records,
+        ..Counters::default()
+    }
+}
+
+/// Makes the entry of a node that was never reached.
+pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> ManifestNode {
+    ManifestNode {
+        address: node.address(),
+        server_version: String::new(),
+        pid: 0,
+        server_started_at: 0,
+        clock_offset: "0".to_owned(),
+        walk: "unknown".to_owned(),
+        unlisted: 0,
+        unsure: 0,
+        shard_bits: options.shard_bits,
+        items_start: 0,
+        items_end: 0,
+        counters: Counters::default(),
+        reasons: Reasons::default(),
+        failure: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codecs::protocol::metadump::WalkItem;
+    use crate::codecs::protocol::stats::ServerVersion;
+    use crate::codecs::select::Selection;
+    use crate::engines::source::{LineForm, PackedWalk, Pushed, WalkChunk, WalkKind, WalkPacker};
+    use crate::ports::net::Brake;
+    use crate::words::progress::NoProgress;
+
+    #[test]
+    fn what_cannot_be_is_no_nodes_trouble_and_a_partners_error_gives_way() {
+        let canceled = || {
+            let cancel = Cancel::new();
+            cancel.cancel();
+            cancel.check().unwrap_err()
+        };
+        let trouble = Mutex::new(Trouble::default());
+        for error in [
+            canceled(),
+            Error::partner_ended("the writer of a shard"),
+            Error::internal("no shard 7"),
+            Error::new(ErrorKind::Closed),
+            Error::new(ErrorKind::Busy),
+        ] {
+            Trouble::note(&trouble, error);
+        }
+        let trouble = trouble.into_inner().unwrap();
+        assert_eq!(*trouble.node.unwrap().kind(), ErrorKind::Closed);
+        let fatal = trouble.fatal.unwrap();
+        assert!(
+            fatal.to_string().ends_with("report it: no shard 7"),
+            "{fatal}"
+        );
+        assert!(trouble.of_partner.unwrap().is_of_partner());
+    }
+
+    /// Has two fetchers take the chunks, one after the other; returns how many are left,
+    /// and what went wrong.
+    fn fetch_in_turn(chunks: Vec<WalkChunk>, seen: Option<&SeenKeys>) -> (usize, Trouble) {
+        let node: NodeSpec = "a:1".parse().unwrap();
+        let server = ServerReport::default();
+        let options = FetcherOptions::default();
+        let brake = Brake::full_speed().node("a:1", Asked::Gets);
+        let stop = Cancel::new();
+        let job = FetchJob {
+            node: &node,
+            server: &server,
+            strategy: ReadStrategy {
+                version: ServerVersion::META_COMMANDS,
+                walk: WalkKind::Hash,
+                turns_crawler_on: false,
+                has_meta_get: true,
+                has_gets: true,
+                has_base64_keys: true,
+                has_binary_protocol: true,
+            },
+            options: &options,
+            selection: &Selection::EVERYTHING,
+            seen,
+            brake: &brake,
+            cancel: &stop,
+        };
+        let spool = Spool::new(SpoolMemory::new(1 << 20), ".".into());
+        for chunk in chunks {
+            assert_eq!(spool.push(chunk).unwrap(), Pushed::Taken);
+        }
+        spool.close();
+        let trouble = Mutex::default();
+        let round = FetchRound {
+            spool: &spool,
+            stop: &stop,
+            trouble: &trouble,
+            alive: &AtomicUsize::new(2),
+            node_index: 0,
+            progress: &NoProgress,
+        };
+        for _ in 0..2 {
+            let mut delivery = Delivery::new(Vec::new(), 0);
+            round.fetch_all(&mut Fetcher::new(job), &mut delivery);
+        }
+        let left = std::iter::from_fn(|| spool.pop(&Cancel::new()).unwrap()).count();
+        assert_eq!(stop.is_canceled(), left > 0);
+        (left, trouble.into_inner().unwrap())
+    }
+
+    #[test]
+    fn the_last_fetcher_takes_all_chunks_however_many_fail() {
+        let broken = WalkChunk {
+            items: PackedWalk::of_parts(b"not what was packed".to_vec(), 7),
+            form: LineForm::Metadump,
+        };
+        let (left, trouble) = fetch_in_turn(vec![broken; 10], None);
+        assert_eq!(left, 0);
+        assert!(trouble.fatal.unwrap().is_internal());
+    }
+
+    #[test]
+    fn nobody_goes_on_where_the_set_of_keys_has_no_room() {
+        let gone = tempfile::tempdir().unwrap().path().join("gone");
+        let seen = SeenKeys::for_later(&gone);
+        seen.expect_again();
+        let mut packer = WalkPacker::new().unwrap();
+        for key in ["a", "b"] {
+            packer.push(key.as_bytes(), &WalkItem::default());
+        }
+        let chunk = WalkChunk {
+            items: packer.finish().unwrap().unwrap(),
+            form: LineForm::Metadump,
+        };
+        let (left, trouble) = fetch_in_turn(vec![chunk; 10], Some(&seen));
+        assert_eq!(left, 9);
+        let error = trouble.node.unwrap();
+        assert!(!is_of_node(&error), "{error}");
+        assert!(trouble.fatal.is_none() && trouble.of_partner.is_none());
+    }
+}

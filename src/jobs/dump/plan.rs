@@ -1,0 +1,293 @@
+//! What a dump is going to do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::codecs::format::compression::Compression;
+use crate::codecs::format::ids::SnapshotId;
+use crate::codecs::ring::{Placement, RingSpec};
+use crate::codecs::select::Selection;
+use crate::engines::sink::{OwnerDefaults, bind_owners};
+use crate::engines::source::{SourceNode, WalkKind, survey};
+use crate::jobs::dump::twins::check_twins;
+use crate::ports::net::{Brake, Compared, NetOptions, ask_all, clock_warning, with_address};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, Result};
+use crate::words::limits::{
+    CONNECTION_COUNTS, PARALLEL_NODE_COUNTS, SEGMENT_RECORD_COUNTS, SHARD_BITS, SIZES, check_range,
+};
+use crate::words::node::NodeSpec;
+use crate::words::progress::{NoProgress, Progress};
+use crate::words::units::to_u64;
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct DumpOptions {
+    /// The nodes, in the order of the client's configuration.
+    pub nodes: Vec<NodeSpec>,
+    /// The snapshot's name in the store.
+    pub name: String,
+    /// How the client places keys, for the record; several, if they cannot be told
+    /// apart.
+    pub rings: Vec<RingSpec>,
+    /// Most bytes of a segment, unless one record alone has more; 1 or more.
+    pub segment_size_max: u64,
+    /// Most records of a segment; 1 to 2^32.
+    pub segment_record_count_max: u64,
+    /// How sections are compressed.
+    pub compression: Compression,
+    /// Connections a node for values, 1 to 256; the walk has one more.
+    pub connection_count: usize,
+    /// Nodes side by side, 1 to 10,000.
+    pub parallel_node_count: usize,
+    /// A node has 2^bits shards, each with a writer thread; 0 to 8.
+    pub shard_bits: u8,
+    /// Bytes of listed keys held in memory, packed, for all nodes together; 1 or
+    /// more. What is above half of it spills, as fast as the disk takes it.
+    pub spool_memory_max: usize,
+    /// Where it spills, in files without a name.
+    pub spool_directory: PathBuf,
+    /// Of sockets.
+    pub net: NetOptions,
+    /// Whether a snapshot without some node is better than none.
+    pub is_partial_allowed: bool,
+    /// How to list the keys; chosen for each server where not given.
+    pub walk: Option<WalkKind>,
+    /// Go on with a dump that did not finish, if there is one that is fit for it; and
+    /// keep what is sealed if this one fails, whatever the reason.
+    pub resume: Option<ResumeOptions>,
+    /// Which items are dumped.
+    pub selection: Selection,
+    /// How long to wait for the end of another crawl of a server.
+    pub busy_timeout: Duration,
+    /// Refuse to run beside another dump of the same servers into the same store
+    /// that has this, too: for jobs whose name does not keep them apart.
+    pub is_sole: bool,
+    /// What keeps the job from hurting other clients; one of its own.
+    pub brake: Brake,
+}
+
+/// With which dump to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResumeOptions {
+    /// How long ago it began at most.
+    pub age_max: Duration,
+    /// It may have any name, and the one of the options is for a dump that starts anew.
+    pub is_any_name: bool,
+    /// It may have another number of shards, and this one has as many then.
+    pub takes_shard_bits: bool,
+}
+
+impl DumpOptions {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        check_segment_options(
+            self.segment_size_max,
+            self.segment_record_count_max,
+            self.shard_bits,
+        )?;
+        let connections = to_u64(self.connection_count);
+        check_range("connection_count", connections, CONNECTION_COUNTS)?;
+        let nodes = to_u64(self.parallel_node_count);
+        check_range("parallel_node_count", nodes, PARALLEL_NODE_COUNTS)?;
+        check_range("spool_memory_max", to_u64(self.spool_memory_max), SIZES)?;
+        self.brake.options().validate()
+    }
+}
+
+/// Checks how segments are to be cut.
+pub(super) fn check_segment_options(
+    size_max: u64,
+    record_count_max: u64,
+    shard_bits: u8,
+) -> Result<()> {
+    check_range("segment_size_max", size_max, SIZES)?;
+    let records = record_count_max;
+    check_range("segment_record_count_max", records, SEGMENT_RECORD_COUNTS)?;
+    check_range("shard_bits", shard_bits.into(), SHARD_BITS)
+}
+
+/// A dump, decided.
+#[derive(Clone, Debug)]
+pub struct DumpPlan {
+    /// What was asked for.
+    pub options: DumpOptions,
+    /// One a node, in the same order.
+    pub nodes: Vec<NodePlan>,
+    /// Where it begins; none before [`DumpPlan::settle`] has decided it.
+    pub start: Option<Start>,
+}
+
+/// Where a dump begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the beginning, under the name that was asked for.
+    Anew,
+    /// Where the dump of this name has got to, if there is one.
+    GoOn {
+        /// Its name.
+        name: String,
+    },
+    /// At the beginning, in the place of a dump that did not finish and is of no use
+    /// any more; its files are removed.
+    Replace {
+        /// Which dump that is.
+        id: SnapshotId,
+    },
+}
+
+/// What is known of a node before its dump.
+#[derive(Clone, Debug)]
+pub struct NodePlan {
+    /// The node.
+    pub node: NodeSpec,
+    /// What it said of itself and how it is read, or why it is not dumped.
+    pub source: std::result::Result<SourceNode, String>,
+}
+
+impl DumpPlan {
+    /// Asks every node who it is.
+    ///
+    /// # Errors
+    ///
+    /// - As [`DumpPlan::make_watched`].
+    pub fn make(options: DumpOptions, cancel: &Cancel) -> Result<Self> {
+        Self::make_watched(options, cancel, &NoProgress)
+    }
+
+    /// Asks every node who it is, and tells which ones are waited for, as long as
+    /// [`NetOptions::wait_for_node`] says.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: an option is out of its range; no node, or one twice, be
+    ///   it by two names; a ring that these nodes cannot make.
+    /// - The first node's error, unless partial snapshots are allowed and at
+    ///   least one node answers.
+    pub fn make_watched(
+        mut options: DumpOptions,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        options.validate()?;
+        check_nodes(&options.nodes)?;
+        for ring in &options.rings {
+            check_ring(ring, &options.nodes, &options.net, cancel)?;
+        }
+        let owners = OwnerDefaults {
+            ring: options.rings.first(),
+            nodes: &options.nodes,
+        };
+        options.selection = bind_owners(&options.selection, owners)?;
+        let (net, are_all_needed) = (&options.net, !options.is_partial_allowed);
+        let ask = |node: &NodeSpec, stop: &Cancel| survey(node, net, options.walk, stop);
+        let nodes = &options.nodes;
+        let reports = ask_all(nodes, are_all_needed, net, cancel, progress, ask)?;
+        let is_any_alive = reports.iter().any(Result::is_ok);
+        let mut nodes = Vec::new();
+        for (node, report) in options.nodes.iter().zip(reports) {
+            let source = match report {
+                Ok(source) => Ok(source),
+                Err(error) if is_any_alive => Err(error.to_chain()),
+                Err(error) => return Err(error),
+            };
+            nodes.push(NodePlan {
+                node: node.clone(),
+                source,
+            });
+        }
+        warn_of_clocks(&nodes);
+        check_twins(&nodes, &options.net, cancel)?;
+        Ok(Self {
+            options,
+            nodes,
+            start: None,
+        })
+    }
+
+    /// Returns the items of all nodes, as they count them.
+    pub fn item_count(&self) -> u64 {
+        let sources = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.source.as_ref().ok());
+        sources.fold(0, |sum, source| {
+            sum.saturating_add(source.server.stats.curr_items)
+        })
+    }
+
+    /// Returns the bytes that the items of all nodes take in their memory: more
+    /// than their keys and values.
+    pub fn byte_count(&self) -> u64 {
+        let sources = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.source.as_ref().ok());
+        sources.fold(0, |sum, source| {
+            sum.saturating_add(source.server.stats.bytes)
+        })
+    }
+}
+
+/// Says which servers' clocks are far from this host's.
+fn warn_of_clocks(nodes: &[NodePlan]) {
+    for node in nodes {
+        let offset = node
+            .source
+            .as_ref()
+            .map_or(0, |source| source.server.clock_offset);
+        if let Some(warning) = clock_warning(&node.node.address(), offset, Compared::Now) {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+/// Returns what a thread returned; a panic goes on in the caller.
+pub(super) fn join<T>(joined: std::thread::Result<T>) -> T {
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Refuses a ring that could never have placed a key on these nodes.
+fn check_ring(
+    ring: &RingSpec,
+    nodes: &[NodeSpec],
+    net: &NetOptions,
+    cancel: &Cancel,
+) -> Result<()> {
+    let Err(refusal) = Placement::new(ring, nodes) else {
+        return Ok(());
+    };
+    let resolved: Vec<NodeSpec> = nodes
+        .iter()
+        .map(|node| with_address(node, net, cancel))
+        .collect();
+    let is_unknown = |node: &NodeSpec| node.ip.is_none();
+    // Of a name that stands for no address, whoever connects to it says more; and
+    // who dumps by a socket may have clients that do not.
+    if Placement::new(ring, &resolved).is_ok() || resolved.iter().any(is_unknown) {
+        return Ok(());
+    }
+    Err(refusal)
+}
+
+fn check_nodes(nodes: &[NodeSpec]) -> Result<()> {
+    if nodes.is_empty() {
+        return Err(Error::invalid_input(
+            "nodes",
+            "",
+            "wanted at least one HOST:PORT",
+        ));
+    }
+    for (index, node) in nodes.iter().enumerate() {
+        let before = nodes.get(..index).unwrap_or_default();
+        if before.iter().any(|other| other.address() == node.address()) {
+            let allowed = "the node is given twice; its items would be dumped twice";
+            return Err(Error::invalid_input("node", node.address(), allowed));
+        }
+    }
+    Ok(())
+}

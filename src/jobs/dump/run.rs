@@ -1,0 +1,307 @@
+//! All nodes, a few side by side, and the manifest at the end.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::codecs::format::manifest::{
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
+    Version,
+};
+use crate::codecs::ring::RingSpec;
+use crate::engines::snapshot::SnapshotWriter;
+use crate::engines::source::SpoolMemory;
+use crate::jobs::dump::beginning::{Begun, to_text};
+use crate::jobs::dump::node::NodeDump;
+use crate::jobs::dump::plan::{DumpPlan, join};
+use crate::jobs::dump::report::{DumpReport, Kept};
+use crate::ports::store::{Store, StoreLock};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::progress::{Event, Progress};
+use crate::words::units::UnixSecs;
+
+impl DumpPlan {
+    /// Dumps all nodes into a store and publishes the snapshot.
+    ///
+    /// On any error there is no snapshot. What is sealed stays for another run to go
+    /// on with where a node failed or the job was stopped, and always where this run
+    /// may go on with another; after other errors it is removed. Where nothing can be
+    /// removed either, pieces are left that are no snapshot, or, if the last step
+    /// alone failed, a whole one.
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists`: the name is taken.
+    /// - `Locked`: another dump of the name, or, where asked for, of the servers, is
+    ///   running.
+    /// - Those of [`DumpPlan::settle`].
+    /// - A node's error, unless partial snapshots are allowed and another node
+    ///   was read to its end; all the others were read to theirs.
+    /// - `Io` of the store, `Canceled`.
+    ///
+    /// # Memory
+    ///
+    /// The bound of the spools; for each node that runs, for each shard up to five
+    /// batches of 256 KiB, an open block, and 48 bytes for each record of an
+    /// open segment; for each connection its buffer and the value it reads.
+    pub fn run(
+        &self,
+        store: Arc<dyn Store>,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<DumpReport> {
+        let clock = Instant::now();
+        self.options.validate()?;
+        let _sole = self.options.is_sole.then(|| self.lock_servers(&*store));
+        let _sole = _sole.transpose()?;
+        let plan = self.settled(&store)?;
+        let begun = plan.begin(store)?;
+        let report = plan
+            .run_into(&begun, clock, cancel, progress)
+            .map_err(|error| plan.give_up(&begun.snapshot, error));
+        progress.event(Event::Finished);
+        report
+    }
+
+    /// Keeps other dumps of the same servers, in whatever order, out of the store.
+    fn lock_servers(&self, store: &dyn Store) -> Result<Box<dyn StoreLock>> {
+        let nodes = self.nodes.iter();
+        let mut addresses: Vec<String> = nodes.map(|plan| plan.node.address()).collect();
+        addresses.sort();
+        let hash = xxh3_128(addresses.join("\n").as_bytes());
+        let lock = store.lock_prefix(&format!("dump-of-{hash:032x}"));
+        lock.map_err(|error| {
+            if !matches!(error.kind(), ErrorKind::Locked { .. }) {
+                return error;
+            }
+            let what = format!("a dump of these servers into {}", store.describe(""));
+            Error::new(ErrorKind::Locked { what })
+        })
+    }
+
+    /// Ends a run that failed: removes what is of no use any more, and returns
+    /// the error to report.
+    fn give_up(&self, snapshot: &SnapshotWriter, error: Error) -> Error {
+        if let Some(successor) = snapshot.find_successor() {
+            // What went wrong here may well be the other run's doing.
+            if matches!(error.kind(), ErrorKind::Superseded { .. }) {
+                return error;
+            }
+            return successor.caused_by(error);
+        }
+        // Someone who stops a dump may mean to resume it, and a node that failed is
+        // there again tomorrow. And where the manifest alone is wrong, or a segment
+        // was taken away, the others are as good as ever. After any other failure
+        // nothing is left that looks like a dump to resume.
+        let is_worth_keeping = self.options.resume.is_some()
+            || error.is_canceled()
+            || matches!(error.location(), Some(Location::Node { .. }))
+            || matches!(
+                error.kind(),
+                ErrorKind::Internal { .. } | ErrorKind::Corrupt(_)
+            );
+        if !(is_worth_keeping && snapshot.has_sealed()) {
+            snapshot.discard();
+        }
+        error
+    }
+
+    fn run_into(
+        &self,
+        begun: &Begun,
+        clock: Instant,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<DumpReport> {
+        let snapshot = &begun.snapshot;
+        progress.event(Event::Started {
+            job: "dump",
+            items_total: self.item_count(),
+            bytes_total: 0,
+        });
+        let dumps = self.dump_nodes(begun, cancel, progress)?;
+        let mut nodes = Vec::new();
+        let mut segments = Vec::new();
+        let mut win_tokens_returned: u64 = 0;
+        let mut win_tokens_kept: u64 = 0;
+        let mut unknown_kept: u64 = 0;
+        let mut unsettled: u64 = 0;
+        let mut walks_given_up = Vec::new();
+        let mut unaccounted: u64 = 0;
+        let mut unconfirmed = Vec::new();
+        for dump in dumps {
+            if dump.is_walk_given_up {
+                walks_given_up.push(dump.node.address.clone());
+            }
+            nodes.push(dump.node);
+            if dump.is_unconfirmed {
+                unconfirmed.extend_from_slice(&dump.segments);
+            }
+            segments.extend(dump.segments);
+            win_tokens_returned = win_tokens_returned.saturating_add(dump.win_tokens_returned);
+            win_tokens_kept = win_tokens_kept.saturating_add(dump.win_tokens_kept);
+            unknown_kept = unknown_kept.saturating_add(dump.unknown_kept);
+            unsettled = unsettled.saturating_add(dump.unsettled);
+            unaccounted = unaccounted.saturating_add(dump.unaccounted);
+        }
+        let sealed_before = begun.sealed_before();
+        let of_before = |segments: &[ManifestSegment]| -> Vec<ManifestSegment> {
+            let all = segments.iter();
+            all.filter(|segment| sealed_before.contains(segment.object.as_str()))
+                .cloned()
+                .collect()
+        };
+        let kept = Kept {
+            unconfirmed_records: Totals::of(&of_before(&unconfirmed)).records,
+            ..Kept::of(&begun.kept, &of_before(&segments)).since(begun.started_at, begun.age)
+        };
+        let span = [
+            begun.started_at,
+            UnixSecs::from_system_time(SystemTime::now()),
+        ];
+        let manifest = Manifest {
+            ring: RingSpec::to_record(&self.options.rings),
+            select: self.select_text(),
+            ..assemble(snapshot, span, nodes, segments)
+        };
+        cancel.check()?;
+        snapshot.publish(&manifest, self.nodes.len())?;
+        Ok(DumpReport {
+            place: snapshot.describe(),
+            manifest,
+            win_tokens_returned,
+            win_tokens_kept,
+            unknown_kept,
+            unsettled,
+            walks_given_up,
+            unaccounted,
+            kept,
+            elapsed: clock.elapsed(),
+        })
+    }
+
+    /// Dumps the nodes, `parallel_node_count` at a time; returns them in the
+    /// order given.
+    fn dump_nodes(
+        &self,
+        begun: &Begun,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Vec<NodeDump>> {
+        let stop = cancel.child();
+        let queue: Mutex<VecDeque<usize>> = Mutex::new((0..self.nodes.len()).collect());
+        let next = || {
+            queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front()
+        };
+        let worker_count = self.options.parallel_node_count.min(self.nodes.len());
+        let spool_memory = SpoolMemory::new(self.options.spool_memory_max);
+        let results: Vec<(usize, Result<NodeDump>)> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..worker_count)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut dumps = Vec::new();
+                        while let Some(index) = next() {
+                            let dump = self.dump_node(index, begun, &spool_memory, &stop, progress);
+                            if dump.is_err() {
+                                // The snapshot cannot be finished. A node that failed
+                                // is no reason to stop the others: what they give is
+                                // kept.
+                                stop.cancel();
+                            }
+                            dumps.push((index, dump));
+                        }
+                        dumps
+                    })
+                })
+                .collect();
+            workers
+                .into_iter()
+                .flat_map(|worker| join(worker.join()))
+                .collect()
+        });
+        cancel.check()?;
+        let mut dumps = Vec::new();
+        let mut first_error: Option<Error> = None;
+        for (index, result) in results {
+            match result {
+                Ok(dump) => dumps.push((index, dump)),
+                // Others were only stopped because of the first.
+                Err(error) if error.is_canceled() => {}
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(error) = first_error {
+            return Err(error);
+        }
+        // A node that was only stopped, though there was nothing to stop it.
+        if dumps.len() != self.nodes.len() {
+            let (done, all) = (dumps.len(), self.nodes.len());
+            let what = format!("{done} of {all} nodes were dumped, and no error says why");
+            return Err(Error::internal(what));
+        }
+        dumps.sort_by_key(|(index, _)| *index);
+        let is_any_whole = dumps.iter().any(|(_, dump)| dump.node.failure.is_none());
+        let mut dumps: Vec<NodeDump> = dumps.into_iter().map(|(_, dump)| dump).collect();
+        // What is left of an earlier run is worth more than nothing.
+        let sealed_before = begun.sealed_before();
+        let mut segments = dumps.iter().flat_map(|dump| &dump.segments);
+        let is_any_kept = segments.any(|segment| sealed_before.contains(&*segment.object));
+        let is_of_use = is_any_whole || is_any_kept;
+        let may_fail = self.options.is_partial_allowed && is_of_use;
+        let mut first_failure: Option<Error> = None;
+        for dump in &mut dumps {
+            let Some(failure) = dump.failure.take().filter(|_| !may_fail) else {
+                continue;
+            };
+            // Of a server that has lost its items nobody can go on, and with one that
+            // answered what cannot be nobody should, unless that was asked for.
+            let is_lost = matches!(failure.kind(), ErrorKind::NodeChanged { .. });
+            if is_lost || !(failure.is_retryable() || self.options.resume.is_some()) {
+                begun.snapshot.remove_segments(&dump.segments)?;
+            }
+            let place = Location::node(dump.node.address.clone());
+            first_failure.get_or_insert(failure.at(place));
+        }
+        first_failure.map_or(Ok(dumps), Err)
+    }
+}
+
+/// Makes the manifest of a finished dump of these nodes, which began and ended
+/// then.
+pub(super) fn assemble(
+    snapshot: &SnapshotWriter,
+    [started_at, finished_at]: [UnixSecs; 2],
+    nodes: Vec<ManifestNode>,
+    segments: Vec<ManifestSegment>,
+) -> Manifest {
+    let digests = Manifest::digests(&segments);
+    Manifest {
+        format: "mcsnap".to_owned(),
+        version: Version::default(),
+        features: Features::default(),
+        snapshot_id: snapshot.id(),
+        name: snapshot.name().to_owned(),
+        parents: Vec::new(),
+        token: snapshot.token().to_owned(),
+        tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
+        started_at: to_text(started_at),
+        finished_at: to_text(finished_at),
+        ring: None,
+        select: None,
+        shard_hash: ShardHash::default(),
+        verdict: Verdict::of(&nodes),
+        nodes,
+        totals: Totals::of(&segments),
+        segments,
+        content_digest: Digest128(digests.content),
+        content_digest_exptime: Digest128(digests.content_exptime),
+    }
+}

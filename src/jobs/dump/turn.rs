@@ -1,0 +1,344 @@
+//! One node's turn: what is kept of it, and how often it is tried.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::codecs::format::manifest::{ManifestNode, ManifestSegment, Totals};
+use crate::engines::source::{SourceNode, SpoolMemory, survey};
+use crate::jobs::dump::beginning::Begun;
+use crate::jobs::dump::confirm::Confirmation;
+use crate::jobs::dump::node::{
+    NodeDump, NodeJob, change_since, counters_of, is_of_node, unreached_node,
+};
+use crate::jobs::dump::plan::DumpPlan;
+use crate::ports::net::{ServerReport, pause_for};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::node::NodeSpec;
+use crate::words::progress::{Event, Progress};
+use crate::words::units::counted;
+
+/// How long a node that went away in the middle is left alone before each new try.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
+
+/// Whose turn it is.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
+    index: usize,
+    node_index: u32,
+    node: &'a NodeSpec,
+    begun: &'a Begun,
+    spool_memory: &'a SpoolMemory,
+    stop: &'a Cancel,
+    progress: &'a dyn Progress,
+}
+
+impl DumpPlan {
+    /// Dumps a node. What is wrong with the node itself is in the result.
+    ///
+    /// # Errors
+    ///
+    /// - `Io` of the store, `Canceled`: the snapshot cannot be finished.
+    pub(super) fn dump_node(
+        &self,
+        index: usize,
+        begun: &Begun,
+        spool_memory: &SpoolMemory,
+        stop: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<NodeDump> {
+        stop.check()?;
+        let plan = self
+            .nodes
+            .get(index)
+            .ok_or_else(|| Error::internal(format!("there is no node {index} in the plan")))?;
+        let node_index = u32::try_from(index).unwrap_or(u32::MAX);
+        let kept = begun.kept.iter();
+        let kept: Vec<ManifestSegment> = kept
+            .filter(|segment| segment.node_index == node_index)
+            .cloned()
+            .collect();
+        let turn = Turn {
+            index,
+            node_index,
+            node: &plan.node,
+            begun,
+            spool_memory,
+            stop,
+            progress,
+        };
+        let dump = match &plan.source {
+            Ok(source) => self
+                .dump_reached(&turn, source, kept)
+                .inspect_err(|error| {
+                    // One that is stopped has not failed.
+                    if error.is_canceled() {
+                        return;
+                    }
+                    progress.event(Event::NodeFinished {
+                        node_index: Some(node_index),
+                        node: plan.node.address(),
+                        items: 0,
+                        failure: Some(error.to_chain()),
+                    });
+                })?,
+            Err(reason) => {
+                let node = ManifestNode {
+                    failure: Some(reason.clone()),
+                    ..unreached_node(&plan.node, &self.options)
+                };
+                NodeDump::unread(node, kept, None)
+            }
+        };
+        progress.event(Event::NodeFinished {
+            node_index: Some(node_index),
+            node: dump.node.address.clone(),
+            items: dump.node.counters.stored,
+            failure: dump.node.failure.clone(),
+        });
+        Ok(dump)
+    }
+
+    /// Dumps a node that has answered. Where it goes away in the middle, it is tried
+    /// again, and what was sealed of it in this life of the server stays.
+    fn dump_reached(
+        &self,
+        turn: &Turn<'_>,
+        source: &SourceNode,
+        mut kept: Vec<ManifestSegment>,
+    ) -> Result<NodeDump> {
+        let mut source = self.meet_again(turn, source)?;
+        turn.progress.event(Event::NodeStarted {
+            node_index: turn.node_index,
+            node: turn.node.address(),
+            items_total: source.server.stats.curr_items,
+        });
+        let mut pauses = PAUSES.into_iter();
+        let mut earlier: Option<NodeDump> = None;
+        // What an earlier run has sealed is compared with what the server has now.
+        let mut is_confirmed = false;
+        loop {
+            let kept_of_life = drop_other_life(turn, &source.server, kept)?;
+            let is_anew = kept_of_life.is_empty();
+            let mut dump = self.dump_once(turn, &source, kept_of_life, is_confirmed)?;
+            if let Some(earlier) = earlier {
+                dump.follow(earlier, is_anew);
+            }
+            let met = match dump.failure.as_ref().filter(|error| is_passing(error)) {
+                Some(error) => self.meet_later(turn, &source, error, &mut pauses)?,
+                None => None,
+            };
+            let Some(met) = met else {
+                return Ok(dump);
+            };
+            source = met;
+            is_confirmed = !dump.is_unconfirmed;
+            kept = std::mem::take(&mut dump.segments);
+            earlier = Some(dump);
+        }
+    }
+
+    /// Leaves a node alone that went away in the middle, and asks it again, as long as
+    /// there are pauses left. Returns nothing where it is not back by then.
+    fn meet_later(
+        &self,
+        turn: &Turn<'_>,
+        source: &SourceNode,
+        failure: &Error,
+        pauses: &mut dyn Iterator<Item = Duration>,
+    ) -> Result<Option<SourceNode>> {
+        let mut reason = failure.to_chain();
+        for pause in pauses {
+            tracing::warn!("{reason}; in {} s it is tried again", pause.as_secs());
+            pause_for(pause, turn.stop)?;
+            match self.survey(turn) {
+                Ok(met) => return Ok(Some(met)),
+                Err(error) if error.is_canceled() => return Err(error),
+                // The try waits for it.
+                Err(error) if is_busy(&error) => return Ok(Some(source.clone())),
+                Err(error) => reason = error.to_chain(),
+            }
+        }
+        tracing::info!("{reason}; it is not tried again");
+        Ok(None)
+    }
+
+    /// Asks a node again that had to wait for its turn: what has happened to it
+    /// meanwhile has nothing to do with what will be read of it.
+    fn meet_again(&self, turn: &Turn<'_>, source: &SourceNode) -> Result<SourceNode> {
+        if turn.index < self.options.parallel_node_count {
+            return Ok(source.clone());
+        }
+        match self.survey(turn) {
+            Err(error) if error.is_canceled() => Err(error),
+            // The walk is told the same, and what is known of the node is not
+            // forgotten.
+            Err(error) => {
+                tracing::info!("when its turn came: {}", error.to_chain());
+                Ok(source.clone())
+            }
+            met => met,
+        }
+    }
+
+    fn survey(&self, turn: &Turn<'_>) -> Result<SourceNode> {
+        let options = &self.options;
+        survey(turn.node, &options.net, options.walk, turn.stop)
+    }
+
+    fn dump_once(
+        &self,
+        turn: &Turn<'_>,
+        source: &SourceNode,
+        kept: Vec<ManifestSegment>,
+        is_confirmed: bool,
+    ) -> Result<NodeDump> {
+        let begun = turn.begun;
+        if kept.is_empty() {
+            begun.settle_life(turn.index, turn.node, source)?;
+        }
+        let mut strategy = source.strategy;
+        // A killed dump has left the crawler on.
+        let before = begun.life(turn.index);
+        strategy.turns_crawler_on |=
+            strategy.walk.needs_crawler() && before.is_some_and(|before| before.is_crawler_off);
+        let job = NodeJob {
+            options: &self.options,
+            spool_memory: turn.spool_memory,
+            snapshot: &begun.snapshot,
+            node: turn.node,
+            node_index: turn.node_index,
+            server: &source.server,
+            strategy,
+            started_at: begun.started_at,
+            kept: &kept,
+        };
+        if kept.is_empty() || is_confirmed {
+            return job.run(turn.stop, turn.progress);
+        }
+        let confirmed = match job.confirm_kept(turn.stop, turn.progress)? {
+            Confirmation::Confirmed(confirmed) => confirmed,
+            Confirmation::Unlisted(error) => {
+                let error = error.at(Location::node(turn.node.address()));
+                let node = ManifestNode {
+                    failure: Some(error.to_chain()),
+                    ..job.describe_server()
+                };
+                return Ok(NodeDump::unread(node, kept, Some(error)));
+            }
+        };
+        begun
+            .snapshot
+            .remove_segments(&without(&kept, &confirmed))?;
+        let totals = Totals::of(&confirmed);
+        turn.progress.event(Event::Advanced {
+            node_index: Some(turn.node_index),
+            items: totals.records,
+            bytes: totals.key_bytes.saturating_add(totals.value_bytes),
+        });
+        NodeJob {
+            kept: &confirmed,
+            ..job
+        }
+        .run(turn.stop, turn.progress)
+    }
+}
+
+/// Returns the segments that are not among others.
+fn without(segments: &[ManifestSegment], others: &[ManifestSegment]) -> Vec<ManifestSegment> {
+    let place = |segment: &ManifestSegment| (segment.shard_index, segment.sequence);
+    let others: BTreeSet<(u64, u32)> = others.iter().map(place).collect();
+    let rest = segments.iter();
+    rest.filter(|segment| !others.contains(&place(segment)))
+        .cloned()
+        .collect()
+}
+
+/// Removes what is kept of another life of a server: its numbers begin anew there, so
+/// that nothing tells what has changed.
+fn drop_other_life(
+    turn: &Turn<'_>,
+    server: &ServerReport,
+    kept: Vec<ManifestSegment>,
+) -> Result<Vec<ManifestSegment>> {
+    let before = turn.begun.life(turn.index);
+    let is_other = before.is_none_or(|before| change_since(&before, server).is_some());
+    if kept.is_empty() || !is_other {
+        return Ok(kept);
+    }
+    tracing::warn!(
+        "{} was restarted or flushed since it was dumped in part; {} of that are read anew",
+        turn.node.address(),
+        counted(Totals::of(&kept).records, "record"),
+    );
+    turn.begun.snapshot.remove_segments(&kept)?;
+    Ok(Vec::new())
+}
+
+/// Says whether another try may do better, in a moment: with what is sealed, or where
+/// the server was restarted with nothing. One that is busy was waited for.
+fn is_passing(error: &Error) -> bool {
+    let restarted = ErrorKind::NodeChanged {
+        what: ServerReport::RESTARTED,
+    };
+    is_of_node(error) && !is_busy(error) && (error.is_retryable() || *error.kind() == restarted)
+}
+
+/// Says whether a server lives and has no room for us now.
+fn is_busy(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Busy | ErrorKind::TooManyConnections
+    )
+}
+
+impl NodeDump {
+    /// Adds what an earlier try has counted that this one cannot know. Where this one
+    /// has begun anew nothing is left of what that had read.
+    fn follow(&mut self, earlier: Self, is_anew: bool) {
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.win_tokens_returned, earlier.win_tokens_returned);
+        add(&mut self.win_tokens_kept, earlier.win_tokens_kept);
+        add(&mut self.unaccounted, earlier.unaccounted);
+        if !is_anew {
+            add(&mut self.unknown_kept, earlier.unknown_kept);
+        }
+        self.tell_listed(earlier.node);
+    }
+
+    /// Tells what an earlier try had listed, where this one could not list the node,
+    /// and has no more than that try had read: what was listed and never read is lost,
+    /// however the tries after it ended.
+    fn tell_listed(&mut self, earlier: ManifestNode) {
+        if self.failure.is_none() {
+            return;
+        }
+        let (counters, before) = (&self.node.counters, &earlier.counters);
+        if counters.stored == before.stored && counters.listed < before.listed {
+            self.node = ManifestNode {
+                failure: self.node.failure.take(),
+                ..earlier
+            };
+        }
+    }
+
+    /// What there is of a node that was not read: what an earlier run had sealed of it.
+    fn unread(node: ManifestNode, kept: Vec<ManifestSegment>, failure: Option<Error>) -> Self {
+        let node = ManifestNode {
+            counters: counters_of(&kept),
+            ..node
+        };
+        Self {
+            node,
+            is_unconfirmed: !kept.is_empty(),
+            segments: kept,
+            win_tokens_returned: 0,
+            win_tokens_kept: 0,
+            unknown_kept: 0,
+            unsettled: 0,
+            is_walk_given_up: false,
+            unaccounted: 0,
+            failure,
+        }
+    }
+}

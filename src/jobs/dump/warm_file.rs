@@ -1,0 +1,490 @@
+//! The dump of a stopped server's restart file, with no server at all.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use crossbeam_channel::Receiver;
+
+use crate::codecs::format::compression::Compression;
+use crate::codecs::format::manifest::{Counters, Manifest, ManifestNode};
+use crate::codecs::ring::RingSpec;
+use crate::codecs::select::{Candidate, Selection};
+use crate::codecs::warm_file::{Found, Meta, Refusal, SlabClasses, WarmFile, WarmItem};
+use crate::engines::sink::{OwnerDefaults, bind_owners};
+use crate::engines::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
+use crate::engines::source::{ItemSink as _, StopOnPanic, TOO_LONG};
+use crate::jobs::dump::balance::balance;
+use crate::jobs::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
+use crate::jobs::dump::plan::{check_segment_options, join};
+use crate::jobs::dump::report::{DumpReport, Kept};
+use crate::jobs::dump::run::assemble;
+use crate::ports::store::{RestartFile, Store};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::item::Record;
+use crate::words::limits::{LARGE_VALUE_LEN_MAX, THREAD_COUNTS, VALUE_INLINE_LEN_MAX, check_range};
+use crate::words::node::NodeSpec;
+use crate::words::progress::{Event, Progress};
+use crate::words::reasons::Reasons;
+use crate::words::units::{UnixSecs, to_u64};
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct WarmFileOptions {
+    /// The restart file; its `.meta` is beside it.
+    pub path: PathBuf,
+    /// Which node of the cluster its server was, if that is known.
+    pub node: Option<NodeSpec>,
+    /// The snapshot's name in the store.
+    pub name: String,
+    /// The placement of the cluster, for the record.
+    pub rings: Vec<RingSpec>,
+    /// Most bytes of a segment, unless one record alone has more.
+    pub segment_size_max: u64,
+    /// Most records of a segment.
+    pub segment_record_count_max: u64,
+    /// How sections are compressed.
+    pub compression: Compression,
+    /// The snapshot has 2^bits shards, each with a writer thread.
+    pub shard_bits: u8,
+    /// Threads that read pages.
+    pub thread_count: usize,
+    /// Which items are dumped; their times are seen from the server's stop.
+    pub selection: Selection,
+}
+
+impl WarmFileOptions {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        check_segment_options(
+            self.segment_size_max,
+            self.segment_record_count_max,
+            self.shard_bits,
+        )?;
+        check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)
+    }
+}
+
+/// A dump of a restart file, decided.
+#[derive(Debug)]
+pub struct WarmFilePlan {
+    /// What was asked for.
+    pub options: WarmFileOptions,
+    /// What the server told of itself when it stopped.
+    pub meta: Meta,
+    /// How its pages are cut.
+    pub classes: SlabClasses,
+    file: RestartFile,
+}
+
+/// What became of the items of some pages.
+#[derive(Debug, Default)]
+struct Tally {
+    /// All but `stored` and `duplicate`.
+    counters: Counters,
+    reasons: Reasons,
+}
+
+impl WarmFilePlan {
+    /// Opens the file and looks whether it is what its `.meta` tells of.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: an option is out of its range; the file or its `.meta`
+    ///   cannot be read; there is no `.meta`, so that the server did not stop in
+    ///   good order or runs again; or a [`Refusal`].
+    /// - `Io`, `LimitExceeded`.
+    pub fn make(mut options: WarmFileOptions) -> Result<Self> {
+        options.validate()?;
+        let owners = OwnerDefaults {
+            ring: options.rings.first(),
+            nodes: &[],
+        };
+        options.selection = bind_owners(&options.selection, owners)?;
+        let file = RestartFile::open(&options.path, Meta::LEN_MAX).map_err(unusable)?;
+        let file = file.ok_or_else(|| {
+            let place = options.path.display().to_string();
+            let reason = format!(
+                "there is no {place}.meta: its server was not stopped with SIGUSR1, or runs on \
+                 the file again; dump a running server by its address"
+            );
+            Error::invalid_input("warm-file", place, reason)
+        })?;
+        let refused = |refusal| refused(&options.path, &refusal);
+        let meta = Meta::parse(file.meta()).map_err(refused)?;
+        let classes = SlabClasses::of(&meta).map_err(refused)?;
+        WarmFile::open(file.bytes()?, &meta, &classes).map_err(refused)?;
+        Ok(Self {
+            options,
+            meta,
+            classes,
+            file,
+        })
+    }
+
+    /// Returns the node's address in the snapshot: as given, or by the name of
+    /// the file.
+    pub fn address(&self) -> String {
+        if let Some(node) = &self.options.node {
+            return node.address();
+        }
+        let name = self.options.path.file_name().unwrap_or_default();
+        // Lists of nodes are split at commas, and lines at spaces.
+        let plain = |letter: char| {
+            let is_plain = letter.is_ascii_graphic() && !"/,\\\"'".contains(letter);
+            if is_plain { letter } else { '_' }
+        };
+        let name: String = name.to_string_lossy().chars().map(plain).collect();
+        format!("warm-file:{name}")
+    }
+
+    /// Dumps the file into a store and publishes the snapshot.
+    ///
+    /// The snapshot is of the moment the server stopped: it began and ended
+    /// then, by its manifest. What expired since is in it, as it is in every
+    /// older snapshot.
+    ///
+    /// On any error the segments written so far are removed, and there is no
+    /// snapshot.
+    ///
+    /// # Errors
+    ///
+    /// - `AlreadyExists`: the name is taken.
+    /// - `InvalidInput`: items have their values in extstore.
+    /// - `NodeChanged`: a server has taken the file meanwhile.
+    /// - `Io` of the file or the store, `Canceled`.
+    ///
+    /// # Memory
+    ///
+    /// For each thread one value, and for each shard a batch of 256 KiB; for each
+    /// shard up to five batches more, an open block, and 48 bytes for each record
+    /// of an open segment. The file itself is mapped.
+    pub fn run(
+        &self,
+        store: Arc<dyn Store>,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<DumpReport> {
+        self.options.validate()?;
+        let snapshot = SnapshotWriter::begin(store, &self.options.name)?;
+        let report = self.run_into(&snapshot, cancel, progress);
+        if report.is_err() {
+            snapshot.discard();
+        }
+        progress.event(Event::Finished);
+        report
+    }
+
+    fn run_into(
+        &self,
+        snapshot: &SnapshotWriter,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<DumpReport> {
+        let clock = Instant::now();
+        progress.event(Event::Started {
+            job: "dump",
+            items_total: 0,
+            bytes_total: 0,
+        });
+        let (tally, written) = self.read_all(snapshot, cancel, progress)?;
+        cancel.check()?;
+        // Last: what was read until here was read from an unchanged file.
+        if !self.file.is_unchanged()? {
+            let what = "a server has taken the restart file meanwhile, or changed its .meta";
+            let error = Error::new(ErrorKind::NodeChanged { what });
+            return Err(error.at(Location::object(self.file.describe())));
+        }
+        let (node, unaccounted) = self.describe_node(tally, &written);
+        progress.event(Event::NodeFinished {
+            node_index: None,
+            node: node.address.clone(),
+            items: node.counters.stored,
+            failure: None,
+        });
+        let span = [self.meta.stop_time; 2];
+        let selection = &self.options.selection;
+        let manifest = Manifest {
+            ring: RingSpec::to_record(&self.options.rings),
+            select: (!selection.is_everything()).then(|| selection.to_string()),
+            ..assemble(snapshot, span, vec![node], written.segments)
+        };
+        snapshot.publish(&manifest, 1)?;
+        Ok(DumpReport {
+            place: snapshot.describe(),
+            manifest,
+            win_tokens_returned: 0,
+            win_tokens_kept: 0,
+            unknown_kept: 0,
+            unsettled: 0,
+            walks_given_up: Vec::new(),
+            unaccounted,
+            kept: Kept::default(),
+            elapsed: clock.elapsed(),
+        })
+    }
+
+    /// Reads the pages on some threads, and writes each shard on another.
+    fn read_all(
+        &self,
+        snapshot: &SnapshotWriter,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<(Tally, ShardResult)> {
+        let file = WarmFile::open(self.file.bytes()?, &self.meta, &self.classes)
+            .map_err(|refusal| refused(&self.options.path, &refusal))?;
+        let created_at = UnixSecs::from_system_time(SystemTime::now());
+        let stop = cancel.child();
+        let next_page = AtomicUsize::new(0);
+        let trouble: Mutex<Option<Error>> = Mutex::default();
+        let (senders, receivers) = open_ways(self.options.shard_bits);
+
+        let (tally, shards) = std::thread::scope(|scope| {
+            let (file, stop, next_page, trouble) = (&file, &stop, &next_page, &trouble);
+            let readers: Vec<_> = (0..self.options.thread_count)
+                .map(|_| {
+                    let senders = senders.clone();
+                    scope.spawn(move || {
+                        let _guard = StopOnPanic(stop);
+                        let mut tally = Tally::default();
+                        let mut delivery = Delivery::new(senders, self.options.shard_bits);
+                        let read = self.read_pages(
+                            file,
+                            next_page,
+                            &mut delivery,
+                            &mut tally,
+                            stop,
+                            progress,
+                        );
+                        if let Err(error) = read {
+                            stop.cancel();
+                            if !error.is_canceled() {
+                                let mut first =
+                                    trouble.lock().unwrap_or_else(PoisonError::into_inner);
+                                first.get_or_insert(error);
+                            }
+                        }
+                        tally
+                    })
+                })
+                .collect();
+            // The readers hold the only senders left, so that their end ends the
+            // writers.
+            drop(senders);
+            let writers: Vec<_> = (0_u64..)
+                .zip(receivers)
+                .map(|(shard, receiver)| {
+                    scope.spawn(move || {
+                        let _guard = StopOnPanic(stop);
+                        self.write_shard(snapshot, created_at, shard, receiver)
+                            .inspect_err(|_| stop.cancel())
+                    })
+                })
+                .collect();
+            let mut tally = Tally::default();
+            for reader in readers {
+                let part = join(reader.join());
+                tally.counters.merge(&part.counters);
+                tally.reasons.merge(&part.reasons);
+            }
+            let shards: Vec<_> = writers
+                .into_iter()
+                .map(|writer| join(writer.join()))
+                .collect();
+            (tally, shards)
+        });
+
+        let mut written = ShardResult::default();
+        for shard in shards {
+            let shard = shard?;
+            written.stored = written.stored.saturating_add(shard.stored);
+            written.duplicate = written.duplicate.saturating_add(shard.duplicate);
+            written.segments.extend(shard.segments);
+        }
+        match trouble.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok((tally, written)),
+        }
+    }
+
+    /// Takes one page after the other until there are no more.
+    fn read_pages(
+        &self,
+        file: &WarmFile<'_>,
+        next_page: &AtomicUsize,
+        delivery: &mut Delivery,
+        tally: &mut Tally,
+        stop: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let mut value = Vec::new();
+        loop {
+            let page = next_page.fetch_add(1, Ordering::Relaxed);
+            if page >= file.page_count() {
+                return delivery.flush();
+            }
+            stop.check()?;
+            // The last of what can be known before its bytes are touched.
+            self.file.bytes()?;
+            let (mut items, mut bytes) = (0_u64, 0_u64);
+            for found in file.page(page) {
+                tally.counters.listed = tally.counters.listed.saturating_add(1);
+                match found {
+                    Found::Live(item) if !self.selects(&item) => {
+                        tally.counters.filtered = tally.counters.filtered.saturating_add(1);
+                    }
+                    Found::Live(item) if to_u64(item.value_len()) > LARGE_VALUE_LEN_MAX => {
+                        tally.counters.refused = tally.counters.refused.saturating_add(1);
+                        tally.reasons.add(TOO_LONG);
+                    }
+                    Found::Live(item) if to_u64(item.value_len()) > VALUE_INLINE_LEN_MAX => {
+                        let value_len = to_u64(item.value_len());
+                        delivery.begin_large(item.key, &item.meta, value_len)?;
+                        item.pieces().try_for_each(|piece| delivery.piece(piece))?;
+                        delivery.end_large()?;
+                        items = items.saturating_add(1);
+                        bytes = bytes.saturating_add(value_len);
+                    }
+                    Found::Live(item) => {
+                        let Some(record) = record_of(&item, &mut value) else {
+                            // Whole when it was found, and not any more.
+                            let what = "the restart file changes while it is read";
+                            let error = Error::new(ErrorKind::NodeChanged { what });
+                            return Err(error.at(Location::object(self.file.describe())));
+                        };
+                        items = items.saturating_add(1);
+                        bytes = bytes
+                            .saturating_add(to_u64(record.key.len()))
+                            .saturating_add(to_u64(record.value.len()));
+                        delivery.item(&record)?;
+                    }
+                    Found::Expired => {
+                        tally.counters.expired = tally.counters.expired.saturating_add(1);
+                    }
+                    Found::Flushed | Found::Unlinked => {
+                        tally.counters.vanished = tally.counters.vanished.saturating_add(1);
+                    }
+                    Found::Damaged { offset, why } => {
+                        tally.counters.failed = tally.counters.failed.saturating_add(1);
+                        let reason = format!("damaged at offset {offset} of the file: {why}");
+                        tally.reasons.add(&reason);
+                    }
+                    Found::External { .. } => {
+                        return Err(refused(&self.options.path, &Refusal::Extstore));
+                    }
+                }
+            }
+            progress.event(Event::Advanced {
+                node_index: None,
+                items,
+                bytes,
+            });
+        }
+    }
+
+    fn selects(&self, item: &WarmItem<'_>) -> bool {
+        let value_len = Some(to_u64(item.value_len()));
+        let now = self.meta.stop_time;
+        let candidate = Candidate::new(item.key, value_len, &item.meta, now);
+        self.options.selection.judge(&candidate).keeps()
+    }
+
+    fn write_shard(
+        &self,
+        snapshot: &SnapshotWriter,
+        created_at: UnixSecs,
+        shard: u64,
+        parcels: Receiver<Parcel>,
+    ) -> Result<ShardResult> {
+        let writer = ShardWriter::new(
+            snapshot,
+            ShardOptions {
+                segment_size_max: self.options.segment_size_max,
+                segment_record_count_max: self.options.segment_record_count_max,
+                compression: self.options.compression,
+                node: self.address(),
+                node_index: 0,
+                shard_index: shard,
+                shard_bits: self.options.shard_bits,
+                clock_offset: self.meta.clock_offset(),
+                server_version: String::new(),
+                created_at,
+                first_sequence: 0,
+            },
+        );
+        write_parcels(writer, parcels)
+    }
+
+    /// Makes the entry of the server; returns by how many items its counters do
+    /// not add up, too.
+    fn describe_node(&self, mut tally: Tally, written: &ShardResult) -> (ManifestNode, u64) {
+        let mut counters = Counters {
+            stored: written.stored,
+            ..tally.counters
+        };
+        if written.duplicate > 0 {
+            // No server has a key twice, so one of the two is not what it was.
+            counters.failed = counters.failed.saturating_add(written.duplicate);
+            let reason = "a second item of the same key: one of them is damaged";
+            tally.reasons.add_many(reason, written.duplicate);
+        }
+        let unaccounted = balance(&mut counters, &mut tally.reasons);
+        let node = ManifestNode {
+            address: self.address(),
+            // Neither file tells it.
+            server_version: String::new(),
+            pid: 0,
+            server_started_at: self.meta.server_started_at().0,
+            clock_offset: self.meta.clock_offset().to_string(),
+            walk: "warm-file".to_owned(),
+            shard_bits: self.options.shard_bits,
+            items_start: counters.listed,
+            items_end: counters.listed,
+            unlisted: 0,
+            unsure: 0,
+            counters,
+            reasons: tally.reasons,
+            failure: None,
+        };
+        (node, unaccounted)
+    }
+}
+
+/// Joins the pieces of a value; `None` if they have become fewer.
+fn record_of<'a>(item: &WarmItem<'a>, buffer: &'a mut Vec<u8>) -> Option<Record<'a>> {
+    let mut pieces = item.pieces();
+    let first = pieces.next().unwrap_or_default();
+    let value = if first.len() == item.value_len() {
+        first
+    } else {
+        buffer.clear();
+        buffer.extend_from_slice(first);
+        pieces.for_each(|piece| buffer.extend_from_slice(piece));
+        buffer.as_slice()
+    };
+    (value.len() == item.value_len()).then_some(Record {
+        key: item.key,
+        value,
+        meta: item.meta,
+    })
+}
+
+/// Takes a file that cannot be opened for what it is, a setting that is wrong.
+fn unusable(error: Error) -> Error {
+    if let (ErrorKind::Io { .. }, Some(Location::Object { object, .. })) =
+        (error.kind(), error.location())
+    {
+        return Error::invalid_input("warm-file", object.clone(), error.to_reason());
+    }
+    error
+}
+
+fn refused(path: &Path, refusal: &Refusal) -> Error {
+    Error::invalid_input("warm-file", path.display().to_string(), refusal.to_string())
+}

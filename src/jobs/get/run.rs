@@ -1,0 +1,164 @@
+//! The probes, side by side.
+
+use std::sync::Arc;
+
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+use crate::codecs::format::checksum::shard_of;
+use crate::codecs::format::compression::SectionReader;
+use crate::codecs::format::manifest::ManifestSegment;
+use crate::engines::snapshot::{FoundRecord, Opening, SegmentReader, SegmentValue, SnapshotReader};
+use crate::jobs::get::report::{Copy, CopyValue, LookupReport};
+use crate::words::cancel::Cancel;
+use crate::words::defect::Finding;
+use crate::words::error::{Error, Operation, Result};
+use crate::words::item::{KEY_LEN_MAX, escape_key};
+use crate::words::pieces::Pieces as _;
+use crate::words::units::{counted, to_u64};
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct LookupOptions {
+    /// Addresses of nodes to look at; all for none.
+    pub nodes: Vec<String>,
+    /// Read the value, too.
+    pub is_value_wanted: bool,
+    /// Segments asked side by side.
+    pub thread_count: usize,
+}
+
+/// Looks a key up in the segments of its shard.
+///
+/// Each of them costs one read of its table of contents and one of a page of
+/// its key index; the one that has the key, one read of a key section and, if
+/// it is wanted, one of a value section, or of each part of a value in parts,
+/// which is not kept: it is known to be sound then. Another block of the same fingerprint
+/// costs a key section more, once in some thousand look-ups.
+///
+/// # Errors
+///
+/// - `InvalidInput`: no key can be like this, or no such node.
+/// - `Canceled`. What is damaged or cannot be read is in the report.
+pub fn look_up(
+    snapshot: &SnapshotReader,
+    key: &[u8],
+    options: &LookupOptions,
+    cancel: &Cancel,
+) -> Result<LookupReport> {
+    if key.is_empty() || key.len() > KEY_LEN_MAX {
+        let len = counted(to_u64(key.len()), "byte");
+        let allowed = format!("it has {len}; a key has 1 to {KEY_LEN_MAX}");
+        return Err(Error::invalid_input("key", escape_key(key), allowed));
+    }
+    let mut segments = snapshot.segments_of(&options.nodes)?;
+    segments.retain(|segment| shard_of(key, snapshot.shard_bits(segment)) == segment.shard_index);
+    let ask = |sections: &mut SectionReader, segment: &&ManifestSegment| {
+        cancel.check()?;
+        let wants_value = options.is_value_wanted;
+        probe(snapshot, segment, key, wants_value, sections, cancel)
+    };
+    let thread_count = options.thread_count.min(segments.len());
+    let probes: Vec<Probe> = if thread_count < 2 {
+        let mut sections = SectionReader::default();
+        segments
+            .iter()
+            .map(|segment| ask(&mut sections, segment))
+            .collect::<Result<_>>()?
+    } else {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(thread_count)
+            .thread_name(|number| format!("lookup-{number}"))
+            .build()
+            .map_err(|error| {
+                let cause = std::io::Error::other(error);
+                Error::io(Operation::Spawn, "look-up threads", cause)
+            })?;
+        pool.install(|| {
+            segments
+                .par_iter()
+                .map_init(SectionReader::default, ask)
+                .collect::<Result<_>>()
+        })?
+    };
+    let mut report = LookupReport {
+        segment_count: to_u64(probes.len()),
+        ..LookupReport::default()
+    };
+    for Probe { copy, finding } in probes {
+        report.copies.extend(copy);
+        report.findings.extend(finding);
+    }
+    Ok(report)
+}
+
+/// What one segment answered.
+#[derive(Debug, Default)]
+struct Probe {
+    copy: Option<Copy>,
+    finding: Option<Finding>,
+}
+
+fn probe(
+    snapshot: &SnapshotReader,
+    named: &ManifestSegment,
+    key: &[u8],
+    is_value_wanted: bool,
+    sections: &mut SectionReader,
+    cancel: &Cancel,
+) -> Result<Probe> {
+    let place = snapshot.segment_place(named);
+    let damaged = |error| {
+        Ok(Probe {
+            copy: None,
+            finding: Some(Finding::from_any_error(error, &place)?),
+        })
+    };
+    let segment = match snapshot.open_segment_as(named, Opening::Lookup) {
+        Ok(segment) => Arc::new(segment),
+        Err(error) => return damaged(error),
+    };
+    let found = match segment.find(key, sections) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(Probe::default()),
+        Err(error) => return damaged(error),
+    };
+    let mut copy = Copy {
+        node: snapshot.node(named).to_owned(),
+        location: segment.record_location(found.block, found.record),
+        meta: found.meta,
+        value_len: found.value_len,
+        value_hash: found.value_hash,
+        value: None,
+    };
+    let mut finding = None;
+    if is_value_wanted {
+        match read_value(&segment, &found, sections, cancel) {
+            Ok(value) => copy.value = Some(value),
+            Err(error) => finding = Some(Finding::from_any_error(error, &place)?),
+        }
+    }
+    Ok(Probe {
+        copy: Some(copy),
+        finding,
+    })
+}
+
+/// Reads a value, or reads one in parts through to know that it is sound.
+fn read_value(
+    segment: &Arc<SegmentReader>,
+    found: &FoundRecord,
+    sections: &mut SectionReader,
+    cancel: &Cancel,
+) -> Result<CopyValue> {
+    let Some(value) = found.parted_value() else {
+        return segment.read_value(found, sections).map(CopyValue::Whole);
+    };
+    let mut parts = segment.open_parts(found.block, found.record, value);
+    while parts.next_piece()?.is_some() {
+        cancel.check()?;
+    }
+    let segment = Arc::clone(segment);
+    let value = SegmentValue::new(segment, found.block, found.record, value);
+    Ok(CopyValue::Large(value))
+}

@@ -1,0 +1,151 @@
+//! Records by a value of which there may be too many to keep apart.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+
+use crate::jobs::inspect::tally::Tally;
+
+/// Counts by value; the least values are kept apart, as many as fit.
+///
+/// Which ones are kept does not depend on the order in which they come: a value
+/// once dropped has as many lesser ones before it as fit, and stays dropped. So
+/// each count is either whole or not there, and parts can be merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CappedTable<K> {
+    value_count_max: usize,
+    kept: BTreeMap<K, Tally>,
+    others: Tally,
+}
+
+impl<K: Ord> CappedTable<K> {
+    /// Makes an empty table.
+    pub fn new(value_count_max: usize) -> Self {
+        Self {
+            value_count_max,
+            kept: BTreeMap::new(),
+            others: Tally::default(),
+        }
+    }
+
+    /// Adds records of one value.
+    pub fn add<Q>(&mut self, value: &Q, tally: &Tally)
+    where
+        K: Borrow<Q>,
+        Q: Ord + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(sum) = self.kept.get_mut(value) {
+            sum.merge(tally);
+            return;
+        }
+        let is_full = self.kept.len() >= self.value_count_max;
+        if is_full
+            && self
+                .kept
+                .last_key_value()
+                .is_none_or(|(last, _)| last.borrow() < value)
+        {
+            self.others.merge(tally);
+            return;
+        }
+        self.kept.insert(value.to_owned(), *tally);
+        if self.kept.len() > self.value_count_max
+            && let Some((_, dropped)) = self.kept.pop_last()
+        {
+            self.others.merge(&dropped);
+        }
+    }
+
+    /// Adds the counts of another part, of the same capacity.
+    pub fn merge(&mut self, other: Self)
+    where
+        K: Clone,
+    {
+        self.others.merge(&other.others);
+        for (value, tally) in &other.kept {
+            self.add(value, tally);
+        }
+    }
+
+    /// Returns the records of the values that did not fit.
+    pub fn others(&self) -> &Tally {
+        &self.others
+    }
+
+    /// Returns the greatest of the values kept.
+    pub fn last(&self) -> Option<&K> {
+        self.kept.last_key_value().map(|(value, _)| value)
+    }
+
+    /// Returns the values kept, those with the most memory first; the whole says how
+    /// that is known, see [`Tally::memory_bytes`].
+    pub fn heaviest(&self, whole: &Tally) -> Vec<(&K, &Tally)> {
+        let mut rows: Vec<_> = self.kept.iter().collect();
+        // The sort keeps the order of values that have the same.
+        rows.sort_by_key(|(_, tally)| {
+            std::cmp::Reverse((tally.memory_bytes(whole), tally.records))
+        });
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(records: u64) -> Tally {
+        Tally {
+            records,
+            key_bytes: 0,
+            value_bytes: records,
+            item_bytes: records,
+            ..Tally::default()
+        }
+    }
+
+    #[test]
+    fn what_is_kept_does_not_depend_on_order_or_parts() {
+        // Each value eleven times, in an order that returns to dropped ones.
+        let values: Vec<u64> = (0..1100).map(|at| at * 37 % 100).collect();
+        let count = |values: &[u64]| {
+            let mut table = CappedTable::new(10);
+            for value in values {
+                table.add(value, &tally(1));
+            }
+            table
+        };
+        let whole = count(&values);
+        for cut in [1, 10, 549, 1099] {
+            let (first, second) = values.split_at(cut);
+            let mut merged = count(second);
+            merged.merge(count(first));
+            assert_eq!(merged, whole, "cut at {cut}");
+        }
+        assert_eq!(whole.others().records, 90 * 11);
+        let kept: Vec<_> = whole
+            .heaviest(&Tally::default())
+            .into_iter()
+            .map(|(value, _)| *value)
+            .collect();
+        assert_eq!(kept, (0..10).collect::<Vec<_>>());
+        assert!(
+            whole
+                .heaviest(&Tally::default())
+                .iter()
+                .all(|(_, tally)| tally.records == 11)
+        );
+    }
+
+    #[test]
+    fn the_most_memory_comes_first() {
+        let mut table = CappedTable::new(3);
+        for (value, records) in [(1, 5), (2, 9), (3, 5)] {
+            table.add(&value, &tally(records));
+        }
+        let order: Vec<_> = table
+            .heaviest(&Tally::default())
+            .iter()
+            .map(|(value, _)| **value)
+            .collect();
+        assert_eq!(order, [2, 1, 3]);
+    }
+}

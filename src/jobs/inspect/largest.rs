@@ -1,0 +1,127 @@
+//! The records with the largest values.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::codecs::format::column::KeyRecord;
+use crate::words::item::ItemMeta;
+
+/// A record with a large value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargeValue<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// Bytes of the value.
+    pub value_len: u32,
+    /// The node it came from, by its place in the manifest.
+    pub node_index: usize,
+    /// Everything else.
+    pub meta: &'a ItemMeta,
+}
+
+/// The largest values, a few of them; among equals those of the least keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Largest {
+    count_max: usize,
+    kept: BTreeMap<(Reverse<u32>, Vec<u8>, usize), ItemMeta>,
+}
+
+impl Largest {
+    /// Makes an empty list.
+    pub fn new(count_max: usize) -> Self {
+        Self {
+            count_max,
+            kept: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a record, if it is among the largest.
+    pub fn add(&mut self, record: &KeyRecord<'_>, node_index: usize) {
+        let is_full = self.kept.len() >= self.count_max;
+        // Nearly every record ends here, without a copy of its key.
+        if is_full
+            && self.kept.last_key_value().is_none_or(|(last, _)| {
+                (last.0, last.1.as_slice(), last.2)
+                    <= (Reverse(record.value_len), record.key, node_index)
+            })
+        {
+            return;
+        }
+        let place = (Reverse(record.value_len), record.key.to_vec(), node_index);
+        self.kept.insert(place, record.meta);
+        self.shrink();
+    }
+
+    /// Adds the list of another part, of the same length.
+    pub fn merge(&mut self, other: Self) {
+        self.kept.extend(other.kept);
+        self.shrink();
+    }
+
+    /// Visits the records, the largest first.
+    pub fn iter(&self) -> impl Iterator<Item = LargeValue<'_>> {
+        self.kept
+            .iter()
+            .map(|((Reverse(value_len), key, node_index), meta)| LargeValue {
+                key,
+                value_len: *value_len,
+                node_index: *node_index,
+                meta,
+            })
+    }
+
+    fn shrink(&mut self) {
+        while self.kept.len() > self.count_max {
+            self.kept.pop_last();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &[u8], value_len: u32) -> KeyRecord<'_> {
+        KeyRecord {
+            key,
+            value_len,
+            value_hash: 0,
+            meta: ItemMeta::default(),
+        }
+    }
+
+    #[test]
+    fn the_largest_stay_whatever_the_order_and_the_parts() {
+        let keys: Vec<[u8; 1]> = (0..200).map(|at: u8| [at.wrapping_mul(77)]).collect();
+        let list = |keys: &[[u8; 1]]| {
+            let mut largest = Largest::new(5);
+            for key in keys {
+                largest.add(&record(key, u32::from(key[0] / 8)), 0);
+            }
+            largest
+        };
+        let whole = list(&keys);
+        let found: Vec<_> = whole
+            .iter()
+            .map(|large| (large.value_len, large.key[0]))
+            .collect();
+        assert_eq!(found.len(), 5);
+        assert!(
+            found.is_sorted_by_key(|(len, key)| (Reverse(*len), *key)),
+            "{found:?}"
+        );
+        for cut in [1, 5, 100, 199] {
+            let (first, second) = keys.split_at(cut);
+            let mut merged = list(second);
+            merged.merge(list(first));
+            assert_eq!(merged, whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_no_length_stays_empty() {
+        let mut largest = Largest::new(0);
+        largest.add(&record(b"k", 1), 0);
+        assert_eq!(largest.iter().count(), 0);
+    }
+}

@@ -1,0 +1,453 @@
+//! The keys and metadata of every block, many at a time.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::codecs::format::column::KeyRecord;
+use crate::codecs::format::compression::SectionReader;
+use crate::codecs::format::manifest::ManifestSegment;
+use crate::codecs::select::{Candidate, Judgement, Selection};
+use crate::engines::sink::{OwnerDefaults, bind_owners};
+use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
+use crate::jobs::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
+use crate::jobs::inspect::report::{InspectReport, NodeShare, Storage};
+use crate::jobs::inspect::statistics::Statistics;
+use crate::jobs::inspect::tally::Tally;
+use crate::words::cancel::Cancel;
+use crate::words::defect::{Defect, Finding, Structure};
+use crate::words::error::{Location, Result};
+use crate::words::progress::{Event, Progress, RunningJob};
+use crate::words::units::{UnixSecs, to_u64};
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct InspectOptions {
+    /// The moment that times are relative to; none for the end of the dump.
+    pub at: Option<UnixSecs>,
+    /// Nodes to look at, by their addresses; all if there are none.
+    pub nodes: Vec<String>,
+    /// What ends the prefix of a key; the first is tried first, see
+    /// [`KeyPrefixTable`].
+    pub delimiters: Vec<u8>,
+    /// How much of a key is its prefix.
+    pub depth: PrefixDepth,
+    /// How many of the largest values to name.
+    pub largest_count: usize,
+    /// Threads.
+    pub thread_count: usize,
+    /// Which records to count.
+    pub selection: Selection,
+}
+
+/// Reads the keys and metadata of a snapshot, and counts.
+///
+/// Values are not read, and the counts are the same for any number of threads. Keys
+/// with more prefixes than [`KeyPrefixTable::VALUE_COUNT_MAX`] are read twice.
+///
+/// # Errors
+///
+/// - `InvalidInput`: a node that the snapshot does not have, or a selection of
+///   owners without their ring.
+/// - `Corrupt`: the manifest does not say when the dump ended, and no moment is
+///   given. What else is damaged or cannot be read is in the report.
+/// - `Canceled`.
+///
+/// # Memory
+///
+/// For each thread one segment's table of contents, a decompressed key section,
+/// one [`Statistics`] and a [`NodeShare`] for each node.
+pub fn inspect(
+    snapshot: &SnapshotReader,
+    options: &InspectOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<InspectReport> {
+    let clock = Instant::now();
+    let manifest = snapshot.manifest();
+    let is_selected = snapshot.select_nodes(&options.nodes)?;
+    // A snapshot knows its nodes without labels and weights.
+    let selection = bind_owners(&options.selection, OwnerDefaults::default())?;
+    let at = match options.at {
+        Some(at) => at,
+        None => snapshot.finished_at()?,
+    };
+    let node_index = |segment: &ManifestSegment| {
+        // The manifest's decoding has checked that there is such a node.
+        usize::try_from(segment.node_index).unwrap_or(usize::MAX)
+    };
+    let segments = snapshot.segments_of(&options.nodes)?;
+    // A manifest may claim more than a number can hold.
+    let records = segments.iter().map(|segment| segment.records);
+    let records = records.fold(0, u64::saturating_add);
+    let _running = RunningJob::start(progress, "inspect", records, 0);
+    let pool = SegmentPool::new("inspect", options.thread_count)?;
+    let new_part = || Part {
+        statistics: Statistics::new(
+            at,
+            &options.delimiters,
+            options.depth,
+            options.largest_count,
+        ),
+        shares: vec![NodeShare::default(); manifest.nodes.len()],
+        filtered: Tally::default(),
+        unknown_kept: 0,
+    };
+    let inspection = Inspection {
+        snapshot,
+        selection: &selection,
+        at,
+        cancel,
+        progress,
+        pool: &pool,
+        parts: (0..pool.thread_count())
+            .map(|_| Mutex::new(new_part()))
+            .collect(),
+        found: Mutex::default(),
+    };
+    pool.each_segment(&segments, |number, named| {
+        inspection.segment(number, named, node_index(named))
+    })?;
+    let mut whole = new_part();
+    for part in &inspection.parts {
+        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.merge(std::mem::replace(&mut *part, new_part()));
+    }
+    if let Some(empty) = whole.statistics.key_prefixes.to_recount() {
+        whole.statistics.key_prefixes = inspection.recount_prefixes(&segments, empty)?;
+    }
+    let found = inspection.found.into_inner();
+    let found = found.unwrap_or_else(PoisonError::into_inner);
+    let shares = whole.shares.into_iter().zip(is_selected);
+    Ok(InspectReport {
+        at,
+        nodes: shares
+            .map(|(share, is_selected)| is_selected.then_some(share))
+            .collect(),
+        statistics: whole.statistics,
+        selection: (!selection.is_everything()).then(|| selection.to_string()),
+        filtered: whole.filtered,
+        unknown_kept: whole.unknown_kept,
+        findings: found.kept.into_values().collect(),
+        finding_count_dropped: found.dropped,
+        elapsed: clock.elapsed(),
+    })
+}
+
+/// What one thread counted.
+struct Part {
+    statistics: Statistics,
+    /// One a node of the manifest.
+    shares: Vec<NodeShare>,
+    filtered: Tally,
+    unknown_kept: u64,
+}
+
+impl Part {
+    fn merge(&mut self, other: Self) {
+        self.statistics.merge(other.statistics);
+        self.filtered.merge(&other.filtered);
+        self.unknown_kept = self.unknown_kept.saturating_add(other.unknown_kept);
+        for (sum, share) in self.shares.iter_mut().zip(&other.shares) {
+            sum.merge(share);
+        }
+    }
+}
+
+/// The first findings, in the order of the segments and their blocks; the same
+/// whatever the order in which they were found.
+#[derive(Debug, Default)]
+struct Found {
+    kept: BTreeMap<(usize, usize), Finding>,
+    dropped: u64,
+}
+
+impl Found {
+    fn add(&mut self, place: (usize, usize), finding: Finding) {
+        self.kept.insert(place, finding);
+        if self.kept.len() > InspectReport::FINDING_COUNT_MAX {
+            self.kept.pop_last();
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+}
+
+/// What was read of a segment or a part of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct SegmentRead {
+    tally: Tally,
+    is_damaged: bool,
+}
+
+impl SegmentRead {
+    fn merge(mut self, other: Self) -> Self {
+        self.tally.merge(&other.tally);
+        self.is_damaged |= other.is_damaged;
+        self
+    }
+}
+
+struct Inspection<'a> {
+    snapshot: &'a SnapshotReader,
+    selection: &'a Selection,
+    at: UnixSecs,
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+    pool: &'a SegmentPool,
+    /// One a thread of the pool, so that none waits for another.
+    parts: Vec<Mutex<Part>>,
+    found: Mutex<Found>,
+}
+
+impl Inspection<'_> {
+    fn segment(&self, number: usize, named: &ManifestSegment, node_index: usize) -> Result<()> {
+        self.cancel.check()?;
+        let mut share = NodeShare {
+            storage: Storage {
+                segments: 1,
+                blocks: named.blocks,
+                size: named.size,
+                ..Storage::default()
+            },
+            ..NodeShare::default()
+        };
+        let place = || Location::object(self.snapshot.segment_place(named));
+        let opened = self.snapshot.open_segment(named);
+        let Some(segment) = self.note((number, 0), place, opened)? else {
+            share.unreadable = named.records;
+            self.add_share(node_index, &share);
+            self.advance(named.records, 0);
+            return Ok(());
+        };
+        let entries = segment.toc().entries.iter();
+        for entry in entries.filter(|entry| entry.is_block() || entry.is_part()) {
+            share.storage.merge(&Storage {
+                key_stored: entry.key_stored_len.into(),
+                key_raw: entry.key_raw_len.into(),
+                value_stored: entry.value_stored_len.into(),
+                value_raw: entry.value_raw_len.into(),
+                ..Storage::default()
+            });
+        }
+        self.add_share(node_index, &share);
+        let read = self.pool.install(|| {
+            (0..segment.block_count())
+                .into_par_iter()
+                .map_init(SectionReader::default, |sections, block| {
+                    self.cancel.check()?;
+                    self.block(number, node_index, &segment, block, sections)
+                })
+                .try_reduce(SegmentRead::default, |one, two| Ok(one.merge(two)))
+        })?;
+        // With a block damaged the sums differ, and that is known already.
+        if !read.is_damaged {
+            self.compare_counts(number, named, &segment, &read.tally);
+        }
+        Ok(())
+    }
+
+    fn block(
+        &self,
+        number: usize,
+        node_index: usize,
+        segment: &SegmentReader,
+        block: usize,
+        sections: &mut SectionReader,
+    ) -> Result<SegmentRead> {
+        let place = || segment.block_location(block);
+        let columns = segment.read_keys(block, sections);
+        let columns = self.note((number, block.saturating_add(1)), place, columns)?;
+        let mut read = SegmentRead::default();
+        let mut kept = Tally::default();
+        let entry = segment.block_entry(block);
+        let records = entry.map_or(0, |entry| entry.record_count.into());
+        if let Some(columns) = columns {
+            self.with_part(|part| {
+                for record in columns.iter() {
+                    let tally = Tally::of(&record);
+                    read.tally.merge(&tally);
+                    let judgement = self.judge(&record);
+                    if judgement == Judgement::Unknown {
+                        part.unknown_kept = part.unknown_kept.saturating_add(1);
+                    }
+                    if judgement.keeps() {
+                        part.statistics.add(&record, node_index);
+                        kept.merge(&tally);
+                    } else {
+                        part.filtered.merge(&tally);
+                    }
+                }
+            });
+            self.add_share(
+                node_index,
+                &NodeShare {
+                    tally: kept,
+                    ..NodeShare::default()
+                },
+            );
+        } else {
+            read.is_damaged = true;
+            self.add_share(
+                node_index,
+                &NodeShare {
+                    unreadable: records,
+                    ..NodeShare::default()
+                },
+            );
+        }
+        let bytes = entry.map_or(0, |entry| entry.key_stored_len.into());
+        self.advance(records, bytes);
+        Ok(read)
+    }
+
+    /// Counts the prefixes of all keys once more, with a table that knows which of
+    /// them are heavy. What cannot be read has been found before.
+    fn recount_prefixes(
+        &self,
+        segments: &[&ManifestSegment],
+        empty: KeyPrefixTable,
+    ) -> Result<KeyPrefixTable> {
+        let parts: Vec<_> = (0..self.pool.thread_count())
+            .map(|_| Mutex::new(empty.clone()))
+            .collect();
+        self.pool.each_segment(segments, |_, named| {
+            self.cancel.check()?;
+            let Ok(segment) = self.snapshot.open_segment(named) else {
+                return Ok(());
+            };
+            self.pool.install(|| {
+                let blocks = (0..segment.block_count()).into_par_iter();
+                blocks.try_for_each_init(SectionReader::default, |sections, block| {
+                    self.cancel.check()?;
+                    let Ok(columns) = segment.read_keys(block, sections) else {
+                        return Ok(());
+                    };
+                    let own = parts.get(rayon::current_thread_index().unwrap_or(0));
+                    let Some(own) = own else {
+                        return Ok(());
+                    };
+                    let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+                    for record in columns.iter() {
+                        if self.judge(&record).keeps() {
+                            own.add(record.key, &Tally::of(&record));
+                        }
+                    }
+                    Ok(())
+                })
+            })
+        })?;
+        let mut whole = empty;
+        for part in parts {
+            whole.merge(part.into_inner().unwrap_or_else(PoisonError::into_inner));
+        }
+        Ok(whole)
+    }
+
+    /// Judges whether a record counts.
+    fn judge(&self, record: &KeyRecord<'_>) -> Judgement {
+        let value_len = Some(record.value_len.into());
+        let candidate = Candidate::new(record.key, value_len, &record.meta, self.at);
+        self.selection.judge(&candidate)
+    }
+
+    /// Compares what was read with what the manifest says.
+    fn compare_counts(
+        &self,
+        number: usize,
+        named: &ManifestSegment,
+        segment: &SegmentReader,
+        read: &Tally,
+    ) {
+        let pairs = [
+            ("records", named.records, read.records),
+            ("blocks", named.blocks, to_u64(segment.block_count())),
+            ("key_bytes", named.key_bytes, read.key_bytes),
+            ("value_bytes", named.value_bytes, read.value_bytes),
+        ];
+        for (at, (field, stored, computed)) in (1_usize..).zip(pairs) {
+            if stored != computed {
+                let defect = Defect::CountMismatch {
+                    structure: Structure::Manifest,
+                    field,
+                    stored,
+                    computed,
+                };
+                let finding = Finding::new(Location::object(segment.place()), defect);
+                // After those of the blocks.
+                self.add_finding((number, segment.block_count().saturating_add(at)), finding);
+            }
+        }
+    }
+
+    /// Turns what keeps a part from being read into a finding; any other error
+    /// ends the job.
+    fn note<T>(
+        &self,
+        order: (usize, usize),
+        place: impl FnOnce() -> Location,
+        result: Result<T>,
+    ) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => {
+                let place = error.location().cloned().unwrap_or_else(place);
+                let finding = Finding::from_any_error(error.at(place), "")?;
+                self.add_finding(order, finding);
+                Ok(None)
+            }
+        }
+    }
+
+    fn add_finding(&self, order: (usize, usize), finding: Finding) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.add(order, finding);
+    }
+
+    fn add_share(&self, node_index: usize, share: &NodeShare) {
+        self.with_part(|part| {
+            if let Some(sum) = part.shares.get_mut(node_index) {
+                sum.merge(share);
+            }
+        });
+    }
+
+    /// Calls with the part of this thread.
+    fn with_part(&self, call: impl FnOnce(&mut Part)) {
+        let own = rayon::current_thread_index().unwrap_or(0);
+        if let Some(part) = self.parts.get(own) {
+            call(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    fn advance(&self, items: u64, bytes: u64) {
+        self.progress.event(Event::Advanced {
+            node_index: None,
+            items,
+            bytes,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_findings_the_first_are_kept_whatever_the_order() {
+        let finding = || Finding::new(Location::object("s"), Defect::SegmentMissing);
+        let max = InspectReport::FINDING_COUNT_MAX;
+        let numbers: Vec<usize> = (0..max + 50).collect();
+        let mut forward = Found::default();
+        let mut backward = Found::default();
+        for (one, other) in numbers.iter().zip(numbers.iter().rev()) {
+            forward.add((*one, 0), finding());
+            backward.add((*other, 0), finding());
+        }
+        for found in [&forward, &backward] {
+            assert_eq!((found.kept.len(), found.dropped), (max, 50));
+            assert!(found.kept.keys().map(|(number, _)| *number).eq(0..max));
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! All that is counted of records, in parts that add up.
+
+use crate::codecs::format::column::KeyRecord;
+use crate::jobs::inspect::capped_table::CappedTable;
+use crate::jobs::inspect::histogram::Histogram;
+use crate::jobs::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
+use crate::jobs::inspect::largest::Largest;
+use crate::jobs::inspect::tally::Tally;
+use crate::words::item::{Attribute, Exptime, ItemMeta, SlabClass};
+use crate::words::units::{UnixSecs, to_u64};
+
+/// What records have in common, and what sets them apart.
+///
+/// Two of them, made for the same moment, delimiters, depth and number of largest
+/// values, merge into what one would have counted: the order of records and the way
+/// they were spread over parts make no difference.
+///
+/// # Memory
+///
+/// At most [`ClientFlagsTable::VALUE_COUNT_MAX`] table entries of some 50 bytes,
+/// [`KeyPrefixTable::VALUE_COUNT_MAX`] of some 350 for each depth of prefixes, of
+/// which there are at most three, half a megabyte for each, and the keys of the
+/// largest values, whatever is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    at: UnixSecs,
+    /// All records.
+    pub total: Tally,
+    /// Bytes of a key; none if there is no record.
+    pub key_len: Option<LengthRange>,
+    /// Bytes of a value; none if there is no record.
+    pub value_len: Option<LengthRange>,
+    /// By the time until they expire.
+    pub ttl: TtlHistogram,
+    /// By the time since a client last read them.
+    pub idle: IdleHistogram,
+    /// By the length of the value in bytes.
+    pub value_sizes: Histogram,
+    /// By the start of the key.
+    pub key_prefixes: KeyPrefixTable,
+    /// By allocator class.
+    pub slab_classes: SlabClassTable,
+    /// By the client's opaque number.
+    pub client_flags: ClientFlagsTable,
+    /// By each mark, in the order of [`Attribute::ALL`].
+    pub marks: [MarkTally; Attribute::ALL.len()],
+    /// The largest values.
+    pub largest: Largest,
+}
+
+/// Least and greatest length, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LengthRange {
+    /// Least.
+    pub min: u64,
+    /// Greatest.
+    pub max: u64,
+}
+
+/// Records by the time until they expire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TtlHistogram {
+    /// The time is over, or ends at this moment.
+    pub expired: Tally,
+    /// By seconds left, at least one.
+    pub left: Histogram,
+    /// They stay until they are deleted or evicted.
+    pub never: Tally,
+    /// The server did not tell.
+    pub unknown: Tally,
+}
+
+/// Records by the time since a client last read them.
+///
+/// A server notes a read at most once a minute for an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleHistogram {
+    /// By seconds since; an access after the moment counts as 0 seconds ago.
+    pub since: Histogram,
+    /// The server did not tell.
+    pub unknown: Tally,
+}
+
+/// Records by allocator class. A class of one node may hold items of another
+/// size than the same class of another node, if their settings differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlabClassTable {
+    /// By the class.
+    tallies: Vec<Tally>,
+    /// The server did not tell.
+    pub unknown: Tally,
+}
+
+/// Records by client flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientFlagsTable {
+    /// By the flags.
+    pub values: CappedTable<u64>,
+    /// The server did not tell.
+    pub unknown: Tally,
+}
+
+/// Records by one mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MarkTally {
+    /// They have it.
+    pub set: Tally,
+    /// They do not.
+    pub unset: Tally,
+    /// The server did not tell.
+    pub unknown: Tally,
+}
+
+impl Statistics {
+    /// Starts to count: times relative to a moment, keys by what stands before
+    /// delimiters, and so many of the largest values.
+    pub fn new(at: UnixSecs, delimiters: &[u8], depth: PrefixDepth, largest_count: usize) -> Self {
+        Self {
+            at,
+            total: Tally::default(),
+            key_len: None,
+            value_len: None,
+            ttl: TtlHistogram {
+                expired: Tally::default(),
+                left: Histogram::new(Histogram::TIMES),
+                never: Tally::default(),
+                unknown: Tally::default(),
+            },
+            idle: IdleHistogram {
+                since: Histogram::new(Histogram::TIMES),
+                unknown: Tally::default(),
+            },
+            value_sizes: Histogram::new(Histogram::SIZES),
+            key_prefixes: KeyPrefixTable::new(delimiters, depth),
+            slab_classes: SlabClassTable {
+                tallies: vec![Tally::default(); SlabClassTable::CLASS_COUNT],
+                unknown: Tally::default(),
+            },
+            client_flags: ClientFlagsTable {
+                values: CappedTable::new(ClientFlagsTable::VALUE_COUNT_MAX),
+                unknown: Tally::default(),
+            },
+            marks: [MarkTally::default(); Attribute::ALL.len()],
+            largest: Largest::new(largest_count),
+        }
+    }
+
+    /// Counts a record of a node, given by its place in the manifest.
+    pub fn add(&mut self, record: &KeyRecord<'_>, node_index: usize) {
+        let tally = Tally::of(record);
+        let value_len = u64::from(record.value_len);
+        self.total.merge(&tally);
+        LengthRange::add(&mut self.key_len, to_u64(record.key.len()));
+        LengthRange::add(&mut self.value_len, value_len);
+        self.value_sizes.add(value_len, &tally);
+        self.ttl.add(record.meta.exptime, self.at, &tally);
+        self.idle.add(record.meta.last_access, self.at, &tally);
+        self.key_prefixes.add(record.key, &tally);
+        self.slab_classes.add(record.meta.slab_class, &tally);
+        self.client_flags.add(record.meta.client_flags, &tally);
+        self.add_marks(&record.meta, &tally);
+        self.largest.add(record, node_index);
+    }
+
+    fn add_marks(&mut self, meta: &ItemMeta, tally: &Tally) {
+        for (mark, sums) in Attribute::ALL.into_iter().zip(&mut self.marks) {
+            let sum = match meta.attributes.get(mark) {
+                Some(true) => &mut sums.set,
+                Some(false) => &mut sums.unset,
+                None => &mut sums.unknown,
+            };
+            sum.merge(tally);
+        }
+    }
+
+    /// Adds the counts of other records.
+    pub fn merge(&mut self, other: Self) {
+        debug_assert_eq!(self.at, other.at);
+        self.total.merge(&other.total);
+        LengthRange::merge(&mut self.key_len, other.key_len);
+        LengthRange::merge(&mut self.value_len, other.value_len);
+        self.ttl.expired.merge(&other.ttl.expired);
+        self.ttl.left.merge(&other.ttl.left);
+        self.ttl.never.merge(&other.ttl.never);
+        self.ttl.unknown.merge(&other.ttl.unknown);
+        self.idle.since.merge(&other.idle.since);
+        self.idle.unknown.merge(&other.idle.unknown);
+        self.value_sizes.merge(&other.value_sizes);
+        self.key_prefixes.merge(other.key_prefixes);
+        self.slab_classes.merge(&other.slab_classes);
+        self.client_flags.values.merge(other.client_flags.values);
+        self.client_flags.unknown.merge(&other.client_flags.unknown);
+        for (sums, more) in self.marks.iter_mut().zip(&other.marks) {
+            sums.set.merge(&more.set);
+            sums.unset.merge(&more.unset);
+            sums.unknown.merge(&more.unknown);
+        }
+        self.largest.merge(other.largest);
+    }
+}
+
+impl LengthRange {
+    fn add(range: &mut Option<Self>, len: u64) {
+        Self::merge(range, Some(Self { min: len, max: len }));
+    }
+
+    fn merge(range: &mut Option<Self>, other: Option<Self>) {
+        *range = match (*range, other) {
+            (Some(one), Some(two)) => Some(Self {
+                min: one.min.min(two.min),
+                max: one.max.max(two.max),
+            }),
+            (one, two) => one.or(two),
+        };
+    }
+}
+
+impl TtlHistogram {
+    fn add(&mut self, exptime: Option<Exptime>, at: UnixSecs, tally: &Tally) {
+        match exptime {
+            None => self.unknown.merge(tally),
+            Some(Exptime::Never) => self.never.merge(tally),
+            Some(Exptime::At(UnixSecs(end))) => match end.saturating_sub(at.0) {
+                0 => self.expired.merge(tally),
+                left => self.left.add(left, tally),
+            },
+        }
+    }
+}
+
+impl IdleHistogram {
+    fn add(&mut self, last_access: Option<UnixSecs>, at: UnixSecs, tally: &Tally) {
+        match last_access {
+            None => self.unknown.merge(tally),
+            Some(UnixSecs(access)) => self.since.add(at.0.saturating_sub(access), tally),
+        }
+    }
+}
+
+impl SlabClassTable {
+    /// All that the format can hold; memcached has 63.
+    const CLASS_COUNT: usize = 256;
+
+    fn add(&mut self, class: Option<SlabClass>, tally: &Tally) {
+        let sum = class.and_then(|SlabClass(class)| self.tallies.get_mut(usize::from(class)));
+        sum.unwrap_or(&mut self.unknown).merge(tally);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (sum, tally) in self.tallies.iter_mut().zip(&other.tallies) {
+            sum.merge(tally);
+        }
+        self.unknown.merge(&other.unknown);
+    }
+
+    /// Visits the classes that have records.
+    pub fn iter(&self) -> impl Iterator<Item = (SlabClass, &Tally)> {
+        let classes = (0..=u8::MAX).map(SlabClass).zip(&self.tallies);
+        classes.filter(|(_, tally)| tally.records > 0)
+    }
+}
+
+impl ClientFlagsTable {
+    /// Values kept apart; clients use a few.
+    pub const VALUE_COUNT_MAX: usize = 65_536;
+
+    fn add(&mut self, client_flags: Option<u64>, tally: &Tally) {
+        match client_flags {
+            None => self.unknown.merge(tally),
+            Some(value) => self.values.add(&value, tally),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Records counted, with their bytes.
+
+use std::sync::LazyLock;
+
+use crate::codecs::format::column::KeyRecord;
+use crate::codecs::warm_file::{ItemLengths, SlabClasses};
+use crate::words::item::SlabClass;
+use crate::words::units::to_u64;
+
+/// How many records there are of a kind, and what they take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records.
+    pub records: u64,
+    /// Bytes of their keys.
+    pub key_bytes: u64,
+    /// Bytes of their values, not compressed.
+    pub value_bytes: u64,
+    /// Bytes of the items as a server makes them: 48 of head, 8 of CAS, key, zero
+    /// byte, client flags, value, line end.
+    pub item_bytes: u64,
+    /// The same, but of [`Tally::chunk_records`] the bytes of the chunks that they
+    /// are in: what slab classes round up is in it.
+    pub chunk_bytes: u64,
+    /// Records whose slab class is known.
+    pub class_records: u64,
+    /// Records among these whose class is that which they have in a server with
+    /// slab classes of default sizes.
+    pub chunk_records: u64,
+}
+
+impl Tally {
+    /// Counts one record.
+    pub fn of(record: &KeyRecord<'_>) -> Self {
+        static CLASSES: LazyLock<SlabClasses> = LazyLock::new(SlabClasses::of_defaults);
+        let lengths = ItemLengths {
+            key: to_u64(record.key.len()),
+            value: record.value_len.into(),
+            client_flags: record.meta.client_flags,
+        };
+        let (class, chunks) = lengths.chunks(&CLASSES);
+        let is_by_chunk = record.meta.slab_class == Some(SlabClass(class));
+        Self {
+            records: 1,
+            key_bytes: lengths.key,
+            value_bytes: lengths.value,
+            item_bytes: lengths.item_size(),
+            chunk_bytes: if is_by_chunk {
+                chunks
+            } else {
+                lengths.item_size()
+            },
+            class_records: u64::from(record.meta.slab_class.is_some()),
+            chunk_records: u64::from(is_by_chunk),
+        }
+    }
+
+    /// Says whether the slab classes of the records are those of a server with
+    /// default sizes: a snapshot does not say how large the chunks of a class were,
+    /// but other sizes give other classes. One in a hundred may differ, since an
+    /// item can be older than its place, or partly on a disk.
+    pub fn has_default_classes(&self) -> bool {
+        let others = self.class_records.saturating_sub(self.chunk_records);
+        self.class_records > 0 && others <= self.class_records.div_euclid(100)
+    }
+
+    /// Returns the bytes that the records take in a server's memory: with what slab
+    /// classes round up if those of the whole have default sizes, or else the
+    /// items alone.
+    pub fn memory_bytes(&self, whole: &Self) -> u64 {
+        if whole.has_default_classes() {
+            self.chunk_bytes
+        } else {
+            self.item_bytes
+        }
+    }
+
+    /// Returns the bytes of keys and values.
+    pub fn bytes(&self) -> u64 {
+        self.key_bytes.saturating_add(self.value_bytes)
+    }
+
+    /// Adds the counts of other records.
+    pub fn merge(&mut self, other: &Self) {
+        self.records = self.records.saturating_add(other.records);
+        self.key_bytes = self.key_bytes.saturating_add(other.key_bytes);
+        self.value_bytes = self.value_bytes.saturating_add(other.value_bytes);
+        self.item_bytes = self.item_bytes.saturating_add(other.item_bytes);
+        self.chunk_bytes = self.chunk_bytes.saturating_add(other.chunk_bytes);
+        self.class_records = self.class_records.saturating_add(other.class_records);
+        self.chunk_records = self.chunk_records.saturating_add(other.chunk_records);
+    }
+
+    /// Returns the counts without those of some of the records.
+    pub(super) fn without(&self, some: &Self) -> Self {
+        Self {
+            records: self.records.saturating_sub(some.records),
+            key_bytes: self.key_bytes.saturating_sub(some.key_bytes),
+            value_bytes: self.value_bytes.saturating_sub(some.value_bytes),
+            item_bytes: self.item_bytes.saturating_sub(some.item_bytes),
+            chunk_bytes: self.chunk_bytes.saturating_sub(some.chunk_bytes),
+            class_records: self.class_records.saturating_sub(some.class_records),
+            chunk_records: self.chunk_records.saturating_sub(some.chunk_records),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::item::ItemMeta;
+
+    fn tally(class: Option<u8>) -> Tally {
+        let record = KeyRecord {
+            key: b"count:1",
+            value_len: 1,
+            value_hash: 0,
+            meta: ItemMeta {
+                slab_class: class.map(SlabClass),
+                ..ItemMeta::default()
+            },
+        };
+        Tally::of(&record)
+    }
+
+    #[test]
+    fn memory_is_by_chunks_where_the_classes_are_those_of_default_sizes() {
+        const ITEM_SIZE: u64 = 48 + 8 + 7 + 1 + 1 + 2;
+        for (class, memory) in [(Some(1), 96), (Some(2), ITEM_SIZE), (None, ITEM_SIZE)] {
+            let one = tally(class);
+            assert_eq!(one.memory_bytes(&one), memory, "{class:?}");
+        }
+        // One in a hundred of another class, and those of an unknown one.
+        let mut whole = Tally::default();
+        for number in 0..100 {
+            whole.merge(&tally(Some(if number == 0 { 2 } else { 1 })));
+            whole.merge(&tally(None));
+        }
+        assert_eq!(whole.memory_bytes(&whole), 99 * 96 + 101 * ITEM_SIZE);
+        whole.merge(&tally(Some(2)));
+        assert_eq!(whole.memory_bytes(&whole), 201 * ITEM_SIZE);
+    }
+}

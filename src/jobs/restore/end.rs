@@ -1,0 +1,133 @@
+//! What a node says after it was filled, and whether it has what it said it stored.
+
+use std::time::SystemTime;
+
+use crate::engines::sink::{LoadTally, Presence, look_for};
+use crate::jobs::restore::eviction_watch::risen;
+use crate::jobs::restore::meeting::TargetNode;
+use crate::jobs::restore::plan::RestorePlan;
+use crate::ports::net::{Connection, ServerReport, ask_server};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::node::NodeSpec;
+use crate::words::units::UnixSecs;
+
+/// A node at the end.
+#[derive(Debug, Default)]
+pub(super) struct NodeEnd {
+    /// Items it threw out meanwhile; none if it does not answer.
+    pub(super) evicted: Option<u64>,
+    /// Items it has; none if it does not answer.
+    pub(super) items: Option<u64>,
+    /// What was found of a sample.
+    pub(super) presence: Option<Presence>,
+    /// What makes the restore of this node worthless, or kept us from asking.
+    pub(super) trouble: Option<Error>,
+}
+
+impl RestorePlan {
+    /// Asks a node, and takes out of the tally what it did not keep.
+    pub(super) fn look_at_end(
+        &self,
+        node: &NodeSpec,
+        target: &TargetNode,
+        tally: &mut LoadTally,
+        cancel: &Cancel,
+    ) -> NodeEnd {
+        let mut end = NodeEnd::default();
+        let asked = self.ask_at_end(node, target, tally, &mut end, cancel);
+        end.trouble = asked.err();
+        end
+    }
+
+    fn ask_at_end(
+        &self,
+        node: &NodeSpec,
+        target: &TargetNode,
+        tally: &mut LoadTally,
+        end: &mut NodeEnd,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let TargetNode {
+            server, strategy, ..
+        } = target;
+        let mut connection = Connection::connect(node, &self.options.net, cancel)?;
+        let report = ask_server(&mut connection)?;
+        let (before, after) = (&server.stats, &report.stats);
+        let evicted = risen(before.evictions, after.evictions);
+        end.evicted = Some(evicted);
+        end.items = Some(after.curr_items);
+        let change = server.find_change(&report);
+        if change.is_none() {
+            tally.disbelieve(count_not_kept(server, &report, tally));
+        }
+        // What clients delete is theirs to delete.
+        let deleted = after.deletes.saturating_sub(before.deletes);
+        let explained = after.curr_items.saturating_add(deleted);
+        let may_be_gone = change.is_some() || evicted > 0 || explained < tally.stored;
+        if may_be_gone && !tally.sample.is_empty() {
+            let now = UnixSecs::from_system_time(SystemTime::now());
+            end.presence = look_for(&tally.sample, strategy, &mut connection, now)?;
+        }
+        let Some(what) = change else {
+            return Ok(());
+        };
+        let error = Error::new(ErrorKind::NodeChanged { what });
+        Err(error.at(Location::node(node.address())))
+    }
+}
+
+/// Returns how many of the stored items the node does not count among those that it
+/// ever stored: it said so, and it is not so. 0 where its count tells nothing.
+fn count_not_kept(before: &ServerReport, after: &ServerReport, tally: &LoadTally) -> u64 {
+    // A proxy counts items of its own, and there are servers that do not count.
+    if before.is_proxy || after.stats.stored == 0 {
+        return 0;
+    }
+    let Some(risen) = after.stats.stored.checked_sub(before.stats.stored) else {
+        return 0;
+    };
+    // It has read what we sent, if its counters were not reset meanwhile.
+    let read_least = before.stats.bytes_read.saturating_add(tally.stored_bytes);
+    if after.stats.bytes_read < read_least {
+        return 0;
+    }
+    tally.stored.saturating_sub(risen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_does_not_count_is_not_kept() {
+        let report = |stored, bytes_read| {
+            let mut report = ServerReport::default();
+            report.stats.stored = stored;
+            report.stats.bytes_read = bytes_read;
+            report
+        };
+        let tally = LoadTally {
+            stored: 100,
+            stored_bytes: 5000,
+            ..LoadTally::default()
+        };
+        let count =
+            |before: &ServerReport, after: &ServerReport| count_not_kept(before, after, &tally);
+        let before = report(1000, 70_000);
+        assert_eq!(count(&before, &report(1100, 76_000)), 0);
+        assert_eq!(count(&before, &report(1500, 90_000)), 0);
+        assert_eq!(count(&before, &report(1099, 76_000)), 1);
+        assert_eq!(count(&before, &report(1000, 76_000)), 100);
+        // Reset: it fell, or it rose again since.
+        assert_eq!(count(&before, &report(50, 3000)), 0);
+        assert_eq!(count(&before, &report(1050, 50_000)), 0);
+        // It does not count.
+        assert_eq!(count(&report(0, 0), &report(0, 0)), 0);
+        let proxy = ServerReport {
+            is_proxy: true,
+            ..before
+        };
+        assert_eq!(count(&proxy, &report(1000, 76_000)), 0);
+    }
+}

@@ -1,0 +1,104 @@
+//! Looks now and then how many items the nodes throw out, and stops the restore where
+//! they are too many.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::jobs::restore::meeting::TargetNode;
+use crate::jobs::restore::plan::RestorePlan;
+use crate::ports::net::{Connection, NetOptions, ask_server, pause_for};
+use crate::words::cancel::Cancel;
+use crate::words::error::Result;
+use crate::words::node::NodeSpec;
+
+/// How often the nodes are asked.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// One node that is watched, by a connection of its own.
+struct Watched<'a> {
+    node: &'a NodeSpec,
+    /// What it had thrown out when it was asked last.
+    before: u64,
+    connection: Option<Connection>,
+}
+
+impl RestorePlan {
+    /// Asks the nodes each second until `cancel` is raised, each on a thread of its
+    /// own, so that one that is silent keeps nobody from seeing what the others throw
+    /// out. Raises `is_stopped` once they have thrown out more than `most` items. A
+    /// node that does not answer is asked again a second later; the loaders find out
+    /// whether it is dead.
+    pub(super) fn watch_evictions(&self, most: u64, is_stopped: &AtomicBool, cancel: &Cancel) {
+        let evicted = AtomicU64::new(0);
+        let watch = |mut node: Watched<'_>| {
+            while !is_stopped.load(Ordering::Relaxed) {
+                match node.ask(&self.options.net, cancel) {
+                    Ok(more) => {
+                        let before = evicted.fetch_add(more, Ordering::Relaxed);
+                        let evicted = before.saturating_add(more);
+                        if evicted > most && !is_stopped.swap(true, Ordering::Relaxed) {
+                            tracing::warn!(
+                                "the nodes have thrown out {evicted} items since the restore \
+                                 began; it is stopped, since more than {most} are not wanted"
+                            );
+                        }
+                    }
+                    Err(error) => {
+                        tracing::debug!("evictions are not known: {}", error.to_chain());
+                        node.connection = None;
+                    }
+                }
+                if pause_for(INTERVAL, cancel).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for plan in &self.targets {
+                if let Ok(target) = &plan.target {
+                    let node = Watched::new(&plan.node, target);
+                    scope.spawn(|| watch(node));
+                }
+            }
+        });
+    }
+}
+
+impl<'a> Watched<'a> {
+    fn new(node: &'a NodeSpec, target: &TargetNode) -> Self {
+        Self {
+            node,
+            before: target.server.stats.evictions,
+            connection: None,
+        }
+    }
+
+    /// Returns how many items the node has thrown out since it was asked last.
+    fn ask(&mut self, net: &NetOptions, cancel: &Cancel) -> Result<u64> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(Connection::connect(self.node, net, cancel)?),
+        };
+        let evictions = ask_server(connection)?.stats.evictions;
+        let before = std::mem::replace(&mut self.before, evictions);
+        Ok(risen(before, evictions))
+    }
+}
+
+/// Returns by how much a counter has risen; one that has fallen was reset, and has
+/// counted from 0 since.
+pub(super) fn risen(before: u64, now: u64) -> u64 {
+    now.checked_sub(before).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_was_reset_counts_from_0() {
+        assert_eq!(risen(10, 15), 5);
+        assert_eq!(risen(10, 10), 0);
+        assert_eq!(risen(10, 3), 3);
+    }
+}

@@ -1,0 +1,62 @@
+//! A pass over the keys of a restore, without values.
+
+use std::sync::{Mutex, PoisonError};
+
+use rayon::ThreadPoolBuilder;
+
+use crate::codecs::format::column::KeyRecord;
+use crate::codecs::format::compression::SectionReader;
+use crate::jobs::restore::cursor::{BlockTask, Cursor, Damage};
+use crate::jobs::restore::plan::RestorePlan;
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, Operation, Result};
+
+impl RestorePlan {
+    /// Shows every record's key and metadata, with the block that has it, to a state
+    /// of each thread; returns the states. What cannot be read is
+    /// noted.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`, `Canceled`, and whatever `visit` returns.
+    pub(super) fn scan_keys<S: Send>(
+        &self,
+        damage: &Mutex<Damage>,
+        cancel: &Cancel,
+        begin: impl Fn() -> S + Sync,
+        visit: impl Fn(&mut S, &KeyRecord<'_>, &BlockTask) -> Result<()> + Sync,
+    ) -> Result<Vec<S>> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(self.options.thread_count)
+            .thread_name(|number| format!("survey-{number}"))
+            .build()
+            .map_err(|error| {
+                let cause = std::io::Error::other(error);
+                Error::io(Operation::Spawn, "reading threads", cause)
+            })?;
+        let cursor = Cursor::new(&self.snapshot, &self.segments);
+        let states = pool.broadcast(|_| {
+            let mut state = begin();
+            let mut sections = SectionReader::default();
+            while let Some(task) = cursor.next(damage)? {
+                cancel.check()?;
+                let columns = match task.segment.read_keys(task.block, &mut sections) {
+                    Ok(columns) => columns,
+                    Err(error) => {
+                        let place = task.segment.block_location(task.block);
+                        let entry = task.segment.block_entry(task.block);
+                        let records = entry.map_or(0, |entry| entry.record_count.into());
+                        let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
+                        damage.add(error, place, records)?;
+                        continue;
+                    }
+                };
+                for record in columns.iter() {
+                    visit(&mut state, &record, &task)?;
+                }
+            }
+            Ok(state)
+        });
+        states.into_iter().collect()
+    }
+}

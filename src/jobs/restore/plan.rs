@@ -1,0 +1,328 @@
+//! What a restore is going to do.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use crate::codecs::format::manifest::{ManifestSegment, Totals};
+use crate::codecs::protocol::request::SetMode;
+use crate::codecs::ring::{Placement, RingSpec};
+use crate::codecs::select::Selection;
+use crate::engines::sink::{OwnerDefaults, SetWay, bind_owners, missing_ring};
+use crate::engines::snapshot::SnapshotReader;
+use crate::jobs::restore::clocks::{Clocks, TtlClock};
+use crate::jobs::restore::doubles::Doubles;
+use crate::jobs::restore::estimate::RestoreEstimate;
+use crate::jobs::restore::meeting::{TargetNode, TargetPlan, meet_all};
+use crate::ports::net::{Brake, Compared, NetOptions, clock_warning};
+use crate::words::cancel::Cancel;
+use crate::words::error::{Error, Result};
+use crate::words::item::Exptime;
+use crate::words::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
+use crate::words::node::NodeSpec;
+use crate::words::progress::{NoProgress, Progress};
+use crate::words::units::{UnixSecs, counted, to_u64};
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct RestoreOptions {
+    /// The nodes, in the order of the client's configuration.
+    pub nodes: Vec<NodeSpec>,
+    /// How the client places keys; needed for more than one node.
+    pub ring: Option<RingSpec>,
+    /// Whether to replace what is there.
+    pub mode: SetMode,
+    /// Connections a node, 1 to 256.
+    pub connection_count: usize,
+    /// Threads that read and decompress, 1 to 1024.
+    pub thread_count: usize,
+    /// Of sockets.
+    pub net: NetOptions,
+    /// Which records.
+    pub selection: Selection,
+    /// The moment that times of the selection are relative to; none for the end
+    /// of the dump.
+    pub at: Option<UnixSecs>,
+    /// The exptime, on this host's clock, of records whose own the snapshot does not
+    /// tell; without, they are refused.
+    pub exptime_if_unknown: Option<Exptime>,
+    /// How items are stored, on every node; none for what suits each.
+    pub way: Option<SetWay>,
+    /// Addresses of the snapshot's nodes whose records are restored; all for none.
+    pub source_nodes: Vec<String>,
+    /// Where a nameless file is made for the keys of several nodes.
+    pub scratch_directory: PathBuf,
+    /// Whether a restore without some node is better than none.
+    pub is_partial_allowed: bool,
+    /// Nodes whose keys alone are restored, and that alone are connected to; all if
+    /// none is named. Keys are placed on all nodes as ever.
+    pub only_for: Vec<NodeSpec>,
+    /// The restore is stopped where the nodes have thrown out more items than so many
+    /// since it began; none for any number.
+    pub evictions_max: Option<u64>,
+    /// Whose clocks tell how long an item has left.
+    pub ttl_clock: TtlClock,
+    /// What keeps the job from hurting other clients; one of its own.
+    pub brake: Brake,
+}
+
+impl RestoreOptions {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        let connections = to_u64(self.connection_count);
+        check_range("connection_count", connections, CONNECTION_COUNTS)?;
+        check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)?;
+        self.brake.options().validate()
+    }
+}
+
+/// A restore, decided.
+#[derive(Debug)]
+pub struct RestorePlan {
+    /// What was asked for; the selection has its rings.
+    pub options: RestoreOptions,
+    /// The snapshot.
+    pub snapshot: SnapshotReader,
+    /// One a node, in the order given.
+    pub targets: Vec<TargetPlan>,
+    /// Clocks that are far from right, or from each other, in words.
+    pub clock_warnings: Vec<String>,
+    pub(super) placement: Placement,
+    /// The segments of the nodes that are restored.
+    pub(super) segments: Vec<ManifestSegment>,
+    /// What is in them.
+    pub(super) totals: Totals,
+    /// The place of each of the snapshot's nodes among those that are restored.
+    source_places: Vec<usize>,
+    /// The moment that times of the selection are relative to.
+    pub(super) at: UnixSecs,
+    pub(super) clocks: Clocks,
+    /// Which record of a key is restored, once it was found out.
+    pub(super) doubles: OnceLock<Doubles>,
+    /// What would go where, once it was counted.
+    pub(super) estimated: OnceLock<RestoreEstimate>,
+}
+
+impl RestorePlan {
+    /// Builds the ring and asks every node who it is.
+    ///
+    /// # Errors
+    ///
+    /// - As [`RestorePlan::make_watched`].
+    pub fn make(
+        snapshot: SnapshotReader,
+        options: RestoreOptions,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        Self::make_watched(snapshot, options, cancel, &NoProgress)
+    }
+
+    /// Builds the ring and asks every node who it is, and tells which ones are waited
+    /// for, as long as [`NetOptions::wait_for_node`] says.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: an option is out of its range; an address that is not in the
+    ///   snapshot; no ring for several nodes, nodes that no ring can be made of, or a
+    ///   selection of owners that are not among them.
+    /// - `Corrupt`: a selection by time, no moment given, and the manifest does
+    ///   not say when the dump ended.
+    /// - A node's error, unless partial restores are allowed and at least one node
+    ///   answers.
+    pub fn make_watched(
+        snapshot: SnapshotReader,
+        mut options: RestoreOptions,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        options.validate()?;
+        let selected = snapshot.select_nodes(&options.source_nodes)?;
+        let segments = snapshot.segments_of(&options.source_nodes)?;
+        let segments: Vec<ManifestSegment> = segments.into_iter().cloned().collect();
+        let source_count = selected.iter().filter(|is_selected| **is_selected).count();
+        let placement = place(&snapshot, source_count, &options)?;
+        let source_places = selected.iter().scan(0_usize, |next, is_selected| {
+            let place = *next;
+            *next = next.saturating_add(usize::from(*is_selected));
+            Some(place)
+        });
+        let source_places = source_places.collect();
+        select_owners(&mut options)?;
+        let owners = OwnerDefaults {
+            ring: options.ring.as_ref(),
+            nodes: &options.nodes,
+        };
+        options.selection = bind_owners(&options.selection, owners)?;
+        let at = match options.at {
+            Some(at) => at,
+            None if options.selection.needs().now() => snapshot.finished_at()?,
+            None => UnixSecs::default(),
+        };
+        let only_for = &options.only_for;
+        let is_meant =
+            |node: &NodeSpec| only_for.is_empty() || only_for.iter().any(|one| is_same(one, node));
+        let targets = meet_all(&options, is_meant, cancel, progress)?;
+        let clocks = Clocks {
+            rule: options.ttl_clock,
+            host_now: to_i64(UnixSecs::from_system_time(SystemTime::now())),
+            dump_ended_at: snapshot.finished_at().ok().map(to_i64),
+            target_offsets: targets.iter().map(clock_offset).collect(),
+        };
+        let clock_warnings = find_clock_warnings(&snapshot, &selected, &targets);
+        for warning in &clock_warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(Self {
+            options,
+            snapshot,
+            targets,
+            clock_warnings,
+            placement,
+            totals: Totals::of(&segments),
+            segments,
+            source_places,
+            at,
+            clocks,
+            doubles: OnceLock::new(),
+            estimated: OnceLock::new(),
+        })
+    }
+
+    /// Returns what a node said of itself, if it answers.
+    pub(super) fn target(&self, node: usize) -> Option<&TargetNode> {
+        self.targets.get(node)?.target.as_ref().ok()
+    }
+
+    /// Returns which record of each key is restored; found out once.
+    ///
+    /// # Errors
+    ///
+    /// - As [`Doubles::find`].
+    pub(super) fn doubles(&self, cancel: &Cancel) -> Result<&Doubles> {
+        if let Some(doubles) = self.doubles.get() {
+            return Ok(doubles);
+        }
+        let found = Doubles::find(self, cancel)?;
+        Ok(self.doubles.get_or_init(|| found))
+    }
+
+    /// Says whether every node has room for all of the snapshot, whichever part of it
+    /// it gets, so that there is no need to count.
+    pub fn surely_fits(&self) -> bool {
+        let bytes = self
+            .totals
+            .key_bytes
+            .saturating_add(self.totals.value_bytes);
+        let targets = self
+            .targets
+            .iter()
+            .filter_map(|plan| plan.target.as_ref().ok());
+        let mut memories = targets.map(|target| &target.memory);
+        memories.all(|memory| memory.surely_holds(self.totals.records, bytes))
+    }
+
+    /// Returns the node that gets a key, which another node of the snapshot had.
+    pub(super) fn locate(&self, key: &[u8], source: usize) -> usize {
+        self.placement.locate(key, self.source_place(source))
+    }
+
+    /// Returns the place of a node of the snapshot among those that are restored.
+    pub(super) fn source_place(&self, source: usize) -> usize {
+        self.source_places.get(source).copied().unwrap_or(source)
+    }
+
+    /// Returns how many records the restore is of.
+    pub fn record_count(&self) -> u64 {
+        self.totals.records
+    }
+}
+
+/// Narrows the selection to the keys of the nodes that the restore is only for.
+fn select_owners(options: &mut RestoreOptions) -> Result<()> {
+    for node in &options.only_for {
+        if !options.nodes.iter().any(|other| is_same(node, other)) {
+            let allowed = "wanted one of the servers of the ring, as it is given there";
+            return Err(Error::invalid_input("only-for", node.address(), allowed));
+        }
+    }
+    // One node has every key.
+    if options.only_for.is_empty() || options.nodes.len() == 1 {
+        return Ok(());
+    }
+    let owners = Selection::owners(&options.only_for)?;
+    let selection = std::mem::take(&mut options.selection);
+    options.selection = selection.and(owners)?;
+    Ok(())
+}
+
+/// A node is known by its address.
+fn is_same(one: &NodeSpec, other: &NodeSpec) -> bool {
+    one.address() == other.address()
+}
+
+fn to_i64(moment: UnixSecs) -> i64 {
+    i64::try_from(moment.0).unwrap_or(i64::MAX)
+}
+
+fn clock_offset(plan: &TargetPlan) -> i64 {
+    let target = plan.target.as_ref();
+    target.map_or(0, |target| target.server.clock_offset)
+}
+
+/// Says which clocks are not to be trusted: those of the snapshot's nodes that are
+/// restored, at the dump, and those of the nodes to be filled, now.
+fn find_clock_warnings(
+    snapshot: &SnapshotReader,
+    selected: &[bool],
+    targets: &[TargetPlan],
+) -> Vec<String> {
+    let sources = snapshot.manifest().nodes.iter().zip(selected);
+    let sources = sources.filter(|(_, is_selected)| **is_selected);
+    let at_dump = sources.filter_map(|(node, _)| {
+        let offset = node.clock_offset.parse().unwrap_or(0);
+        clock_warning(&node.address, offset, Compared::AtDump)
+    });
+    let now = targets
+        .iter()
+        .filter_map(|plan| clock_warning(&plan.node.address(), clock_offset(plan), Compared::Now));
+    at_dump.chain(now).collect()
+}
+
+fn place(snapshot: &SnapshotReader, sources: usize, options: &RestoreOptions) -> Result<Placement> {
+    let manifest = snapshot.manifest();
+    let spec = match (&options.ring, options.nodes.as_slice()) {
+        (Some(spec), _) => spec.clone(),
+        // One node holds every key, whatever the ring.
+        (None, [_]) => "modula".parse()?,
+        (None, nodes) => {
+            return Err(missing_ring("ring", nodes.len(), manifest.ring.as_deref()));
+        }
+    };
+    if let Some(warning) = spec.warning_of(&options.nodes) {
+        tracing::warn!("{warning}");
+    }
+    let placement = Placement::new(&spec, &options.nodes)?;
+    let targets = options.nodes.len();
+    if matches!(placement, Placement::NodeForNode) && sources != targets {
+        return Err(Error::invalid_input(
+            "ring",
+            spec.to_string(),
+            format!(
+                "the snapshot has {}; given are {targets}",
+                counted(to_u64(sources), "node")
+            ),
+        ));
+    }
+    Ok(placement)
+}
+
+impl RestorePlan {
+    /// Returns the number of destination nodes.
+    pub fn node_count(&self) -> u64 {
+        to_u64(self.options.nodes.len())
+    }
+}

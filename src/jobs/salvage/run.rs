@@ -1,0 +1,470 @@
+//! The work: shard by shard, many at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use jiff::Timestamp;
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+use crate::codecs::format::checksum::shard_of;
+use crate::codecs::format::compression::Compression;
+use crate::codecs::format::encoder::{Pushed, PushedPieces};
+use crate::codecs::format::manifest::{
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
+    Version,
+};
+use crate::engines::snapshot::{
+    DamagedSegment, SalvagedRecord, SalvagedValue, SegmentSalvage, ShardOptions, ShardWriter,
+    SnapshotWriter,
+};
+use crate::jobs::salvage::report::{SalvageReport, SalvagedSegment};
+use crate::jobs::salvage::sources::{Source, Sources, describe, find_sources};
+use crate::ports::store::{DamagedPlace, Store};
+use crate::words::cancel::Cancel;
+use crate::words::defect::{Defect, Finding};
+use crate::words::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::words::item::{Record, escape_key};
+use crate::words::limits::{Limits, SEGMENT_RECORD_COUNTS, SIZES, THREAD_COUNTS, check_range};
+use crate::words::progress::{Event, Progress};
+use crate::words::units::{UnixSecs, counted, to_u64};
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct SalvageOptions {
+    /// Name of the new snapshot.
+    pub name: String,
+    /// Most bytes of a segment, unless one record alone has more.
+    pub segment_size_max: u64,
+    /// Most records of a segment; each takes up to 48 bytes of memory.
+    pub segment_record_count_max: u64,
+    /// How sections are compressed.
+    pub compression: Compression,
+    /// Shards worked on side by side.
+    pub thread_count: usize,
+}
+
+impl SalvageOptions {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        check_range("segment_size_max", self.segment_size_max, SIZES)?;
+        let records = self.segment_record_count_max;
+        check_range("segment_record_count_max", records, SEGMENT_RECORD_COUNTS)?;
+        check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)
+    }
+}
+
+/// Why a salvaged node has records less than it had.
+const REASON: &str = "damaged in the snapshot that was salvaged";
+
+/// Writes a new snapshot of every record that can still be proved; the input is
+/// only read.
+///
+/// # Errors
+///
+/// - `AlreadyExists`: there is something under the new name.
+/// - `NotFound`, `InvalidInput`: no segment at all, or nothing in any; an option
+///   is out of its range.
+/// - `Unsupported`: a newer format.
+/// - `Io`: the new snapshot cannot be written; what was written of it is
+///   removed. What cannot be read is a loss, and in the report.
+/// - `Canceled`.
+///
+/// # Memory
+///
+/// For each thread one block, the table of contents of a segment, and the key
+/// index of the one that is written.
+pub fn salvage(
+    input: &DamagedPlace,
+    output: Arc<dyn Store>,
+    options: &SalvageOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<SalvageReport> {
+    let clock = Instant::now();
+    options.validate()?;
+    let snapshot = SnapshotWriter::begin(output, &options.name)?;
+    let mut sources = find_sources(input, &Limits::default(), cancel)?;
+    let bytes_total = sources
+        .sources
+        .iter()
+        .map(|source| source.size)
+        .fold(0, u64::saturating_add);
+    let items_total = sources
+        .manifest
+        .as_ref()
+        .map_or(0, |manifest| manifest.totals.records);
+    progress.event(Event::Started {
+        job: "salvage",
+        items_total,
+        bytes_total,
+    });
+    let result = write_in_shards(&snapshot, &mut sources, options, cancel, progress)
+        .and_then(|shards| publish(&snapshot, input, sources, shards, cancel, clock));
+    if result.is_err() {
+        snapshot.discard();
+    }
+    progress.event(Event::Finished);
+    result
+}
+
+/// What came of one shard.
+#[derive(Debug)]
+struct ShardSalvage {
+    node: usize,
+    segments: Vec<ManifestSegment>,
+    files: Vec<SalvagedSegment>,
+    /// Records of keys that another record of the segment had.
+    duplicates: u64,
+    /// Records whose values are too large to be written, though not to be read.
+    refused: u64,
+    /// Records of another shard, and the first of them.
+    misplaced: u64,
+    first_misplaced: Option<Finding>,
+}
+
+/// Writes every node in the shards that it is said to have; and where that turns
+/// out to be wrong, all of it anew as one shard.
+fn write_in_shards(
+    snapshot: &SnapshotWriter,
+    sources: &mut Sources,
+    options: &SalvageOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Vec<ShardSalvage>> {
+    let shards = write_all(snapshot, sources, options, cancel, progress)?;
+    let misplaced: BTreeMap<usize, Finding> = shards
+        .iter()
+        .filter_map(|shard| Some((shard.node, shard.first_misplaced.clone()?)))
+        .collect();
+    if misplaced.is_empty() {
+        return Ok(shards);
+    }
+    snapshot.discard();
+    for (node, finding) in misplaced {
+        sources.findings.push(finding);
+        if let Some(node) = sources.nodes.get_mut(node) {
+            node.shard_bits = 0;
+        }
+        for source in &mut sources.sources {
+            if source.node == node {
+                source.shard_index = 0;
+            }
+        }
+    }
+    write_all(snapshot, sources, options, cancel, progress)
+}
+
+fn write_all(
+    snapshot: &SnapshotWriter,
+    sources: &Sources,
+    options: &SalvageOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Vec<ShardSalvage>> {
+    // One writer for each shard: its segments follow each other.
+    let mut shards: BTreeMap<(usize, u64), Vec<&Source>> = BTreeMap::new();
+    for source in &sources.sources {
+        let shard = (source.node, source.shard_index);
+        shards.entry(shard).or_default().push(source);
+    }
+    for sources in shards.values_mut() {
+        sources.sort_by_key(|source| source.sequence);
+    }
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(options.thread_count)
+        .thread_name(|number| format!("salvage-{number}"))
+        .build()
+        .map_err(|error| {
+            let cause = std::io::Error::other(error);
+            Error::io(Operation::Spawn, "salvaging threads", cause)
+        })?;
+    let now = UnixSecs::from_system_time(SystemTime::now());
+    pool.install(|| {
+        shards
+            .into_par_iter()
+            .map(|((node, shard_index), files)| {
+                let described = sources.nodes.get(node);
+                let shard_options = ShardOptions {
+                    segment_size_max: options.segment_size_max,
+                    segment_record_count_max: options.segment_record_count_max,
+                    compression: options.compression,
+                    node: described.map_or_else(String::new, |node| node.address.clone()),
+                    node_index: u32::try_from(node).unwrap_or(u32::MAX),
+                    shard_index,
+                    shard_bits: described.map_or(0, |node| node.shard_bits),
+                    clock_offset: described
+                        .and_then(|node| node.clock_offset.parse().ok())
+                        .unwrap_or(0),
+                    server_version: described
+                        .map_or_else(String::new, |node| node.server_version.clone()),
+                    created_at: now,
+                    first_sequence: 0,
+                };
+                let store = &*sources.store;
+                write_shard(
+                    snapshot,
+                    store,
+                    node,
+                    shard_options,
+                    &files,
+                    cancel,
+                    progress,
+                )
+            })
+            .collect()
+    })
+}
+
+fn write_shard(
+    snapshot: &SnapshotWriter,
+    store: &dyn Store,
+    node: usize,
+    options: ShardOptions,
+    files: &[&Source],
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<ShardSalvage> {
+    let (shard_index, shard_bits) = (options.shard_index, options.shard_bits);
+    let mut writer = ShardWriter::new(snapshot, options);
+    let mut shard = ShardSalvage {
+        node,
+        segments: Vec::new(),
+        files: Vec::new(),
+        duplicates: 0,
+        refused: 0,
+        misplaced: 0,
+        first_misplaced: None,
+    };
+    for file in files {
+        let object = match file.file.open(store) {
+            Ok(object) => object,
+            Err(error) => {
+                let place = store.describe(&file.file.object);
+                let finding = Finding::from_any_error(error, &place)?;
+                shard.files.push(unreadable(place, file, finding));
+                continue;
+            }
+        };
+        let place = object.describe().to_owned();
+        let limits = Limits::default();
+        let segment = DamagedSegment::open(object, place.clone(), file.identity, &limits, cancel)?;
+        let salvage = segment.salvage(file.records_total, cancel, &mut |record| {
+            let belongs = shard_of(record.key, shard_bits);
+            if belongs != shard_index {
+                shard.misplaced = shard.misplaced.saturating_add(1);
+                shard.first_misplaced.get_or_insert_with(|| {
+                    let key = escape_key(record.key);
+                    let (stored, computed) = (shard_index, belongs);
+                    let defect = Defect::WrongShard {
+                        key,
+                        stored,
+                        computed,
+                    };
+                    Finding::new(Location::object(place.clone()), defect)
+                });
+                return Ok(());
+            }
+            match write_record(&mut writer, record) {
+                // A value that was abandoned is counted where it was read.
+                Ok(PushedPieces::Stored | PushedPieces::Abandoned) => {}
+                Ok(PushedPieces::Duplicate) => {
+                    shard.duplicates = shard.duplicates.saturating_add(1);
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::LimitExceeded { .. }) => {
+                    shard.refused = shard.refused.saturating_add(1);
+                }
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })?;
+        progress.event(Event::Advanced {
+            node_index: None,
+            items: salvage.records,
+            bytes: salvage.size,
+        });
+        shard.files.push(SalvagedSegment { place, salvage });
+    }
+    shard.segments = writer.finish()?;
+    Ok(shard)
+}
+
+fn write_record(writer: &mut ShardWriter<'_>, record: SalvagedRecord<'_>) -> Result<PushedPieces> {
+    let SalvagedRecord { key, meta, value } = record;
+    match value {
+        SalvagedValue::Whole(value) => Ok(match writer.push(&Record { key, value, meta })? {
+            Pushed::Stored => PushedPieces::Stored,
+            Pushed::Duplicate => PushedPieces::Duplicate,
+        }),
+        SalvagedValue::Pieces { len, pieces } => {
+            let mut next = || match pieces.next_piece() {
+                Ok(piece) => Ok(piece.map(<[u8]>::to_vec)),
+                // What cannot be read ends the value too early.
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => Ok(None),
+                Err(error) => Err(error),
+            };
+            writer.push_large(key, &meta, len, &mut next)
+        }
+    }
+}
+
+/// A file that could be looked at before, and cannot be opened any more.
+fn unreadable(place: String, file: &Source, finding: Finding) -> SalvagedSegment {
+    let salvage = SegmentSalvage {
+        size: file.size,
+        bytes_lost: file.size,
+        bytes_unreadable: file.size,
+        records_lost: file.records_total.unwrap_or(0),
+        is_loss_unknown: file.records_total.is_none(),
+        findings: vec![finding],
+        ..SegmentSalvage::default()
+    };
+    SalvagedSegment { place, salvage }
+}
+
+fn publish(
+    snapshot: &SnapshotWriter,
+    input: &DamagedPlace,
+    sources: Sources,
+    shards: Vec<ShardSalvage>,
+    cancel: &Cancel,
+    clock: Instant,
+) -> Result<SalvageReport> {
+    let Sources {
+        manifest: original,
+        mut nodes,
+        findings,
+        segments_missing,
+        blocks_missing,
+        records_missing,
+        is_all_there,
+        created_at,
+        ..
+    } = sources;
+    let mut is_loss_unknown = !is_all_there;
+    let mut records_lost = records_missing;
+    let (mut segments, mut files) = (Vec::new(), Vec::<SalvagedSegment>::new());
+    let mut duplicates: u64 = 0;
+    let mut known_losses: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut node_duplicates: BTreeMap<usize, u64> = BTreeMap::new();
+    for shard in shards {
+        duplicates = duplicates.saturating_add(shard.duplicates);
+        let of_node = node_duplicates.entry(shard.node).or_default();
+        *of_node = of_node.saturating_add(shard.duplicates);
+        let in_files = shard
+            .files
+            .iter()
+            .map(|file| file.salvage.records_lost)
+            .fold(shard.refused, u64::saturating_add);
+        records_lost = records_lost.saturating_add(in_files);
+        let known = known_losses.entry(shard.node).or_default();
+        *known = known.saturating_add(in_files);
+        is_loss_unknown |= shard.files.iter().any(|file| file.salvage.is_loss_unknown);
+        segments.extend(shard.segments);
+        files.extend(shard.files);
+    }
+    let totals = Totals::of(&segments);
+    // A snapshot of an empty cache is whole with no records.
+    let is_empty_by_right = original
+        .as_ref()
+        .is_some_and(|manifest| manifest.totals.records == 0);
+    if totals.records == 0 && !is_empty_by_right {
+        let unreadable: u64 = files.iter().map(|file| file.salvage.bytes_unreadable).sum();
+        let mut allowed = "no record in it can be proved to be sound".to_owned();
+        if unreadable > 0 {
+            allowed.push_str(&format!(
+                "; {} of it cannot be read",
+                counted(unreadable, "byte")
+            ));
+        }
+        return Err(Error::invalid_input("damaged", describe(input), allowed));
+    }
+    let node_count = nodes.len();
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let known = known_losses.get(&index).copied().unwrap_or(0);
+        let duplicates = node_duplicates.get(&index).copied().unwrap_or(0);
+        account(node, index, &segments, known, duplicates);
+    }
+    let digests = Manifest::digests(&segments);
+    let now = Timestamp::now();
+    let now = Timestamp::from_second(now.as_second())
+        .unwrap_or(now)
+        .to_string();
+    // The times are those of the items, not of the salvage: whoever reads the
+    // snapshot reckons with them.
+    let (started_at, finished_at) = match &original {
+        Some(manifest) => (manifest.started_at.clone(), manifest.finished_at.clone()),
+        None => {
+            let at = created_at.unwrap_or(now);
+            (at.clone(), at)
+        }
+    };
+    let manifest = Manifest {
+        format: "mcsnap".to_owned(),
+        version: Version::default(),
+        features: Features::default(),
+        snapshot_id: snapshot.id(),
+        name: snapshot.name().to_owned(),
+        parents: Vec::new(),
+        token: snapshot.token().to_owned(),
+        tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION"), " salvage").to_owned(),
+        started_at,
+        finished_at,
+        ring: original.as_ref().and_then(|manifest| manifest.ring.clone()),
+        select: original
+            .as_ref()
+            .and_then(|manifest| manifest.select.clone()),
+        shard_hash: ShardHash::default(),
+        verdict: Verdict::of(&nodes),
+        nodes,
+        totals,
+        content_digest: Digest128(digests.content),
+        content_digest_exptime: Digest128(digests.content_exptime),
+        segments,
+    };
+    cancel.check()?;
+    snapshot.publish(&manifest, node_count)?;
+    Ok(SalvageReport {
+        place: snapshot.describe(),
+        manifest,
+        segments: files,
+        findings,
+        segments_missing,
+        blocks_missing,
+        records_lost,
+        is_loss_unknown,
+        duplicates,
+        elapsed: clock.elapsed(),
+    })
+}
+
+/// Puts a node's counters right: what it lacks now is a loss.
+fn account(
+    node: &mut ManifestNode,
+    index: usize,
+    segments: &[ManifestSegment],
+    known: u64,
+    duplicates: u64,
+) {
+    let stored = segments
+        .iter()
+        .filter(|segment| usize::try_from(segment.node_index) == Ok(index))
+        .map(|segment| segment.records)
+        .fold(0, u64::saturating_add);
+    let counters = &mut node.counters;
+    // Without a manifest there were none, and the walk's are not known.
+    let kept = stored.saturating_add(duplicates);
+    let lost = counters.stored.saturating_sub(kept).max(known);
+    counters.stored = stored;
+    counters.duplicate = counters.duplicate.saturating_add(duplicates);
+    counters.failed = counters.failed.saturating_add(lost);
+    counters.listed = counters.accounted();
+    if lost > 0 {
+        node.reasons.add_many(REASON, lost);
+    }
+}

@@ -1,0 +1,656 @@
+//! The checks, segment by segment, many at a time.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::codecs::format::block::{Block, StoredRecord, StoredValue, TimeRanges};
+use crate::codecs::format::bytes::check_count;
+use crate::codecs::format::checksum::{ContentDigests, shard_of, value_hash};
+use crate::codecs::format::compression::SectionReader;
+use crate::codecs::format::frame::FrameType;
+use crate::codecs::format::key_index::KeyIndex;
+use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
+use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
+use crate::jobs::verify::depth::Depth;
+use crate::jobs::verify::report::VerifyReport;
+use crate::ports::store::Store;
+use crate::words::cancel::Cancel;
+use crate::words::defect::{Defect, Finding, Structure};
+use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::item::escape_key;
+use crate::words::pieces::Pieces as _;
+use crate::words::progress::{Event, Progress, RunningJob};
+use crate::words::units::to_u64;
+
+/// What the caller asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifyOptions {
+    /// How closely to look.
+    pub depth: Depth,
+    /// Threads.
+    pub thread_count: usize,
+}
+
+/// Checks a snapshot by its place; a damaged manifest is a finding, too.
+///
+/// # Errors
+///
+/// - `NotFound`, `InvalidInput`: there is no snapshot.
+/// - Those of [`verify`].
+pub fn verify_snapshot(
+    store: Arc<dyn Store>,
+    name: &str,
+    options: &VerifyOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<VerifyReport> {
+    let clock = Instant::now();
+    let place = store.describe(name);
+    match SnapshotReader::open(store, name, Need::Verify) {
+        Ok(snapshot) => verify(&snapshot, options, cancel, progress),
+        Err(error) => {
+            let finding = Finding::from_error(error, &place)?;
+            Ok(VerifyReport {
+                depth: options.depth,
+                findings: vec![finding],
+                finding_count_dropped: 0,
+                segments: 0,
+                blocks: 0,
+                records: 0,
+                bytes: 0,
+                select: None,
+                dump_span: None,
+                elapsed: clock.elapsed(),
+            })
+        }
+    }
+}
+
+/// Checks a snapshot whose manifest could be read.
+///
+/// # Errors
+///
+/// - `Canceled`. What is wrong with the snapshot or cannot be read is in the
+///   report.
+///
+/// # Memory
+///
+/// For each thread one segment's table of contents, and when deep a decompressed
+/// block, or a part of a value, and the key index as stored.
+pub fn verify(
+    snapshot: &SnapshotReader,
+    options: &VerifyOptions,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<VerifyReport> {
+    let clock = Instant::now();
+    let manifest = snapshot.manifest();
+    let totals = &manifest.totals;
+    let _running = RunningJob::start(progress, "verify", totals.records, totals.size);
+    let pool = SegmentPool::new("verify", options.thread_count)?;
+    let check = Check {
+        snapshot,
+        depth: options.depth,
+        cancel,
+        progress,
+        pool: &pool,
+        findings: Mutex::default(),
+    };
+    let counts = pool.each_segment(&manifest.segments, |number, segment| {
+        check.segment(number, segment)
+    })?;
+    check.whole()?;
+    let mut found = check
+        .findings
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    // Threads finish in any order; a report is the same each time.
+    found.kept.sort_by_key(|(number, _)| *number);
+    Ok(VerifyReport {
+        depth: options.depth,
+        findings: found.kept.into_iter().map(|(_, finding)| finding).collect(),
+        finding_count_dropped: found.dropped,
+        segments: to_u64(manifest.segments.len()),
+        blocks: counts.iter().map(|counts| counts.blocks).sum(),
+        records: counts.iter().map(|counts| counts.records).sum(),
+        bytes: counts.iter().map(|counts| counts.bytes).sum(),
+        select: manifest.select.clone(),
+        dump_span: Some([manifest.started_at.clone(), manifest.finished_at.clone()]),
+        elapsed: clock.elapsed(),
+    })
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    /// With the number of the segment, to sort by.
+    kept: Vec<(usize, Finding)>,
+    dropped: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    blocks: u64,
+    records: u64,
+    bytes: u64,
+}
+
+struct Check<'a> {
+    snapshot: &'a SnapshotReader,
+    depth: Depth,
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+    pool: &'a SegmentPool,
+    findings: Mutex<Found>,
+}
+
+impl Check<'_> {
+    fn add(&self, number: usize, location: Location, defect: Defect) {
+        let mut found = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.kept.len() < VerifyReport::FINDING_COUNT_MAX {
+            found.kept.push((number, Finding::new(location, defect)));
+        } else {
+            found.dropped = found.dropped.saturating_add(1);
+        }
+    }
+
+    /// Turns what keeps a part from being read into a finding; any other error
+    /// ends the job.
+    fn note<T>(&self, number: usize, place: &str, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => {
+                let Finding { location, defect } = Finding::from_any_error(error, place)?;
+                self.add(number, location, defect);
+                Ok(None)
+            }
+        }
+    }
+
+    fn segment(&self, number: usize, named: &ManifestSegment) -> Result<Counts> {
+        self.cancel.check()?;
+        let place = self.snapshot.segment_place(named);
+        let opened = self.snapshot.open_segment(named);
+        let Some(segment) = self.note(number, &place, opened)? else {
+            return Ok(Counts::default());
+        };
+        self.note(number, &place, segment.read_meta())?;
+        self.compare_counts(number, named, &segment);
+        let counts = Counts {
+            blocks: to_u64(segment.block_count()),
+            records: segment.toc().record_count,
+            bytes: named.size,
+        };
+        if self.depth == Depth::Quick {
+            self.progress.event(Event::Advanced {
+                node_index: None,
+                items: counts.records,
+                bytes: named.size,
+            });
+            return Ok(counts);
+        }
+        self.compare_digest(number, named, &segment)?;
+        let index_bytes = self.note(number, &place, segment.read_key_index())?;
+        let index = match &index_bytes {
+            Some(bytes) if segment.toc().key_index_offset != 0 => {
+                self.note(number, &place, segment.decode_key_index(bytes))?
+            }
+            Some(_) | None => None,
+        };
+        self.check_other_frames(number, &segment)?;
+        let records = self.pool.install(|| {
+            if self.depth == Depth::Deep {
+                return self.check_records(number, named, &segment, index.as_ref());
+            }
+            self.check_stored(number, &segment)?;
+            Ok(counts.records)
+        })?;
+        // The tables; blocks and parts have been told one by one.
+        let entries = segment.toc().entries.iter();
+        let told = entries
+            .filter(|entry| entry.is_block() || entry.is_part())
+            .map(|entry| entry.stored_len)
+            .sum::<u64>();
+        let bytes = named.size.saturating_sub(told);
+        self.progress.event(Event::Advanced {
+            node_index: None,
+            items: 0,
+            bytes,
+        });
+        Ok(Counts { records, ..counts })
+    }
+
+    /// Compares what manifest and table of contents say.
+    fn compare_counts(&self, number: usize, named: &ManifestSegment, segment: &SegmentReader) {
+        let toc = segment.toc();
+        let pairs = [
+            ("records", named.records, toc.record_count),
+            ("blocks", named.blocks, to_u64(segment.block_count())),
+            ("key_bytes", named.key_bytes, toc.key_bytes),
+            ("value_bytes", named.value_bytes, toc.value_bytes),
+        ];
+        for (field, stored, computed) in pairs {
+            if stored != computed {
+                let structure = Structure::Manifest;
+                let defect = Defect::CountMismatch {
+                    structure,
+                    field,
+                    stored,
+                    computed,
+                };
+                self.add(number, Location::object(segment.place()), defect);
+            }
+        }
+        self.compare_digests(
+            number,
+            segment.place(),
+            Structure::Manifest,
+            named,
+            &toc.digests,
+        );
+    }
+
+    fn compare_digests(
+        &self,
+        number: usize,
+        place: &str,
+        structure: Structure,
+        named: &ManifestSegment,
+        computed: &ContentDigests,
+    ) {
+        let pairs = [
+            ("content_digest", named.content_digest, computed.content),
+            (
+                "content_digest_exptime",
+                named.content_digest_exptime,
+                computed.content_exptime,
+            ),
+        ];
+        for (field, stored, computed) in pairs {
+            if stored.0 != computed {
+                let (stored, computed) = (stored.to_string(), Digest128(computed).to_string());
+                let defect = Defect::DigestMismatch {
+                    structure,
+                    field,
+                    stored,
+                    computed,
+                };
+                self.add(number, Location::object(place), defect);
+            }
+        }
+    }
+
+    fn compare_digest(
+        &self,
+        number: usize,
+        named: &ManifestSegment,
+        segment: &SegmentReader,
+    ) -> Result<()> {
+        let place = segment.place();
+        let computed = match segment.compute_digest() {
+            Ok(computed) => computed,
+            // A damaged frame is told where the frame is read.
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => return Ok(()),
+            Err(error) => return self.note(number, place, Err(error)).map(|_: Option<()>| ()),
+        };
+        if computed != named.digest {
+            let defect = Defect::DigestMismatch {
+                structure: Structure::Segment,
+                field: "digest",
+                stored: named.digest.clone(),
+                computed,
+            };
+            self.add(number, Location::object(place), defect);
+        }
+        Ok(())
+    }
+
+    /// Checks the frames that are neither blocks nor parts of values, nor the
+    /// description nor the key index, which have been read.
+    fn check_other_frames(&self, number: usize, segment: &SegmentReader) -> Result<()> {
+        for (frame, entry) in segment.toc().entries.iter().enumerate() {
+            let is_description = frame == 0 && entry.frame_type == FrameType::Meta;
+            let is_index = entry.offset == segment.toc().key_index_offset;
+            if !entry.is_block() && !entry.is_part() && !is_description && !is_index {
+                self.note(number, segment.place(), segment.read_other_frame(frame))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_stored(&self, number: usize, segment: &SegmentReader) -> Result<()> {
+        self.check_parts(number, segment, &BTreeSet::new(), |part, _| {
+            segment.read_other_frame(part)
+        })?;
+        (0..segment.block_count())
+            .into_par_iter()
+            .try_for_each(|block| {
+                self.cancel.check()?;
+                let checked = segment
+                    .read_block(block)
+                    .and_then(|frame| frame.check_stored().map_err(Error::corrupt))
+                    .map_err(|error| error.at(segment.block_location(block)));
+                self.note(number, segment.place(), checked)?;
+                self.advance(segment, block);
+                Ok(())
+            })
+    }
+
+    /// Checks the parts of values that are not among those that have been read.
+    fn check_parts(
+        &self,
+        number: usize,
+        segment: &SegmentReader,
+        read: &BTreeSet<usize>,
+        check: impl Fn(usize, &mut PartBuffer) -> Result<()> + Sync,
+    ) -> Result<()> {
+        segment
+            .toc()
+            .entries
+            .par_iter()
+            .enumerate()
+            .filter(|(part, entry)| entry.is_part() && !read.contains(part))
+            .map_init(PartBuffer::default, |buffer, (part, entry)| {
+                self.cancel.check()?;
+                self.note(number, segment.place(), check(part, buffer))?;
+                let bytes = entry.stored_len;
+                self.progress.event(Event::Advanced {
+                    node_index: None,
+                    items: 0,
+                    bytes,
+                });
+                Ok(())
+            })
+            .collect()
+    }
+
+    fn advance(&self, segment: &SegmentReader, block: usize) {
+        if let Some(entry) = segment.block_entry(block) {
+            let items = entry.record_count.into();
+            self.progress.event(Event::Advanced {
+                node_index: None,
+                items,
+                bytes: entry.stored_len,
+            });
+        }
+    }
+
+    /// Decodes every record; compares the counts and digests of those found
+    /// with what the segment promises.
+    fn check_records(
+        &self,
+        number: usize,
+        named: &ManifestSegment,
+        segment: &SegmentReader,
+        index: Option<&KeyIndex<'_>>,
+    ) -> Result<u64> {
+        let within = Within {
+            number,
+            named,
+            segment,
+            index,
+        };
+        let tallies: Vec<RecordTally> = (0..segment.block_count())
+            .into_par_iter()
+            .map_init(SectionReader::default, |sections, block| {
+                self.cancel.check()?;
+                let tally = self.check_block(&within, block, sections)?;
+                self.advance(segment, block);
+                Ok(tally)
+            })
+            .collect::<Result<_>>()?;
+        let read = tallies.iter().flat_map(|tally| tally.parts.clone());
+        let read = read.flatten().collect();
+        // What no record leads to is left of a value that its writer gave up,
+        // or is that of a damaged record.
+        self.check_parts(number, segment, &read, |part, buffer| {
+            let PartBuffer { sections, raw } = buffer;
+            segment.read_part(part, sections, raw).map(|_| ())
+        })?;
+        let mut sum = RecordTally::default();
+        for tally in &tallies {
+            sum.records = sum.records.saturating_add(tally.records);
+            sum.key_bytes = sum.key_bytes.saturating_add(tally.key_bytes);
+            sum.value_bytes = sum.value_bytes.saturating_add(tally.value_bytes);
+            sum.digests.merge(&tally.digests);
+            sum.is_damaged |= tally.is_damaged;
+        }
+        // With a block damaged the sums differ, and that is known already.
+        if !sum.is_damaged {
+            self.compare_digests(
+                number,
+                segment.place(),
+                Structure::Segment,
+                named,
+                &sum.digests,
+            );
+            for (field, stored, computed) in [
+                ("record_count", segment.toc().record_count, sum.records),
+                ("key_bytes", segment.toc().key_bytes, sum.key_bytes),
+                ("value_bytes", segment.toc().value_bytes, sum.value_bytes),
+            ] {
+                if stored != computed {
+                    let structure = Structure::Toc;
+                    let defect = Defect::CountMismatch {
+                        structure,
+                        field,
+                        stored,
+                        computed,
+                    };
+                    self.add(number, Location::object(segment.place()), defect);
+                }
+            }
+        }
+        Ok(sum.records)
+    }
+
+    fn check_block(
+        &self,
+        within: &Within<'_>,
+        block: usize,
+        sections: &mut SectionReader,
+    ) -> Result<RecordTally> {
+        let Within {
+            number,
+            named,
+            segment,
+            index,
+        } = *within;
+        let mut tally = RecordTally::default();
+        let decoded = segment
+            .read_block(block)
+            .and_then(|frame| {
+                let decoded = frame.decode(sections).map_err(Error::corrupt)?;
+                Ok((frame.header.times, decoded))
+            })
+            .map_err(|error| error.at(segment.block_location(block)));
+        let Some((times, decoded)) = self.note(number, segment.place(), decoded)? else {
+            tally.is_damaged = true;
+            return Ok(tally);
+        };
+        let bounds = check_bounds(&times, &decoded)
+            .map_err(|defect| Error::corrupt(defect).at(segment.block_location(block)));
+        self.note(number, segment.place(), bounds)?;
+        let shard_bits = self.snapshot.shard_bits(named);
+        let block_number = u32::try_from(block).unwrap_or(u32::MAX);
+        let mut scratch = Vec::new();
+        for record in 0..decoded.len() {
+            let at_record = || segment.record_location(block, record);
+            match decoded.record(record) {
+                Some(Ok(stored)) => {
+                    if let StoredValue::Parts(_) = stored.value
+                        && !self.check_value(within, (block, record), &stored, &mut tally)?
+                    {
+                        tally.is_damaged = true;
+                        continue;
+                    }
+                    let record = &stored;
+                    tally.add(record, &mut scratch);
+                    let shard = shard_of(record.key, shard_bits);
+                    if shard != named.shard_index {
+                        let key = escape_key(record.key);
+                        let (stored, computed) = (named.shard_index, shard);
+                        let defect = Defect::WrongShard {
+                            key,
+                            stored,
+                            computed,
+                        };
+                        self.add(number, at_record(), defect);
+                    }
+                    // One that cannot be read has been found before.
+                    if index.is_some_and(|index| !index.leads_to(record.key, block_number)) {
+                        let defect = Defect::KeyNotIndexed {
+                            key: escape_key(record.key),
+                        };
+                        self.add(number, at_record(), defect);
+                    }
+                }
+                Some(Err(defect)) => {
+                    tally.is_damaged = true;
+                    self.add(number, at_record(), defect);
+                }
+                None => {}
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Reads a value in parts from front to back; says whether it is sound.
+    fn check_value(
+        &self,
+        within: &Within<'_>,
+        (block, record): (usize, usize),
+        stored: &StoredRecord<'_>,
+        tally: &mut RecordTally,
+    ) -> Result<bool> {
+        let StoredValue::Parts(value) = stored.value else {
+            return Ok(true);
+        };
+        let mut parts = within.segment.open_parts(block, record, value);
+        let mut told = 0;
+        let sound = loop {
+            self.cancel.check()?;
+            let piece = parts.next_piece().map(|piece| piece.is_some());
+            let is_more = self.note(within.number, within.segment.place(), piece)?;
+            let entries = within.segment.toc().entries.get(parts.frames());
+            let read = entries.unwrap_or_default();
+            if let Some(last) = read.get(told..).and_then(<[_]>::last) {
+                let (items, bytes) = (0, last.stored_len);
+                told = read.len();
+                self.progress.event(Event::Advanced {
+                    node_index: None,
+                    items,
+                    bytes,
+                });
+            }
+            match is_more {
+                Some(true) => {}
+                Some(false) => break true,
+                None => break false,
+            }
+        };
+        tally.parts.push(parts.frames());
+        Ok(sound)
+    }
+
+    /// What concerns the snapshot as a whole.
+    fn whole(&self) -> Result<()> {
+        let last = usize::MAX;
+        let strays = self.snapshot.list_strays();
+        let strays = self.note(last, &self.snapshot.describe(), strays)?;
+        for stray in strays.into_iter().flatten() {
+            self.add(last, Location::object(stray.name), Defect::Stray);
+        }
+        let manifest = self.snapshot.manifest();
+        if manifest.verdict != Verdict::Complete {
+            let losses = manifest.losses();
+            let losses = losses.saturating_add(to_u64(manifest.failed_nodes()));
+            let unsure = manifest.unsure();
+            let verdict = manifest.verdict.as_str().to_owned();
+            let place = self.snapshot.describe();
+            self.add(
+                last,
+                Location::object(place),
+                Defect::KnownLoss {
+                    losses,
+                    unsure,
+                    verdict,
+                },
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Compares the times that a block's header promises with those of its records
+/// (B8): whoever leaves blocks out by them would leave out the wrong ones.
+fn check_bounds(stored: &TimeRanges, block: &Block) -> std::result::Result<(), Defect> {
+    let mut computed = TimeRanges::default();
+    for record in block.columns().iter() {
+        computed.add(&record.meta);
+    }
+    let structure = Structure::BlockHeader;
+    let counts = (stored.never_count.into(), computed.never_count.into());
+    check_count(structure, "never_count", counts.0, counts.1)?;
+    let pairs = [
+        ("exptime_min", stored.exptime_min, computed.exptime_min),
+        ("exptime_max", stored.exptime_max, computed.exptime_max),
+        (
+            "last_access_min",
+            stored.last_access_min,
+            computed.last_access_min,
+        ),
+        (
+            "last_access_max",
+            stored.last_access_max,
+            computed.last_access_max,
+        ),
+    ];
+    for (field, stored, computed) in pairs {
+        check_count(structure, field, stored, computed)?;
+    }
+    Ok(())
+}
+
+/// The segment that a block is checked as part of.
+struct Within<'a> {
+    number: usize,
+    named: &'a ManifestSegment,
+    segment: &'a SegmentReader,
+    index: Option<&'a KeyIndex<'a>>,
+}
+
+#[derive(Debug, Default)]
+struct RecordTally {
+    records: u64,
+    key_bytes: u64,
+    value_bytes: u64,
+    digests: ContentDigests,
+    is_damaged: bool,
+    /// Numbers of the frames that were read as parts of values.
+    parts: Vec<Range<usize>>,
+}
+
+/// What it takes to read parts, used again for the next.
+#[derive(Debug, Default)]
+struct PartBuffer {
+    sections: SectionReader,
+    raw: Vec<u8>,
+}
+
+impl RecordTally {
+    /// Adds a record whose value is the one that its hash says.
+    fn add(&mut self, record: &StoredRecord<'_>, scratch: &mut Vec<u8>) {
+        self.records = self.records.saturating_add(1);
+        self.key_bytes = self.key_bytes.saturating_add(to_u64(record.key.len()));
+        let (len, hash) = match record.value {
+            StoredValue::Inline(value) => (to_u64(value.len()), value_hash(value)),
+            StoredValue::Parts(value) => (value.len.into(), value.hash),
+        };
+        self.value_bytes = self.value_bytes.saturating_add(len);
+        self.digests.add(record.key, &record.meta, hash, scratch);
+    }
+}

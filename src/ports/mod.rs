@@ -1,0 +1,4 @@
+//! What reaches outside of the process: the network and the store of files.
+
+pub mod net;
+pub mod store;

@@ -1,0 +1,169 @@
+//! How a user names a place: a path, or a `file://` URL.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::ports::store::name::UNFINISHED_SUFFIX;
+use crate::ports::store::{FileMode, LocalStore, MapChoice, Store, check_name};
+use crate::words::error::{Error, ErrorKind, Operation, Result};
+
+/// A snapshot may be named by its manifest, too.
+const MANIFEST: &str = "manifest.json";
+
+/// Opens the store in which snapshots are to be written: a directory, which is
+/// made if it is missing.
+///
+/// # Errors
+///
+/// - `InvalidInput`: a URL of another kind.
+/// - `Io`: the directory cannot be made.
+pub fn create_directory(place: &str) -> Result<Arc<dyn Store>> {
+    create_directory_as(place, FileMode::default())
+}
+
+/// Does the same, and gives what is made there from now on these permissions.
+///
+/// # Errors
+///
+/// - As [`create_directory`].
+pub fn create_directory_as(place: &str, mode: FileMode) -> Result<Arc<dyn Store>> {
+    let path = absolute(local_path(place)?)?;
+    Ok(Arc::new(LocalStore::create_as(&path, mode)?))
+}
+
+/// Opens the store that holds a snapshot, and returns the snapshot's name in
+/// it: `place` is the snapshot's directory, or its manifest.
+///
+/// # Errors
+///
+/// - `InvalidInput`: a URL of another kind, or a path that names no directory.
+/// - `Io`: the current directory cannot be found.
+pub fn open_snapshot_place(place: &str, map_choice: MapChoice) -> Result<(Arc<dyn Store>, String)> {
+    let path = absolute(local_path(place)?)?;
+    let is_manifest = path.file_name().is_some_and(|name| name == MANIFEST);
+    let directory = if is_manifest {
+        path.parent().unwrap_or(&path)
+    } else {
+        &path
+    };
+    let name = directory.file_name().and_then(|name| name.to_str());
+    let (Some(name), Some(root)) = (name, directory.parent()) else {
+        return Err(Error::invalid_input(
+            "snapshot",
+            place,
+            "wanted the directory of a snapshot",
+        ));
+    };
+    check_name(name)?;
+    let store = LocalStore::open(root)?.with_map(map_choice);
+    Ok((Arc::new(store), name.to_owned()))
+}
+
+/// What a place that a user names has in it.
+#[derive(Clone, Debug)]
+pub enum DamagedPlace {
+    /// A directory, which is or was a snapshot.
+    Snapshot {
+        /// The store around it.
+        store: Arc<dyn Store>,
+        /// Its name there.
+        name: String,
+    },
+    /// A file, which is or was a segment.
+    Segment {
+        /// The store around it.
+        store: Arc<dyn Store>,
+        /// Its name there, without what marks an unfinished one.
+        object: String,
+        /// It never got its final name.
+        is_unfinished: bool,
+    },
+}
+
+/// Opens a place that may be damaged in any way, to be read by calls alone: a
+/// disk that fails is then an error and not a signal.
+///
+/// # Errors
+///
+/// - `InvalidInput`: a URL of another kind, or a name no object can have.
+/// - `NotFound`, `Io`: there is nothing, or it cannot be reached.
+pub fn open_damaged_place(place: &str) -> Result<DamagedPlace> {
+    let path = absolute(local_path(place)?)?;
+    let metadata = std::fs::metadata(&path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Error::new(ErrorKind::NotFound {
+                what: path.display().to_string(),
+            });
+        }
+        Error::io(Operation::Open, path.display().to_string(), error)
+    })?;
+    let is_segment = metadata.is_file() && path.file_name().is_none_or(|name| name != MANIFEST);
+    if !is_segment {
+        let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
+        return Ok(DamagedPlace::Snapshot { store, name });
+    }
+    let name = path.file_name().and_then(|name| name.to_str());
+    let (Some(name), Some(root)) = (name, path.parent()) else {
+        let allowed = "wanted a segment file, or the directory of a snapshot";
+        return Err(Error::invalid_input("segment", place, allowed));
+    };
+    let object = name.strip_suffix(UNFINISHED_SUFFIX);
+    let is_unfinished = object.is_some();
+    let object = object.unwrap_or(name).to_owned();
+    check_name(&object)?;
+    let store = LocalStore::open(root)?.with_map(MapChoice::Never);
+    Ok(DamagedPlace::Segment {
+        store: Arc::new(store),
+        object,
+        is_unfinished,
+    })
+}
+
+pub(super) fn local_path(place: &str) -> Result<&Path> {
+    let wanted = "wanted a directory, or a file:// URL";
+    if place.is_empty() {
+        return Err(Error::invalid_input("place", place, wanted));
+    }
+    match place.split_once("://") {
+        Some(("file", path)) if path.starts_with('/') => Ok(Path::new(path)),
+        Some(_) => Err(Error::invalid_input("place", place, wanted)),
+        None => Ok(Path::new(place)),
+    }
+}
+
+/// Resolves `.` and `..` where the path exists, since the last part is to be a
+/// name.
+pub(super) fn absolute(path: &Path) -> Result<std::path::PathBuf> {
+    path.canonicalize()
+        .or_else(|_| std::path::absolute(path))
+        .map_err(|error| Error::io(Operation::Open, path.display().to_string(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_named_by_its_directory_or_its_manifest() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory
+            .path()
+            .canonicalize()
+            .unwrap()
+            .display()
+            .to_string();
+        for place in [
+            format!("{root}/night"),
+            format!("{root}/night/"),
+            format!("file://{root}/night/manifest.json"),
+        ] {
+            let (store, name) = open_snapshot_place(&place, MapChoice::Never).unwrap();
+            assert_eq!(store.describe(&name), format!("{root}/night"));
+        }
+        assert!(open_snapshot_place("/", MapChoice::Never).is_err());
+        assert_eq!(
+            create_directory("s3://bucket").unwrap_err().to_string(),
+            "place \"s3://bucket\": wanted a directory, or a file:// URL"
+        );
+    }
+}

@@ -1,0 +1,584 @@
+//! The one error of the library: what failed, where, and why.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::words::access::AccessProblem;
+use crate::words::defect::Defect;
+use crate::words::item::escape_bytes;
+
+/// A result with the library's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a job, or one step of it, cannot go on.
+///
+/// One word wide, so that a `Result` stays cheap.
+pub struct Error(Box<Repr>);
+
+struct Repr {
+    kind: ErrorKind,
+    location: Option<Location>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+    /// Another thread has ended, and its error says why.
+    is_of_partner: bool,
+    /// How long the same was tried again and again, if it was.
+    tried_for: Option<Duration>,
+}
+
+/// What went wrong, one level only; the cause is in [`StdError::source`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The operating system refused an operation.
+    #[error("{operation}")]
+    Io {
+        /// What was tried.
+        operation: Operation,
+    },
+    /// Bytes of a snapshot are wrong.
+    #[error("{0}")]
+    Corrupt(Defect),
+    /// The bytes or the server are of a kind this build does not handle.
+    #[error("{field} {found} is not supported: {supported}")]
+    Unsupported {
+        /// What about it.
+        field: &'static str,
+        /// What was found.
+        found: String,
+        /// What would be accepted, and what to do.
+        supported: String,
+    },
+    /// A bound on outside input was passed.
+    #[error("{limit} would be {needed}; the limit is {bound}")]
+    LimitExceeded {
+        /// The name of the limit.
+        limit: &'static str,
+        /// What was asked for.
+        needed: u64,
+        /// The limit.
+        bound: u64,
+    },
+    /// The other side does not speak the protocol.
+    #[error("wanted {wanted}, got \"{got}\"")]
+    Protocol {
+        /// What would have been right.
+        wanted: &'static str,
+        /// The first 64 bytes of what came, escaped.
+        got: String,
+    },
+    /// The server refused, in its own words.
+    #[error("server answered: {words}")]
+    Server {
+        /// Its line, without the line end.
+        words: String,
+    },
+    /// The server is there, and does not let us in.
+    #[error("{0}")]
+    Access(AccessProblem),
+    /// The server is doing something that excludes this.
+    #[error("server is already running an LRU crawl; retry later")]
+    Busy,
+    /// The server is at its limit of connections.
+    #[error("server takes no more connections (its option -c)")]
+    TooManyConnections,
+    /// Nothing came in time.
+    #[error("{operation}: no reply within {}", in_seconds(*.limit_ms))]
+    Timeout {
+        /// What was waited for.
+        operation: &'static str,
+        /// How long, in milliseconds.
+        limit_ms: u64,
+    },
+    /// Bytes came or went, but hardly any.
+    #[error(
+        "{operation}: {moved} bytes in {window:?}, which is slower than {bytes_per_sec} bytes/s"
+    )]
+    Slow {
+        /// What they belong to.
+        operation: &'static str,
+        /// How many, both ways.
+        moved: u64,
+        /// How long was waited for them.
+        window: Duration,
+        /// The least rate.
+        bytes_per_sec: u64,
+    },
+    /// The other side went away.
+    #[error("server closed the connection")]
+    Closed,
+    /// The server is not the one it was.
+    #[error("{what}")]
+    NodeChanged {
+        /// What has happened to it.
+        what: &'static str,
+    },
+    /// A snapshot or object is not there.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// What.
+        what: String,
+    },
+    /// A snapshot or object is there already.
+    #[error("{what} already exists")]
+    AlreadyExists {
+        /// What.
+        what: String,
+    },
+    /// Another process is writing it.
+    #[error("{what} is being written by another process")]
+    Locked {
+        /// What.
+        what: String,
+    },
+    /// Another run has taken over what this one was writing.
+    #[error("{what} is not this run's any more: {why}; nothing of it was removed")]
+    Superseded {
+        /// What was being written.
+        what: String,
+        /// Who has it, or what else tells so.
+        why: String,
+    },
+    /// Something is so that cannot be.
+    #[error("this is a bug in mcsnap; please report it: {what}")]
+    Internal {
+        /// What was found.
+        what: String,
+    },
+    /// What the caller asked for makes no sense.
+    #[error("{field} \"{value}\": {allowed}")]
+    InvalidInput {
+        /// Which input.
+        field: &'static str,
+        /// What it was.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// The caller raised the cancel flag.
+    #[error("canceled")]
+    Canceled,
+}
+
+impl ErrorKind {
+    /// Returns the word by which programs know the kind.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "io",
+            Self::Corrupt(_) => "corrupt",
+            Self::Unsupported { .. } => "unsupported",
+            Self::LimitExceeded { .. } => "limit-exceeded",
+            Self::Protocol { .. } => "protocol",
+            Self::Server { .. } => "server",
+            Self::Access(_) => "access",
+            Self::Busy => "busy",
+            Self::TooManyConnections => "too-many-connections",
+            Self::Timeout { .. } => "timeout",
+            Self::Slow { .. } => "slow",
+            Self::Closed => "closed",
+            Self::NodeChanged { .. } => "node-changed",
+            Self::NotFound { .. } => "not-found",
+            Self::AlreadyExists { .. } => "already-exists",
+            Self::Locked { .. } => "locked",
+            Self::Superseded { .. } => "superseded",
+            Self::Internal { .. } => "internal",
+            Self::InvalidInput { .. } => "invalid-input",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+/// Writes a length of time: in seconds where these are whole.
+fn in_seconds(millis: u64) -> String {
+    match millis % 1000 {
+        0 if millis > 0 => format!("{} s", millis / 1000),
+        _ => format!("{millis} ms"),
+    }
+}
+
+/// An operation of the system that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Create a file or directory.
+    Create,
+    /// Open a file.
+    Open,
+    /// Read from a file or socket.
+    Read,
+    /// Write to a file or socket.
+    Write,
+    /// Make a file or directory durable.
+    Sync,
+    /// Give a file its final name.
+    Publish,
+    /// Lock a file.
+    Lock,
+    /// Remove a file or directory.
+    Remove,
+    /// List a directory.
+    List,
+    /// Map a file into memory.
+    Map,
+    /// Find the address of a host.
+    Resolve,
+    /// Connect to a node.
+    Connect,
+    /// Start a thread.
+    Spawn,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "cannot create",
+            Self::Open => "cannot open",
+            Self::Read => "cannot read",
+            Self::Write => "cannot write",
+            Self::Sync => "cannot make durable",
+            Self::Publish => "cannot publish",
+            Self::Lock => "cannot lock",
+            Self::Remove => "cannot remove",
+            Self::List => "cannot list",
+            Self::Map => "cannot map into memory",
+            Self::Resolve => "cannot resolve",
+            Self::Connect => "cannot connect",
+            Self::Spawn => "cannot start a thread",
+        })
+    }
+}
+
+/// Where something happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Location {
+    /// In a stored object.
+    Object {
+        /// The object's name in its store, or its path.
+        object: String,
+        /// Zero-based block number.
+        block: Option<u64>,
+        /// Zero-based record number in the block.
+        record: Option<u64>,
+        /// Bytes from the start of the object.
+        offset: Option<u64>,
+    },
+    /// At a node.
+    Node {
+        /// The node as the user wrote it.
+        node: String,
+        /// The key, escaped.
+        key: Option<String>,
+    },
+}
+
+impl Location {
+    /// Names an object as a whole.
+    pub fn object(object: impl Into<String>) -> Self {
+        Self::Object {
+            object: object.into(),
+            block: None,
+            record: None,
+            offset: None,
+        }
+    }
+
+    /// Names a place in an object.
+    pub fn offset(object: impl Into<String>, offset: u64) -> Self {
+        Self::Object {
+            object: object.into(),
+            block: None,
+            record: None,
+            offset: Some(offset),
+        }
+    }
+
+    /// Names a node.
+    pub fn node(node: impl Into<String>) -> Self {
+        Self::Node {
+            node: node.into(),
+            key: None,
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object {
+                object,
+                block,
+                record,
+                offset,
+            } => {
+                f.write_str(object)?;
+                let mut separator = ": ";
+                if let Some(block) = block {
+                    write!(f, "{separator}block {block}")?;
+                    separator = " ";
+                }
+                if let Some(record) = record {
+                    write!(f, "{separator}record {record}")?;
+                    separator = " ";
+                }
+                if let Some(offset) = offset {
+                    write!(f, "{separator}at offset {offset}")?;
+                }
+                Ok(())
+            }
+            Self::Node { node, key } => {
+                f.write_str(node)?;
+                if let Some(key) = key {
+                    write!(f, ": key \"{key}\"")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Error {
+    /// Makes an error with no place and no cause yet.
+    pub fn new(kind: ErrorKind) -> Self {
+        Self(Box::new(Repr {
+            kind,
+            location: None,
+            source: None,
+            is_of_partner: false,
+            tried_for: None,
+        }))
+    }
+
+    /// Makes an error of a failed system call on an object.
+    pub fn io(operation: Operation, object: impl Into<String>, source: io::Error) -> Self {
+        Self::new(ErrorKind::Io { operation })
+            .at(Location::object(object))
+            .caused_by(source)
+    }
+
+    /// Makes an error of a failed system call on a connection.
+    pub fn net(operation: Operation, node: impl Into<String>, source: io::Error) -> Self {
+        Self::new(ErrorKind::Io { operation })
+            .at(Location::node(node))
+            .caused_by(source)
+    }
+
+    /// Makes an error of wrong bytes.
+    pub fn corrupt(defect: Defect) -> Self {
+        Self::new(ErrorKind::Corrupt(defect))
+    }
+
+    /// Makes an error of a peer that does not speak the protocol.
+    pub fn protocol(wanted: &'static str, got: &[u8]) -> Self {
+        const SHOWN_LEN_MAX: usize = 64;
+        let shown = escape_bytes(got.get(..SHOWN_LEN_MAX).unwrap_or(got));
+        Self::new(ErrorKind::Protocol { wanted, got: shown })
+    }
+
+    /// Makes an error of a server that does not let us in.
+    pub fn access(problem: AccessProblem) -> Self {
+        Self::new(ErrorKind::Access(problem))
+    }
+
+    /// Makes an error of an input that makes no sense.
+    pub fn invalid_input(
+        field: &'static str,
+        value: impl Into<String>,
+        allowed: impl Into<String>,
+    ) -> Self {
+        Self::new(ErrorKind::InvalidInput {
+            field,
+            value: value.into(),
+            allowed: allowed.into(),
+        })
+    }
+
+    /// Makes the error of a file that a setting names and that cannot be used:
+    /// the setting is as wrong as one that cannot be understood.
+    pub fn unusable_file(
+        field: &'static str,
+        path: &Path,
+        operation: Operation,
+        source: io::Error,
+    ) -> Self {
+        Self::invalid_input(field, path.to_string_lossy(), operation.to_string()).caused_by(source)
+    }
+
+    /// Makes an error of something that cannot be, unless mcsnap is wrong.
+    pub fn internal(what: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal { what: what.into() })
+    }
+
+    /// Makes the error of a thread whose partner has ended too early. The
+    /// partner's own error is the one to report; only where it has none, which
+    /// cannot be, is this one.
+    pub(crate) fn partner_ended(partner: &'static str) -> Self {
+        let mut error = Self::internal(format!("{partner} has ended too early, without an error"));
+        error.0.is_of_partner = true;
+        error
+    }
+
+    /// Adds the place, unless a deeper floor knew it already.
+    #[must_use]
+    pub fn at(mut self, location: Location) -> Self {
+        self.0.location.get_or_insert(location);
+        self
+    }
+
+    /// Replaces the place by one that says more.
+    #[must_use]
+    pub(crate) fn moved_to(mut self, location: Location) -> Self {
+        self.0.location = Some(location);
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Adds that the same was tried again and again for so long.
+    #[must_use]
+    pub(crate) fn tried_for(mut self, time: Duration) -> Self {
+        self.0.tried_for = Some(time);
+        self
+    }
+
+    /// Returns what went wrong.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// Returns where, if known.
+    pub fn location(&self) -> Option<&Location> {
+        self.0.location.as_ref()
+    }
+
+    /// Says whether the same call may succeed later with nothing changed by
+    /// the caller: a busy, silent or vanished server.
+    pub fn is_retryable(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Busy
+            | ErrorKind::TooManyConnections
+            | ErrorKind::Timeout { .. }
+            | ErrorKind::Slow { .. }
+            | ErrorKind::Closed => true,
+            ErrorKind::Io { operation } => matches!(
+                operation,
+                Operation::Connect | Operation::Read | Operation::Write | Operation::Resolve
+            ),
+            ErrorKind::Corrupt(_)
+            | ErrorKind::Unsupported { .. }
+            | ErrorKind::LimitExceeded { .. }
+            | ErrorKind::Protocol { .. }
+            | ErrorKind::Server { .. }
+            | ErrorKind::Access(_)
+            | ErrorKind::NodeChanged { .. }
+            | ErrorKind::NotFound { .. }
+            | ErrorKind::AlreadyExists { .. }
+            | ErrorKind::Locked { .. }
+            | ErrorKind::Superseded { .. }
+            | ErrorKind::Internal { .. }
+            | ErrorKind::InvalidInput { .. }
+            | ErrorKind::Canceled => false,
+        }
+    }
+
+    /// Says whether the caller stopped the job.
+    pub fn is_canceled(&self) -> bool {
+        *self.kind() == ErrorKind::Canceled
+    }
+
+    /// Says whether the error of another thread says more.
+    pub(crate) fn is_of_partner(&self) -> bool {
+        self.0.is_of_partner
+    }
+
+    /// Says whether mcsnap itself is wrong.
+    pub fn is_internal(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Internal { .. })
+    }
+
+    /// Writes the error and its causes in one line.
+    pub fn to_chain(&self) -> String {
+        self.with_causes(self.to_string())
+    }
+
+    /// Writes the error and its causes in one line, without the place.
+    pub fn to_reason(&self) -> String {
+        self.with_causes(self.kind_text())
+    }
+
+    fn kind_text(&self) -> String {
+        match self.0.tried_for {
+            Some(time) => format!("{} (tried for {time:?})", self.0.kind),
+            None => self.0.kind.to_string(),
+        }
+    }
+
+    fn with_causes(&self, mut text: String) -> String {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(location) = &self.0.location {
+            write!(f, "{location}: ")?;
+        }
+        f.write_str(&self.kind_text())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("location", &self.0.location)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| -> &(dyn StdError + 'static) { source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deepest_place_wins_and_the_cause_is_printed_once() {
+        let cause = io::Error::new(io::ErrorKind::StorageFull, "disk full");
+        let error = Error::io(Operation::Write, "a.mcs", cause).at(Location::object("b"));
+        assert_eq!(error.to_string(), "a.mcs: cannot write");
+        assert_eq!(error.to_chain(), "a.mcs: cannot write: disk full");
+    }
+
+    #[test]
+    fn a_place_in_an_object_reads_like_a_sentence() {
+        let location = Location::Object {
+            object: "s.mcs".into(),
+            block: Some(17),
+            record: None,
+            offset: Some(4096),
+        };
+        assert_eq!(location.to_string(), "s.mcs: block 17 at offset 4096");
+    }
+}

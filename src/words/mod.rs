@@ -1,0 +1,14 @@
+//! What all floors talk about: small types and their errors, without any I/O.
+
+pub mod access;
+pub mod batch;
+pub mod cancel;
+pub mod defect;
+pub mod error;
+pub mod item;
+pub mod limits;
+pub mod node;
+pub mod pieces;
+pub mod progress;
+pub mod reasons;
+pub mod units;
