@@ -1,7 +1,8 @@
 //! The report of a command that did not do its work.
 
 use anyhow::Error;
-use mcsnap::words::error::{ErrorKind, Location};
+use mcsnap::words::error::ErrorKind;
+use mcsnap::words::location::Location;
 use serde_json::{Value, json};
 
 use crate::exit::{UsageError, kind_of, library_error};

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Result;
 use indicatif::MultiProgress;
-use mcsnap::words::defect::{Finding, Severity};
+use mcsnap::words::defect::Severity;
+use mcsnap::words::finding::Finding;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};

@@ -8,10 +8,12 @@ use crate::engines::snapshot::salvage_walk::Walk;
 use crate::engines::snapshot::segment_identity::{Identity, find_identity, read_meta};
 use crate::ports::store::ObjectReader;
 use crate::words::cancel::Cancel;
-use crate::words::defect::{Defect, Finding, Structure};
-use crate::words::error::{Location, Result};
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::Result;
+use crate::words::finding::Finding;
 use crate::words::item::ItemMeta;
 use crate::words::limits::Limits;
+use crate::words::location::Location;
 use crate::words::pieces::Pieces;
 
 /// A segment that may be damaged, cut, without its head, or something else.

@@ -11,8 +11,8 @@ use crate::codecs::format::manifest::ManifestSegment;
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::{Opening, SegmentReader};
 use crate::words::cancel::Cancel;
-use crate::words::defect::Finding;
 use crate::words::error::{Error, Operation, Result};
+use crate::words::finding::Finding;
 use crate::words::units::to_u64;
 
 /// Blocks a thread decodes before they are handed on.
@@ -190,7 +190,7 @@ fn round_end(segment: &SegmentReader, first: usize, thread_count: usize) -> usiz
 #[cfg(test)]
 mod tests {
     use crate::words::defect::Defect;
-    use crate::words::error::Location;
+    use crate::words::location::Location;
 
     use super::*;
 

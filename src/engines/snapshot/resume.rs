@@ -17,8 +17,9 @@ use crate::engines::snapshot::writer::{
 };
 use crate::engines::snapshot::{JOURNAL, MANIFEST, SEGMENTS, SnapshotReader};
 use crate::ports::store::{ObjectInfo, ObjectReader, Store};
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::limits::Limits;
+use crate::words::location::Location;
 use crate::words::units::to_u64;
 
 /// What is there under a name.

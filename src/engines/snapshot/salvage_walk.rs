@@ -31,10 +31,12 @@ use crate::engines::snapshot::salvage_parts::{
 use crate::engines::snapshot::segment_identity::{ids_of, read_tail};
 use crate::ports::store::ObjectReader;
 use crate::words::cancel::Cancel;
-use crate::words::defect::{Defect, Finding, Structure};
-use crate::words::error::{Location, Result};
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::Result;
+use crate::words::finding::Finding;
 use crate::words::item::escape_bytes;
 use crate::words::limits::Limits;
+use crate::words::location::Location;
 use crate::words::units::to_u64;
 
 /// A block that is not whole, to be looked at again at the end.

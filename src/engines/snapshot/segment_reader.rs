@@ -25,9 +25,10 @@ use crate::codecs::format::value_part::{PartedValue, ValuePartHeader};
 use crate::engines::snapshot::parts_reader::PartsReader;
 use crate::ports::store::{ObjectReader, Store};
 use crate::words::defect::{Defect, Structure};
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::item::ItemMeta;
 use crate::words::limits::Limits;
+use crate::words::location::Location;
 use crate::words::pieces::Pieces as _;
 use crate::words::units::to_u64;
 

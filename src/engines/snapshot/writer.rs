@@ -10,8 +10,9 @@ use crate::codecs::format::manifest::{Manifest, ManifestSegment};
 use crate::engines::snapshot::{JOURNAL, MANIFEST, SEGMENTS};
 use crate::ports::store::{ObjectWriter, Store, StoreLock};
 use crate::words::defect::{Defect, Structure};
-use crate::words::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::words::error::{Error, ErrorKind, Operation, Result};
 use crate::words::limits::{Limits, check_limit};
+use crate::words::location::Location;
 use crate::words::units::{counted, to_u64};
 
 /// Writes segments, and last the manifest.

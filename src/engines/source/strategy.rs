@@ -9,7 +9,8 @@ use crate::codecs::protocol::request::METADUMP_PROBE;
 use crate::codecs::protocol::stats::ServerVersion;
 use crate::codecs::protocol::text::{Step, parse_line};
 use crate::ports::net::{Connection, Received, ServerReport};
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
 /// How the keys of a server are listed.

@@ -5,7 +5,8 @@ use crate::engines::source::strategy::{Crawler, ReadStrategy, WalkKind, probe_cr
 use crate::ports::net::{Connection, NetOptions, ServerReport, ask_slab_item_counts, meet_server};
 use crate::words::access::AccessProblem;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, Location, Result};
+use crate::words::error::{Error, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
 /// A node that answers.

@@ -19,7 +19,8 @@ use crate::jobs::dump::plan::{DumpPlan, join};
 use crate::jobs::dump::report::{DumpReport, Kept};
 use crate::ports::store::{Store, StoreLock};
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::location::Location;
 use crate::words::progress::{Event, Progress};
 use crate::words::units::UnixSecs;
 

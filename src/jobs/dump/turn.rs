@@ -13,7 +13,8 @@ use crate::jobs::dump::node::{
 use crate::jobs::dump::plan::DumpPlan;
 use crate::ports::net::{ServerReport, pause_for};
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress};
 use crate::words::units::counted;

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use crate::engines::snapshot::SegmentValue;
-use crate::words::defect::Finding;
-use crate::words::error::{Location, Result};
+use crate::words::error::Result;
+use crate::words::finding::Finding;
 use crate::words::item::ItemMeta;
+use crate::words::location::Location;
 use crate::words::pieces::LargeValue as _;
 
 /// The key as one node had it.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::jobs::inspect::statistics::Statistics;
 use crate::jobs::inspect::tally::Tally;
-use crate::words::defect::{Finding, Severity};
+use crate::words::defect::Severity;
+use crate::words::finding::Finding;
 use crate::words::units::UnixSecs;
 
 /// A finished inspection.

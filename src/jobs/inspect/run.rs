@@ -17,8 +17,10 @@ use crate::jobs::inspect::report::{InspectReport, NodeShare, Storage};
 use crate::jobs::inspect::statistics::Statistics;
 use crate::jobs::inspect::tally::Tally;
 use crate::words::cancel::Cancel;
-use crate::words::defect::{Defect, Finding, Structure};
-use crate::words::error::{Location, Result};
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::Result;
+use crate::words::finding::Finding;
+use crate::words::location::Location;
 use crate::words::progress::{Event, Progress, RunningJob};
 use crate::words::units::{UnixSecs, to_u64};
 

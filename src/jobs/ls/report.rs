@@ -1,6 +1,6 @@
 //! What a listing went through.
 
-use crate::words::defect::Finding;
+use crate::words::finding::Finding;
 
 /// A finished listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::engines::snapshot::{SegmentReader, SnapshotReader};
-use crate::words::defect::Finding;
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::finding::Finding;
+use crate::words::location::Location;
 
 /// One block to read.
 #[derive(Debug)]

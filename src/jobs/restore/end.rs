@@ -8,7 +8,8 @@ use crate::jobs::restore::meeting::TargetNode;
 use crate::jobs::restore::plan::RestorePlan;
 use crate::ports::net::{Connection, ServerReport, ask_server};
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 use crate::words::units::UnixSecs;
 

@@ -15,8 +15,8 @@ use crate::jobs::restore::filter::RecordFilter;
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::unheld::{UnheldCounts, UnheldGroup};
 use crate::words::cancel::Cancel;
-use crate::words::defect::Finding;
 use crate::words::error::Result;
+use crate::words::finding::Finding;
 use crate::words::item::Exptime;
 use crate::words::units::{UnixSecs, to_u64};
 

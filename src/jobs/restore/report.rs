@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::engines::sink::{LoadTally, NotText, Presence};
 use crate::jobs::restore::unheld::UnheldGroup;
-use crate::words::defect::Finding;
 use crate::words::error::{Error, Result};
+use crate::words::finding::Finding;
 use crate::words::node::NodeSpec;
 
 /// What became of the records of one destination.

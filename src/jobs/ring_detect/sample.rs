@@ -13,8 +13,8 @@ use crate::engines::snapshot::{Opening, SnapshotReader};
 use crate::engines::source::{WalkKind, sample_keys, survey};
 use crate::ports::net::{NetOptions, with_address};
 use crate::words::cancel::Cancel;
-use crate::words::defect::Finding;
 use crate::words::error::{Error, Operation, Result};
+use crate::words::finding::Finding;
 use crate::words::node::{NodeIndex, NodeSpec};
 
 /// What the caller asks for.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::codecs::ring::RingSpec;
 use crate::engines::sink::NotText;
-use crate::words::defect::Finding;
+use crate::words::finding::Finding;
 use crate::words::node::NodeSpec;
 use crate::words::units::{UnixSecs, to_f64, to_u64};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::codecs::format::manifest::Manifest;
 use crate::engines::snapshot::SegmentSalvage;
-use crate::words::defect::Finding;
+use crate::words::finding::Finding;
 
 /// What came out of one file.
 #[derive(Clone, Debug)]

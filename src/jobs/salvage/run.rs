@@ -23,10 +23,12 @@ use crate::jobs::salvage::report::{SalvageReport, SalvagedSegment};
 use crate::jobs::salvage::sources::{Source, Sources, describe, find_sources};
 use crate::ports::store::{DamagedPlace, Store};
 use crate::words::cancel::Cancel;
-use crate::words::defect::{Defect, Finding};
-use crate::words::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::words::defect::Defect;
+use crate::words::error::{Error, ErrorKind, Operation, Result};
+use crate::words::finding::Finding;
 use crate::words::item::{Record, escape_key};
 use crate::words::limits::{Limits, SEGMENT_RECORD_COUNTS, SIZES, THREAD_COUNTS, check_range};
+use crate::words::location::Location;
 use crate::words::progress::{Event, Progress};
 use crate::words::units::{UnixSecs, counted, to_u64};
 

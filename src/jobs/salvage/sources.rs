@@ -14,9 +14,11 @@ use crate::engines::snapshot::{
 };
 use crate::ports::store::{DamagedPlace, ObjectReader, Store};
 use crate::words::cancel::Cancel;
-use crate::words::defect::{Defect, Finding, Structure};
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::finding::Finding;
 use crate::words::limits::Limits;
+use crate::words::location::Location;
 use crate::words::reasons::Reasons;
 
 /// Where a file is.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::jobs::verify::depth::Depth;
-use crate::words::defect::{Finding, Severity};
+use crate::words::defect::Severity;
+use crate::words::finding::Finding;
 
 /// A finished verification.
 #[derive(Clone, Debug)]

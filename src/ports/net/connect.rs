@@ -14,7 +14,8 @@ use crate::ports::net::deadline::Countdown;
 use crate::ports::net::options::NetOptions;
 use crate::ports::net::waiting::wait_for;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, Location, Operation, Result};
+use crate::words::error::{Error, Operation, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
 /// What errors of a connection that does not come about in time name.

@@ -19,7 +19,8 @@ use crate::ports::net::stream::Stream;
 use crate::ports::net::waiting::wait_for;
 use crate::words::access::AccessProblem;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::words::error::{Error, ErrorKind, Operation, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 use crate::words::pieces::Pieces;
 

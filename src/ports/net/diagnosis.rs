@@ -10,7 +10,8 @@ use crate::ports::net::connection::{Connection, Received};
 use crate::ports::net::options::NetOptions;
 use crate::words::access::AccessProblem;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::words::error::{Error, ErrorKind, Operation, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
 /// Longest time for one question.

@@ -15,7 +15,8 @@ use crate::ports::net::options::NetOptions;
 use crate::ports::net::version_probe::{find_version, is_told};
 use crate::words::access::AccessProblem;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 use crate::words::units::{UnixSecs, counted};
 

@@ -24,7 +24,8 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection,
 
 use crate::ports::net::options::TlsSettings;
 use crate::words::access::AccessProblem;
-use crate::words::error::{Error, Location, Operation, Result};
+use crate::words::error::{Error, Operation, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
 /// Whom to trust, who we are, and what servers are called; cheap to clone.

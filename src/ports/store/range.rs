@@ -3,7 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use crate::words::error::{Error, ErrorKind, Location, Operation, Result};
+use crate::words::error::{Error, ErrorKind, Operation, Result};
+use crate::words::location::Location;
 use crate::words::units::{counted, grouped, to_u64};
 
 /// Returns the range that starts at `offset` and has `len` bytes, or an `Io`

@@ -28,7 +28,8 @@ use mcsnap::ports::store::{
 };
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::defect::Defect;
-use mcsnap::words::error::{Error, ErrorKind, Location};
+use mcsnap::words::error::{Error, ErrorKind};
+use mcsnap::words::location::Location;
 use mcsnap::words::node::NodeSpec;
 use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};

@@ -15,7 +15,8 @@ use mcsnap::jobs::restore::{
 use mcsnap::ports::net::{Brake, NetOptions};
 use mcsnap::ports::store::MapChoice;
 use mcsnap::words::cancel::Cancel;
-use mcsnap::words::error::{Error, Location};
+use mcsnap::words::error::Error;
+use mcsnap::words::location::Location;
 use mcsnap::words::node::NodeSpec;
 use mcsnap::words::units::{UnixSecs, to_u64};
 use serde::{Deserialize, Serialize};
@@ -590,7 +591,7 @@ fn select_rows(plan: &RestorePlan, filtered: u64, unknown: u64) -> Vec<(&'static
 
 fn damage_rows(
     damaged: u64,
-    findings: &[mcsnap::words::defect::Finding],
+    findings: &[mcsnap::words::finding::Finding],
 ) -> Vec<(&'static str, String)> {
     let mut rows: Vec<_> = findings
         .iter()

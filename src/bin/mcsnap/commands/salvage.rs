@@ -4,7 +4,7 @@ use anyhow::Result;
 use mcsnap::engines::snapshot::parse_name;
 use mcsnap::jobs::salvage::{SalvageOptions, SalvageReport, salvage};
 use mcsnap::ports::store::{DamagedPlace, create_directory_as, open_damaged_place};
-use mcsnap::words::defect::Finding;
+use mcsnap::words::finding::Finding;
 use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

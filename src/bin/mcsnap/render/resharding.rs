@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use mcsnap::jobs::ring_plan::{Amount, Flow, ReshardingReport};
-use mcsnap::words::defect::Finding;
+use mcsnap::words::finding::Finding;
 use mcsnap::words::units::{to_u64, verb};
 use serde_json::{Value, json};
 

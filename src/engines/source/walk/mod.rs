@@ -18,7 +18,8 @@ use crate::engines::source::walk::crawler_switch::CrawlerSwitch;
 use crate::engines::source::walk::hidden::Census;
 use crate::ports::net::{Connection, NetOptions, ask_slab_item_counts};
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, ErrorKind, Location, Result};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
 /// What one walk needs.

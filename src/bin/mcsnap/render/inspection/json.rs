@@ -3,7 +3,7 @@
 use anyhow::Result;
 use mcsnap::codecs::format::manifest::ManifestNode;
 use mcsnap::jobs::inspect::{Bucket, LargeValue, LengthRange, NodeShare, PrefixDepth, Tally};
-use mcsnap::words::defect::Finding;
+use mcsnap::words::finding::Finding;
 use mcsnap::words::item::{Attribute, Exptime, SlabClass, escape_bytes};
 use mcsnap::words::units::{UnixSecs, to_f64};
 use serde_json::{Map, Value, json};

@@ -661,9 +661,10 @@ mod tests {
     use mcsnap::codecs::format::column::KeyRecord;
     use mcsnap::codecs::format::manifest::Manifest;
     use mcsnap::jobs::inspect::{InspectReport, NodeShare, PrefixDepth, Statistics, Storage};
-    use mcsnap::words::defect::{Defect, Finding};
-    use mcsnap::words::error::Location;
+    use mcsnap::words::defect::Defect;
+    use mcsnap::words::finding::Finding;
     use mcsnap::words::item::{Attributes, ItemMeta};
+    use mcsnap::words::location::Location;
     use serde_json::json;
 
     use super::*;
