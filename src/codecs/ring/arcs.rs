@@ -8,7 +8,7 @@
 //! - `starts[p]` is how many ends lie below the first hash of part `p`, where the
 //!   part of a hash is its highest bits.
 
-use crate::codecs::ring::points::Search;
+use crate::codecs::ring::point_rule::Search;
 
 /// Most bits of a hash that choose a part: 2^20 parts are 4 MiB.
 const PART_BITS_MAX: u32 = 20;

@@ -6,7 +6,7 @@
 //! back ([`KeyHash::NAMES`]).
 
 use crate::codecs::ring::hash::KeyHash;
-use crate::codecs::ring::points::PointHash;
+use crate::codecs::ring::point_rule::PointHash;
 use crate::codecs::ring::preset::Preset;
 
 /// The names of some clients' functions that mean others elsewhere.

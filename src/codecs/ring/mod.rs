@@ -23,12 +23,14 @@ mod hash;
 mod label;
 mod order;
 mod placement;
+mod point_rule;
 mod points;
 mod preset;
 mod rendezvous;
 mod routed_part;
 mod rule;
 mod spec;
+mod weights;
 mod wide_points;
 
 pub use evidence::{
@@ -37,10 +39,11 @@ pub use evidence::{
 pub use hash::{CharSign, KeyHash};
 pub use label::{LabelFormat, LabelRule, Numbering, SocketName};
 pub use order::NodeOrder;
-pub use placement::{NODE_COUNT_MAX, POINT_COUNT_MAX, Placement, Ring};
-pub use points::{PointHash, PointRule, PointWeights, Search, Ties};
+pub use placement::{NODE_COUNT_MAX, Placement, Ring};
+pub use point_rule::{PointHash, PointRule, PointWeights, Search, Ties};
 pub use preset::Preset;
 pub use rendezvous::Score;
 pub use routed_part::{KeyCut, KeyPrefix, RoutedPart};
 pub use rule::{BucketWeights, Distribution, FurcWeights, RingRule};
 pub use spec::RingSpec;
+pub use weights::POINT_COUNT_MAX;

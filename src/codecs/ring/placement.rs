@@ -12,6 +12,7 @@ use crate::codecs::ring::rendezvous::Rendezvous;
 use crate::codecs::ring::routed_part::RoutedPart;
 use crate::codecs::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRule};
 use crate::codecs::ring::spec::RingSpec;
+use crate::codecs::ring::weights::{POINT_COUNT_MAX, check_any_weight, check_weights};
 use crate::codecs::ring::wide_points::WidePoints;
 use crate::words::error::{Error, Result};
 use crate::words::limits::check_limit;
@@ -21,9 +22,6 @@ use crate::words::units::{counted, to_u64};
 /// Most nodes on one ring. Keeps a ring near 10 MB and a node's number in 16
 /// bits.
 pub const NODE_COUNT_MAX: u64 = 10_000;
-
-/// Most points or buckets of all nodes together, which weights multiply.
-pub const POINT_COUNT_MAX: u64 = 1 << 24;
 
 /// Where items go: by hashing, or to the node with their source's number.
 #[derive(Debug)]
@@ -237,26 +235,6 @@ fn build_engine(rule: &RingRule, nodes: &[NumberedNode<'_>]) -> Result<Engine> {
         }
         Distribution::Jump => Engine::Buckets(Buckets::new(numbers(), Pick::Jump)),
     })
-}
-
-/// Refuses weights that make so much of something that a ring would not fit, or
-/// not answer in time.
-pub(super) fn check_weights(what: &str, count: u64, most: u64) -> Result<()> {
-    if count <= most {
-        return Ok(());
-    }
-    let allowed = format!("at most {most}; give smaller weights of the same proportions");
-    let found = format!("{count} {what}");
-    Err(Error::invalid_input("weights", found, allowed))
-}
-
-/// Refuses nodes of which none has any weight.
-pub(super) fn check_any_weight(total: u64) -> Result<()> {
-    if total > 0 {
-        return Ok(());
-    }
-    let allowed = "give at least one node a weight above 0";
-    Err(Error::invalid_input("weights", "0", allowed))
 }
 
 /// As many buckets for a node as its weight.

@@ -6,7 +6,7 @@
 use crate::codecs::ring::hash::{CharSign, KeyHash};
 use crate::codecs::ring::label::{LabelFormat, LabelRule, Numbering, SocketName};
 use crate::codecs::ring::order::NodeOrder;
-use crate::codecs::ring::points::{PointHash, PointRule, PointWeights, Search, Ties};
+use crate::codecs::ring::point_rule::{PointHash, PointRule, PointWeights, Search, Ties};
 use crate::codecs::ring::rendezvous::Score;
 use crate::codecs::ring::routed_part::{KeyCut, KeyPrefix, RoutedPart};
 use crate::codecs::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRule};

@@ -6,7 +6,7 @@ use crate::codecs::ring::furc::SEED;
 use crate::codecs::ring::hash::{Murmur3End, Murmur3Start, md5_words, murmur64a};
 use crate::codecs::ring::label::LabelRule;
 use crate::codecs::ring::order::NumberedNode;
-use crate::codecs::ring::placement::{check_any_weight, check_weights};
+use crate::codecs::ring::weights::{check_any_weight, check_weights};
 use crate::words::error::Result;
 
 /// Most weights of all nodes together where each costs every look-up a digest.

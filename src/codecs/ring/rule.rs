@@ -3,7 +3,7 @@
 use crate::codecs::ring::hash::{CharSign, KeyHash};
 use crate::codecs::ring::label::{LabelRule, SocketName};
 use crate::codecs::ring::order::NodeOrder;
-use crate::codecs::ring::points::{PointHash, PointRule};
+use crate::codecs::ring::point_rule::{PointHash, PointRule};
 use crate::codecs::ring::rendezvous::Score;
 use crate::codecs::ring::routed_part::RoutedPart;
 
@@ -73,7 +73,7 @@ impl Distribution {
 
     /// Says whether the weights of nodes decide where keys go.
     pub fn uses_weights(&self) -> bool {
-        use crate::codecs::ring::points::PointWeights;
+        use crate::codecs::ring::point_rule::PointWeights;
         match self {
             Self::Modula(weights) => *weights == BucketWeights::Repeat,
             Self::Points(points) | Self::Slots { points, .. } => {

@@ -7,7 +7,7 @@ use crate::codecs::ring::dialect::{hash_called, hash_names, point_hash_beside};
 use crate::codecs::ring::hash::{CharSign, KeyHash};
 use crate::codecs::ring::label::{LabelFormat, SocketName};
 use crate::codecs::ring::order::NodeOrder;
-use crate::codecs::ring::points::{PointHash, PointRule, PointWeights, Search, Ties};
+use crate::codecs::ring::point_rule::{PointHash, PointRule, PointWeights, Search, Ties};
 use crate::codecs::ring::preset::Preset;
 use crate::codecs::ring::routed_part::{KeyCut, KeyPrefix};
 use crate::codecs::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRule};
@@ -15,7 +15,7 @@ use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
 /// Most points of a node of average weight that a text may ask for.
-const POINT_COUNT_MAX: u32 = 10_000;
+const NODE_POINT_COUNT_MAX: u32 = 10_000;
 
 /// Most virtual buckets that a text may ask for.
 const BUCKET_COUNT_MAX: usize = 65_536;
@@ -264,7 +264,7 @@ impl RingSpec {
                 )
             }
             Part::FullWeight => format!("1 to {}", u32::MAX),
-            Part::Points => format!("1 to {POINT_COUNT_MAX}"),
+            Part::Points => format!("1 to {NODE_POINT_COUNT_MAX}"),
             Part::PointHash => format!("{}, or a hash of keys", names(&PointHash::NAMES)),
             Part::Search => names(&Search::NAMES),
             Part::Ties => names(&Ties::NAMES),
@@ -425,8 +425,8 @@ fn set(
         Part::Points => {
             let points = rule.distribution.points_mut().ok_or(NO_POINTS)?;
             let count = value.parse().ok();
-            let count = count.filter(|count| (1..=POINT_COUNT_MAX).contains(count));
-            let wanted = || Refusal::Value(format!("a number from 1 to {POINT_COUNT_MAX}"));
+            let count = count.filter(|count| (1..=NODE_POINT_COUNT_MAX).contains(count));
+            let wanted = || Refusal::Value(format!("a number from 1 to {NODE_POINT_COUNT_MAX}"));
             points.count = count.ok_or_else(wanted)?;
         }
         Part::PointHash => {

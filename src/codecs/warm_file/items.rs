@@ -1,6 +1,7 @@
 //! The items in the pages of a restart file.
 
 use crate::codecs::warm_file::chain::{Chain, Memory, Pieces, Source};
+use crate::codecs::warm_file::file::{Chunk, WarmFile};
 use crate::codecs::warm_file::layout::{
     CAS_LEN, ITEM_HEADER_LEN, ItemHeader, flag, u32_at, u64_at,
 };
@@ -58,23 +59,6 @@ impl<'a> WarmItem<'a> {
     pub fn pieces(&self) -> Pieces<'a> {
         self.value.clone()
     }
-}
-
-/// A restart file, and what its `.meta` says of it.
-#[derive(Clone, Copy, Debug)]
-pub struct WarmFile<'a> {
-    pub(super) memory: Memory<'a>,
-    meta: &'a Meta,
-    /// Bytes of client flags: 4, or 8 where memcached was built so.
-    client_flags_len: usize,
-}
-
-/// One chunk of a page.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Chunk<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) offset: usize,
-    pub(super) class: u8,
 }
 
 /// The parts of an item in its chunk.
@@ -149,12 +133,6 @@ impl<'a> WarmFile<'a> {
         Ok(file)
     }
 
-    /// Returns the number of pages.
-    pub fn page_count(&self) -> usize {
-        let count = self.memory.bytes.len().checked_div(self.memory.page_size);
-        count.unwrap_or(0)
-    }
-
     /// Visits what is in a page, free chunks left out.
     pub fn page(&self, page: usize) -> Chunks<'a> {
         let (class, count) = match self.use_of(page) {
@@ -172,25 +150,6 @@ impl<'a> WarmFile<'a> {
             next: 0,
             count,
         }
-    }
-
-    /// Returns a chunk of a page, of a class that exists.
-    fn chunk(&self, page: usize, class: u8, number: usize) -> Option<Chunk<'a>> {
-        let len = self.memory.classes.size(class)?;
-        let start = page.checked_mul(self.memory.page_size)?;
-        let offset = start.checked_add(number.checked_mul(len)?)?;
-        let bytes = self.memory.bytes.get(offset..offset.checked_add(len)?)?;
-        Some(Chunk {
-            bytes,
-            offset,
-            class,
-        })
-    }
-
-    pub(super) fn chunks_as(&self, page: usize, class: u8) -> impl Iterator<Item = Chunk<'a>> {
-        let count = self.memory.classes.chunk_count(class).unwrap_or(0);
-        let file = *self;
-        (0..count).filter_map(move |number| file.chunk(page, class, number))
     }
 
     /// Tells what is in a chunk; `None` for one that is free, or part of an item

@@ -21,6 +21,7 @@
 )]
 
 mod chain;
+mod file;
 mod footprint;
 mod items;
 mod layout;
@@ -30,8 +31,9 @@ mod refusal;
 mod slab_classes;
 
 pub use self::chain::Pieces;
+pub use self::file::WarmFile;
 pub use self::footprint::ItemLengths;
-pub use self::items::{Chunks, Found, WarmFile, WarmItem};
+pub use self::items::{Chunks, Found, WarmItem};
 pub use self::meta::Meta;
 pub use self::refusal::Refusal;
 pub use self::slab_classes::SlabClasses;

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use crate::codecs::warm_file::chain::Place;
-use crate::codecs::warm_file::items::{Chunk, WarmFile};
+use crate::codecs::warm_file::file::{Chunk, WarmFile};
 use crate::codecs::warm_file::layout::{CHUNK_HEADER_LEN, ITEM_HEADER_LEN, ItemHeader, flag};
 
 /// What a page is used for.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::codecs::ring::evidence::{NodeChange, Sighting};
+use crate::codecs::ring::evidence::explanation::{NodeChange, Sighting};
 use crate::codecs::ring::spec::RingSpec;
 use crate::words::node::NodeSpec;
 use crate::words::units::to_u64;

@@ -3,10 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::codecs::ring::evidence::explanation::{
+    Explanation, NodeChange, Sighting, Sureness, count_by_node,
+};
 use crate::codecs::ring::evidence::guesses::{
     NodeForm, WEIGHT_MAX, permutations, reduce_weights, variations,
 };
-use crate::codecs::ring::evidence::{Explanation, NodeChange, Sighting, Sureness, count_by_node};
 use crate::codecs::ring::order::NodeOrder;
 use crate::codecs::ring::placement::{Ring, check_names};
 use crate::codecs::ring::preset::Preset;

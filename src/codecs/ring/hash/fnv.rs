@@ -1,6 +1,6 @@
 //! The Fowler-Noll-Vo functions, and what clients made of them.
 
-use crate::codecs::ring::hash::CharSign;
+use crate::codecs::ring::hash::char_sign::CharSign;
 use crate::codecs::ring::hash::java::utf16_units;
 use crate::codecs::ring::hash::words::low_half;
 

@@ -1,6 +1,6 @@
 //! Paul Hsieh's SuperFastHash.
 
-use crate::codecs::ring::hash::CharSign;
+use crate::codecs::ring::hash::char_sign::CharSign;
 use crate::codecs::ring::hash::words::padded_word;
 
 pub(super) fn hsieh(bytes: &[u8], sign: CharSign) -> u32 {

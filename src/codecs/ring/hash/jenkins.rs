@@ -1,6 +1,6 @@
 //! Two functions of Bob Jenkins: one-at-a-time and lookup3's `hashlittle`.
 
-use crate::codecs::ring::hash::CharSign;
+use crate::codecs::ring::hash::char_sign::CharSign;
 use crate::codecs::ring::hash::words::{padded_word, wrapped_len};
 
 pub(super) fn one_at_a_time(bytes: &[u8], sign: CharSign) -> u32 {

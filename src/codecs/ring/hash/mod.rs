@@ -4,6 +4,7 @@
 //! the oddities of its source: 32-bit arithmetic under a 64-bit name, seeds
 //! made from the length, bytes read as signed `char`, strings read as UTF-16.
 
+mod char_sign;
 mod crc;
 mod fnv;
 mod hsieh;
@@ -16,6 +17,7 @@ mod words;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 use xxhash_rust::xxh64::xxh64;
 
+pub use char_sign::CharSign;
 pub(super) use fnv::fnv32a_from;
 pub(super) use murmur::{Murmur3End, Murmur3Start, murmur64a};
 pub(super) use spooky::spooky32;
@@ -23,35 +25,6 @@ pub(super) use words::{low_half, md5_number, md5_words, sha1_word, sha384_words}
 
 /// The state before the first byte of FNV-1a with 32 bits.
 pub(super) const FNV_START: u32 = fnv::FNV_32_START;
-
-/// How the client's machine reads a byte of 0x80 and above as a C `char`.
-///
-/// The Jenkins one-at-a-time, FNV and Hsieh functions add plain `char`s, so
-/// their results for keys that are not ASCII differ between machines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CharSign {
-    /// Negative, as on x86.
-    #[default]
-    Signed,
-    /// 128 to 255, as on Linux for ARM.
-    Unsigned,
-}
-
-impl CharSign {
-    fn extend(self, byte: u8) -> u32 {
-        match self {
-            Self::Signed => i32::from(byte.cast_signed()).cast_unsigned(),
-            Self::Unsigned => u32::from(byte),
-        }
-    }
-
-    fn extend_64(self, byte: u8) -> u64 {
-        match self {
-            Self::Signed => i64::from(byte.cast_signed()).cast_unsigned(),
-            Self::Unsigned => u64::from(byte),
-        }
-    }
-}
 
 /// A hash function from key to number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
