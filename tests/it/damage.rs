@@ -18,9 +18,10 @@ use mcsnap::jobs::salvage::{SalvageOptions, SalvageReport, salvage};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use mcsnap::ports::store::{DamagedPlace, Fault, FaultyStore, MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
-use mcsnap::words::defect::Finding;
-use mcsnap::words::error::{ErrorKind, Location};
+use mcsnap::words::error::ErrorKind;
+use mcsnap::words::finding::Finding;
 use mcsnap::words::item::{Cas, ItemMeta};
+use mcsnap::words::location::Location;
 use mcsnap::words::progress::NoProgress;
 use proptest::prelude::*;
 

@@ -15,8 +15,9 @@ use mcsnap::engines::snapshot::SnapshotReader;
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
 use mcsnap::ports::store::{MapChoice, open_snapshot_place};
 use mcsnap::words::cancel::Cancel;
-use mcsnap::words::error::{ErrorKind, Location};
+use mcsnap::words::error::ErrorKind;
 use mcsnap::words::item::{Attribute, Exptime, Record, escape_bytes};
+use mcsnap::words::location::Location;
 use mcsnap::words::progress::NoProgress;
 use serde_json::{Map, Value, json};
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::codecs::format::manifest::{Need, Verdict};
 use crate::codecs::format::moment::parse_moment;
-use crate::engines::snapshot::{MANIFEST, SnapshotReader, list_unfinished_dumps};
+use crate::engines::snapshot::files::MANIFEST;
+use crate::engines::snapshot::{SnapshotReader, list_unfinished_dumps};
 use crate::ports::store::{MapChoice, Store, open_snapshot_place};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::units::UnixSecs;

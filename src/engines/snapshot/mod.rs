@@ -8,6 +8,7 @@
 
 mod coverage;
 mod damaged_segment;
+mod files;
 mod key_walk;
 mod latest;
 mod lossy_reader;
@@ -17,6 +18,7 @@ mod reader;
 mod resume;
 mod salvage_parts;
 mod salvage_walk;
+mod salvaged;
 mod segment_identity;
 mod segment_pool;
 mod segment_reader;
@@ -24,26 +26,21 @@ mod segment_value;
 mod shard_writer;
 mod writer;
 
-pub use damaged_segment::{DamagedSegment, SalvagedRecord, SalvagedValue, SegmentSalvage};
+pub use damaged_segment::DamagedSegment;
+pub use files::{JOURNAL, MANIFEST, SEGMENTS, can_resume};
 pub use key_walk::{KeyDamage, KeyWalk};
 pub use latest::{LATEST, Latest, find_latest, resolve_latest};
 pub use name::{NameClock, expand_name, generate_name, parse_name};
 pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;
 pub use resume::{
-    Leftover, Sealed, Unfinished, can_resume, count_sealed, find_journal, find_manifest,
-    find_sealed_nodes, list_unfinished_dumps, read_segment_meta, replace_unfinished, visit_records,
+    Leftover, Sealed, Unfinished, count_sealed, find_journal, find_manifest, find_sealed_nodes,
+    list_unfinished_dumps, read_segment_meta, replace_unfinished, visit_records,
 };
+pub use salvaged::{SalvagedRecord, SalvagedValue, SegmentSalvage};
 pub use segment_identity::{Identity, stated_identity};
 pub use segment_pool::SegmentPool;
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
 pub use segment_value::SegmentValue;
 pub use shard_writer::{ShardOptions, ShardWriter};
 pub use writer::{SnapshotWriter, check_name_is_free, check_not_finished};
-
-/// The manifest's object name, below the snapshot's.
-pub const MANIFEST: &str = "manifest.json";
-/// The object by which a dump that was killed goes on, below the snapshot's name.
-pub const JOURNAL: &str = "dump.json";
-/// Where segments are, below the snapshot's name.
-pub const SEGMENTS: &str = "segments";

@@ -1,12 +1,42 @@
 //! A value in parts, read piece by piece.
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::codecs::format::compression::SectionReader;
-use crate::codecs::format::value_part::{PartChain, PartedValue};
-use crate::engines::snapshot::segment_reader::SegmentReader;
+use crate::codecs::format::value_part::{PartChain, PartedValue, ValuePartHeader};
+use crate::words::defect::Defect;
 use crate::words::error::{Error, Result};
+use crate::words::location::Location;
 use crate::words::pieces::Pieces;
+
+/// A segment, as far as its values in parts go. Frames are known by their numbers.
+pub(super) trait PartSource: fmt::Debug + Sync {
+    /// Returns the frames in which the parts of a block's values may stand (P6).
+    fn part_frames(&self, block: usize) -> Range<usize>;
+
+    /// Returns the frame at which a value's first part is (P6).
+    fn first_part(&self, block: usize, value: &PartedValue) -> std::result::Result<usize, Defect>;
+
+    /// Says whether a frame is a part of a value.
+    fn is_part(&self, number: usize) -> bool;
+
+    /// Reads a part into `raw`. The record, by its block and its number there, is for
+    /// the place of an error.
+    fn read_part_of(
+        &self,
+        number: usize,
+        record: Option<(usize, usize)>,
+        sections: &mut SectionReader,
+        raw: &mut Vec<u8>,
+    ) -> Result<ValuePartHeader>;
+
+    /// Returns the place of a record.
+    fn record_location(&self, block: usize, record: usize) -> Location;
+
+    /// Returns the place of a frame, with that of its record if it is known.
+    fn frame_location(&self, number: usize, record: Option<(usize, usize)>) -> Location;
+}
 
 /// Reads the value of one record of a segment, each part checked before its
 /// bytes are handed out, and the whole before the last part is.
@@ -16,7 +46,7 @@ use crate::words::pieces::Pieces;
 /// One part as stored and decompressed.
 #[derive(Debug)]
 pub struct PartsReader<'a> {
-    segment: &'a SegmentReader,
+    segment: &'a dyn PartSource,
     /// Numbers of the record's block, and of the record in it.
     record: (usize, usize),
     value: PartedValue,
@@ -30,7 +60,7 @@ pub struct PartsReader<'a> {
 
 impl<'a> PartsReader<'a> {
     pub(super) fn new(
-        segment: &'a SegmentReader,
+        segment: &'a dyn PartSource,
         block: usize,
         record: usize,
         value: PartedValue,

@@ -8,9 +8,9 @@ use crate::codecs::format::manifest::{
 };
 use crate::codecs::format::moment::parse_moment;
 use crate::codecs::format::segment_meta::SegmentMeta;
-use crate::engines::snapshot::resume::can_resume;
+use crate::engines::snapshot::files::can_resume;
+use crate::engines::snapshot::files::{MANIFEST, SEGMENTS};
 use crate::engines::snapshot::segment_reader::{Opening, SegmentReader};
-use crate::engines::snapshot::{MANIFEST, SEGMENTS};
 use crate::ports::store::{ObjectInfo, Store};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::limits::{Limits, check_limit};

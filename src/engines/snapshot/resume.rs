@@ -11,11 +11,12 @@ use crate::codecs::format::journal::Journal;
 use crate::codecs::format::layout::FILE_HEADER_SIZE;
 use crate::codecs::format::manifest::{Manifest, ManifestSegment, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS, can_resume};
+use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::engines::snapshot::writer::{
     SnapshotWriter, is_segment_file_name, node_of_file, read_journal_bytes,
 };
-use crate::engines::snapshot::{JOURNAL, MANIFEST, SEGMENTS, SnapshotReader};
 use crate::ports::store::{ObjectInfo, ObjectReader, Store};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::limits::Limits;
@@ -338,12 +339,6 @@ pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>
             }
         })
         .collect())
-}
-
-/// Says whether a dump of this name was begun and can go on.
-pub fn can_resume(store: &dyn Store, name: &str) -> bool {
-    let exists = |object: &str| store.open(&format!("{name}/{object}")).is_ok();
-    exists(JOURNAL) && !exists(MANIFEST)
 }
 
 /// Returns the journal of a dump that was begun and not finished, if there is one.

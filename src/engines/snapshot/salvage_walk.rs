@@ -21,13 +21,11 @@ use crate::codecs::format::salvage::decode_frame_anywhere;
 use crate::codecs::format::toc::{Toc, TocEntry};
 use crate::codecs::format::value_part::ValuePartHeader;
 use crate::engines::snapshot::coverage::Coverage;
-use crate::engines::snapshot::damaged_segment::{
-    SalvagedRecord, SalvagedValue, SegmentSalvage, Take,
-};
 use crate::engines::snapshot::lossy_reader::{LossyReader, failed_len_max};
 use crate::engines::snapshot::salvage_parts::{
     FoundPart, PartedRecord, SalvageParts, SalvagedPieces, parted_record,
 };
+use crate::engines::snapshot::salvaged::{SalvagedRecord, SalvagedValue, SegmentSalvage, Take};
 use crate::engines::snapshot::segment_identity::{ids_of, read_tail};
 use crate::ports::store::ObjectReader;
 use crate::words::cancel::Cancel;

@@ -22,7 +22,7 @@ use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::codecs::format::tail::Tail;
 use crate::codecs::format::toc::{Toc, TocEntry};
 use crate::codecs::format::value_part::{PartedValue, ValuePartHeader};
-use crate::engines::snapshot::parts_reader::PartsReader;
+use crate::engines::snapshot::parts_reader::{PartSource, PartsReader};
 use crate::ports::store::{ObjectReader, Store};
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
@@ -558,50 +558,9 @@ impl SegmentReader {
         PartsReader::new(self, block, record, value)
     }
 
-    /// Returns the numbers of the frames in which the parts of a block's values
-    /// may stand: those between the block before and this one (P6).
-    pub(super) fn part_frames(&self, block: usize) -> Range<usize> {
-        let before = block
-            .checked_sub(1)
-            .and_then(|block| self.blocks.get(block));
-        let first = before.map_or(0, |number| number.saturating_add(1));
-        first..self.blocks.get(block).copied().unwrap_or(first)
-    }
-
-    /// Returns the number of the frame at which a value's first part is (P6).
-    pub(super) fn first_part(
-        &self,
-        block: usize,
-        value: &PartedValue,
-    ) -> std::result::Result<usize, Defect> {
-        let frames = self.part_frames(block);
-        let entries = self.toc.entries.get(frames.clone()).unwrap_or_default();
-        // In file order, which decoding has checked.
-        let found = entries.binary_search_by_key(&value.place, |entry| entry.offset);
-        let number = found.ok().map(|at| frames.start.saturating_add(at));
-        number
-            .filter(|&number| self.is_part(number))
-            .ok_or(Defect::IllegalValue {
-                structure: Structure::KeySection,
-                field: "VALUE_PLACE",
-                stored: value.place,
-            })
-    }
-
     /// Says whether a frame is part of a value, by its number.
     pub fn is_part(&self, number: usize) -> bool {
         self.toc.entries.get(number).is_some_and(TocEntry::is_part)
-    }
-
-    /// Returns where a frame is, for messages; that of a record's value names
-    /// the block and the record, too.
-    pub(super) fn frame_location(&self, number: usize, record: Option<(usize, usize)>) -> Location {
-        Location::Object {
-            object: self.place.clone(),
-            block: record.map(|(block, _)| to_u64(block)),
-            record: record.map(|(_, record)| to_u64(record)),
-            offset: self.toc.entries.get(number).map(|entry| entry.offset),
-        }
     }
 
     /// Reads a part of a value whatever record it belongs to, and decompresses
@@ -617,24 +576,6 @@ impl SegmentReader {
         raw: &mut Vec<u8>,
     ) -> Result<ValuePartHeader> {
         self.read_part_of(number, None, sections, raw)
-    }
-
-    /// Does the same for a record, by the numbers of its block and of itself,
-    /// which the place in an error names.
-    pub(super) fn read_part_of(
-        &self,
-        number: usize,
-        record: Option<(usize, usize)>,
-        sections: &mut SectionReader,
-        raw: &mut Vec<u8>,
-    ) -> Result<ValuePartHeader> {
-        let (frame, payload) = self.read_frame_of(number, record)?;
-        self.decode_part(number, &frame, &payload)
-            .and_then(|header| {
-                header.read(&payload, sections, raw)?;
-                Ok(header)
-            })
-            .map_err(|defect| Error::corrupt(defect).at(self.frame_location(number, record)))
     }
 
     fn decode_part(
@@ -1020,6 +961,64 @@ impl SegmentReader {
 }
 
 /// Refuses an object that has no room for file header and tail (A1).
+impl PartSource for SegmentReader {
+    fn part_frames(&self, block: usize) -> Range<usize> {
+        let before = block
+            .checked_sub(1)
+            .and_then(|block| self.blocks.get(block));
+        let first = before.map_or(0, |number| number.saturating_add(1));
+        first..self.blocks.get(block).copied().unwrap_or(first)
+    }
+
+    fn first_part(&self, block: usize, value: &PartedValue) -> std::result::Result<usize, Defect> {
+        let frames = self.part_frames(block);
+        let entries = self.toc.entries.get(frames.clone()).unwrap_or_default();
+        // In file order, which decoding has checked.
+        let found = entries.binary_search_by_key(&value.place, |entry| entry.offset);
+        let number = found.ok().map(|at| frames.start.saturating_add(at));
+        number
+            .filter(|&number| self.is_part(number))
+            .ok_or(Defect::IllegalValue {
+                structure: Structure::KeySection,
+                field: "VALUE_PLACE",
+                stored: value.place,
+            })
+    }
+
+    fn is_part(&self, number: usize) -> bool {
+        self.is_part(number)
+    }
+
+    fn read_part_of(
+        &self,
+        number: usize,
+        record: Option<(usize, usize)>,
+        sections: &mut SectionReader,
+        raw: &mut Vec<u8>,
+    ) -> Result<ValuePartHeader> {
+        let (frame, payload) = self.read_frame_of(number, record)?;
+        self.decode_part(number, &frame, &payload)
+            .and_then(|header| {
+                header.read(&payload, sections, raw)?;
+                Ok(header)
+            })
+            .map_err(|defect| Error::corrupt(defect).at(self.frame_location(number, record)))
+    }
+
+    fn record_location(&self, block: usize, record: usize) -> Location {
+        self.record_location(block, record)
+    }
+
+    fn frame_location(&self, number: usize, record: Option<(usize, usize)>) -> Location {
+        Location::Object {
+            object: self.place.clone(),
+            block: record.map(|(block, _)| to_u64(block)),
+            record: record.map(|(_, record)| to_u64(record)),
+            offset: self.toc.entries.get(number).map(|entry| entry.offset),
+        }
+    }
+}
+
 fn check_size(object: &dyn ObjectReader, place: &str) -> Result<()> {
     let (needed, found) = (to_u64(FILE_HEADER_SIZE + TAIL_SIZE), object.size());
     if found >= needed {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::codecs::format::ids::{SegmentId, SnapshotId};
 use crate::codecs::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
 use crate::codecs::format::manifest::{Manifest, ManifestSegment};
-use crate::engines::snapshot::{JOURNAL, MANIFEST, SEGMENTS};
+use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS};
 use crate::ports::store::{ObjectWriter, Store, StoreLock};
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Operation, Result};

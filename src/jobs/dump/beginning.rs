@@ -13,7 +13,8 @@ use crate::engines::snapshot::{
 };
 use crate::engines::source::SourceNode;
 use crate::jobs::dump::node::change_since;
-use crate::jobs::dump::plan::{DumpPlan, NodePlan, Start};
+use crate::jobs::dump::node_plan::NodePlan;
+use crate::jobs::dump::plan::{DumpPlan, Start};
 use crate::jobs::dump::report::Kept;
 use crate::ports::net::ServerReport;
 use crate::ports::store::Store;

@@ -10,6 +10,7 @@ mod beginning;
 mod confirm;
 mod delivery;
 mod node;
+mod node_plan;
 mod plan;
 mod report;
 mod run;
@@ -18,6 +19,7 @@ mod twins;
 mod vanishing;
 mod warm_file;
 
-pub use plan::{DumpOptions, DumpPlan, NodePlan, ResumeOptions, Start};
+pub use node_plan::NodePlan;
+pub use plan::{DumpOptions, DumpPlan, ResumeOptions, Start};
 pub use report::{DumpReport, Kept, Tolerance};
 pub use warm_file::{WarmFileOptions, WarmFilePlan};

@@ -8,7 +8,8 @@ use crate::codecs::format::ids::SnapshotId;
 use crate::codecs::ring::{Placement, RingSpec};
 use crate::codecs::select::Selection;
 use crate::engines::sink::{OwnerDefaults, bind_owners};
-use crate::engines::source::{SourceNode, WalkKind, survey};
+use crate::engines::source::{WalkKind, survey};
+use crate::jobs::dump::node_plan::NodePlan;
 use crate::jobs::dump::twins::check_twins;
 use crate::ports::net::{Brake, Compared, NetOptions, ask_all, clock_warning, with_address};
 use crate::words::cancel::Cancel;
@@ -138,15 +139,6 @@ pub enum Start {
         /// Which dump that is.
         id: SnapshotId,
     },
-}
-
-/// What is known of a node before its dump.
-#[derive(Clone, Debug)]
-pub struct NodePlan {
-    /// The node.
-    pub node: NodeSpec,
-    /// What it said of itself and how it is read, or why it is not dumped.
-    pub source: std::result::Result<SourceNode, String>,
 }
 
 impl DumpPlan {

@@ -1,7 +1,7 @@
 //! Whether two names lead to one server, whose items would be dumped twice.
 
 use crate::codecs::protocol::stats::ServerStats;
-use crate::jobs::dump::plan::NodePlan;
+use crate::jobs::dump::node_plan::NodePlan;
 use crate::ports::net::{Connection, NetOptions, ask_server};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};

@@ -3,7 +3,7 @@
 use crate::codecs::protocol::stats::SlabStats;
 use crate::engines::sink::WriteStrategy;
 use crate::jobs::restore::capacity::NodeMemory;
-use crate::jobs::restore::plan::RestoreOptions;
+use crate::jobs::restore::options::RestoreOptions;
 use crate::ports::net::{Connection, NetOptions, ServerReport, ask_all, ask_slabs, meet_server};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};

@@ -6,7 +6,9 @@
 
 mod capacity;
 mod clocks;
+mod counting;
 mod cursor;
+mod double_search;
 mod doubles;
 mod end;
 mod estimate;
@@ -14,6 +16,7 @@ mod eviction_watch;
 mod filter;
 mod key_scan;
 mod meeting;
+mod options;
 mod plan;
 mod report;
 mod run;
@@ -23,6 +26,7 @@ pub use capacity::{Capacity, Fit};
 pub use clocks::TtlClock;
 pub use estimate::{NodeEstimate, RestoreEstimate};
 pub use meeting::{LeftOut, TargetNode, TargetPlan};
-pub use plan::{RestoreOptions, RestorePlan};
+pub use options::RestoreOptions;
+pub use plan::RestorePlan;
 pub use report::{EndedRestore, NodeRestore, RestoreReport};
 pub use unheld::{UnheldCounts, UnheldGroup};

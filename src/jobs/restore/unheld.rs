@@ -1,12 +1,8 @@
 //! What the nodes of a restore cannot hold of its records.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::codecs::format::manifest::ManifestNode;
-use crate::codecs::protocol::stats::ServerVersion;
-use crate::engines::sink::{Unheld, WriteStrategy};
-use crate::jobs::restore::plan::RestorePlan;
+use crate::engines::sink::Unheld;
 use crate::words::units::{counted, grouped, plural};
 
 /// Records of one node by what it cannot hold of them.
@@ -36,7 +32,7 @@ impl UnheldCounts {
         }
     }
 
-    fn all(&self) -> [(Unheld, u64); 3] {
+    pub(super) fn all(&self) -> [(Unheld, u64); 3] {
         [
             (Unheld::Cas, self.cas),
             (Unheld::StaleMark, self.stale),
@@ -84,67 +80,6 @@ impl fmt::Display for UnheldGroup {
         }
         write!(f, ": {}", self.why)
     }
-}
-
-impl RestorePlan {
-    /// Says whether the snapshot may have what some node cannot hold.
-    pub(super) fn may_lack(&self) -> bool {
-        let sources = &self.snapshot.manifest().nodes;
-        let may_have = |what| match what {
-            // Every server has, but for one with -C.
-            Unheld::Cas => true,
-            Unheld::StaleMark => may_be_of(sources, ServerVersion::META_GET),
-            Unheld::WideFlags => may_be_of(sources, ServerVersion::WIDE_CLIENT_FLAGS),
-        };
-        [Unheld::Cas, Unheld::StaleMark, Unheld::WideFlags]
-            .into_iter()
-            .filter(|&what| may_have(what))
-            .any(|what| !self.strategies().all(|strategy| strategy.holds(what)))
-    }
-
-    fn strategies(&self) -> impl Iterator<Item = &WriteStrategy> {
-        let targets = self
-            .targets
-            .iter()
-            .filter_map(|plan| plan.target.as_ref().ok());
-        targets.map(|target| &target.strategy)
-    }
-
-    /// Puts nodes together that cannot hold the same for the same reason.
-    pub(super) fn group_unheld(
-        &self,
-        counts: impl Iterator<Item = UnheldCounts>,
-    ) -> Vec<UnheldGroup> {
-        let mut groups: BTreeMap<(Unheld, &'static str), UnheldGroup> = BTreeMap::new();
-        for (plan, counts) in self.targets.iter().zip(counts) {
-            let Ok(target) = &plan.target else { continue };
-            let lacking = counts.all().into_iter();
-            for (what, records) in lacking.filter(|&(_, records)| records > 0) {
-                let why = target.strategy.why_not(what, &target.server);
-                let group = groups.entry((what, why)).or_insert_with(|| UnheldGroup {
-                    what,
-                    why,
-                    records: 0,
-                    nodes: Vec::new(),
-                });
-                group.records = group.records.saturating_add(records);
-                group.nodes.push(plan.node.address());
-            }
-        }
-        groups.into_values().collect()
-    }
-}
-
-/// Says whether some node of the snapshot may have been such a server. The version of
-/// a stopped one is not known, and some servers have none that is a number.
-fn may_be_of(sources: &[ManifestNode], least: ServerVersion) -> bool {
-    let versions = sources
-        .iter()
-        .map(|node| ServerVersion::parse(&node.server_version));
-    versions
-        .into_iter()
-        .any(|version| version >= least || version == ServerVersion::default())
-        || sources.is_empty()
 }
 
 #[cfg(test)]

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use crate::codecs::format::ids::{SegmentId, SnapshotId};
 use crate::codecs::format::manifest::{Counters, Manifest, ManifestNode, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
-use crate::engines::snapshot::{
-    DamagedSegment, Identity, MANIFEST, SEGMENTS, SnapshotReader, stated_identity,
-};
+use crate::engines::snapshot::{DamagedSegment, Identity, SnapshotReader, stated_identity};
+use crate::engines::snapshot::{MANIFEST, SEGMENTS};
 use crate::ports::store::{DamagedPlace, ObjectReader, Store};
 use crate::words::cancel::Cancel;
 use crate::words::defect::{Defect, Structure};

@@ -19,6 +19,7 @@ mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "tls_absent.rs"]
 mod tls;
+mod tls_settings;
 mod version_probe;
 mod waiting;
 
@@ -29,7 +30,8 @@ pub use connection::{Connection, Prompt, Received, try_count_max};
 pub use credentials::Credentials;
 pub use diagnosis::explain;
 pub use flush_marks::FlushMarks;
-pub use options::{NetOptions, Pace, TlsSettings};
+pub use options::{NetOptions, Pace};
 pub use patience::{ask_all, ask_patiently, pause_for};
 pub use server::{ServerReport, ask_server, ask_slab_item_counts, ask_slabs, meet_server};
 pub use tls::TlsClient;
+pub use tls_settings::TlsSettings;

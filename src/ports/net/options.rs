@@ -1,6 +1,5 @@
 //! How servers are reached.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,15 +73,4 @@ impl Pace {
             bytes_per_sec: 1024,
         }
     }
-}
-
-/// What TLS needs to know; all files are PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// Certificates of the authorities to trust, in place of the system's.
-    pub authorities: Option<PathBuf>,
-    /// Our certificate, with those between it and its authority, and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// The name in every server's certificate, where it is not the host's.
-    pub server_name: Option<String>,
 }

@@ -22,7 +22,7 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
-use crate::ports::net::options::TlsSettings;
+use crate::ports::net::tls_settings::TlsSettings;
 use crate::words::access::AccessProblem;
 use crate::words::error::{Error, Operation, Result};
 use crate::words::location::Location;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::ports::net::options::TlsSettings;
+use crate::ports::net::tls_settings::TlsSettings;
 use crate::words::access::AccessProblem;
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;

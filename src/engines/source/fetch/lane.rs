@@ -14,9 +14,10 @@ use crate::engines::source::fetch::dialect::{
     Cursor, Head, ValueFields, ValueHead, write_requests,
 };
 use crate::engines::source::fetch::early_sink::EarlySink;
+use crate::engines::source::fetch::job::FetchJob;
 use crate::engines::source::fetch::meaning::Reading;
 use crate::engines::source::fetch::sink::ItemSink;
-use crate::engines::source::fetch::{FetchJob, FetchTally};
+use crate::engines::source::fetch::tally::FetchTally;
 use crate::engines::source::strategy::Carrier;
 use crate::ports::net::{Connection, Pass, Received, try_count_max};
 use crate::words::error::{Error, ErrorKind, Result};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::codecs::protocol::reply::check_connection;
 use crate::codecs::protocol::request::{CRAWLER_DISABLE, CRAWLER_ENABLE};
 use crate::codecs::protocol::text::{Step, parse_line};
-use crate::engines::source::walk::Walk;
+use crate::engines::source::walk::job::Walk;
 use crate::ports::net::{Connection, Received, ask_server};
 use crate::ports::store::HostLease;
 use crate::words::cancel::Cancel;

@@ -11,7 +11,7 @@ use crate::codecs::protocol::stats::ServerStats;
 use crate::codecs::protocol::text::{Step, parse_line};
 use crate::engines::source::seen_keys::SeenKeys;
 use crate::engines::source::strategy::WalkKind;
-use crate::engines::source::walk::Walk;
+use crate::engines::source::walk::job::Walk;
 use crate::ports::net::{Connection, Received, ask_server, ask_slab_item_counts};
 use crate::words::error::{Error, ErrorKind, Result};
 

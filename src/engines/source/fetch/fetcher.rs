@@ -1,0 +1,175 @@
+//! The values of listed keys, over one connection.
+
+use crate::codecs::protocol::cachedump::exptime_of_listing;
+use crate::codecs::protocol::metadump::WalkItem;
+use crate::codecs::protocol::stats::ServerVersion;
+use crate::codecs::select::Judgement;
+use crate::engines::source::fetch::job::FetchJob;
+use crate::engines::source::fetch::lane::Lane;
+use crate::engines::source::fetch::lane::TOO_LONG;
+use crate::engines::source::fetch::sink::ItemSink;
+use crate::engines::source::fetch::tally::FetchTally;
+use crate::engines::source::packed_walk::Walked;
+use crate::engines::source::seen_keys::Seen;
+use crate::engines::source::spool::{LineForm, WalkChunk};
+use crate::engines::source::strategy::Carrier;
+use crate::words::error::Result;
+use crate::words::item::Exptime;
+use crate::words::units::to_u64;
+
+/// Reads values over one connection, or two where odd keys go another way.
+#[derive(Debug)]
+pub struct Fetcher<'a> {
+    job: FetchJob<'a>,
+    text: Lane,
+    binary: Lane,
+    tally: FetchTally,
+    key: Vec<u8>,
+}
+
+impl<'a> Fetcher<'a> {
+    /// Prepares; connects when the first batch is asked for.
+    pub fn new(job: FetchJob<'a>) -> Self {
+        Self {
+            job,
+            text: Lane::default(),
+            binary: Lane::default(),
+            tally: FetchTally::default(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Fetches the items of some lines and hands them on; every line is counted
+    /// exactly once, but for those of keys that a kept segment has, which are
+    /// counted there.
+    ///
+    /// # Errors
+    ///
+    /// - The node does not answer any more: what was not fetched is counted
+    ///   as missing, and so is all that is passed to later calls.
+    /// - `Io`: the set of keys has no room; keys that it cannot tell are not counted.
+    /// - Whatever the sink returns.
+    pub fn fetch(&mut self, chunk: &WalkChunk, sink: &mut dyn ItemSink) -> Result<()> {
+        let mut first_error = None;
+        let shown = chunk.visit(&mut |walked| {
+            let asked = self.ask(walked, chunk.form);
+            if let Err(error) = asked.and_then(|()| self.fetch_full(sink)) {
+                first_error.get_or_insert(error);
+            }
+            Ok(())
+        });
+        if let Err(error) = shown {
+            first_error.get_or_insert(error);
+        }
+        for lane in [&mut self.text, &mut self.binary] {
+            if let Err(error) = lane.fetch(&self.job, &mut self.tally, sink) {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn fetch_full(&mut self, sink: &mut dyn ItemSink) -> Result<()> {
+        for lane in [&mut self.text, &mut self.binary] {
+            if lane.is_full(&self.job) {
+                lane.fetch(&self.job, &mut self.tally, sink)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what became of all lines.
+    pub fn into_tally(self) -> FetchTally {
+        self.tally
+    }
+
+    /// Returns the items done with so far, whatever became of them but for those that
+    /// were given up unread, and the bytes of those handed on.
+    pub fn done(&self) -> (u64, u64) {
+        let counters = &self.tally.counters;
+        let unread = counters.duplicate.saturating_add(counters.missing);
+        (
+            counters.listed.saturating_sub(unread),
+            self.tally.delivered_bytes,
+        )
+    }
+
+    /// Adds a line's item to the next batch, or counts why not.
+    fn ask(&mut self, walked: Walked<'_>, form: LineForm) -> Result<()> {
+        self.key.clear();
+        let walked = match walked {
+            Walked::Item { key, item } => {
+                self.key.extend_from_slice(key);
+                Some(self.with_meaning(item, form))
+            }
+            Walked::Broken(line) => {
+                // Each pass shows it again. No key that is understood ends so.
+                self.key.extend_from_slice(line);
+                self.key.push(b'\n');
+                None
+            }
+        };
+        if let Some(seen) = self.job.seen {
+            match seen.insert(&self.key)? {
+                Seen::Never => {}
+                // Counted where it was read out of its segment.
+                Seen::Kept => return Ok(()),
+                Seen::Listed => {
+                    let counters = &mut self.tally.counters;
+                    counters.listed = counters.listed.saturating_add(1);
+                    counters.duplicate = counters.duplicate.saturating_add(1);
+                    return Ok(());
+                }
+            }
+        }
+        self.tally.counters.listed = self.tally.counters.listed.saturating_add(1);
+        let Some(walked) = walked else {
+            self.tally
+                .refuse("a line of the walk could not be understood");
+            return Ok(());
+        };
+        let judgement = self.job.judge_early(&self.key, &walked);
+        if judgement == Judgement::Drop {
+            self.tally.filter();
+            return Ok(());
+        }
+        let Some(carrier) = self.job.strategy.carrier(&self.key) else {
+            self.tally.refuse(
+                "a key with a space or line end, which no command of this server can carry",
+            );
+            return Ok(());
+        };
+        if self.is_surely_too_long(&walked) {
+            self.tally.refuse(TOO_LONG);
+            return Ok(());
+        }
+        let lane = match carrier {
+            Carrier::Meta(_) | Carrier::Classic { .. } => &mut self.text,
+            Carrier::Binary => &mut self.binary,
+        };
+        lane.push(&self.key, carrier, walked, judgement);
+        Ok(())
+    }
+
+    /// Makes a moment of the number that a listing has for one.
+    fn with_meaning(&self, item: WalkItem, form: LineForm) -> WalkItem {
+        let (LineForm::Cachedump { .. }, Some(Exptime::At(number))) = (form, item.exptime) else {
+            return item;
+        };
+        let stats = &self.job.server.stats;
+        let is_told = self.job.strategy.version >= ServerVersion::LISTING_TELLS_EXPTIME;
+        let exptime = is_told.then(|| exptime_of_listing(number.0, stats.started_at()));
+        WalkItem { exptime, ..item }
+    }
+
+    /// Says so only where no version's way of counting could let the value be
+    /// within the bound.
+    fn is_surely_too_long(&self, walked: &WalkItem) -> bool {
+        /// Header, CAS and the rest of an item beside key and value: what
+        /// memcached counts at least, and what it may count more.
+        const ITEM_OVERHEAD: u64 = 48 + 40;
+        let around = ITEM_OVERHEAD.saturating_add(to_u64(self.key.len()));
+        let of_item = walked.item_size.unwrap_or(0).saturating_sub(around);
+        walked.value_len.unwrap_or(of_item) > self.job.options.value_len_max
+    }
+}

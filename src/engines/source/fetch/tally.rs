@@ -1,0 +1,77 @@
+//! What became of the lines that a fetcher took.
+
+use crate::codecs::format::manifest::Counters;
+use crate::codecs::protocol::key::KeyForm;
+use crate::words::item::Cas;
+use crate::words::reasons::Reasons;
+
+/// What became of the lines a fetcher took; `stored` and `duplicate` are for
+/// the writer to tell, so `delivered` stands for both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchTally {
+    /// All but `stored` and what the writer finds to be `duplicate`.
+    pub counters: Counters,
+    /// Items handed on.
+    pub delivered: u64,
+    /// Bytes of their keys and values.
+    pub delivered_bytes: u64,
+    /// Stale items whose win token was given back.
+    pub win_tokens_returned: u64,
+    /// Stale items whose win token could not be given back: no client is asked to
+    /// make them again before they expire.
+    pub win_tokens_kept: u64,
+    /// Items handed on though what the server told does not decide whether they
+    /// were selected.
+    pub unknown_kept: u64,
+    /// Why items were refused or failed, with how many each.
+    pub reasons: Reasons,
+    /// Some of the first items handed on: those of them that are still there tell
+    /// that no flush has come since.
+    pub witnesses: Vec<Witness>,
+}
+
+/// An item as it was read: its key, which text can carry, and its CAS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The CAS, where the server has one.
+    pub cas: Option<Cas>,
+}
+
+impl FetchTally {
+    /// Witnesses that each fetcher remembers.
+    const WITNESS_COUNT_MAX: usize = 16;
+
+    /// Remembers an item that was handed on, if it is one of the first.
+    pub(super) fn witness(&mut self, key: &[u8], cas: Option<Cas>) {
+        if self.witnesses.len() < Self::WITNESS_COUNT_MAX && KeyForm::of(key) == Some(KeyForm::Text)
+        {
+            let key = key.to_vec();
+            self.witnesses.push(Witness { key, cas });
+        }
+    }
+
+    pub(super) fn filter(&mut self) {
+        self.counters.filtered = self.counters.filtered.saturating_add(1);
+    }
+
+    pub(super) fn refuse(&mut self, reason: &str) {
+        self.counters.refused = self.counters.refused.saturating_add(1);
+        self.reasons.add(reason);
+    }
+
+    /// Adds what another fetcher did.
+    pub fn merge(&mut self, other: &Self) {
+        self.counters.merge(&other.counters);
+        self.delivered = self.delivered.saturating_add(other.delivered);
+        self.delivered_bytes = self.delivered_bytes.saturating_add(other.delivered_bytes);
+        self.win_tokens_returned = self
+            .win_tokens_returned
+            .saturating_add(other.win_tokens_returned);
+        self.win_tokens_kept = self.win_tokens_kept.saturating_add(other.win_tokens_kept);
+        self.unknown_kept = self.unknown_kept.saturating_add(other.unknown_kept);
+        self.reasons.merge(&other.reasons);
+        self.witnesses.extend_from_slice(&other.witnesses);
+    }
+}

@@ -1,0 +1,109 @@
+//! Looks for keys that several nodes of the snapshot have.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::codecs::ring::{Placement, RingSpec};
+use crate::jobs::restore::cursor::Damage;
+use crate::jobs::restore::doubles::{AT_HOME, Doubles};
+use crate::jobs::restore::plan::RestorePlan;
+use crate::ports::store::KeyTable;
+use crate::words::cancel::Cancel;
+use crate::words::error::Result;
+use crate::words::node::NodeSpec;
+
+impl RestorePlan {
+    /// Returns which record of each key is restored; found out once.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: of the snapshot, or the temporary file has no room.
+    /// - `Canceled`.
+    pub(super) fn doubles(&self, cancel: &Cancel) -> Result<&Doubles> {
+        if let Some(doubles) = self.doubles.get() {
+            return Ok(doubles);
+        }
+        let found = self.find_doubles(cancel)?;
+        Ok(self.doubles.get_or_init(|| found))
+    }
+
+    /// Goes through the keys, if some can be on several nodes.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: of the snapshot, or the temporary file has no room.
+    /// - `Canceled`.
+    fn find_doubles(&self, cancel: &Cancel) -> Result<Doubles> {
+        let mut doubles = Doubles {
+            ring: None,
+            ranks: None,
+        };
+        let mut segments = self.segments.iter();
+        let first = segments.next().map(|segment| segment.node_index);
+        let is_one_node = segments.all(|segment| Some(segment.node_index) == first);
+        // Node for node, each record has a place of its own.
+        if is_one_node || matches!(self.placement, Placement::NodeForNode) {
+            return Ok(doubles);
+        }
+        doubles.ring = find_ring(self);
+        let records = self.totals.records;
+        let expected = if doubles.ring.is_some() { 0 } else { records };
+        let table = KeyTable::create(&self.options.scratch_directory, expected)?;
+        let table = Mutex::new(table);
+        // What is damaged is told when it is read again.
+        let damage = Mutex::new(Damage::default());
+        let lock = || table.lock().unwrap_or_else(PoisonError::into_inner);
+        self.scan_keys(
+            &damage,
+            cancel,
+            || (),
+            |(), record, task| {
+                let rank = doubles.rank(record.key, task.source_index);
+                // Of those at home, a few have a double elsewhere.
+                if rank != AT_HOME || doubles.ring.is_none() {
+                    lock().put(record.key, |best| best.unwrap_or(rank).min(rank))?;
+                }
+                Ok(())
+            },
+        )?;
+        if doubles.ring.is_some() && lock().count() > 0 {
+            self.scan_keys(
+                &damage,
+                cancel,
+                || (),
+                |(), record, task| {
+                    if doubles.rank(record.key, task.source_index) == AT_HOME {
+                        let mut table = lock();
+                        if table.get(record.key).is_some() {
+                            table.put(record.key, |_| AT_HOME)?;
+                        }
+                    }
+                    Ok(())
+                },
+            )?;
+        }
+        if lock().count() > 0 {
+            doubles.ranks = Some(table);
+        }
+        Ok(doubles)
+    }
+}
+
+/// Returns where the recorded ring places keys on the nodes of the snapshot; none
+/// where it records none or several, or one that hashes what it does not tell.
+fn find_ring(plan: &RestorePlan) -> Option<Placement> {
+    let manifest = plan.snapshot.manifest();
+    let rings = RingSpec::from_record(manifest.ring.as_deref()?).ok()?;
+    let [ring] = rings.as_slice() else {
+        return None;
+    };
+    let nodes = manifest.nodes.iter().map(|node| node.address.parse());
+    let nodes: Vec<NodeSpec> = nodes.collect::<Result<_>>().ok()?;
+    match Placement::new(ring, &nodes) {
+        Ok(Placement::NodeForNode) => None,
+        Ok(placement) => Some(placement),
+        Err(error) => {
+            tracing::info!("which node's record of a key is restored: {error}");
+            None
+        }
+    }
+}

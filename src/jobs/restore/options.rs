@@ -1,0 +1,72 @@
+//! What the caller of a restore asks for.
+
+use std::path::PathBuf;
+
+use crate::codecs::protocol::request::SetMode;
+use crate::codecs::ring::RingSpec;
+use crate::codecs::select::Selection;
+use crate::engines::sink::SetWay;
+use crate::jobs::restore::clocks::TtlClock;
+use crate::ports::net::{Brake, NetOptions};
+use crate::words::error::Result;
+use crate::words::item::Exptime;
+use crate::words::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
+use crate::words::node::NodeSpec;
+use crate::words::units::{UnixSecs, to_u64};
+
+/// What the caller asks for.
+#[derive(Clone, Debug)]
+pub struct RestoreOptions {
+    /// The nodes, in the order of the client's configuration.
+    pub nodes: Vec<NodeSpec>,
+    /// How the client places keys; needed for more than one node.
+    pub ring: Option<RingSpec>,
+    /// Whether to replace what is there.
+    pub mode: SetMode,
+    /// Connections a node, 1 to 256.
+    pub connection_count: usize,
+    /// Threads that read and decompress, 1 to 1024.
+    pub thread_count: usize,
+    /// Of sockets.
+    pub net: NetOptions,
+    /// Which records.
+    pub selection: Selection,
+    /// The moment that times of the selection are relative to; none for the end
+    /// of the dump.
+    pub at: Option<UnixSecs>,
+    /// The exptime, on this host's clock, of records whose own the snapshot does not
+    /// tell; without, they are refused.
+    pub exptime_if_unknown: Option<Exptime>,
+    /// How items are stored, on every node; none for what suits each.
+    pub way: Option<SetWay>,
+    /// Addresses of the snapshot's nodes whose records are restored; all for none.
+    pub source_nodes: Vec<String>,
+    /// Where a nameless file is made for the keys of several nodes.
+    pub scratch_directory: PathBuf,
+    /// Whether a restore without some node is better than none.
+    pub is_partial_allowed: bool,
+    /// Nodes whose keys alone are restored, and that alone are connected to; all if
+    /// none is named. Keys are placed on all nodes as ever.
+    pub only_for: Vec<NodeSpec>,
+    /// The restore is stopped where the nodes have thrown out more items than so many
+    /// since it began; none for any number.
+    pub evictions_max: Option<u64>,
+    /// Whose clocks tell how long an item has left.
+    pub ttl_clock: TtlClock,
+    /// What keeps the job from hurting other clients; one of its own.
+    pub brake: Brake,
+}
+
+impl RestoreOptions {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        let connections = to_u64(self.connection_count);
+        check_range("connection_count", connections, CONNECTION_COUNTS)?;
+        check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)?;
+        self.brake.options().validate()
+    }
+}
