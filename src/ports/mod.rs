@@ -1,4 +1,5 @@
-//! What reaches outside of the process: the network and the store of files.
+//! What reaches outside of the process: the network, the store of files, the host.
 
+pub mod host;
 pub mod net;
 pub mod store;

@@ -14,6 +14,9 @@ const FLOORS: [&str; 5] = ["words", "codecs", "ports", "engines", "jobs"];
 /// The highest floor without disk, network, clock, threads and logging.
 const PURE_MAX: usize = 1;
 
+/// The floor of all that reaches out of the process.
+const PORTS: usize = 2;
+
 /// What pure floors may not name. Addresses of `std::net` are words; sockets are not.
 const IMPURE: [&str; 11] = [
     "crossbeam_channel",
@@ -28,6 +31,9 @@ const IMPURE: [&str; 11] = [
     "std::thread",
     "tracing",
 ];
+
+/// What jobs and engines reach by ports only: disk, environment and clock.
+const OUTSIDE: [&str; 4] = ["Instant::now", "SystemTime::now", "std::env", "std::fs"];
 
 /// Crates of the program alone.
 const PROGRAM_ONLY: [&str; 3] = ["anyhow", "clap", "indicatif"];
@@ -107,6 +113,8 @@ fn check_file(path: &str, text: &str) -> Vec<String> {
         complain(1, "is on no floor; see FLOORS".to_owned());
     }
     let is_pure = floor.is_some_and(|floor| floor <= PURE_MAX);
+    let is_inside = floor.is_some_and(|floor| floor > PORTS);
+    let tests_begin = first_line_of_tests(text);
     for NamedPath {
         line: number,
         path: named,
@@ -120,6 +128,12 @@ fn check_file(path: &str, text: &str) -> Vec<String> {
         }
         if is_pure && let Some(name) = IMPURE.iter().find(|name| is_within(&named, name)) {
             complain(number, format!("{name} on a pure floor"));
+        }
+        if is_inside
+            && number < tests_begin
+            && let Some(name) = OUTSIDE.iter().find(|name| is_within(&named, name))
+        {
+            complain(number, format!("{name} above the ports; see ports::host"));
         }
         if let Some(what) = import_complaint(floor, &named) {
             complain(number, what);
@@ -138,6 +152,12 @@ fn check_file(path: &str, text: &str) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// Tests may look at the disk, and at the clock.
+fn first_line_of_tests(text: &str) -> usize {
+    let before = text.lines().take_while(|line| *line != "#[cfg(test)]");
+    before.count() + 1
 }
 
 /// Why a path like `crate::ports::store::Store` may not be named here. On one floor all
@@ -249,6 +269,23 @@ mod tests {
                 found.iter().all(|found| found.ends_with(what)),
                 "{found:?} for {code:?}"
             );
+        }
+    }
+
+    #[test]
+    fn disk_clock_and_environment_above_the_ports_are_found() {
+        for (code, what) in [
+            ("use std::fs::File;", "std::fs"),
+            ("let path = std::env::temp_dir();", "std::env"),
+            ("let started = Instant::now();", "Instant::now"),
+            ("let now = SystemTime::now();", "SystemTime::now"),
+        ] {
+            let expected =
+                format!("src/jobs/dump/run.rs:2: {what} above the ports; see ports::host");
+            assert_eq!(complaints("src/jobs/dump/run.rs", code), [expected]);
+            assert_eq!(complaints("src/ports/net/connect.rs", code), [""; 0]);
+            let test = format!("#[cfg(test)]\nmod tests {{\n    fn f() {{ {code} }}\n}}");
+            assert_eq!(complaints("src/engines/source/spool.rs", &test), [""; 0]);
         }
     }
 

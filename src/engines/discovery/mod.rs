@@ -1,8 +1,6 @@
 //! Which nodes there are: named one by one, in a file, or by an endpoint that
 //! knows its cluster.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -11,9 +9,10 @@ use crate::codecs::protocol::cluster_config::{
 };
 use crate::codecs::protocol::text::Step;
 use crate::codecs::ring::NODE_COUNT_MAX;
+use crate::ports::host;
 use crate::ports::net::{Connection, NetOptions, Received, ask_patiently, explain};
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, ErrorKind, Operation, Result};
+use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::limits::check_limit;
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
@@ -80,13 +79,7 @@ pub struct FoundNode {
 pub fn read_node_file(path: &Path) -> Result<Vec<NodeSource>> {
     const LEN_MAX: u64 = 4 << 20;
     let name = path.to_string_lossy();
-    let failed = |operation, error| Error::unusable_file("nodes-file", path, operation, error);
-    let file = File::open(path).map_err(|error| failed(Operation::Open, error))?;
-    let mut text = String::new();
-    file.take(LEN_MAX.saturating_add(1))
-        .read_to_string(&mut text)
-        .map_err(|error| failed(Operation::Read, error))?;
-    check_limit("nodes-file", to_u64(text.len()), LEN_MAX)?;
+    let text = host::read_named_file("nodes-file", path, LEN_MAX)?;
     let mut sources = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let node = line_without_comment(line);

@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use crate::engines::snapshot::LATEST;
+use crate::ports::host;
 use crate::words::error::{Error, Result};
 use crate::words::units::UnixSecs;
 
@@ -24,7 +25,7 @@ impl NameClock {
     /// - `InvalidInput`: the system does not say which it is.
     pub fn local(now: UnixSecs) -> Result<Self> {
         let zone = TimeZone::try_system().map_err(|error| {
-            let zone = std::env::var("TZ").unwrap_or_default();
+            let zone = host::time_zone_name();
             let allowed = "the time zone of this system cannot be found; names in UTC need none";
             Error::invalid_input("TZ", zone, allowed).caused_by(error)
         })?;

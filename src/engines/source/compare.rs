@@ -1,7 +1,5 @@
 //! One listing of a server, compared with items that were read before.
 
-use std::time::SystemTime;
-
 use crate::codecs::protocol::metadump::WalkItem;
 use crate::codecs::select::Judgement;
 use crate::engines::source::fetch::FetchJob;
@@ -10,6 +8,7 @@ use crate::engines::source::packed_walk::Walked;
 use crate::engines::source::panic_guard::StopOnPanic;
 use crate::engines::source::spool::{LineForm, WalkChunk};
 use crate::engines::source::walk::{Walk, WalkReport};
+use crate::ports::host;
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 use crate::words::item::Exptime;
@@ -71,7 +70,7 @@ fn compare_chunk(chunk: &WalkChunk, job: &FetchJob<'_>, kept: &mut KeptItems) ->
     if chunk.form != LineForm::Metadump {
         return Ok(());
     }
-    let host_now = UnixSecs::from_system_time(SystemTime::now());
+    let host_now = host::now();
     let server_now = job.server.to_server_time(host_now);
     chunk.visit(&mut |walked| {
         let Walked::Item { key, item } = walked else {

@@ -1,6 +1,5 @@
 //! Some keys of a node, out of the beginning of a walk.
 
-use std::env;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crate::engines::source::spool::{Spool, WalkChunk};
 use crate::engines::source::spool_memory::SpoolMemory;
 use crate::engines::source::strategy::ReadStrategy;
 use crate::engines::source::walk::Walk;
+use crate::ports::host;
 use crate::ports::net::NetOptions;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Operation, Result};
@@ -34,7 +34,10 @@ pub fn sample_keys(
 ) -> Result<Vec<Vec<u8>>> {
     let stop = cancel.child();
     // Nobody writes to the directory here.
-    let spool = Spool::new(SpoolMemory::new(SPOOL_MEMORY_MAX), env::temp_dir());
+    let spool = Spool::new(
+        SpoolMemory::new(SPOOL_MEMORY_MAX),
+        host::temporary_directory(),
+    );
     let walk = Walk {
         node,
         net,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::codecs::format::ids::SnapshotId;
 use crate::codecs::format::journal::{Journal, JournalNode};
@@ -16,6 +16,7 @@ use crate::jobs::dump::node::change_since;
 use crate::jobs::dump::node_plan::NodePlan;
 use crate::jobs::dump::plan::{DumpPlan, Start};
 use crate::jobs::dump::report::Kept;
+use crate::ports::host;
 use crate::ports::net::ServerReport;
 use crate::ports::store::Store;
 use crate::words::error::{Error, ErrorKind, Result};
@@ -207,7 +208,7 @@ impl DumpPlan {
         journal: &Journal,
     ) -> Result<Option<Unfit>> {
         let age_max = self.options.resume.as_ref().map(|resume| resume.age_max);
-        let now = UnixSecs::from_system_time(SystemTime::now());
+        let now = host::now();
         let began_at = from_text(&journal.started_at);
         let ahead = Duration::from_secs(began_at.0.saturating_sub(now.0));
         if ahead > FUTURE_MAX {
@@ -301,7 +302,7 @@ impl DumpPlan {
                     .filter(|segment| plan.may_keep(segment, &unfinished.journal))
                     .cloned()
                     .collect();
-                let now = UnixSecs::from_system_time(SystemTime::now());
+                let now = host::now();
                 let began_at = from_text(&unfinished.journal.started_at);
                 let age = age_of(began_at, now);
                 Ok(Kept::of(&unfinished.kept, &kept).since(began_at, age))
@@ -397,7 +398,7 @@ impl DumpPlan {
             shard_bits: self.options.shard_bits,
             select: self.select_text(),
             nodes: self.nodes.iter().map(node).collect(),
-            ..Journal::new(id, to_text(UnixSecs::from_system_time(SystemTime::now())))
+            ..Journal::new(id, to_text(host::now()))
         }
     }
 
@@ -504,7 +505,7 @@ pub(super) struct Begun {
 impl Begun {
     fn new(snapshot: SnapshotWriter, journal: Journal, kept: Vec<ManifestSegment>) -> Self {
         let started_at = from_text(&journal.started_at);
-        let now = UnixSecs::from_system_time(SystemTime::now());
+        let now = host::now();
         Self {
             snapshot,
             started_at,

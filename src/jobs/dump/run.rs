@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -17,6 +16,8 @@ use crate::jobs::dump::beginning::{Begun, to_text};
 use crate::jobs::dump::node::NodeDump;
 use crate::jobs::dump::plan::{DumpPlan, join};
 use crate::jobs::dump::report::{DumpReport, Kept};
+use crate::ports::host;
+use crate::ports::host::Stopwatch;
 use crate::ports::store::{Store, StoreLock};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
@@ -54,7 +55,7 @@ impl DumpPlan {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
-        let clock = Instant::now();
+        let clock = Stopwatch::start();
         self.options.validate()?;
         let _sole = self.options.is_sole.then(|| self.lock_servers(&*store));
         let _sole = _sole.transpose()?;
@@ -113,7 +114,7 @@ impl DumpPlan {
     fn run_into(
         &self,
         begun: &Begun,
-        clock: Instant,
+        clock: Stopwatch,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
@@ -159,10 +160,7 @@ impl DumpPlan {
             unconfirmed_records: Totals::of(&of_before(&unconfirmed)).records,
             ..Kept::of(&begun.kept, &of_before(&segments)).since(begun.started_at, begun.age)
         };
-        let span = [
-            begun.started_at,
-            UnixSecs::from_system_time(SystemTime::now()),
-        ];
+        let span = [begun.started_at, host::now()];
         let manifest = Manifest {
             ring: RingSpec::to_record(&self.options.rings),
             select: self.select_text(),

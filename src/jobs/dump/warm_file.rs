@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
 
@@ -20,6 +19,8 @@ use crate::jobs::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, writ
 use crate::jobs::dump::plan::{check_segment_options, join};
 use crate::jobs::dump::report::{DumpReport, Kept};
 use crate::jobs::dump::run::assemble;
+use crate::ports::host;
+use crate::ports::host::Stopwatch;
 use crate::ports::store::{RestartFile, Store};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
@@ -188,7 +189,7 @@ impl WarmFilePlan {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
-        let clock = Instant::now();
+        let clock = Stopwatch::start();
         progress.event(Event::Started {
             job: "dump",
             items_total: 0,
@@ -240,7 +241,7 @@ impl WarmFilePlan {
     ) -> Result<(Tally, ShardResult)> {
         let file = WarmFile::open(self.file.bytes()?, &self.meta, &self.classes)
             .map_err(|refusal| refused(&self.options.path, &refusal))?;
-        let created_at = UnixSecs::from_system_time(SystemTime::now());
+        let created_at = host::now();
         let stop = cancel.child();
         let next_page = AtomicUsize::new(0);
         let trouble: Mutex<Option<Error>> = Mutex::default();

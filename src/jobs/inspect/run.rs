@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use rayon::prelude::*;
 
@@ -16,6 +15,7 @@ use crate::jobs::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
 use crate::jobs::inspect::report::{InspectReport, NodeShare, Storage};
 use crate::jobs::inspect::statistics::Statistics;
 use crate::jobs::inspect::tally::Tally;
+use crate::ports::host::Stopwatch;
 use crate::words::cancel::Cancel;
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::Result;
@@ -67,7 +67,7 @@ pub fn inspect(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<InspectReport> {
-    let clock = Instant::now();
+    let clock = Stopwatch::start();
     let manifest = snapshot.manifest();
     let is_selected = snapshot.select_nodes(&options.nodes)?;
     // A snapshot knows its nodes without labels and weights.

@@ -13,6 +13,7 @@ use crate::jobs::restore::estimate::{NodeEstimate, RestoreEstimate};
 use crate::jobs::restore::filter::RecordFilter;
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::unheld::{UnheldCounts, UnheldGroup};
+use crate::ports::host;
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 use crate::words::item::Exptime;
@@ -20,7 +21,6 @@ use crate::words::units::{UnixSecs, to_u64};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 impl RestorePlan {
     /// Routes every key, and sends nothing; once, whatever happens later.
@@ -100,7 +100,7 @@ impl RestorePlan {
         damage: &Mutex<Damage>,
         cancel: &Cancel,
     ) -> Result<Vec<NodeEstimate>> {
-        let now = UnixSecs::from_system_time(SystemTime::now());
+        let now = host::now();
         let empty = || vec![NodeEstimate::default(); self.options.nodes.len()];
         let parts = self.scan_keys(damage, cancel, empty, |nodes, record, task| {
             let source = task.source_index;

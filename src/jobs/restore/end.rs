@@ -1,17 +1,15 @@
 //! What a node says after it was filled, and whether it has what it said it stored.
 
-use std::time::SystemTime;
-
 use crate::engines::sink::{LoadTally, Presence, look_for};
 use crate::jobs::restore::eviction_watch::risen;
 use crate::jobs::restore::meeting::TargetNode;
 use crate::jobs::restore::plan::RestorePlan;
+use crate::ports::host;
 use crate::ports::net::{Connection, ServerReport, ask_server};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
-use crate::words::units::UnixSecs;
 
 /// A node at the end.
 #[derive(Debug, Default)]
@@ -67,7 +65,7 @@ impl RestorePlan {
         let explained = after.curr_items.saturating_add(deleted);
         let may_be_gone = change.is_some() || evicted > 0 || explained < tally.stored;
         if may_be_gone && !tally.sample.is_empty() {
-            let now = UnixSecs::from_system_time(SystemTime::now());
+            let now = host::now();
             end.presence = look_for(&tally.sample, strategy, &mut connection, now)?;
         }
         let Some(what) = change else {

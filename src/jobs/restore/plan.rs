@@ -1,7 +1,6 @@
 //! What a restore is going to do.
 
 use std::sync::OnceLock;
-use std::time::SystemTime;
 
 use crate::codecs::format::manifest::{ManifestSegment, Totals};
 use crate::codecs::ring::Placement;
@@ -13,6 +12,7 @@ use crate::jobs::restore::doubles::Doubles;
 use crate::jobs::restore::estimate::RestoreEstimate;
 use crate::jobs::restore::meeting::{TargetNode, TargetPlan, meet_all};
 use crate::jobs::restore::options::RestoreOptions;
+use crate::ports::host;
 use crate::ports::net::{Compared, clock_warning};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
@@ -108,7 +108,7 @@ impl RestorePlan {
         let targets = meet_all(&options, is_meant, cancel, progress)?;
         let clocks = Clocks {
             rule: options.ttl_clock,
-            host_now: to_i64(UnixSecs::from_system_time(SystemTime::now())),
+            host_now: to_i64(host::now()),
             dump_ended_at: snapshot.finished_at().ok().map(to_i64),
             target_offsets: targets.iter().map(clock_offset).collect(),
         };

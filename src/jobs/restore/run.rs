@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
 use rayon::ThreadPoolBuilder;
@@ -20,6 +19,7 @@ use crate::jobs::restore::filter::RecordFilter;
 use crate::jobs::restore::meeting::{LeftOut, TargetNode, TargetPlan};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
+use crate::ports::host::Stopwatch;
 use crate::ports::net::{Asked, NodeBrake};
 use crate::words::batch::LargeItem;
 use crate::words::cancel::Cancel;
@@ -65,7 +65,7 @@ impl RestorePlan {
     ///
     /// - As [`RestorePlan::run`], before anything was sent.
     pub fn run_or_report(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<EndedRestore> {
-        let clock = Instant::now();
+        let clock = Stopwatch::start();
         self.options.validate()?;
         let totals = self.totals;
         let bytes = totals.key_bytes.saturating_add(totals.value_bytes);

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use crate::codecs::format::column::Columns;
 use crate::codecs::format::manifest::ManifestSegment;
@@ -11,6 +10,7 @@ use crate::codecs::select::{Candidate, Judgement, Selection};
 use crate::engines::sink::{OwnerDefaults, TextCheck, bind_owners, recorded_ring};
 use crate::engines::snapshot::{KeyWalk, SnapshotReader};
 use crate::jobs::ring_plan::report::{Amount, Flow, FromNode, ReshardingReport, ToNode};
+use crate::ports::host::Stopwatch;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::node::{NodeIndex, NodeSpec};
@@ -65,7 +65,7 @@ pub fn plan_resharding(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<ReshardingReport> {
-    let clock = Instant::now();
+    let clock = Stopwatch::start();
     let recorded = snapshot.manifest().ring.as_deref();
     let old = OldPlaces::new(snapshot, options, recorded)?;
     let to_ring = match options.to_ring.as_ref().or(options.from_ring.as_ref()) {

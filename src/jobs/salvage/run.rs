@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use jiff::Timestamp;
 use rayon::ThreadPoolBuilder;
@@ -21,6 +20,8 @@ use crate::engines::snapshot::{
 };
 use crate::jobs::salvage::report::{SalvageReport, SalvagedSegment};
 use crate::jobs::salvage::sources::{Source, Sources, describe, find_sources};
+use crate::ports::host;
+use crate::ports::host::Stopwatch;
 use crate::ports::store::{DamagedPlace, Store};
 use crate::words::cancel::Cancel;
 use crate::words::defect::Defect;
@@ -30,7 +31,7 @@ use crate::words::item::{Record, escape_key};
 use crate::words::limits::{Limits, SEGMENT_RECORD_COUNTS, SIZES, THREAD_COUNTS, check_range};
 use crate::words::location::Location;
 use crate::words::progress::{Event, Progress};
-use crate::words::units::{UnixSecs, counted, to_u64};
+use crate::words::units::{counted, to_u64};
 
 /// What the caller asks for.
 #[derive(Clone, Debug)]
@@ -88,7 +89,7 @@ pub fn salvage(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<SalvageReport> {
-    let clock = Instant::now();
+    let clock = Stopwatch::start();
     options.validate()?;
     let snapshot = SnapshotWriter::begin(output, &options.name)?;
     let mut sources = find_sources(input, &Limits::default(), cancel)?;
@@ -186,7 +187,7 @@ fn write_all(
             let cause = std::io::Error::other(error);
             Error::io(Operation::Spawn, "salvaging threads", cause)
         })?;
-    let now = UnixSecs::from_system_time(SystemTime::now());
+    let now = host::now();
     pool.install(|| {
         shards
             .into_par_iter()
@@ -335,7 +336,7 @@ fn publish(
     sources: Sources,
     shards: Vec<ShardSalvage>,
     cancel: &Cancel,
-    clock: Instant,
+    clock: Stopwatch,
 ) -> Result<SalvageReport> {
     let Sources {
         manifest: original,

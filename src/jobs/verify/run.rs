@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use rayon::prelude::*;
 
@@ -17,6 +16,7 @@ use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need, Verdict}
 use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::verify::depth::Depth;
 use crate::jobs::verify::report::VerifyReport;
+use crate::ports::host::Stopwatch;
 use crate::ports::store::Store;
 use crate::words::cancel::Cancel;
 use crate::words::defect::{Defect, Structure};
@@ -50,7 +50,7 @@ pub fn verify_snapshot(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<VerifyReport> {
-    let clock = Instant::now();
+    let clock = Stopwatch::start();
     let place = store.describe(name);
     match SnapshotReader::open(store, name, Need::Verify) {
         Ok(snapshot) => verify(&snapshot, options, cancel, progress),
@@ -89,7 +89,7 @@ pub fn verify(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<VerifyReport> {
-    let clock = Instant::now();
+    let clock = Stopwatch::start();
     let manifest = snapshot.manifest();
     let totals = &manifest.totals;
     let _running = RunningJob::start(progress, "verify", totals.records, totals.size);

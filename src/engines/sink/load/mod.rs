@@ -6,7 +6,7 @@ mod meta_sets;
 mod sent;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::codecs::protocol::binary::{parse_binary_store, write_binary_set_head};
 use crate::codecs::protocol::classic::{
@@ -19,6 +19,7 @@ use crate::engines::sink::load::meta_sets::{MetaSets, set_fate};
 use crate::engines::sink::load::sent::{Rules, Sent};
 use crate::engines::sink::strategy::{Carrier, WriteStrategy};
 use crate::engines::sink::tally::{Fate, LoadTally};
+use crate::ports::host;
 use crate::ports::net::{
     Connection, NetOptions, NodeBrake, Pass, Received, ServerReport, try_count_max,
 };
@@ -28,7 +29,7 @@ use crate::words::error::{Error, Result};
 use crate::words::item::{Exptime, ItemMeta};
 use crate::words::node::NodeSpec;
 use crate::words::pieces::Pieces;
-use crate::words::units::{UnixSecs, to_u64};
+use crate::words::units::to_u64;
 
 /// How records are stored.
 #[derive(Clone, Debug)]
@@ -149,7 +150,7 @@ impl<'a> Loader<'a> {
     ///   passed to later calls.
     pub fn load(&mut self, batch: &ItemBatch) -> Result<()> {
         self.tally.taken = self.tally.taken.saturating_add(to_u64(batch.len()));
-        let host_now = UnixSecs::from_system_time(SystemTime::now());
+        let host_now = host::now();
         let mut sent: Vec<Sent> = batch
             .iter()
             .enumerate()
@@ -188,7 +189,7 @@ impl<'a> Loader<'a> {
     ///
     /// What reading the value takes.
     pub fn load_large(&mut self, item: &LargeItem) -> Result<LargeLoad> {
-        let host_now = UnixSecs::from_system_time(SystemTime::now());
+        let host_now = host::now();
         let value_len = item.value.len();
         let mut sent = self
             .rules

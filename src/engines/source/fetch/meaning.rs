@@ -1,12 +1,11 @@
 //! What a value's reply and its walk line mean together.
 
-use std::time::SystemTime;
-
 use crate::codecs::protocol::exptime;
 use crate::codecs::protocol::metadump::WalkItem;
 use crate::codecs::protocol::reply::ReplyFlags;
 use crate::codecs::protocol::text::{parse_i64, parse_u64};
 use crate::engines::source::fetch::dialect::ValueFields;
+use crate::ports::host;
 use crate::ports::net::ServerReport;
 use crate::words::error::{Error, Result};
 use crate::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, SlabClass};
@@ -26,7 +25,7 @@ pub(super) struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Reads what comes at this moment.
     pub(super) fn now(server: &'a ServerReport) -> Self {
-        let host_now = UnixSecs::from_system_time(SystemTime::now());
+        let host_now = host::now();
         let server_now = server.to_server_time(host_now);
         Self {
             server,

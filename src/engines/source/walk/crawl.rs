@@ -1,7 +1,7 @@
 //! The walks by `lru_crawler metadump`. protocol.txt, "LRU Crawler".
 
 use std::thread::ScopedJoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::codecs::protocol::metadump::{WalkLine, classify, parse_item};
 use crate::codecs::protocol::reply::{check_connection, is_refusal};
@@ -13,6 +13,7 @@ use crate::engines::source::under_way::WalkUnderWay;
 use crate::engines::source::walk::chunk_packer::ChunkPacker;
 use crate::engines::source::walk::crawler_switch::CrawlerSwitch;
 use crate::engines::source::walk::job::Walk;
+use crate::ports::host::Stopwatch;
 use crate::ports::net::{Connection, Prompt, Received, ask_server};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
@@ -110,7 +111,7 @@ impl Walk<'_> {
 
     fn crawl(&self, crawler: &CrawlerSwitch<'_>, command: &[u8], unwanted: u64) -> Result<Crawl> {
         let request = CrawlRequest { command, unwanted };
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let mut seen = None;
         loop {
             let crawled =
@@ -129,7 +130,7 @@ impl Walk<'_> {
 
     /// Does it again while another crawl is in the way, as long as it may take.
     pub(super) fn until_not_busy<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-        let started = Instant::now();
+        let started = Stopwatch::start();
         loop {
             let waited = started.elapsed();
             match ask() {
@@ -364,7 +365,7 @@ struct ChunkWriter<'a> {
     consumed: u64,
     /// Bytes that have come, consumed or not, and when the last of them did.
     heard: u64,
-    heard_at: Instant,
+    heard_at: Stopwatch,
 }
 
 /// Why a walk is read to its end though nobody wants it.
@@ -392,7 +393,7 @@ impl<'a> ChunkWriter<'a> {
             waste: None,
             consumed: 0,
             heard: 0,
-            heard_at: Instant::now(),
+            heard_at: Stopwatch::start(),
         })
     }
 
@@ -415,7 +416,7 @@ impl<'a> ChunkWriter<'a> {
         let heard = self.consumed.saturating_add(to_u64(bytes.len()));
         if heard > self.heard {
             self.heard = heard;
-            self.heard_at = Instant::now();
+            self.heard_at = Stopwatch::start();
         }
         let received = self.take_lines(bytes)?;
         let (Received::More(len) | Received::Done(len)) = received;

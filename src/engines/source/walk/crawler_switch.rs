@@ -2,12 +2,13 @@
 //! off again after it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::codecs::protocol::reply::check_connection;
 use crate::codecs::protocol::request::{CRAWLER_DISABLE, CRAWLER_ENABLE};
 use crate::codecs::protocol::text::{Step, parse_line};
 use crate::engines::source::walk::job::Walk;
+use crate::ports::host::Stopwatch;
 use crate::ports::net::{Connection, Received, ask_server};
 use crate::ports::store::HostLease;
 use crate::words::cancel::Cancel;
@@ -79,7 +80,7 @@ impl<'a> CrawlerSwitch<'a> {
     /// Waits until no other walk on this host has the crawler turned on.
     fn take_turn(&self) -> Result<HostLease> {
         let name = format!("crawler of {}", self.walk.node.address());
-        let started = Instant::now();
+        let started = Stopwatch::start();
         loop {
             let lease = HostLease::take(&name, self.walk.strategy.turns_crawler_on);
             if let Some(lease) = lease {
@@ -120,7 +121,7 @@ impl<'a> CrawlerSwitch<'a> {
         let cancel = Cancel::new();
         let connect = || Connection::connect(self.walk.node, self.walk.net, &cancel);
         let mut connection = connect()?;
-        let started = Instant::now();
+        let started = Stopwatch::start();
         // Others may crawl from another host, one time after the other.
         let mut idle_count = 0;
         let mut progress = None;

@@ -3,7 +3,7 @@
 //! server's counts leave open.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::codecs::protocol::reply::check_connection;
 use crate::codecs::protocol::request::crawl_classes;
@@ -12,6 +12,7 @@ use crate::codecs::protocol::text::{Step, parse_line};
 use crate::engines::source::seen_keys::SeenKeys;
 use crate::engines::source::strategy::WalkKind;
 use crate::engines::source::walk::job::Walk;
+use crate::ports::host::Stopwatch;
 use crate::ports::net::{Connection, Received, ask_server, ask_slab_item_counts};
 use crate::words::error::{Error, ErrorKind, Result};
 
@@ -223,7 +224,7 @@ impl Walk<'_> {
 
     /// Waits until no crawl runs; says whether that came in time.
     fn wait_for_crawler(&self) -> Result<bool> {
-        let started = Instant::now();
+        let started = Stopwatch::start();
         while self.general_statistics()?.is_crawler_running {
             if started.elapsed() >= self.busy_timeout {
                 return Ok(false);

@@ -3,6 +3,7 @@
 use crate::engines::source::seen_keys::SeenKeys;
 use crate::engines::source::spool::Spool;
 use crate::engines::source::strategy::{ReadStrategy, WalkKind};
+use crate::ports::host::Stopwatch;
 use crate::ports::net::{Connection, NetOptions, ask_slab_item_counts};
 use crate::words::cancel::Cancel;
 use crate::words::error::{ErrorKind, Result};
@@ -10,7 +11,7 @@ use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What one walk needs.
 #[derive(Debug)]
@@ -112,7 +113,7 @@ impl Walk<'_> {
     /// Does it again while the server has no connection left.
     pub(super) fn retry_when_full<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
         const INTERVAL: Duration = Duration::from_millis(250);
-        let started = Instant::now();
+        let started = Stopwatch::start();
         loop {
             match ask() {
                 Err(error)

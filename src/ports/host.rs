@@ -1,0 +1,63 @@
+//! The host that we run on: its clocks, its environment, and small files that a
+//! setting names.
+
+use std::env;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::words::error::{Error, Operation, Result};
+use crate::words::limits::check_limit;
+use crate::words::units::{UnixSecs, to_u64};
+
+/// Returns the moment by the host's clock, which somebody may set at any time.
+pub fn now() -> UnixSecs {
+    UnixSecs::from_system_time(SystemTime::now())
+}
+
+/// Measures how long something takes, whatever happens to the clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts to measure.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Returns how long ago that was.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Returns the directory of the system for files that do not last.
+pub fn temporary_directory() -> PathBuf {
+    env::temp_dir()
+}
+
+/// Returns the name of the time zone that the environment sets; nothing if it sets
+/// none.
+pub fn time_zone_name() -> String {
+    env::var("TZ").unwrap_or_default()
+}
+
+/// Reads a file that a setting names, as text. No more than a byte beyond the limit is
+/// read, so that a file that never ends does no harm.
+///
+/// # Errors
+///
+/// - `InvalidInput`, with the name of the setting: it cannot be opened or read, or is
+///   no UTF-8.
+/// - `LimitExceeded`: it is longer than `len_max`.
+pub fn read_named_file(setting: &'static str, path: &Path, len_max: u64) -> Result<String> {
+    let failed = |operation, error| Error::unusable_file(setting, path, operation, error);
+    let file = File::open(path).map_err(|error| failed(Operation::Open, error))?;
+    let mut text = String::new();
+    file.take(len_max.saturating_add(1))
+        .read_to_string(&mut text)
+        .map_err(|error| failed(Operation::Read, error))?;
+    check_limit(setting, to_u64(text.len()), len_max)?;
+    Ok(text)
+}
