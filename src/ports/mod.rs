@@ -1,5 +1,7 @@
-//! What reaches outside of the process: the network, the store of files, the host.
+//! What reaches outside of the process: the network, the store of files, the host and
+//! its threads.
 
 pub mod host;
 pub mod net;
 pub mod store;
+pub mod threads;

@@ -2,16 +2,14 @@
 
 use std::ops::{ControlFlow, Range};
 
-use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
-
 use crate::codecs::format::column::Columns;
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::{Opening, SegmentReader};
+use crate::ports::threads::Pool;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, Operation, Result};
+use crate::words::error::Result;
 use crate::words::finding::Finding;
 use crate::words::units::to_u64;
 
@@ -30,7 +28,7 @@ const ROUND_RAW_LEN: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct KeyWalk<'a> {
     snapshot: &'a SnapshotReader,
-    pool: ThreadPool,
+    pool: Pool,
     cancel: &'a Cancel,
 }
 
@@ -72,14 +70,7 @@ impl<'a> KeyWalk<'a> {
         job: &'static str,
         cancel: &'a Cancel,
     ) -> Result<Self> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(thread_count)
-            .thread_name(move |number| format!("{job}-{number}"))
-            .build()
-            .map_err(|error| {
-                let cause = std::io::Error::other(error);
-                Error::io(Operation::Spawn, "reading threads", cause)
-            })?;
+        let pool = Pool::new(job, thread_count)?;
         Ok(Self {
             snapshot,
             pool,
@@ -88,7 +79,7 @@ impl<'a> KeyWalk<'a> {
     }
 
     /// Returns the threads, for more work on what they decoded.
-    pub fn pool(&self) -> &ThreadPool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -125,7 +116,7 @@ impl<'a> KeyWalk<'a> {
             let mut next = 0;
             while next < segment.block_count() {
                 self.cancel.check()?;
-                let end = round_end(&segment, next, self.pool.current_num_threads());
+                let end = round_end(&segment, next, self.pool.thread_count());
                 let blocks = self.decode(named, &segment, next..end, read, &mut damage)?;
                 if take(named, blocks)?.is_break() {
                     return Ok(damage);
@@ -145,17 +136,14 @@ impl<'a> KeyWalk<'a> {
         read: &(dyn Fn(&ManifestSegment, Columns) -> T + Sync),
         damage: &mut KeyDamage,
     ) -> Result<Vec<T>> {
-        let decoded: Vec<Result<T>> = self.pool.install(|| {
-            let blocks = blocks.clone().into_par_iter();
-            let sections = SectionReader::default;
-            let decoded = blocks.map_init(sections, |sections, block| {
-                let columns = segment.read_keys(block, sections)?;
-                Ok(read(named, columns))
-            });
-            decoded.collect()
-        });
+        let decode = |sections: &mut SectionReader, number: usize| {
+            let block = blocks.start.saturating_add(number);
+            let columns = segment.read_keys(block, sections)?;
+            Ok(read(named, columns))
+        };
+        let decoded = self.pool.map(blocks.len(), SectionReader::default, decode);
         let mut made = Vec::with_capacity(decoded.len());
-        for (block, result) in blocks.zip(decoded) {
+        for (block, result) in blocks.clone().zip(decoded) {
             match result {
                 Ok(of_block) => made.push(of_block),
                 Err(error) => {

@@ -1,11 +1,10 @@
 //! Threads for jobs that go through every segment.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
-
-use crate::words::error::{Error, Operation, Result};
+use crate::ports::threads::{Pool, side_by_side};
+use crate::words::cancel::Cancel;
+use crate::words::error::Result;
 
 /// Holders, each of which has one segment open, and a pool that decodes blocks.
 ///
@@ -15,28 +14,24 @@ use crate::words::error::{Error, Operation, Result};
 #[derive(Debug)]
 pub struct SegmentPool {
     name: &'static str,
-    blocks: ThreadPool,
+    blocks: Pool,
 }
 
 impl SegmentPool {
-    /// Starts the threads that decode blocks; 0 is one a processor.
+    /// Starts the threads that decode blocks; 0 is one a processor, and 1 leaves all
+    /// work to the caller.
     ///
     /// # Errors
     ///
     /// - `Io`: the system gives no more threads.
     pub fn new(name: &'static str, thread_count: usize) -> Result<Self> {
-        let blocks = ThreadPoolBuilder::new()
-            .num_threads(thread_count)
-            .thread_name(move |number| format!("{name}-{number}"))
-            .build()
-            .map_err(|error| spawn_error(std::io::Error::other(error)))?;
+        let blocks = Pool::new(name, thread_count)?;
         Ok(Self { name, blocks })
     }
 
-    /// Returns how many segments are open at once, which is also how many blocks
-    /// are decoded at once.
-    pub fn thread_count(&self) -> usize {
-        self.blocks.current_num_threads()
+    /// Returns the threads that decode blocks. As many segments are open at once.
+    pub fn blocks(&self) -> &Pool {
+        &self.blocks
     }
 
     /// Calls for every segment, with its place in the list, and returns what the
@@ -51,58 +46,33 @@ impl SegmentPool {
         segments: &[S],
         call: impl Fn(usize, &S) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::with_capacity(segments.len()));
-        let hold = || {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(segment) = segments.get(number) else {
-                    return;
-                };
-                let result = call(number, segment);
-                if result.is_err() {
-                    // Those that are under way come to their ends.
-                    next.store(segments.len(), Ordering::Relaxed);
-                }
-                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                done.push((number, result));
+        let has_failed = AtomicBool::new(false);
+        let hold = |(number, segment)| {
+            // Those that are under way come to their ends.
+            if has_failed.load(Ordering::Relaxed) {
+                return None;
             }
+            let result = call(number, segment);
+            has_failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            Some(result)
         };
-        std::thread::scope(|scope| {
-            for _ in 0..self.thread_count().min(segments.len()) {
-                let name = format!("{}-segment", self.name);
-                let holder = std::thread::Builder::new().name(name);
-                if let Err(error) = holder.spawn_scoped(scope, hold) {
-                    next.store(segments.len(), Ordering::Relaxed);
-                    return Err(spawn_error(error));
-                }
-            }
-            Ok(())
-        })?;
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_unstable_by_key(|(number, _)| *number);
-        done.into_iter().map(|(_, result)| result).collect()
+        let numbered = segments.iter().enumerate().collect();
+        let count = self.blocks.thread_count();
+        let called = side_by_side(self.name, numbered, count, &Cancel::new(), hold)?;
+        // Where a segment was passed over there is an error, which is the result.
+        called.into_iter().flatten().collect()
     }
-
-    /// Runs work on blocks, which rayon's parallel iterators in it spread over the
-    /// pool; from within [`Self::each_segment`].
-    pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.blocks.install(work)
-    }
-}
-
-fn spawn_error(cause: std::io::Error) -> Error {
-    Error::io(Operation::Spawn, "threads that read segments", cause)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
     use std::thread::ThreadId;
-
-    use rayon::prelude::*;
 
     use super::*;
     use crate::words::defect::Defect;
+    use crate::words::error::Error;
 
     #[test]
     fn a_thread_holds_one_segment_at_a_time() {
@@ -120,7 +90,8 @@ mod tests {
             };
             assert!(is_free, "a thread has two segments, or there are too many");
             // Enough small pieces for threads to wait for each other's.
-            let sum: usize = pool.install(|| (0..200).into_par_iter().map(|_| segment).sum());
+            let pieces = pool.blocks().map(200, || (), |(), _| *segment);
+            let sum: usize = pieces.into_iter().sum();
             holding.lock().unwrap().retain(|thread| *thread != own);
             Ok(sum)
         });

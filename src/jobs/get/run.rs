@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use rayon::ThreadPoolBuilder;
-use rayon::prelude::*;
-
 use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::engines::snapshot::{FoundRecord, Opening, SegmentReader, SegmentValue, SnapshotReader};
 use crate::jobs::get::report::{Copy, CopyValue, LookupReport};
+use crate::ports::threads::Pool;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, Operation, Result};
+use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
 use crate::words::item::{KEY_LEN_MAX, escape_key};
 use crate::words::pieces::Pieces as _;
@@ -53,34 +51,17 @@ pub fn look_up(
     }
     let mut segments = snapshot.segments_of(&options.nodes)?;
     segments.retain(|segment| shard_of(key, snapshot.shard_bits(segment)) == segment.shard_index);
-    let ask = |sections: &mut SectionReader, segment: &&ManifestSegment| {
+    let ask = |sections: &mut SectionReader, number: usize| {
         cancel.check()?;
+        let Some(segment) = segments.get(number) else {
+            return Ok(Probe::default());
+        };
         let wants_value = options.is_value_wanted;
         probe(snapshot, segment, key, wants_value, sections, cancel)
     };
-    let thread_count = options.thread_count.min(segments.len());
-    let probes: Vec<Probe> = if thread_count < 2 {
-        let mut sections = SectionReader::default();
-        segments
-            .iter()
-            .map(|segment| ask(&mut sections, segment))
-            .collect::<Result<_>>()?
-    } else {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(thread_count)
-            .thread_name(|number| format!("lookup-{number}"))
-            .build()
-            .map_err(|error| {
-                let cause = std::io::Error::other(error);
-                Error::io(Operation::Spawn, "look-up threads", cause)
-            })?;
-        pool.install(|| {
-            segments
-                .par_iter()
-                .map_init(SectionReader::default, ask)
-                .collect::<Result<_>>()
-        })?
-    };
+    let thread_count = options.thread_count.min(segments.len()).max(1);
+    let pool = Pool::new("get", thread_count)?;
+    let probes = pool.try_map(segments.len(), SectionReader::default, ask)?;
     let mut report = LookupReport {
         segment_count: to_u64(probes.len()),
         ..LookupReport::default()

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use rayon::prelude::*;
-
 use crate::codecs::format::column::KeyRecord;
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::manifest::ManifestSegment;
@@ -104,7 +102,7 @@ pub fn inspect(
         cancel,
         progress,
         pool: &pool,
-        parts: (0..pool.thread_count())
+        parts: (0..pool.blocks().thread_count())
             .map(|_| Mutex::new(new_part()))
             .collect(),
         found: Mutex::default(),
@@ -234,15 +232,15 @@ impl Inspection<'_> {
             });
         }
         self.add_share(node_index, &share);
-        let read = self.pool.install(|| {
-            (0..segment.block_count())
-                .into_par_iter()
-                .map_init(SectionReader::default, |sections, block| {
-                    self.cancel.check()?;
-                    self.block(number, node_index, &segment, block, sections)
-                })
-                .try_reduce(SegmentRead::default, |one, two| Ok(one.merge(two)))
-        })?;
+        let blocks = self.pool.blocks();
+        let read = |sections: &mut SectionReader, block| {
+            self.cancel.check()?;
+            self.block(number, node_index, &segment, block, sections)
+        };
+        let read = blocks.try_map(segment.block_count(), SectionReader::default, read)?;
+        let read = read
+            .into_iter()
+            .fold(SegmentRead::default(), SegmentRead::merge);
         // With a block damaged the sums differ, and that is known already.
         if !read.is_damaged {
             self.compare_counts(number, named, &segment, &read.tally);
@@ -311,7 +309,7 @@ impl Inspection<'_> {
         segments: &[&ManifestSegment],
         empty: KeyPrefixTable,
     ) -> Result<KeyPrefixTable> {
-        let parts: Vec<_> = (0..self.pool.thread_count())
+        let parts: Vec<_> = (0..self.pool.blocks().thread_count())
             .map(|_| Mutex::new(empty.clone()))
             .collect();
         self.pool.each_segment(segments, |_, named| {
@@ -319,26 +317,26 @@ impl Inspection<'_> {
             let Ok(segment) = self.snapshot.open_segment(named) else {
                 return Ok(());
             };
-            self.pool.install(|| {
-                let blocks = (0..segment.block_count()).into_par_iter();
-                blocks.try_for_each_init(SectionReader::default, |sections, block| {
-                    self.cancel.check()?;
-                    let Ok(columns) = segment.read_keys(block, sections) else {
-                        return Ok(());
-                    };
-                    let own = parts.get(rayon::current_thread_index().unwrap_or(0));
-                    let Some(own) = own else {
-                        return Ok(());
-                    };
-                    let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
-                    for record in columns.iter() {
-                        if self.judge(&record).keeps() {
-                            own.add(record.key, &Tally::of(&record));
-                        }
+            let blocks = self.pool.blocks();
+            let count = |sections: &mut SectionReader, block| {
+                self.cancel.check()?;
+                let Ok(columns) = segment.read_keys(block, sections) else {
+                    return Ok(());
+                };
+                let Some(own) = parts.get(blocks.own_number()) else {
+                    return Ok(());
+                };
+                let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+                for record in columns.iter() {
+                    if self.judge(&record).keeps() {
+                        own.add(record.key, &Tally::of(&record));
                     }
-                    Ok(())
-                })
-            })
+                }
+                Ok(())
+            };
+            blocks
+                .try_map(segment.block_count(), SectionReader::default, count)
+                .map(drop)
         })?;
         let mut whole = empty;
         for part in parts {
@@ -417,7 +415,7 @@ impl Inspection<'_> {
 
     /// Calls with the part of this thread.
     fn with_part(&self, call: impl FnOnce(&mut Part)) {
-        let own = rayon::current_thread_index().unwrap_or(0);
+        let own = self.pool.blocks().own_number();
         if let Some(part) = self.parts.get(own) {
             call(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
         }

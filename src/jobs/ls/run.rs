@@ -2,14 +2,12 @@
 
 use std::ops::{ControlFlow, Range};
 
-use rayon::ThreadPool;
-use rayon::prelude::*;
-
 use crate::codecs::format::column::{Columns, KeyRecord};
 use crate::codecs::select::{Candidate, Judgement, Selection};
 use crate::engines::sink::{OwnerDefaults, bind_owners};
 use crate::engines::snapshot::{KeyWalk, SnapshotReader};
 use crate::jobs::ls::report::ListingReport;
+use crate::ports::threads::Pool;
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 use crate::words::units::{UnixSecs, to_u64};
@@ -110,7 +108,7 @@ struct Listing<'a> {
     selection: &'a Selection,
     at: UnixSecs,
     render: &'a (dyn Fn(&ListedRecord<'_>, &mut Vec<u8>) + Sync),
-    pool: &'a ThreadPool,
+    pool: &'a Pool,
     cancel: &'a Cancel,
 }
 
@@ -123,19 +121,16 @@ impl Listing<'_> {
         out: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>,
     ) -> Result<ControlFlow<()>> {
         let pieces: Vec<(&Columns, Range<usize>)> = blocks.iter().flat_map(pieces_of).collect();
-        let count_max = self
-            .pool
-            .current_num_threads()
-            .saturating_mul(ROUND_PIECES)
-            .max(1);
+        let count_max = self.pool.thread_count().saturating_mul(ROUND_PIECES).max(1);
         for pieces in pieces.chunks(count_max) {
             self.cancel.check()?;
-            let texts: Vec<Text> = self.pool.install(|| {
-                let pieces = pieces.par_iter();
-                pieces
-                    .map(|(columns, records)| self.text(columns, records.clone()))
-                    .collect()
-            });
+            let render = |_: &mut (), number: usize| {
+                let piece = pieces.get(number);
+                piece.map_or_else(Text::default, |(columns, records)| {
+                    self.text(columns, records.clone())
+                })
+            };
+            let texts = self.pool.map(pieces.len(), || (), render);
             for (text, (_, records)) in texts.iter().zip(pieces) {
                 report.seen = report.seen.saturating_add(to_u64(records.len()));
                 report.listed = report.listed.saturating_add(text.listed);

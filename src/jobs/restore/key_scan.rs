@@ -2,14 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rayon::ThreadPoolBuilder;
-
 use crate::codecs::format::column::KeyRecord;
 use crate::codecs::format::compression::SectionReader;
 use crate::jobs::restore::cursor::{BlockTask, Cursor, Damage};
 use crate::jobs::restore::plan::RestorePlan;
+use crate::ports::threads::Pool;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, Operation, Result};
+use crate::words::error::Result;
 
 impl RestorePlan {
     /// Shows every record's key and metadata, with the block that has it, to a state
@@ -26,16 +25,9 @@ impl RestorePlan {
         begin: impl Fn() -> S + Sync,
         visit: impl Fn(&mut S, &KeyRecord<'_>, &BlockTask) -> Result<()> + Sync,
     ) -> Result<Vec<S>> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(self.options.thread_count)
-            .thread_name(|number| format!("survey-{number}"))
-            .build()
-            .map_err(|error| {
-                let cause = std::io::Error::other(error);
-                Error::io(Operation::Spawn, "reading threads", cause)
-            })?;
+        let pool = Pool::new("keys", self.options.thread_count)?;
         let cursor = Cursor::new(&self.snapshot, &self.segments);
-        let states = pool.broadcast(|_| {
+        let states = pool.broadcast(|| {
             let mut state = begin();
             let mut sections = SectionReader::default();
             while let Some(task) = cursor.next(damage)? {

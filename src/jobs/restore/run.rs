@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, bounded};
-use rayon::ThreadPoolBuilder;
 
 use crate::codecs::format::block::StoredValue;
 use crate::codecs::format::compression::SectionReader;
@@ -21,9 +20,10 @@ use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
 use crate::ports::host::Stopwatch;
 use crate::ports::net::{Asked, NodeBrake};
+use crate::ports::threads::Pool;
 use crate::words::batch::LargeItem;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, Operation, Result};
+use crate::words::error::{Error, Result};
 use crate::words::item::Record;
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
@@ -222,19 +222,9 @@ impl RestorePlan {
         stop: &Cancel,
         reading: Reading<'_>,
     ) -> Result<()> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(self.options.thread_count)
-            .thread_name(|number| format!("read-{number}"))
-            .build()
-            .map_err(|error| {
-                Error::io(
-                    Operation::Spawn,
-                    "reading threads",
-                    std::io::Error::other(error),
-                )
-            })?;
+        let pool = Pool::new("read", self.options.thread_count)?;
         let cursor = Cursor::new(&self.snapshot, &self.segments);
-        let results = pool.broadcast(|_| {
+        let results = pool.broadcast(|| {
             let mut router = Router::new(senders.to_vec());
             let mut sections = SectionReader::default();
             let mut read = || {

@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rayon::ThreadPoolBuilder;
-use rayon::prelude::*;
-
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::codecs::ring::Sighting;
 use crate::engines::snapshot::{Opening, SnapshotReader};
 use crate::engines::source::{WalkKind, sample_keys, survey};
 use crate::ports::net::{NetOptions, with_address};
+use crate::ports::threads::side_by_side;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, Operation, Result};
+use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
 use crate::words::node::{NodeIndex, NodeSpec};
 
@@ -68,23 +66,12 @@ pub fn sample_nodes(
         .map(|node| with_address(node, &options.net, cancel))
         .collect();
     check_nodes(nodes, &resolved)?;
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(nodes.len().min(PARALLEL_NODES))
-        .thread_name(|number| format!("sample-{number}"))
-        .build()
-        .map_err(|error| {
-            let cause = std::io::Error::other(error);
-            Error::io(Operation::Spawn, "sampling threads", cause)
-        })?;
-    let sampled: Vec<Result<NodeSample>> = pool.install(|| {
-        let nodes = nodes.par_iter();
-        nodes
-            .map(|node| {
-                cancel.check()?;
-                sample_node(node, options, cancel)
-            })
-            .collect()
-    });
+    let ask = |node: &NodeSpec| {
+        cancel.check()?;
+        sample_node(node, options, cancel)
+    };
+    let all = nodes.iter().collect();
+    let sampled = side_by_side("sample", all, PARALLEL_NODES, cancel, ask)?;
     let mut sample = KeySample {
         nodes: resolved,
         named: nodes.to_vec(),

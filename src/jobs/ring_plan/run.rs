@@ -100,13 +100,13 @@ pub fn plan_resharding(
     let _running = RunningJob::start(progress, "ring plan", records, 0);
     let walk = KeyWalk::new(snapshot, options.thread_count, "ring-plan", cancel)?;
     // One a thread, so that none waits for another.
-    let parts: Vec<Mutex<Counts>> = (0..walk.pool().current_num_threads())
+    let parts: Vec<Mutex<Counts>> = (0..walk.pool().thread_count())
         .map(|_| Mutex::new(counting.start()))
         .collect();
     let damage = walk.run(
         &segments,
         &|named, columns| {
-            let own = rayon::current_thread_index().unwrap_or(0);
+            let own = walk.pool().own_number();
             if let Some(part) = parts.get(own) {
                 let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
                 counting.add(named, &columns, &mut part);

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rayon::ThreadPoolBuilder;
-use rayon::prelude::*;
 
 use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::compression::Compression;
@@ -23,9 +21,10 @@ use crate::jobs::salvage::sources::{Source, Sources, describe, find_sources};
 use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::{DamagedPlace, Store};
+use crate::ports::threads::side_by_side;
 use crate::words::cancel::Cancel;
 use crate::words::defect::Defect;
-use crate::words::error::{Error, ErrorKind, Operation, Result};
+use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::finding::Finding;
 use crate::words::item::{Record, escape_key};
 use crate::words::limits::{Limits, SEGMENT_RECORD_COUNTS, SIZES, THREAD_COUNTS, check_range};
@@ -179,49 +178,38 @@ fn write_all(
     for sources in shards.values_mut() {
         sources.sort_by_key(|source| source.sequence);
     }
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(options.thread_count)
-        .thread_name(|number| format!("salvage-{number}"))
-        .build()
-        .map_err(|error| {
-            let cause = std::io::Error::other(error);
-            Error::io(Operation::Spawn, "salvaging threads", cause)
-        })?;
     let now = host::now();
-    pool.install(|| {
-        shards
-            .into_par_iter()
-            .map(|((node, shard_index), files)| {
-                let described = sources.nodes.get(node);
-                let shard_options = ShardOptions {
-                    segment_size_max: options.segment_size_max,
-                    segment_record_count_max: options.segment_record_count_max,
-                    compression: options.compression,
-                    node: described.map_or_else(String::new, |node| node.address.clone()),
-                    node_index: u32::try_from(node).unwrap_or(u32::MAX),
-                    shard_index,
-                    shard_bits: described.map_or(0, |node| node.shard_bits),
-                    clock_offset: described
-                        .and_then(|node| node.clock_offset.parse().ok())
-                        .unwrap_or(0),
-                    server_version: described
-                        .map_or_else(String::new, |node| node.server_version.clone()),
-                    created_at: now,
-                    first_sequence: 0,
-                };
-                let store = &*sources.store;
-                write_shard(
-                    snapshot,
-                    store,
-                    node,
-                    shard_options,
-                    &files,
-                    cancel,
-                    progress,
-                )
-            })
-            .collect()
-    })
+    let write = |((node, shard_index), files): ((usize, u64), Vec<&Source>)| {
+        let described = sources.nodes.get(node);
+        let shard_options = ShardOptions {
+            segment_size_max: options.segment_size_max,
+            segment_record_count_max: options.segment_record_count_max,
+            compression: options.compression,
+            node: described.map_or_else(String::new, |node| node.address.clone()),
+            node_index: u32::try_from(node).unwrap_or(u32::MAX),
+            shard_index,
+            shard_bits: described.map_or(0, |node| node.shard_bits),
+            clock_offset: described
+                .and_then(|node| node.clock_offset.parse().ok())
+                .unwrap_or(0),
+            server_version: described.map_or_else(String::new, |node| node.server_version.clone()),
+            created_at: now,
+            first_sequence: 0,
+        };
+        let store = &*sources.store;
+        write_shard(
+            snapshot,
+            store,
+            node,
+            shard_options,
+            &files,
+            cancel,
+            progress,
+        )
+    };
+    let shards = shards.into_iter().collect();
+    let written = side_by_side("salvage", shards, options.thread_count, cancel, write)?;
+    written.into_iter().collect()
 }
 
 fn write_shard(

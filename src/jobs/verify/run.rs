@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::prelude::*;
-
 use crate::codecs::format::block::{Block, StoredRecord, StoredValue, TimeRanges};
 use crate::codecs::format::bytes::check_count;
 use crate::codecs::format::checksum::{ContentDigests, shard_of, value_hash};
@@ -203,13 +201,12 @@ impl Check<'_> {
             Some(_) | None => None,
         };
         self.check_other_frames(number, &segment)?;
-        let records = self.pool.install(|| {
-            if self.depth == Depth::Deep {
-                return self.check_records(number, named, &segment, index.as_ref());
-            }
+        let records = if self.depth == Depth::Deep {
+            self.check_records(number, named, &segment, index.as_ref())?
+        } else {
             self.check_stored(number, &segment)?;
-            Ok(counts.records)
-        })?;
+            counts.records
+        };
         // The tables; blocks and parts have been told one by one.
         let entries = segment.toc().entries.iter();
         let told = entries
@@ -327,18 +324,20 @@ impl Check<'_> {
         self.check_parts(number, segment, &BTreeSet::new(), |part, _| {
             segment.read_other_frame(part)
         })?;
-        (0..segment.block_count())
-            .into_par_iter()
-            .try_for_each(|block| {
-                self.cancel.check()?;
-                let checked = segment
-                    .read_block(block)
-                    .and_then(|frame| frame.check_stored().map_err(Error::corrupt))
-                    .map_err(|error| error.at(segment.block_location(block)));
-                self.note(number, segment.place(), checked)?;
-                self.advance(segment, block);
-                Ok(())
-            })
+        let check = |_: &mut (), block| {
+            self.cancel.check()?;
+            let checked = segment
+                .read_block(block)
+                .and_then(|frame| frame.check_stored().map_err(Error::corrupt))
+                .map_err(|error| error.at(segment.block_location(block)));
+            self.note(number, segment.place(), checked)?;
+            self.advance(segment, block);
+            Ok(())
+        };
+        let blocks = self.pool.blocks();
+        blocks
+            .try_map(segment.block_count(), || (), check)
+            .map(drop)
     }
 
     /// Checks the parts of values that are not among those that have been read.
@@ -349,24 +348,28 @@ impl Check<'_> {
         read: &BTreeSet<usize>,
         check: impl Fn(usize, &mut PartBuffer) -> Result<()> + Sync,
     ) -> Result<()> {
-        segment
-            .toc()
-            .entries
-            .par_iter()
-            .enumerate()
+        let frames = segment.toc().entries.iter().enumerate();
+        let parts: Vec<(usize, u64)> = frames
             .filter(|(part, entry)| entry.is_part() && !read.contains(part))
-            .map_init(PartBuffer::default, |buffer, (part, entry)| {
-                self.cancel.check()?;
-                self.note(number, segment.place(), check(part, buffer))?;
-                let bytes = entry.stored_len;
-                self.progress.event(Event::Advanced {
-                    node_index: None,
-                    items: 0,
-                    bytes,
-                });
-                Ok(())
-            })
-            .collect()
+            .map(|(part, entry)| (part, entry.stored_len))
+            .collect();
+        let check = |buffer: &mut PartBuffer, at: usize| {
+            let Some(&(part, bytes)) = parts.get(at) else {
+                return Ok(());
+            };
+            self.cancel.check()?;
+            self.note(number, segment.place(), check(part, buffer))?;
+            self.progress.event(Event::Advanced {
+                node_index: None,
+                items: 0,
+                bytes,
+            });
+            Ok(())
+        };
+        let blocks = self.pool.blocks();
+        blocks
+            .try_map(parts.len(), PartBuffer::default, check)
+            .map(drop)
     }
 
     fn advance(&self, segment: &SegmentReader, block: usize) {
@@ -395,15 +398,15 @@ impl Check<'_> {
             segment,
             index,
         };
-        let tallies: Vec<RecordTally> = (0..segment.block_count())
-            .into_par_iter()
-            .map_init(SectionReader::default, |sections, block| {
-                self.cancel.check()?;
-                let tally = self.check_block(&within, block, sections)?;
-                self.advance(segment, block);
-                Ok(tally)
-            })
-            .collect::<Result<_>>()?;
+        let check = |sections: &mut SectionReader, block| {
+            self.cancel.check()?;
+            let tally = self.check_block(&within, block, sections)?;
+            self.advance(segment, block);
+            Ok(tally)
+        };
+        let blocks = self.pool.blocks();
+        let tallies: Vec<RecordTally> =
+            blocks.try_map(segment.block_count(), SectionReader::default, check)?;
         let read = tallies.iter().flat_map(|tally| tally.parts.clone());
         let read = read.flatten().collect();
         // What no record leads to is left of a value that its writer gave up,
