@@ -32,6 +32,13 @@ impl Stopwatch {
     }
 }
 
+/// Returns how many files and sockets this process may have open at a time.
+pub fn open_files_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = limit.current.unwrap_or(u64::MAX);
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 /// Returns the directory of the system for files that do not last.
 pub fn temporary_directory() -> PathBuf {
     env::temp_dir()

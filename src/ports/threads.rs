@@ -19,13 +19,16 @@ pub struct Crew<'scope, 'env> {
 }
 
 /// Lets `work` start threads, and returns when all of them have ended. If one of them
-/// panics, `stop` is raised, so that the others do not wait for it for ever; the panic
+/// panics, or `work` does, `stop` is raised, so that the others do not wait for it for ever; the panic
 /// goes on in whoever joins the thread, or else here.
 pub fn with_crew<'env, R>(
     stop: &'env Cancel,
     work: impl for<'scope> FnOnce(Crew<'scope, 'env>) -> R,
 ) -> R {
-    std::thread::scope(|scope| work(Crew { scope, stop }))
+    std::thread::scope(|scope| {
+        let _guard = StopOnPanic(stop.clone());
+        work(Crew { scope, stop })
+    })
 }
 
 impl<'scope> Crew<'scope, '_> {
@@ -62,6 +65,11 @@ impl<'scope> Crew<'scope, '_> {
 pub struct Worker<'scope, T>(ScopedJoinHandle<'scope, T>);
 
 impl<T> Worker<'_, T> {
+    /// Says whether the thread has come to its end.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
     /// Waits for the thread's end, and returns what it returned.
     ///
     /// # Panics

@@ -318,6 +318,13 @@ impl Error {
         Self::invalid_input(field, path.to_string_lossy(), operation.to_string()).caused_by(source)
     }
 
+    /// Returns the error that the others follow from, if there is one: a stop, and a
+    /// thread whose partner has ended, follow from whatever else there is.
+    pub fn first_cause(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let errors = errors.into_iter();
+        errors.min_by_key(|error| (error.is_canceled(), error.is_of_partner()))
+    }
+
     /// Makes an error of something that cannot be, unless mcsnap is wrong.
     pub fn internal(what: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal { what: what.into() })
@@ -492,5 +499,20 @@ mod tests {
             offset: Some(4096),
         };
         assert_eq!(location.to_string(), "s.mcs: block 17 at offset 4096");
+    }
+
+    #[test]
+    fn the_cause_is_what_follows_from_nothing_else() {
+        let partner = || Error::partner_ended("the disk of the spool");
+        let cancel = crate::words::cancel::Cancel::new();
+        cancel.cancel();
+        let canceled = || cancel.check().unwrap_err();
+        let closed = Error::new(ErrorKind::Closed);
+        let cause = Error::first_cause([canceled(), partner(), closed]);
+        assert_eq!(*cause.unwrap().kind(), ErrorKind::Closed);
+        let cause = Error::first_cause([canceled(), partner()]);
+        assert!(cause.unwrap().is_of_partner());
+        assert!(Error::first_cause([canceled()]).unwrap().is_canceled());
+        assert!(Error::first_cause([]).is_none());
     }
 }

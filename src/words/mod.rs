@@ -1,7 +1,6 @@
 //! What all floors talk about: small types and their errors, without any I/O.
 
 pub mod access;
-pub mod batch;
 pub mod cancel;
 pub mod defect;
 pub mod error;

@@ -15,11 +15,11 @@ use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::encoder::PushedPieces;
 use mcsnap::codecs::format::manifest::Need;
 use mcsnap::codecs::protocol::request::SetMode;
+use mcsnap::engines::pump::LargeItem;
 use mcsnap::engines::sink::{LargeLoad, LoadOptions, Loader, SetWay, WriteStrategy};
 use mcsnap::engines::snapshot::{ShardWriter, SnapshotReader, SnapshotWriter};
 use mcsnap::ports::net::{Asked, Brake, NetOptions, ServerReport};
 use mcsnap::ports::store::{MapChoice, create_directory, open_snapshot_place};
-use mcsnap::words::batch::LargeItem;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::defect::{Defect, Structure};
 use mcsnap::words::error::{Error, Result};
@@ -31,6 +31,7 @@ use serde_json::Value;
 
 use crate::client::meta_flag;
 use crate::fake_server::{FakeServer, Step};
+use crate::made_pieces::MadePieces;
 use crate::memcached::Memcached;
 use crate::snapshot_property::{Cut, manifest, noise, shard_options};
 use crate::workdir::Workdir;
@@ -89,7 +90,7 @@ fn write_snapshot(workdir: &Workdir, items: &[(&str, usize, ItemMeta)]) {
     writer.push(&small).unwrap();
     for (key, len, meta) in items {
         let mut pieces = pieces(*len);
-        let mut next = || Ok(pieces.next());
+        let mut next = MadePieces::new(|| Ok(pieces.next()));
         let pushed = writer.push_large(key.as_bytes(), meta, to_u64(*len), &mut next);
         assert_eq!(pushed.unwrap(), PushedPieces::Stored);
     }

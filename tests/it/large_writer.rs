@@ -15,6 +15,7 @@ use mcsnap::words::item::{ItemMeta, Record};
 use mcsnap::words::limits::{LARGE_VALUE_LEN_MAX, VALUE_INLINE_LEN_MAX};
 use mcsnap::words::units::to_u64;
 
+use crate::made_pieces::MadePieces;
 use crate::snapshot_property::{Cut, Items, NAME, Owned, manifest, noise, read_all, shard_options};
 
 const PART_LEN: usize = EncoderOptions::PART_RAW_LEN;
@@ -79,7 +80,8 @@ fn push(
     next: &mut dyn FnMut() -> Result<Option<Vec<u8>>>,
 ) -> Result<PushedPieces> {
     let meta = ItemMeta::default();
-    writer.push_large(key.as_bytes(), &meta, to_u64(value_len), next)
+    let mut pieces = MadePieces::new(next);
+    writer.push_large(key.as_bytes(), &meta, to_u64(value_len), &mut pieces)
 }
 
 #[test]
@@ -151,6 +153,7 @@ fn a_value_that_breaks_off_or_goes_on_leaves_no_record_and_no_damage() {
     };
     let meta = ItemMeta::default();
     let len = LARGE_VALUE_LEN_MAX + 1;
+    let mut too_large = MadePieces::new(&mut too_large);
     assert!(writer.push_large(b"k", &meta, len, &mut too_large).is_err());
     assert!(!is_asked);
     assert_eq!(writer.push(&small(b"last")).unwrap(), Pushed::Stored);

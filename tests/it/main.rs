@@ -85,6 +85,8 @@ mod live_mutation;
 #[cfg(test)]
 mod look_behaviour;
 #[cfg(test)]
+mod made_pieces;
+#[cfg(test)]
 mod memcached;
 #[cfg(test)]
 mod misbehaving_server;
@@ -98,6 +100,8 @@ mod old_server;
 mod option_ranges;
 #[cfg(test)]
 mod proxies;
+#[cfg(test)]
+mod pump;
 #[cfg(test)]
 mod recipes;
 #[cfg(test)]

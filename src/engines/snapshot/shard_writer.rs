@@ -13,6 +13,7 @@ use crate::ports::store::ObjectWriter;
 use crate::words::error::Result;
 use crate::words::item::{ItemMeta, Record};
 use crate::words::limits::VALUE_INLINE_LEN_MAX;
+use crate::words::pieces::Pieces;
 use crate::words::units::{UnixSecs, to_u64};
 
 /// How a shard is cut into segments.
@@ -134,7 +135,7 @@ impl<'a> ShardWriter<'a> {
     ///
     /// # Errors
     ///
-    /// - Whatever `next` fails with: the value is abandoned, and the shard as
+    /// - Whatever the pieces fail with: the value is abandoned, and the shard as
     ///   good as before.
     /// - `LimitExceeded`: the key or value is too long; nothing has changed, and
     ///   no piece was asked for.
@@ -148,19 +149,19 @@ impl<'a> ShardWriter<'a> {
         key: &[u8],
         meta: &ItemMeta,
         value_len: u64,
-        next: &mut dyn FnMut() -> Result<Option<Vec<u8>>>,
+        pieces: &mut dyn Pieces,
     ) -> Result<PushedPieces> {
         if value_len == 0 {
-            return self.push_empty(key, meta, next);
+            return self.push_empty(key, meta, pieces);
         }
         let open = self.open_for(|encoder| encoder.size_bound_with_parts(key.len(), value_len))?;
         if open.encoder.begin_value(key, meta, value_len)? == Pushed::Duplicate {
-            while next()?.is_some() {}
+            while pieces.next_piece()?.is_some() {}
             return Ok(PushedPieces::Duplicate);
         }
         loop {
-            match next() {
-                Ok(Some(piece)) => open.push_piece(&piece)?,
+            match pieces.next_piece() {
+                Ok(Some(piece)) => open.push_piece(piece)?,
                 Ok(None) => break,
                 Err(error) => {
                     open.encoder.abandon_value();
@@ -178,10 +179,10 @@ impl<'a> ShardWriter<'a> {
         &mut self,
         key: &[u8],
         meta: &ItemMeta,
-        next: &mut dyn FnMut() -> Result<Option<Vec<u8>>>,
+        pieces: &mut dyn Pieces,
     ) -> Result<PushedPieces> {
         let mut is_empty = true;
-        while let Some(piece) = next()? {
+        while let Some(piece) = pieces.next_piece()? {
             is_empty &= piece.is_empty();
         }
         if !is_empty {

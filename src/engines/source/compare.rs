@@ -5,10 +5,10 @@ use crate::codecs::select::Judgement;
 use crate::engines::source::fetch::FetchJob;
 use crate::engines::source::kept_items::{ItemVersion, KeptItems};
 use crate::engines::source::packed_walk::Walked;
-use crate::engines::source::panic_guard::StopOnPanic;
 use crate::engines::source::spool::{LineForm, WalkChunk};
 use crate::engines::source::walk::{Walk, WalkReport};
 use crate::ports::host;
+use crate::ports::threads::with_crew;
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 use crate::words::item::Exptime;
@@ -31,21 +31,12 @@ pub fn compare_listing(
     kept: &mut KeptItems,
     stop: &Cancel,
 ) -> Result<WalkReport> {
-    let (walked, compared) = std::thread::scope(|scope| {
-        // The others wait for this thread, and it for them.
-        let _guard = StopOnPanic(stop);
-        let walker = scope.spawn(|| walk.run());
-        scope.spawn(|| {
-            let _guard = StopOnPanic(stop);
-            walk.spool.write_out(stop);
-        });
+    let (walked, compared) = with_crew(stop, |crew| -> Result<_> {
+        let walker = crew.start("walk", || walk.run())?;
+        crew.start("spool", || walk.spool.write_out(stop))?;
         let compared = compare_chunks(walk, job, kept, stop).inspect_err(|_| stop.cancel());
-        let walked = walker.join();
-        (
-            walked.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            compared,
-        )
-    });
+        Ok((walker.join(), compared))
+    })?;
     match (walked, compared) {
         // It was only stopped because of the other.
         (Err(error), Err(cause)) if error.is_canceled() => Err(cause),

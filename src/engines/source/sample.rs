@@ -10,8 +10,9 @@ use crate::engines::source::strategy::ReadStrategy;
 use crate::engines::source::walk::Walk;
 use crate::ports::host;
 use crate::ports::net::NetOptions;
+use crate::ports::threads::with_crew;
 use crate::words::cancel::Cancel;
-use crate::words::error::{Error, Operation, Result};
+use crate::words::error::Result;
 use crate::words::node::NodeSpec;
 
 /// Room for what is listed before there are enough: over a million short keys. What
@@ -51,14 +52,8 @@ pub fn sample_keys(
     };
     let mut keys = Vec::new();
     let mut taken = Ok(());
-    let walked = std::thread::scope(|scope| {
-        let walker = std::thread::Builder::new()
-            .name("sample-walk".to_owned())
-            .spawn_scoped(scope, || walk.run());
-        let walker = match walker {
-            Ok(walker) => walker,
-            Err(error) => return Err(Error::io(Operation::Spawn, "a walking thread", error)),
-        };
+    let walked = with_crew(&stop, |crew| {
+        let walker = crew.start("sample-walk", || walk.run())?;
         while keys.len() < count {
             match spool.pop(&stop) {
                 Ok(Some(chunk)) => {
@@ -72,9 +67,7 @@ pub fn sample_keys(
             }
         }
         stop.cancel();
-        walker
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        walker.join()
     });
     cancel.check()?;
     taken?;

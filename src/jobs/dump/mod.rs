@@ -8,12 +8,12 @@
 mod balance;
 mod beginning;
 mod confirm;
-mod delivery;
 mod node;
 mod node_plan;
 mod plan;
 mod report;
 mod run;
+mod shard_sink;
 mod turn;
 mod twins;
 mod vanishing;

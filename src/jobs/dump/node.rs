@@ -4,28 +4,29 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_channel::Receiver;
-
+use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::journal::JournalNode;
 use crate::codecs::format::manifest::{Counters, ManifestNode, ManifestSegment, Totals};
 use crate::codecs::protocol::stats::ServerStats;
-use crate::engines::snapshot::{ShardOptions, ShardWriter, SnapshotWriter, visit_records};
+use crate::engines::pump::{Lanes, Outlet, PumpOptions, pump};
+use crate::engines::snapshot::{ShardOptions, SnapshotWriter, visit_records};
 use crate::engines::source::{
     FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, SpoolMemory,
-    StopOnPanic, Walk, WalkReport,
+    Walk, WalkReport,
 };
 use crate::jobs::dump::balance::balance;
-use crate::jobs::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
-use crate::jobs::dump::plan::{DumpOptions, join};
+use crate::jobs::dump::plan::DumpOptions;
+use crate::jobs::dump::shard_sink::{ShardResult, ShardSink};
 use crate::jobs::dump::vanishing::{Fates, find_mass_loss, has_witness};
 use crate::ports::net::{Asked, Connection, FlushMarks, ServerReport, ask_server};
+use crate::ports::threads::with_crew;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress};
 use crate::words::reasons::Reasons;
-use crate::words::units::UnixSecs;
+use crate::words::units::{UnixSecs, to_u64};
 
 /// What a node gave.
 #[derive(Debug)]
@@ -140,77 +141,31 @@ impl NodeJob<'_> {
             brake: &brake,
             cancel: &stop,
         };
-        let (senders, receivers) = open_ways(self.options.shard_bits);
-
-        let watch_stop = stop.child();
-        let (walked, tally, shards) = std::thread::scope(|scope| {
-            let round = FetchRound {
-                spool: &spool,
-                stop: &stop,
-                trouble: &trouble,
-                alive: &alive,
-                node_index: self.node_index,
-                progress,
-            };
-            let (stop, trouble) = (&stop, &trouble);
-            let spool_writer = scope.spawn(|| {
-                let _guard = StopOnPanic(stop);
-                spool.write_out(stop);
-            });
-            let watched = brake.watched(&watch_stop);
-            let net = &self.options.net;
-            scope.spawn(|| brake.watch(self.node, net, &watch_stop));
-            let walker = scope.spawn(|| {
-                let _guard = StopOnPanic(stop);
-                let walked = self.watched(&walk, progress, || walk.run());
-                walked.map_err(|error| Trouble::note(trouble, error)).ok()
-            });
-            let fetchers: Vec<_> = (0..self.options.connection_count)
-                .map(|_| {
-                    let senders = senders.clone();
-                    scope.spawn(move || {
-                        let _guard = StopOnPanic(stop);
-                        let mut fetcher = Fetcher::new(fetch_job);
-                        let mut delivery = Delivery::new(senders, self.options.shard_bits);
-                        round.fetch_all(&mut fetcher, &mut delivery);
-                        fetcher.into_tally()
-                    })
-                })
-                .collect();
-            // The fetchers hold the only senders left, so that their end ends
-            // the writers.
-            drop(senders);
-            let writers: Vec<_> = (0_u64..)
-                .zip(receivers)
-                .map(|(shard, receiver)| {
-                    scope.spawn(move || {
-                        let _guard = StopOnPanic(stop);
-                        self.write_shard(shard, receiver)
-                            .inspect_err(|_| stop.cancel())
-                    })
-                })
-                .collect();
-            let mut tally = FetchTally::default();
-            for fetcher in fetchers {
-                tally.merge(&join(fetcher.join()));
-            }
-            drop(watched);
-            let shards: Vec<_> = writers
-                .into_iter()
-                .map(|writer| join(writer.join()))
-                .collect();
-            join(spool_writer.join());
-            (join(walker.join()), tally, shards)
-        });
+        let round = FetchRound {
+            spool: &spool,
+            stop: &stop,
+            trouble: &trouble,
+            alive: &alive,
+            node_index: self.node_index,
+            progress,
+        };
+        let read = |lanes: &Lanes| self.read(lanes, &walk, fetch_job, round);
+        let shard_count = 1_usize.checked_shl(self.options.shard_bits.into());
+        let pump_options = PumpOptions {
+            name: "shard",
+            sinks: vec![1; shard_count.unwrap_or(1)],
+            outlet_count: self.options.connection_count,
+            memory_max: PumpOptions::MEMORY_MAX,
+        };
+        let open = |shard| Ok(ShardSink::new(self.snapshot, self.shard_options(shard)));
+        let ((walked, tally), shards) = pump(&pump_options, &stop, open, read).into_result()?;
 
         let mut segments = self.kept.to_vec();
         let mut written = ShardResult::default();
-        for shard in shards {
-            let shard = shard?;
-            written.stored = written.stored.saturating_add(shard.stored);
-            written.duplicate = written.duplicate.saturating_add(shard.duplicate);
-            segments.extend(shard.segments);
+        for shard in shards.into_iter().flatten() {
+            written.merge(shard);
         }
+        segments.append(&mut written.segments);
         segments.sort_by_key(|segment| (segment.shard_index, segment.sequence));
         let trouble = trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = trouble.fatal {
@@ -258,6 +213,53 @@ impl NodeJob<'_> {
             unaccounted,
             is_unconfirmed: false,
             failure,
+        })
+    }
+
+    /// Lists the node, and fetches what is listed, until there is no more.
+    fn read(
+        &self,
+        lanes: &Lanes,
+        walk: &Walk<'_>,
+        fetch_job: FetchJob<'_>,
+        round: FetchRound<'_>,
+    ) -> Result<(Option<WalkReport>, FetchTally)> {
+        let FetchRound {
+            spool,
+            stop,
+            trouble,
+            progress,
+            ..
+        } = round;
+        let watch_stop = stop.child();
+        let shard_of = |key: &[u8]| shard_of(key, self.options.shard_bits);
+        let route = |key: &[u8]| usize::try_from(shard_of(key)).unwrap_or(usize::MAX);
+        with_crew(stop, |crew| {
+            let spool_writer = crew.start("spool", || spool.write_out(stop))?;
+            let watched = fetch_job.brake.watched(&watch_stop);
+            let net = &self.options.net;
+            crew.start("probe", || {
+                fetch_job.brake.watch(self.node, net, &watch_stop)
+            })?;
+            let walker = crew.start("walk", || {
+                let walked = self.watched(walk, progress, || walk.run());
+                walked.map_err(|error| Trouble::note(trouble, error)).ok()
+            })?;
+            let fetch = || {
+                let mut fetcher = Fetcher::new(fetch_job);
+                round.fetch_all(&mut fetcher, &mut lanes.outlet(&route));
+                fetcher.into_tally()
+            };
+            let fetchers: Result<Vec<_>> = (0..self.options.connection_count)
+                .map(|number| crew.start(format!("fetch-{number}"), fetch))
+                .collect();
+            let mut tally = FetchTally::default();
+            for fetcher in fetchers? {
+                tally.merge(&fetcher.join());
+            }
+            drop(watched);
+            spool_writer.join();
+            Ok((walker.join(), tally))
         })
     }
 
@@ -367,24 +369,21 @@ impl NodeJob<'_> {
         last.map_or(0, |last| last.saturating_add(1))
     }
 
-    fn write_shard(&self, shard: u64, parcels: Receiver<Parcel>) -> Result<ShardResult> {
-        let writer = ShardWriter::new(
-            self.snapshot,
-            ShardOptions {
-                segment_size_max: self.options.segment_size_max,
-                segment_record_count_max: self.options.segment_record_count_max,
-                compression: self.options.compression,
-                node: self.node.address(),
-                node_index: self.node_index,
-                shard_index: shard,
-                shard_bits: self.options.shard_bits,
-                clock_offset: self.server.clock_offset,
-                server_version: self.server.stats.version_text.clone(),
-                created_at: self.started_at,
-                first_sequence: self.first_sequence(shard),
-            },
-        );
-        write_parcels(writer, parcels)
+    fn shard_options(&self, shard: usize) -> ShardOptions {
+        let shard = to_u64(shard);
+        ShardOptions {
+            segment_size_max: self.options.segment_size_max,
+            segment_record_count_max: self.options.segment_record_count_max,
+            compression: self.options.compression,
+            node: self.node.address(),
+            node_index: self.node_index,
+            shard_index: shard,
+            shard_bits: self.options.shard_bits,
+            clock_offset: self.server.clock_offset,
+            server_version: self.server.stats.version_text.clone(),
+            created_at: self.started_at,
+            first_sequence: self.first_sequence(shard),
+        }
     }
 }
 
@@ -405,7 +404,7 @@ impl FetchRound<'_> {
     ///
     /// A fetcher that gives up leaves the rest to the others; the last one of
     /// them goes on taking and counting, so that every line is accounted for.
-    fn fetch_all(&self, fetcher: &mut Fetcher<'_>, delivery: &mut Delivery) {
+    fn fetch_all(&self, fetcher: &mut Fetcher<'_>, outlet: &mut Outlet<'_>) {
         let mut has_given_up = false;
         loop {
             let chunk = match self.spool.pop(self.stop) {
@@ -419,7 +418,7 @@ impl FetchRound<'_> {
                 }
             };
             let before = fetcher.done();
-            let fetched = fetcher.fetch(&chunk, delivery);
+            let fetched = fetcher.fetch(&chunk, outlet);
             drop(chunk);
             let after = fetcher.done();
             self.progress.event(Event::Advanced {
@@ -443,7 +442,7 @@ impl FetchRound<'_> {
             }
             has_given_up = true;
         }
-        if let Err(error) = delivery.flush() {
+        if let Err(error) = outlet.flush() {
             Trouble::note(self.trouble, error);
         }
     }
@@ -589,10 +588,21 @@ mod tests {
             node_index: 0,
             progress: &NoProgress,
         };
-        for _ in 0..2 {
-            let mut delivery = Delivery::new(Vec::new(), 0);
-            round.fetch_all(&mut Fetcher::new(job), &mut delivery);
-        }
+        let options = PumpOptions {
+            name: "none",
+            sinks: Vec::new(),
+            outlet_count: 1,
+            memory_max: PumpOptions::MEMORY_MAX,
+        };
+        let no_sink = |_| -> Result<ShardSink<'_>> { Err(Error::internal("no shard")) };
+        let fetched = pump(&options, &stop, no_sink, |lanes| {
+            for _ in 0..2 {
+                let mut outlet = lanes.outlet(&|_| 0);
+                round.fetch_all(&mut Fetcher::new(job), &mut outlet);
+            }
+            Ok(())
+        });
+        assert!(fetched.error.is_none());
         let left = std::iter::from_fn(|| spool.pop(&Cancel::new()).unwrap()).count();
         assert_eq!(stop.is_canceled(), left > 0);
         (left, trouble.into_inner().unwrap())

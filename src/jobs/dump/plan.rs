@@ -238,11 +238,6 @@ fn warn_of_clocks(nodes: &[NodePlan]) {
     }
 }
 
-/// Returns what a thread returned; a panic goes on in the caller.
-pub(super) fn join<T>(joined: std::thread::Result<T>) -> T {
-    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
 /// Refuses a ring that could never have placed a key on these nodes.
 fn check_ring(
     ring: &RingSpec,

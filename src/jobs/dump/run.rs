@@ -1,7 +1,6 @@
 //! All nodes, a few side by side, and the manifest at the end.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -14,11 +13,12 @@ use crate::engines::snapshot::SnapshotWriter;
 use crate::engines::source::SpoolMemory;
 use crate::jobs::dump::beginning::{Begun, to_text};
 use crate::jobs::dump::node::NodeDump;
-use crate::jobs::dump::plan::{DumpPlan, join};
+use crate::jobs::dump::plan::DumpPlan;
 use crate::jobs::dump::report::{DumpReport, Kept};
 use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::{Store, StoreLock};
+use crate::ports::threads::side_by_side;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::location::Location;
@@ -191,64 +191,36 @@ impl DumpPlan {
         progress: &dyn Progress,
     ) -> Result<Vec<NodeDump>> {
         let stop = cancel.child();
-        let queue: Mutex<VecDeque<usize>> = Mutex::new((0..self.nodes.len()).collect());
-        let next = || {
-            queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front()
-        };
-        let worker_count = self.options.parallel_node_count.min(self.nodes.len());
         let spool_memory = SpoolMemory::new(self.options.spool_memory_max);
-        let results: Vec<(usize, Result<NodeDump>)> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..worker_count)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut dumps = Vec::new();
-                        while let Some(index) = next() {
-                            let dump = self.dump_node(index, begun, &spool_memory, &stop, progress);
-                            if dump.is_err() {
-                                // The snapshot cannot be finished. A node that failed
-                                // is no reason to stop the others: what they give is
-                                // kept.
-                                stop.cancel();
-                            }
-                            dumps.push((index, dump));
-                        }
-                        dumps
-                    })
-                })
-                .collect();
-            workers
-                .into_iter()
-                .flat_map(|worker| join(worker.join()))
-                .collect()
-        });
+        let dump = |index| {
+            // A node that failed is no reason to stop the others: what they give is
+            // kept. An error means that the snapshot cannot be finished.
+            self.dump_node(index, begun, &spool_memory, &stop, progress)
+                .inspect_err(|_| stop.cancel())
+        };
+        let indexes = (0..self.nodes.len()).collect();
+        let at_once = self.options.parallel_node_count;
+        let results = side_by_side("node", indexes, at_once, &stop, dump)?;
         cancel.check()?;
-        let mut dumps = Vec::new();
-        let mut first_error: Option<Error> = None;
-        for (index, result) in results {
+        let mut dumps: Vec<NodeDump> = Vec::new();
+        let mut errors = Vec::new();
+        for result in results {
             match result {
-                Ok(dump) => dumps.push((index, dump)),
-                // Others were only stopped because of the first.
-                Err(error) if error.is_canceled() => {}
-                Err(error) => {
-                    first_error.get_or_insert(error);
-                }
+                Ok(dump) => dumps.push(dump),
+                Err(error) => errors.push(error),
             }
         }
-        if let Some(error) = first_error {
-            return Err(error);
+        match Error::first_cause(errors) {
+            // A node that was only stopped, though there was nothing to stop it.
+            Some(error) if error.is_canceled() => {
+                let (done, all) = (dumps.len(), self.nodes.len());
+                let what = format!("{done} of {all} nodes were dumped, and no error says why");
+                return Err(Error::internal(what));
+            }
+            Some(error) => return Err(error),
+            None => {}
         }
-        // A node that was only stopped, though there was nothing to stop it.
-        if dumps.len() != self.nodes.len() {
-            let (done, all) = (dumps.len(), self.nodes.len());
-            let what = format!("{done} of {all} nodes were dumped, and no error says why");
-            return Err(Error::internal(what));
-        }
-        dumps.sort_by_key(|(index, _)| *index);
-        let is_any_whole = dumps.iter().any(|(_, dump)| dump.node.failure.is_none());
-        let mut dumps: Vec<NodeDump> = dumps.into_iter().map(|(_, dump)| dump).collect();
+        let is_any_whole = dumps.iter().any(|dump| dump.node.failure.is_none());
         // What is left of an earlier run is worth more than nothing.
         let sealed_before = begun.sealed_before();
         let mut segments = dumps.iter().flat_map(|dump| &dump.segments);

@@ -1,27 +1,28 @@
 //! The dump of a stopped server's restart file, with no server at all.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam_channel::Receiver;
-
+use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::compression::Compression;
 use crate::codecs::format::manifest::{Counters, Manifest, ManifestNode};
 use crate::codecs::ring::RingSpec;
 use crate::codecs::select::{Candidate, Selection};
 use crate::codecs::warm_file::{Found, Meta, Refusal, SlabClasses, WarmFile, WarmItem};
+use crate::engines::pump::{ItemSink as _, Lanes, Outlet, PumpOptions, pump};
 use crate::engines::sink::{OwnerDefaults, bind_owners};
-use crate::engines::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
-use crate::engines::source::{ItemSink as _, StopOnPanic, TOO_LONG};
+use crate::engines::snapshot::{ShardOptions, SnapshotWriter};
+use crate::engines::source::TOO_LONG;
 use crate::jobs::dump::balance::balance;
-use crate::jobs::dump::delivery::{Delivery, Parcel, ShardResult, open_ways, write_parcels};
-use crate::jobs::dump::plan::{check_segment_options, join};
+use crate::jobs::dump::plan::check_segment_options;
 use crate::jobs::dump::report::{DumpReport, Kept};
 use crate::jobs::dump::run::assemble;
+use crate::jobs::dump::shard_sink::{ShardResult, ShardSink};
 use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::{RestartFile, Store};
+use crate::ports::threads::side_by_side;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::item::Record;
@@ -91,6 +92,13 @@ struct Tally {
     /// All but `stored` and `duplicate`.
     counters: Counters,
     reasons: Reasons,
+}
+
+impl Tally {
+    fn merge(&mut self, other: &Self) {
+        self.counters.merge(&other.counters);
+        self.reasons.merge(&other.reasons);
+    }
 }
 
 impl WarmFilePlan {
@@ -244,75 +252,49 @@ impl WarmFilePlan {
         let created_at = host::now();
         let stop = cancel.child();
         let next_page = AtomicUsize::new(0);
-        let trouble: Mutex<Option<Error>> = Mutex::default();
-        let (senders, receivers) = open_ways(self.options.shard_bits);
-
-        let (tally, shards) = std::thread::scope(|scope| {
-            let (file, stop, next_page, trouble) = (&file, &stop, &next_page, &trouble);
-            let readers: Vec<_> = (0..self.options.thread_count)
-                .map(|_| {
-                    let senders = senders.clone();
-                    scope.spawn(move || {
-                        let _guard = StopOnPanic(stop);
-                        let mut tally = Tally::default();
-                        let mut delivery = Delivery::new(senders, self.options.shard_bits);
-                        let read = self.read_pages(
-                            file,
-                            next_page,
-                            &mut delivery,
-                            &mut tally,
-                            stop,
-                            progress,
-                        );
-                        if let Err(error) = read {
-                            stop.cancel();
-                            if !error.is_canceled() {
-                                let mut first =
-                                    trouble.lock().unwrap_or_else(PoisonError::into_inner);
-                                first.get_or_insert(error);
-                            }
-                        }
-                        tally
-                    })
-                })
-                .collect();
-            // The readers hold the only senders left, so that their end ends the
-            // writers.
-            drop(senders);
-            let writers: Vec<_> = (0_u64..)
-                .zip(receivers)
-                .map(|(shard, receiver)| {
-                    scope.spawn(move || {
-                        let _guard = StopOnPanic(stop);
-                        self.write_shard(snapshot, created_at, shard, receiver)
-                            .inspect_err(|_| stop.cancel())
-                    })
-                })
-                .collect();
-            let mut tally = Tally::default();
-            for reader in readers {
-                let part = join(reader.join());
-                tally.counters.merge(&part.counters);
-                tally.reasons.merge(&part.reasons);
+        let shard_of = |key: &[u8]| shard_of(key, self.options.shard_bits);
+        let route = |key: &[u8]| usize::try_from(shard_of(key)).unwrap_or(usize::MAX);
+        let read = |lanes: &Lanes| -> Result<Tally> {
+            let read_some = || {
+                let mut tally = Tally::default();
+                let mut outlet = lanes.outlet(&route);
+                let read =
+                    self.read_pages(&file, &next_page, &mut outlet, &mut tally, &stop, progress);
+                // The others need not read on.
+                read.inspect_err(|_| stop.cancel()).map(|()| tally)
+            };
+            let readers = vec![(); self.options.thread_count];
+            let count = readers.len();
+            let tallies = side_by_side("page", readers, count, &stop, |()| read_some())?;
+            let mut all = Tally::default();
+            let mut errors = Vec::new();
+            for tally in tallies {
+                match tally {
+                    Ok(tally) => all.merge(&tally),
+                    Err(error) => errors.push(error),
+                }
             }
-            let shards: Vec<_> = writers
-                .into_iter()
-                .map(|writer| join(writer.join()))
-                .collect();
-            (tally, shards)
-        });
-
+            Error::first_cause(errors).map_or(Ok(all), Err)
+        };
+        let shard_count = 1_usize.checked_shl(self.options.shard_bits.into());
+        let pump_options = PumpOptions {
+            name: "shard",
+            sinks: vec![1; shard_count.unwrap_or(1)],
+            outlet_count: self.options.thread_count,
+            memory_max: PumpOptions::MEMORY_MAX,
+        };
+        let open = |shard| {
+            Ok(ShardSink::new(
+                snapshot,
+                self.shard_options(created_at, shard),
+            ))
+        };
+        let (tally, shards) = pump(&pump_options, &stop, open, read).into_result()?;
         let mut written = ShardResult::default();
-        for shard in shards {
-            let shard = shard?;
-            written.stored = written.stored.saturating_add(shard.stored);
-            written.duplicate = written.duplicate.saturating_add(shard.duplicate);
-            written.segments.extend(shard.segments);
+        for shard in shards.into_iter().flatten() {
+            written.merge(shard);
         }
-        match trouble.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok((tally, written)),
-        }
+        Ok((tally, written))
     }
 
     /// Takes one page after the other until there are no more.
@@ -320,7 +302,7 @@ impl WarmFilePlan {
         &self,
         file: &WarmFile<'_>,
         next_page: &AtomicUsize,
-        delivery: &mut Delivery,
+        outlet: &mut Outlet<'_>,
         tally: &mut Tally,
         stop: &Cancel,
         progress: &dyn Progress,
@@ -329,7 +311,7 @@ impl WarmFilePlan {
         loop {
             let page = next_page.fetch_add(1, Ordering::Relaxed);
             if page >= file.page_count() {
-                return delivery.flush();
+                return outlet.flush();
             }
             stop.check()?;
             // The last of what can be known before its bytes are touched.
@@ -347,9 +329,9 @@ impl WarmFilePlan {
                     }
                     Found::Live(item) if to_u64(item.value_len()) > VALUE_INLINE_LEN_MAX => {
                         let value_len = to_u64(item.value_len());
-                        delivery.begin_large(item.key, &item.meta, value_len)?;
-                        item.pieces().try_for_each(|piece| delivery.piece(piece))?;
-                        delivery.end_large()?;
+                        outlet.begin_large(item.key, &item.meta, value_len)?;
+                        item.pieces().try_for_each(|piece| outlet.piece(piece))?;
+                        outlet.end_large()?;
                         items = items.saturating_add(1);
                         bytes = bytes.saturating_add(value_len);
                     }
@@ -364,7 +346,7 @@ impl WarmFilePlan {
                         bytes = bytes
                             .saturating_add(to_u64(record.key.len()))
                             .saturating_add(to_u64(record.value.len()));
-                        delivery.item(&record)?;
+                        outlet.item(&record)?;
                     }
                     Found::Expired => {
                         tally.counters.expired = tally.counters.expired.saturating_add(1);
@@ -397,30 +379,20 @@ impl WarmFilePlan {
         self.options.selection.judge(&candidate).keeps()
     }
 
-    fn write_shard(
-        &self,
-        snapshot: &SnapshotWriter,
-        created_at: UnixSecs,
-        shard: u64,
-        parcels: Receiver<Parcel>,
-    ) -> Result<ShardResult> {
-        let writer = ShardWriter::new(
-            snapshot,
-            ShardOptions {
-                segment_size_max: self.options.segment_size_max,
-                segment_record_count_max: self.options.segment_record_count_max,
-                compression: self.options.compression,
-                node: self.address(),
-                node_index: 0,
-                shard_index: shard,
-                shard_bits: self.options.shard_bits,
-                clock_offset: self.meta.clock_offset(),
-                server_version: String::new(),
-                created_at,
-                first_sequence: 0,
-            },
-        );
-        write_parcels(writer, parcels)
+    fn shard_options(&self, created_at: UnixSecs, shard: usize) -> ShardOptions {
+        ShardOptions {
+            segment_size_max: self.options.segment_size_max,
+            segment_record_count_max: self.options.segment_record_count_max,
+            compression: self.options.compression,
+            node: self.address(),
+            node_index: 0,
+            shard_index: to_u64(shard),
+            shard_bits: self.options.shard_bits,
+            clock_offset: self.meta.clock_offset(),
+            server_version: String::new(),
+            created_at,
+            first_sequence: 0,
+        }
     }
 
     /// Makes the entry of the server; returns by how many items its counters do

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::jobs::restore::meeting::TargetNode;
-use crate::jobs::restore::plan::RestorePlan;
 use crate::ports::net::{Connection, NetOptions, ask_server, pause_for};
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
@@ -22,45 +21,58 @@ struct Watched<'a> {
     connection: Option<Connection>,
 }
 
-impl RestorePlan {
-    /// Asks the nodes each second until `cancel` is raised, each on a thread of its
-    /// own, so that one that is silent keeps nobody from seeing what the others throw
-    /// out. Raises `is_stopped` once they have thrown out more than `most` items. A
-    /// node that does not answer is asked again a second later; the loaders find out
-    /// whether it is dead.
-    pub(super) fn watch_evictions(&self, most: u64, is_stopped: &AtomicBool, cancel: &Cancel) {
-        let evicted = AtomicU64::new(0);
-        let watch = |mut node: Watched<'_>| {
-            while !is_stopped.load(Ordering::Relaxed) {
-                match node.ask(&self.options.net, cancel) {
-                    Ok(more) => {
-                        let before = evicted.fetch_add(more, Ordering::Relaxed);
-                        let evicted = before.saturating_add(more);
-                        if evicted > most && !is_stopped.swap(true, Ordering::Relaxed) {
-                            tracing::warn!(
-                                "the nodes have thrown out {evicted} items since the restore \
-                                 began; it is stopped, since more than {most} are not wanted"
-                            );
-                        }
-                    }
-                    Err(error) => {
-                        tracing::debug!("evictions are not known: {}", error.to_chain());
-                        node.connection = None;
-                    }
-                }
-                if pause_for(INTERVAL, cancel).is_err() {
-                    return;
+/// Counts what all nodes throw out, and stops the restore where that is too much.
+#[derive(Debug)]
+pub(super) struct EvictionWatch<'a> {
+    most: u64,
+    evicted: AtomicU64,
+    is_stopped: &'a AtomicBool,
+}
+
+impl<'a> EvictionWatch<'a> {
+    pub(super) fn new(most: u64, is_stopped: &'a AtomicBool) -> Self {
+        Self {
+            most,
+            evicted: AtomicU64::new(0),
+            is_stopped,
+        }
+    }
+
+    /// Asks a node each second until `cancel` is raised; on a thread of its own, so that
+    /// one that is silent keeps nobody from seeing what the others throw out. Stops the
+    /// restore once all of them have thrown out too much. A node that does not answer
+    /// is asked again a second later; the loaders find out whether it is dead.
+    pub(super) fn watch(
+        &self,
+        node: &NodeSpec,
+        target: &TargetNode,
+        net: &NetOptions,
+        cancel: &Cancel,
+    ) {
+        let mut node = Watched::new(node, target);
+        while !self.is_stopped.load(Ordering::Relaxed) {
+            match node.ask(net, cancel) {
+                Ok(more) => self.count(more),
+                Err(error) => {
+                    tracing::debug!("evictions are not known: {}", error.to_chain());
+                    node.connection = None;
                 }
             }
-        };
-        std::thread::scope(|scope| {
-            for plan in &self.targets {
-                if let Ok(target) = &plan.target {
-                    let node = Watched::new(&plan.node, target);
-                    scope.spawn(|| watch(node));
-                }
+            if pause_for(INTERVAL, cancel).is_err() {
+                return;
             }
-        });
+        }
+    }
+
+    fn count(&self, more: u64) {
+        let before = self.evicted.fetch_add(more, Ordering::Relaxed);
+        let (evicted, most) = (before.saturating_add(more), self.most);
+        if evicted > most && !self.is_stopped.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the nodes have thrown out {evicted} items since the restore began; it is stopped, \
+                 since more than {most} are not wanted"
+            );
+        }
     }
 }
 

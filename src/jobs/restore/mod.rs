@@ -4,6 +4,7 @@
 //! [`RestorePlan::estimate`] says what would go where; [`RestorePlan::run`]
 //! obeys, and returns a [`RestoreReport`] that accounts for every record.
 
+mod block_reader;
 mod capacity;
 mod clocks;
 mod counting;
@@ -16,6 +17,7 @@ mod eviction_watch;
 mod filter;
 mod key_scan;
 mod meeting;
+mod node_sink;
 mod options;
 mod plan;
 mod report;

@@ -1,46 +1,30 @@
-//! Readers that decompress and route, loaders that store, side by side.
+//! Readers that decompress and place, loaders that store, side by side.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use crossbeam_channel::{Receiver, bounded};
-
-use crate::codecs::format::block::StoredValue;
 use crate::codecs::format::compression::SectionReader;
-use crate::engines::sink::{
-    LargeLoad, LoadOptions, LoadTally, Loader, Router, Shipment, TextCheck, Unheld,
-};
-use crate::engines::snapshot::SegmentValue;
-use crate::jobs::restore::cursor::{BlockTask, Cursor, Damage};
-use crate::jobs::restore::doubles::Doubles;
+use crate::engines::pump::{Lanes, PumpOptions, pump};
+use crate::engines::sink::{TextCheck, Unheld};
+use crate::jobs::restore::block_reader::Reading;
+use crate::jobs::restore::cursor::{Cursor, Damage};
 use crate::jobs::restore::end::NodeEnd;
+use crate::jobs::restore::eviction_watch::EvictionWatch;
 use crate::jobs::restore::filter::RecordFilter;
-use crate::jobs::restore::meeting::{LeftOut, TargetNode, TargetPlan};
+use crate::jobs::restore::meeting::{LeftOut, TargetPlan};
+use crate::jobs::restore::node_sink::{NodeLoad, NodeSink, Shared};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
 use crate::ports::host::Stopwatch;
 use crate::ports::net::{Asked, NodeBrake};
-use crate::ports::threads::Pool;
-use crate::words::batch::LargeItem;
+use crate::ports::threads::{Pool, side_by_side, with_crew};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
-use crate::words::item::Record;
-use crate::words::location::Location;
-use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress, RunningJob};
-use crate::words::units::to_u64;
 
-/// Batches on their way to one node.
-const BATCH_COUNT_MAX: usize = 8;
-
-/// What the loaders of one node found.
-#[derive(Debug, Default)]
-struct NodeLoad {
-    tally: LoadTally,
-    failure: Option<Error>,
-    /// What ends the job: a snapshot that cannot be read.
-    fatal: Option<Error>,
-}
+/// Nodes that are asked side by side at the end: many that are silent cost few
+/// timeouts.
+const LOOKED_AT_COUNT: usize = 64;
 
 impl RestorePlan {
     /// Sends every record to its node.
@@ -96,98 +80,68 @@ impl RestorePlan {
             is_stopped: &is_stopped,
             progress,
         };
-        let (senders, receivers): (Vec<_>, Vec<_>) = self
-            .options
-            .nodes
-            .iter()
-            .map(|_| bounded::<Shipment>(BATCH_COUNT_MAX))
-            .unzip();
         let nodes = self.options.nodes.iter();
         let brakes: Vec<NodeBrake> = nodes
             .map(|node| self.options.brake.node(&node.address(), Asked::Sets))
             .collect();
+        let shared = Shared {
+            plan: self,
+            brakes: &brakes,
+            damage: &damage,
+            stop: &stop,
+            is_stopped: &is_stopped,
+            progress,
+        };
+        // One takes what a node does not get.
+        let sinks = self.targets.iter().map(|plan| match plan.target {
+            Ok(_) => self.options.connection_count,
+            Err(_) => 1,
+        });
+        let pump_options = PumpOptions {
+            name: "load",
+            sinks: sinks.collect(),
+            outlet_count: self.options.thread_count,
+            memory_max: PumpOptions::MEMORY_MAX,
+        };
+        let open = |lane| NodeSink::open(lane, shared);
+        let read = |lanes: &Lanes| self.read_blocks(lanes, &stop, reading);
         let watch_stop = stop.child();
-        let (read, mut loads) = std::thread::scope(|scope| {
-            if let Some(most) = self.options.evictions_max {
-                let (is_stopped, watch_stop) = (&is_stopped, &watch_stop);
-                scope.spawn(move || self.watch_evictions(most, is_stopped, watch_stop));
-            }
-            // Dropped where a thread panics, too, so that nobody watches for ever.
-            let watched: Vec<_> = brakes
+        let evictions = self.options.evictions_max;
+        let evictions = evictions.map(|most| EvictionWatch::new(most, &is_stopped));
+        let pumped = with_crew(&stop, |crew| -> Result<_> {
+            // Dropped where something fails or panics, too, so that nobody watches for
+            // ever.
+            let _watched: Vec<_> = brakes
                 .iter()
                 .map(|brake| brake.watched(&watch_stop))
                 .collect();
+            let watch_stop = &watch_stop;
             let net = &self.options.net;
             for (plan, brake) in self.targets.iter().zip(&brakes) {
-                if plan.target.is_ok() {
-                    let watch_stop = &watch_stop;
-                    scope.spawn(move || brake.watch(&plan.node, net, watch_stop));
+                let Ok(target) = &plan.target else { continue };
+                crew.start("probe", move || brake.watch(&plan.node, net, watch_stop))?;
+                if let Some(watch) = &evictions {
+                    crew.start("evictions", move || {
+                        watch.watch(&plan.node, target, net, watch_stop);
+                    })?;
                 }
             }
-            let handles: Vec<Vec<_>> = self
-                .targets
-                .iter()
-                .zip(&brakes)
-                .zip(receivers)
-                .map(|((plan, brake), batches)| {
-                    let count = match plan.target {
-                        Ok(_) => self.options.connection_count,
-                        // One takes what the node does not get.
-                        Err(_) => 1,
-                    };
-                    let alive = Arc::new(AtomicUsize::new(count));
-                    (0..count)
-                        .map(|_| {
-                            let (batches, stop, damage) = (batches.clone(), &stop, &damage);
-                            let is_stopped = &is_stopped;
-                            let alive = Arc::clone(&alive);
-                            scope.spawn(move || {
-                                let shared = Shared {
-                                    brake,
-                                    alive: &alive,
-                                    damage,
-                                    stop,
-                                    is_stopped,
-                                    progress,
-                                };
-                                match &plan.target {
-                                    Ok(target) => {
-                                        self.load_node(&plan.node, target, batches, &shared)
-                                    }
-                                    Err(_) => leave_out(batches, progress),
-                                }
-                            })
-                        })
-                        .collect()
-                })
-                .collect();
-            let read = self.read_blocks(&senders, &stop, reading);
-            // The loaders end when nobody can send any more.
-            drop(senders);
-            if read.is_err() {
-                stop.cancel();
-            }
-            let loads: Vec<NodeLoad> = handles.into_iter().map(merge_loads).collect();
-            drop(watched);
-            (read, loads)
-        });
+            Ok(pump(&pump_options, &stop, open, read))
+        })?;
+        let mut loads: Vec<NodeLoad> = pumped.lanes.into_iter().map(NodeLoad::merged).collect();
+        let read = pumped.error.map_or(Ok(()), Err);
         let error = why_early(cancel, &mut loads, read);
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Side by side, so that many that are silent cost one timeout.
-        let ends: Vec<NodeEnd> = std::thread::scope(|scope| {
-            let mut handles = Vec::new();
-            for (plan, load) in self.targets.iter().zip(&mut loads) {
-                let tally = &mut load.tally;
-                let look = |target| {
-                    scope.spawn(move || self.look_at_end(&plan.node, target, tally, cancel))
-                };
-                // Where the job ended early nobody waits for a server's answers any more.
-                let target = plan.target.as_ref().ok().filter(|_| error.is_none());
-                handles.push(target.map(look));
-            }
-            let ends = handles.into_iter().map(|handle| handle.map(joined));
-            ends.map(Option::unwrap_or_default).collect()
-        });
+        let look = |(plan, load): (&TargetPlan, &mut NodeLoad)| {
+            // Where the job ended early nobody waits for a server's answers any more.
+            let target = plan.target.as_ref().ok().filter(|_| error.is_none());
+            target.map_or_else(NodeEnd::default, |target| {
+                self.look_at_end(&plan.node, target, &mut load.tally, cancel)
+            })
+        };
+        let filled = self.targets.iter().zip(&mut loads).collect();
+        let ends = side_by_side("end", filled, LOOKED_AT_COUNT, &stop, look)?;
         let nodes = self.targets.iter().zip(loads).zip(ends);
         let nodes = nodes.filter_map(|((plan, load), end)| {
             // What belongs to a node that is not meant was not selected.
@@ -200,7 +154,7 @@ impl RestorePlan {
             damaged: damage.records,
             findings: damage.findings,
             unsent: 0,
-            is_stopped: is_stopped.into_inner(),
+            is_stopped: is_stopped.load(Ordering::Relaxed),
             evictions_max: self.options.evictions_max,
             filtered: filter.filtered(),
             duplicates: duplicates.into_inner(),
@@ -216,27 +170,24 @@ impl RestorePlan {
     }
 
     /// Reads all blocks on a pool of threads, and routes their records.
-    fn read_blocks(
-        &self,
-        senders: &[crossbeam_channel::Sender<Shipment>],
-        stop: &Cancel,
-        reading: Reading<'_>,
-    ) -> Result<()> {
+    fn read_blocks(&self, lanes: &Lanes, stop: &Cancel, reading: Reading<'_>) -> Result<()> {
         let pool = Pool::new("read", self.options.thread_count)?;
         let cursor = Cursor::new(&self.snapshot, &self.segments);
+        // Records are placed one by one.
+        let route = |_: &[u8]| usize::MAX;
         let results = pool.broadcast(|| {
-            let mut router = Router::new(senders.to_vec());
+            let mut outlet = lanes.outlet(&route);
             let mut sections = SectionReader::default();
             let mut read = || {
                 while let Some(task) = cursor.next(reading.damage)? {
                     stop.check()?;
-                    // What is left in the router, too, counts as not sent.
+                    // What is left in the outlet, too, counts as not sent.
                     if reading.is_stopped.load(Ordering::Relaxed) {
                         return Ok(());
                     }
-                    reading.route_block(&task, &mut router, &mut sections)?;
+                    reading.route_block(&task, &mut outlet, &mut sections)?;
                 }
-                router.flush()
+                outlet.flush()
             };
             // Nobody needs what the others would still send.
             read().inspect_err(|_| stop.cancel())
@@ -244,67 +195,7 @@ impl RestorePlan {
         // Others were only stopped because of the first, or follow from what
         // another thread tells.
         let errors = results.into_iter().filter_map(Result::err);
-        match errors.min_by_key(|error| (error.is_canceled(), error.is_of_partner())) {
-            Some(cause) => Err(cause),
-            None => Ok(()),
-        }
-    }
-
-    /// Stores batches until there are no more.
-    ///
-    /// A loader that gives up leaves the rest to the node's others; the last
-    /// one goes on taking and counting, so that every record is accounted for
-    /// and the readers do not wait for ever.
-    fn load_node(
-        &self,
-        node: &NodeSpec,
-        target: &TargetNode,
-        shipments: Receiver<Shipment>,
-        shared: &Shared<'_>,
-    ) -> NodeLoad {
-        let options = LoadOptions {
-            net: self.options.net.clone(),
-            mode: self.options.mode,
-            strategy: target.strategy,
-            exptime_if_unknown: self.options.exptime_if_unknown,
-            brake: shared.brake.clone(),
-        };
-        let mut loader = Loader::new(node, &target.server, options, shared.stop);
-        loader.stop_when(shared.is_stopped);
-        let (mut failure, mut fatal) = (None, None);
-        for shipment in shipments {
-            if shared.is_stopped.load(Ordering::Relaxed) {
-                let (items, bytes) = size_of(&shipment);
-                loader.leave_out(items);
-                shared.advance(items, bytes);
-                continue;
-            }
-            let (items, bytes) = size_of(&shipment);
-            let loaded = match shipment {
-                Shipment::Batch(batch) => loader.load(&batch),
-                Shipment::Large(item) => loader.load_large(&item).map(|load| {
-                    if let LargeLoad::Unread(error) = load
-                        && let Err(error) = shared.note_unread(error)
-                    {
-                        shared.stop.cancel();
-                        fatal.get_or_insert(error);
-                    }
-                }),
-            };
-            shared.advance(items, bytes);
-            if let Err(error) = loaded {
-                let is_first = failure.is_none();
-                failure.get_or_insert(error);
-                if is_first && shared.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
-                    break;
-                }
-            }
-        }
-        NodeLoad {
-            tally: loader.into_tally(),
-            failure,
-            fatal,
-        }
+        Error::first_cause(errors).map_or(Ok(()), Err)
     }
 }
 
@@ -313,32 +204,6 @@ fn why_early(cancel: &Cancel, loads: &mut [NodeLoad], read: Result<()>) -> Optio
     let fatal = loads.iter_mut().find_map(|load| load.fatal.take());
     // The readers were stopped because of the others.
     cancel.check().err().or(fatal).or(read.err())
-}
-
-/// Returns the items and bytes of a shipment.
-fn size_of(shipment: &Shipment) -> (u64, u64) {
-    match shipment {
-        Shipment::Batch(batch) => (to_u64(batch.len()), to_u64(batch.byte_len())),
-        Shipment::Large(item) => {
-            let bytes = to_u64(item.key.len()).saturating_add(item.value.len());
-            (1, bytes)
-        }
-    }
-}
-
-/// Takes what belongs to a node that gets nothing.
-fn leave_out(shipments: Receiver<Shipment>, progress: &dyn Progress) -> NodeLoad {
-    let mut load = NodeLoad::default();
-    for shipment in shipments {
-        let (items, bytes) = size_of(&shipment);
-        load.tally.leave_out(items);
-        progress.event(Event::Advanced {
-            node_index: None,
-            items,
-            bytes,
-        });
-    }
-    load
 }
 
 fn finish_node(
@@ -371,151 +236,4 @@ fn finish_node(
         items_end: end.items,
         failure,
     }
-}
-
-/// What the loaders of a node have in common.
-struct Shared<'a> {
-    brake: &'a NodeBrake,
-    /// Loaders that have not given up.
-    alive: &'a AtomicUsize,
-    damage: &'a Mutex<Damage>,
-    stop: &'a Cancel,
-    /// Whether nothing more is to be sent.
-    is_stopped: &'a AtomicBool,
-    progress: &'a dyn Progress,
-}
-
-impl Shared<'_> {
-    fn advance(&self, items: u64, bytes: u64) {
-        self.progress.event(Event::Advanced {
-            node_index: None,
-            items,
-            bytes,
-        });
-    }
-
-    /// Counts a record whose value in parts is damaged; any other error is the
-    /// job's end.
-    fn note_unread(&self, error: Error) -> Result<()> {
-        // The reader of the parts has told the place.
-        let nowhere = Location::object("");
-        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
-        damage.add(error, nowhere, 1)
-    }
-}
-
-/// What all reading threads share.
-#[derive(Clone, Copy)]
-struct Reading<'a> {
-    damage: &'a Mutex<Damage>,
-    filter: &'a RecordFilter<'a>,
-    text_check: &'a TextCheck<'a>,
-    plan: &'a RestorePlan,
-    doubles: &'a Doubles,
-    duplicates: &'a AtomicU64,
-    /// Whether nothing more is to be read.
-    is_stopped: &'a AtomicBool,
-    progress: &'a dyn Progress,
-}
-
-impl Reading<'_> {
-    /// Decompresses a block and routes its records; a damaged one is noted. Of a
-    /// block that is dropped as a whole, no value is read.
-    fn route_block(
-        self,
-        task: &BlockTask,
-        router: &mut Router,
-        sections: &mut SectionReader,
-    ) -> Result<()> {
-        let entry = task.segment.block_entry(task.block);
-        let records: u64 = entry.map_or(0, |entry| entry.record_count.into());
-        let mut kept = None;
-        let mut dropped = 0;
-        let decoded = if self.filter.is_idle() {
-            let frame = task.segment.read_block(task.block);
-            frame.and_then(|frame| frame.decode(sections).map_err(Error::corrupt))
-        } else {
-            let columns = match task.segment.read_keys(task.block, sections) {
-                Ok(columns) => columns,
-                Err(error) => return self.note(task, error, records),
-            };
-            let judged = self.filter.judge_block(&columns);
-            self.progress.event(Event::Advanced {
-                node_index: None,
-                items: judged.dropped,
-                bytes: judged.dropped_bytes,
-            });
-            if judged.is_none() {
-                return Ok(());
-            }
-            dropped = judged.dropped;
-            kept = Some(judged);
-            let frame = task.segment.read_block(task.block);
-            frame.and_then(|frame| frame.decode_with(columns, sections).map_err(Error::corrupt))
-        };
-        let block = match decoded {
-            Ok(block) => block,
-            Err(error) => return self.note(task, error, records.saturating_sub(dropped)),
-        };
-        let (plan, source) = (self.plan, task.source_index);
-        for index in 0..block.len() {
-            let is_kept = kept.as_ref().map(|kept| kept.is_kept.get(index));
-            if is_kept == Some(Some(&false)) {
-                continue;
-            }
-            match block.record(index) {
-                Some(Ok(stored)) => {
-                    let (key, meta) = (stored.key, stored.meta);
-                    if self.doubles.drops(key, task.source_index) {
-                        self.duplicates.fetch_add(1, Ordering::Relaxed);
-                        continue;
-                    }
-                    self.text_check.look(key);
-                    let node = plan.locate(key, source);
-                    let meta = plan.clocks.adjust(meta, task.clock_offset, node);
-                    match stored.value {
-                        StoredValue::Inline(value) => {
-                            router.push(&Record { key, value, meta }, node)?;
-                        }
-                        StoredValue::Parts(value) => {
-                            let segment = Arc::clone(&task.segment);
-                            let value = SegmentValue::new(segment, task.block, index, value);
-                            let item = LargeItem {
-                                key: key.to_vec(),
-                                meta,
-                                value: Box::new(value),
-                            };
-                            router.push_large(item, node)?;
-                        }
-                    }
-                }
-                Some(Err(defect)) => self.note(task, Error::corrupt(defect), 1)?,
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn note(self, task: &BlockTask, error: Error, records: u64) -> Result<()> {
-        let place = task.segment.block_location(task.block);
-        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
-        damage.add(error, place, records)
-    }
-}
-
-/// Returns what a thread returned; a panic goes on in the caller.
-fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    let result = handle.join();
-    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn merge_loads(handles: Vec<std::thread::ScopedJoinHandle<'_, NodeLoad>>) -> NodeLoad {
-    let mut merged = NodeLoad::default();
-    for handle in handles {
-        let load = joined(handle);
-        merged.tally.merge(&load.tally);
-        merged.failure = merged.failure.or(load.failure);
-        merged.fatal = merged.fatal.or(load.fatal);
-    }
-    merged
 }

@@ -29,6 +29,7 @@ use crate::words::finding::Finding;
 use crate::words::item::{Record, escape_key};
 use crate::words::limits::{Limits, SEGMENT_RECORD_COUNTS, SIZES, THREAD_COUNTS, check_range};
 use crate::words::location::Location;
+use crate::words::pieces::Pieces;
 use crate::words::progress::{Event, Progress};
 use crate::words::units::{counted, to_u64};
 
@@ -293,13 +294,20 @@ fn write_record(writer: &mut ShardWriter<'_>, record: SalvagedRecord<'_>) -> Res
             Pushed::Duplicate => PushedPieces::Duplicate,
         }),
         SalvagedValue::Pieces { len, pieces } => {
-            let mut next = || match pieces.next_piece() {
-                Ok(piece) => Ok(piece.map(<[u8]>::to_vec)),
-                // What cannot be read ends the value too early.
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => Ok(None),
-                Err(error) => Err(error),
-            };
-            writer.push_large(key, &meta, len, &mut next)
+            let mut sound = SoundPieces(pieces);
+            writer.push_large(key, &meta, len, &mut sound)
+        }
+    }
+}
+
+/// Pieces that end where they cannot be read: the value is abandoned then.
+struct SoundPieces<'a>(&'a mut dyn Pieces);
+
+impl Pieces for SoundPieces<'_> {
+    fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+        match self.0.next_piece() {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => Ok(None),
+            piece => piece,
         }
     }
 }

@@ -3,13 +3,14 @@
 
 use std::error::Error as _;
 use std::io;
-use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 
+use crate::ports::host;
 use crate::ports::net::options::NetOptions;
 use crate::ports::net::waiting::CANCEL_INTERVAL;
+use crate::ports::threads::side_by_side;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::node::NodeSpec;
@@ -73,8 +74,8 @@ pub fn ask_patiently<T>(
     }
 }
 
-/// Asks many nodes something for the first time, each on a thread of its own and as
-/// [`ask_patiently`] does. If all of them are needed, the first one that fails ends the
+/// Asks many nodes something for the first time, side by side as far as there are
+/// descriptors, and each as [`ask_patiently`] does. If all of them are needed, the first one that fails ends the
 /// waiting for the others.
 ///
 /// The cancel flag that `ask` is given is raised then, too.
@@ -93,34 +94,22 @@ pub fn ask_all<'a, T: Send>(
     ask: impl Fn(&NodeSpec, &Cancel) -> Result<T> + Sync,
 ) -> Result<Vec<Result<T>>> {
     let stop = cancel.child();
-    let answers: Vec<Result<T>> = std::thread::scope(|scope| {
-        let (stop, ask) = (&stop, &ask);
-        let ask_one = |node: &'a NodeSpec| {
-            scope.spawn(move || {
-                let answer = ask_patiently(node, options, stop, progress, || ask(node, stop));
-                if answer.is_err() && are_all_needed {
-                    stop.cancel();
-                }
-                answer
-            })
-        };
-        let threads: Vec<_> = nodes.into_iter().map(ask_one).collect();
-        let join = |thread: ScopedJoinHandle<'_, Result<T>>| {
-            let joined = thread.join();
-            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect()
-    });
+    let ask_one = |node: &NodeSpec| {
+        let answer = ask_patiently(node, options, &stop, progress, || ask(node, &stop));
+        if answer.is_err() && are_all_needed {
+            stop.cancel();
+        }
+        answer
+    };
+    let nodes = nodes.into_iter().collect();
+    let answers = side_by_side("ask", nodes, host::open_files_max() / 4, &stop, ask_one)?;
     cancel.check()?;
     if !are_all_needed {
         return Ok(answers);
     }
     let (failed, answers): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_err);
     let errors = failed.into_iter().filter_map(Result::err);
-    match errors.min_by_key(Error::is_canceled) {
-        Some(error) => Err(error),
-        None => Ok(answers),
-    }
+    Error::first_cause(errors).map_or(Ok(answers), Err)
 }
 
 /// Says whether the same question may have an answer a little later.

@@ -4,11 +4,11 @@ use crate::codecs::protocol::binary::{
     BinarySetFields, BinaryStoreReply, parse_binary_store, write_binary_set_head,
 };
 use crate::codecs::protocol::text::Step;
+use crate::engines::pump::ItemBatch;
 use crate::engines::sink::load::sent::{Rules, Sent};
 use crate::engines::sink::strategy::Carrier;
 use crate::engines::sink::tally::Fate;
 use crate::ports::net::{Connection, Received};
-use crate::words::batch::ItemBatch;
 use crate::words::error::Result;
 use crate::words::item::ItemMeta;
 use crate::words::units::to_u64;

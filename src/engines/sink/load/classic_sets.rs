@@ -6,11 +6,11 @@ use crate::codecs::protocol::classic::{
 };
 use crate::codecs::protocol::request::SET_TAIL;
 use crate::codecs::protocol::text::Step;
+use crate::engines::pump::ItemBatch;
 use crate::engines::sink::load::sent::{Rules, Sent};
 use crate::engines::sink::strategy::Carrier;
 use crate::engines::sink::tally::Fate;
 use crate::ports::net::{Connection, Received};
-use crate::words::batch::ItemBatch;
 use crate::words::error::{Error, Result};
 use crate::words::units::to_u64;
 

@@ -7,11 +7,11 @@ use crate::codecs::protocol::request::{
     NOOP, SET_TAIL, SetSyntax, write_mark_stale, write_set_head, write_take_win_token,
 };
 use crate::codecs::protocol::text::{Step, parse_u64};
+use crate::engines::pump::ItemBatch;
 use crate::engines::sink::load::sent::{Rules, Sent};
 use crate::engines::sink::strategy::Carrier;
 use crate::engines::sink::tally::Fate;
 use crate::ports::net::{Connection, Pass, Received};
-use crate::words::batch::ItemBatch;
 use crate::words::error::{Error, Result};
 use crate::words::item::{Attribute, ItemMeta};
 use crate::words::units::to_u64;

@@ -15,6 +15,7 @@ use crate::codecs::protocol::classic::{
 use crate::codecs::protocol::reply::parse_reply;
 use crate::codecs::protocol::request::{SET_TAIL, SetMode, write_set_head};
 use crate::codecs::protocol::text::Step;
+use crate::engines::pump::{ItemBatch, LargeItem};
 use crate::engines::sink::load::meta_sets::{MetaSets, set_fate};
 use crate::engines::sink::load::sent::{Rules, Sent};
 use crate::engines::sink::strategy::{Carrier, WriteStrategy};
@@ -23,7 +24,6 @@ use crate::ports::host;
 use crate::ports::net::{
     Connection, NetOptions, NodeBrake, Pass, Received, ServerReport, try_count_max,
 };
-use crate::words::batch::{ItemBatch, LargeItem};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::item::{Exptime, ItemMeta};

@@ -1,8 +1,8 @@
 //! A sink that does not keep a server's answer waiting.
 
-use crate::engines::source::fetch::sink::ItemSink;
+use crate::engines::pump::ItemBatch;
+use crate::engines::pump::ItemSink;
 use crate::ports::net::NodeBrake;
-use crate::words::batch::ItemBatch;
 use crate::words::error::Result;
 use crate::words::item::{ItemMeta, Record};
 

@@ -9,6 +9,7 @@ use crate::codecs::protocol::request::{write_get_cas, write_mark_stale};
 use crate::codecs::protocol::stats::ServerVersion;
 use crate::codecs::protocol::text::{Step, parse_u64};
 use crate::codecs::select::{Candidate, Judgement};
+use crate::engines::pump::ItemSink;
 use crate::engines::source::fetch::batch::Batch;
 use crate::engines::source::fetch::dialect::{
     Cursor, Head, ValueFields, ValueHead, write_requests,
@@ -16,7 +17,6 @@ use crate::engines::source::fetch::dialect::{
 use crate::engines::source::fetch::early_sink::EarlySink;
 use crate::engines::source::fetch::job::FetchJob;
 use crate::engines::source::fetch::meaning::Reading;
-use crate::engines::source::fetch::sink::ItemSink;
 use crate::engines::source::fetch::tally::FetchTally;
 use crate::engines::source::strategy::Carrier;
 use crate::ports::net::{Connection, Pass, Received, try_count_max};

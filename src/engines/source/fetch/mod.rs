@@ -7,11 +7,9 @@ mod fetcher;
 mod job;
 mod lane;
 mod meaning;
-mod sink;
 mod tally;
 
 pub use fetcher::Fetcher;
 pub use job::{FetchJob, FetcherOptions};
 pub use lane::TOO_LONG;
-pub use sink::ItemSink;
 pub use tally::{FetchTally, Witness};

@@ -1,6 +1,5 @@
 //! The walks by `lru_crawler metadump`. protocol.txt, "LRU Crawler".
 
-use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use crate::codecs::protocol::metadump::{WalkLine, classify, parse_item};
@@ -15,6 +14,7 @@ use crate::engines::source::walk::crawler_switch::CrawlerSwitch;
 use crate::engines::source::walk::job::Walk;
 use crate::ports::host::Stopwatch;
 use crate::ports::net::{Connection, Prompt, Received, ask_server};
+use crate::ports::threads::{Worker, with_crew};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::units::to_u64;
@@ -216,10 +216,10 @@ impl Walk<'_> {
     ) -> Result<()> {
         // Nobody needs the answer any more when the walk is over.
         let is_over = self.cancel.child();
-        std::thread::scope(|scope| {
+        with_crew(&is_over, |crew| {
             let mut unsent = command;
             // Another thread asks, so that this one misses nothing that comes.
-            let mut asked: Option<(Error, ScopedJoinHandle<'_, bool>)> = None;
+            let mut asked: Option<(Error, Worker<'_, bool>)> = None;
             let read = loop {
                 let receive = |bytes: &[u8]| chunks.receive(bytes);
                 let walked =
@@ -236,16 +236,14 @@ impl Walk<'_> {
                         asked = Some((silence, asking));
                     }
                     Some((silence, asking)) => {
-                        if !asking.join().unwrap_or(false) {
+                        if !asking.join() {
                             break Err(silence);
                         }
                         connection.wait_at_most(self.net.timeout);
                     }
                     None if chunks.heard_at.elapsed() >= SILENCE_MAX => break Err(error),
                     None => {
-                        let asking = std::thread::Builder::new()
-                            .name("is-alive".to_owned())
-                            .spawn_scoped(scope, || self.is_alive(&is_over));
+                        let asking = crew.start("is-alive", || self.is_alive(&is_over));
                         let Ok(asking) = asking else {
                             break Err(error);
                         };

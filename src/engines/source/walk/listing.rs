@@ -13,6 +13,7 @@ use crate::engines::source::spool::{LineForm, Spool};
 use crate::engines::source::walk::chunk_packer::ChunkPacker;
 use crate::engines::source::walk::job::Walk;
 use crate::ports::net::{Connection, Received};
+use crate::ports::threads::side_by_side;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::item::Exptime;
@@ -48,44 +49,29 @@ impl Walk<'_> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop_front()
         };
-        let listed: Vec<Result<()>> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..worker_count)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut connection: Option<Connection> = None;
-                        while let Some(class) = next() {
-                            self.retry_when_full(|| {
-                                let mut connected = match connection.take() {
-                                    Some(connected) => connected,
-                                    None => self.connect()?,
-                                };
-                                let request = cachedump(class, item_count_max);
-                                let (spool, cancel) = (self.spool, self.cancel);
-                                list_class(&mut connected, class, &request, spool, cancel)?;
-                                connection = Some(connected);
-                                Ok(())
-                            })?;
-                        }
-                        Ok(())
-                    })
-                })
-                .collect();
-            let joined = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
-            joined
-                .map(|joined| joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        });
-        first_cause(listed)
+        let list = |()| {
+            let mut connection: Option<Connection> = None;
+            while let Some(class) = next() {
+                self.retry_when_full(|| {
+                    let mut connected = match connection.take() {
+                        Some(connected) => connected,
+                        None => self.connect()?,
+                    };
+                    let request = cachedump(class, item_count_max);
+                    let (spool, cancel) = (self.spool, self.cancel);
+                    list_class(&mut connected, class, &request, spool, cancel)?;
+                    connection = Some(connected);
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        };
+        let workers = vec![(); worker_count];
+        let listed = side_by_side("list", workers, worker_count, self.cancel, list)?;
+        // The spool tells one worker alone why its disk takes no more.
+        let errors = listed.into_iter().filter_map(Result::err);
+        Error::first_cause(errors).map_or(Ok(()), Err)
     }
-}
-
-/// Returns the first error that is a cause: the spool tells one worker alone why its
-/// disk takes no more, and that need not be the first one.
-fn first_cause(listed: Vec<Result<()>>) -> Result<()> {
-    let errors = listed.into_iter().filter_map(Result::err);
-    let (of_partner, causes): (Vec<_>, Vec<_>) = errors.partition(Error::is_of_partner);
-    let mut errors = causes.into_iter().chain(of_partner);
-    errors.next().map_or(Ok(()), Err)
 }
 
 /// Lists one class.
@@ -328,16 +314,6 @@ mod tests {
         assert!(read(b"HTTP/1.1 400 Bad Request\r\n", 4).is_err());
         let full = read(b"ERROR Too many open connections\r\n", 4).unwrap_err();
         assert_eq!(*full.kind(), ErrorKind::TooManyConnections);
-    }
-
-    #[test]
-    fn a_worker_that_knows_the_cause_is_heard_before_one_that_does_not() {
-        let partner = || Err(Error::partner_ended("the disk of the spool"));
-        let error = first_cause(vec![partner(), Ok(()), Err(Error::new(ErrorKind::Closed))]);
-        assert_eq!(*error.unwrap_err().kind(), ErrorKind::Closed);
-        let error = first_cause(vec![Ok(()), partner()]).unwrap_err();
-        assert!(error.is_of_partner());
-        assert!(first_cause(vec![Ok(()), Ok(())]).is_ok());
     }
 
     #[test]

@@ -43,6 +43,17 @@ impl ItemBatch {
         self.bytes.extend_from_slice(record.value);
     }
 
+    /// Empties it, and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.items.clear();
+    }
+
+    /// Bytes that it can hold without more memory.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Bytes of all keys and values.
     pub fn byte_len(&self) -> usize {
         self.bytes.len()

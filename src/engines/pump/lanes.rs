@@ -1,0 +1,321 @@
+//! The lanes between readers and sinks: queues with one bound on their bytes.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::engines::pump::batch::{ItemBatch, LargeItem};
+use crate::engines::pump::outlet::Outlet;
+use crate::engines::pump::run::PumpOptions;
+use crate::words::error::{Error, Result};
+use crate::words::units::to_u64;
+
+/// What a sink gets at once.
+#[derive(Debug)]
+pub enum Load {
+    /// Items with their values.
+    Batch(ItemBatch),
+    /// One item whose value is read as it is taken.
+    Large(LargeItem),
+}
+
+impl Load {
+    /// Returns how many items it has.
+    pub fn items(&self) -> u64 {
+        match self {
+            Self::Batch(batch) => to_u64(batch.len()),
+            Self::Large(_) => 1,
+        }
+    }
+
+    /// Returns the bytes of their keys and values.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Batch(batch) => to_u64(batch.byte_len()),
+            Self::Large(item) => to_u64(item.key.len()).saturating_add(item.value.len()),
+        }
+    }
+
+    /// Returns the bytes that it takes in memory: the value of a large item stays where
+    /// it is.
+    fn held_bytes(&self) -> u64 {
+        match self {
+            Self::Batch(batch) => to_u64(batch.byte_len()),
+            Self::Large(item) => to_u64(item.key.len()),
+        }
+    }
+}
+
+/// Queues to the sinks, and what is known of all of them.
+#[derive(Debug)]
+pub struct Lanes {
+    state: Mutex<State>,
+    /// Something has arrived, or nothing will any more; one a lane.
+    arrived: Vec<Condvar>,
+    /// There is room again, or nobody takes anything any more.
+    freed: Condvar,
+    limits: Limits,
+}
+
+/// How much may be on its way.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Bytes that wait for all sinks, or are in their hands.
+    all: u64,
+    /// Bytes that wait for the sinks of one lane.
+    lane: u64,
+    /// Bytes of a batch that is on.
+    batch: usize,
+    /// Batches that are kept to be filled again.
+    spare: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: Vec<Lane>,
+    /// Bytes that wait, or are in the hands of sinks.
+    held: u64,
+    is_closed: bool,
+    /// A sink has failed, so that nobody needs what comes.
+    has_failed: bool,
+    spare: Vec<ItemBatch>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: VecDeque<Load>,
+    bytes: u64,
+}
+
+/// Bytes of a batch at most: one round trip to a node.
+const BATCH_LEN_MAX: usize = 256 << 10;
+/// Items of a batch at most.
+const BATCH_COUNT_MAX: usize = 2048;
+/// Batches that wait for the sinks of one lane at most.
+const LANE_BATCH_COUNT: u64 = 8;
+
+impl Lanes {
+    pub(super) fn new(options: &PumpOptions) -> Self {
+        let lane_count = options.sinks.len().max(1);
+        let half = options.memory_max / 2;
+        // Half of it is for batches that are not full yet, of which each reader has
+        // one a lane. So the other half is always there for those on their way, and
+        // nobody waits for a thread that waits, too.
+        let parts = to_u64(options.outlet_count.max(1)).saturating_mul(to_u64(lane_count));
+        let batch = usize::try_from(half / parts).unwrap_or(usize::MAX);
+        let batch = batch.clamp(1, BATCH_LEN_MAX);
+        let lane = LANE_BATCH_COUNT.saturating_mul(to_u64(BATCH_LEN_MAX));
+        let lanes = (0..lane_count).map(|_| Lane::default()).collect();
+        Self {
+            state: Mutex::new(State {
+                lanes,
+                ..State::default()
+            }),
+            arrived: (0..lane_count).map(|_| Condvar::new()).collect(),
+            freed: Condvar::new(),
+            limits: Limits {
+                all: half,
+                lane: lane.min(half),
+                batch,
+                spare: usize::try_from(half / 4).unwrap_or(usize::MAX) / BATCH_LEN_MAX,
+            },
+        }
+    }
+
+    /// Makes a way in, for one thread.
+    pub fn outlet<'a>(&'a self, route: &'a (dyn Fn(&[u8]) -> usize + Sync)) -> Outlet<'a> {
+        Outlet::new(self, route, self.arrived.len())
+    }
+
+    /// Says whether a batch is large enough to go.
+    pub(super) fn is_full(&self, batch: &ItemBatch) -> bool {
+        batch.byte_len() >= self.limits.batch || batch.len() >= BATCH_COUNT_MAX
+    }
+
+    /// Puts something into a lane; waits while there is no room, also where the job is
+    /// stopped: what was read is for the sinks to count.
+    ///
+    /// # Errors
+    ///
+    /// - `Internal`: a sink has failed, which tells why; or there is no such lane.
+    pub(super) fn send(&self, lane: usize, load: Load) -> Result<()> {
+        let bytes = load.held_bytes();
+        let mut state = self.lock();
+        loop {
+            if state.has_failed {
+                return Err(Error::partner_ended("a sink"));
+            }
+            let Some(queue) = state.lanes.get(lane) else {
+                return Err(no_such_lane(lane));
+            };
+            let fits = |held: u64, most| held == 0 || held.saturating_add(bytes) <= most;
+            if fits(queue.bytes, self.limits.lane) && fits(state.held, self.limits.all) {
+                break;
+            }
+            state = wait(&self.freed, state);
+        }
+        state.held = state.held.saturating_add(bytes);
+        if let Some(queue) = state.lanes.get_mut(lane) {
+            queue.bytes = queue.bytes.saturating_add(bytes);
+            queue.waiting.push_back(load);
+        }
+        drop(state);
+        if let Some(arrived) = self.arrived.get(lane) {
+            arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Returns what comes next in a lane; nothing once all was taken.
+    pub(super) fn receive(&self, lane: usize) -> Option<Taking<'_>> {
+        let arrived = self.arrived.get(lane)?;
+        let mut state = self.lock();
+        loop {
+            let queue = state.lanes.get_mut(lane)?;
+            if let Some(load) = queue.waiting.pop_front() {
+                let bytes = load.held_bytes();
+                queue.bytes = queue.bytes.saturating_sub(bytes);
+                drop(state);
+                self.freed.notify_all();
+                return Some(Taking {
+                    lanes: self,
+                    load: Some(load),
+                    bytes,
+                });
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = wait(arrived, state);
+        }
+    }
+
+    /// Returns an empty batch, which may have had other items.
+    pub(super) fn spare_batch(&self) -> ItemBatch {
+        self.lock().spare.pop().unwrap_or_default()
+    }
+
+    /// Nothing more will come.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.wake_all();
+    }
+
+    /// Nobody needs what comes any more.
+    pub(super) fn fail(&self) {
+        self.lock().has_failed = true;
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        self.freed.notify_all();
+        for arrived in &self.arrived {
+            arrived.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait<'a>(what: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    what.wait(state).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something in the hands of a sink; its bytes are free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Taking<'a> {
+    lanes: &'a Lanes,
+    load: Option<Load>,
+    bytes: u64,
+}
+
+impl Taking<'_> {
+    pub(super) fn load(&self) -> Option<&Load> {
+        self.load.as_ref()
+    }
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        let mut state = self.lanes.lock();
+        state.held = state.held.saturating_sub(self.bytes);
+        if let Some(Load::Batch(mut batch)) = self.load.take()
+            && state.spare.len() < self.lanes.limits.spare
+            && batch.capacity() <= 2 * BATCH_LEN_MAX
+        {
+            batch.clear();
+            state.spare.push(batch);
+        }
+        drop(state);
+        self.lanes.freed.notify_all();
+    }
+}
+
+fn no_such_lane(lane: usize) -> Error {
+    Error::internal(format!(
+        "an item belongs to lane {lane}, which is not there"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(lane_count: usize, outlet_count: usize, memory_max: u64) -> Lanes {
+        Lanes::new(&PumpOptions {
+            name: "test",
+            sinks: vec![1; lane_count],
+            outlet_count,
+            memory_max,
+        })
+    }
+
+    #[test]
+    fn all_batches_and_all_that_waits_stay_below_the_bound() {
+        for (lane_count, outlet_count) in [(1, 1), (16, 2), (1000, 16), (64, 64), (10_000, 1)] {
+            for memory_max in [1_u64 << 20, 64 << 20, 1 << 30] {
+                let Limits {
+                    all,
+                    lane,
+                    batch,
+                    spare,
+                } = lanes(lane_count, outlet_count, memory_max).limits;
+                let filling = to_u64(batch * lane_count * outlet_count);
+                assert!(filling + all <= memory_max, "{lane_count} {outlet_count}");
+                assert!(lane <= all && batch <= BATCH_LEN_MAX);
+                assert!(to_u64(spare * BATCH_LEN_MAX) <= all);
+            }
+        }
+    }
+
+    #[test]
+    fn who_sends_waits_for_room_and_for_nothing_else() {
+        let lanes = lanes(2, 1, 2000);
+        let large = |len: usize| {
+            let mut batch = ItemBatch::default();
+            batch.push(&crate::words::item::Record {
+                key: b"k",
+                value: &vec![0; len],
+                meta: crate::words::item::ItemMeta::default(),
+            });
+            Load::Batch(batch)
+        };
+        // More than the bound goes where nothing else waits.
+        lanes.send(0, large(5000)).unwrap();
+        std::thread::scope(|scope| {
+            let sends = scope.spawn(|| lanes.send(1, large(1)));
+            // Its room is free when the sink has done with it, and not before.
+            let taking = lanes.receive(0).unwrap();
+            assert_eq!(taking.load().map(Load::bytes), Some(5001));
+            assert!(!sends.is_finished());
+            drop(taking);
+            sends.join().unwrap().unwrap();
+        });
+        lanes.close();
+        assert!(lanes.receive(1).is_some() && lanes.receive(1).is_none());
+        lanes.fail();
+        assert!(lanes.send(0, large(1)).unwrap_err().is_of_partner());
+        assert!(!lanes.send(7, large(1)).unwrap_err().is_canceled());
+    }
+}

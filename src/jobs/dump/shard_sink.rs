@@ -1,0 +1,81 @@
+//! Items into the segments of a shard.
+
+use crate::codecs::format::encoder::{Pushed, PushedPieces};
+use crate::codecs::format::manifest::ManifestSegment;
+use crate::engines::pump::{Load, Sink, Taken};
+use crate::engines::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
+use crate::words::error::Result;
+
+/// Writes all that comes into one shard.
+pub(super) struct ShardSink<'a> {
+    writer: ShardWriter<'a>,
+    written: ShardResult,
+}
+
+/// What was written.
+#[derive(Debug, Default)]
+pub(super) struct ShardResult {
+    pub(super) segments: Vec<ManifestSegment>,
+    pub(super) stored: u64,
+    pub(super) duplicate: u64,
+}
+
+impl ShardResult {
+    /// Adds what was written of another shard.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.segments.extend(other.segments);
+        self.stored = self.stored.saturating_add(other.stored);
+        self.duplicate = self.duplicate.saturating_add(other.duplicate);
+    }
+}
+
+impl<'a> ShardSink<'a> {
+    pub(super) fn new(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
+        Self {
+            writer: ShardWriter::new(snapshot, options),
+            written: ShardResult::default(),
+        }
+    }
+
+    fn count(&mut self, pushed: PushedPieces) {
+        let count = match pushed {
+            PushedPieces::Stored => &mut self.written.stored,
+            PushedPieces::Duplicate => &mut self.written.duplicate,
+            // Its reader asks for it again, or counts why not.
+            PushedPieces::Abandoned => return,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
+impl Sink for ShardSink<'_> {
+    type Output = ShardResult;
+
+    fn take(&mut self, load: &Load) -> Result<Taken> {
+        match load {
+            Load::Batch(batch) => {
+                for record in batch.iter() {
+                    let pushed = match self.writer.push(&record)? {
+                        Pushed::Stored => PushedPieces::Stored,
+                        Pushed::Duplicate => PushedPieces::Duplicate,
+                    };
+                    self.count(pushed);
+                }
+            }
+            Load::Large(item) => {
+                let mut pieces = item.value.open();
+                let len = item.value.len();
+                let pushed = self
+                    .writer
+                    .push_large(&item.key, &item.meta, len, &mut *pieces)?;
+                self.count(pushed);
+            }
+        }
+        Ok(Taken::More)
+    }
+
+    fn finish(mut self) -> Result<ShardResult> {
+        self.written.segments = self.writer.finish()?;
+        Ok(self.written)
+    }
+}

@@ -1,0 +1,192 @@
+//! A job that moves items is a combination: what reads, what takes, and the pump.
+
+use std::collections::BTreeMap;
+
+use mcsnap::engines::pump::{ItemSink as _, Lanes, Load, PumpOptions, Sink, Taken, pump};
+use mcsnap::ports::threads::side_by_side;
+use mcsnap::words::cancel::Cancel;
+use mcsnap::words::error::{Error, ErrorKind, Result};
+use mcsnap::words::item::{ItemMeta, Record};
+
+/// Reads numbers: the value of each is as long as it says, the thousandth comes in
+/// pieces.
+fn read_numbers(lanes: &Lanes, numbers: std::ops::Range<usize>) -> Result<usize> {
+    let route = |key: &[u8]| usize::from(key[0] % 2);
+    let mut outlet = lanes.outlet(&route);
+    for number in numbers.clone() {
+        let (key, value) = (number.to_string(), vec![b'v'; number]);
+        let (key, meta) = (key.as_bytes(), ItemMeta::default());
+        if number == 1000 {
+            outlet.begin_large(key, &meta, 1000)?;
+            value
+                .chunks(300)
+                .try_for_each(|piece| outlet.piece(piece))?;
+            outlet.end_large()?;
+        } else {
+            let value = &value;
+            outlet.item(&Record { key, value, meta })?;
+        }
+    }
+    outlet.flush()?;
+    Ok(numbers.len())
+}
+
+/// Remembers how long the value of each key is.
+#[derive(Default)]
+struct Lengths(BTreeMap<Vec<u8>, usize>);
+
+impl Sink for Lengths {
+    type Output = BTreeMap<Vec<u8>, usize>;
+
+    fn take(&mut self, load: &Load) -> Result<Taken> {
+        match load {
+            Load::Batch(batch) => {
+                let items = batch.iter().map(|it| (it.key.to_vec(), it.value.len()));
+                self.0.extend(items);
+            }
+            Load::Large(item) => {
+                let (mut pieces, mut len) = (item.value.open(), 0);
+                while let Some(piece) = pieces.next_piece()? {
+                    len += piece.len();
+                }
+                self.0.insert(item.key.clone(), len);
+            }
+        }
+        Ok(Taken::More)
+    }
+
+    fn finish(self) -> Result<Self::Output> {
+        Ok(self.0)
+    }
+}
+
+fn options(sinks: Vec<usize>) -> PumpOptions {
+    PumpOptions {
+        name: "test",
+        sinks,
+        outlet_count: 3,
+        memory_max: 1 << 20,
+    }
+}
+
+#[test]
+fn whatever_is_read_arrives_once_and_in_its_lane() {
+    let stop = Cancel::new();
+    let read = |lanes: &Lanes| {
+        let parts = vec![0..500, 500..1400, 1400..2000];
+        let counts = side_by_side("read", parts, 3, &stop, |part| read_numbers(lanes, part));
+        counts?.into_iter().sum::<Result<usize>>()
+    };
+    let pumped = pump(
+        &options(vec![2, 1]),
+        &stop,
+        |_| Ok(Lengths::default()),
+        read,
+    );
+    let (count, lanes) = pumped.into_result().unwrap();
+    assert_eq!((count, lanes[0].len(), lanes[1].len()), (2000, 2, 1));
+    let mut seen = BTreeMap::new();
+    for (lane, taken) in lanes.into_iter().enumerate() {
+        for (key, len) in taken.into_iter().flatten() {
+            assert_eq!(usize::from(key[0] % 2), lane);
+            let number: usize = String::from_utf8(key).unwrap().parse().unwrap();
+            assert_eq!(len, number);
+            assert!(seen.insert(number, lane).is_none(), "{number} twice");
+        }
+    }
+    assert_eq!(seen.len(), 2000);
+    assert!(!stop.is_canceled());
+}
+
+#[test]
+fn more_lanes_than_there_is_room_for_batches_are_no_deadlock() {
+    const LANES: usize = 500;
+    let stop = Cancel::new();
+    let narrow = PumpOptions {
+        memory_max: 64 << 10,
+        ..options(vec![1; LANES])
+    };
+    let fill = |lanes: &Lanes, part: usize| {
+        let mut outlet = lanes.outlet(&|_| 0);
+        for number in 0..20_000 {
+            let key = format!("{part}:{number}");
+            let (key, value, meta) = (key.as_bytes(), &[b'v'; 97][..], ItemMeta::default());
+            outlet.push(&Record { key, value, meta }, number % LANES)?;
+        }
+        outlet.flush()
+    };
+    let read = |lanes: &Lanes| {
+        let filled = side_by_side("read", vec![0, 1, 2], 3, &stop, |part| fill(lanes, part));
+        filled?.into_iter().collect::<Result<()>>()
+    };
+    let pumped = pump(&narrow, &stop, |_| Ok(Lengths::default()), read);
+    let ((), lanes) = pumped.into_result().unwrap();
+    let keys = lanes.iter().flatten().map(BTreeMap::len);
+    assert_eq!(keys.sum::<usize>(), 60_000);
+}
+
+/// Fails at the third load, or has enough.
+struct Failing {
+    taken: usize,
+    says: fn() -> Result<Taken>,
+}
+
+impl Sink for Failing {
+    type Output = usize;
+
+    fn take(&mut self, load: &Load) -> Result<Taken> {
+        self.taken += usize::try_from(load.items()).unwrap();
+        (self.says)()
+    }
+
+    fn finish(self) -> Result<usize> {
+        Ok(self.taken)
+    }
+}
+
+#[test]
+fn the_first_cause_is_told_and_what_others_did_is_not_lost() {
+    let stop = Cancel::new();
+    let failing = |lane| {
+        let says = match lane {
+            0 => || Err(Error::new(ErrorKind::Closed)),
+            _ => || Ok(Taken::More),
+        };
+        Ok(Failing { taken: 0, says })
+    };
+    let read = |lanes: &Lanes| {
+        let parts = vec![0..900, 900..1800];
+        let read = side_by_side("read", parts, 2, &stop, |part| read_numbers(lanes, part));
+        read?.into_iter().sum::<Result<usize>>()
+    };
+    let pumped = pump(&options(vec![1, 1]), &stop, failing, read);
+    // Those who read were told that a sink has gone, which is not the cause.
+    assert_eq!(*pumped.error.unwrap().kind(), ErrorKind::Closed);
+    assert!(pumped.lanes[0].is_empty() && pumped.lanes[1].len() == 1);
+    assert!(stop.is_canceled());
+}
+
+#[test]
+fn the_last_sink_of_a_lane_takes_all_that_comes() {
+    let stop = Cancel::new();
+    let enough = |_| {
+        Ok(Failing {
+            taken: 0,
+            says: || Ok(Taken::Enough),
+        })
+    };
+    let read = |lanes: &Lanes| read_numbers(lanes, 1..990);
+    let pumped = pump(&options(vec![3, 3]), &stop, enough, read);
+    let (count, lanes) = pumped.into_result().unwrap();
+    assert_eq!(count, 989);
+    assert_eq!(lanes.iter().flatten().sum::<usize>(), 989);
+}
+
+#[test]
+fn a_sink_that_cannot_be_opened_ends_the_pump() {
+    let stop = Cancel::new();
+    let none = |_| -> Result<Lengths> { Err(Error::new(ErrorKind::Busy)) };
+    let read = |lanes: &Lanes| read_numbers(lanes, 0..2000);
+    let pumped = pump(&options(vec![1, 1]), &stop, none, read);
+    assert_eq!(*pumped.error.unwrap().kind(), ErrorKind::Busy);
+}
