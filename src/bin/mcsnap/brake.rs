@@ -11,10 +11,9 @@ use mcsnap::words::error::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::Given;
 use crate::exit::UsageError;
 use crate::render::{count, counted, millis, seconds, size};
-use crate::settings::{switch, text};
+use crate::settings::{Given, switch, text};
 
 /// Flags of every command that reads or stores many items.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -332,7 +331,7 @@ fn latency(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Origin;
+    use crate::settings::Origin;
 
     fn given(pairs: &[(&str, &str, Origin)]) -> BTreeMap<String, Given> {
         let entry = |(name, value, origin): &(&str, &str, Origin)| {

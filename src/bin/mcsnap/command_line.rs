@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 
-use crate::cli::Cli;
-use crate::config::ConfigFile;
-use crate::context::Format;
 use crate::exit;
 use crate::failure::bare_document;
 use crate::render::print_json;
+use crate::settings::{ConfigFile, Format, SectionRule};
 use crate::this_run::ThisRun;
 
 /// Finds the form of reports as far as it is known before the settings are: by the
@@ -19,6 +17,7 @@ use crate::this_run::ThisRun;
 pub(crate) fn find_format(
     arguments: &[OsString],
     environment: &BTreeMap<String, String>,
+    sections: &[SectionRule],
 ) -> Format {
     let arguments: Vec<&str> = arguments
         .iter()
@@ -30,7 +29,7 @@ pub(crate) fn find_format(
         let path = value_of(&arguments, "--config");
         let path = path.or_else(|| variable("MCSNAP_CONFIG").cloned())?;
         // What is wrong with it is told when it is read for good.
-        ConfigFile::read(&path).ok()?.format()
+        ConfigFile::read(&path, sections).ok()?.format()
     };
     let word = value_of(&arguments, "--format")
         .or_else(|| variable("MCSNAP_FORMAT").cloned())
@@ -59,9 +58,9 @@ fn value_of(arguments: &[&str], flag: &str) -> Option<String> {
 
 /// Returns the command that was meant, such as `dump` or `ring-plan`; empty where
 /// none was.
-fn find_command(arguments: &[OsString]) -> String {
+fn find_command(program: &Command, arguments: &[OsString]) -> String {
     let mut names = Vec::new();
-    let mut command: &Command = &Cli::command();
+    let mut command = program;
     for argument in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
         if let Some(found) = command.find_subcommand(argument) {
             names.push(argument);
@@ -72,14 +71,19 @@ fn find_command(arguments: &[OsString]) -> String {
 }
 
 /// Ends with what clap has to say: help, which is no error, or what is wrong.
-pub(crate) fn end(error: &clap::Error, format: Format, arguments: &[OsString]) -> ExitCode {
+pub(crate) fn end(
+    error: &clap::Error,
+    format: Format,
+    program: &Command,
+    arguments: &[OsString],
+) -> ExitCode {
     // Nothing is left to tell it to if these fail.
     let _ = error.print();
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
     }
     if format == Format::Json {
-        let run = ThisRun::begin(&find_command(arguments));
+        let run = ThisRun::begin(&find_command(program, arguments));
         let text = error.to_string();
         let line = text.lines().next().unwrap_or_default();
         let message = line.strip_prefix("error: ").unwrap_or(line);
@@ -91,7 +95,10 @@ pub(crate) fn end(error: &clap::Error, format: Format, arguments: &[OsString]) -
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     fn words(words: &[&str]) -> Vec<OsString> {
         words.iter().map(OsString::from).collect()
@@ -101,7 +108,7 @@ mod tests {
     fn the_form_is_found_where_a_flag_or_a_variable_says_it() {
         let find = |arguments: &[&str], variable: &str| {
             let environment = BTreeMap::from([("MCSNAP_FORMAT".to_owned(), variable.to_owned())]);
-            find_format(&words(arguments), &environment)
+            find_format(&words(arguments), &environment, &[])
         };
         assert_eq!(find(&["mcsnap", "--format", "json"], ""), Format::Json);
         assert_eq!(find(&["mcsnap", "x", "--format=json"], ""), Format::Json);
@@ -114,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_command_is_found_among_wrong_flags() {
-        let find = |arguments: &[&str]| find_command(&words(arguments));
+        let find = |arguments: &[&str]| find_command(&Cli::command(), &words(arguments));
         assert_eq!(find(&["mcsnap", "-x", "dump", "--nope"]), "dump");
         assert_eq!(find(&["mcsnap", "ring", "plan", "s"]), "ring-plan");
         assert_eq!(find(&["mcsnap", "dumb"]), "");

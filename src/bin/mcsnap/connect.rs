@@ -2,7 +2,6 @@
 //! talks to servers.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +10,10 @@ use anyhow::Result;
 use mcsnap::engines::discovery::{FoundNode, find_nodes, read_node_file};
 use mcsnap::ports::net::{Credentials, NetOptions, TlsClient, TlsSettings};
 use mcsnap::words::cancel::Cancel;
-use serde::de::Deserializer;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::config::Given;
 use crate::exit::UsageError;
-use crate::settings::{parse_sources, switch, text};
-
-/// Settings that report themselves as [`HIDDEN`].
-pub(crate) const SECRETS: [&str; 1] = ["auth"];
-
-/// What is shown in place of a secret.
-pub(crate) const HIDDEN: &str = "(hidden)";
+use crate::settings::{Given, Secret, parse_duration, parse_sources, parse_wait, switch, text};
 
 /// Flags of every command that talks to servers.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -67,28 +58,6 @@ pub(crate) struct ConnectArgs {
     /// all others.
     #[arg(skip)]
     pub(crate) auth: Option<Secret>,
-}
-
-/// A text that is not shown.
-#[derive(Clone, Default)]
-pub(crate) struct Secret(String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(text(deserializer)?.unwrap_or_default()))
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(HIDDEN)
-    }
 }
 
 impl ConnectArgs {
@@ -172,6 +141,44 @@ impl ConnectArgs {
     }
 }
 
+/// How long a command that reads or fills servers waits for them.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(crate) struct WaitArgs {
+    /// Longest time to wait for a server [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) timeout: Option<String>,
+    /// Ask a server that does not answer at first for so long [default: 30s]
+    ///
+    /// One that refuses, is silent, has no connection left, or whose name is not
+    /// found just now is asked again with growing pauses, all servers side by side.
+    /// 0s gives it up at once.
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) wait_for_node: Option<String>,
+}
+
+impl WaitArgs {
+    pub(crate) fn timeout(&self) -> Result<Duration> {
+        parse_duration("timeout", self.timeout.as_deref().unwrap_or("10s"))
+    }
+
+    /// Makes the options of connections.
+    pub(crate) fn net_options(
+        &self,
+        connect: &ConnectArgs,
+        given: &BTreeMap<String, Given>,
+    ) -> Result<NetOptions> {
+        let timeout = self.timeout()?;
+        let wait = self.wait_for_node.as_deref().unwrap_or("30s");
+        Ok(NetOptions {
+            wait_for_node: parse_wait("wait-for-node", wait)?,
+            ..connect.net_options(given, timeout)?
+        })
+    }
+}
+
 /// Nodes, and where each one is from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeList {
@@ -204,15 +211,10 @@ impl NodeList {
     }
 }
 
-/// Says whether a layer's value is not to be shown.
-pub(crate) fn is_secret(name: &str) -> bool {
-    SECRETS.contains(&name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Origin;
+    use crate::settings::Origin;
 
     fn given(pairs: &[(&str, Origin)]) -> BTreeMap<String, Given> {
         let entry = |(name, origin): &(&str, Origin)| {

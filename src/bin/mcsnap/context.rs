@@ -12,8 +12,6 @@ use mcsnap::words::progress::{Event, Progress};
 use serde_json::{Value, json};
 use tracing::Level;
 
-use crate::cli::GlobalArgs;
-use crate::config::{ConfigFile, Resolved, Section, check_variables, place_of, resolve};
 use crate::exit::{Signal, kind_of};
 use crate::failure::Unfinished;
 use crate::job_watch::JobWatch;
@@ -21,25 +19,12 @@ use crate::logging::{self, EventLog};
 use crate::progress::{ProgressKind, Renderer};
 use crate::render::{given_json, print_json, print_text};
 use crate::screen::make_bars;
-use crate::settings::parse_choice;
+use crate::settings::{
+    ConfigFile, Format, GlobalArgs, Resolved, Section, SectionRule, check_variables, parse_choice,
+    place_of, resolve,
+};
 use crate::stderr::{self, Priority};
 use crate::this_run::ThisRun;
-
-/// Form of the report on stdout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Text,
-    Json,
-}
-
-impl Format {
-    pub(crate) const CHOICES: [(&'static str, Self); 2] =
-        [("text", Self::Text), ("json", Self::Json)];
-}
-
-impl Section for GlobalArgs {
-    const NAME: Option<&'static str> = None;
-}
 
 /// What is there before any setting is known, and outlives a command that fails.
 #[derive(Clone, Debug)]
@@ -95,6 +80,7 @@ pub(crate) struct Context {
     world: World,
     progress: ProgressKind,
     environment: BTreeMap<String, String>,
+    sections: Vec<SectionRule>,
     file: ConfigFile,
     /// Settings of every command that were given, for the log.
     given: Value,
@@ -105,6 +91,7 @@ impl Context {
     pub(crate) fn new(
         flags: &GlobalArgs,
         environment: BTreeMap<String, String>,
+        sections: Vec<SectionRule>,
         world: &World,
     ) -> Result<Self> {
         let path = flags.config.as_ref().or_else(|| {
@@ -113,7 +100,7 @@ impl Context {
                 .filter(|path| !path.is_empty())
         });
         let file = path
-            .map(|path| ConfigFile::read(path))
+            .map(|path| ConfigFile::read(path, &sections))
             .transpose()?
             .unwrap_or_default();
         let resolved = resolve(flags, &environment, &file)?;
@@ -137,13 +124,14 @@ impl Context {
             &environment,
             &world.bars,
         )?;
-        check_variables(&environment)?;
+        check_variables(&environment, &sections)?;
         Ok(Self {
             format,
             cancel: world.cancel.clone(),
             world: world.clone(),
             progress,
             environment,
+            sections,
             file,
             given: given_json(&resolved.given),
             has_logged_start: AtomicBool::new(false),
@@ -167,7 +155,7 @@ impl Context {
 
     /// Puts them together once more, with the configuration file as it is now.
     pub(crate) fn reread<T: Section>(&self, flags: &T) -> Result<Resolved<T>> {
-        resolve(flags, &self.environment, &self.file.reread()?)
+        resolve(flags, &self.environment, &self.file.reread(&self.sections)?)
     }
 
     /// Adds to the error of a wrong value where it was written, if that was not on

@@ -3,23 +3,23 @@
 
 mod brake;
 mod cli;
+mod command;
 mod command_line;
 mod commands;
-mod config;
 mod connect;
-mod consent;
 mod context;
 mod exit;
 mod failure;
 mod job_watch;
 mod logging;
-mod naming;
 mod progress;
+mod registry;
 mod reload;
 mod render;
 mod screen;
 mod settings;
 mod signals;
+mod snapshots;
 mod stderr;
 mod stop_signals;
 mod this_run;
@@ -30,29 +30,34 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use mcsnap::words::error::{Error, ErrorKind};
 use mcsnap::words::item::escape_controls;
 
 use crate::cli::Cli;
-use crate::context::{Context, Format, World};
+use crate::context::{Context, World};
 use crate::exit::Outcome;
 use crate::render::{print_failure, print_text};
+use crate::settings::Format;
 use crate::signals::Signals;
 use crate::stderr::{Priority, tell};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let environment = config::read_environment(std::env::vars_os());
+    let environment = settings::read_environment(std::env::vars_os());
     let variables = environment.as_ref().cloned().unwrap_or_default();
-    let format = command_line::find_format(&arguments, &variables);
+    let format = command_line::find_format(&arguments, &variables, &registry::sections());
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return command_line::end(&error, format, &arguments),
+        Err(error) => return command_line::end(&error, format, &Cli::command(), &arguments),
     };
-    let world = World::new(&cli.command.name());
+    let command = cli.command.rule;
+    let world = World::new(command.name);
     let signals = Signals::default();
-    let held = stop_signals::hold_for(&cli.command);
+    let held = match command.has_walks {
+        true => stop_signals::hold(),
+        false => Ok(()),
+    };
     let watched = held
         .and_then(|()| reload::catch_signal())
         .and_then(|()| watch_signals(&world, &signals, format));
@@ -67,7 +72,8 @@ fn main() -> ExitCode {
     let (code, failure) = match ended {
         Ok(outcome) => (exit::code_of(outcome), None),
         Err(error) => {
-            let (code, message) = tell_failure(&world, &signals, format, &error);
+            let (code, message) =
+                tell_failure(&world, &signals, format, command.prints_lines, &error);
             (code, Some(message))
         }
     };
@@ -82,8 +88,8 @@ fn main() -> ExitCode {
 /// Runs the command. A panic is a bug, and told as every other failure.
 fn run(cli: Cli, environment: BTreeMap<String, String>, world: &World) -> anyhow::Result<Outcome> {
     let work = || {
-        let context = Context::new(&cli.global, environment, world)?;
-        commands::dispatch(&context, cli.command)
+        let context = Context::new(&cli.global, environment, registry::sections(), world)?;
+        cli.command.run(&context, Cli::command)
     };
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let what = "a part of it has panicked, as told above".to_owned();
@@ -118,6 +124,7 @@ fn tell_failure(
     world: &World,
     signals: &Signals,
     format: Format,
+    prints_lines: bool,
     error: &anyhow::Error,
 ) -> (u8, String) {
     let signal = signals.first();
@@ -131,7 +138,7 @@ fn tell_failure(
     let document = failure::document(&world.run, &world.watch, error, &message, code, members);
     // Nothing is left to tell it to if these fail.
     let _ = match format {
-        Format::Json => print_failure(&world.run.command, &document),
+        Format::Json => print_failure(prints_lines, &document),
         Format::Text if rows.is_empty() => Ok(()),
         Format::Text => {
             let rows: Vec<_> = rows.into_iter().chain(world.run.rows()).collect();

@@ -12,8 +12,8 @@ use mcsnap::ports::net::{Brake, BrakeOptions};
 use signal_hook::consts::SIGUSR1;
 
 use crate::brake::{limits_text, rates_json};
-use crate::config::{Resolved, Section};
 use crate::context::{Context, SeenJob};
+use crate::settings::{Resolved, Section};
 
 /// Raised by the signal.
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);

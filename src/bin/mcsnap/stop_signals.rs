@@ -16,17 +16,12 @@ use std::thread;
 use mcsnap::engines::source::{between_walks, walks_under_way};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::cli::Command;
-
 /// The signals, but for SIGSTOP, which nobody can hold.
 const SIGNALS: [libc::c_int; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
-/// Holds them from now on, where the command may walk. To be called before there is
-/// another thread: threads have the mask of the one that made them.
-pub(crate) fn hold_for(command: &Command) -> io::Result<()> {
-    if !matches!(command, Command::Dump(_) | Command::Ring(_)) {
-        return Ok(());
-    }
+/// Holds them from now on. To be called before there is another thread: threads have the
+/// mask of the one that made them.
+pub(crate) fn hold() -> io::Result<()> {
     let set = set_of_signals();
     change_mask(libc::SIG_BLOCK, &set)?;
     let pending = open_descriptor(&set)?;

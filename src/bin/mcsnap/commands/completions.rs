@@ -1,13 +1,12 @@
 //! `mcsnap completions`: the completion script of a shell.
 
 use anyhow::Result;
-use clap::CommandFactory as _;
 
-use crate::cli::Cli;
+use crate::command::AboutProgram;
 use crate::exit::Outcome;
 use crate::render::print;
 
-/// Flags of `mcsnap completions`.
+/// Print the completion script of a shell
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompletionsArgs {
     /// Which shell
@@ -15,10 +14,14 @@ pub(crate) struct CompletionsArgs {
     shell: clap_complete::Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs) -> Result<Outcome> {
-    // Into memory first: the generator panics where the pipe is closed.
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "mcsnap", &mut script);
-    print(&script)?;
-    Ok(Outcome::Clean)
+impl AboutProgram for CompletionsArgs {
+    const NAME: &'static str = "completions";
+
+    fn run(&self, mut program: clap::Command) -> Result<Outcome> {
+        // Into memory first: the generator panics where the pipe is closed.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut program, "mcsnap", &mut script);
+        print(&script)?;
+        Ok(Outcome::Clean)
+    }
 }

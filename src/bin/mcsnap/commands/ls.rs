@@ -9,24 +9,23 @@ use mcsnap::codecs::select::Selection;
 use mcsnap::jobs::ls::{ListedRecord, ListingOptions, list};
 use mcsnap::ports::store::MapChoice;
 use mcsnap::words::error::{Error, Operation};
-use mcsnap::words::item::{escape_bytes, escape_controls, unescape_bytes};
+use mcsnap::words::item::{escape_bytes, escape_controls};
 use mcsnap::words::units::UnixSecs;
 use serde::{Deserialize, Serialize};
 
-use crate::commands::open_snapshot;
-use crate::commands::required_snapshot;
-use crate::commands::verify::parse_threads;
-use crate::config::{Given, Resolved, Section};
-use crate::context::{Context, Format};
-use crate::exit::{Outcome, UsageError};
+use crate::command::Command;
+use crate::context::Context;
+use crate::exit::Outcome;
 use crate::render::record::{RecordJson, UNKNOWN, exptime, marks, moment};
 use crate::render::{print, print_findings, print_on, print_unknown_kept};
 use crate::settings::{
-    SELECT_HELP, SELECT_LONG_HELP, expressions, list as parse_list, parse_moment, parse_select,
-    split_commas, switch, text,
+    Format, Given, Resolved, SELECT_HELP, SELECT_LONG_HELP, Section, expressions,
+    list as parse_list, parse_key, parse_moment, parse_select, parse_threads, split_commas, switch,
+    text,
 };
+use crate::snapshots::{open_snapshot, required_snapshot};
 
-/// Flags of `mcsnap ls`.
+/// List the keys of a snapshot, with their metadata
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct LsArgs {
@@ -88,41 +87,47 @@ enum Line {
     Json,
 }
 
-pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Outcome> {
-    let Resolved { settings, given } = context.resolve(args)?;
-    let place = &required_snapshot(settings.snapshot.as_deref())?;
-    let options = ListingOptions {
-        nodes: split_commas(&settings.nodes),
-        selection: selection(&settings)?,
-        at: settings.at.as_deref().map(parse_moment).transpose()?,
-        thread_count: parse_threads(settings.threads.as_deref())?,
-    };
-    // Through a map the kernel would read the values around, too.
-    let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
-    let line = match context.format {
-        Format::Json => Line::Json,
-        Format::Text => choose_line(&settings, &given),
-    };
-    // Whoever counts or cuts lines wants none but records.
-    if io::stdout().is_terminal() {
-        print(heading(line).as_bytes())?;
+impl Command for LsArgs {
+    const PRINTS_LINES: bool = true;
+
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let Resolved { settings, given } = context.resolve(self)?;
+        let place = &required_snapshot(settings.snapshot.as_deref())?;
+        let options = ListingOptions {
+            nodes: split_commas(&settings.nodes),
+            selection: selection(&settings)?,
+            at: settings.at.as_deref().map(parse_moment).transpose()?,
+            thread_count: parse_threads(settings.threads.as_deref())?,
+        };
+        // Through a map the kernel would read the values around, too.
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+        let line = match context.format {
+            Format::Json => Line::Json,
+            Format::Text => choose_line(&settings, &given),
+        };
+        // Whoever counts or cuts lines wants none but records.
+        if io::stdout().is_terminal() {
+            print(heading(line).as_bytes())?;
+        }
+        let report = list(
+            &snapshot,
+            &options,
+            &context.cancel,
+            &|listed, out| write_line(line, listed, out),
+            &mut |bytes| {
+                print_on(bytes).map_err(|error| Error::io(Operation::Write, "stdout", error))
+            },
+        )?;
+        print_findings(&report.findings, report.finding_count_dropped);
+        context.log().write_findings(&report.findings);
+        print_unknown_kept(report.unknown_kept);
+        tracing::info!(listed = report.listed, seen = report.seen, "listed");
+        Ok(if report.findings.is_empty() {
+            Outcome::Clean
+        } else {
+            Outcome::Degraded
+        })
     }
-    let report = list(
-        &snapshot,
-        &options,
-        &context.cancel,
-        &|listed, out| write_line(line, listed, out),
-        &mut |bytes| print_on(bytes).map_err(|error| Error::io(Operation::Write, "stdout", error)),
-    )?;
-    print_findings(&report.findings, report.finding_count_dropped);
-    context.log().write_findings(&report.findings);
-    print_unknown_kept(report.unknown_kept);
-    tracing::info!(listed = report.listed, seen = report.seen, "listed");
-    Ok(if report.findings.is_empty() {
-        Outcome::Clean
-    } else {
-        Outcome::Degraded
-    })
 }
 
 /// `--prefix` and `--glob` are short for terms of `--select`.
@@ -147,14 +152,6 @@ fn choose_line(settings: &LsArgs, given: &BTreeMap<String, Given>) -> Line {
         (false, true) => Line::Long,
         (false, false) => Line::Short,
     }
-}
-
-/// Reads a key, or the start of one, as keys are printed.
-pub(crate) fn parse_key(what: &'static str, text: &str) -> Result<Vec<u8>, UsageError> {
-    unescape_bytes(text).ok_or_else(|| {
-        let allowed = "a backslash is written \\\\, and any byte \\xNN";
-        UsageError(format!("{what} \"{text}\": {allowed}"))
-    })
 }
 
 fn heading(line: Line) -> &'static str {

@@ -9,15 +9,16 @@ use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::commands::required_snapshot;
-use crate::commands::verify::parse_threads;
-use crate::config::Section;
-use crate::context::{Context, Format};
+use crate::command::Command;
+use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
 use crate::render::{count, counted, finding_json, print, told};
-use crate::settings::{parse_count, parse_file_mode, parse_size, text};
+use crate::settings::{
+    Format, Section, parse_count, parse_file_mode, parse_size, parse_threads, text,
+};
+use crate::snapshots::required_snapshot;
 
-/// Flags of `mcsnap salvage`.
+/// Write a new snapshot of what is still sound in a damaged one
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct SalvageArgs {
@@ -65,54 +66,56 @@ impl Section for SalvageArgs {
     const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
-pub(crate) fn run(context: &Context, args: &SalvageArgs) -> Result<Outcome> {
-    let settings = context.resolve(args)?.settings;
-    let place = &required_snapshot(settings.snapshot.as_deref())?;
-    let to = settings
-        .to
-        .as_deref()
-        .ok_or_else(|| UsageError("where should the new snapshot go? pass --to DIR".to_owned()))?;
-    let or = |setting: &Option<String>, default: &str| {
-        setting.clone().unwrap_or_else(|| default.to_owned())
-    };
-    let mode = parse_file_mode(settings.file_mode.as_deref())?;
-    let input = open_damaged_place(place)?;
-    let name = match settings.name.as_deref() {
-        Some(name) => parse_name(name)?,
-        None => default_name(&input)?,
-    };
-    let options = SalvageOptions {
-        name,
-        segment_size_max: parse_size(
-            "segment-size",
-            &or(&settings.segment_size, "256MiB"),
-            1 << 20,
-        )?,
-        segment_record_count_max: parse_count(
-            "segment-records",
-            &or(&settings.segment_records, "500000"),
-            1,
-            1 << 32,
-        )?,
-        compression: or(&settings.compression, "zstd:1").parse()?,
-        thread_count: parse_threads(settings.threads.as_deref())?,
-    };
-    let store = create_directory_as(to, mode)?;
-    let progress = context.progress();
-    let report = salvage(&input, store, &options, &context.cancel, &progress)?;
-    let findings = of_all(&report);
-    context.log().write_findings(findings.iter().copied());
-    let printed = print_findings_of(context, &report, &findings)
-        .and_then(|()| context.print_report(report_json(place, &report), || rows(place, &report)));
-    told(printed, || {
-        let verdict = report.manifest.verdict.as_str();
-        format!("snapshot {} is there ({verdict})", report.place)
-    })?;
-    Ok(if report.has_loss() {
-        Outcome::Degraded
-    } else {
-        Outcome::Clean
-    })
+impl Command for SalvageArgs {
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let settings = context.resolve(self)?.settings;
+        let place = &required_snapshot(settings.snapshot.as_deref())?;
+        let to = settings.to.as_deref().ok_or_else(|| {
+            UsageError("where should the new snapshot go? pass --to DIR".to_owned())
+        })?;
+        let or = |setting: &Option<String>, default: &str| {
+            setting.clone().unwrap_or_else(|| default.to_owned())
+        };
+        let mode = parse_file_mode(settings.file_mode.as_deref())?;
+        let input = open_damaged_place(place)?;
+        let name = match settings.name.as_deref() {
+            Some(name) => parse_name(name)?,
+            None => default_name(&input)?,
+        };
+        let options = SalvageOptions {
+            name,
+            segment_size_max: parse_size(
+                "segment-size",
+                &or(&settings.segment_size, "256MiB"),
+                1 << 20,
+            )?,
+            segment_record_count_max: parse_count(
+                "segment-records",
+                &or(&settings.segment_records, "500000"),
+                1,
+                1 << 32,
+            )?,
+            compression: or(&settings.compression, "zstd:1").parse()?,
+            thread_count: parse_threads(settings.threads.as_deref())?,
+        };
+        let store = create_directory_as(to, mode)?;
+        let progress = context.progress();
+        let report = salvage(&input, store, &options, &context.cancel, &progress)?;
+        let findings = of_all(&report);
+        context.log().write_findings(findings.iter().copied());
+        let printed = print_findings_of(context, &report, &findings).and_then(|()| {
+            context.print_report(report_json(place, &report), || rows(place, &report))
+        });
+        told(printed, || {
+            let verdict = report.manifest.verdict.as_str();
+            format!("snapshot {} is there ({verdict})", report.place)
+        })?;
+        Ok(if report.has_loss() {
+            Outcome::Degraded
+        } else {
+            Outcome::Clean
+        })
+    }
 }
 
 fn default_name(input: &DamagedPlace) -> Result<String> {

@@ -2,20 +2,20 @@
 
 use anyhow::Result;
 use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
-use mcsnap::ports::store::{MapChoice, open_snapshot_place};
+use mcsnap::ports::store::open_snapshot_place;
 use mcsnap::words::defect::Severity;
 use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::commands::required_snapshot;
-use crate::config::Section;
-use crate::context::{Context, Format};
+use crate::command::Command;
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::render::{counted, finding_json, holds_row, print, size};
-use crate::settings::{parse_choice, parse_count, switch, text};
+use crate::settings::{Format, Section, parse_map_choice, parse_threads, switch, text};
+use crate::snapshots::required_snapshot;
 
-/// Flags of `mcsnap verify`.
+/// Check whether a snapshot is whole and sound
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct VerifyArgs {
@@ -51,43 +51,31 @@ impl Section for VerifyArgs {
     const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
-pub(crate) fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome> {
-    let settings = context.resolve(args)?.settings;
-    let place = &required_snapshot(settings.snapshot.as_deref())?;
-    let depth = match (settings.deep, settings.data) {
-        (Some(true), _) => Depth::Deep,
-        (_, Some(true)) => Depth::Data,
-        _ => Depth::Quick,
-    };
-    let thread_count = parse_threads(settings.threads.as_deref())?;
-    let map_choice = parse_map_choice(settings.mmap.as_deref())?;
-    let (store, name) = open_snapshot_place(place, map_choice)?;
-    let options = VerifyOptions {
-        depth,
-        thread_count,
-    };
-    let progress = context.progress();
-    let report = verify_snapshot(store, &name, &options, &context.cancel, &progress)?;
-    print_report(context, place, &report)?;
-    Ok(if report.has_errors() {
-        Outcome::Degraded
-    } else {
-        Outcome::Clean
-    })
-}
-
-/// Reads a number of threads; the default is one a processor.
-pub(crate) fn parse_threads(text: Option<&str>) -> Result<usize> {
-    let Some(text) = text else {
-        return Ok(std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
-    };
-    Ok(usize::try_from(parse_count("threads", text, 1, 1024)?)?)
-}
-
-/// Reads when to map files.
-pub(crate) fn parse_map_choice(text: Option<&str>) -> Result<MapChoice> {
-    let choices = [("auto", MapChoice::Auto), ("never", MapChoice::Never)];
-    parse_choice("mmap", text.unwrap_or("auto"), &choices)
+impl Command for VerifyArgs {
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let settings = context.resolve(self)?.settings;
+        let place = &required_snapshot(settings.snapshot.as_deref())?;
+        let depth = match (settings.deep, settings.data) {
+            (Some(true), _) => Depth::Deep,
+            (_, Some(true)) => Depth::Data,
+            _ => Depth::Quick,
+        };
+        let thread_count = parse_threads(settings.threads.as_deref())?;
+        let map_choice = parse_map_choice(settings.mmap.as_deref())?;
+        let (store, name) = open_snapshot_place(place, map_choice)?;
+        let options = VerifyOptions {
+            depth,
+            thread_count,
+        };
+        let progress = context.progress();
+        let report = verify_snapshot(store, &name, &options, &context.cancel, &progress)?;
+        print_report(context, place, &report)?;
+        Ok(if report.has_errors() {
+            Outcome::Degraded
+        } else {
+            Outcome::Clean
+        })
+    }
 }
 
 fn print_report(context: &Context, place: &str, report: &VerifyReport) -> Result<()> {

@@ -6,25 +6,24 @@ use std::time::Duration;
 use anyhow::Result;
 use mcsnap::codecs::format::manifest::Need;
 use mcsnap::codecs::ring::{Explanation, NodeChange, RingSpec, Sureness};
-use mcsnap::engines::snapshot::{SnapshotReader, resolve_latest};
+use mcsnap::engines::snapshot::resolve_latest;
 use mcsnap::jobs::ring_detect::{
     DetectionReport, KeySample, SampleOptions, detect, sample_nodes, sample_snapshot,
 };
 use mcsnap::ports::store::MapChoice;
-use mcsnap::words::cancel::Cancel;
 use mcsnap::words::item::escape_bytes;
 use mcsnap::words::node::NodeSpec;
 use mcsnap::words::units::{percent, to_u64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::commands::open_snapshot;
-use crate::config::{Resolved, Section};
+use crate::command::Command;
 use crate::connect::ConnectArgs;
-use crate::context::{Context, Format};
+use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
 use crate::render::{count, counted, print_findings, print_json, print_text};
-use crate::settings::{list, parse_count, parse_duration, ring, text};
+use crate::settings::{Format, Resolved, Section, list, parse_count, parse_duration, ring, text};
+use crate::snapshots::open_snapshot;
 
 /// Strays that are named in a report for people, and for programs.
 const STRAYS_SHOWN: usize = 3;
@@ -39,7 +38,7 @@ const KEYS_LEAST: u64 = 20;
 /// How long to wait for the end of another crawl.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Flags of `mcsnap ring detect`.
+/// Find the ring that explains where the keys of servers lie
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub(crate) struct RingDetectArgs {
@@ -80,116 +79,55 @@ impl Section for RingDetectArgs {
     const ARGUMENTS: &'static [&'static str] = &["nodes"];
 }
 
-pub(crate) fn run(context: &Context, args: &RingDetectArgs) -> Result<Outcome> {
-    let Resolved { settings, given } = context.resolve(args)?;
-    let sample_size = settings.sample.as_deref().unwrap_or("1000");
-    let sample_size = usize::try_from(parse_count("sample", sample_size, 1, 100_000)?)?;
-    let timeout = parse_duration("timeout", settings.timeout.as_deref().unwrap_or("10s"))?;
-    refuse_directories(&settings.nodes)?;
-    let ring: Option<RingSpec> = settings.ring.as_deref().map(str::parse).transpose()?;
-    let net = settings.connect.net_options(&given, timeout)?;
-    let found = settings
-        .connect
-        .find_nodes(&settings.nodes, &net, &context.cancel)?;
-    let sample = match &settings.snapshot {
-        Some(place) => {
-            let place = resolve_latest(place)?;
-            let snapshot = open_snapshot(&place, MapChoice::Never, Need::Read)?;
-            sample_snapshot(&snapshot, &found.nodes, sample_size, &context.cancel)?
-        }
-        None => {
-            let options = SampleOptions {
-                count_per_node: sample_size,
-                walk: None,
-                net,
-                busy_timeout: BUSY_TIMEOUT,
-            };
-            sample_nodes(&found.nodes, &options, &context.cancel)?
-        }
-    };
-    let report = detect(&sample, ring.as_ref())?;
-    context.log().write_findings(&sample.findings);
-    let mut document = document(&sample, &report);
-    context.stamp_and_log(&mut document);
-    match context.format {
-        Format::Json => print_json(&document)?,
-        Format::Text => print_text(&rows(&sample, &report))?,
-    }
-    print_findings(&sample.findings, 0);
-    Ok(match report.explanations.as_slice() {
-        // Of one ring that was asked for it is told how little it explains.
-        [] => Outcome::NotFound,
-        [found] if found.sureness == Sureness::No => Outcome::NotFound,
-        [found] if found.sureness == Sureness::Certain && sample.findings.is_empty() => {
-            Outcome::Clean
-        }
-        [..] => Outcome::Degraded,
-    })
-}
+impl Command for RingDetectArgs {
+    const HAS_WALKS: bool = true;
 
-/// The rings that explain where the keys of servers lie, for the record of a dump:
-/// several where these keys cannot tell them apart. Or why none is certain.
-pub(crate) fn find_rings(
-    nodes: &[NodeSpec],
-    options: &SampleOptions,
-    cancel: &Cancel,
-) -> Result<std::result::Result<Vec<RingSpec>, String>> {
-    let report = detect(&sample_nodes(nodes, options, cancel)?, None)?;
-    let total = counted(to_u64(report.sightings.len()), "key");
-    let Some(best) = report.explanations.first() else {
-        return Ok(Err(format!("no ring explains where {total} lie")));
-    };
-    if best.sureness != Sureness::Certain {
-        let share = percent(best.agreeing, to_u64(report.sightings.len()));
-        return Ok(Err(format!(
-            "{} explains where {share:.1} % of {total} lie, which is not enough",
-            best.ring
-        )));
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let Resolved { settings, given } = context.resolve(self)?;
+        let sample_size = settings.sample.as_deref().unwrap_or("1000");
+        let sample_size = usize::try_from(parse_count("sample", sample_size, 1, 100_000)?)?;
+        let timeout = parse_duration("timeout", settings.timeout.as_deref().unwrap_or("10s"))?;
+        refuse_directories(&settings.nodes)?;
+        let ring: Option<RingSpec> = settings.ring.as_deref().map(str::parse).transpose()?;
+        let net = settings.connect.net_options(&given, timeout)?;
+        let found = settings
+            .connect
+            .find_nodes(&settings.nodes, &net, &context.cancel)?;
+        let sample = match &settings.snapshot {
+            Some(place) => {
+                let place = resolve_latest(place)?;
+                let snapshot = open_snapshot(&place, MapChoice::Never, Need::Read)?;
+                sample_snapshot(&snapshot, &found.nodes, sample_size, &context.cancel)?
+            }
+            None => {
+                let options = SampleOptions {
+                    count_per_node: sample_size,
+                    walk: None,
+                    net,
+                    busy_timeout: BUSY_TIMEOUT,
+                };
+                sample_nodes(&found.nodes, &options, &context.cancel)?
+            }
+        };
+        let report = detect(&sample, ring.as_ref())?;
+        context.log().write_findings(&sample.findings);
+        let mut document = document(&sample, &report);
+        context.stamp_and_log(&mut document);
+        match context.format {
+            Format::Json => print_json(&document)?,
+            Format::Text => print_text(&rows(&sample, &report))?,
+        }
+        print_findings(&sample.findings, 0);
+        Ok(match report.explanations.as_slice() {
+            // Of one ring that was asked for it is told how little it explains.
+            [] => Outcome::NotFound,
+            [found] if found.sureness == Sureness::No => Outcome::NotFound,
+            [found] if found.sureness == Sureness::Certain && sample.findings.is_empty() => {
+                Outcome::Clean
+            }
+            [..] => Outcome::Degraded,
+        })
     }
-    let is_changed = |found: &&Explanation| found.nodes != nodes;
-    if let Some(found) = report.explanations.iter().find(is_changed) {
-        return Ok(Err(format!(
-            "{} explains where keys lie, but for the nodes written {}",
-            found.ring,
-            texts(&found.nodes).join(",")
-        )));
-    }
-    let rings = report.explanations.iter();
-    let rings = rings.flat_map(|found| [&found.ring].into_iter().chain(&found.alike));
-    Ok(Ok(rings.cloned().collect()))
-}
-
-/// Keys of each node that show which ring a dump records, or whether it is the one.
-pub(crate) const KEYS_PER_NODE: usize = 1_000;
-
-/// Says what speaks against a ring that is recorded, by the keys of the snapshot;
-/// nothing where none does, or where there are too few.
-pub(crate) fn find_contradiction(
-    ring: &RingSpec,
-    snapshot: &SnapshotReader,
-    nodes: &[NodeSpec],
-    cancel: &Cancel,
-) -> Result<Option<String>> {
-    /// Keys of all nodes, below which a few strays say nothing.
-    const KEYS_LEAST: usize = 100;
-    let sample = sample_snapshot(snapshot, nodes, KEYS_PER_NODE, cancel)?;
-    if sample.sightings.len() < KEYS_LEAST {
-        return Ok(None);
-    }
-    let report = detect(&sample, Some(ring))?;
-    let total = to_u64(report.sightings.len());
-    let doubtful = report
-        .explanations
-        .first()
-        .filter(|found| found.sureness < Sureness::Certain && found.agreeing < total);
-    Ok(doubtful.map(|found| {
-        format!(
-            "{} of {} lie elsewhere than {ring} puts them on these nodes, and it is recorded \
-             all the same; `mcsnap ring detect` finds the ring",
-            count(total.saturating_sub(found.agreeing)),
-            counted(total, "key")
-        )
-    }))
 }
 
 /// The path of a snapshot looks like that of a socket.

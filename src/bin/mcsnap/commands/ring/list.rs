@@ -5,13 +5,13 @@ use mcsnap::codecs::ring::{Preset, RingSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::{Resolved, Section};
-use crate::context::{Context, Format};
+use crate::command::Command;
+use crate::context::Context;
 use crate::exit::Outcome;
 use crate::render::{print, print_json};
-use crate::settings::switch;
+use crate::settings::{Format, Resolved, Section, switch};
 
-/// Flags of `mcsnap ring list`.
+/// List the rings that have a name, and the clients that they stand for
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct RingListArgs {
@@ -26,15 +26,17 @@ impl Section for RingListArgs {
     const NAME: Option<&'static str> = Some("ring-list");
 }
 
-pub(crate) fn run(context: &Context, args: &RingListArgs) -> Result<Outcome> {
-    let Resolved { settings, .. } = context.resolve(args)?;
-    let is_of_parts = settings.parts == Some(true);
-    match (context.format, is_of_parts) {
-        (Format::Json, _) => print_json(&document())?,
-        (Format::Text, false) => print(rings().as_bytes())?,
-        (Format::Text, true) => print(parts().as_bytes())?,
+impl Command for RingListArgs {
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let Resolved { settings, .. } = context.resolve(self)?;
+        let is_of_parts = settings.parts == Some(true);
+        match (context.format, is_of_parts) {
+            (Format::Json, _) => print_json(&document())?,
+            (Format::Text, false) => print(rings().as_bytes())?,
+            (Format::Text, true) => print(parts().as_bytes())?,
+        }
+        Ok(Outcome::Clean)
     }
-    Ok(Outcome::Clean)
 }
 
 fn document() -> Value {

@@ -9,15 +9,14 @@ use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::commands::ls::parse_key;
-use crate::config::{Resolved, Section};
+use crate::command::Command;
 use crate::connect::ConnectArgs;
-use crate::context::{Context, Format};
+use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
 use crate::render::{counted, print_on};
-use crate::settings::{list, parse_duration, ring, text};
+use crate::settings::{Format, Resolved, Section, list, parse_duration, parse_key, ring, text};
 
-/// Flags of `mcsnap ring locate`.
+/// Say on which node the client looks for keys
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub(crate) struct RingLocateArgs {
@@ -49,55 +48,59 @@ impl Section for RingLocateArgs {
     const NAME: Option<&'static str> = Some("ring-locate");
 }
 
-pub(crate) fn run(context: &Context, args: &RingLocateArgs) -> Result<Outcome> {
-    let Resolved { settings, given } = context.resolve(args)?;
-    if args.keys.is_empty() {
-        return Err(UsageError("no key; name some, or pass - to read them".to_owned()).into());
-    }
-    let ring: RingSpec = match &settings.ring {
-        Some(ring) => ring.parse()?,
-        None => {
-            let message = "no ring; pass --ring, of those that mcsnap ring list shows";
+impl Command for RingLocateArgs {
+    const PRINTS_LINES: bool = true;
+
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let Resolved { settings, given } = context.resolve(self)?;
+        if self.keys.is_empty() {
+            return Err(UsageError("no key; name some, or pass - to read them".to_owned()).into());
+        }
+        let ring: RingSpec = match &settings.ring {
+            Some(ring) => ring.parse()?,
+            None => {
+                let message = "no ring; pass --ring, of those that mcsnap ring list shows";
+                return Err(UsageError(message.to_owned()).into());
+            }
+        };
+        let timeout = parse_duration("timeout", settings.timeout.as_deref().unwrap_or("10s"))?;
+        let net = settings.connect.net_options(&given, timeout)?;
+        let found = settings
+            .connect
+            .find_nodes(&settings.nodes, &net, &context.cancel)?;
+        if found.nodes.is_empty() {
+            let message = "no nodes; pass --nodes with all nodes of the ring";
             return Err(UsageError(message.to_owned()).into());
         }
-    };
-    let timeout = parse_duration("timeout", settings.timeout.as_deref().unwrap_or("10s"))?;
-    let net = settings.connect.net_options(&given, timeout)?;
-    let found = settings
-        .connect
-        .find_nodes(&settings.nodes, &net, &context.cancel)?;
-    if found.nodes.is_empty() {
-        let message = "no nodes; pass --nodes with all nodes of the ring";
-        return Err(UsageError(message.to_owned()).into());
-    }
-    let Placement::Ring(placed) = Placement::new(&ring, &found.nodes)? else {
-        let message =
-            format!("ring \"{ring}\": no key says where it belongs; name a client's ring");
-        return Err(UsageError(message).into());
-    };
-    if let Some(warning) = ring.warning_of(&found.nodes) {
-        tracing::warn!("{warning}");
-    }
-    let locate = |text: &str| -> Result<String> {
-        let key = parse_key("key", text)?;
-        locate_line(context.format, &ring, &placed, &found.nodes, &key)
-    };
-    for text in &args.keys {
-        if text != "-" {
-            if print_on(locate(text)?.as_bytes())?.is_break() {
-                return Ok(Outcome::Clean);
-            }
-            continue;
+        let Placement::Ring(placed) = Placement::new(&ring, &found.nodes)? else {
+            let message =
+                format!("ring \"{ring}\": no key says where it belongs; name a client's ring");
+            return Err(UsageError(message).into());
+        };
+        if let Some(warning) = ring.warning_of(&found.nodes) {
+            tracing::warn!("{warning}");
         }
-        for line in io::stdin().lock().lines() {
-            let line = line.context("cannot read stdin")?;
-            context.cancel.check()?;
-            if !line.is_empty() && print_on(locate(&line)?.as_bytes())?.is_break() {
-                return Ok(Outcome::Clean);
+        let locate = |text: &str| -> Result<String> {
+            let key = parse_key("key", text)?;
+            locate_line(context.format, &ring, &placed, &found.nodes, &key)
+        };
+        for text in &self.keys {
+            if text != "-" {
+                if print_on(locate(text)?.as_bytes())?.is_break() {
+                    return Ok(Outcome::Clean);
+                }
+                continue;
+            }
+            for line in io::stdin().lock().lines() {
+                let line = line.context("cannot read stdin")?;
+                context.cancel.check()?;
+                if !line.is_empty() && print_on(locate(&line)?.as_bytes())?.is_break() {
+                    return Ok(Outcome::Clean);
+                }
             }
         }
+        Ok(Outcome::Clean)
     }
-    Ok(Outcome::Clean)
 }
 
 /// A line: node and key, or one JSON object.

@@ -8,21 +8,19 @@ use mcsnap::jobs::ring_plan::{ReshardingOptions, plan_resharding};
 use mcsnap::ports::store::MapChoice;
 use serde::{Deserialize, Serialize};
 
-use crate::commands::open_snapshot;
-use crate::commands::required_snapshot;
-use crate::commands::verify::parse_threads;
-use crate::config::{Resolved, Section};
+use crate::command::Command;
+use crate::commands::ring::resharding::Resharding;
 use crate::connect::ConnectArgs;
-use crate::context::{Context, Format};
+use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
-use crate::render::resharding::Resharding;
 use crate::render::{finding_json, print, print_findings, print_json, print_unknown_kept};
 use crate::settings::{
-    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_duration, parse_moment, parse_select,
-    parse_sources, ring, text,
+    Format, Resolved, SELECT_HELP, SELECT_LONG_HELP, Section, expressions, list, parse_duration,
+    parse_moment, parse_select, parse_sources, parse_threads, ring, text,
 };
+use crate::snapshots::{open_snapshot, required_snapshot};
 
-/// Flags of `mcsnap ring plan`.
+/// Say what a change of the ring would move, from the keys of a snapshot
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub(crate) struct RingPlanArgs {
@@ -81,52 +79,54 @@ impl Section for RingPlanArgs {
     const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
-pub(crate) fn run(context: &Context, args: &RingPlanArgs) -> Result<Outcome> {
-    let Resolved { settings, given } = context.resolve(args)?;
-    let place = &required_snapshot(settings.snapshot.as_deref())?;
-    let connect = &settings.connect;
-    if settings.to.is_empty() && connect.nodes_file.is_none() {
-        let message = "no nodes; pass --to with all nodes of the new ring";
-        return Err(UsageError(message.to_owned()).into());
+impl Command for RingPlanArgs {
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let Resolved { settings, given } = context.resolve(self)?;
+        let place = &required_snapshot(settings.snapshot.as_deref())?;
+        let connect = &settings.connect;
+        if settings.to.is_empty() && connect.nodes_file.is_none() {
+            let message = "no nodes; pass --to with all nodes of the new ring";
+            return Err(UsageError(message.to_owned()).into());
+        }
+        let parse_ring = |text: &Option<String>| text.as_deref().map(str::parse::<RingSpec>);
+        let timeout = parse_duration("timeout", settings.timeout.as_deref().unwrap_or("10s"))?;
+        let net = connect.net_options(&given, timeout)?;
+        let mut options = ReshardingOptions {
+            from_nodes: Vec::new(),
+            from_ring: parse_ring(&settings.from_ring).transpose()?,
+            to_nodes: Vec::new(),
+            to_ring: parse_ring(&settings.ring).transpose()?,
+            selection: parse_select(&settings.select)?,
+            at: settings.at.as_deref().map(parse_moment).transpose()?,
+            thread_count: parse_threads(settings.threads.as_deref())?,
+        };
+        // Reads of mapped files bring what lies around in, which is values.
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+        // Last, since it may talk to endpoints: what is wrong by itself is told first.
+        let from = find_nodes(&parse_sources(&settings.from)?, &net, &context.cancel)?;
+        options.from_nodes = from.into_iter().map(|found| found.node).collect();
+        options.to_nodes = connect
+            .find_nodes(&settings.to, &net, &context.cancel)?
+            .nodes;
+        let progress = context.progress();
+        let report = plan_resharding(&snapshot, &options, &context.cancel, &progress)?;
+        let resharding = Resharding {
+            place,
+            report: &report,
+        };
+        context.log().write_findings(&report.findings);
+        let mut document = resharding.to_json(&finding_json)?;
+        context.stamp_and_log(&mut document);
+        match context.format {
+            Format::Text => print(resharding.to_text().as_bytes())?,
+            Format::Json => print_json(&document)?,
+        }
+        print_findings(&report.findings, report.finding_count_dropped);
+        print_unknown_kept(report.unknown_kept);
+        Ok(if report.findings.is_empty() {
+            Outcome::Clean
+        } else {
+            Outcome::Degraded
+        })
     }
-    let parse_ring = |text: &Option<String>| text.as_deref().map(str::parse::<RingSpec>);
-    let timeout = parse_duration("timeout", settings.timeout.as_deref().unwrap_or("10s"))?;
-    let net = connect.net_options(&given, timeout)?;
-    let mut options = ReshardingOptions {
-        from_nodes: Vec::new(),
-        from_ring: parse_ring(&settings.from_ring).transpose()?,
-        to_nodes: Vec::new(),
-        to_ring: parse_ring(&settings.ring).transpose()?,
-        selection: parse_select(&settings.select)?,
-        at: settings.at.as_deref().map(parse_moment).transpose()?,
-        thread_count: parse_threads(settings.threads.as_deref())?,
-    };
-    // Reads of mapped files bring what lies around in, which is values.
-    let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
-    // Last, since it may talk to endpoints: what is wrong by itself is told first.
-    let from = find_nodes(&parse_sources(&settings.from)?, &net, &context.cancel)?;
-    options.from_nodes = from.into_iter().map(|found| found.node).collect();
-    options.to_nodes = connect
-        .find_nodes(&settings.to, &net, &context.cancel)?
-        .nodes;
-    let progress = context.progress();
-    let report = plan_resharding(&snapshot, &options, &context.cancel, &progress)?;
-    let resharding = Resharding {
-        place,
-        report: &report,
-    };
-    context.log().write_findings(&report.findings);
-    let mut document = resharding.to_json(&finding_json)?;
-    context.stamp_and_log(&mut document);
-    match context.format {
-        Format::Text => print(resharding.to_text().as_bytes())?,
-        Format::Json => print_json(&document)?,
-    }
-    print_findings(&report.findings, report.finding_count_dropped);
-    print_unknown_kept(report.unknown_kept);
-    Ok(if report.findings.is_empty() {
-        Outcome::Clean
-    } else {
-        Outcome::Degraded
-    })
 }

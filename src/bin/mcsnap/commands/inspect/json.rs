@@ -8,12 +8,12 @@ use mcsnap::words::item::{Attribute, Exptime, SlabClass, escape_bytes};
 use mcsnap::words::units::{UnixSecs, to_f64};
 use serde_json::{Map, Value, json};
 
-use crate::render::inspection::Inspection;
+use crate::commands::inspect::inspection::Inspection;
 use crate::render::share::{rounded, share};
 
 impl Inspection<'_> {
     /// Writes all of it for programs.
-    pub(crate) fn to_json(self, findings: &dyn Fn(&Finding) -> Value) -> Result<Value> {
+    pub(super) fn to_json(self, findings: &dyn Fn(&Finding) -> Value) -> Result<Value> {
         let (manifest, report) = (self.manifest, self.report);
         let statistics = &report.statistics;
         let total = &statistics.total;

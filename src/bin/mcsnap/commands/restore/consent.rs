@@ -15,7 +15,7 @@ const ANSWER_LEN_MAX: usize = 1000;
 /// # Errors
 ///
 /// - `Canceled`, within a tenth of a second; what stdin and stderr fail with.
-pub(crate) fn ask(question: &str, cancel: &Cancel) -> Result<Option<bool>> {
+pub(super) fn ask(question: &str, cancel: &Cancel) -> Result<Option<bool>> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(None);
     }

@@ -1,12 +1,43 @@
 //! The report of a dump that did not come to its end.
 
-use mcsnap::engines::snapshot::Sealed;
-use mcsnap::words::error::ErrorKind;
+use std::sync::Arc;
+
+use mcsnap::engines::snapshot::{Sealed, count_sealed};
+use mcsnap::ports::store::Store;
+use mcsnap::words::error::{Error, ErrorKind};
 use serde_json::{Value, json};
 
+use crate::context::Context;
 use crate::failure::{Unfinished, verdict};
 use crate::job_watch::NodeCount;
 use crate::render::{counted, size, without_address};
+
+/// Leaves a report of what was done of a dump that ended early.
+pub(super) fn leave_unfinished(
+    context: &Context,
+    store: &Arc<dyn Store>,
+    name: &str,
+    is_kept: bool,
+    error: &Error,
+) {
+    // What was refused before it began has nothing to report.
+    if context.watch().job().is_none() {
+        return;
+    }
+    let sealed = || {
+        let counted = count_sealed(&**store, name).inspect_err(|error| {
+            tracing::info!("what is kept is not known: {}", error.to_chain());
+        });
+        counted.ok()
+    };
+    let unfinished = UnfinishedDump {
+        place: store.describe(name),
+        name,
+        nodes: context.watch().nodes(),
+        kept: is_kept.then(sealed).flatten(),
+    };
+    context.leave(unfinished.report(error.kind()));
+}
 
 /// What there is of a dump that ended early.
 #[derive(Debug)]

@@ -13,12 +13,12 @@ use mcsnap::words::pieces::LargeValue as _;
 use serde::{Serialize, Serializer};
 
 /// A value in base64, made as it is written: it is never whole in memory.
-pub(crate) struct Base64Value<'a> {
-    pub(crate) value: &'a CopyValue,
-    pub(crate) cancel: &'a Cancel,
+pub(super) struct Base64Value<'a> {
+    pub(super) value: &'a CopyValue,
+    pub(super) cancel: &'a Cancel,
     /// Why a value that was sound a moment ago cannot be read now, or was not to
     /// be any more; what is written of it then ends early.
-    pub(crate) failure: &'a Cell<Option<Error>>,
+    pub(super) failure: &'a Cell<Option<Error>>,
 }
 
 impl Serialize for Base64Value<'_> {

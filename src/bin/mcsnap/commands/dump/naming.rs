@@ -11,7 +11,7 @@ use crate::exit::{HintedError, UsageError};
 
 /// What `--name` and `--name-local` say, at one moment.
 #[derive(Debug)]
-pub(crate) struct Naming<'a> {
+pub(super) struct Naming<'a> {
     pattern: Option<&'a str>,
     now: UnixSecs,
     clock: NameClock,
@@ -21,7 +21,7 @@ pub(crate) struct Naming<'a> {
 impl<'a> Naming<'a> {
     /// Takes the moment: a dump is named by its start, on this host's clock. With
     /// `is_local_meant` a name without date and time is refused.
-    pub(crate) fn new(
+    pub(super) fn new(
         pattern: Option<&'a str>,
         is_local: bool,
         is_local_meant: bool,
@@ -46,7 +46,7 @@ impl<'a> Naming<'a> {
     }
 
     /// Returns the name.
-    pub(crate) fn fill(&self) -> Result<String> {
+    pub(super) fn fill(&self) -> Result<String> {
         match self.pattern {
             Some(pattern) => Ok(expand_name(pattern, &self.clock)?),
             None => Ok(generate_name(self.now)),
@@ -55,12 +55,12 @@ impl<'a> Naming<'a> {
 
     /// Says whether another run of the same job would have another name, so that
     /// the name keeps nobody from running beside it, nor finds an unfinished dump.
-    pub(crate) fn is_sole(&self) -> bool {
+    pub(super) fn is_sole(&self) -> bool {
         self.pattern.is_none_or(|pattern| pattern.contains('%'))
     }
 
     /// Says what to do where the name is taken.
-    pub(crate) fn with_hint(&self, error: Error) -> anyhow::Error {
+    pub(super) fn with_hint(&self, error: Error) -> anyhow::Error {
         if !matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
             return error.into();
         }

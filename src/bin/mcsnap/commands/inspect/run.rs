@@ -1,4 +1,4 @@
-//! `mcsnap inspect`: what is in a snapshot.
+//! The flags of `mcsnap inspect`, and what it does.
 
 use anyhow::Result;
 use mcsnap::codecs::format::manifest::Need;
@@ -6,20 +6,18 @@ use mcsnap::jobs::inspect::{InspectOptions, KeyPrefixTable, PrefixDepth, inspect
 use mcsnap::ports::store::MapChoice;
 use serde::{Deserialize, Serialize};
 
-use crate::commands::open_snapshot;
-use crate::commands::required_snapshot;
-use crate::commands::verify::parse_threads;
-use crate::config::Section;
-use crate::context::{Context, Format};
+use crate::command::Command;
+use crate::commands::inspect::inspection::Inspection;
+use crate::context::Context;
 use crate::exit::Outcome;
-use crate::render::inspection::Inspection;
 use crate::render::{finding_json, print, print_json};
 use crate::settings::{
-    SELECT_HELP, SELECT_LONG_HELP, expressions, list, parse_count, parse_moment, parse_select,
-    split_commas, text,
+    Format, SELECT_HELP, SELECT_LONG_HELP, Section, expressions, list, parse_count, parse_moment,
+    parse_select, parse_threads, split_commas, text,
 };
+use crate::snapshots::{open_snapshot, required_snapshot};
 
-/// Flags of `mcsnap inspect`.
+/// Show what is in a snapshot: key prefixes, TTLs, idle times, sizes
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct InspectArgs {
@@ -70,47 +68,49 @@ impl Section for InspectArgs {
     const ARGUMENTS: &'static [&'static str] = &["snapshot"];
 }
 
-pub(crate) fn run(context: &Context, args: &InspectArgs) -> Result<Outcome> {
-    let settings = context.resolve(args)?.settings;
-    let place = &required_snapshot(settings.snapshot.as_deref())?;
-    let top = settings.top.as_deref().unwrap_or("10");
-    let options = InspectOptions {
-        at: settings.at.as_deref().map(parse_moment).transpose()?,
-        nodes: split_commas(&settings.nodes),
-        delimiters: settings
-            .delimiters
-            .unwrap_or_else(|| KeyPrefixTable::DELIMITERS.to_owned())
-            .into_bytes(),
-        depth: settings
-            .depth
-            .as_deref()
-            .map_or(Ok(PrefixDepth::Fitting), parse_depth)?,
-        largest_count: usize::try_from(parse_count("top", top, 0, 1000)?)?,
-        thread_count: parse_threads(settings.threads.as_deref())?,
-        selection: parse_select(&settings.select)?,
-    };
-    // Reads of mapped files bring what lies around in, which is values.
-    let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
-    let progress = context.progress();
-    let report = inspect(&snapshot, &options, &context.cancel, &progress)?;
-    let inspection = Inspection {
-        place,
-        manifest: snapshot.manifest(),
-        is_lone_segment: snapshot.is_lone_segment(),
-        report: &report,
-    };
-    context.log().write_findings(&report.findings);
-    let mut document = inspection.to_json(&finding_json)?;
-    context.stamp_and_log(&mut document);
-    match context.format {
-        Format::Text => print(inspection.to_text().as_bytes())?,
-        Format::Json => print_json(&document)?,
+impl Command for InspectArgs {
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let settings = context.resolve(self)?.settings;
+        let place = &required_snapshot(settings.snapshot.as_deref())?;
+        let top = settings.top.as_deref().unwrap_or("10");
+        let options = InspectOptions {
+            at: settings.at.as_deref().map(parse_moment).transpose()?,
+            nodes: split_commas(&settings.nodes),
+            delimiters: settings
+                .delimiters
+                .unwrap_or_else(|| KeyPrefixTable::DELIMITERS.to_owned())
+                .into_bytes(),
+            depth: settings
+                .depth
+                .as_deref()
+                .map_or(Ok(PrefixDepth::Fitting), parse_depth)?,
+            largest_count: usize::try_from(parse_count("top", top, 0, 1000)?)?,
+            thread_count: parse_threads(settings.threads.as_deref())?,
+            selection: parse_select(&settings.select)?,
+        };
+        // Reads of mapped files bring what lies around in, which is values.
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+        let progress = context.progress();
+        let report = inspect(&snapshot, &options, &context.cancel, &progress)?;
+        let inspection = Inspection {
+            place,
+            manifest: snapshot.manifest(),
+            is_lone_segment: snapshot.is_lone_segment(),
+            report: &report,
+        };
+        context.log().write_findings(&report.findings);
+        let mut document = inspection.to_json(&finding_json)?;
+        context.stamp_and_log(&mut document);
+        match context.format {
+            Format::Text => print(inspection.to_text().as_bytes())?,
+            Format::Json => print_json(&document)?,
+        }
+        Ok(if report.has_errors() {
+            Outcome::Degraded
+        } else {
+            Outcome::Clean
+        })
     }
-    Ok(if report.has_errors() {
-        Outcome::Degraded
-    } else {
-        Outcome::Clean
-    })
 }
 
 fn parse_depth(text: &str) -> Result<PrefixDepth> {

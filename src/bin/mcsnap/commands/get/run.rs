@@ -1,4 +1,4 @@
-//! `mcsnap get`: one key of a snapshot.
+//! The flags of `mcsnap get`, and what it does.
 
 use std::cell::Cell;
 
@@ -13,22 +13,21 @@ use mcsnap::words::pieces::LargeValue as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::commands::ls::parse_key;
-use crate::commands::open_snapshot;
-use crate::commands::required_snapshot;
-use crate::commands::verify::parse_threads;
-use crate::config::Section;
-use crate::context::{Context, Format};
+use crate::command::Command;
+use crate::commands::get::base64_value::Base64Value;
+use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
 use crate::render::record::{RecordJson, UNKNOWN, exptime, marks, moment};
-use crate::render::value::Base64Value;
 use crate::render::{
     counted, finding_json, print, print_document, print_findings, print_pieces, print_text,
 };
-use crate::settings::{list, split_commas, switch, text};
+use crate::settings::{
+    Format, Section, list, parse_key, parse_threads, split_commas, switch, text,
+};
+use crate::snapshots::{open_snapshot, required_snapshot};
 use crate::stderr::{Priority, tell};
 
-/// Flags of `mcsnap get`.
+/// Print one key of a snapshot: value and metadata
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct GetArgs {
@@ -60,40 +59,42 @@ impl Section for GetArgs {
     const ARGUMENTS: &'static [&'static str] = &["snapshot", "key"];
 }
 
-pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<Outcome> {
-    let settings = context.resolve(args)?.settings;
-    let place = &required_snapshot(settings.snapshot.as_deref())?;
-    let Some(key) = settings.key.as_deref() else {
-        return Err(UsageError("which key? pass it after the snapshot".to_owned()).into());
-    };
-    let key = parse_key("key", key)?;
-    let options = LookupOptions {
-        nodes: split_commas(&settings.nodes),
-        is_value_wanted: true,
-        thread_count: parse_threads(settings.threads.as_deref())?,
-    };
-    // Through a map the kernel would read the values around, too.
-    let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
-    let report = look_up(&snapshot, &key, &options, &context.cancel)?;
-    print_findings(&report.findings, 0);
-    context.log().write_findings(&report.findings);
-    if settings.raw == Some(true) {
-        print_raw(&key, &report, &context.cancel)?;
-    } else if context.format == Format::Json {
-        print_report(context, place, &key, &report)?;
-    } else {
-        for copy in &report.copies {
-            print_copy(&key, copy)?;
+impl Command for GetArgs {
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let settings = context.resolve(self)?.settings;
+        let place = &required_snapshot(settings.snapshot.as_deref())?;
+        let Some(key) = settings.key.as_deref() else {
+            return Err(UsageError("which key? pass it after the snapshot".to_owned()).into());
+        };
+        let key = parse_key("key", key)?;
+        let options = LookupOptions {
+            nodes: split_commas(&settings.nodes),
+            is_value_wanted: true,
+            thread_count: parse_threads(settings.threads.as_deref())?,
+        };
+        // Through a map the kernel would read the values around, too.
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+        let report = look_up(&snapshot, &key, &options, &context.cancel)?;
+        print_findings(&report.findings, 0);
+        context.log().write_findings(&report.findings);
+        if settings.raw == Some(true) {
+            print_raw(&key, &report, &context.cancel)?;
+        } else if context.format == Format::Json {
+            print_report(context, place, &key, &report)?;
+        } else {
+            for copy in &report.copies {
+                print_copy(&key, copy)?;
+            }
         }
+        tell_absence(place, &key, &report);
+        Ok(
+            match (report.findings.is_empty(), report.copies.is_empty()) {
+                (false, _) => Outcome::Degraded,
+                (true, true) => Outcome::NotFound,
+                (true, false) => Outcome::Clean,
+            },
+        )
     }
-    tell_absence(place, &key, &report);
-    Ok(
-        match (report.findings.is_empty(), report.copies.is_empty()) {
-            (false, _) => Outcome::Degraded,
-            (true, true) => Outcome::NotFound,
-            (true, false) => Outcome::Clean,
-        },
-    )
 }
 
 /// Says on stderr why there is nothing on stdout.

@@ -1,140 +1,16 @@
-//! Values of settings: how they are written, and what they mean.
+//! What the text of a setting means.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use serde::de::{Deserializer, Error as _};
-use serde::{Deserialize, Serializer};
-use serde_yaml::Value;
-
-use mcsnap::codecs::ring::RingSpec;
-use mcsnap::codecs::select::Selection;
 use mcsnap::engines::discovery::NodeSource;
-use mcsnap::ports::store::FileMode;
+use mcsnap::ports::store::{FileMode, MapChoice};
 use mcsnap::words::error::Error;
-use mcsnap::words::item::Exptime;
+use mcsnap::words::item::{Exptime, unescape_bytes};
 use mcsnap::words::units::UnixSecs;
 
-/// A value of a file or of the environment, before it is known what it is for.
-struct Scalar(String);
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = match Value::deserialize(deserializer)? {
-            Value::Bool(bool) => bool.to_string(),
-            Value::Number(number) => number.to_string(),
-            Value::String(text) => text,
-            Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => {
-                return Err(D::Error::custom("wanted one value"));
-            }
-        };
-        Ok(Self(text))
-    }
-}
-
-/// Reads text. A number is taken for its value, so that text which only looks
-/// like a number, such as `2026.10`, needs quotes in a file.
-pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<Scalar>::deserialize(deserializer)?.map(|scalar| scalar.0))
-}
-
-/// The value of `--ring` of a dump that has the ring found.
-pub(crate) const DETECT: &str = "detect";
-
-/// Reads the text of a ring, and refuses one that is none.
-pub(crate) fn ring<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    ring_unless(deserializer, |_| false)
-}
-
-/// Reads the text of a ring, or [`DETECT`].
-pub(crate) fn ring_or_detect<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<String>, D::Error> {
-    ring_unless(deserializer, |text| text == DETECT)
-}
-
-fn ring_unless<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    is_word: impl Fn(&str) -> bool,
-) -> Result<Option<String>, D::Error> {
-    let text = text(deserializer)?;
-    if let Some(text) = text.as_deref().filter(|text| !is_word(text)) {
-        text.parse::<RingSpec>().map_err(D::Error::custom)?;
-    }
-    Ok(text)
-}
-
-/// Reads a yes or no.
-pub(crate) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
-    let Some(scalar) = Option::<Scalar>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    match scalar.0.as_str() {
-        "true" | "1" | "yes" => Ok(Some(true)),
-        "false" | "0" | "no" => Ok(Some(false)),
-        other => Err(D::Error::custom(format!(
-            "\"{other}\" is neither true nor false"
-        ))),
-    }
-}
-
-/// Reads a list, or text with commas.
-pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let texts = expressions(deserializer)?;
-    let parts = split_commas(&texts);
-    // An empty variable in a script must not come to mean "all".
-    if parts.is_empty() && !texts.is_empty() {
-        return Err(D::Error::custom("an empty list; leave it out, or name one"));
-    }
-    Ok(parts)
-}
-
-/// Reads a list whose members may have commas; text is one member.
-pub(crate) fn expressions<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<String>, D::Error> {
-    let read = |value| Scalar::deserialize(value).map_err(D::Error::custom);
-    let texts: Vec<Scalar> = match Value::deserialize(deserializer)? {
-        Value::Null => Vec::new(),
-        Value::Sequence(values) => values.into_iter().map(read).collect::<Result<_, _>>()?,
-        one @ (Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Mapping(_)
-        | Value::Tagged(_)) => vec![read(one)?],
-    };
-    Ok(texts.into_iter().map(|scalar| scalar.0).collect())
-}
-
-/// Reads how often a flag was given.
-pub(crate) fn repeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
-    let text = text(deserializer)?.unwrap_or_else(|| "0".to_owned());
-    let wanted = || D::Error::custom(format!("\"{text}\": wanted a number from 0 to 255"));
-    text.parse().map_err(|_| wanted())
-}
-
-/// Writes a flag that was not given as no value, which hides none of another
-/// layer.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands a field over by reference"
-)]
-pub(crate) fn repeat_or_none<S: Serializer>(count: &u8, serializer: S) -> Result<S::Ok, S::Error> {
-    match *count {
-        0 => serializer.serialize_none(),
-        count => serializer.serialize_u8(count),
-    }
-}
-
-/// Takes lists with commas apart.
-pub(crate) fn split_commas(texts: &[String]) -> Vec<String> {
-    let parts = texts.iter().flat_map(|text| text.split(','));
-    parts
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
+use crate::exit::UsageError;
+use crate::settings::split_commas;
 
 /// Reads nodes and endpoints.
 pub(crate) fn parse_sources(texts: &[String]) -> Result<Vec<NodeSource>> {
@@ -228,9 +104,6 @@ fn parse_seconds(text: &str) -> Option<u64> {
     u64::try_from(length.as_secs()).ok()
 }
 
-/// What `--wait-for-node` is where it is not given.
-pub(crate) const WAIT_FOR_NODE: &str = "30s";
-
 /// Reads how long a node that does not answer is asked again; 0 is not at all.
 pub(crate) fn parse_wait(name: &'static str, text: &str) -> Result<Duration> {
     let span = text.parse::<jiff::SignedDuration>().ok();
@@ -253,42 +126,6 @@ pub(crate) fn parse_ttl(text: &str, now: UnixSecs) -> Result<Exptime> {
         .filter(|seconds| (1..=TTL_MAX).contains(seconds))
         .map(|seconds| Exptime::At(UnixSecs(now.0.saturating_add(seconds))))
         .ok_or_else(|| Error::invalid_input("ttl-if-unknown", text, allowed).into())
-}
-
-/// First line of the help of `--select`.
-pub(crate) const SELECT_HELP: &str = "Only what matches, such as 'prefix=user: and ttl>1h'";
-
-/// The grammar of `--select`, for `--help`; README has the same table.
-pub(crate) const SELECT_LONG_HELP: &str = "\
-Only what matches, such as 'prefix=user: and ttl>1h'
-
-Terms:
-  key=K prefix=K    the key, or its start, as keys are printed (\\xNN)
-  glob=P            the whole key: * ? [a-z] {this,that}
-  regex=R           any part of the key; ^ and $ are its ends
-  ttl>1h            time left: 90s, 1h, 7d; never is more than any
-  size<1MiB         bytes of the value
-  idle>=7d          time since a client read it
-  class=5           slab class
-  flags=0x10        client flags
-  sample=5%         this share of all keys, the same each time
-  owner=A/RING/A,B  keys that A has on a ring of A and B
-
-ttl, size, idle, class and flags take = != < <= > >=, ranges (1h..2h, 1h.., \
-..2h, ends included) and unknown; ttl also never. All others take = and !=.
-
-Terms are joined by and, or, not and parentheses. A value with spaces needs \
-quotes: 'key=\"a b\"'. In a shell, put < and > and parentheses in quotes.
-Several --select are joined by and. What a server did not tell is unknown, \
-and kept; ttl!=unknown and its like drop it.";
-
-/// Reads what is to be kept; several expressions are joined by `and`.
-pub(crate) fn parse_select(texts: &[String]) -> Result<Selection> {
-    let mut selection = Selection::default();
-    for text in texts {
-        selection = selection.and(Selection::parse(text)?)?;
-    }
-    Ok(selection)
 }
 
 /// Reads a moment.
@@ -321,6 +158,28 @@ pub(crate) fn parse_choice<T: Copy>(
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let allowed = format!("wanted one of {}", words.join(", "));
         Error::invalid_input(name, text, allowed).into()
+    })
+}
+
+/// Reads a number of threads; the default is one a processor.
+pub(crate) fn parse_threads(text: Option<&str>) -> Result<usize> {
+    let Some(text) = text else {
+        return Ok(std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
+    };
+    Ok(usize::try_from(parse_count("threads", text, 1, 1024)?)?)
+}
+
+/// Reads when to map files.
+pub(crate) fn parse_map_choice(text: Option<&str>) -> Result<MapChoice> {
+    let choices = [("auto", MapChoice::Auto), ("never", MapChoice::Never)];
+    parse_choice("mmap", text.unwrap_or("auto"), &choices)
+}
+
+/// Reads a key, or the start of one, as keys are printed.
+pub(crate) fn parse_key(what: &'static str, text: &str) -> Result<Vec<u8>, UsageError> {
+    unescape_bytes(text).ok_or_else(|| {
+        let allowed = "a backslash is written \\\\, and any byte \\xNN";
+        UsageError(format!("{what} \"{text}\": {allowed}"))
     })
 }
 
@@ -405,27 +264,5 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn expressions_keep_their_commas_and_are_joined_by_and() {
-        #[derive(Deserialize)]
-        struct Given {
-            #[serde(deserialize_with = "expressions")]
-            select: Vec<String>,
-        }
-        let read = |yaml: &str| {
-            let given: Given = serde_yaml::from_str(yaml).unwrap();
-            parse_select(&given.select).map(|selection| selection.to_string())
-        };
-        let one = "glob={a,b}:*";
-        assert_eq!(read(&format!("select: '{one}'")).unwrap(), one);
-        assert_eq!(
-            read("select: ['class=1 or class=2', ttl>1h]").unwrap(),
-            "(class=1 or class=2) and ttl>1h"
-        );
-        assert_eq!(read("select:").unwrap(), "");
-        assert!(read("select: ''").is_err());
-        assert!(read("select: true").is_err());
     }
 }
