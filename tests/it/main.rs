@@ -11,6 +11,8 @@ mod brake;
 #[cfg(test)]
 mod certificates;
 #[cfg(test)]
+mod circles;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod client_tests;

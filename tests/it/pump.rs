@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcsnap::engines::pump::{ItemSink as _, Lanes, Load, PumpOptions, Sink, Taken, pump};
+use mcsnap::engines::pump::{ItemSink as _, Lanes, Load, Outlet, PumpOptions, Sink, Taken, pump};
 use mcsnap::ports::threads::side_by_side;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::{Error, ErrorKind, Result};
@@ -12,7 +12,7 @@ use mcsnap::words::item::{ItemMeta, Record};
 /// pieces.
 fn read_numbers(lanes: &Lanes, numbers: std::ops::Range<usize>) -> Result<usize> {
     let route = |key: &[u8]| usize::from(key[0] % 2);
-    let mut outlet = lanes.outlet(&route);
+    let mut outlet = Outlet::new(lanes, &route);
     for number in numbers.clone() {
         let (key, value) = (number.to_string(), vec![b'v'; number]);
         let (key, meta) = (key.as_bytes(), ItemMeta::default());
@@ -107,7 +107,7 @@ fn more_lanes_than_there_is_room_for_batches_are_no_deadlock() {
         ..options(vec![1; LANES])
     };
     let fill = |lanes: &Lanes, part: usize| {
-        let mut outlet = lanes.outlet(&|_| 0);
+        let mut outlet = Outlet::new(lanes, &|_| 0);
         for number in 0..20_000 {
             let key = format!("{part}:{number}");
             let (key, value, meta) = (key.as_bytes(), &[b'v'; 97][..], ItemMeta::default());

@@ -7,6 +7,8 @@
 pub(crate) struct NamedPath {
     pub(crate) line: usize,
     pub(crate) path: String,
+    /// It is in a `pub use`, or a `pub(crate) use`.
+    pub(crate) is_handed_on: bool,
     /// It is in a `use` inside of a module of the file.
     pub(crate) is_nested: bool,
 }
@@ -29,10 +31,12 @@ pub(crate) fn named_paths(text: &str) -> Vec<NamedPath> {
             paths.extend(inline_paths(line).map(|path| NamedPath {
                 line: number,
                 path,
+                is_handed_on: false,
                 is_nested: false,
             }));
             continue;
         };
+        let is_handed_on = line.trim_start().starts_with("pub");
         let is_nested = line.starts_with(' ');
         let mut tree = tree.to_owned();
         while !tree.contains(';') {
@@ -48,6 +52,7 @@ pub(crate) fn named_paths(text: &str) -> Vec<NamedPath> {
         paths.extend(flat.into_iter().map(|path| NamedPath {
             line: number,
             path,
+            is_handed_on,
             is_nested,
         }));
     }

@@ -3,47 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::engines::pump::batch::{ItemBatch, LargeItem};
-use crate::engines::pump::outlet::Outlet;
-use crate::engines::pump::run::PumpOptions;
+use crate::engines::pump::batch::ItemBatch;
+use crate::engines::pump::load::Load;
+use crate::engines::pump::options::PumpOptions;
 use crate::words::error::{Error, Result};
 use crate::words::units::to_u64;
-
-/// What a sink gets at once.
-#[derive(Debug)]
-pub enum Load {
-    /// Items with their values.
-    Batch(ItemBatch),
-    /// One item whose value is read as it is taken.
-    Large(LargeItem),
-}
-
-impl Load {
-    /// Returns how many items it has.
-    pub fn items(&self) -> u64 {
-        match self {
-            Self::Batch(batch) => to_u64(batch.len()),
-            Self::Large(_) => 1,
-        }
-    }
-
-    /// Returns the bytes of their keys and values.
-    pub fn bytes(&self) -> u64 {
-        match self {
-            Self::Batch(batch) => to_u64(batch.byte_len()),
-            Self::Large(item) => to_u64(item.key.len()).saturating_add(item.value.len()),
-        }
-    }
-
-    /// Returns the bytes that it takes in memory: the value of a large item stays where
-    /// it is.
-    fn held_bytes(&self) -> u64 {
-        match self {
-            Self::Batch(batch) => to_u64(batch.byte_len()),
-            Self::Large(item) => to_u64(item.key.len()),
-        }
-    }
-}
 
 /// Queues to the sinks, and what is known of all of them.
 #[derive(Debug)]
@@ -121,9 +85,9 @@ impl Lanes {
         }
     }
 
-    /// Makes a way in, for one thread.
-    pub fn outlet<'a>(&'a self, route: &'a (dyn Fn(&[u8]) -> usize + Sync)) -> Outlet<'a> {
-        Outlet::new(self, route, self.arrived.len())
+    /// Returns how many lanes there are.
+    pub fn count(&self) -> usize {
+        self.arrived.len()
     }
 
     /// Says whether a batch is large enough to go.

@@ -8,11 +8,15 @@
 
 mod batch;
 mod lanes;
+mod load;
+mod options;
 mod outlet;
 mod run;
 mod streamed;
 
 pub use batch::{ItemBatch, LargeItem};
-pub use lanes::{Lanes, Load};
+pub use lanes::Lanes;
+pub use load::Load;
+pub use options::PumpOptions;
 pub use outlet::{ItemSink, Outlet};
-pub use run::{PumpOptions, Pumped, Sink, Taken, pump};
+pub use run::{Pumped, Sink, Taken, pump};

@@ -5,7 +5,8 @@ use std::fmt;
 use crossbeam_channel::{Sender, bounded};
 
 use crate::engines::pump::batch::{ItemBatch, LargeItem};
-use crate::engines::pump::lanes::{Lanes, Load};
+use crate::engines::pump::lanes::Lanes;
+use crate::engines::pump::load::Load;
 use crate::engines::pump::streamed::StreamedValue;
 use crate::words::error::{Error, Result};
 use crate::words::item::{ItemMeta, Record};
@@ -69,15 +70,13 @@ struct LargeOnItsWay {
 }
 
 impl<'a> Outlet<'a> {
-    pub(super) fn new(
-        lanes: &'a Lanes,
-        route: &'a (dyn Fn(&[u8]) -> usize + Sync),
-        lane_count: usize,
-    ) -> Self {
+    /// Makes a way into the lanes, for one thread. `route` returns the lane of a key, for
+    /// items that come by [`ItemSink`].
+    pub fn new(lanes: &'a Lanes, route: &'a (dyn Fn(&[u8]) -> usize + Sync)) -> Self {
         Self {
             lanes,
             route,
-            batches: (0..lane_count).map(|_| ItemBatch::default()).collect(),
+            batches: (0..lanes.count()).map(|_| ItemBatch::default()).collect(),
             large: None,
         }
     }

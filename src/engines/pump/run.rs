@@ -2,29 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::engines::pump::lanes::{Lanes, Load};
+use crate::engines::pump::lanes::Lanes;
+use crate::engines::pump::load::Load;
+use crate::engines::pump::options::PumpOptions;
 use crate::ports::threads::{Worker, with_crew};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
-
-/// How wide a pump is.
-#[derive(Clone, Debug)]
-pub struct PumpOptions {
-    /// Part of the names of the sinks' threads.
-    pub name: &'static str,
-    /// The lanes, each by the number of its sinks, which have a thread each.
-    pub sinks: Vec<usize>,
-    /// Threads that read, each with an outlet of its own.
-    pub outlet_count: usize,
-    /// Bytes of items on their way, whatever the numbers above. Beyond it each reading
-    /// thread may hold one more item, and each large value has four pieces on its way.
-    pub memory_max: u64,
-}
-
-impl PumpOptions {
-    /// Bytes that suit a job where nobody says anything else.
-    pub const MEMORY_MAX: u64 = 64 << 20;
-}
 
 /// Takes what comes in a lane.
 pub trait Sink {

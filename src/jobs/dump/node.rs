@@ -247,7 +247,7 @@ impl NodeJob<'_> {
             })?;
             let fetch = || {
                 let mut fetcher = Fetcher::new(fetch_job);
-                round.fetch_all(&mut fetcher, &mut lanes.outlet(&route));
+                round.fetch_all(&mut fetcher, &mut Outlet::new(lanes, &route));
                 fetcher.into_tally()
             };
             let fetchers: Result<Vec<_>> = (0..self.options.connection_count)
@@ -597,7 +597,7 @@ mod tests {
         let no_sink = |_| -> Result<ShardSink<'_>> { Err(Error::internal("no shard")) };
         let fetched = pump(&options, &stop, no_sink, |lanes| {
             for _ in 0..2 {
-                let mut outlet = lanes.outlet(&|_| 0);
+                let mut outlet = Outlet::new(lanes, &|_| 0);
                 round.fetch_all(&mut Fetcher::new(job), &mut outlet);
             }
             Ok(())

@@ -257,7 +257,7 @@ impl WarmFilePlan {
         let read = |lanes: &Lanes| -> Result<Tally> {
             let read_some = || {
                 let mut tally = Tally::default();
-                let mut outlet = lanes.outlet(&route);
+                let mut outlet = Outlet::new(lanes, &route);
                 let read =
                     self.read_pages(&file, &next_page, &mut outlet, &mut tally, &stop, progress);
                 // The others need not read on.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::codecs::format::compression::SectionReader;
-use crate::engines::pump::{Lanes, PumpOptions, pump};
+use crate::engines::pump::{Lanes, Outlet, PumpOptions, pump};
 use crate::engines::sink::{TextCheck, Unheld};
 use crate::jobs::restore::block_reader::Reading;
 use crate::jobs::restore::cursor::{Cursor, Damage};
@@ -176,7 +176,7 @@ impl RestorePlan {
         // Records are placed one by one.
         let route = |_: &[u8]| usize::MAX;
         let results = pool.broadcast(|| {
-            let mut outlet = lanes.outlet(&route);
+            let mut outlet = Outlet::new(lanes, &route);
             let mut sections = SectionReader::default();
             let mut read = || {
                 while let Some(task) = cursor.next(reading.damage)? {
