@@ -43,6 +43,8 @@ mod fault;
 #[cfg(test)]
 mod fault_arena;
 #[cfg(test)]
+mod few_descriptors;
+#[cfg(test)]
 mod file_modes;
 #[cfg(test)]
 mod first_contact;

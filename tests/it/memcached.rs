@@ -144,6 +144,15 @@ impl Memcached {
         self.port
     }
 
+    /// All addresses of a server that listens at more than one port of 127.0.0.1.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let ports = fs::read_to_string(self._directory.path().join("port")).unwrap();
+        let ports = ports
+            .lines()
+            .filter_map(|line| line.strip_prefix("TCP INET: "));
+        ports.map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -1,6 +1,7 @@
 //! A job that moves items is a combination: what reads, what takes, and the pump.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mcsnap::engines::pump::{ItemSink as _, Lanes, Load, Outlet, PumpOptions, Sink, Taken, pump};
 use mcsnap::ports::threads::side_by_side;
@@ -64,6 +65,7 @@ fn options(sinks: Vec<usize>) -> PumpOptions {
     PumpOptions {
         name: "test",
         sinks,
+        open_max: usize::MAX,
         outlet_count: 3,
         memory_max: 1 << 20,
     }
@@ -80,7 +82,7 @@ fn whatever_is_read_arrives_once_and_in_its_lane() {
     let pumped = pump(
         &options(vec![2, 1]),
         &stop,
-        |_| Ok(Lengths::default()),
+        |_, _| Ok(Lengths::default()),
         read,
     );
     let (count, lanes) = pumped.into_result().unwrap();
@@ -119,7 +121,7 @@ fn more_lanes_than_there_is_room_for_batches_are_no_deadlock() {
         let filled = side_by_side("read", vec![0, 1, 2], 3, &stop, |part| fill(lanes, part));
         filled?.into_iter().collect::<Result<()>>()
     };
-    let pumped = pump(&narrow, &stop, |_| Ok(Lengths::default()), read);
+    let pumped = pump(&narrow, &stop, |_, _| Ok(Lengths::default()), read);
     let ((), lanes) = pumped.into_result().unwrap();
     let keys = lanes.iter().flatten().map(BTreeMap::len);
     assert_eq!(keys.sum::<usize>(), 60_000);
@@ -147,7 +149,7 @@ impl Sink for Failing {
 #[test]
 fn the_first_cause_is_told_and_what_others_did_is_not_lost() {
     let stop = Cancel::new();
-    let failing = |lane| {
+    let failing = |lane, _| {
         let says = match lane {
             0 => || Err(Error::new(ErrorKind::Closed)),
             _ => || Ok(Taken::More),
@@ -169,7 +171,7 @@ fn the_first_cause_is_told_and_what_others_did_is_not_lost() {
 #[test]
 fn the_last_sink_of_a_lane_takes_all_that_comes() {
     let stop = Cancel::new();
-    let enough = |_| {
+    let enough = |_, _| {
         Ok(Failing {
             taken: 0,
             says: || Ok(Taken::Enough),
@@ -183,9 +185,67 @@ fn the_last_sink_of_a_lane_takes_all_that_comes() {
 }
 
 #[test]
+fn a_few_threads_serve_many_lanes_in_turn() {
+    let stop = Cancel::new();
+    let few = PumpOptions {
+        open_max: 2,
+        ..options(vec![3; 7])
+    };
+    let read = |lanes: &Lanes| {
+        let mut outlet = Outlet::new(lanes, &|_| 0);
+        for number in 0..30_000_usize {
+            let key = number.to_string();
+            let (key, value, meta) = (key.as_bytes(), &[b'v'; 97][..], ItemMeta::default());
+            outlet.push(&Record { key, value, meta }, number % 7)?;
+        }
+        outlet.flush()
+    };
+    let (open, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let counted = |_, _| Ok(Counted::new(&open, &most));
+    let ((), lanes) = pump(&few, &stop, counted, read).into_result().unwrap();
+    assert_eq!(lanes.len(), 7);
+    for (lane, taken) in lanes.iter().enumerate() {
+        let keys = taken.iter().flat_map(BTreeMap::keys);
+        let numbers: BTreeSet<usize> = keys
+            .map(|key| str::from_utf8(key).unwrap().parse().unwrap())
+            .collect();
+        assert!(numbers.iter().all(|number| number % 7 == lane));
+        assert!((4285..=4286).contains(&numbers.len()), "{}", numbers.len());
+    }
+    assert_eq!((open.into_inner(), most.into_inner() <= 2), (0, true));
+}
+
+/// Remembers how many are open at a time.
+struct Counted<'a> {
+    lengths: Lengths,
+    open: &'a AtomicUsize,
+}
+
+impl<'a> Counted<'a> {
+    fn new(open: &'a AtomicUsize, most: &AtomicUsize) -> Self {
+        most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let lengths = Lengths::default();
+        Self { lengths, open }
+    }
+}
+
+impl Sink for Counted<'_> {
+    type Output = BTreeMap<Vec<u8>, usize>;
+
+    fn take(&mut self, load: &Load) -> Result<Taken> {
+        self.lengths.take(load)
+    }
+
+    fn finish(self) -> Result<Self::Output> {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.lengths.finish()
+    }
+}
+
+#[test]
 fn a_sink_that_cannot_be_opened_ends_the_pump() {
     let stop = Cancel::new();
-    let none = |_| -> Result<Lengths> { Err(Error::new(ErrorKind::Busy)) };
+    let none = |_, _| -> Result<Lengths> { Err(Error::new(ErrorKind::Busy)) };
     let read = |lanes: &Lanes| read_numbers(lanes, 0..2000);
     let pumped = pump(&options(vec![1, 1]), &stop, none, read);
     assert_eq!(*pumped.error.unwrap().kind(), ErrorKind::Busy);

@@ -15,6 +15,8 @@ pub struct Lanes {
     state: Mutex<State>,
     /// Something has arrived, or nothing will any more; one a lane.
     arrived: Vec<Condvar>,
+    /// Something has arrived in a lane, for those who serve all.
+    arrived_anywhere: Condvar,
     /// There is room again, or nobody takes anything any more.
     freed: Condvar,
     limits: Limits,
@@ -48,6 +50,12 @@ struct State {
 struct Lane {
     waiting: VecDeque<Load>,
     bytes: u64,
+    /// Sinks that may serve it at a time.
+    sinks: usize,
+    /// Sinks that have had enough.
+    left: usize,
+    /// Those who serve all and are at this lane now.
+    serving: usize,
 }
 
 /// Bytes of a batch at most: one round trip to a node.
@@ -68,13 +76,18 @@ impl Lanes {
         let batch = usize::try_from(half / parts).unwrap_or(usize::MAX);
         let batch = batch.clamp(1, BATCH_LEN_MAX);
         let lane = LANE_BATCH_COUNT.saturating_mul(to_u64(BATCH_LEN_MAX));
-        let lanes = (0..lane_count).map(|_| Lane::default()).collect();
+        let new = |&sinks: &usize| Lane {
+            sinks,
+            ..Lane::default()
+        };
+        let lanes = options.sinks.iter().map(new).collect();
         Self {
             state: Mutex::new(State {
                 lanes,
                 ..State::default()
             }),
-            arrived: (0..lane_count).map(|_| Condvar::new()).collect(),
+            arrived: options.sinks.iter().map(|_| Condvar::new()).collect(),
+            arrived_anywhere: Condvar::new(),
             freed: Condvar::new(),
             limits: Limits {
                 all: half,
@@ -126,6 +139,7 @@ impl Lanes {
         if let Some(arrived) = self.arrived.get(lane) {
             arrived.notify_one();
         }
+        self.arrived_anywhere.notify_one();
         Ok(())
     }
 
@@ -139,17 +153,68 @@ impl Lanes {
                 let bytes = load.held_bytes();
                 queue.bytes = queue.bytes.saturating_sub(bytes);
                 drop(state);
-                self.freed.notify_all();
-                return Some(Taking {
-                    lanes: self,
-                    load: Some(load),
-                    bytes,
-                });
+                return Some(self.taking(load, bytes));
             }
             if state.is_closed {
                 return None;
             }
             state = wait(arrived, state);
+        }
+    }
+
+    /// Returns what comes next in any lane that has fewer sinks than it may have, with
+    /// the number of the lane, and whether a sink of it has had enough; nothing once all
+    /// was taken. `current` is the lane that is left with this, or stayed at.
+    pub(super) fn receive_any(&self, current: Option<usize>) -> Option<(usize, bool, Taking<'_>)> {
+        let mut state = self.lock();
+        if let Some(lane) = current.and_then(|lane| state.lanes.get_mut(lane)) {
+            lane.serving = lane.serving.saturating_sub(1);
+        }
+        loop {
+            let count = state.lanes.len();
+            let first = current.unwrap_or(0);
+            let order = (0..count).map(|at| first.saturating_add(at).checked_rem(count));
+            let may_serve = |lane: &usize| {
+                let lane = state.lanes.get(*lane);
+                lane.is_some_and(|lane| !lane.waiting.is_empty() && lane.serving < lane.sinks)
+            };
+            let found = order.flatten().find(may_serve);
+            if let Some(number) = found
+                && let Some(lane) = state.lanes.get_mut(number)
+                && let Some(load) = lane.waiting.pop_front()
+            {
+                let bytes = load.held_bytes();
+                lane.bytes = lane.bytes.saturating_sub(bytes);
+                lane.serving = lane.serving.saturating_add(1);
+                let has_enough = lane.left > 0;
+                drop(state);
+                return Some((number, has_enough, self.taking(load, bytes)));
+            }
+            // What waits in a lane that has all its sinks is theirs.
+            if state.is_closed {
+                return None;
+            }
+            state = wait(&self.arrived_anywhere, state);
+        }
+    }
+
+    /// Notes that a sink has had enough of a lane. Returns whether it was the last one,
+    /// and so has to take what comes.
+    pub(super) fn leave(&self, lane: usize) -> bool {
+        let mut state = self.lock();
+        let Some(lane) = state.lanes.get_mut(lane) else {
+            return false;
+        };
+        lane.left = lane.left.saturating_add(1);
+        lane.left >= lane.sinks
+    }
+
+    fn taking(&self, load: Load, bytes: u64) -> Taking<'_> {
+        self.freed.notify_all();
+        Taking {
+            lanes: self,
+            load: Some(load),
+            bytes,
         }
     }
 
@@ -164,14 +229,21 @@ impl Lanes {
         self.wake_all();
     }
 
-    /// Nobody needs what comes any more.
+    /// Nobody needs what comes any more, nor what waits: somebody who still sends the
+    /// pieces of a value would wait for a sink.
     pub(super) fn fail(&self) {
-        self.lock().has_failed = true;
+        let mut state = self.lock();
+        state.has_failed = true;
+        let lanes = state.lanes.iter_mut();
+        let dropped: Vec<Load> = lanes.flat_map(|lane| lane.waiting.drain(..)).collect();
+        drop(state);
+        drop(dropped);
         self.wake_all();
     }
 
     fn wake_all(&self) {
         self.freed.notify_all();
+        self.arrived_anywhere.notify_all();
         for arrived in &self.arrived {
             arrived.notify_all();
         }
@@ -230,6 +302,7 @@ mod tests {
         Lanes::new(&PumpOptions {
             name: "test",
             sinks: vec![1; lane_count],
+            open_max: usize::MAX,
             outlet_count,
             memory_max,
         })

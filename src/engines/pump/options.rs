@@ -7,6 +7,9 @@ pub struct PumpOptions {
     pub name: &'static str,
     /// The lanes, each by the number of its sinks, which have a thread each.
     pub sinks: Vec<usize>,
+    /// Most sinks that are open at a time. If the lanes want more, so many threads serve
+    /// all of them in turn: each closes its sink when it goes to another lane.
+    pub open_max: usize,
     /// Threads that read, each with an outlet of its own.
     pub outlet_count: usize,
     /// Bytes of items on their way, whatever the numbers above. Beyond it each reading

@@ -1,7 +1,5 @@
 //! The pump itself: sinks on threads, fed by those who read.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::engines::pump::lanes::Lanes;
 use crate::engines::pump::load::Load;
 use crate::engines::pump::options::PumpOptions;
@@ -69,36 +67,31 @@ impl<R, T> Pumped<R, T> {
 /// Opens sinks, each on a thread, has `feed` push items into outlets of the lanes, and
 /// ends the sinks when it returns.
 ///
+/// `open` gets the number of the lane, and whether a sink of the lane has had enough
+/// already: then the new one only counts what comes.
+///
 /// `stop` is raised as soon as anything fails, a thread that cannot be had included.
 pub fn pump<K: Sink, R>(
     options: &PumpOptions,
     stop: &Cancel,
-    open: impl Fn(usize) -> Result<K> + Sync,
+    open: impl Fn(usize, bool) -> Result<K> + Sync,
     feed: impl FnOnce(&Lanes) -> Result<R>,
 ) -> Pumped<R, K::Output> {
     let lanes = Lanes::new(options);
-    let at_work: Vec<AtomicUsize> = options
-        .sinks
-        .iter()
-        .copied()
-        .map(AtomicUsize::new)
-        .collect();
-    let serve = |lane: usize| {
-        let _closer = FailOnPanic(&lanes);
-        let served = open(lane).and_then(|mut sink| {
-            let mut has_enough = false;
-            while let Some(taking) = lanes.receive(lane) {
-                let Some(load) = taking.load() else { continue };
-                if sink.take(load)? == Taken::Enough && !has_enough {
-                    has_enough = true;
-                    let at_work = at_work.get(lane);
-                    if at_work.is_some_and(|left| left.fetch_sub(1, Ordering::Relaxed) > 1) {
-                        break;
-                    }
-                }
-            }
-            sink.finish()
-        });
+    let wanted = options.sinks.iter().sum::<usize>();
+    let servers: Vec<Option<usize>> = if wanted <= options.open_max {
+        let each = options.sinks.iter().enumerate();
+        let of_lane = each.flat_map(|(lane, &count)| std::iter::repeat_n(lane, count));
+        of_lane.map(Some).collect()
+    } else {
+        vec![None; options.open_max.max(1)]
+    };
+    let serve = |home: Option<usize>| {
+        let _guard = FailOnPanic(&lanes);
+        let served = match home {
+            Some(lane) => serve_lane(&lanes, lane, &open),
+            None => serve_all(&lanes, &open),
+        };
         if served.is_err() {
             stop.cancel();
             lanes.fail();
@@ -107,15 +100,13 @@ pub fn pump<K: Sink, R>(
     };
     let (fed, served) = with_crew(stop, |crew| {
         let serve = &serve;
-        let mut workers: Vec<Worker<'_, Result<K::Output>>> = Vec::new();
+        let mut workers: Vec<Worker<'_, Result<Served<K>>>> = Vec::new();
         let mut failure = None;
-        for (lane, &count) in options.sinks.iter().enumerate() {
-            for number in 0..count {
-                let name = format!("{}-{lane}.{number}", options.name);
-                match crew.start(name, move || serve(lane)) {
-                    Ok(worker) => workers.push(worker),
-                    Err(error) => failure = Some(error),
-                }
+        for (number, &home) in servers.iter().enumerate() {
+            let name = format!("{}-{number}", options.name);
+            match crew.start(name, move || serve(home)) {
+                Ok(worker) => workers.push(worker),
+                Err(error) => failure = Some(error),
             }
         }
         // Closed on panics of those who feed, too.
@@ -131,20 +122,77 @@ pub fn pump<K: Sink, R>(
         let served: Vec<_> = workers.into_iter().map(Worker::join).collect();
         (fed, served)
     });
-    let mut outputs: Vec<Vec<K::Output>> = Vec::new();
+    let mut outputs: Vec<Vec<K::Output>> = options.sinks.iter().map(|_| Vec::new()).collect();
     let mut errors = Vec::new();
-    let mut served = served.into_iter();
-    for &count in &options.sinks {
-        let of_lane = served.by_ref().take(count);
-        let (good, bad): (Vec<_>, Vec<_>) = of_lane.partition(Result::is_ok);
-        outputs.push(good.into_iter().filter_map(Result::ok).collect());
-        errors.extend(bad.into_iter().filter_map(Result::err));
+    for served in served {
+        match served {
+            Ok(served) => {
+                for (lane, output) in served {
+                    if let Some(of_lane) = outputs.get_mut(lane) {
+                        of_lane.push(output);
+                    }
+                }
+            }
+            Err(error) => errors.push(error),
+        }
     }
     let fed = fed.map_err(|error| errors.push(error)).ok();
     Pumped {
         fed,
         lanes: outputs,
         error: Error::first_cause(errors),
+    }
+}
+
+/// What sinks returned, each with its lane.
+type Served<K> = Vec<(usize, <K as Sink>::Output)>;
+
+/// Serves one lane until nothing more comes.
+fn serve_lane<K: Sink>(
+    lanes: &Lanes,
+    lane: usize,
+    open: &impl Fn(usize, bool) -> Result<K>,
+) -> Result<Served<K>> {
+    let mut sink = open(lane, false)?;
+    let mut has_enough = false;
+    while let Some(taking) = lanes.receive(lane) {
+        let Some(load) = taking.load() else { continue };
+        if sink.take(load)? == Taken::Enough && !has_enough {
+            has_enough = true;
+            if !lanes.leave(lane) {
+                break;
+            }
+        }
+    }
+    Ok(vec![(lane, sink.finish()?)])
+}
+
+/// Serves whatever lane has something, one at a time, until nothing more comes.
+fn serve_all<K: Sink>(
+    lanes: &Lanes,
+    open: &impl Fn(usize, bool) -> Result<K>,
+) -> Result<Served<K>> {
+    let mut served = Vec::new();
+    let mut current: Option<(usize, K)> = None;
+    loop {
+        let at = current.as_ref().map(|(lane, _)| *lane);
+        let next = lanes.receive_any(at);
+        let lane = next.as_ref().map(|next| next.0);
+        if let Some((before, sink)) = current.take_if(|(at, _)| Some(*at) != lane) {
+            served.push((before, sink.finish()?));
+        }
+        let Some((lane, has_enough, taking)) = next else {
+            return Ok(served);
+        };
+        let (_, sink) = match &mut current {
+            Some(current) => current,
+            none => none.insert((lane, open(lane, has_enough)?)),
+        };
+        if let Some(load) = taking.load()
+            && sink.take(load)? == Taken::Enough
+        {
+            lanes.leave(lane);
+        }
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct NodeJob<'a> {
     pub(super) options: &'a DumpOptions,
     /// That of all nodes.
     pub(super) spool_memory: &'a SpoolMemory,
+    /// Bytes of items on their way to the segments.
+    pub(super) pump_memory: u64,
     pub(super) snapshot: &'a SnapshotWriter,
     pub(super) node: &'a NodeSpec,
     pub(super) node_index: u32,
@@ -154,10 +156,11 @@ impl NodeJob<'_> {
         let pump_options = PumpOptions {
             name: "shard",
             sinks: vec![1; shard_count.unwrap_or(1)],
+            open_max: usize::MAX,
             outlet_count: self.options.connection_count,
-            memory_max: PumpOptions::MEMORY_MAX,
+            memory_max: self.pump_memory,
         };
-        let open = |shard| Ok(ShardSink::new(self.snapshot, self.shard_options(shard)));
+        let open = |shard, _| Ok(ShardSink::new(self.snapshot, self.shard_options(shard)));
         let ((walked, tally), shards) = pump(&pump_options, &stop, open, read).into_result()?;
 
         let mut segments = self.kept.to_vec();
@@ -591,10 +594,11 @@ mod tests {
         let options = PumpOptions {
             name: "none",
             sinks: Vec::new(),
+            open_max: usize::MAX,
             outlet_count: 1,
             memory_max: PumpOptions::MEMORY_MAX,
         };
-        let no_sink = |_| -> Result<ShardSink<'_>> { Err(Error::internal("no shard")) };
+        let no_sink = |_, _| -> Result<ShardSink<'_>> { Err(Error::internal("no shard")) };
         let fetched = pump(&options, &stop, no_sink, |lanes| {
             for _ in 0..2 {
                 let mut outlet = Outlet::new(lanes, &|_| 0);

@@ -1,5 +1,6 @@
 //! What a dump is going to do.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -269,9 +270,9 @@ fn check_nodes(nodes: &[NodeSpec]) -> Result<()> {
             "wanted at least one HOST:PORT",
         ));
     }
-    for (index, node) in nodes.iter().enumerate() {
-        let before = nodes.get(..index).unwrap_or_default();
-        if before.iter().any(|other| other.address() == node.address()) {
+    let mut seen = BTreeSet::new();
+    for node in nodes {
+        if !seen.insert(node.address()) {
             let allowed = "the node is given twice; its items would be dumped twice";
             return Err(Error::invalid_input("node", node.address(), allowed));
         }

@@ -30,6 +30,7 @@ struct Turn<'a> {
     node: &'a NodeSpec,
     begun: &'a Begun,
     spool_memory: &'a SpoolMemory,
+    pump_memory: u64,
     stop: &'a Cancel,
     progress: &'a dyn Progress,
 }
@@ -45,6 +46,7 @@ impl DumpPlan {
         index: usize,
         begun: &Begun,
         spool_memory: &SpoolMemory,
+        pump_memory: u64,
         stop: &Cancel,
         progress: &dyn Progress,
     ) -> Result<NodeDump> {
@@ -65,6 +67,7 @@ impl DumpPlan {
             node: &plan.node,
             begun,
             spool_memory,
+            pump_memory,
             stop,
             progress,
         };
@@ -206,6 +209,7 @@ impl DumpPlan {
         let job = NodeJob {
             options: &self.options,
             spool_memory: turn.spool_memory,
+            pump_memory: turn.pump_memory,
             snapshot: &begun.snapshot,
             node: turn.node,
             node_index: turn.node_index,

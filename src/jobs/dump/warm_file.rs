@@ -280,10 +280,11 @@ impl WarmFilePlan {
         let pump_options = PumpOptions {
             name: "shard",
             sinks: vec![1; shard_count.unwrap_or(1)],
+            open_max: usize::MAX,
             outlet_count: self.options.thread_count,
             memory_max: PumpOptions::MEMORY_MAX,
         };
-        let open = |shard| {
+        let open = |shard, _| {
             Ok(ShardSink::new(
                 snapshot,
                 self.shard_options(created_at, shard),

@@ -38,24 +38,32 @@ impl<'a> EvictionWatch<'a> {
         }
     }
 
-    /// Asks a node each second until `cancel` is raised; on a thread of its own, so that
-    /// one that is silent keeps nobody from seeing what the others throw out. Stops the
-    /// restore once all of them have thrown out too much. A node that does not answer
-    /// is asked again a second later; the loaders find out whether it is dead.
-    pub(super) fn watch(
+    /// Asks nodes each second until `cancel` is raised. One node by itself keeps its
+    /// connection; of several, each is closed before the next one is asked. Stops the
+    /// restore once all nodes have thrown out too much. A node that does not answer is
+    /// asked again a second later; the loaders find out whether it is dead.
+    pub(super) fn watch_in_turn(
         &self,
-        node: &NodeSpec,
-        target: &TargetNode,
+        nodes: Vec<(&NodeSpec, &TargetNode)>,
         net: &NetOptions,
         cancel: &Cancel,
     ) {
-        let mut node = Watched::new(node, target);
+        let keeps_connection = nodes.len() == 1;
+        let nodes = nodes.into_iter();
+        let mut nodes: Vec<Watched<'_>> = nodes
+            .map(|(node, target)| Watched::new(node, target))
+            .collect();
         while !self.is_stopped.load(Ordering::Relaxed) {
-            match node.ask(net, cancel) {
-                Ok(more) => self.count(more),
-                Err(error) => {
-                    tracing::debug!("evictions are not known: {}", error.to_chain());
+            for node in &mut nodes {
+                let asked = node.ask(net, cancel);
+                if asked.is_err() || !keeps_connection {
                     node.connection = None;
+                }
+                match asked {
+                    Ok(more) => self.count(more),
+                    Err(error) => {
+                        tracing::debug!("evictions are not known: {}", error.to_chain());
+                    }
                 }
             }
             if pause_for(INTERVAL, cancel).is_err() {

@@ -57,16 +57,18 @@ pub(super) struct NodeSink<'a> {
 }
 
 impl<'a> NodeSink<'a> {
-    /// Opens one for the node with this number.
+    /// Opens one for the node with this number. If another one has given the node up,
+    /// this one only counts.
     ///
     /// # Errors
     ///
     /// - `Internal`: there is no such node.
-    pub(super) fn open(node: usize, shared: Shared<'a>) -> Result<Self> {
+    pub(super) fn open(node: usize, is_given_up: bool, shared: Shared<'a>) -> Result<Self> {
         let plan = shared.plan;
         let found = plan.targets.get(node).zip(shared.brakes.get(node));
         let (target, brake) = found.ok_or_else(|| Error::internal("a node that is not there"))?;
-        let loader = target.target.as_ref().ok().map(|reached| {
+        let reached = target.target.as_ref().ok().filter(|_| !is_given_up);
+        let loader = reached.map(|reached| {
             let options = LoadOptions {
                 net: plan.options.net.clone(),
                 mode: plan.options.mode,

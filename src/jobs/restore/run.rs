@@ -15,12 +15,15 @@ use crate::jobs::restore::meeting::{LeftOut, TargetPlan};
 use crate::jobs::restore::node_sink::{NodeLoad, NodeSink, Shared};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
-use crate::ports::host::Stopwatch;
+use crate::ports::host::{self, Stopwatch};
 use crate::ports::net::{Asked, NodeBrake};
 use crate::ports::threads::{Pool, side_by_side, with_crew};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::progress::{Event, Progress, RunningJob};
+
+/// Files and sockets for all but the nodes: segments, scratch files, the log.
+const RESERVED_DESCRIPTORS: usize = 64;
 
 /// Nodes that are asked side by side at the end: many that are silent cost few
 /// timeouts.
@@ -36,9 +39,9 @@ impl RestorePlan {
     ///
     /// # Memory
     ///
-    /// For each reading thread one decompressed block and up to 256 KiB a node;
-    /// for each node eight such batches; for each connection two more, or a part
-    /// of a value, and its buffer.
+    /// 64 MiB of items on their way, whatever the number of nodes; for each reading
+    /// thread one decompressed block and one item; for each connection two batches of
+    /// 256 KiB, or a part of a value, and its buffer.
     pub fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
         self.run_or_report(cancel, progress)?.into_result()
     }
@@ -97,13 +100,31 @@ impl RestorePlan {
             Ok(_) => self.options.connection_count,
             Err(_) => 1,
         });
+        let sinks: Vec<usize> = sinks.collect();
+        // A sink has a connection or two, and in the other case a node has two more.
+        let wanted = sinks.iter().sum::<usize>().saturating_mul(2);
+        let wanted = wanted.saturating_add(self.targets.len().saturating_mul(2));
+        let descriptors = host::open_files_max().saturating_sub(RESERVED_DESCRIPTORS);
+        let is_short = wanted > descriptors;
+        if is_short {
+            tracing::warn!(
+                "the process may have no more than {} files open (ulimit -n), so the nodes are \
+                 filled in turn, and nobody looks how long their other clients wait",
+                host::open_files_max()
+            );
+        }
         let pump_options = PumpOptions {
             name: "load",
-            sinks: sinks.collect(),
+            sinks,
+            open_max: if is_short {
+                descriptors / 2
+            } else {
+                usize::MAX
+            },
             outlet_count: self.options.thread_count,
             memory_max: PumpOptions::MEMORY_MAX,
         };
-        let open = |lane| NodeSink::open(lane, shared);
+        let open = |lane, has_enough| NodeSink::open(lane, has_enough, shared);
         let read = |lanes: &Lanes| self.read_blocks(lanes, &stop, reading);
         let watch_stop = stop.child();
         let evictions = self.options.evictions_max;
@@ -117,13 +138,30 @@ impl RestorePlan {
                 .collect();
             let watch_stop = &watch_stop;
             let net = &self.options.net;
-            for (plan, brake) in self.targets.iter().zip(&brakes) {
-                let Ok(target) = &plan.target else { continue };
-                crew.start("probe", move || brake.watch(&plan.node, net, watch_stop))?;
+            let reached = self.targets.iter().zip(&brakes);
+            let reached = reached.filter_map(|(plan, brake)| {
+                let target = plan.target.as_ref().ok()?;
+                Some((&plan.node, target, brake))
+            });
+            if is_short {
+                for (_, _, brake) in reached.clone() {
+                    brake.do_without_probes();
+                }
                 if let Some(watch) = &evictions {
+                    let nodes = reached.map(|(node, target, _)| (node, target)).collect();
                     crew.start("evictions", move || {
-                        watch.watch(&plan.node, target, net, watch_stop);
+                        watch.watch_in_turn(nodes, net, watch_stop)
                     })?;
+                }
+            } else {
+                for (node, target, brake) in reached {
+                    crew.start("probe", move || brake.watch(node, net, watch_stop))?;
+                    if let Some(watch) = &evictions {
+                        let nodes = vec![(node, target)];
+                        crew.start("evictions", move || {
+                            watch.watch_in_turn(nodes, net, watch_stop);
+                        })?;
+                    }
                 }
             }
             Ok(pump(&pump_options, &stop, open, read))

@@ -115,6 +115,20 @@ impl NodeBrake {
         self.end_blindness();
     }
 
+    /// Has the job continue at a careful rate, where there are too few descriptors for
+    /// probes of all nodes.
+    pub fn do_without_probes(&self) {
+        if self.node.bound.is_none() {
+            return;
+        }
+        self.lock().mode = Mode::Blind;
+        self.limit(Rate {
+            items: Some(Self::BLIND_ITEMS_PER_SECOND),
+            bytes: None,
+        });
+        self.refresh();
+    }
+
     /// Sleeps; returns true when the job wants nothing more of the node.
     fn sleep(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
