@@ -35,6 +35,22 @@ const IMPURE: [&str; 11] = [
 /// What jobs and engines reach by ports only: disk, environment and clock.
 const OUTSIDE: [&str; 4] = ["Instant::now", "SystemTime::now", "std::env", "std::fs"];
 
+/// What starts threads: only `ports::threads` does, so that each has a name, and none is
+/// waited for that has panicked.
+const THREADS: [&str; 7] = [
+    "rayon",
+    "std::thread::Builder",
+    "std::thread::scope",
+    "std::thread::spawn",
+    "thread::Builder",
+    "thread::scope",
+    "thread::spawn",
+];
+
+/// Who may start threads: the second one leaves a look-up of a name behind that the
+/// system does not end in time.
+const STARTS_THREADS: [&str; 2] = ["src/ports/threads.rs", "src/ports/net/address.rs"];
+
 /// Crates of the program alone.
 const PROGRAM_ONLY: [&str; 3] = ["anyhow", "clap", "indicatif"];
 
@@ -134,6 +150,12 @@ fn check_file(path: &str, text: &str) -> Vec<String> {
             && let Some(name) = OUTSIDE.iter().find(|name| is_within(&named, name))
         {
             complain(number, format!("{name} above the ports; see ports::host"));
+        }
+        if number < tests_begin
+            && !STARTS_THREADS.contains(&path)
+            && let Some(name) = THREADS.iter().find(|name| is_within(&named, name))
+        {
+            complain(number, format!("{name} starts threads; see ports::threads"));
         }
         if let Some(what) = import_complaint(floor, &named) {
             complain(number, what);
@@ -287,6 +309,22 @@ mod tests {
             let test = format!("#[cfg(test)]\nmod tests {{\n    fn f() {{ {code} }}\n}}");
             assert_eq!(complaints("src/engines/source/spool.rs", &test), [""; 0]);
         }
+    }
+
+    #[test]
+    fn threads_that_are_started_anywhere_else_are_found() {
+        for (code, what) in [
+            ("std::thread::scope(|scope| {", "std::thread::scope"),
+            ("thread::Builder::new()", "thread::Builder"),
+            ("use rayon::prelude::*;", "rayon"),
+        ] {
+            let expected =
+                format!("src/jobs/dump/run.rs:2: {what} starts threads; see ports::threads");
+            assert_eq!(complaints("src/jobs/dump/run.rs", code), [expected]);
+            assert_eq!(complaints("src/ports/threads.rs", code), [""; 0]);
+        }
+        let sleeps = "std::thread::sleep(pause);";
+        assert_eq!(complaints("src/engines/source/spool.rs", sleeps), [""; 0]);
     }
 
     #[test]

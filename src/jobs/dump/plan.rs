@@ -12,6 +12,7 @@ use crate::engines::sink::{OwnerDefaults, bind_owners};
 use crate::engines::source::{WalkKind, survey};
 use crate::jobs::dump::node_plan::NodePlan;
 use crate::jobs::dump::twins::check_twins;
+use crate::ports::host;
 use crate::ports::net::{Brake, Compared, NetOptions, ask_all, clock_warning, with_address};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
@@ -78,6 +79,35 @@ pub struct ResumeOptions {
     pub is_any_name: bool,
     /// It may have another number of shards, and this one has as many then.
     pub takes_shard_bits: bool,
+}
+
+impl Default for DumpOptions {
+    /// The program's defaults: no node and no name yet, segments of 256 MiB and 500,000
+    /// records, zstd:1, four connections to each of eight nodes at a time, one shard, and
+    /// a spool of 128 MiB that spills into the system's directory for temporary files.
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            name: String::new(),
+            rings: Vec::new(),
+            segment_size_max: 256 << 20,
+            segment_record_count_max: 500_000,
+            compression: Compression::Zstd(1),
+            connection_count: 4,
+            parallel_node_count: 8,
+            shard_bits: 0,
+            spool_memory_max: 128 << 20,
+            spool_directory: host::temporary_directory(),
+            net: NetOptions::default(),
+            is_partial_allowed: false,
+            walk: None,
+            resume: None,
+            selection: Selection::default(),
+            busy_timeout: Duration::from_secs(90),
+            is_sole: false,
+            brake: Brake::default(),
+        }
+    }
 }
 
 impl DumpOptions {

@@ -7,6 +7,7 @@ use crate::codecs::ring::RingSpec;
 use crate::codecs::select::Selection;
 use crate::engines::sink::SetWay;
 use crate::jobs::restore::clocks::TtlClock;
+use crate::ports::host;
 use crate::ports::net::{Brake, NetOptions};
 use crate::words::error::Result;
 use crate::words::item::Exptime;
@@ -55,6 +56,32 @@ pub struct RestoreOptions {
     pub ttl_clock: TtlClock,
     /// What keeps the job from hurting other clients; one of its own.
     pub brake: Brake,
+}
+
+impl Default for RestoreOptions {
+    /// The program's defaults: no node yet; keys that a node has stay as they are; four
+    /// connections a node; two reading threads, where the program has one a processor.
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            ring: None,
+            mode: SetMode::Add,
+            connection_count: 4,
+            thread_count: 2,
+            net: NetOptions::default(),
+            selection: Selection::default(),
+            at: None,
+            exptime_if_unknown: None,
+            way: None,
+            source_nodes: Vec::new(),
+            scratch_directory: host::temporary_directory(),
+            is_partial_allowed: false,
+            only_for: Vec::new(),
+            evictions_max: None,
+            ttl_clock: TtlClock::Servers,
+            brake: Brake::default(),
+        }
+    }
 }
 
 impl RestoreOptions {
