@@ -62,7 +62,7 @@ impl RestorePlan {
     }
 
     /// Builds the ring and asks every node who it is, and tells which ones are waited
-    /// for, as long as [`NetOptions::wait_for_node`] says.
+    /// for, as long as [`NetOptions::wait_for_node`](crate::ports::net::NetOptions::wait_for_node) says.
     ///
     /// # Errors
     ///

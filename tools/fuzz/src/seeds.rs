@@ -144,7 +144,9 @@ fn rings() -> Vec<Seed> {
         "memcached-proxy,seed=abc,stop=|#|",
         "mcrouter,salt=s,route=skipped",
     ];
-    let names = mcsnap::codecs::ring::Preset::ALL.iter().map(|preset| preset.name);
+    let names = mcsnap::codecs::ring::Preset::ALL
+        .iter()
+        .map(|preset| preset.name);
     names
         .chain(PARTS.iter().copied())
         .map(|ring| {
