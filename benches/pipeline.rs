@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use mcsnap::codecs::format::manifest::Need;
 use mcsnap::codecs::protocol::request::SetMode;
 use mcsnap::codecs::select::Selection;
-use mcsnap::engines::sink::SetWay;
+use mcsnap::engines::sink::SetProtocol;
 use mcsnap::engines::snapshot::SnapshotReader;
 use mcsnap::jobs::restore::{RestoreOptions, RestorePlan, TtlClock};
 use mcsnap::ports::net::{Brake, NetOptions};
@@ -259,7 +259,7 @@ fn restore_classic(place: &str, server: &Server) {
         selection: Selection::default(),
         at: None,
         exptime_if_unknown: None,
-        way: Some(SetWay::Classic),
+        set_protocol: Some(SetProtocol::Classic),
         source_nodes: Vec::new(),
         scratch_directory: std::env::temp_dir(),
         is_partial_allowed: false,

@@ -16,7 +16,7 @@ use mcsnap::codecs::format::encoder::PushedPieces;
 use mcsnap::codecs::format::manifest::Need;
 use mcsnap::codecs::protocol::request::SetMode;
 use mcsnap::engines::pump::LargeItem;
-use mcsnap::engines::sink::{LargeLoad, LoadOptions, Loader, SetWay, WriteStrategy};
+use mcsnap::engines::sink::{LargeLoad, LoadOptions, Loader, SetProtocol, WriteStrategy};
 use mcsnap::engines::snapshot::{ShardWriter, SnapshotReader, SnapshotWriter};
 use mcsnap::ports::net::{Asked, Brake, NetOptions, ServerReport};
 use mcsnap::ports::store::{MapChoice, create_directory, open_snapshot_place};
@@ -338,7 +338,7 @@ fn loader<'a>(
         net: NetOptions::of_timeout(Duration::from_secs(30)),
         mode: SetMode::Set,
         strategy: WriteStrategy {
-            way: SetWay::Meta,
+            set_protocol: SetProtocol::Meta,
             has_binary_protocol: false,
             has_gets: true,
             holds_cas: false,

@@ -159,7 +159,7 @@ fn a_restore_is_refused_numbers_out_of_range() {
         selection: Selection::EVERYTHING,
         at: None,
         exptime_if_unknown: None,
-        way: None,
+        set_protocol: None,
         source_nodes: Vec::new(),
         scratch_directory: std::env::temp_dir(),
         is_partial_allowed: false,

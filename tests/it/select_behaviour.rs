@@ -426,7 +426,7 @@ fn restore(store: impl Store + 'static, target: &Memcached, expression: &str) ->
         selection: Selection::parse(expression).unwrap(),
         at: None,
         exptime_if_unknown: None,
-        way: None,
+        set_protocol: None,
         source_nodes: Vec::new(),
         scratch_directory: std::env::temp_dir(),
         is_partial_allowed: false,

@@ -14,6 +14,6 @@ pub use owner::{OwnerDefaults, bind_owners};
 pub use presence::{KeySample, Presence, look_for};
 pub use rebase::rebase;
 pub use ring_choice::{missing_ring, recorded_ring};
-pub use strategy::{SetWay, Unheld, WriteStrategy};
+pub use strategy::{SetProtocol, Unheld, WriteStrategy};
 pub use tally::LoadTally;
 pub use text_keys::{NotText, TextCheck};

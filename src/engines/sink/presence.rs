@@ -11,7 +11,7 @@ use crate::codecs::protocol::key::KeyForm;
 use crate::codecs::protocol::reply::{Reply, parse_reply};
 use crate::codecs::protocol::request::write_is_there;
 use crate::codecs::protocol::text::Step;
-use crate::engines::sink::strategy::{SetWay, WriteStrategy};
+use crate::engines::sink::strategy::{SetProtocol, WriteStrategy};
 use crate::ports::net::{Connection, Received};
 use crate::words::error::{Error, Result};
 use crate::words::units::{UnixSecs, to_u64};
@@ -180,9 +180,9 @@ pub fn look_for(
     if alive.is_empty() {
         return Ok(None);
     }
-    let mut presence = match strategy.way {
-        SetWay::Meta | SetWay::OldMeta => look_by_mg(&alive, connection)?,
-        SetWay::Classic => look_by_get(&alive, strategy.has_gets, connection)?,
+    let mut presence = match strategy.set_protocol {
+        SetProtocol::Meta | SetProtocol::OldMeta => look_by_mg(&alive, connection)?,
+        SetProtocol::Classic => look_by_get(&alive, strategy.has_gets, connection)?,
     };
     presence.is_all = keys.len() < KeySample::COUNT_MAX && presence.looked == to_u64(alive.len());
     Ok(Some(presence))

@@ -14,7 +14,7 @@ use crate::words::node::NodeSpec;
 
 /// How items are stored by the text protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetWay {
+pub enum SetProtocol {
     /// `ms KEY LENGTH ...`, 1.6.10 and later.
     Meta,
     /// `ms KEY S<length> ...`, 1.6.0 to 1.6.9.
@@ -23,7 +23,7 @@ pub enum SetWay {
     Classic,
 }
 
-impl SetWay {
+impl SetProtocol {
     /// Returns the name in reports.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ impl SetWay {
 
 /// How a record travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Carrier {
+pub(super) enum KeyProtocol {
     /// By the text protocol.
     Text(KeyForm),
     /// By the binary protocol, which carries every key.
@@ -82,7 +82,7 @@ pub(super) enum Carrier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteStrategy {
     /// How most items are stored.
-    pub way: SetWay,
+    pub set_protocol: SetProtocol,
     /// Whether what text cannot carry goes by the binary protocol.
     pub has_binary_protocol: bool,
     /// Whether the node knows `gets`, and not only `get`.
@@ -114,27 +114,28 @@ impl WriteStrategy {
     pub fn probe(
         node: &NodeSpec,
         server: &ServerReport,
-        way: Option<SetWay>,
+        set_protocol: Option<SetProtocol>,
         options: &NetOptions,
         cancel: &Cancel,
     ) -> Result<Self> {
         let mut connection = Connection::connect(node, options, cancel)?;
-        let way = match way {
-            Some(way) => way,
+        let set_protocol = match set_protocol {
+            Some(set_protocol) => set_protocol,
             None => {
                 let answer = ask_line(&mut connection, SET_PROBE)?;
                 check_connection(&answer)?;
-                let told = SetWay::of_answer(&answer);
-                told.unwrap_or_else(|| SetWay::of_version(server.stats.version))
+                let told = SetProtocol::of_answer(&answer);
+                told.unwrap_or_else(|| SetProtocol::of_version(server.stats.version))
             }
         };
         // A proxy passes the flag on to servers of versions that nobody told.
-        let may_hold_cas = way == SetWay::Meta && server.settings.has_cas && !server.is_proxy;
+        let may_hold_cas =
+            set_protocol == SetProtocol::Meta && server.settings.has_cas && !server.is_proxy;
         let holds_cas =
             may_hold_cas && !is_refusal(&ask_line(&mut connection, EXPLICIT_CAS_PROBE)?);
         let may_speak_binary = server.settings.has_binary_protocol && !server.is_proxy;
         Ok(Self {
-            way,
+            set_protocol,
             has_binary_protocol: may_speak_binary && speaks_binary(node, options, cancel)?,
             has_gets: server.stats.version >= ServerVersion::GETS,
             holds_cas,
@@ -145,7 +146,7 @@ impl WriteStrategy {
     /// Chooses how text carries a key; `None` where it does not.
     pub(super) fn text_form(&self, key: &[u8]) -> Option<KeyForm> {
         match KeyForm::of(key) {
-            Some(KeyForm::Base64) if self.way != SetWay::Meta => {
+            Some(KeyForm::Base64) if self.set_protocol != SetProtocol::Meta => {
                 KeyForm::is_text(key).then_some(KeyForm::Text)
             }
             form => form,
@@ -153,33 +154,33 @@ impl WriteStrategy {
     }
 
     /// Chooses how a key travels; `None` for one that cannot be sent at all.
-    pub(super) fn carrier(&self, key: &[u8]) -> Option<Carrier> {
+    pub(super) fn protocol_for(&self, key: &[u8]) -> Option<KeyProtocol> {
         let is_odd = KeyForm::of(key) != Some(KeyForm::Text);
         // Odd keys that are text all the same are safer where nothing splits words.
-        if is_odd && self.way != SetWay::Meta && self.has_binary_protocol {
-            return Some(Carrier::Binary);
+        if is_odd && self.set_protocol != SetProtocol::Meta && self.has_binary_protocol {
+            return Some(KeyProtocol::Binary);
         }
         match self.text_form(key) {
-            Some(form) => Some(Carrier::Text(form)),
-            None => self.has_binary_protocol.then_some(Carrier::Binary),
+            Some(form) => Some(KeyProtocol::Text(form)),
+            None => self.has_binary_protocol.then_some(KeyProtocol::Binary),
         }
     }
 
     /// Says how items are stored, for people.
     pub fn name(&self) -> &'static str {
-        match (self.way, self.has_binary_protocol) {
-            (SetWay::Meta, true) => {
+        match (self.set_protocol, self.has_binary_protocol) {
+            (SetProtocol::Meta, true) => {
                 "meta set; long odd keys and times beyond 2038 by the binary protocol"
             }
-            (SetWay::OldMeta, true) => {
+            (SetProtocol::OldMeta, true) => {
                 "meta set as of 1.6.0; odd keys and times beyond 2038 by the binary protocol"
             }
-            (SetWay::Classic, true) => {
+            (SetProtocol::Classic, true) => {
                 "classic set; odd keys and times beyond 2038 by the binary protocol"
             }
-            (SetWay::Meta, false) => "meta set",
-            (SetWay::OldMeta, false) => "meta set as of 1.6.0",
-            (SetWay::Classic, false) => "classic set",
+            (SetProtocol::Meta, false) => "meta set",
+            (SetProtocol::OldMeta, false) => "meta set as of 1.6.0",
+            (SetProtocol::Classic, false) => "classic set",
         }
     }
 
@@ -188,7 +189,7 @@ impl WriteStrategy {
     pub fn holds(&self, what: Unheld) -> bool {
         match what {
             Unheld::Cas => self.holds_cas,
-            Unheld::StaleMark => self.way != SetWay::Classic,
+            Unheld::StaleMark => self.set_protocol != SetProtocol::Classic,
             Unheld::WideFlags => self.client_flags_max > u32::MAX.into(),
         }
     }
@@ -215,7 +216,7 @@ impl WriteStrategy {
         if is_stale && (!self.holds(Unheld::StaleMark) || self.text_form(key).is_none()) {
             return Some(Unheld::StaleMark);
         }
-        let is_binary = self.carrier(key) == Some(Carrier::Binary)
+        let is_binary = self.protocol_for(key) == Some(KeyProtocol::Binary)
             || (is_beyond_text && self.has_binary_protocol);
         // The mark of a stale item brings its CAS, however it was stored.
         let has_its_cas = self.holds_cas && (!is_binary || is_stale);
@@ -272,41 +273,48 @@ mod tests {
     use super::*;
     use crate::words::item::Cas;
 
-    fn strategy(way: SetWay) -> WriteStrategy {
+    fn strategy(set_protocol: SetProtocol) -> WriteStrategy {
         WriteStrategy {
-            way,
+            set_protocol,
             has_binary_protocol: true,
             has_gets: true,
-            holds_cas: way == SetWay::Meta,
+            holds_cas: set_protocol == SetProtocol::Meta,
             client_flags_max: u32::MAX.into(),
         }
     }
 
     #[test]
     fn the_answer_to_a_probe_tells_the_way() {
-        for (line, way) in [
-            (&b"ERROR"[..], Some(SetWay::Classic)),
+        for (line, set_protocol) in [
+            (&b"ERROR"[..], Some(SetProtocol::Classic)),
             (
                 b"CLIENT_ERROR invalid or duplicate flag",
-                Some(SetWay::Classic),
+                Some(SetProtocol::Classic),
             ),
-            (b"CLIENT_ERROR invalid length", Some(SetWay::OldMeta)),
-            (b"CLIENT_ERROR bad command line format", Some(SetWay::Meta)),
-            (b"CLIENT_ERROR parsing request", Some(SetWay::Meta)),
+            (b"CLIENT_ERROR invalid length", Some(SetProtocol::OldMeta)),
+            (
+                b"CLIENT_ERROR bad command line format",
+                Some(SetProtocol::Meta),
+            ),
+            (b"CLIENT_ERROR parsing request", Some(SetProtocol::Meta)),
             (b"SERVER_ERROR", None),
         ] {
-            assert_eq!(SetWay::of_answer(line), way);
+            assert_eq!(SetProtocol::of_answer(line), set_protocol);
         }
-        let of_version = |text| SetWay::of_version(ServerVersion::parse(text));
-        assert_eq!(of_version("1.6.10"), SetWay::Meta);
-        assert_eq!(of_version("1.6.9"), SetWay::OldMeta);
-        assert_eq!(of_version("1.5.22"), SetWay::Classic);
+        let of_version = |text| SetProtocol::of_version(ServerVersion::parse(text));
+        assert_eq!(of_version("1.6.10"), SetProtocol::Meta);
+        assert_eq!(of_version("1.6.9"), SetProtocol::OldMeta);
+        assert_eq!(of_version("1.5.22"), SetProtocol::Classic);
     }
 
     #[test]
     fn a_key_is_carried_by_what_the_node_has() {
-        let text = |form| Some(Carrier::Text(form));
-        let ways = [SetWay::Meta, SetWay::OldMeta, SetWay::Classic];
+        let text = |form| Some(KeyProtocol::Text(form));
+        let protocols = [
+            SetProtocol::Meta,
+            SetProtocol::OldMeta,
+            SetProtocol::Classic,
+        ];
         for (key, with_binary, without) in [
             (
                 &b"user:1"[..],
@@ -317,8 +325,8 @@ mod tests {
                 b"a b",
                 [
                     text(KeyForm::Base64),
-                    Some(Carrier::Binary),
-                    Some(Carrier::Binary),
+                    Some(KeyProtocol::Binary),
+                    Some(KeyProtocol::Binary),
                 ],
                 [text(KeyForm::Base64), None, None],
             ),
@@ -327,8 +335,8 @@ mod tests {
                 b"a\tb",
                 [
                     text(KeyForm::Base64),
-                    Some(Carrier::Binary),
-                    Some(Carrier::Binary),
+                    Some(KeyProtocol::Binary),
+                    Some(KeyProtocol::Binary),
                 ],
                 [
                     text(KeyForm::Base64),
@@ -336,16 +344,16 @@ mod tests {
                     text(KeyForm::Text),
                 ],
             ),
-            (&[b' '; 187], [Some(Carrier::Binary); 3], [None; 3]),
+            (&[b' '; 187], [Some(KeyProtocol::Binary); 3], [None; 3]),
         ] {
-            let binary = ways.map(|way| strategy(way).carrier(key));
+            let binary = protocols.map(|set_protocol| strategy(set_protocol).protocol_for(key));
             assert_eq!(binary, with_binary, "{key:?}");
-            let text_only = ways.map(|way| {
+            let text_only = protocols.map(|set_protocol| {
                 let strategy = WriteStrategy {
                     has_binary_protocol: false,
-                    ..strategy(way)
+                    ..strategy(set_protocol)
                 };
-                strategy.carrier(key)
+                strategy.protocol_for(key)
             });
             assert_eq!(text_only, without, "{key:?}");
         }
@@ -366,21 +374,22 @@ mod tests {
             client_flags: Some(1 << 32),
             ..plain
         };
-        let unheld =
-            |way, key: &[u8], meta, is_beyond_text| strategy(way).unheld(key, meta, is_beyond_text);
-        assert_eq!(unheld(SetWay::Meta, b"k", &plain, false), None);
+        let unheld = |set_protocol, key: &[u8], meta, is_beyond_text| {
+            strategy(set_protocol).unheld(key, meta, is_beyond_text)
+        };
+        assert_eq!(unheld(SetProtocol::Meta, b"k", &plain, false), None);
         let cas = Some(Unheld::Cas);
-        assert_eq!(unheld(SetWay::Meta, b"k", &plain, true), cas);
-        assert_eq!(unheld(SetWay::Meta, &[b' '; 200], &plain, false), cas);
-        assert_eq!(unheld(SetWay::Classic, b"k", &plain, false), cas);
+        assert_eq!(unheld(SetProtocol::Meta, b"k", &plain, true), cas);
+        assert_eq!(unheld(SetProtocol::Meta, &[b' '; 200], &plain, false), cas);
+        assert_eq!(unheld(SetProtocol::Classic, b"k", &plain, false), cas);
         // Stored by the binary protocol, and marked by text.
-        assert_eq!(unheld(SetWay::Meta, b"k", &stale, true), None);
+        assert_eq!(unheld(SetProtocol::Meta, b"k", &stale, true), None);
         let mark = Some(Unheld::StaleMark);
-        assert_eq!(unheld(SetWay::Meta, &[b' '; 200], &stale, false), mark);
-        assert_eq!(unheld(SetWay::OldMeta, b"a b", &stale, false), mark);
-        assert_eq!(unheld(SetWay::OldMeta, b"k", &stale, false), cas);
-        assert_eq!(unheld(SetWay::Classic, b"k", &stale, false), mark);
+        assert_eq!(unheld(SetProtocol::Meta, &[b' '; 200], &stale, false), mark);
+        assert_eq!(unheld(SetProtocol::OldMeta, b"a b", &stale, false), mark);
+        assert_eq!(unheld(SetProtocol::OldMeta, b"k", &stale, false), cas);
+        assert_eq!(unheld(SetProtocol::Classic, b"k", &stale, false), mark);
         let flags = Some(Unheld::WideFlags);
-        assert_eq!(unheld(SetWay::Meta, b"k", &wide, false), flags);
+        assert_eq!(unheld(SetProtocol::Meta, b"k", &wide, false), flags);
     }
 }

@@ -108,9 +108,15 @@ impl LoadTally {
         self.not_kept = self.not_kept.saturating_add(count);
     }
 
-    pub(super) fn count(&mut self, fate: &Fate, key: &[u8], value_len: u64, is_clamped: bool) {
-        match fate {
-            Fate::Stored => {
+    pub(super) fn count(
+        &mut self,
+        outcome: &SetOutcome,
+        key: &[u8],
+        value_len: u64,
+        is_clamped: bool,
+    ) {
+        match outcome {
+            SetOutcome::Stored => {
                 self.stored = self.stored.saturating_add(1);
                 let len = to_u64(key.len()).saturating_add(value_len);
                 self.stored_bytes = self.stored_bytes.saturating_add(len);
@@ -118,17 +124,17 @@ impl LoadTally {
                     self.clamped = self.clamped.saturating_add(1);
                 }
             }
-            Fate::Existing => self.existing = self.existing.saturating_add(1),
-            Fate::Expired => self.expired = self.expired.saturating_add(1),
-            Fate::TooLarge => {
+            SetOutcome::Existing => self.existing = self.existing.saturating_add(1),
+            SetOutcome::Expired => self.expired = self.expired.saturating_add(1),
+            SetOutcome::TooLarge => {
                 self.too_large = self.too_large.saturating_add(1);
                 self.note_too_large(|| escape_key(key));
             }
-            Fate::Refused(reason) => {
+            SetOutcome::Refused(reason) => {
                 self.refused = self.refused.saturating_add(1);
                 self.reasons.add(reason);
             }
-            Fate::Failed(words) => {
+            SetOutcome::Failed(words) => {
                 tracing::debug!(key = escape_key(key), words, "set failed");
                 self.failed = self.failed.saturating_add(1);
                 self.reasons.add(words);
@@ -145,7 +151,7 @@ impl LoadTally {
 
 /// What becomes of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum SetOutcome {
     Stored,
     Existing,
     Expired,
@@ -154,7 +160,7 @@ pub(super) enum Fate {
     Failed(String),
 }
 
-impl Fate {
+impl SetOutcome {
     /// Reads an error that a server answers to a set of the text protocol.
     pub(super) fn of_refusal(words: &[u8]) -> Self {
         if words.starts_with(b"SERVER_ERROR object too large") {

@@ -29,7 +29,7 @@ pub use sample::sample_keys;
 pub use seen_keys::{Seen, SeenKeys};
 pub use spool::{LineForm, Pushed, Spool, WalkChunk};
 pub use spool_memory::SpoolMemory;
-pub use strategy::{Carrier, Crawler, ReadStrategy, WalkKind, probe_crawler};
+pub use strategy::{Crawler, KeyProtocol, ReadStrategy, WalkKind, probe_crawler};
 pub use survey::{SourceNode, survey};
 pub use under_way::{between_walks, walks_under_way};
 pub use walk::{Walk, WalkReport};

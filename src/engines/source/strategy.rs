@@ -128,13 +128,13 @@ pub fn probe_crawler(connection: &mut Connection) -> Result<Crawler> {
 
 /// How a key is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
+pub enum KeyProtocol {
     /// `mg`: leaves no trace, tells the TTL.
     Meta(KeyForm),
     /// `gets`, or where a server does not know that, `get`.
     Classic {
         /// Whether it is `gets`.
-        tells_cas: bool,
+        with_cas: bool,
     },
     /// The binary protocol, which carries every key.
     Binary,
@@ -221,20 +221,20 @@ impl ReadStrategy {
 
     /// Chooses how a key is asked for; `None` for one that this server lets
     /// nobody ask for.
-    pub fn carrier(&self, key: &[u8]) -> Option<Carrier> {
+    pub fn protocol_for(&self, key: &[u8]) -> Option<KeyProtocol> {
         let text = if self.has_meta_get {
-            Carrier::Meta(KeyForm::Text)
+            KeyProtocol::Meta(KeyForm::Text)
         } else {
-            Carrier::Classic {
-                tells_cas: self.has_gets,
+            KeyProtocol::Classic {
+                with_cas: self.has_gets,
             }
         };
         match KeyForm::of(key) {
             Some(KeyForm::Text) => Some(text),
             Some(KeyForm::Base64) if self.has_meta_get && self.has_base64_keys => {
-                Some(Carrier::Meta(KeyForm::Base64))
+                Some(KeyProtocol::Meta(KeyForm::Base64))
             }
-            _ if self.has_binary_protocol => Some(Carrier::Binary),
+            _ if self.has_binary_protocol => Some(KeyProtocol::Binary),
             _ => KeyForm::is_text(key).then_some(text),
         }
     }
@@ -338,31 +338,36 @@ mod tests {
         for (key, of_new, of_middle, of_old) in [
             (
                 &b"user:1"[..],
-                Carrier::Meta(KeyForm::Text),
-                Carrier::Meta(KeyForm::Text),
-                Carrier::Classic { tells_cas: true },
+                KeyProtocol::Meta(KeyForm::Text),
+                KeyProtocol::Meta(KeyForm::Text),
+                KeyProtocol::Classic { with_cas: true },
             ),
             (
                 b"a b",
-                Carrier::Meta(KeyForm::Base64),
-                Carrier::Binary,
-                Carrier::Binary,
+                KeyProtocol::Meta(KeyForm::Base64),
+                KeyProtocol::Binary,
+                KeyProtocol::Binary,
             ),
-            (&long_odd, Carrier::Binary, Carrier::Binary, Carrier::Binary),
+            (
+                &long_odd,
+                KeyProtocol::Binary,
+                KeyProtocol::Binary,
+                KeyProtocol::Binary,
+            ),
         ] {
-            assert_eq!(new.carrier(key), Some(of_new));
-            assert_eq!(middle.carrier(key), Some(of_middle));
-            assert_eq!(old.carrier(key), Some(of_old));
+            assert_eq!(new.protocol_for(key), Some(of_new));
+            assert_eq!(middle.protocol_for(key), Some(of_middle));
+            assert_eq!(old.protocol_for(key), Some(of_old));
         }
         let text_only = ReadStrategy {
             has_binary_protocol: false,
             ..old
         };
-        assert_eq!(text_only.carrier(b"a b"), None);
+        assert_eq!(text_only.protocol_for(b"a b"), None);
         // Odd, yet nothing that ends a word or a line.
-        let classic = Carrier::Classic { tells_cas: true };
-        assert_eq!(text_only.carrier(b"a\tb"), Some(classic));
-        let oldest = Carrier::Classic { tells_cas: false };
-        assert_eq!(strategy("1.2.3").carrier(b"a"), Some(oldest));
+        let classic = KeyProtocol::Classic { with_cas: true };
+        assert_eq!(text_only.protocol_for(b"a\tb"), Some(classic));
+        let oldest = KeyProtocol::Classic { with_cas: false };
+        assert_eq!(strategy("1.2.3").protocol_for(b"a"), Some(oldest));
     }
 }

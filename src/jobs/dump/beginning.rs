@@ -345,18 +345,18 @@ impl DumpPlan {
     }
 
     /// Begins, as it was settled.
-    pub(super) fn begin(&self, store: Arc<dyn Store>) -> Result<Begun> {
+    pub(super) fn begin(&self, store: Arc<dyn Store>) -> Result<StartedDump> {
         self.begin_as(store, self.start.as_ref().unwrap_or(&Start::Anew))
     }
 
-    fn begin_as(&self, store: Arc<dyn Store>, start: &Start) -> Result<Begun> {
+    fn begin_as(&self, store: Arc<dyn Store>, start: &Start) -> Result<StartedDump> {
         let name = match start {
             Start::Anew => return self.begin_anew(store, &self.options.name),
             Start::Replace { id } => {
                 let name = &self.options.name;
                 let journal = |id| self.journal(id);
                 let (snapshot, journal) = replace_unfinished(store, name, *id, journal)?;
-                return Ok(Begun::new(snapshot, journal, Vec::new()));
+                return Ok(StartedDump::new(snapshot, journal, Vec::new()));
             }
             Start::GoOn { name } => name,
         };
@@ -366,7 +366,7 @@ impl DumpPlan {
             Ok(Leftover::Unfinished(unfinished)) => {
                 self.check_same(&unfinished.journal)?;
                 unfinished.take_over()?;
-                Ok(Begun::resumed(*unfinished))
+                Ok(StartedDump::resumed(*unfinished))
             }
             Err(error) if self.may_start_anew(&error) => {
                 let start = self.find_anew(&*store);
@@ -381,14 +381,14 @@ impl DumpPlan {
         }
     }
 
-    fn begin_anew(&self, store: Arc<dyn Store>, name: &str) -> Result<Begun> {
+    fn begin_anew(&self, store: Arc<dyn Store>, name: &str) -> Result<StartedDump> {
         let snapshot = SnapshotWriter::begin(store, name)?;
         let journal = self.journal(snapshot.id());
         if let Err(error) = snapshot.write_journal(&journal) {
             snapshot.discard();
             return Err(error);
         }
-        Ok(Begun::new(snapshot, journal, Vec::new()))
+        Ok(StartedDump::new(snapshot, journal, Vec::new()))
     }
 
     /// Writes down what must be the same for another run to go on with this one.
@@ -492,7 +492,7 @@ fn journal_node(node: &NodeSpec, source: Option<&SourceNode>) -> JournalNode {
 
 /// A dump that has begun, now or earlier.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(super) struct StartedDump {
     pub(super) snapshot: SnapshotWriter,
     pub(super) started_at: UnixSecs,
     /// How long before this run that was.
@@ -502,7 +502,7 @@ pub(super) struct Begun {
     pub(super) kept: Vec<ManifestSegment>,
 }
 
-impl Begun {
+impl StartedDump {
     fn new(snapshot: SnapshotWriter, journal: Journal, kept: Vec<ManifestSegment>) -> Self {
         let started_at = from_text(&journal.started_at);
         let now = host::now();
@@ -516,15 +516,15 @@ impl Begun {
     }
 
     fn resumed(unfinished: Unfinished) -> Self {
-        let begun = Self::new(unfinished.writer, unfinished.journal, unfinished.kept);
+        let started = Self::new(unfinished.writer, unfinished.journal, unfinished.kept);
         tracing::info!(
-            name = begun.snapshot.name(),
-            began_at = to_text(begun.started_at),
-            age_s = begun.age.as_secs(),
-            segments = begun.kept.len(),
+            name = started.snapshot.name(),
+            began_at = to_text(started.started_at),
+            age_s = started.age.as_secs(),
+            segments = started.kept.len(),
             "goes on with a dump that did not finish"
         );
-        begun
+        started
     }
 
     /// Returns the objects of the segments that were sealed before.

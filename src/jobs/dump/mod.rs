@@ -10,12 +10,12 @@ mod beginning;
 mod confirm;
 mod node;
 mod node_plan;
+mod node_tries;
 mod plan;
 mod report;
 mod run;
+mod same_server;
 mod shard_sink;
-mod turn;
-mod twins;
 mod vanishing;
 mod warm_file;
 

@@ -17,7 +17,7 @@ use crate::engines::source::{
 use crate::jobs::dump::balance::balance;
 use crate::jobs::dump::plan::DumpOptions;
 use crate::jobs::dump::shard_sink::{ShardResult, ShardSink};
-use crate::jobs::dump::vanishing::{Fates, find_mass_loss, has_witness};
+use crate::jobs::dump::vanishing::{ReadOutcome, find_mass_loss, has_witness};
 use crate::ports::net::{Asked, Connection, FlushMarks, ServerReport, ask_server};
 use crate::ports::threads::with_crew;
 use crate::words::cancel::Cancel;
@@ -70,7 +70,7 @@ pub(super) struct NodeJob<'a> {
 
 /// What ends a node's dump early.
 #[derive(Debug, Default)]
-struct Trouble {
+struct FirstErrors {
     /// The node's own: others may go on.
     node: Option<Error>,
     /// The snapshot's: nobody can go on.
@@ -79,21 +79,21 @@ struct Trouble {
     of_partner: Option<Error>,
 }
 
-impl Trouble {
+impl FirstErrors {
     /// Notes what ended a walk, a fetch or a delivery.
-    fn note(trouble: &Mutex<Self>, error: Error) {
+    fn note(errors: &Mutex<Self>, error: Error) {
         // Stopped from outside, or by a thread that tells its own trouble.
         if error.is_canceled() {
             return;
         }
-        let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
         let place = if error.is_of_partner() {
-            &mut trouble.of_partner
+            &mut errors.of_partner
         } else if error.is_internal() {
             // What else is wrong then, nobody knows.
-            &mut trouble.fatal
+            &mut errors.fatal
         } else {
-            &mut trouble.node
+            &mut errors.node
         };
         // The first one is the cause, later ones follow from it.
         place.get_or_insert(error);
@@ -110,7 +110,7 @@ impl NodeJob<'_> {
     pub(super) fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<NodeDump> {
         // Raised when one thread of this node finds that the rest is useless.
         let stop = cancel.child();
-        let trouble = Mutex::new(Trouble::default());
+        let errors = Mutex::new(FirstErrors::default());
         let alive = AtomicUsize::new(self.options.connection_count);
         let spool = Spool::new(
             self.spool_memory.clone(),
@@ -146,7 +146,7 @@ impl NodeJob<'_> {
         let round = FetchRound {
             spool: &spool,
             stop: &stop,
-            trouble: &trouble,
+            errors: &errors,
             alive: &alive,
             node_index: self.node_index,
             progress,
@@ -170,18 +170,18 @@ impl NodeJob<'_> {
         }
         segments.append(&mut written.segments);
         segments.sort_by_key(|segment| (segment.shard_index, segment.sequence));
-        let trouble = trouble.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = trouble.fatal {
+        let errors = errors.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = errors.fatal {
             return Err(error);
         }
         cancel.check()?;
         // Where the node has failed, that was the cause.
-        if trouble.node.is_none()
-            && let Some(error) = trouble.of_partner
+        if errors.node.is_none()
+            && let Some(error) = errors.of_partner
         {
             return Err(error);
         }
-        let fates = Fates {
+        let outcome = ReadOutcome {
             read: tally.delivered,
             vanished: tally.counters.vanished,
             witnesses: &tally.witnesses,
@@ -192,11 +192,11 @@ impl NodeJob<'_> {
         let (items_end, failure) = match at_end {
             Ok(report) => (
                 report.stats.curr_items,
-                trouble
+                errors
                     .node
-                    .or_else(|| self.find_change(&report, fates, cancel)),
+                    .or_else(|| self.find_change(&report, outcome, cancel)),
             ),
-            Err(error) => (0, trouble.node.or(Some(error))),
+            Err(error) => (0, errors.node.or(Some(error))),
         };
         let win_tokens_returned = tally.win_tokens_returned;
         let win_tokens_kept = tally.win_tokens_kept;
@@ -230,7 +230,7 @@ impl NodeJob<'_> {
         let FetchRound {
             spool,
             stop,
-            trouble,
+            errors,
             progress,
             ..
         } = round;
@@ -246,7 +246,9 @@ impl NodeJob<'_> {
             })?;
             let walker = crew.start("walk", || {
                 let walked = self.watched(walk, progress, || walk.run());
-                walked.map_err(|error| Trouble::note(trouble, error)).ok()
+                walked
+                    .map_err(|error| FirstErrors::note(errors, error))
+                    .ok()
             })?;
             let fetch = || {
                 let mut fetcher = Fetcher::new(fetch_job);
@@ -346,15 +348,15 @@ impl NodeJob<'_> {
     fn find_change(
         &self,
         at_end: &ServerReport,
-        fates: Fates<'_>,
+        outcome: ReadOutcome<'_>,
         cancel: &Cancel,
     ) -> Option<Error> {
         let told = self.server.find_change(at_end);
         let told = told.or_else(|| {
-            let lost = find_mass_loss(self.server, at_end, fates)?;
+            let lost = find_mass_loss(self.server, at_end, outcome)?;
             // One that cannot be asked speaks for nothing.
             let is_denied = Connection::connect(self.node, &self.options.net, cancel)
-                .and_then(|mut connection| has_witness(&mut connection, fates.witnesses));
+                .and_then(|mut connection| has_witness(&mut connection, outcome.witnesses));
             (!is_denied.unwrap_or(false)).then_some(lost)
         });
         let what = told?;
@@ -395,7 +397,7 @@ impl NodeJob<'_> {
 struct FetchRound<'a> {
     spool: &'a Spool,
     stop: &'a Cancel,
-    trouble: &'a Mutex<Trouble>,
+    errors: &'a Mutex<FirstErrors>,
     /// Fetchers that have not given up.
     alive: &'a AtomicUsize,
     node_index: u32,
@@ -414,7 +416,7 @@ impl FetchRound<'_> {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
                 Err(error) => {
-                    note_fatal_trouble(self.trouble, error);
+                    note_fatal(self.errors, error);
                     // Nobody can do without what the spool has.
                     self.stop.cancel();
                     break;
@@ -433,7 +435,7 @@ impl FetchRound<'_> {
                 continue;
             };
             let is_of_node = is_of_node(&error);
-            Trouble::note(self.trouble, error);
+            FirstErrors::note(self.errors, error);
             if !is_of_node {
                 // No fetcher can do without the set of keys, nor the walker.
                 self.stop.cancel();
@@ -446,7 +448,7 @@ impl FetchRound<'_> {
             has_given_up = true;
         }
         if let Err(error) = outlet.flush() {
-            Trouble::note(self.trouble, error);
+            FirstErrors::note(self.errors, error);
         }
     }
 }
@@ -456,12 +458,12 @@ pub(super) fn is_of_node(error: &Error) -> bool {
     !matches!(error.location(), Some(Location::Object { .. }))
 }
 
-fn note_fatal_trouble(trouble: &Mutex<Trouble>, error: Error) {
+fn note_fatal(errors: &Mutex<FirstErrors>, error: Error) {
     if error.is_canceled() {
         return;
     }
-    let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
-    trouble.fatal.get_or_insert(error);
+    let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
+    errors.fatal.get_or_insert(error);
 }
 
 /// Says what has happened to a server since it was written down.
@@ -531,7 +533,7 @@ mod tests {
             cancel.cancel();
             cancel.check().unwrap_err()
         };
-        let trouble = Mutex::new(Trouble::default());
+        let errors = Mutex::new(FirstErrors::default());
         for error in [
             canceled(),
             Error::partner_ended("the writer of a shard"),
@@ -539,21 +541,21 @@ mod tests {
             Error::new(ErrorKind::Closed),
             Error::new(ErrorKind::Busy),
         ] {
-            Trouble::note(&trouble, error);
+            FirstErrors::note(&errors, error);
         }
-        let trouble = trouble.into_inner().unwrap();
-        assert_eq!(*trouble.node.unwrap().kind(), ErrorKind::Closed);
-        let fatal = trouble.fatal.unwrap();
+        let errors = errors.into_inner().unwrap();
+        assert_eq!(*errors.node.unwrap().kind(), ErrorKind::Closed);
+        let fatal = errors.fatal.unwrap();
         assert!(
             fatal.to_string().ends_with("report it: no shard 7"),
             "{fatal}"
         );
-        assert!(trouble.of_partner.unwrap().is_of_partner());
+        assert!(errors.of_partner.unwrap().is_of_partner());
     }
 
     /// Has two fetchers take the chunks, one after the other; returns how many are left,
     /// and what went wrong.
-    fn fetch_in_turn(chunks: Vec<WalkChunk>, seen: Option<&SeenKeys>) -> (usize, Trouble) {
+    fn fetch_in_turn(chunks: Vec<WalkChunk>, seen: Option<&SeenKeys>) -> (usize, FirstErrors) {
         let node: NodeSpec = "a:1".parse().unwrap();
         let server = ServerReport::default();
         let options = FetcherOptions::default();
@@ -582,11 +584,11 @@ mod tests {
             assert_eq!(spool.push(chunk).unwrap(), Pushed::Taken);
         }
         spool.close();
-        let trouble = Mutex::default();
+        let errors = Mutex::default();
         let round = FetchRound {
             spool: &spool,
             stop: &stop,
-            trouble: &trouble,
+            errors: &errors,
             alive: &AtomicUsize::new(2),
             node_index: 0,
             progress: &NoProgress,
@@ -609,7 +611,7 @@ mod tests {
         assert!(fetched.error.is_none());
         let left = std::iter::from_fn(|| spool.pop(&Cancel::new()).unwrap()).count();
         assert_eq!(stop.is_canceled(), left > 0);
-        (left, trouble.into_inner().unwrap())
+        (left, errors.into_inner().unwrap())
     }
 
     #[test]
@@ -618,9 +620,9 @@ mod tests {
             items: PackedWalk::of_parts(b"not what was packed".to_vec(), 7),
             form: LineForm::Metadump,
         };
-        let (left, trouble) = fetch_in_turn(vec![broken; 10], None);
+        let (left, errors) = fetch_in_turn(vec![broken; 10], None);
         assert_eq!(left, 0);
-        assert!(trouble.fatal.unwrap().is_internal());
+        assert!(errors.fatal.unwrap().is_internal());
     }
 
     #[test]
@@ -636,10 +638,10 @@ mod tests {
             items: packer.finish().unwrap().unwrap(),
             form: LineForm::Metadump,
         };
-        let (left, trouble) = fetch_in_turn(vec![chunk; 10], Some(&seen));
+        let (left, errors) = fetch_in_turn(vec![chunk; 10], Some(&seen));
         assert_eq!(left, 9);
-        let error = trouble.node.unwrap();
+        let error = errors.node.unwrap();
         assert!(!is_of_node(&error), "{error}");
-        assert!(trouble.fatal.is_none() && trouble.of_partner.is_none());
+        assert!(errors.fatal.is_none() && errors.of_partner.is_none());
     }
 }

@@ -11,7 +11,7 @@ use crate::codecs::select::Selection;
 use crate::engines::sink::{OwnerDefaults, bind_owners};
 use crate::engines::source::{WalkKind, survey};
 use crate::jobs::dump::node_plan::NodePlan;
-use crate::jobs::dump::twins::check_twins;
+use crate::jobs::dump::same_server::check_same_server;
 use crate::ports::host;
 use crate::ports::net::{Brake, Compared, NetOptions, ask_all, clock_warning, with_address};
 use crate::words::cancel::Cancel;
@@ -224,7 +224,7 @@ impl DumpPlan {
             });
         }
         warn_of_clocks(&nodes);
-        check_twins(&nodes, &options.net, cancel)?;
+        check_same_server(&nodes, &options.net, cancel)?;
         Ok(Self {
             options,
             nodes,

@@ -12,7 +12,7 @@ use crate::codecs::ring::RingSpec;
 use crate::engines::pump::PumpOptions;
 use crate::engines::snapshot::SnapshotWriter;
 use crate::engines::source::SpoolMemory;
-use crate::jobs::dump::beginning::{Begun, to_text};
+use crate::jobs::dump::beginning::{StartedDump, to_text};
 use crate::jobs::dump::node::NodeDump;
 use crate::jobs::dump::plan::DumpPlan;
 use crate::jobs::dump::report::{DumpReport, Kept};
@@ -61,10 +61,10 @@ impl DumpPlan {
         let _sole = self.options.is_sole.then(|| self.lock_servers(&*store));
         let _sole = _sole.transpose()?;
         let plan = self.settled(&store)?;
-        let begun = plan.begin(store)?;
+        let started = plan.begin(store)?;
         let report = plan
-            .run_into(&begun, clock, cancel, progress)
-            .map_err(|error| plan.give_up(&begun.snapshot, error));
+            .run_into(&started, clock, cancel, progress)
+            .map_err(|error| plan.give_up(&started.snapshot, error));
         progress.event(Event::Finished);
         report
     }
@@ -114,18 +114,18 @@ impl DumpPlan {
 
     fn run_into(
         &self,
-        begun: &Begun,
+        started: &StartedDump,
         clock: Stopwatch,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
-        let snapshot = &begun.snapshot;
+        let snapshot = &started.snapshot;
         progress.event(Event::Started {
             job: "dump",
             items_total: self.item_count(),
             bytes_total: 0,
         });
-        let dumps = self.dump_nodes(begun, cancel, progress)?;
+        let dumps = self.dump_nodes(started, cancel, progress)?;
         let mut nodes = Vec::new();
         let mut segments = Vec::new();
         let mut win_tokens_returned: u64 = 0;
@@ -150,7 +150,7 @@ impl DumpPlan {
             unsettled = unsettled.saturating_add(dump.unsettled);
             unaccounted = unaccounted.saturating_add(dump.unaccounted);
         }
-        let sealed_before = begun.sealed_before();
+        let sealed_before = started.sealed_before();
         let of_before = |segments: &[ManifestSegment]| -> Vec<ManifestSegment> {
             let all = segments.iter();
             all.filter(|segment| sealed_before.contains(segment.object.as_str()))
@@ -159,9 +159,9 @@ impl DumpPlan {
         };
         let kept = Kept {
             unconfirmed_records: Totals::of(&of_before(&unconfirmed)).records,
-            ..Kept::of(&begun.kept, &of_before(&segments)).since(begun.started_at, begun.age)
+            ..Kept::of(&started.kept, &of_before(&segments)).since(started.started_at, started.age)
         };
-        let span = [begun.started_at, host::now()];
+        let span = [started.started_at, host::now()];
         let manifest = Manifest {
             ring: RingSpec::to_record(&self.options.rings),
             select: self.select_text(),
@@ -212,7 +212,7 @@ impl DumpPlan {
     /// order given.
     fn dump_nodes(
         &self,
-        begun: &Begun,
+        started: &StartedDump,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Vec<NodeDump>> {
@@ -223,7 +223,7 @@ impl DumpPlan {
         let dump = |index| {
             // A node that failed is no reason to stop the others: what they give is
             // kept. An error means that the snapshot cannot be finished.
-            self.dump_node(index, begun, &spool_memory, pump_memory, &stop, progress)
+            self.dump_node(index, started, &spool_memory, pump_memory, &stop, progress)
                 .inspect_err(|_| stop.cancel())
         };
         let indexes = (0..self.nodes.len()).collect();
@@ -249,7 +249,7 @@ impl DumpPlan {
         }
         let is_any_whole = dumps.iter().any(|dump| dump.node.failure.is_none());
         // What is left of an earlier run is worth more than nothing.
-        let sealed_before = begun.sealed_before();
+        let sealed_before = started.sealed_before();
         let mut segments = dumps.iter().flat_map(|dump| &dump.segments);
         let is_any_kept = segments.any(|segment| sealed_before.contains(&*segment.object));
         let is_of_use = is_any_whole || is_any_kept;
@@ -263,7 +263,7 @@ impl DumpPlan {
             // answered what cannot be nobody should, unless that was asked for.
             let is_lost = matches!(failure.kind(), ErrorKind::NodeChanged { .. });
             if is_lost || !(failure.is_retryable() || self.options.resume.is_some()) {
-                begun.snapshot.remove_segments(&dump.segments)?;
+                started.snapshot.remove_segments(&dump.segments)?;
             }
             let place = Location::node(dump.node.address.clone());
             first_failure.get_or_insert(failure.at(place));

@@ -11,7 +11,7 @@ use crate::words::units::to_u64;
 
 /// Listed items of which the TTL had not run out, by what their reads found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fates<'a> {
+pub(super) struct ReadOutcome<'a> {
     pub(super) read: u64,
     pub(super) vanished: u64,
     /// Some of the first that were read.
@@ -27,12 +27,12 @@ pub(super) struct Fates<'a> {
 pub(super) fn find_mass_loss(
     before: &ServerReport,
     after: &ServerReport,
-    fates: Fates<'_>,
+    outcome: ReadOutcome<'_>,
 ) -> Option<&'static str> {
     let (start, end) = (before.stats.curr_items, after.stats.curr_items);
     // Where nothing at all was there any more, nothing was read that a flush could
     // have taken since: servers list and count what was flushed before.
-    if fates.vanished <= fates.read || fates.read == 0 || end >= start / 2 {
+    if outcome.vanished <= outcome.read || outcome.read == 0 || end >= start / 2 {
         return None;
     }
     // Items go in ways that no counter tells, such as `md key I T1`.
@@ -42,7 +42,7 @@ pub(super) fn find_mass_loss(
     // Counters that fell were reset.
     let explained = before.stats.losses.until(&after.stats.losses);
     let explained = explained.unwrap_or_else(|| after.stats.losses.sum());
-    (fates.vanished > explained).then_some(
+    (outcome.vanished > explained).then_some(
         "most of its items vanished meanwhile, more than it deleted, evicted or changed, as by a \
          flush",
     )
@@ -107,12 +107,12 @@ mod tests {
     fn a_loss_of_most_items_must_be_explained_by_what_the_server_counts() {
         let find = |after: ServerReport, read, vanished| {
             let before = report(1000, 50, after.settings.flushed_until);
-            let fates = Fates {
+            let outcome = ReadOutcome {
                 read,
                 vanished,
                 witnesses: &[],
             };
-            find_mass_loss(&before, &after, fates).is_some()
+            find_mass_loss(&before, &after, outcome).is_some()
         };
         assert!(find(report(0, 50, None), 100, 900));
         assert!(find(report(0, 949, None), 100, 900));

@@ -9,7 +9,7 @@ use crate::engines::pump::{LargeItem, Outlet};
 use crate::engines::sink::TextCheck;
 use crate::engines::snapshot::SegmentValue;
 use crate::jobs::restore::cursor::{BlockTask, Damage};
-use crate::jobs::restore::doubles::Doubles;
+use crate::jobs::restore::duplicates::DuplicateKeys;
 use crate::jobs::restore::filter::RecordFilter;
 use crate::jobs::restore::plan::RestorePlan;
 use crate::words::error::{Error, Result};
@@ -23,7 +23,7 @@ pub(super) struct Reading<'a> {
     pub(super) filter: &'a RecordFilter<'a>,
     pub(super) text_check: &'a TextCheck<'a>,
     pub(super) plan: &'a RestorePlan,
-    pub(super) doubles: &'a Doubles,
+    pub(super) duplicate_keys: &'a DuplicateKeys,
     pub(super) duplicates: &'a AtomicU64,
     /// Whether nothing more is to be read.
     pub(super) is_stopped: &'a AtomicBool,
@@ -78,7 +78,7 @@ impl Reading<'_> {
             match block.record(index) {
                 Some(Ok(stored)) => {
                     let (key, meta) = (stored.key, stored.meta);
-                    if self.doubles.drops(key, task.source_index) {
+                    if self.duplicate_keys.drops(key, task.source_index) {
                         self.duplicates.fetch_add(1, Ordering::Relaxed);
                         continue;
                     }

@@ -8,7 +8,7 @@ use crate::codecs::warm_file::ItemLengths;
 use crate::engines::sink::TextCheck;
 use crate::engines::sink::{Unheld, WriteStrategy};
 use crate::jobs::restore::cursor::Damage;
-use crate::jobs::restore::doubles::Doubles;
+use crate::jobs::restore::duplicates::DuplicateKeys;
 use crate::jobs::restore::estimate::{NodeEstimate, RestoreEstimate};
 use crate::jobs::restore::filter::RecordFilter;
 use crate::jobs::restore::plan::RestorePlan;
@@ -41,14 +41,14 @@ impl RestorePlan {
         let filter = RecordFilter::new(&self.options.selection, self.at);
         let text_check = TextCheck::new(&self.options.ring);
         let look = |key: &[u8]| text_check.look(key);
-        let doubles = self.doubles(cancel)?;
+        let duplicate_keys = self.duplicate_keys(cancel)?;
         let duplicates = AtomicU64::new(0);
-        let is_double = |key: &[u8], source| {
-            let is_double = doubles.drops(key, source);
-            duplicates.fetch_add(u64::from(is_double), Ordering::Relaxed);
-            is_double
+        let is_duplicate = |key: &[u8], source| {
+            let is_duplicate = duplicate_keys.drops(key, source);
+            duplicates.fetch_add(u64::from(is_duplicate), Ordering::Relaxed);
+            is_duplicate
         };
-        let mut nodes = self.survey(&filter, &is_double, &look, &damage, cancel)?;
+        let mut nodes = self.survey(&filter, &is_duplicate, &look, &damage, cancel)?;
         for (index, estimate) in nodes.iter_mut().enumerate() {
             if let Some(target) = self.target(index) {
                 estimate.capacity = target.memory.judge(estimate.keys, &estimate.chunks);
@@ -75,7 +75,7 @@ impl RestorePlan {
     /// - As [`RestorePlan::estimate`].
     pub(super) fn find_unheld(
         &self,
-        doubles: &Doubles,
+        duplicate_keys: &DuplicateKeys,
         cancel: &Cancel,
     ) -> Result<Vec<UnheldGroup>> {
         if let Some(estimate) = self.estimated.get() {
@@ -87,15 +87,15 @@ impl RestorePlan {
         // What is damaged is told when it is read again.
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
-        let is_double = |key: &[u8], source| doubles.drops(key, source);
-        let nodes = self.survey(&filter, &is_double, &|_| {}, &damage, cancel)?;
+        let is_duplicate = |key: &[u8], source| duplicate_keys.drops(key, source);
+        let nodes = self.survey(&filter, &is_duplicate, &|_| {}, &damage, cancel)?;
         Ok(self.group_unheld(nodes.iter().map(|node| node.unheld)))
     }
 
     fn survey(
         &self,
         filter: &RecordFilter<'_>,
-        is_double: &(dyn Fn(&[u8], usize) -> bool + Sync),
+        is_duplicate: &(dyn Fn(&[u8], usize) -> bool + Sync),
         look: &(dyn Fn(&[u8]) + Sync),
         damage: &Mutex<Damage>,
         cancel: &Cancel,
@@ -104,7 +104,7 @@ impl RestorePlan {
         let empty = || vec![NodeEstimate::default(); self.options.nodes.len()];
         let parts = self.scan_keys(damage, cancel, empty, |nodes, record, task| {
             let source = task.source_index;
-            if filter.keeps(record) && !is_double(record.key, source) {
+            if filter.keeps(record) && !is_duplicate(record.key, source) {
                 look(record.key);
                 let node = self.locate(record.key, source);
                 if let Some(estimate) = nodes.get_mut(node) {

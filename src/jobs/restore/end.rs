@@ -2,8 +2,8 @@
 
 use crate::engines::sink::{LoadTally, Presence, look_for};
 use crate::jobs::restore::eviction_watch::risen;
-use crate::jobs::restore::meeting::TargetNode;
 use crate::jobs::restore::plan::RestorePlan;
+use crate::jobs::restore::targets::TargetNode;
 use crate::ports::host;
 use crate::ports::net::{Connection, ServerReport, ask_server};
 use crate::words::cancel::Cancel;
@@ -21,7 +21,7 @@ pub(super) struct NodeEnd {
     /// What was found of a sample.
     pub(super) presence: Option<Presence>,
     /// What makes the restore of this node worthless, or kept us from asking.
-    pub(super) trouble: Option<Error>,
+    pub(super) failure: Option<Error>,
 }
 
 impl RestorePlan {
@@ -35,7 +35,7 @@ impl RestorePlan {
     ) -> NodeEnd {
         let mut end = NodeEnd::default();
         let asked = self.ask_at_end(node, target, tally, &mut end, cancel);
-        end.trouble = asked.err();
+        end.failure = asked.err();
         end
     }
 

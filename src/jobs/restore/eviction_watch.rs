@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::jobs::restore::meeting::TargetNode;
+use crate::jobs::restore::targets::TargetNode;
 use crate::ports::net::{Connection, NetOptions, ask_server, pause_for};
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;

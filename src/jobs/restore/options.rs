@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::codecs::protocol::request::SetMode;
 use crate::codecs::ring::RingSpec;
 use crate::codecs::select::Selection;
-use crate::engines::sink::SetWay;
+use crate::engines::sink::SetProtocol;
 use crate::jobs::restore::clocks::TtlClock;
 use crate::ports::host;
 use crate::ports::net::{Brake, NetOptions};
@@ -39,7 +39,7 @@ pub struct RestoreOptions {
     /// tell; without, they are refused.
     pub exptime_if_unknown: Option<Exptime>,
     /// How items are stored, on every node; none for what suits each.
-    pub way: Option<SetWay>,
+    pub set_protocol: Option<SetProtocol>,
     /// Addresses of the snapshot's nodes whose records are restored; all for none.
     pub source_nodes: Vec<String>,
     /// Where a nameless file is made for the keys of several nodes.
@@ -72,7 +72,7 @@ impl Default for RestoreOptions {
             selection: Selection::default(),
             at: None,
             exptime_if_unknown: None,
-            way: None,
+            set_protocol: None,
             source_nodes: Vec::new(),
             scratch_directory: host::temporary_directory(),
             is_partial_allowed: false,

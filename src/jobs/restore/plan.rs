@@ -8,10 +8,10 @@ use crate::codecs::select::Selection;
 use crate::engines::sink::{OwnerDefaults, bind_owners, missing_ring};
 use crate::engines::snapshot::SnapshotReader;
 use crate::jobs::restore::clocks::Clocks;
-use crate::jobs::restore::doubles::Doubles;
+use crate::jobs::restore::duplicates::DuplicateKeys;
 use crate::jobs::restore::estimate::RestoreEstimate;
-use crate::jobs::restore::meeting::{TargetNode, TargetPlan, meet_all};
 use crate::jobs::restore::options::RestoreOptions;
+use crate::jobs::restore::targets::{TargetNode, TargetPlan, probe_targets};
 use crate::ports::host;
 use crate::ports::net::{Compared, clock_warning};
 use crate::words::cancel::Cancel;
@@ -42,7 +42,7 @@ pub struct RestorePlan {
     pub(super) at: UnixSecs,
     pub(super) clocks: Clocks,
     /// Which record of a key is restored, once it was found out.
-    pub(super) doubles: OnceLock<Doubles>,
+    pub(super) duplicate_keys: OnceLock<DuplicateKeys>,
     /// What would go where, once it was counted.
     pub(super) estimated: OnceLock<RestoreEstimate>,
 }
@@ -105,7 +105,7 @@ impl RestorePlan {
         let only_for = &options.only_for;
         let is_meant =
             |node: &NodeSpec| only_for.is_empty() || only_for.iter().any(|one| is_same(one, node));
-        let targets = meet_all(&options, is_meant, cancel, progress)?;
+        let targets = probe_targets(&options, is_meant, cancel, progress)?;
         let clocks = Clocks {
             rule: options.ttl_clock,
             host_now: to_i64(host::now()),
@@ -127,7 +127,7 @@ impl RestorePlan {
             source_places,
             at,
             clocks,
-            doubles: OnceLock::new(),
+            duplicate_keys: OnceLock::new(),
             estimated: OnceLock::new(),
         })
     }

@@ -11,10 +11,10 @@ use crate::jobs::restore::cursor::{Cursor, Damage};
 use crate::jobs::restore::end::NodeEnd;
 use crate::jobs::restore::eviction_watch::EvictionWatch;
 use crate::jobs::restore::filter::RecordFilter;
-use crate::jobs::restore::meeting::{LeftOut, TargetPlan};
 use crate::jobs::restore::node_sink::{NodeLoad, NodeSink, Shared};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
+use crate::jobs::restore::targets::{LeftOut, TargetPlan};
 use crate::ports::host::{self, Stopwatch};
 use crate::ports::net::{Asked, NodeBrake};
 use crate::ports::threads::{Pool, side_by_side, with_crew};
@@ -57,8 +57,8 @@ impl RestorePlan {
         let totals = self.totals;
         let bytes = totals.key_bytes.saturating_add(totals.value_bytes);
         let _running = RunningJob::start(progress, "restore", totals.records, bytes);
-        let doubles = self.doubles(cancel)?;
-        let unheld = self.find_unheld(doubles, cancel)?;
+        let duplicate_keys = self.duplicate_keys(cancel)?;
+        let unheld = self.find_unheld(duplicate_keys, cancel)?;
         for lacking in &unheld {
             // Of a CAS nothing is lost but the number.
             if lacking.what == Unheld::Cas {
@@ -78,7 +78,7 @@ impl RestorePlan {
             filter: &filter,
             text_check: &text_check,
             plan: self,
-            doubles,
+            duplicate_keys,
             duplicates: &duplicates,
             is_stopped: &is_stopped,
             progress,
@@ -252,7 +252,7 @@ fn finish_node(
 ) -> NodeRestore {
     let node = &plan.node;
     let server = plan.target.as_ref().ok().map(|target| &target.server);
-    let failure = load.failure.or(end.trouble).map(|error| error.to_chain());
+    let failure = load.failure.or(end.failure).map(|error| error.to_chain());
     let failure = match &plan.target {
         Ok(_) => failure,
         Err(LeftOut::Unreachable(error)) => Some(error.to_chain()),

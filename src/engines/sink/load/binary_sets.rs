@@ -6,8 +6,8 @@ use crate::codecs::protocol::binary::{
 use crate::codecs::protocol::text::Step;
 use crate::engines::pump::ItemBatch;
 use crate::engines::sink::load::sent::{Rules, Sent};
-use crate::engines::sink::strategy::Carrier;
-use crate::engines::sink::tally::Fate;
+use crate::engines::sink::strategy::KeyProtocol;
+use crate::engines::sink::tally::SetOutcome;
 use crate::ports::net::{Connection, Received};
 use crate::words::error::Result;
 use crate::words::item::ItemMeta;
@@ -28,7 +28,7 @@ pub(super) fn store(
     request.clear();
     let mut waiting = Vec::new();
     for (at, sent) in sent.iter_mut().enumerate() {
-        let is_ours = sent.is_waiting() && sent.carrier == Carrier::Binary;
+        let is_ours = sent.is_waiting() && sent.protocol == KeyProtocol::Binary;
         let Some(record) = batch.get(sent.index).filter(|_| is_ours) else {
             continue;
         };
@@ -50,7 +50,7 @@ pub(super) fn store(
             consumed = consumed.saturating_add(len);
             waiting.next();
             if let Some(sent) = sent.get_mut(at) {
-                sent.settle(fate_of(reply));
+                sent.settle(outcome_of(reply));
             }
         }
         Ok(Received::Done(consumed))
@@ -77,14 +77,14 @@ pub(super) fn fields_of(
 }
 
 /// Says what a reply means for its record.
-pub(super) fn fate_of(reply: BinaryStoreReply<'_>) -> Fate {
+pub(super) fn outcome_of(reply: BinaryStoreReply<'_>) -> SetOutcome {
     match reply {
-        BinaryStoreReply::Stored => Fate::Stored,
-        BinaryStoreReply::Exists => Fate::Existing,
-        BinaryStoreReply::TooLarge => Fate::TooLarge,
+        BinaryStoreReply::Stored => SetOutcome::Stored,
+        BinaryStoreReply::Exists => SetOutcome::Existing,
+        BinaryStoreReply::TooLarge => SetOutcome::TooLarge,
         BinaryStoreReply::Refused { status, message } => {
             let words = String::from_utf8_lossy(message);
-            Fate::Failed(format!("binary status {status:#x}: {words}"))
+            SetOutcome::Failed(format!("binary status {status:#x}: {words}"))
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::codecs::protocol::request::SET_TAIL;
 use crate::codecs::protocol::text::Step;
 use crate::engines::pump::ItemBatch;
 use crate::engines::sink::load::sent::{Rules, Sent};
-use crate::engines::sink::strategy::Carrier;
-use crate::engines::sink::tally::Fate;
+use crate::engines::sink::strategy::KeyProtocol;
+use crate::engines::sink::tally::SetOutcome;
 use crate::ports::net::{Connection, Received};
 use crate::words::error::{Error, Result};
 use crate::words::units::to_u64;
@@ -31,7 +31,7 @@ pub(super) fn store(
     request.clear();
     let mut waiting = Vec::new();
     for (at, sent) in sent.iter_mut().enumerate() {
-        let by_text = sent.is_waiting() && matches!(sent.carrier, Carrier::Text(_));
+        let by_text = sent.is_waiting() && matches!(sent.protocol, KeyProtocol::Text(_));
         let Some(record) = batch.get(sent.index).filter(|_| by_text) else {
             continue;
         };
@@ -58,7 +58,7 @@ pub(super) fn store(
             consumed = consumed.saturating_add(len);
             waiting.next();
             if let Some(sent) = sent.get_mut(at) {
-                sent.settle(fate_of(reply));
+                sent.settle(outcome_of(reply));
             }
             if let StoreReply::Refused(words) = reply
                 && !has_skipped_value(words)
@@ -76,10 +76,10 @@ pub(super) fn store(
 }
 
 /// Says what a reply means for its record.
-pub(super) fn fate_of(reply: StoreReply<'_>) -> Fate {
+pub(super) fn outcome_of(reply: StoreReply<'_>) -> SetOutcome {
     match reply {
-        StoreReply::Stored => Fate::Stored,
-        StoreReply::NotStored => Fate::Existing,
-        StoreReply::Refused(words) => Fate::of_refusal(words),
+        StoreReply::Stored => SetOutcome::Stored,
+        StoreReply::NotStored => SetOutcome::Existing,
+        StoreReply::Refused(words) => SetOutcome::of_refusal(words),
     }
 }

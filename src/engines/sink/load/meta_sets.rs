@@ -9,8 +9,8 @@ use crate::codecs::protocol::request::{
 use crate::codecs::protocol::text::{Step, parse_u64};
 use crate::engines::pump::ItemBatch;
 use crate::engines::sink::load::sent::{Rules, Sent};
-use crate::engines::sink::strategy::Carrier;
-use crate::engines::sink::tally::Fate;
+use crate::engines::sink::strategy::KeyProtocol;
+use crate::engines::sink::tally::SetOutcome;
 use crate::ports::net::{Connection, Pass, Received};
 use crate::words::error::{Error, Result};
 use crate::words::item::{Attribute, ItemMeta};
@@ -31,7 +31,8 @@ impl MetaSets<'_> {
     /// Sends those that text carries: first all that may go quietly as one batch,
     /// then the others aloud.
     pub(super) fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
-        let by_text = |sent: &Sent| sent.is_waiting() && matches!(sent.carrier, Carrier::Text(_));
+        let by_text =
+            |sent: &Sent| sent.is_waiting() && matches!(sent.protocol, KeyProtocol::Text(_));
         let quiet = numbers(sent, |sent| {
             by_text(sent) && !sent.is_chunked && !sent.is_stale
         });
@@ -39,21 +40,21 @@ impl MetaSets<'_> {
         if is_told {
             for &at in &quiet {
                 // An add of what is there has its fate already.
-                if let Some(sent) = sent.get_mut(at).filter(|sent| sent.fate.is_none()) {
-                    sent.settle(Fate::Stored);
+                if let Some(sent) = sent.get_mut(at).filter(|sent| sent.outcome.is_none()) {
+                    sent.settle(SetOutcome::Stored);
                 }
             }
         } else {
-            let untold = numbers(sent, |sent| {
+            let unconfirmed = numbers(sent, |sent| {
                 by_text(sent) && !sent.is_chunked && !sent.is_stale
             });
-            self.pass.count_sent(0, to_u64(untold.len()));
+            self.pass.count_sent(0, to_u64(unconfirmed.len()));
             // In mode add, *not stored* now means that the quiet batch has stored
             // it: had it been there before, the batch would have said so.
-            self.store_aloud(batch, sent, &untold, &Fate::Stored)?;
+            self.store_with_replies(batch, sent, &unconfirmed, &SetOutcome::Stored)?;
         }
-        let loud = numbers(sent, by_text);
-        self.store_aloud(batch, sent, &loud, &Fate::Existing)
+        let unanswered = numbers(sent, by_text);
+        self.store_with_replies(batch, sent, &unanswered, &SetOutcome::Existing)
     }
 
     /// Sends all as one quiet batch, where only what is not stored has a reply.
@@ -91,7 +92,7 @@ impl MetaSets<'_> {
                         let Some(sent) = at.and_then(|at| sent.get_mut(at)) else {
                             return Err(Error::protocol("NS with our opaque", rest));
                         };
-                        sent.settle(Fate::Existing);
+                        sent.settle(SetOutcome::Existing);
                     }
                     Reply::Refused(_) => is_told = false,
                     Reply::Value { .. }
@@ -108,21 +109,21 @@ impl MetaSets<'_> {
     }
 
     /// Sends these, each with a reply of its own.
-    fn store_aloud(
+    fn store_with_replies(
         &mut self,
         batch: &ItemBatch,
         sent: &mut [Sent],
-        loud: &[usize],
-        if_not_stored: &Fate,
+        unanswered: &[usize],
+        if_not_stored: &SetOutcome,
     ) -> Result<()> {
-        if loud.is_empty() {
+        if unanswered.is_empty() {
             return Ok(());
         }
         self.request.clear();
-        for &at in loud {
+        for &at in unanswered {
             self.write(batch, sent, at, false);
         }
-        let mut waiting = loud.iter().peekable();
+        let mut waiting = unanswered.iter().peekable();
         self.connection.exchange("set", self.request, |bytes| {
             let mut consumed: usize = 0;
             while let Some(&&at) = waiting.peek() {
@@ -134,11 +135,11 @@ impl MetaSets<'_> {
                 consumed = consumed.saturating_add(len);
                 waiting.next();
                 if let Some(sent) = sent.get_mut(at) {
-                    let fate = set_fate(&reply, rest)?;
-                    sent.settle(if fate == Fate::Existing {
+                    let outcome = set_outcome(&reply, rest)?;
+                    sent.settle(if outcome == SetOutcome::Existing {
                         if_not_stored.clone()
                     } else {
-                        fate
+                        outcome
                     });
                 }
             }
@@ -149,7 +150,7 @@ impl MetaSets<'_> {
     fn write(&mut self, batch: &ItemBatch, sent: &mut [Sent], at: usize, is_quiet: bool) {
         let Some(sent) = sent.get_mut(at) else { return };
         sent.was_sent = true;
-        let (Some(record), Carrier::Text(form)) = (batch.get(sent.index), sent.carrier) else {
+        let (Some(record), KeyProtocol::Text(form)) = (batch.get(sent.index), sent.protocol) else {
             return;
         };
         let fields = self.rules.set_fields(&record.meta, sent, at, is_quiet);
@@ -172,23 +173,23 @@ impl MetaSets<'_> {
         key: &[u8],
         form: KeyForm,
         meta: &ItemMeta,
-        carrier: Carrier,
-    ) -> Result<Fate> {
+        protocol: KeyProtocol,
+    ) -> Result<SetOutcome> {
         let cas = self.rules.cas_to_restore(meta);
         // What a client has stored since is not to be marked; but an item that went
         // by the binary protocol has a version that nobody told, and nodes that
         // give their own need not be asked: up to 1.6.12 they take none for right.
-        let compare = cas.filter(|_| carrier != Carrier::Binary);
+        let compare = cas.filter(|_| protocol != KeyProtocol::Binary);
         self.request.clear();
         write_mark_stale(key, form, compare, cas, self.request);
-        let fate = self.ask(mark_fate)?;
-        if fate == Fate::Stored && meta.attributes.has(Attribute::WinSent) {
+        let outcome = self.ask(mark_outcome)?;
+        if outcome == SetOutcome::Stored && meta.attributes.has(Attribute::WinSent) {
             self.request.clear();
             write_take_win_token(key, form, self.request);
             self.pass.count_sent(1, 0);
             self.ask(|_, _| Ok(()))?;
         }
-        Ok(fate)
+        Ok(outcome)
     }
 
     /// Sends the request, and takes its one reply.
@@ -218,11 +219,11 @@ fn numbers(sent: &[Sent], is_so: impl Fn(&Sent) -> bool) -> Vec<usize> {
 /// # Errors
 ///
 /// - `Protocol`: the reply is not one to this command.
-pub(super) fn set_fate(reply: &Reply<'_>, bytes: &[u8]) -> Result<Fate> {
+pub(super) fn set_outcome(reply: &Reply<'_>, bytes: &[u8]) -> Result<SetOutcome> {
     match reply {
-        Reply::Done(_) => Ok(Fate::Stored),
-        Reply::NotStored(_) => Ok(Fate::Existing),
-        Reply::Refused(words) => Ok(Fate::of_refusal(words)),
+        Reply::Done(_) => Ok(SetOutcome::Stored),
+        Reply::NotStored(_) => Ok(SetOutcome::Existing),
+        Reply::Refused(words) => Ok(SetOutcome::of_refusal(words)),
         Reply::Value { .. }
         | Reply::Miss(_)
         | Reply::Exists(_)
@@ -233,13 +234,13 @@ pub(super) fn set_fate(reply: &Reply<'_>, bytes: &[u8]) -> Result<Fate> {
 
 /// Reads the reply to a stale mark; a refusal is the record's failure, since an
 /// item that is stale must not come back as fresh.
-fn mark_fate(reply: &Reply<'_>, bytes: &[u8]) -> Result<Fate> {
+fn mark_outcome(reply: &Reply<'_>, bytes: &[u8]) -> Result<SetOutcome> {
     match reply {
         // Not there any more: somebody has changed it, or it was evicted.
-        Reply::Done(_) | Reply::Exists(_) | Reply::NotFound(_) => Ok(Fate::Stored),
+        Reply::Done(_) | Reply::Exists(_) | Reply::NotFound(_) => Ok(SetOutcome::Stored),
         Reply::Refused(words) => {
             let words = String::from_utf8_lossy(words);
-            Ok(Fate::Failed(format!("stale mark: {words}")))
+            Ok(SetOutcome::Failed(format!("stale mark: {words}")))
         }
         Reply::Value { .. } | Reply::Miss(_) | Reply::NotStored(_) | Reply::Noop => {
             Err(Error::protocol("HD, EX or NF", bytes))

@@ -16,10 +16,10 @@ use crate::codecs::protocol::reply::parse_reply;
 use crate::codecs::protocol::request::{SET_TAIL, SetMode, write_set_head};
 use crate::codecs::protocol::text::Step;
 use crate::engines::pump::{ItemBatch, LargeItem};
-use crate::engines::sink::load::meta_sets::{MetaSets, set_fate};
+use crate::engines::sink::load::meta_sets::{MetaSets, set_outcome};
 use crate::engines::sink::load::sent::{Rules, Sent};
-use crate::engines::sink::strategy::{Carrier, WriteStrategy};
-use crate::engines::sink::tally::{Fate, LoadTally};
+use crate::engines::sink::strategy::{KeyProtocol, WriteStrategy};
+use crate::engines::sink::tally::{LoadTally, SetOutcome};
 use crate::ports::host;
 use crate::ports::net::{
     Connection, NetOptions, NodeBrake, Pass, Received, ServerReport, try_count_max,
@@ -220,7 +220,7 @@ impl<'a> Loader<'a> {
     }
 
     fn count(&mut self, sent: &Sent, key: &[u8], value_len: u64, meta: &ItemMeta) {
-        let Some(fate) = &sent.fate else {
+        let Some(outcome) = &sent.outcome else {
             let count = if sent.was_sent {
                 &mut self.tally.unsure
             } else {
@@ -229,13 +229,13 @@ impl<'a> Loader<'a> {
             *count = count.saturating_add(1);
             return;
         };
-        self.tally.count(fate, key, value_len, sent.is_clamped);
-        if *fate == Fate::Stored && !self.rules.restores_cas(sent, meta) {
+        self.tally.count(outcome, key, value_len, sent.is_clamped);
+        if *outcome == SetOutcome::Stored && !self.rules.restores_cas(sent, meta) {
             self.tally.without_cas = self.tally.without_cas.saturating_add(1);
         }
         // To look for a stale item would take its win token, and what only the
         // binary protocol can ask for comes with its value.
-        if let (Fate::Stored, false, Some(form)) = (fate, sent.is_stale, sent.text_form) {
+        if let (SetOutcome::Stored, false, Some(form)) = (outcome, sent.is_stale, sent.text_form) {
             let expires_at = match meta.exptime.or(self.rules.exptime_if_unknown) {
                 Some(Exptime::At(at)) => Some(at),
                 Some(Exptime::Never) | None => None,
@@ -252,7 +252,7 @@ impl<'a> Loader<'a> {
         attempt: &mut dyn FnMut(&mut Self, &mut [Sent]) -> Result<()>,
     ) -> Result<()> {
         let mut try_count = 0;
-        while sent.iter().any(|sent| sent.fate.is_none()) {
+        while sent.iter().any(|sent| sent.outcome.is_none()) {
             if self.has_given_up {
                 return Ok(());
             }
@@ -308,7 +308,7 @@ impl<'a> Loader<'a> {
     /// refuses them is asked for nothing.
     fn connect_for(&mut self, sent: &[Sent]) -> Result<()> {
         let (node, net, cancel) = (self.node, &self.net, self.cancel);
-        let mut left = sent.iter().filter(|sent| sent.fate.is_none());
+        let mut left = sent.iter().filter(|sent| sent.outcome.is_none());
         // Marks go by text, too.
         if left
             .clone()
@@ -332,7 +332,7 @@ impl<'a> Loader<'a> {
             binary_sets::store(connection, &mut self.request, self.rules, batch, sent)?;
             self.paid = self.paid.saturating_add(connection.paid());
         }
-        for sent in sent.iter_mut().filter(|sent| sent.fate.is_none()) {
+        for sent in sent.iter_mut().filter(|sent| sent.outcome.is_none()) {
             if let Some(record) = batch.get(sent.index) {
                 self.mark(record.key, &record.meta, sent, pass)?;
             }
@@ -351,7 +351,7 @@ impl<'a> Loader<'a> {
             let connection = connect(&mut self.text, node, net, self.cancel)?;
             connection.begin_batch(&self.brake, self.paid);
             let request = &mut self.request;
-            if let Some(syntax) = rules.strategy.way.syntax() {
+            if let Some(syntax) = rules.strategy.set_protocol.syntax() {
                 let mut sets = MetaSets {
                     connection,
                     request,
@@ -383,8 +383,9 @@ impl<'a> Loader<'a> {
         sent: &mut Sent,
         pass: &Pass<'_>,
     ) -> Result<()> {
-        let way = self.rules.strategy.way;
-        let (true, Some(form), Some(syntax)) = (sent.is_set, sent.text_form, way.syntax()) else {
+        let protocol = self.rules.strategy.set_protocol;
+        let (true, Some(form), Some(syntax)) = (sent.is_set, sent.text_form, protocol.syntax())
+        else {
             return Ok(());
         };
         let connection = connect(&mut self.text, self.node, &self.net, self.cancel)?;
@@ -395,7 +396,7 @@ impl<'a> Loader<'a> {
             syntax,
             pass,
         };
-        sent.fate = Some(sets.mark(key, form, meta, sent.carrier)?);
+        sent.outcome = Some(sets.mark(key, form, meta, sent.protocol)?);
         Ok(())
     }
 
@@ -425,7 +426,7 @@ impl<'a> Loader<'a> {
                 return Err(error);
             }
         }
-        if sent.fate.is_none() {
+        if sent.outcome.is_none() {
             let brake = self.brake.clone();
             let pass = brake.enter(0, 0, self.cancel)?;
             self.mark(&item.key, &item.meta, sent, &pass)?;
@@ -441,25 +442,25 @@ impl<'a> Loader<'a> {
     ) -> Result<()> {
         let (rules, key, value_len) = (self.rules, &item.key, item.value.len());
         let fields = rules.set_fields(&item.meta, sent, 0, false);
-        let syntax = rules.strategy.way.syntax();
+        let syntax = rules.strategy.set_protocol.syntax();
         let request = &mut self.request;
         request.clear();
-        let (connection, tail) = match (sent.carrier, syntax) {
-            (Carrier::Binary, _) => {
+        let (connection, tail) = match (sent.protocol, syntax) {
+            (KeyProtocol::Binary, _) => {
                 let fields = binary_sets::fields_of(rules, &item.meta, sent, 0);
                 write_binary_set_head(key, value_len, &fields, request);
                 (&mut self.binary, &b""[..])
             }
-            (Carrier::Text(form), Some(syntax)) => {
+            (KeyProtocol::Text(form), Some(syntax)) => {
                 write_set_head(syntax, key, form, value_len, &fields, request);
                 (&mut self.text, SET_TAIL)
             }
-            (Carrier::Text(_), None) => {
+            (KeyProtocol::Text(_), None) => {
                 write_classic_set_head(key, value_len, &fields, request);
                 (&mut self.text, SET_TAIL)
             }
         };
-        let is_binary = sent.carrier == Carrier::Binary;
+        let is_binary = sent.protocol == KeyProtocol::Binary;
         let connected = if is_binary {
             connect_binary(connection, self.node, &self.net, self.cancel)?
         } else {
@@ -469,16 +470,16 @@ impl<'a> Loader<'a> {
         let pass = self.brake.enter(1, bytes, self.cancel)?;
         sent.was_sent = true;
         connected.begin_batch(&self.brake, pass.paid());
-        let (mut fate, mut is_in_step) = (None, true);
+        let (mut outcome, mut is_in_step) = (None, true);
         connected.exchange_pieces("set", request, pieces, tail, |bytes| {
             let (len, told) = match (is_binary, syntax) {
                 (true, _) => match parse_binary_store(bytes, rules.mode, 0)? {
                     Step::Need => return Ok(Received::More(0)),
-                    Step::Done(reply, len) => (len, binary_sets::fate_of(reply)),
+                    Step::Done(reply, len) => (len, binary_sets::outcome_of(reply)),
                 },
                 (false, Some(_)) => match parse_reply(bytes, 0)? {
                     Step::Need => return Ok(Received::More(0)),
-                    Step::Done(reply, len) => (len, set_fate(&reply, bytes)?),
+                    Step::Done(reply, len) => (len, set_outcome(&reply, bytes)?),
                 },
                 (false, None) => match parse_store(bytes)? {
                     Step::Need => return Ok(Received::More(0)),
@@ -486,18 +487,18 @@ impl<'a> Loader<'a> {
                         if let StoreReply::Refused(words) = reply {
                             is_in_step = has_skipped_value(words);
                         }
-                        (len, classic_sets::fate_of(reply))
+                        (len, classic_sets::outcome_of(reply))
                     }
                 },
             };
-            fate = Some(told);
+            outcome = Some(told);
             Ok(Received::Done(len))
         })?;
         pass.finish(connected.paid(), bytes);
         if !is_in_step {
             *connection = None;
         }
-        sent.settle(fate.ok_or_else(|| Error::internal("an exchange ended without its reply"))?);
+        sent.settle(outcome.ok_or_else(|| Error::internal("an exchange ended without its reply"))?);
         Ok(())
     }
 }
@@ -510,11 +511,11 @@ fn waiting_len(batch: &ItemBatch, sent: &Sent) -> Option<u64> {
 }
 
 fn is_waiting_for_text(sent: &Sent) -> bool {
-    sent.is_waiting() && matches!(sent.carrier, Carrier::Text(_))
+    sent.is_waiting() && matches!(sent.protocol, KeyProtocol::Text(_))
 }
 
 fn is_waiting_for_binary(sent: &Sent) -> bool {
-    sent.is_waiting() && sent.carrier == Carrier::Binary
+    sent.is_waiting() && sent.protocol == KeyProtocol::Binary
 }
 
 fn connect<'a>(
@@ -551,7 +552,7 @@ mod tests {
     use socket2::{Domain, Socket, Type};
 
     use super::*;
-    use crate::engines::sink::strategy::SetWay;
+    use crate::engines::sink::strategy::SetProtocol;
     use crate::ports::net::{Asked, Brake};
     use crate::words::error::{ErrorKind, Operation};
     use crate::words::item::{Attribute, Record};
@@ -589,7 +590,7 @@ mod tests {
             net: NetOptions::default(),
             mode: SetMode::Set,
             strategy: WriteStrategy {
-                way: SetWay::Meta,
+                set_protocol: SetProtocol::Meta,
                 has_binary_protocol: true,
                 has_gets: true,
                 holds_cas: true,

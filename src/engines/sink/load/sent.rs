@@ -4,8 +4,8 @@ use crate::codecs::protocol::exptime::{BINARY_EXPTIME_MAX, TEXT_EXPTIME_MAX, Ttl
 use crate::codecs::protocol::key::KeyForm;
 use crate::codecs::protocol::request::{SetFields, SetMode};
 use crate::engines::sink::rebase::rebase;
-use crate::engines::sink::strategy::{Carrier, Unheld, WriteStrategy};
-use crate::engines::sink::tally::Fate;
+use crate::engines::sink::strategy::{KeyProtocol, Unheld, WriteStrategy};
+use crate::engines::sink::tally::SetOutcome;
 use crate::ports::net::ServerReport;
 use crate::words::item::{Attribute, Exptime, ItemMeta};
 use crate::words::units::{UnixSecs, to_u64};
@@ -14,7 +14,7 @@ use crate::words::units::{UnixSecs, to_u64};
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) index: usize,
-    pub(super) carrier: Carrier,
+    pub(super) protocol: KeyProtocol,
     /// How text carries the key, for the commands that follow a set; `None` where
     /// it does not.
     pub(super) text_form: Option<KeyForm>,
@@ -30,21 +30,21 @@ pub(super) struct Sent {
     /// The node has the item, which waits for its mark.
     pub(super) is_set: bool,
     /// `None` while nobody has told.
-    pub(super) fate: Option<Fate>,
+    pub(super) outcome: Option<SetOutcome>,
 }
 
 impl Sent {
     /// Says whether the item is to be sent.
     pub(super) fn is_waiting(&self) -> bool {
-        self.fate.is_none() && !self.is_set
+        self.outcome.is_none() && !self.is_set
     }
 
     /// Takes what came of the set.
-    pub(super) fn settle(&mut self, fate: Fate) {
-        if self.is_stale && fate == Fate::Stored {
+    pub(super) fn settle(&mut self, outcome: SetOutcome) {
+        if self.is_stale && outcome == SetOutcome::Stored {
             self.is_set = true;
         } else {
-            self.fate = Some(fate);
+            self.outcome = Some(outcome);
         }
     }
 }
@@ -75,7 +75,7 @@ impl Rules<'_> {
         let settings = &self.server.settings;
         let mut sent = Sent {
             index,
-            carrier: Carrier::Text(KeyForm::Text),
+            protocol: KeyProtocol::Text(KeyForm::Text),
             text_form: self.strategy.text_form(key),
             ttl: 0,
             is_clamped: false,
@@ -83,11 +83,11 @@ impl Rules<'_> {
             is_chunked: self.may_be_chunked(item_size),
             was_sent: false,
             is_set: false,
-            fate: None,
+            outcome: None,
         };
-        sent.fate = self.choose(&mut sent, key, meta, host_now).err();
-        if sent.fate.is_none() && item_size > settings.item_size_max {
-            sent.fate = Some(Fate::TooLarge);
+        sent.outcome = self.choose(&mut sent, key, meta, host_now).err();
+        if sent.outcome.is_none() && item_size > settings.item_size_max {
+            sent.outcome = Some(SetOutcome::TooLarge);
         }
         sent
     }
@@ -98,17 +98,17 @@ impl Rules<'_> {
         key: &[u8],
         meta: &ItemMeta,
         host_now: UnixSecs,
-    ) -> Result<(), Fate> {
-        let refuse = |reason| Err(Fate::Refused(reason));
+    ) -> Result<(), SetOutcome> {
+        let refuse = |reason| Err(SetOutcome::Refused(reason));
         let Some(exptime) = meta.exptime.or(self.exptime_if_unknown) else {
             return refuse("the snapshot does not tell the exptime; --ttl-if-unknown gives one");
         };
         let token = |exptime_max| rebase(exptime, self.server, host_now, exptime_max);
         let text_token = token(TEXT_EXPTIME_MAX);
         if text_token == TtlToken::Expired {
-            return Err(Fate::Expired);
+            return Err(SetOutcome::Expired);
         }
-        let Some(carrier) = self.strategy.carrier(key) else {
+        let Some(protocol) = self.strategy.protocol_for(key) else {
             return refuse(
                 "a key with a space, NUL or line end, which this node's text commands cannot \
                  carry, and it speaks no binary protocol",
@@ -119,7 +119,7 @@ impl Rules<'_> {
             return refuse("client flags above 32 bits, which this node cuts");
         }
         let is_wide = client_flags > u32::MAX.into();
-        if is_wide && carrier == Carrier::Binary {
+        if is_wide && protocol == KeyProtocol::Binary {
             return refuse("client flags above 32 bits, which the binary protocol cannot carry");
         }
         if sent.is_stale && !self.strategy.holds(Unheld::StaleMark) {
@@ -133,14 +133,14 @@ impl Rules<'_> {
             );
         }
         let is_late = matches!(text_token, TtlToken::Clamped(_));
-        sent.carrier = if is_late && self.strategy.has_binary_protocol && !is_wide {
-            Carrier::Binary
+        sent.protocol = if is_late && self.strategy.has_binary_protocol && !is_wide {
+            KeyProtocol::Binary
         } else {
-            carrier
+            protocol
         };
-        let token = match sent.carrier {
-            Carrier::Text(_) => text_token,
-            Carrier::Binary => token(BINARY_EXPTIME_MAX),
+        let token = match sent.protocol {
+            KeyProtocol::Text(_) => text_token,
+            KeyProtocol::Binary => token(BINARY_EXPTIME_MAX),
         };
         match token {
             TtlToken::Send(ttl) => sent.ttl = ttl,
@@ -148,7 +148,7 @@ impl Rules<'_> {
                 sent.ttl = ttl;
                 sent.is_clamped = true;
             }
-            TtlToken::Expired => return Err(Fate::Expired),
+            TtlToken::Expired => return Err(SetOutcome::Expired),
         }
         Ok(())
     }
@@ -197,7 +197,7 @@ impl Rules<'_> {
     /// Says whether the item, once stored, has the CAS that the snapshot tells, if it
     /// tells one. The mark of a stale item brings it, however it was stored.
     pub(super) fn restores_cas(&self, sent: &Sent, meta: &ItemMeta) -> bool {
-        let is_carried = sent.carrier != Carrier::Binary || sent.is_stale;
+        let is_carried = sent.protocol != KeyProtocol::Binary || sent.is_stale;
         meta.cas.is_none() || (self.strategy.holds_cas && is_carried)
     }
 

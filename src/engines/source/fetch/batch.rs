@@ -5,13 +5,13 @@ use std::ops::Range;
 use crate::codecs::protocol::classic::GETS_KEY_COUNT_MAX;
 use crate::codecs::protocol::metadump::WalkItem;
 use crate::codecs::select::Judgement;
-use crate::engines::source::strategy::Carrier;
+use crate::engines::source::strategy::KeyProtocol;
 
 /// One key to ask for.
 #[derive(Debug)]
 struct Asked {
     key: Range<usize>,
-    carrier: Carrier,
+    protocol: KeyProtocol,
     walked: WalkItem,
     judgement: Judgement,
 }
@@ -48,7 +48,7 @@ impl Batch {
         for &index in indexes {
             single.push(
                 self.key(index),
-                self.carrier(index),
+                self.protocol_of(index),
                 self.walked(index),
                 self.judgement(index),
             );
@@ -59,7 +59,7 @@ impl Batch {
     pub(super) fn push(
         &mut self,
         key: &[u8],
-        carrier: Carrier,
+        protocol: KeyProtocol,
         walked: WalkItem,
         judgement: Judgement,
     ) {
@@ -67,7 +67,7 @@ impl Batch {
         self.keys.extend_from_slice(key);
         self.asked.push(Asked {
             key: start..self.keys.len(),
-            carrier,
+            protocol,
             walked,
             judgement,
         });
@@ -111,14 +111,14 @@ impl Batch {
             .map_or(Judgement::Keep, |asked| asked.judgement)
     }
 
-    pub(super) fn carrier(&self, index: usize) -> Carrier {
+    pub(super) fn protocol_of(&self, index: usize) -> KeyProtocol {
         self.asked
             .get(index)
-            .map_or(Carrier::Binary, |asked| asked.carrier)
+            .map_or(KeyProtocol::Binary, |asked| asked.protocol)
     }
 
     /// Returns how the keys travel; none in an empty batch.
-    pub(super) fn way(&self) -> Option<Carrier> {
-        self.asked.first().map(|asked| asked.carrier)
+    pub(super) fn protocol(&self) -> Option<KeyProtocol> {
+        self.asked.first().map(|asked| asked.protocol)
     }
 }

@@ -9,7 +9,7 @@ use crate::codecs::protocol::reply::{Reply, ReplyFlags, ReplyHead, parse_reply_h
 use crate::codecs::protocol::request::{NOOP, write_get};
 use crate::codecs::protocol::text::{Step, parse_u64};
 use crate::engines::source::fetch::batch::Batch;
-use crate::engines::source::strategy::Carrier;
+use crate::engines::source::strategy::KeyProtocol;
 use crate::words::error::{Error, Result};
 use crate::words::units::to_u64;
 
@@ -33,7 +33,7 @@ pub(super) enum ValueFields<'a> {
 
 /// What came for the next key, or keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Head<'a> {
+pub(super) enum KeyReply<'a> {
     /// After so many keys that are not there, one with a value.
     Value { missed: usize, value: ValueHead<'a> },
     /// So many keys are not there; 0 for the end of a command whose keys are all
@@ -53,12 +53,12 @@ pub(super) fn write_requests(batch: &Batch, answered: usize, out: &mut Vec<u8>) 
     let mut in_command = 0;
     for index in answered..batch.len() {
         let key = batch.key(index);
-        match batch.carrier(index) {
-            Carrier::Meta(form) => write_get(key, form, index, out),
-            Carrier::Binary => write_binary_get(key, opaque(index), out),
-            Carrier::Classic { tells_cas } => {
+        match batch.protocol_of(index) {
+            KeyProtocol::Meta(form) => write_get(key, form, index, out),
+            KeyProtocol::Binary => write_binary_get(key, opaque(index), out),
+            KeyProtocol::Classic { with_cas } => {
                 if in_command == 0 {
-                    start_gets(tells_cas, out);
+                    start_gets(with_cas, out);
                 }
                 write_gets_key(key, out);
                 in_command += 1;
@@ -73,7 +73,7 @@ pub(super) fn write_requests(batch: &Batch, answered: usize, out: &mut Vec<u8>) 
         end_gets(out);
     }
     // Its reply shows that none before it was lost or sent twice.
-    if matches!(batch.way(), Some(Carrier::Meta(_))) {
+    if matches!(batch.protocol(), Some(KeyProtocol::Meta(_))) {
         out.extend_from_slice(NOOP);
     }
 }
@@ -107,11 +107,11 @@ impl Cursor {
 
     /// Says whether nothing more will come.
     pub(super) fn is_done(&self, batch: &Batch) -> bool {
-        match batch.way() {
+        match batch.protocol() {
             // A command's END comes after its last key.
-            Some(Carrier::Classic { .. }) => self.command_start >= batch.len(),
-            Some(Carrier::Meta(_)) => self.has_ended,
-            Some(Carrier::Binary) | None => self.answered >= batch.len(),
+            Some(KeyProtocol::Classic { .. }) => self.command_start >= batch.len(),
+            Some(KeyProtocol::Meta(_)) => self.has_ended,
+            Some(KeyProtocol::Binary) | None => self.answered >= batch.len(),
         }
     }
 
@@ -120,11 +120,15 @@ impl Cursor {
     /// # Errors
     ///
     /// - `Protocol`: the bytes are no reply to what was asked.
-    pub(super) fn parse<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<Head<'a>>> {
-        match batch.way() {
-            Some(Carrier::Meta(_)) | None => self.parse_meta(batch, bytes),
-            Some(Carrier::Binary) => parse_binary(bytes, opaque(self.answered)),
-            Some(Carrier::Classic { .. }) => self.parse_classic(batch, bytes),
+    pub(super) fn parse<'a>(
+        &mut self,
+        batch: &Batch,
+        bytes: &'a [u8],
+    ) -> Result<Step<KeyReply<'a>>> {
+        match batch.protocol() {
+            Some(KeyProtocol::Meta(_)) | None => self.parse_meta(batch, bytes),
+            Some(KeyProtocol::Binary) => parse_binary(bytes, opaque(self.answered)),
+            Some(KeyProtocol::Classic { .. }) => self.parse_classic(batch, bytes),
         }
     }
 
@@ -132,7 +136,7 @@ impl Cursor {
     /// and so does a miss since 1.6.18; an error never does. What brings none is
     /// taken for the next key's, until a number or the no-op after the last key
     /// shows that it was.
-    fn parse_meta<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<Head<'a>>> {
+    fn parse_meta<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<KeyReply<'a>>> {
         let (head, len) = match parse_reply_head(bytes)? {
             Step::Need => return Ok(Step::Need),
             Step::Done(head, len) => (head, len),
@@ -147,7 +151,7 @@ impl Cursor {
         let head = match head {
             ReplyHead::Value { value_len, flags } => {
                 check(flags)?;
-                Head::Value {
+                KeyReply::Value {
                     missed: 0,
                     value: ValueHead {
                         value_len,
@@ -158,15 +162,15 @@ impl Cursor {
             }
             ReplyHead::Whole(Reply::Miss(flags)) if flags.has(b'O') => {
                 check(flags)?;
-                Head::Missed(1)
+                KeyReply::Missed(1)
             }
-            ReplyHead::Whole(Reply::Miss(_)) if next < batch.len() => Head::Likely(None),
+            ReplyHead::Whole(Reply::Miss(_)) if next < batch.len() => KeyReply::Likely(None),
             ReplyHead::Whole(Reply::Refused(words)) if next < batch.len() => {
-                Head::Likely(Some(words))
+                KeyReply::Likely(Some(words))
             }
             ReplyHead::Whole(Reply::Noop) if next == batch.len() => {
                 self.has_ended = true;
-                Head::End
+                KeyReply::End
             }
             ReplyHead::Whole(Reply::Noop | Reply::Miss(_) | Reply::Refused(_)) => {
                 return Err(foreign_reply(line));
@@ -179,7 +183,7 @@ impl Cursor {
                 | Reply::NotFound(_),
             ) => return Err(Error::protocol("VA or EN", line)),
         };
-        if matches!(head, Head::Likely(_)) {
+        if matches!(head, KeyReply::Likely(_)) {
             self.likely = self.likely.saturating_add(1);
         }
         Ok(Step::Done(head, len))
@@ -187,7 +191,7 @@ impl Cursor {
 
     /// The values of a `gets` come in the order of its keys; those that are not
     /// there are left out.
-    fn parse_classic<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<Head<'a>>> {
+    fn parse_classic<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<KeyReply<'a>>> {
         let (head, len) = match parse_gets(bytes)? {
             Step::Need => return Ok(Step::Need),
             Step::Done(head, len) => (head, len),
@@ -207,7 +211,7 @@ impl Cursor {
                 let missed = (self.answered..command_end)
                     .position(|index| batch.key(index) == key)
                     .ok_or_else(|| foreign_key(key))?;
-                Head::Value {
+                KeyReply::Value {
                     missed,
                     value: ValueHead {
                         value_len,
@@ -221,11 +225,11 @@ impl Cursor {
             }
             GetsHead::End => {
                 self.command_start = command_end;
-                Head::Missed(rest)
+                KeyReply::Missed(rest)
             }
             GetsHead::Refused(words) => {
                 self.command_start = command_end;
-                Head::Refused { count: rest, words }
+                KeyReply::Refused { count: rest, words }
             }
         };
         Ok(Step::Done(head, len))
@@ -238,7 +242,7 @@ fn foreign_reply(line: &[u8]) -> Error {
     Error::protocol("one reply for each key, in the order of the keys", line)
 }
 
-fn parse_binary(bytes: &[u8], opaque: u32) -> Result<Step<Head<'_>>> {
+fn parse_binary(bytes: &[u8], opaque: u32) -> Result<Step<KeyReply<'_>>> {
     let (head, len) = match parse_binary_get(bytes, opaque)? {
         Step::Need => return Ok(Step::Need),
         Step::Done(head, len) => (head, len),
@@ -248,7 +252,7 @@ fn parse_binary(bytes: &[u8], opaque: u32) -> Result<Step<Head<'_>>> {
             client_flags,
             value_len,
             cas,
-        } => Head::Value {
+        } => KeyReply::Value {
             missed: 0,
             value: ValueHead {
                 value_len,
@@ -256,8 +260,8 @@ fn parse_binary(bytes: &[u8], opaque: u32) -> Result<Step<Head<'_>>> {
                 fields: ValueFields::Plain { client_flags, cas },
             },
         },
-        BinaryHead::Miss => Head::Missed(1),
-        BinaryHead::Refused { message, .. } => Head::Refused {
+        BinaryHead::Miss => KeyReply::Missed(1),
+        BinaryHead::Refused { message, .. } => KeyReply::Refused {
             count: 1,
             words: message,
         },

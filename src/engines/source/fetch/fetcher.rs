@@ -5,14 +5,14 @@ use crate::codecs::protocol::metadump::WalkItem;
 use crate::codecs::protocol::stats::ServerVersion;
 use crate::codecs::select::Judgement;
 use crate::engines::pump::ItemSink;
+use crate::engines::source::fetch::connection_batch::ConnectionBatch;
+use crate::engines::source::fetch::connection_batch::TOO_LONG;
 use crate::engines::source::fetch::job::FetchJob;
-use crate::engines::source::fetch::lane::Lane;
-use crate::engines::source::fetch::lane::TOO_LONG;
 use crate::engines::source::fetch::tally::FetchTally;
 use crate::engines::source::packed_walk::Walked;
 use crate::engines::source::seen_keys::Seen;
 use crate::engines::source::spool::{LineForm, WalkChunk};
-use crate::engines::source::strategy::Carrier;
+use crate::engines::source::strategy::KeyProtocol;
 use crate::words::error::Result;
 use crate::words::item::Exptime;
 use crate::words::units::to_u64;
@@ -21,8 +21,8 @@ use crate::words::units::to_u64;
 #[derive(Debug)]
 pub struct Fetcher<'a> {
     job: FetchJob<'a>,
-    text: Lane,
-    binary: Lane,
+    text: ConnectionBatch,
+    binary: ConnectionBatch,
     tally: FetchTally,
     key: Vec<u8>,
 }
@@ -32,8 +32,8 @@ impl<'a> Fetcher<'a> {
     pub fn new(job: FetchJob<'a>) -> Self {
         Self {
             job,
-            text: Lane::default(),
-            binary: Lane::default(),
+            text: ConnectionBatch::default(),
+            binary: ConnectionBatch::default(),
             tally: FetchTally::default(),
             key: Vec::new(),
         }
@@ -61,8 +61,8 @@ impl<'a> Fetcher<'a> {
         if let Err(error) = shown {
             first_error.get_or_insert(error);
         }
-        for lane in [&mut self.text, &mut self.binary] {
-            if let Err(error) = lane.fetch(&self.job, &mut self.tally, sink) {
+        for batch in [&mut self.text, &mut self.binary] {
+            if let Err(error) = batch.fetch(&self.job, &mut self.tally, sink) {
                 first_error.get_or_insert(error);
             }
         }
@@ -70,9 +70,9 @@ impl<'a> Fetcher<'a> {
     }
 
     fn fetch_full(&mut self, sink: &mut dyn ItemSink) -> Result<()> {
-        for lane in [&mut self.text, &mut self.binary] {
-            if lane.is_full(&self.job) {
-                lane.fetch(&self.job, &mut self.tally, sink)?;
+        for batch in [&mut self.text, &mut self.binary] {
+            if batch.is_full(&self.job) {
+                batch.fetch(&self.job, &mut self.tally, sink)?;
             }
         }
         Ok(())
@@ -133,7 +133,7 @@ impl<'a> Fetcher<'a> {
             self.tally.filter();
             return Ok(());
         }
-        let Some(carrier) = self.job.strategy.carrier(&self.key) else {
+        let Some(protocol) = self.job.strategy.protocol_for(&self.key) else {
             self.tally.refuse(
                 "a key with a space or line end, which no command of this server can carry",
             );
@@ -143,11 +143,11 @@ impl<'a> Fetcher<'a> {
             self.tally.refuse(TOO_LONG);
             return Ok(());
         }
-        let lane = match carrier {
-            Carrier::Meta(_) | Carrier::Classic { .. } => &mut self.text,
-            Carrier::Binary => &mut self.binary,
+        let batch = match protocol {
+            KeyProtocol::Meta(_) | KeyProtocol::Classic { .. } => &mut self.text,
+            KeyProtocol::Binary => &mut self.binary,
         };
-        lane.push(&self.key, carrier, walked, judgement);
+        batch.push(&self.key, protocol, walked, judgement);
         Ok(())
     }
 

@@ -1,15 +1,15 @@
 //! The values of listed keys, read without a trace where the server can do so.
 
 mod batch;
+mod connection_batch;
 mod dialect;
 mod early_sink;
 mod fetcher;
 mod job;
-mod lane;
 mod meaning;
 mod tally;
 
+pub use connection_batch::TOO_LONG;
 pub use fetcher::Fetcher;
 pub use job::{FetchJob, FetcherOptions};
-pub use lane::TOO_LONG;
 pub use tally::{FetchTally, Witness};

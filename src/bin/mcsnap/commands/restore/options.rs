@@ -57,7 +57,7 @@ pub(super) fn options(
             .as_deref()
             .map(|ttl| parse_ttl(ttl, now))
             .transpose()?,
-        way: None,
+        set_protocol: None,
         source_nodes: settings.nodes.clone(),
         scratch_directory: match &settings.spool_dir {
             Some(directory) => {

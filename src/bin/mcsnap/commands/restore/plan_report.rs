@@ -40,7 +40,7 @@ pub(super) fn print_estimate(
                     }) => {
                         value["server_version"] = json!(server.stats.version_text);
                         value["items_now"] = json!(server.stats.curr_items);
-                        value["way"] = json!(strategy.way.as_str());
+                        value["way"] = json!(strategy.set_protocol.as_str());
                         value["stored_by"] = json!(strategy.name());
                         value["without_cas"] = json!(estimate.unheld.cas);
                         value["stale_refused"] = json!(estimate.unheld.stale);

@@ -12,13 +12,13 @@ use crate::codecs::select::{Candidate, Judgement};
 use crate::engines::pump::ItemSink;
 use crate::engines::source::fetch::batch::Batch;
 use crate::engines::source::fetch::dialect::{
-    Cursor, Head, ValueFields, ValueHead, write_requests,
+    Cursor, KeyReply, ValueFields, ValueHead, write_requests,
 };
 use crate::engines::source::fetch::early_sink::EarlySink;
 use crate::engines::source::fetch::job::FetchJob;
 use crate::engines::source::fetch::meaning::Reading;
 use crate::engines::source::fetch::tally::FetchTally;
-use crate::engines::source::strategy::Carrier;
+use crate::engines::source::strategy::KeyProtocol;
 use crate::ports::net::{Connection, Pass, Received, try_count_max};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::item::{ItemMeta, Record, escape_key};
@@ -43,7 +43,7 @@ struct HeldToken {
 
 /// A value on its way, larger than what is held.
 #[derive(Clone, Copy, Debug)]
-struct Flow {
+struct PartialValue {
     left: u64,
     trailer_left: usize,
     /// Handed on, or else read away.
@@ -62,7 +62,7 @@ struct Item {
 
 /// Keys to ask for, and the connection that they go over.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(super) struct ConnectionBatch {
     batch: Batch,
     connection: Option<Connection>,
     /// Tokens not given back yet; they outlive a broken connection.
@@ -77,17 +77,17 @@ pub(super) struct Lane {
     has_given_up: bool,
 }
 
-impl Lane {
+impl ConnectionBatch {
     const TRY_PAUSE: Duration = Duration::from_millis(200);
 
     pub(super) fn push(
         &mut self,
         key: &[u8],
-        carrier: Carrier,
+        protocol: KeyProtocol,
         walked: WalkItem,
         judgement: Judgement,
     ) {
-        self.batch.push(key, carrier, walked, judgement);
+        self.batch.push(key, protocol, walked, judgement);
     }
 
     pub(super) fn is_full(&self, job: &FetchJob<'_>) -> bool {
@@ -144,8 +144,10 @@ impl Lane {
             self.connection = None;
             // A reply that is not the next key's costs a connection, and no item,
             // where every miss before it was proven to be one.
-            let proves_misses =
-                matches!(self.batch.way(), Some(Carrier::Meta(_) | Carrier::Binary));
+            let proves_misses = matches!(
+                self.batch.protocol(),
+                Some(KeyProtocol::Meta(_) | KeyProtocol::Binary)
+            );
             let is_foreign = matches!(error.kind(), ErrorKind::Protocol { .. });
             let is_retryable = error.is_retryable() || (proves_misses && is_foreign);
             if !is_retryable || try_count >= try_count_max(&error) {
@@ -200,7 +202,7 @@ impl Lane {
             reading: Reading::now(job.server),
             batch: &self.batch,
             cursor: Cursor::at(*answered),
-            flow: None,
+            partial: None,
             arrived: 0,
             held: &mut self.held,
             refused_together: &mut self.refused_together,
@@ -211,7 +213,7 @@ impl Lane {
         let whole_len_max = job.options.whole_value_len_max;
         let receive = |bytes: &[u8]| reader.receive(bytes);
         let exchanged = connection.exchange_values("get", whole_len_max, &self.request, receive);
-        if reader.flow.is_some_and(|flow| flow.is_wanted) {
+        if reader.partial.is_some_and(|partial| partial.is_wanted) {
             reader.sink.abandon_large();
         }
         *answered = reader.cursor.answered;
@@ -332,7 +334,7 @@ struct Reader<'a> {
     reading: Reading<'a>,
     batch: &'a Batch,
     cursor: Cursor,
-    flow: Option<Flow>,
+    partial: Option<PartialValue>,
     /// Bytes of keys and values that have come, those of items that are then dropped
     /// or refused included: the server had to send them, too.
     arrived: u64,
@@ -349,10 +351,10 @@ impl Reader<'_> {
         let mut consumed: usize = 0;
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
-            if let Some(flow) = self.flow {
-                let len = self.take_piece(flow, rest)?;
+            if let Some(partial) = self.partial {
+                let len = self.take_piece(partial, rest)?;
                 consumed = consumed.saturating_add(len);
-                if self.flow.is_some() {
+                if self.partial.is_some() {
                     return Ok(Received::More(consumed));
                 }
                 continue;
@@ -375,17 +377,17 @@ impl Reader<'_> {
             Step::Done(head, len) => (head, len),
         };
         match head {
-            Head::Missed(count) => {
+            KeyReply::Missed(count) => {
                 self.count_likely();
                 self.count_missed(count);
             }
-            Head::Refused { count, words } => self.count_refused(count, words),
-            Head::Likely(words) => {
+            KeyReply::Refused { count, words } => self.count_refused(count, words),
+            KeyReply::Likely(words) => {
                 let words = words.map(|words| String::from_utf8_lossy(words).into_owned());
                 self.likely.push(words);
             }
-            Head::End => self.count_likely(),
-            Head::Value { missed, value } => {
+            KeyReply::End => self.count_likely(),
+            KeyReply::Value { missed, value } => {
                 let after = bytes.get(head_len..).unwrap_or_default();
                 let taken = self.take_value(missed, &value, after)?;
                 let Step::Done((), value_len) = taken else {
@@ -442,7 +444,7 @@ impl Reader<'_> {
             if is_whole {
                 return Ok(Step::Done((), taken_len));
             }
-            self.flow = Some(Flow {
+            self.partial = Some(PartialValue {
                 left: head.value_len,
                 trailer_left: head.trailer_len,
                 is_wanted: false,
@@ -451,7 +453,7 @@ impl Reader<'_> {
             return Ok(Step::Done((), 0));
         }
         if !is_whole {
-            self.flow = Some(Flow {
+            self.partial = Some(PartialValue {
                 left: head.value_len,
                 trailer_left: head.trailer_len,
                 is_wanted: !is_too_long,
@@ -473,29 +475,29 @@ impl Reader<'_> {
     }
 
     /// Hands on what has come of a long value; returns how many bytes that were.
-    fn take_piece(&mut self, flow: Flow, bytes: &[u8]) -> Result<usize> {
-        let want = usize::try_from(flow.left).unwrap_or(usize::MAX);
+    fn take_piece(&mut self, partial: PartialValue, bytes: &[u8]) -> Result<usize> {
+        let want = usize::try_from(partial.left).unwrap_or(usize::MAX);
         let piece = bytes.get(..want).unwrap_or(bytes);
-        let mut left = flow.left.saturating_sub(to_u64(piece.len()));
+        let mut left = partial.left.saturating_sub(to_u64(piece.len()));
         let mut taken = piece.len();
-        if flow.is_wanted && !piece.is_empty() {
+        if partial.is_wanted && !piece.is_empty() {
             self.sink.piece(piece)?;
         }
         if left == 0 {
             let after = bytes.get(taken..).unwrap_or_default();
-            if let Some(trailer) = after.get(..flow.trailer_left) {
+            if let Some(trailer) = after.get(..partial.trailer_left) {
                 check_trailer(trailer)?;
                 taken = taken.saturating_add(trailer.len());
-                self.flow = None;
-                if flow.is_wanted {
-                    self.count_delivered(self.cursor.answered, flow.item);
+                self.partial = None;
+                if partial.is_wanted {
+                    self.count_delivered(self.cursor.answered, partial.item);
                     self.sink.end_large()?;
                 }
                 return Ok(taken);
             }
             left = 0;
         }
-        self.flow = Some(Flow { left, ..flow });
+        self.partial = Some(PartialValue { left, ..partial });
         Ok(taken)
     }
 
@@ -566,7 +568,7 @@ impl Reader<'_> {
         let ValueFields::Meta(flags) = fields else {
             return;
         };
-        if let Carrier::Meta(form) = self.batch.carrier(index)
+        if let KeyProtocol::Meta(form) = self.batch.protocol_of(index)
             && flags.has(b'W')
         {
             let cas = meta.cas.map(|cas| cas.0);
@@ -596,7 +598,7 @@ mod tests {
     use crate::words::node::NodeSpec;
     use crate::words::units::UnixSecs;
 
-    const CLASSIC: Carrier = Carrier::Classic { tells_cas: true };
+    const CLASSIC: KeyProtocol = KeyProtocol::Classic { with_cas: true };
 
     /// Writes down what it is given.
     #[derive(Debug, Default, PartialEq, Eq)]
@@ -636,18 +638,18 @@ mod tests {
     /// Reads a transcript of replies in two parts; returns what was noted, the
     /// counters, and whether all was answered.
     fn read(
-        carrier: Carrier,
+        protocol: KeyProtocol,
         keys: &[&str],
         stream: &[u8],
         split: usize,
     ) -> Result<(Notes, FetchTally, bool)> {
         let all = (&Selection::EVERYTHING, Judgement::Keep);
-        read_selected(carrier, keys, stream, split, all)
+        read_selected(protocol, keys, stream, split, all)
     }
 
     /// The same, with a selection and what it made of the lines of the walk.
     fn read_selected(
-        carrier: Carrier,
+        protocol: KeyProtocol,
         keys: &[&str],
         stream: &[u8],
         split: usize,
@@ -682,7 +684,7 @@ mod tests {
         };
         let mut batch = Batch::default();
         for key in keys {
-            batch.push(key.as_bytes(), carrier, WalkItem::default(), judgement);
+            batch.push(key.as_bytes(), protocol, WalkItem::default(), judgement);
         }
         let (mut notes, mut tally) = (Notes::default(), FetchTally::default());
         let (mut held, mut refused_together, mut likely) = (Vec::new(), Vec::new(), Vec::new());
@@ -696,7 +698,7 @@ mod tests {
             },
             batch: &batch,
             cursor: Cursor::at(0),
-            flow: None,
+            partial: None,
             arrived: 0,
             held: &mut held,
             refused_together: &mut refused_together,
@@ -752,15 +754,15 @@ mod tests {
         .concat();
         let keys = ["a", "b", "c", "d", "e", "f"];
         let wanted = ["a=x f7", "c of 10: 0123456789.", "f=\r\nEN\r\n f0"];
-        for (carrier, stream, vanished, failed) in [
-            (Carrier::Meta(KeyForm::Text), &meta[..], 1, 1),
+        for (protocol, stream, vanished, failed) in [
+            (KeyProtocol::Meta(KeyForm::Text), &meta[..], 1, 1),
             (CLASSIC, &classic[..], 2, 0),
-            (Carrier::Binary, &binary[..], 1, 1),
+            (KeyProtocol::Binary, &binary[..], 1, 1),
         ] {
             for split in 0..=stream.len() {
-                let (notes, tally, is_done) = read(carrier, &keys, stream, split).unwrap();
-                assert!(is_done, "{carrier:?} split at {split}");
-                assert_eq!(notes.0, wanted, "{carrier:?} split at {split}");
+                let (notes, tally, is_done) = read(protocol, &keys, stream, split).unwrap();
+                assert!(is_done, "{protocol:?} split at {split}");
+                assert_eq!(notes.0, wanted, "{protocol:?} split at {split}");
                 // Three keys of one byte, values of 1, 10 and 6.
                 assert_eq!((tally.delivered, tally.delivered_bytes), (3, 3 + 17));
                 let counters = tally.counters;
@@ -775,7 +777,7 @@ mod tests {
     fn a_value_that_breaks_off_is_neither_delivered_nor_answered() {
         let stream = b"VA 10 f8 t-1 c6 O0\r\n01234";
         let (notes, tally, is_done) =
-            read(Carrier::Meta(KeyForm::Text), &["c"], stream, 23).unwrap();
+            read(KeyProtocol::Meta(KeyForm::Text), &["c"], stream, 23).unwrap();
         assert!(!is_done);
         assert_eq!(
             (notes.0, tally.delivered),
@@ -786,10 +788,10 @@ mod tests {
     #[test]
     fn what_is_kept_unknown_is_counted_when_it_is_whole() {
         let selection = Selection::parse("idle>1h").unwrap();
-        let carrier = CLASSIC;
+        let protocol = CLASSIC;
         let read = |stream: &[u8]| {
             let asked = (&selection, Judgement::Unknown);
-            let (_, tally, is_done) = read_selected(carrier, &["c"], stream, 9, asked).unwrap();
+            let (_, tally, is_done) = read_selected(protocol, &["c"], stream, 9, asked).unwrap();
             (tally.unknown_kept, tally.delivered_bytes, is_done)
         };
         assert_eq!(
@@ -806,20 +808,23 @@ mod tests {
 
     #[test]
     fn a_reply_that_nobody_asked_for_ends_the_exchange() {
-        for (carrier, stream) in [
+        for (protocol, stream) in [
             (CLASSIC, &b"VALUE z 0 1 1\r\nx\r\nEND\r\n"[..]),
             // Out of order.
             (CLASSIC, b"VALUE b 0 1 1\r\nx\r\nVALUE a 0 1 1\r\nx\r\n"),
-            (Carrier::Meta(KeyForm::Text), b"HD\r\n"),
-            (Carrier::Meta(KeyForm::Text), b"VA 1 f0 t-1 c1 O0\r\nxyz"),
+            (KeyProtocol::Meta(KeyForm::Text), b"HD\r\n"),
             (
-                Carrier::Meta(KeyForm::Text),
+                KeyProtocol::Meta(KeyForm::Text),
+                b"VA 1 f0 t-1 c1 O0\r\nxyz",
+            ),
+            (
+                KeyProtocol::Meta(KeyForm::Text),
                 b"VA 99999999999 f0 t-1 c1 O0\r\n",
             ),
-            (Carrier::Binary, b"ERROR\r\n"),
+            (KeyProtocol::Binary, b"ERROR\r\n"),
         ] {
-            let read = read(carrier, &["a", "b"], stream, 0);
-            assert!(read.is_err(), "{carrier:?} {stream:?}");
+            let read = read(protocol, &["a", "b"], stream, 0);
+            assert!(read.is_err(), "{protocol:?} {stream:?}");
         }
     }
 
@@ -835,7 +840,7 @@ mod tests {
             (0..=stream.len())
                 .map(|split| {
                     read(
-                        Carrier::Meta(KeyForm::Text),
+                        KeyProtocol::Meta(KeyForm::Text),
                         &keys,
                         stream.as_bytes(),
                         split,
@@ -931,10 +936,10 @@ mod tests {
                     (&stream).write_all(reply.as_bytes()).unwrap();
                 }
             });
-            let mut lane = Lane::default();
-            let carrier = Carrier::Meta(KeyForm::Text);
-            lane.push(b"a", carrier, WalkItem::default(), Judgement::Keep);
-            lane.fetch(&job, &mut tally, &mut notes).unwrap();
+            let mut batch = ConnectionBatch::default();
+            let protocol = KeyProtocol::Meta(KeyForm::Text);
+            batch.push(b"a", protocol, WalkItem::default(), Judgement::Keep);
+            batch.fetch(&job, &mut tally, &mut notes).unwrap();
         });
         assert_eq!(
             (notes.0, tally.win_tokens_returned),

@@ -44,7 +44,11 @@ struct Round {
 ///
 /// - `InvalidInput`: one server has two names.
 /// - `Canceled`.
-pub(super) fn check_twins(nodes: &[NodePlan], net: &NetOptions, cancel: &Cancel) -> Result<()> {
+pub(super) fn check_same_server(
+    nodes: &[NodePlan],
+    net: &NetOptions,
+    cancel: &Cancel,
+) -> Result<()> {
     for (node, other) in find_suspects(nodes, net, cancel)? {
         let mut probe = None;
         let verdict = judge(|number| {

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::codecs::ring::{Placement, RingSpec};
 use crate::jobs::restore::cursor::Damage;
-use crate::jobs::restore::doubles::{AT_HOME, Doubles};
+use crate::jobs::restore::duplicates::{AT_HOME, DuplicateKeys};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::ports::store::KeyTable;
 use crate::words::cancel::Cancel;
@@ -18,12 +18,12 @@ impl RestorePlan {
     ///
     /// - `Io`: of the snapshot, or the temporary file has no room.
     /// - `Canceled`.
-    pub(super) fn doubles(&self, cancel: &Cancel) -> Result<&Doubles> {
-        if let Some(doubles) = self.doubles.get() {
-            return Ok(doubles);
+    pub(super) fn duplicate_keys(&self, cancel: &Cancel) -> Result<&DuplicateKeys> {
+        if let Some(duplicate_keys) = self.duplicate_keys.get() {
+            return Ok(duplicate_keys);
         }
-        let found = self.find_doubles(cancel)?;
-        Ok(self.doubles.get_or_init(|| found))
+        let found = self.find_duplicates(cancel)?;
+        Ok(self.duplicate_keys.get_or_init(|| found))
     }
 
     /// Goes through the keys, if some can be on several nodes.
@@ -32,8 +32,8 @@ impl RestorePlan {
     ///
     /// - `Io`: of the snapshot, or the temporary file has no room.
     /// - `Canceled`.
-    fn find_doubles(&self, cancel: &Cancel) -> Result<Doubles> {
-        let mut doubles = Doubles {
+    fn find_duplicates(&self, cancel: &Cancel) -> Result<DuplicateKeys> {
+        let mut duplicate_keys = DuplicateKeys {
             ring: None,
             ranks: None,
         };
@@ -42,11 +42,15 @@ impl RestorePlan {
         let is_one_node = segments.all(|segment| Some(segment.node_index) == first);
         // Node for node, each record has a place of its own.
         if is_one_node || matches!(self.placement, Placement::NodeForNode) {
-            return Ok(doubles);
+            return Ok(duplicate_keys);
         }
-        doubles.ring = find_ring(self);
+        duplicate_keys.ring = find_ring(self);
         let records = self.totals.records;
-        let expected = if doubles.ring.is_some() { 0 } else { records };
+        let expected = if duplicate_keys.ring.is_some() {
+            0
+        } else {
+            records
+        };
         let table = KeyTable::create(&self.options.scratch_directory, expected)?;
         let table = Mutex::new(table);
         // What is damaged is told when it is read again.
@@ -57,21 +61,21 @@ impl RestorePlan {
             cancel,
             || (),
             |(), record, task| {
-                let rank = doubles.rank(record.key, task.source_index);
+                let rank = duplicate_keys.rank(record.key, task.source_index);
                 // Of those at home, a few have a double elsewhere.
-                if rank != AT_HOME || doubles.ring.is_none() {
+                if rank != AT_HOME || duplicate_keys.ring.is_none() {
                     lock().put(record.key, |best| best.unwrap_or(rank).min(rank))?;
                 }
                 Ok(())
             },
         )?;
-        if doubles.ring.is_some() && lock().count() > 0 {
+        if duplicate_keys.ring.is_some() && lock().count() > 0 {
             self.scan_keys(
                 &damage,
                 cancel,
                 || (),
                 |(), record, task| {
-                    if doubles.rank(record.key, task.source_index) == AT_HOME {
+                    if duplicate_keys.rank(record.key, task.source_index) == AT_HOME {
                         let mut table = lock();
                         if table.get(record.key).is_some() {
                             table.put(record.key, |_| AT_HOME)?;
@@ -82,9 +86,9 @@ impl RestorePlan {
             )?;
         }
         if lock().count() > 0 {
-            doubles.ranks = Some(table);
+            duplicate_keys.ranks = Some(table);
         }
-        Ok(doubles)
+        Ok(duplicate_keys)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::codecs::format::manifest::{ManifestNode, ManifestSegment, Totals};
 use crate::engines::source::{SourceNode, SpoolMemory, survey};
-use crate::jobs::dump::beginning::Begun;
+use crate::jobs::dump::beginning::StartedDump;
 use crate::jobs::dump::confirm::Confirmation;
 use crate::jobs::dump::node::{
     NodeDump, NodeJob, change_since, counters_of, is_of_node, unreached_node,
@@ -24,11 +24,11 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
 /// Whose turn it is.
 #[derive(Clone, Copy)]
-struct Turn<'a> {
+struct NodeContext<'a> {
     index: usize,
     node_index: u32,
     node: &'a NodeSpec,
-    begun: &'a Begun,
+    started: &'a StartedDump,
     spool_memory: &'a SpoolMemory,
     pump_memory: u64,
     stop: &'a Cancel,
@@ -44,7 +44,7 @@ impl DumpPlan {
     pub(super) fn dump_node(
         &self,
         index: usize,
-        begun: &Begun,
+        started: &StartedDump,
         spool_memory: &SpoolMemory,
         pump_memory: u64,
         stop: &Cancel,
@@ -56,16 +56,16 @@ impl DumpPlan {
             .get(index)
             .ok_or_else(|| Error::internal(format!("there is no node {index} in the plan")))?;
         let node_index = u32::try_from(index).unwrap_or(u32::MAX);
-        let kept = begun.kept.iter();
+        let kept = started.kept.iter();
         let kept: Vec<ManifestSegment> = kept
             .filter(|segment| segment.node_index == node_index)
             .cloned()
             .collect();
-        let turn = Turn {
+        let context = NodeContext {
             index,
             node_index,
             node: &plan.node,
-            begun,
+            started,
             spool_memory,
             pump_memory,
             stop,
@@ -73,7 +73,7 @@ impl DumpPlan {
         };
         let dump = match &plan.source {
             Ok(source) => self
-                .dump_reached(&turn, source, kept)
+                .dump_reached(&context, source, kept)
                 .inspect_err(|error| {
                     // One that is stopped has not failed.
                     if error.is_canceled() {
@@ -107,14 +107,14 @@ impl DumpPlan {
     /// again, and what was sealed of it in this life of the server stays.
     fn dump_reached(
         &self,
-        turn: &Turn<'_>,
+        context: &NodeContext<'_>,
         source: &SourceNode,
         mut kept: Vec<ManifestSegment>,
     ) -> Result<NodeDump> {
-        let mut source = self.meet_again(turn, source)?;
-        turn.progress.event(Event::NodeStarted {
-            node_index: turn.node_index,
-            node: turn.node.address(),
+        let mut source = self.survey_again(context, source)?;
+        context.progress.event(Event::NodeStarted {
+            node_index: context.node_index,
+            node: context.node.address(),
             items_total: source.server.stats.curr_items,
         });
         let mut pauses = PAUSES.into_iter();
@@ -122,20 +122,20 @@ impl DumpPlan {
         // What an earlier run has sealed is compared with what the server has now.
         let mut is_confirmed = false;
         loop {
-            let kept_of_life = drop_other_life(turn, &source.server, kept)?;
+            let kept_of_life = drop_other_life(context, &source.server, kept)?;
             let is_anew = kept_of_life.is_empty();
-            let mut dump = self.dump_once(turn, &source, kept_of_life, is_confirmed)?;
+            let mut dump = self.dump_once(context, &source, kept_of_life, is_confirmed)?;
             if let Some(earlier) = earlier {
                 dump.follow(earlier, is_anew);
             }
-            let met = match dump.failure.as_ref().filter(|error| is_passing(error)) {
-                Some(error) => self.meet_later(turn, &source, error, &mut pauses)?,
+            let surveyed = match dump.failure.as_ref().filter(|error| is_passing(error)) {
+                Some(error) => self.survey_later(context, &source, error, &mut pauses)?,
                 None => None,
             };
-            let Some(met) = met else {
+            let Some(surveyed) = surveyed else {
                 return Ok(dump);
             };
-            source = met;
+            source = surveyed;
             is_confirmed = !dump.is_unconfirmed;
             kept = std::mem::take(&mut dump.segments);
             earlier = Some(dump);
@@ -144,9 +144,9 @@ impl DumpPlan {
 
     /// Leaves a node alone that went away in the middle, and asks it again, as long as
     /// there are pauses left. Returns nothing where it is not back by then.
-    fn meet_later(
+    fn survey_later(
         &self,
-        turn: &Turn<'_>,
+        context: &NodeContext<'_>,
         source: &SourceNode,
         failure: &Error,
         pauses: &mut dyn Iterator<Item = Duration>,
@@ -154,9 +154,9 @@ impl DumpPlan {
         let mut reason = failure.to_chain();
         for pause in pauses {
             tracing::warn!("{reason}; in {} s it is tried again", pause.as_secs());
-            pause_for(pause, turn.stop)?;
-            match self.survey(turn) {
-                Ok(met) => return Ok(Some(met)),
+            pause_for(pause, context.stop)?;
+            match self.survey(context) {
+                Ok(surveyed) => return Ok(Some(surveyed)),
                 Err(error) if error.is_canceled() => return Err(error),
                 // The try waits for it.
                 Err(error) if is_busy(&error) => return Ok(Some(source.clone())),
@@ -169,11 +169,11 @@ impl DumpPlan {
 
     /// Asks a node again that had to wait for its turn: what has happened to it
     /// meanwhile has nothing to do with what will be read of it.
-    fn meet_again(&self, turn: &Turn<'_>, source: &SourceNode) -> Result<SourceNode> {
-        if turn.index < self.options.parallel_node_count {
+    fn survey_again(&self, context: &NodeContext<'_>, source: &SourceNode) -> Result<SourceNode> {
+        if context.index < self.options.parallel_node_count {
             return Ok(source.clone());
         }
-        match self.survey(turn) {
+        match self.survey(context) {
             Err(error) if error.is_canceled() => Err(error),
             // The walk is told the same, and what is known of the node is not
             // forgotten.
@@ -181,50 +181,50 @@ impl DumpPlan {
                 tracing::info!("when its turn came: {}", error.to_chain());
                 Ok(source.clone())
             }
-            met => met,
+            surveyed => surveyed,
         }
     }
 
-    fn survey(&self, turn: &Turn<'_>) -> Result<SourceNode> {
+    fn survey(&self, context: &NodeContext<'_>) -> Result<SourceNode> {
         let options = &self.options;
-        survey(turn.node, &options.net, options.walk, turn.stop)
+        survey(context.node, &options.net, options.walk, context.stop)
     }
 
     fn dump_once(
         &self,
-        turn: &Turn<'_>,
+        context: &NodeContext<'_>,
         source: &SourceNode,
         kept: Vec<ManifestSegment>,
         is_confirmed: bool,
     ) -> Result<NodeDump> {
-        let begun = turn.begun;
+        let started = context.started;
         if kept.is_empty() {
-            begun.settle_life(turn.index, turn.node, source)?;
+            started.settle_life(context.index, context.node, source)?;
         }
         let mut strategy = source.strategy;
         // A killed dump has left the crawler on.
-        let before = begun.life(turn.index);
+        let before = started.life(context.index);
         strategy.turns_crawler_on |=
             strategy.walk.needs_crawler() && before.is_some_and(|before| before.is_crawler_off);
         let job = NodeJob {
             options: &self.options,
-            spool_memory: turn.spool_memory,
-            pump_memory: turn.pump_memory,
-            snapshot: &begun.snapshot,
-            node: turn.node,
-            node_index: turn.node_index,
+            spool_memory: context.spool_memory,
+            pump_memory: context.pump_memory,
+            snapshot: &started.snapshot,
+            node: context.node,
+            node_index: context.node_index,
             server: &source.server,
             strategy,
-            started_at: begun.started_at,
+            started_at: started.started_at,
             kept: &kept,
         };
         if kept.is_empty() || is_confirmed {
-            return job.run(turn.stop, turn.progress);
+            return job.run(context.stop, context.progress);
         }
-        let confirmed = match job.confirm_kept(turn.stop, turn.progress)? {
+        let confirmed = match job.confirm_kept(context.stop, context.progress)? {
             Confirmation::Confirmed(confirmed) => confirmed,
             Confirmation::Unlisted(error) => {
-                let error = error.at(Location::node(turn.node.address()));
+                let error = error.at(Location::node(context.node.address()));
                 let node = ManifestNode {
                     failure: Some(error.to_chain()),
                     ..job.describe_server()
@@ -232,12 +232,12 @@ impl DumpPlan {
                 return Ok(NodeDump::unread(node, kept, Some(error)));
             }
         };
-        begun
+        started
             .snapshot
             .remove_segments(&without(&kept, &confirmed))?;
         let totals = Totals::of(&confirmed);
-        turn.progress.event(Event::Advanced {
-            node_index: Some(turn.node_index),
+        context.progress.event(Event::Advanced {
+            node_index: Some(context.node_index),
             items: totals.records,
             bytes: totals.key_bytes.saturating_add(totals.value_bytes),
         });
@@ -245,7 +245,7 @@ impl DumpPlan {
             kept: &confirmed,
             ..job
         }
-        .run(turn.stop, turn.progress)
+        .run(context.stop, context.progress)
     }
 }
 
@@ -262,21 +262,21 @@ fn without(segments: &[ManifestSegment], others: &[ManifestSegment]) -> Vec<Mani
 /// Removes what is kept of another life of a server: its numbers begin anew there, so
 /// that nothing tells what has changed.
 fn drop_other_life(
-    turn: &Turn<'_>,
+    context: &NodeContext<'_>,
     server: &ServerReport,
     kept: Vec<ManifestSegment>,
 ) -> Result<Vec<ManifestSegment>> {
-    let before = turn.begun.life(turn.index);
+    let before = context.started.life(context.index);
     let is_other = before.is_none_or(|before| change_since(&before, server).is_some());
     if kept.is_empty() || !is_other {
         return Ok(kept);
     }
     tracing::warn!(
         "{} was restarted or flushed since it was dumped in part; {} of that are read anew",
-        turn.node.address(),
+        context.node.address(),
         counted(Totals::of(&kept).records, "record"),
     );
-    turn.begun.snapshot.remove_segments(&kept)?;
+    context.started.snapshot.remove_segments(&kept)?;
     Ok(Vec::new())
 }
 

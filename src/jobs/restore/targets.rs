@@ -45,7 +45,7 @@ pub enum LeftOut {
 /// - The first node's error, unless partial restores are allowed and at least one
 ///   node answers.
 /// - `Canceled`.
-pub(super) fn meet_all(
+pub(super) fn probe_targets(
     options: &RestoreOptions,
     is_meant: impl Fn(&NodeSpec) -> bool,
     cancel: &Cancel,
@@ -53,13 +53,13 @@ pub(super) fn meet_all(
 ) -> Result<Vec<TargetPlan>> {
     let meant = options.nodes.iter().filter(|node| is_meant(node));
     let are_all_needed = !options.is_partial_allowed;
-    let ask = |node: &NodeSpec, stop: &Cancel| meet(node, options, stop);
-    let met = ask_all(meant, are_all_needed, &options.net, cancel, progress, ask)?;
-    let is_any_there = met.iter().any(Result::is_ok);
-    let mut met = met.into_iter();
+    let ask = |node: &NodeSpec, stop: &Cancel| probe(node, options, stop);
+    let probed = ask_all(meant, are_all_needed, &options.net, cancel, progress, ask)?;
+    let is_any_there = probed.iter().any(Result::is_ok);
+    let mut probed = probed.into_iter();
     let mut targets = Vec::new();
     for node in &options.nodes {
-        let target = match is_meant(node).then(|| met.next()).flatten() {
+        let target = match is_meant(node).then(|| probed.next()).flatten() {
             Some(Ok(target)) => Ok(target),
             None => Err(LeftOut::NotMeant),
             Some(Err(error)) if is_any_there => {
@@ -76,10 +76,10 @@ pub(super) fn meet_all(
     Ok(targets)
 }
 
-fn meet(node: &NodeSpec, options: &RestoreOptions, cancel: &Cancel) -> Result<TargetNode> {
+fn probe(node: &NodeSpec, options: &RestoreOptions, cancel: &Cancel) -> Result<TargetNode> {
     let net = &options.net;
     let server = meet_server(node, net, cancel)?;
-    let strategy = WriteStrategy::probe(node, &server, options.way, net, cancel)?;
+    let strategy = WriteStrategy::probe(node, &server, options.set_protocol, net, cancel)?;
     let slabs = if server.is_proxy {
         tracing::warn!(
             node = node.address(),

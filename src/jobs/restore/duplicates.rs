@@ -14,7 +14,7 @@ use crate::ports::store::KeyTable;
 /// Where the ring is recorded, that of a [`KeyTable`] of the keys that lie elsewhere;
 /// else of all keys, if there are several nodes.
 #[derive(Debug)]
-pub(super) struct Doubles {
+pub(super) struct DuplicateKeys {
     /// Where clients of the dumped nodes looked for keys.
     pub(super) ring: Option<Placement>,
     /// The best rank of each key that several nodes may have; none where there is no
@@ -26,7 +26,7 @@ pub(super) struct Doubles {
 /// more than the number of their node.
 pub(super) const AT_HOME: u16 = 0;
 
-impl Doubles {
+impl DuplicateKeys {
     /// Says whether another node's record of the key is restored.
     pub(super) fn drops(&self, key: &[u8], node: usize) -> bool {
         let Some(ranks) = &self.ranks else {
