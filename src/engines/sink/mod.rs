@@ -1,4 +1,4 @@
-//! Items into live nodes, and which of them owns which.
+//! Writes items to live nodes, and finds which node owns which key.
 
 mod load;
 mod owner;

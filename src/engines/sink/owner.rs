@@ -1,4 +1,4 @@
-//! Which keys a selection's owners have, by the ring that the client uses.
+//! Finds which keys the owners in a selection have, by the client's ring.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use crate::codecs::select::{OwnerAnswer, OwnerQuestion, Selection};
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// What `owner` terms mean that do not say it themselves.
+/// Defaults for `owner` terms without a ring or nodes of their own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnerDefaults<'a> {
     /// How the client places keys.
     pub ring: Option<&'a RingSpec>,
-    /// All nodes of the ring, in the order of the client's configuration; none
-    /// if they are not known with labels and weights.
+    /// All nodes of the ring, in the order of the client's configuration; empty if their
+    /// labels and weights are not known.
     pub nodes: &'a [NodeSpec],
 }
 
@@ -21,8 +21,8 @@ pub struct OwnerDefaults<'a> {
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: a ring or its nodes are neither in the term nor among the
-///   defaults, make no ring, or an owner is none of them.
+/// - `InvalidInput`: a term has no ring or no nodes and there is no default, the nodes
+///   make no ring, or an owner is not one of them.
 pub fn bind_owners(selection: &Selection, defaults: OwnerDefaults<'_>) -> Result<Selection> {
     let mut answer = |question: &OwnerQuestion<'_>| answer(question, defaults);
     selection.clone().bind(&mut answer)
@@ -103,7 +103,7 @@ mod tests {
         let short = bind("owner=b:1,c:1", Some("ketama-weighted"), &all).unwrap();
         let half = bind("owner=b:1,c:1/ketama-weighted", None, &all).unwrap();
         let other = bind("owner!=a:1", Some("ketama-weighted"), &all).unwrap();
-        // What is written of a short one says all.
+        // The text form of the short term spells everything out.
         assert_eq!(short, spelled);
         let again = bind(&short.to_string(), None, &[]).unwrap();
         for number in 0..1000 {

@@ -1,4 +1,4 @@
-//! Are the items that were stored still there? A sample of them tells.
+//! Samples the stored items to find out whether they are still there.
 
 use std::collections::BinaryHeap;
 
@@ -19,21 +19,21 @@ use crate::words::units::{UnixSecs, to_u64};
 /// A key of a sample.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct SampledKey {
-    /// A hash of the key: what keys are chosen by, and so the first field.
+    /// A hash of the key. Keys are chosen by it, so it is the first field.
     order: u64,
     key: Vec<u8>,
     is_base64: bool,
-    /// On this host's clock; none for an item that stays.
+    /// On this host's clock; `None` for an item that never expires.
     expires_at: Option<u64>,
     value_len: u64,
 }
 
-/// Some of the keys that were stored, each with the same chance to be among them:
-/// those whose hashes are least. So the samples of several loaders are as easily
-/// merged, and a key that is stored twice counts once.
+/// A random sample of the stored keys, each with the same chance: those with the lowest
+/// hashes. This makes samples of several loaders easy to merge, and a key that is stored
+/// twice counts once.
 #[derive(Clone, Debug, Default)]
 pub struct KeySample {
-    /// The greatest hash on top.
+    /// A heap with the highest hash on top.
     keys: BinaryHeap<SampledKey>,
 }
 
@@ -46,9 +46,9 @@ impl PartialEq for KeySample {
 impl Eq for KeySample {}
 
 impl KeySample {
-    /// Keys looked at.
+    /// The most keys in a sample.
     pub const COUNT_MAX: usize = 1000;
-    /// Nothing else is hashed with it.
+    /// A seed used for nothing else.
     const SEED: u64 = 0x6d63_736e_6170_2e6b;
 
     /// Returns the number of keys.
@@ -56,12 +56,12 @@ impl KeySample {
         self.keys.len()
     }
 
-    /// Says whether no key was taken.
+    /// Reports whether the sample is empty.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Takes a key, if its hash is among the least.
+    /// Adds a key if its hash is among the lowest.
     pub(super) fn offer(
         &mut self,
         key: &[u8],
@@ -105,22 +105,22 @@ impl KeySample {
     }
 }
 
-/// What was found of a sample.
+/// The result of looking for a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Presence {
     /// Keys that were looked for.
     pub looked: u64,
-    /// Those that are not there any more.
+    /// Keys that are no longer there.
     pub gone: u64,
-    /// Whether these are all that were stored and can be looked for.
+    /// Whether the sample was all stored keys that can be looked for.
     pub is_all: bool,
 }
 
 impl Presence {
-    /// Returns the share of the stored keys that are gone, and the bounds that hold
-    /// it in 95 of 100 cases (Wilson's interval), all from 0 to 1.
+    /// Returns the share of the stored keys that are gone, and the limits of its 95
+    /// percent confidence interval (Wilson's), all from 0 to 1.
     pub fn share_gone(&self) -> (f64, f64, f64) {
-        /// The normal distribution's quantile for 95 percent on both sides.
+        /// The two-sided 95 percent quantile of the normal distribution.
         const Z: f64 = 1.959_964;
         if self.looked == 0 {
             return (0.0, 0.0, 1.0);
@@ -150,15 +150,14 @@ fn to_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// Looks for the keys of a sample, but those whose time is over at `host_now`.
+/// Looks for the keys of a sample, except those that have expired at `host_now`.
 ///
-/// `mg` leaves no trace but of an item that was marked stale since, whose win token
-/// it takes. `gets`, where there is no `mg`, counts as a use of the items, and brings
-/// their values, which are dropped as they come: no more than
-/// 256 MiB of them.
+/// `mg` leaves no trace, except that it takes the win token of an item that was marked
+/// stale since. `gets`, on a server without `mg`, counts as a use of the items and
+/// returns their values, which are dropped as they arrive: at most 256 MiB of them.
 ///
-/// Returns nothing where no key of the sample can be there any more, and a presence
-/// of which nothing was looked at where the server answers none of the questions.
+/// Returns `None` if no key of the sample can be there any more, and a presence with
+/// nothing looked at if the server refuses all requests.
 ///
 /// # Errors
 ///
@@ -169,7 +168,7 @@ pub fn look_for(
     connection: &mut Connection,
     host_now: UnixSecs,
 ) -> Result<Option<Presence>> {
-    /// A server's clock ticks once a second, and may be late by one more.
+    /// A server's clock ticks once a second, and may be one more second late.
     const CLOCK_TOLERANCE: u64 = 2;
     let now = host_now.0.saturating_add(CLOCK_TOLERANCE);
     let keys = sample.keys.clone().into_sorted_vec();
@@ -216,7 +215,7 @@ fn look_by_mg(keys: &[&SampledKey], connection: &mut Connection) -> Result<Prese
                     presence.looked = presence.looked.saturating_add(1);
                     presence.gone = presence.gone.saturating_add(1);
                 }
-                // Nobody knows.
+                // Unknown.
                 Reply::Refused(_) => {}
                 Reply::Value { .. }
                 | Reply::NotStored(_)
@@ -230,7 +229,7 @@ fn look_by_mg(keys: &[&SampledKey], connection: &mut Connection) -> Result<Prese
     Ok(presence)
 }
 
-/// Most bytes of values that are read for their keys alone.
+/// The most bytes of values that are read only to find their keys.
 const CLASSIC_BYTES_MAX: u64 = 256 << 20;
 
 fn look_by_get(
@@ -260,7 +259,7 @@ fn look_by_get(
     Ok(presence)
 }
 
-/// Returns how many of these keys are there, and whether the server told.
+/// Returns how many of these keys are there, and whether the server answered.
 fn count_by_get(
     keys: &[&SampledKey],
     has_gets: bool,
@@ -273,7 +272,7 @@ fn count_by_get(
     }
     end_gets(&mut request);
     let (mut found, mut is_answered): (u64, bool) = (0, true);
-    // Bytes of a value that are still to come, CRLF included.
+    // Bytes of a value still to come, including CRLF.
     let mut unread: u64 = 0;
     connection.exchange("look", &request, |bytes| {
         let mut consumed: usize = 0;
@@ -332,7 +331,7 @@ mod tests {
         merged.merge(&sample(1000..3000));
         merged.merge(&sample(3000..5000));
         assert_eq!(merged, whole);
-        // Each tenth of the keys has about a tenth of the sample.
+        // A tenth of the keys has about a tenth of the sample.
         for tenth in 0..10 {
             let is_in = |key: &SampledKey| {
                 let number = std::str::from_utf8(&key.key[4..]).unwrap();
@@ -356,7 +355,7 @@ mod tests {
             let round = |share: f64| (share * 10_000.0).round();
             (round(share), round(least), round(most))
         };
-        // As computed by hand: 0.0 to 0.38 % and 8.3 to 12.0 %.
+        // Computed by hand: 0.0 to 0.38 % and 8.3 to 12.0 %.
         assert_eq!(rounded(1000, 0, false), (0.0, 0.0, 38.0));
         assert_eq!(rounded(1000, 100, false), (1000.0, 829.0, 1202.0));
         assert_eq!(rounded(1000, 1000, false), (10_000.0, 9962.0, 10_000.0));

@@ -1,12 +1,12 @@
-//! An exptime of the snapshot, on a destination's clock.
+//! Converts an exptime of the snapshot to a destination's clock.
 
 use crate::codecs::protocol::exptime::{TtlToken, to_ttl_token};
 use crate::ports::net::ServerReport;
 use crate::words::item::Exptime;
 use crate::words::units::UnixSecs;
 
-/// Returns what to send so that an item expires at `exptime`, which is on this
-/// host's clock, when this host's clock shows `host_now`; no number above
+/// Returns the exptime to send so that an item expires at `exptime`. Both `exptime` and
+/// the current time `host_now` are on this host's clock. The result is at most
 /// `exptime_max`.
 pub fn rebase(
     exptime: Exptime,
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn a_destination_whose_clock_is_off_gets_its_own_time() {
-        // The server is 1000 s ahead: 1000 are subtracted to get our time.
+        // The server is 1000 s ahead, so 1000 is subtracted to get this host's time.
         let server = ServerReport {
             clock_offset: -1000,
             ..ServerReport::default()

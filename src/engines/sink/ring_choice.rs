@@ -4,11 +4,11 @@ use crate::codecs::ring::RingSpec;
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// Says which ring to name, and how to find it: a wrong one would hide every
-/// key.
+/// Returns an error that asks for a ring and says how to find it, since a wrong ring
+/// would hide every key.
 ///
-/// `field` is the setting that has it, and `recorded` the ring that the snapshot
-/// was dumped with, or those that its keys could not tell apart.
+/// `field` is the setting for the ring. `recorded` is the ring that the snapshot was
+/// dumped with, or the rings that its keys cannot distinguish.
 pub fn missing_ring(field: &'static str, node_count: usize, recorded: Option<&str>) -> Error {
     let advice = match recorded.map(RingSpec::from_record) {
         Some(Ok(rings)) if rings.len() == 1 => {
@@ -38,13 +38,13 @@ pub fn missing_ring(field: &'static str, node_count: usize, recorded: Option<&st
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: it records none or several, and there are several nodes.
+/// - `InvalidInput`: it records no ring or several, and there are several nodes.
 pub fn recorded_ring(
     field: &'static str,
     nodes: &[NodeSpec],
     recorded: Option<&str>,
 ) -> Result<RingSpec> {
-    // One node holds every key, whatever the ring.
+    // One node has every key, whatever the ring.
     if nodes.len() == 1 {
         return "modula".parse();
     }

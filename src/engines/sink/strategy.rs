@@ -1,4 +1,4 @@
-//! How one server is written to: chosen once, from what it answers.
+//! Chooses how a server is written to, from its answers.
 
 use crate::codecs::protocol::binary::parse_binary_noop;
 use crate::codecs::protocol::key::KeyForm;
@@ -12,14 +12,14 @@ use crate::words::error::{ErrorKind, Result};
 use crate::words::item::{Attribute, ItemMeta};
 use crate::words::node::NodeSpec;
 
-/// How items are stored by the text protocol.
+/// The commands that store items by the text protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetProtocol {
-    /// `ms KEY LENGTH ...`, 1.6.10 and later.
+    /// `ms KEY LENGTH ...`, in 1.6.10 and later.
     Meta,
-    /// `ms KEY S<length> ...`, 1.6.0 to 1.6.9.
+    /// `ms KEY S<length> ...`, in 1.6.0 to 1.6.9.
     OldMeta,
-    /// `set` and `add`, every version.
+    /// `set` and `add`, in every version.
     Classic,
 }
 
@@ -33,17 +33,16 @@ impl SetProtocol {
         }
     }
 
-    /// Reads the answer to [`SET_PROBE`]; `None` for one that no server is known to
-    /// give.
+    /// Interprets the answer to [`SET_PROBE`]; `None` if no known server gives it.
     fn of_answer(line: &[u8]) -> Option<Self> {
         match line {
-            // 1.6.10 and later; the last is memcached's own proxy.
+            // 1.6.10 and later. The second is the answer of memcached's own proxy.
             b"CLIENT_ERROR bad command line format" | b"CLIENT_ERROR parsing request" => {
                 Some(Self::Meta)
             }
             b"CLIENT_ERROR invalid length" => Some(Self::OldMeta),
-            // 1.5.19 to 1.5.22 have an `ms` of their own, which reads the value of a
-            // set that it refuses as commands; older ones have none.
+            // 1.5.19 to 1.5.22 have another `ms`, which reads the value of a set that it
+            // refuses as commands. Older versions have no `ms`.
             b"CLIENT_ERROR invalid or duplicate flag" | b"ERROR" => Some(Self::Classic),
             _ => None,
         }
@@ -59,7 +58,7 @@ impl SetProtocol {
         }
     }
 
-    /// Returns how a meta set is written, if sets are meta sets.
+    /// Returns the syntax of meta sets, or `None` if sets are classic sets.
     pub(super) fn syntax(self) -> Option<SetSyntax> {
         match self {
             Self::Meta => Some(SetSyntax::Today),
@@ -69,44 +68,44 @@ impl SetProtocol {
     }
 }
 
-/// How a record travels.
+/// The protocol that sends a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyProtocol {
-    /// By the text protocol.
+    /// The text protocol.
     Text(KeyForm),
-    /// By the binary protocol, which carries every key.
+    /// The binary protocol, which can carry every key.
     Binary,
 }
 
-/// How a server is written to, and what it can hold.
+/// How a server is written to, and which properties of items it can store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteStrategy {
     /// How most items are stored.
     pub set_protocol: SetProtocol,
-    /// Whether what text cannot carry goes by the binary protocol.
+    /// Whether the binary protocol sends what text cannot carry.
     pub has_binary_protocol: bool,
     /// Whether the node knows `gets`, and not only `get`.
     pub has_gets: bool,
     /// Whether an item can be given its CAS.
     pub holds_cas: bool,
-    /// Greatest client flags it holds.
+    /// The greatest client flags that it stores.
     pub client_flags_max: u64,
 }
 
-/// What a record has that a node cannot hold.
+/// A property of a record that a node cannot hold, which makes it *unheld*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unheld {
-    /// Its CAS: it is stored, with a CAS of the node's own.
+    /// The CAS: the item is stored with a CAS that the node assigns.
     Cas,
-    /// Its stale mark: it is refused, since it would come back as fresh.
+    /// The stale mark: the item is refused, since it would come back as fresh.
     StaleMark,
-    /// Its client flags, above 32 bits: it is refused.
+    /// Client flags above 32 bits: the item is refused.
     WideFlags,
 }
 
 impl WriteStrategy {
-    /// Finds out, by lines that no server acts on; `way` is what the caller wants,
-    /// if anything.
+    /// Probes the server with lines that no server acts on; `set_protocol` is what the
+    /// caller wants, if anything.
     ///
     /// # Errors
     ///
@@ -128,7 +127,7 @@ impl WriteStrategy {
                 told.unwrap_or_else(|| SetProtocol::of_version(server.stats.version))
             }
         };
-        // A proxy passes the flag on to servers of versions that nobody told.
+        // A proxy forwards the flag to servers whose versions are unknown.
         let may_hold_cas =
             set_protocol == SetProtocol::Meta && server.settings.has_cas && !server.is_proxy;
         let holds_cas =
@@ -143,7 +142,7 @@ impl WriteStrategy {
         })
     }
 
-    /// Chooses how text carries a key; `None` where it does not.
+    /// Returns how text carries a key; `None` if it cannot.
     pub(super) fn text_form(&self, key: &[u8]) -> Option<KeyForm> {
         match KeyForm::of(key) {
             Some(KeyForm::Base64) if self.set_protocol != SetProtocol::Meta => {
@@ -153,10 +152,10 @@ impl WriteStrategy {
         }
     }
 
-    /// Chooses how a key travels; `None` for one that cannot be sent at all.
+    /// Returns the protocol that sends a key; `None` if the key cannot be sent at all.
     pub(super) fn protocol_for(&self, key: &[u8]) -> Option<KeyProtocol> {
         let is_odd = KeyForm::of(key) != Some(KeyForm::Text);
-        // Odd keys that are text all the same are safer where nothing splits words.
+        // Odd keys that text can still carry are safer where no parser splits words.
         if is_odd && self.set_protocol != SetProtocol::Meta && self.has_binary_protocol {
             return Some(KeyProtocol::Binary);
         }
@@ -166,7 +165,7 @@ impl WriteStrategy {
         }
     }
 
-    /// Says how items are stored, for people.
+    /// Describes how items are stored, for display.
     pub fn name(&self) -> &'static str {
         match (self.set_protocol, self.has_binary_protocol) {
             (SetProtocol::Meta, true) => {
@@ -184,7 +183,7 @@ impl WriteStrategy {
         }
     }
 
-    /// Says whether the node can hold something, of items whose keys and times text
+    /// Reports whether the node can hold a property, for items whose keys and times text
     /// can carry.
     pub fn holds(&self, what: Unheld) -> bool {
         match what {
@@ -194,7 +193,7 @@ impl WriteStrategy {
         }
     }
 
-    /// Says why the node cannot hold something of some items, for people.
+    /// Returns why the node cannot hold a property of some items, for display.
     pub fn why_not(&self, what: Unheld, server: &ServerReport) -> &'static str {
         match what {
             Unheld::Cas if self.holds_cas => "what goes by the binary protocol gets a new one",
@@ -207,7 +206,8 @@ impl WriteStrategy {
         }
     }
 
-    /// Says what of a record the node cannot hold, as far as metadata tell.
+    /// Returns the property of a record that the node cannot hold, as far as the metadata
+    /// shows.
     pub fn unheld(&self, key: &[u8], meta: &ItemMeta, is_beyond_text: bool) -> Option<Unheld> {
         if meta.client_flags.unwrap_or(0) > self.client_flags_max {
             return Some(Unheld::WideFlags);
@@ -218,13 +218,13 @@ impl WriteStrategy {
         }
         let is_binary = self.protocol_for(key) == Some(KeyProtocol::Binary)
             || (is_beyond_text && self.has_binary_protocol);
-        // The mark of a stale item brings its CAS, however it was stored.
+        // The mark of a stale item sets its CAS, whichever protocol stored it.
         let has_its_cas = self.holds_cas && (!is_binary || is_stale);
         (meta.cas.is_some() && !has_its_cas).then_some(Unheld::Cas)
     }
 }
 
-/// Sends a line, and takes one for its answer.
+/// Sends a line and reads a line as its answer.
 fn ask_line(connection: &mut Connection, request: &'static [u8]) -> Result<Vec<u8>> {
     let mut answer = Vec::new();
     connection.exchange_short("question", request, |bytes| {
@@ -239,10 +239,10 @@ fn ask_line(connection: &mut Connection, request: &'static [u8]) -> Result<Vec<u
     Ok(answer)
 }
 
-/// Says whether a server answers the binary protocol as it says of itself.
+/// Checks that a server answers the binary protocol if it reports that it does.
 fn speaks_binary(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<bool> {
     let mut connection = Connection::connect(node, options, cancel)?;
-    // A prod would be text.
+    // The usual prompt for a silent server is text.
     connection.be_patient(options.timeout);
     let mut is_spoken = true;
     let asked = connection.exchange_short("question", BINARY_NOOP, |bytes| {
@@ -261,7 +261,7 @@ fn speaks_binary(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Resu
         Err(error) if error.is_canceled() => Err(error),
         Err(error) if *error.kind() == ErrorKind::TooManyConnections => Err(error),
         Err(error) => {
-            // It hangs up, or waits for a line that never ends.
+            // The server closes the connection, or waits for a line that never ends.
             tracing::debug!("no binary protocol: {}", error.to_chain());
             Ok(false)
         }
@@ -330,7 +330,7 @@ mod tests {
                 ],
                 [text(KeyForm::Base64), None, None],
             ),
-            // Odd, yet nothing that ends a word or a line.
+            // Odd, but without a character that ends a word or a line.
             (
                 b"a\tb",
                 [
@@ -382,7 +382,7 @@ mod tests {
         assert_eq!(unheld(SetProtocol::Meta, b"k", &plain, true), cas);
         assert_eq!(unheld(SetProtocol::Meta, &[b' '; 200], &plain, false), cas);
         assert_eq!(unheld(SetProtocol::Classic, b"k", &plain, false), cas);
-        // Stored by the binary protocol, and marked by text.
+        // Stored by the binary protocol and marked by text.
         assert_eq!(unheld(SetProtocol::Meta, b"k", &stale, true), None);
         let mark = Some(Unheld::StaleMark);
         assert_eq!(unheld(SetProtocol::Meta, &[b' '; 200], &stale, false), mark);

@@ -1,52 +1,52 @@
-//! What became of the records that loaders took.
+//! Counts what became of the records that loaders took.
 
 use crate::engines::sink::presence::KeySample;
 use crate::words::item::escape_key;
 use crate::words::reasons::Reasons;
 use crate::words::units::to_u64;
 
-/// What became of the records a loader took.
+/// What became of the records that a loader took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadTally {
-    /// Records taken; the sum of the outcomes and the losses.
+    /// Records taken: the sum of all outcomes and losses.
     pub taken: u64,
-    /// Outcome: the node has them.
+    /// Outcome: stored by the node.
     pub stored: u64,
-    /// Bytes of the keys and values that the node said it stored.
+    /// Length of the keys and values that the node reported as stored.
     pub stored_bytes: u64,
-    /// Outcome: mode *add*, and the node has the key already.
+    /// Outcome: in mode *add*, the node already has the key.
     pub existing: u64,
     /// Outcome: expired since the dump.
     pub expired: u64,
     /// Loss: larger than the node's largest item.
     pub too_large: u64,
-    /// Loss: cannot be carried by a set, such as an odd key that is too long.
+    /// Loss: no set can carry it, for example because an odd key is too long.
     pub refused: u64,
     /// Loss: the node answered with an error.
     pub failed: u64,
-    /// Loss: not sent, since the node went away or the restore was stopped.
+    /// Loss: not sent, because the node went away or the restore was stopped.
     pub unsent: u64,
-    /// Neither outcome nor loss: sent to a node that went away before it answered, so
-    /// that it may have them.
+    /// Neither outcome nor loss: sent to a node that went away before it answered. The
+    /// node may have them.
     pub unsure: u64,
-    /// Loss: the node said that it stored them, and by its own count of stored
-    /// items it did not.
+    /// Loss: the node reported them as stored, but by its own count of stored items it
+    /// did not store them.
     pub not_kept: u64,
     /// Stored records that expire in 2038 or 2106, earlier than they should.
     pub clamped: u64,
-    /// Stored records that have a CAS of the node's own, and not that of the snapshot.
+    /// Stored records with a CAS assigned by the node instead of the snapshot's.
     pub without_cas: u64,
-    /// Why records were refused or failed, with how many each.
+    /// Why records were refused or failed, with a count for each reason.
     pub reasons: Reasons,
-    /// Some keys of records that were too large, as [`escape_key`] writes them; at
-    /// most [`LoadTally::TOO_LARGE_KEY_COUNT_MAX`].
+    /// Keys of some records that were too large, as [`escape_key`] writes them; at most
+    /// [`LoadTally::TOO_LARGE_KEY_COUNT_MAX`].
     pub too_large_keys: Vec<String>,
-    /// Some of the stored, to look for at the end.
+    /// A sample of the stored keys, to look for at the end.
     pub sample: KeySample,
 }
 
 impl LoadTally {
-    /// Keys of records that were too large, that are kept.
+    /// The most keys of too large records that are kept.
     pub const TOO_LARGE_KEY_COUNT_MAX: usize = 5;
 
     /// Returns how many records were lost.
@@ -58,8 +58,8 @@ impl LoadTally {
             .saturating_add(self.not_kept)
     }
 
-    /// Returns how many records have an outcome or are a loss; equal to `taken`
-    /// when every record is accounted for.
+    /// Returns how many records have an outcome or are lost; equals `taken` if every
+    /// record is accounted for.
     pub fn accounted(&self) -> u64 {
         self.stored
             .saturating_add(self.existing)
@@ -68,7 +68,7 @@ impl LoadTally {
             .saturating_add(self.losses())
     }
 
-    /// Adds what another loader did.
+    /// Adds another loader's counts.
     pub fn merge(&mut self, other: &Self) {
         let pairs = [
             (&mut self.taken, other.taken),
@@ -95,13 +95,13 @@ impl LoadTally {
         self.sample.merge(&other.sample);
     }
 
-    /// Takes records that are not sent.
+    /// Counts records that are not sent.
     pub fn leave_out(&mut self, count: u64) {
         self.taken = self.taken.saturating_add(count);
         self.unsent = self.unsent.saturating_add(count);
     }
 
-    /// Takes back what the node did not keep of what it said it stored.
+    /// Moves records that the node reported as stored, but did not keep, to the losses.
     pub fn disbelieve(&mut self, count: u64) {
         let count = count.min(self.stored);
         self.stored = self.stored.saturating_sub(count);
@@ -149,7 +149,7 @@ impl LoadTally {
     }
 }
 
-/// What becomes of one record.
+/// The outcome of sending one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SetOutcome {
     Stored,
@@ -161,7 +161,7 @@ pub(super) enum SetOutcome {
 }
 
 impl SetOutcome {
-    /// Reads an error that a server answers to a set of the text protocol.
+    /// Maps an error that a server returns for a set of the text protocol.
     pub(super) fn of_refusal(words: &[u8]) -> Self {
         if words.starts_with(b"SERVER_ERROR object too large") {
             Self::TooLarge

@@ -1,4 +1,4 @@
-//! Keys that are no text, where the ring's client hashes text.
+//! Finds keys that are not text, for rings whose client hashes text.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -7,16 +7,17 @@ use crate::codecs::ring::RingSpec;
 use crate::words::item::escape_bytes;
 use crate::words::units::{counted, verb};
 
-/// Keys that no client of a ring can have: it hashes text, and they are no UTF-8.
+/// Keys that no client of a ring can have: the client hashes text, and these keys are not
+/// UTF-8.
 ///
-/// Such a key comes from another client, or from another ring than was named.
+/// Such a key comes from another client, or from another ring than the one named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotText {
     /// The ring.
     pub ring: RingSpec,
     /// How many there are.
     pub keys: u64,
-    /// The first one by its bytes.
+    /// The one whose bytes sort first.
     pub example: Vec<u8>,
 }
 
@@ -34,16 +35,16 @@ impl fmt::Display for NotText {
     }
 }
 
-/// Looks for keys that are no text; for many threads.
+/// Looks for keys that are not text; can be used by many threads.
 #[derive(Debug)]
 pub struct TextCheck<'a> {
-    /// None where the client takes any key, so that none need be looked at.
+    /// `None` if the client takes any key, so that none need be checked.
     ring: Option<&'a RingSpec>,
     found: Mutex<Option<NotText>>,
 }
 
 impl<'a> TextCheck<'a> {
-    /// Looks with the first of these rings whose client hashes text.
+    /// Uses the first of these rings whose client hashes text.
     pub fn new(rings: impl IntoIterator<Item = &'a RingSpec>) -> Self {
         let hashes_text = |ring: &&RingSpec| ring.rule().is_some_and(|rule| rule.hashes_text());
         Self {
@@ -52,7 +53,7 @@ impl<'a> TextCheck<'a> {
         }
     }
 
-    /// Counts a key, if it is no text.
+    /// Counts a key if it is not text.
     pub fn look(&self, key: &[u8]) {
         let Some(ring) = self.ring else { return };
         if std::str::from_utf8(key).is_ok() {
@@ -70,7 +71,7 @@ impl<'a> TextCheck<'a> {
         }
     }
 
-    /// Returns what was found, and warns of it.
+    /// Returns what was found and logs a warning.
     pub fn finish(self) -> Option<NotText> {
         let found = self.found.into_inner();
         let found = found.unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! One listing of a server, compared with items that were read before.
+//! Compares one listing of a server with items that an earlier run read.
 
 use crate::codecs::protocol::metadump::WalkItem;
 use crate::codecs::select::Judgement;
@@ -14,12 +14,13 @@ use crate::words::error::Result;
 use crate::words::item::Exptime;
 use crate::words::units::UnixSecs;
 
-/// Lists the server once, and takes of `kept` what it has as it was: not expired, and
-/// selected still. Some walks leave items out, so that what was not seen may be there
-/// all the same; and so may what had no room, where the walk says that it was given up.
+/// Lists the server once and marks the items of `kept` that it still has unchanged: those
+/// that have not expired and are still selected. A walk can leave items out, so an item
+/// that was not listed may still be there. The same holds for items that had no room, in
+/// which case the walk reports that it was given up.
 ///
-/// `walk` must have a spool of its own. `stop` is raised where the listing is of no
-/// use any more, and must be the flag that `walk` looks at.
+/// `walk` must have a spool of its own. `stop` is raised when the rest of the listing is
+/// of no use; it must be the flag that `walk` checks.
 ///
 /// # Errors
 ///
@@ -38,7 +39,7 @@ pub fn compare_listing(
         Ok((walker.join(), compared))
     })?;
     match (walked, compared) {
-        // It was only stopped because of the other.
+        // The walk was stopped only because the comparison failed.
         (Err(error), Err(cause)) if error.is_canceled() => Err(cause),
         (walked, compared) => walked.and_then(|walked| compared.map(|()| walked)),
     }
@@ -57,7 +58,7 @@ fn compare_chunks(
 }
 
 fn compare_chunk(chunk: &WalkChunk, job: &FetchJob<'_>, kept: &mut KeptItems) -> Result<()> {
-    // No other listing tells the CAS.
+    // No other form of listing reports the CAS.
     if chunk.form != LineForm::Metadump {
         return Ok(());
     }
@@ -77,7 +78,7 @@ fn compare_chunk(chunk: &WalkChunk, job: &FetchJob<'_>, kept: &mut KeptItems) ->
     })
 }
 
-/// Returns the version that a line is of, where the line tells it.
+/// Returns the version that a line describes, if the line has all of it.
 fn version_of<'a>(key: &'a [u8], walked: &WalkItem) -> Option<ItemVersion<'a>> {
     Some(ItemVersion {
         key,
@@ -86,7 +87,7 @@ fn version_of<'a>(key: &'a [u8], walked: &WalkItem) -> Option<ItemVersion<'a>> {
     })
 }
 
-/// Says whether an item is over though it is listed still.
+/// Reports whether a listed item has expired.
 fn has_expired(exptime: Exptime, now: UnixSecs) -> bool {
     matches!(exptime, Exptime::At(at) if at <= now)
 }
@@ -103,7 +104,7 @@ mod tests {
     use crate::ports::net::{Asked, Brake, ServerReport};
     use crate::words::node::NodeSpec;
 
-    /// Returns how many of three items a listing leaves to wait for.
+    /// Returns how many of three items have still not been listed.
     fn waiting(form: LineForm, lines: &str, select: &str) -> u64 {
         let node: NodeSpec = "a:1".parse().unwrap();
         let server = ServerReport {
@@ -162,10 +163,10 @@ mod tests {
         let (a, b) = ("key=a exp=-1 la=1 cas=1\n", "key=b exp=9000000000 cas=2\n");
         assert_eq!(of(&[a, b].concat()), 1);
         assert_eq!(of("key=a exp=-1 cas=2\nkey=b exp=-1 cas=2\n"), 3);
-        // No CAS, or one that is none; no exptime; no item; a line that is cut.
+        // No CAS, or an invalid one; no exptime; no item; a truncated line.
         assert_eq!(of("key=a exp=-1\nkey=a exp=-1 cas=0\nkey=a cas=1\n"), 3);
         assert_eq!(of("key=%zz exp=-1 cas=1\nkey=a exp=-1 cas=1x\n"), 3);
-        // Listed, and yet over.
+        // Listed, but expired.
         assert_eq!(of("key=c exp=1000000000 cas=3\n"), 3);
         let selected = waiting(LineForm::Metadump, &[a, b].concat(), "prefix=b");
         assert_eq!(selected, 2);

@@ -1,5 +1,4 @@
-//! Items that were read by a dump that did not finish, and which of them a server
-//! still has as they were.
+//! Tracks which items of an unfinished dump a server still has unchanged.
 
 use std::path::Path;
 
@@ -7,40 +6,40 @@ use crate::ports::store::KeyTable;
 use crate::words::error::Result;
 use crate::words::item::Exptime;
 
-/// One version of an item, on the clock of its server: where all three are the same,
-/// the item has not been set, changed or touched in between.
+/// One version of an item, on its server's clock. If all three fields are equal, the item
+/// has not been set, changed or touched in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ItemVersion<'a> {
     /// 1 to 250 bytes.
     pub key: &'a [u8],
-    /// Above 0: each change of the item makes another.
+    /// Above 0. Every change of the item gives it another.
     pub cas: u64,
     /// On the server's clock.
     pub exptime: Exptime,
 }
 
-/// Versions of items that are waited for in a listing.
+/// Versions of items that a listing is expected to show.
 ///
 /// # Memory
 ///
-/// As [`KeyTable`].
+/// That of a [`KeyTable`].
 #[derive(Debug)]
 pub struct KeptItems {
     table: KeyTable,
     waiting: u64,
-    /// Of the version that is looked up, for the next one.
+    /// The identity of the version being looked up; reused between calls.
     identity: Vec<u8>,
 }
 
 /// Not listed yet.
 const WAITING: u16 = 0;
-/// Listed as it was.
+/// Listed unchanged.
 const LISTED: u16 = 1;
-/// Listed, and a segment has it.
+/// Listed, and claimed by a segment.
 const CLAIMED: u16 = 2;
 
 impl KeptItems {
-    /// Makes an empty table; see [`KeyTable::create`].
+    /// Creates an empty table; see [`KeyTable::create`].
     ///
     /// # Errors
     ///
@@ -53,7 +52,7 @@ impl KeptItems {
         })
     }
 
-    /// Adds a version that is to be waited for.
+    /// Adds a version that a listing is expected to show.
     ///
     /// # Errors
     ///
@@ -67,11 +66,11 @@ impl KeptItems {
         Ok(())
     }
 
-    /// Takes a version that was listed; those that nobody waits for are passed over.
+    /// Marks a version as listed. Versions that were never added are ignored.
     ///
     /// # Errors
     ///
-    /// - `Io`, never in fact: nothing is added.
+    /// - `Io`, which never happens: nothing is added.
     pub fn see(&mut self, version: &ItemVersion<'_>) -> Result<()> {
         version.write_identity(&mut self.identity);
         if self.table.get(&self.identity) == Some(WAITING) {
@@ -81,17 +80,17 @@ impl KeptItems {
         Ok(())
     }
 
-    /// Returns how many versions were not listed yet.
+    /// Returns how many versions have not been listed yet.
     pub fn waiting(&self) -> u64 {
         self.waiting
     }
 
-    /// Says whether a version was listed, the first time that it is asked for: of two
-    /// segments that have the same key one is enough.
+    /// Returns true if the version was listed and has not been claimed before. If two
+    /// segments have the same key, one of them is enough.
     ///
     /// # Errors
     ///
-    /// - `Io`, never in fact: nothing is added.
+    /// - `Io`, which never happens: nothing is added.
     pub fn claim(&mut self, version: &ItemVersion<'_>) -> Result<bool> {
         version.write_identity(&mut self.identity);
         if self.table.get(&self.identity) != Some(LISTED) {
@@ -103,7 +102,8 @@ impl KeptItems {
 }
 
 impl ItemVersion<'_> {
-    /// Writes what no other version has: the key is last, since its length varies.
+    /// Writes bytes that identify the version. The key comes last, since its length
+    /// varies.
     fn write_identity(&self, identity: &mut Vec<u8>) {
         identity.clear();
         identity.extend_from_slice(&self.cas.to_le_bytes());

@@ -1,5 +1,4 @@
-//! The keys that were listed so far, one after the other, for a table that is made of
-//! them only if there is a need for it.
+//! A log of the keys listed so far, from which a table is built only if one is needed.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +6,13 @@ use crate::ports::store::{Extent, KeyHash, KeySeed, KeyTable, ScratchFile};
 use crate::words::error::Result;
 use crate::words::units::to_u64;
 
-/// Hashes of keys in the order they came: the last ones in memory, the others in a
-/// nameless file, which is written by calls and not mapped. A mapped file on a disk
-/// that does not take anything can hold up other threads that need memory.
+/// Hashes of keys in the order in which they came. The last ones are in memory, the
+/// others in an unnamed file. The file is written by system calls, not mapped: a mapped
+/// file on a disk that accepts no writes can hold up other threads that need memory.
 ///
 /// # Memory
 ///
-/// 1 MiB; 16 bytes a key on disk.
+/// 1 MiB, and 16 bytes a key on disk.
 #[derive(Debug)]
 pub(super) struct KeyLog {
     directory: PathBuf,
@@ -24,11 +23,11 @@ pub(super) struct KeyLog {
 }
 
 impl KeyLog {
-    /// Whole hashes of what is written at once.
+    /// Bytes written at once, a whole number of hashes.
     const PIECE_LEN: usize = 65_536 * KeyHash::LEN;
     const PIECE_COUNT: u64 = 65_536;
 
-    /// Makes an empty one; the file is made when there is a need for it.
+    /// Creates an empty log. The file is created when it is needed.
     pub(super) fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -43,7 +42,7 @@ impl KeyLog {
     ///
     /// # Errors
     ///
-    /// - `Io`: the directory takes no more.
+    /// - `Io`: the directory has no room.
     pub(super) fn push(&mut self, key: &[u8]) -> Result<()> {
         self.last.extend_from_slice(&self.seed.hash(key).to_bytes());
         if self.last.len() >= Self::PIECE_LEN {
@@ -60,7 +59,7 @@ impl KeyLog {
         Ok(())
     }
 
-    /// Makes a table of the keys, each with this tag.
+    /// Builds a table of the keys, each with this tag.
     ///
     /// # Errors
     ///
@@ -104,7 +103,7 @@ mod tests {
             assert_eq!(table.get(&number.to_le_bytes()), Some(7));
         }
         assert_eq!(table.get(b"another"), None);
-        // No name in the directory at any time.
+        // The file never has a name in the directory.
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -1,11 +1,11 @@
-//! Items out of live nodes: a walk lists the keys, a fetch reads the values.
+//! Reads items from live nodes: a walk lists the keys, a fetch reads the values.
 //!
-//! The two are apart because the walk must never wait: a server whose walk is
-//! not read holds a lock that can stop all its clients. So a thread of its own
-//! drains it at full speed into the memory of a [`Spool`], another brings that to
-//! disk, and the fetchers follow at theirs. While a walk runs, its thread touches its
-//! socket and memory and nothing else: no file, no map of one, no log, and no lock
-//! that another thread holds while it waits for a disk.
+//! The two are separate because the walk must never wait: while its client does not read,
+//! a server in a walk holds a lock that can stop all its clients. One thread therefore
+//! drains the walk at full speed into the memory of a [`Spool`], another writes that to
+//! disk, and the fetchers follow at their own speed. While a walk runs, its thread
+//! touches only its socket and memory: no file, no mapped file, no log, and no lock that
+//! another thread holds while it waits for a disk.
 
 mod compare;
 mod fetch;

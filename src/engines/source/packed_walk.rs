@@ -1,9 +1,9 @@
-//! The items of a listing in few bytes, so that many fit into memory.
+//! A compact form of a listing's items, so that many fit into memory.
 //!
-//! A line of a walk is some 80 bytes, most of them the names of its fields and
-//! digits that the lines before had, too. Here each field has a column of its own,
-//! numbers that change little from item to item are differences, and the columns are
-//! compressed together: 9 bytes a key of 12 (1.6.18, walked by hash).
+//! A walk line is some 80 bytes, mostly names of fields and digits that the lines before
+//! had too. Here each field has a column of its own, numbers that change little from item
+//! to item are stored as differences, and the columns are compressed together. That takes
+//! 9 bytes for a key of 12 (1.6.18, walked by hash).
 
 use zstd::bulk::{Compressor, decompress};
 
@@ -12,35 +12,35 @@ use crate::words::error::{Error, Result};
 use crate::words::item::Exptime;
 use crate::words::units::UnixSecs;
 
-/// What a listing told in one line.
+/// What one line of a listing holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Walked<'a> {
-    /// An item; its exptime is what the form of the listing makes of it.
+    /// An item. The meaning of its exptime depends on the form of the listing.
     Item {
         /// The key as the server has it.
         key: &'a [u8],
-        /// The rest.
+        /// The other fields.
         item: WalkItem,
     },
-    /// A line that cannot be understood, without its end.
+    /// A line that cannot be parsed, without its line end.
     Broken(&'a [u8]),
 }
 
-/// Some items of a listing, packed.
+/// Some items of a listing in compact form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedWalk {
     bytes: Vec<u8>,
     raw_len: usize,
 }
 
-/// Columns of one number or text an item.
+/// The columns; each has one number or text for an item.
 #[derive(Debug)]
 enum Column {
     /// Which fields an item has.
     Marks,
-    /// Lengths of keys, and of lines that were not understood.
+    /// Lengths of keys and of lines that could not be parsed.
     Lens,
-    /// Those themselves.
+    /// The keys and those lines.
     Texts,
     Exptimes,
     Accesses,
@@ -78,7 +78,7 @@ impl std::fmt::Debug for WalkPacker {
     }
 }
 
-/// What the item before had, for the columns of differences.
+/// The previous item's numbers, for the columns of differences.
 #[derive(Clone, Copy, Debug, Default)]
 struct Before {
     exptime: u64,
@@ -87,10 +87,10 @@ struct Before {
 }
 
 impl WalkPacker {
-    /// The fastest level; higher ones gain little here.
+    /// The fastest level; higher levels gain little here.
     const LEVEL: i32 = 1;
 
-    /// Prepares.
+    /// Creates a packer.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl WalkPacker {
         self.put_text(marks, key);
     }
 
-    /// Adds a line that cannot be understood.
+    /// Adds a line that cannot be parsed.
     pub fn push_broken(&mut self, line: &[u8]) {
         self.put_text(IS_BROKEN, line);
     }
@@ -161,7 +161,7 @@ impl WalkPacker {
 
     fn put_difference(&mut self, column: Column, before: u64, now: u64) {
         let difference = now.wrapping_sub(before);
-        // Small ones of either sign are small numbers then.
+        // Zigzag encoding: small differences of either sign become small numbers.
         let folded = (difference << 1) ^ (0_u64.wrapping_sub(difference >> 63));
         self.put(column, folded);
     }
@@ -197,7 +197,7 @@ impl WalkPacker {
         }
     }
 
-    /// Returns what was added since the last call, packed; `None` if that is nothing.
+    /// Returns what was added since the last call in compact form; `None` if nothing was.
     ///
     /// # Errors
     ///
@@ -226,26 +226,26 @@ impl WalkPacker {
 }
 
 impl PackedWalk {
-    /// Returns the bytes to keep.
+    /// Returns the compressed bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Returns how many bytes they stand for, which is not in them.
+    /// Returns the uncompressed length, which the bytes do not contain.
     pub fn raw_len(&self) -> usize {
         self.raw_len
     }
 
-    /// Takes back bytes that were kept elsewhere.
+    /// Rebuilds a packed walk from bytes that were stored elsewhere.
     pub fn of_parts(bytes: Vec<u8>, raw_len: usize) -> Self {
         Self { bytes, raw_len }
     }
 
-    /// Shows the items in the order in which they were added.
+    /// Calls `visit` with the items in the order in which they were added.
     ///
     /// # Errors
     ///
-    /// - `Internal`: these are not the bytes that were packed.
+    /// - `Internal`: the bytes are not what was packed.
     /// - Whatever `visit` returns.
     pub fn visit(&self, visit: &mut dyn FnMut(Walked<'_>) -> Result<()>) -> Result<()> {
         let changed = || Error::internal("a list of keys is not what was kept of it");
@@ -263,7 +263,7 @@ fn cannot_compress(error: &std::io::Error) -> Error {
     Error::internal(format!("a list of keys cannot be compressed: {error}"))
 }
 
-/// Where the reader stands in each column.
+/// The reader's position in each column.
 struct Columns<'a> {
     columns: [&'a [u8]; COLUMN_COUNT],
     before: Before,
@@ -352,7 +352,7 @@ fn read_difference(column: &mut &[u8], before: &mut u64) -> Option<u64> {
     Some(*before)
 }
 
-/// Writes seven bits a byte, the lowest first; the last byte is below 128.
+/// Writes seven bits in a byte, the lowest first; only the last byte is below 128.
 fn write_number(out: &mut Vec<u8>, mut number: u64) {
     loop {
         let low = u8::try_from(number & 0x7f).unwrap_or(0);
@@ -471,7 +471,8 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             let changed = PackedWalk::of_parts(bytes, packed.raw_len());
-            // A frame has bits that mean nothing; what it says is right then.
+            // Some bits of a zstd frame have no meaning; changing them must change
+            // nothing.
             if let Ok(unpacked) = unpack(&changed) {
                 prop_assert_eq!(format!("{unpacked:?}"), format!("{entries:?}"));
             }
@@ -488,8 +489,8 @@ mod tests {
         }
     }
 
-    /// A backlog of well over a million keys a node is to fit, of eight nodes side by
-    /// side within 128 MiB: below 13 bytes a key.
+    /// For eight nodes side by side within 128 MiB, a backlog of well over a million keys
+    /// per node must fit: below 13 bytes a key.
     #[test]
     fn short_keys_of_a_real_listing_take_few_bytes() {
         const CHUNK_LINE_COUNT: u64 = 700;
@@ -499,7 +500,7 @@ mod tests {
         for chunk in 0..100 {
             for line in 0..CHUNK_LINE_COUNT {
                 count += 1;
-                // As `hash` lists four million keys: in no order.
+                // In random order, as `hash` lists four million keys.
                 let number =
                     xxhash_rust::xxh3::xxh3_64(&(chunk * CHUNK_LINE_COUNT + line).to_le_bytes());
                 let line = format!(

@@ -1,4 +1,4 @@
-//! Some keys of a node, out of the beginning of a walk.
+//! Samples keys of a node from the beginning of a walk.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 use crate::words::node::NodeSpec;
 
-/// Room for what is listed before there are enough: over a million short keys. What
-/// is listed beyond is thrown away.
+/// Memory for lines listed before there are enough keys: over a million short keys. Lines
+/// beyond that are dropped.
 const SPOOL_MEMORY_MAX: usize = 16 << 20;
 
-/// Returns up to `count` keys of a node; fewer where it has no more. The walk ends
-/// as soon as there are enough.
+/// Returns up to `count` keys of a node, or fewer if it has no more. The walk ends as
+/// soon as there are enough.
 ///
 /// # Errors
 ///
-/// - Those of [`Walk::run`], where it ended before there were enough.
+/// - Those of [`Walk::run`], if the walk ended before there were enough.
 pub fn sample_keys(
     node: &NodeSpec,
     net: &NetOptions,
@@ -34,7 +34,7 @@ pub fn sample_keys(
     cancel: &Cancel,
 ) -> Result<Vec<Vec<u8>>> {
     let stop = cancel.child();
-    // Nobody writes to the directory here.
+    // Nothing is written to the directory, since no thread writes the spool out.
     let spool = Spool::new(
         SpoolMemory::new(SPOOL_MEMORY_MAX),
         host::temporary_directory(),
@@ -62,7 +62,7 @@ pub fn sample_keys(
                         break;
                     }
                 }
-                // The walk says why.
+                // The walk returns the reason.
                 Ok(None) | Err(_) => break,
             }
         }
@@ -72,14 +72,14 @@ pub fn sample_keys(
     cancel.check()?;
     taken?;
     match walked {
-        // Stopped, since there were enough.
+        // The walk was stopped because there were enough keys.
         Err(_) if keys.len() >= count => {}
         walked => drop(walked?),
     }
     Ok(keys)
 }
 
-/// Adds keys up to a count; one that cannot be understood is none.
+/// Adds keys up to a count; a line that cannot be parsed adds none.
 fn take_keys(chunk: &WalkChunk, count: usize, keys: &mut Vec<Vec<u8>>) -> Result<()> {
     chunk.visit(&mut |walked| {
         if let Walked::Item { key, .. } = walked

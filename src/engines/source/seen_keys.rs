@@ -1,5 +1,5 @@
-//! Which keys were listed before, by an earlier walk of the same dump or by one
-//! that was killed.
+//! The keys listed so far by earlier walks of the same dump, and the keys of segments
+//! that are kept from an interrupted one.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
@@ -12,33 +12,34 @@ use crate::words::error::{Error, Result};
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It was not seen before; it is now.
+    /// The key is new; it is recorded now.
     Never,
-    /// It was listed.
+    /// The key was listed before.
     Listed,
-    /// A segment that is kept from a killed dump has it.
+    /// A segment kept from an interrupted dump has the key.
     Kept,
 }
 
-/// A set of keys, for many threads. Of each it knows the round in which it was
-/// listed last, so that the keys that one round has shown can be counted though
-/// earlier ones had shown them.
+/// A set of keys, shared by many threads. It knows for each key the last round that
+/// listed it, so that the keys of one round can be counted even if earlier rounds listed
+/// them too.
 ///
-/// Those that add keys wait for each other, and perhaps for a disk. Who only counts,
-/// or says what comes next, does not: a walker, which must not wait for a disk.
+/// Threads that add keys wait for each other, and perhaps for a disk. Threads that only
+/// count, or announce what follows, never wait: the walker is one of them, and it must
+/// not wait for a disk.
 ///
 /// # Memory
 ///
-/// As [`KeyTable`]; before there is a need for a table, 1 MiB, and 16 bytes a key in a
-/// nameless file.
+/// That of a [`KeyTable`]. Before a table is needed, 1 MiB, and 16 bytes a key in an
+/// unnamed file.
 #[derive(Debug)]
 pub struct SeenKeys {
     keys: Mutex<Keys>,
-    /// What is done with keys, a [`Stage`].
+    /// What is done with listed keys, as a [`Stage`].
     stage: AtomicU8,
-    /// Keys of kept segments that were not listed so far.
+    /// Keys of kept segments that have not been listed yet.
     only_kept: AtomicU64,
-    /// Keys listed since this set was made, whether a kept segment has them or not.
+    /// Keys listed since this set was made, including those of kept segments.
     listed: AtomicU64,
     /// Keys listed in this round.
     listed_in_round: AtomicU64,
@@ -47,36 +48,36 @@ pub struct SeenKeys {
 
 #[derive(Debug)]
 enum Keys {
-    /// In the order they came: they come once, unless another walk has to follow.
+    /// Logged in order. Every key comes once, unless another walk has to follow.
     Noted(KeyLog),
-    /// To be looked up.
+    /// In a table, for look-ups.
     Known(KeyTable),
-    /// The disk took no more of them; why, until somebody is told.
+    /// Lost, because the disk took no more. Holds the error until it has been returned.
     Lost(Option<Error>),
 }
 
 /// What is done with keys that are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// They are written down.
+    /// They are appended to the log.
     Noted,
-    /// They are looked up.
+    /// They are looked up in the table.
     LookedUp,
-    /// Nothing: no other walk follows.
+    /// They are ignored, because no other walk follows.
     Ignored,
 }
 
-/// The lowest bit of a key's tag: a kept segment has it. Above is the round in which
-/// it was listed last, 0 if it never was.
+/// The lowest bit of a key's tag, set if a kept segment has the key. The bits above are
+/// the round that listed it last, 0 if none did.
 const KEPT: u16 = 1;
 
-/// Rounds that a tag can tell apart.
+/// The number of rounds that a tag can hold.
 const ROUND_MAX: u16 = u16::MAX >> 1;
 
 const FIRST_ROUND: u16 = 1;
 
 impl SeenKeys {
-    /// Makes an empty set; see [`KeyTable::create`].
+    /// Creates an empty set; see [`KeyTable::create`].
     ///
     /// # Errors
     ///
@@ -86,9 +87,9 @@ impl SeenKeys {
         Ok(Self::with(Keys::Known(table), Stage::LookedUp))
     }
 
-    /// Makes an empty set for a walk that lists every key once, and for the case that
-    /// it has to be given up and another one follows: see
-    /// [`SeenKeys::expect_again`] and [`SeenKeys::expect_no_more`].
+    /// Creates an empty set for a walk that lists every key once. If that walk has to be
+    /// given up, another one follows: see [`SeenKeys::expect_again`] and
+    /// [`SeenKeys::expect_no_more`].
     pub fn for_later(directory: &Path) -> Self {
         Self::with(Keys::Noted(KeyLog::new(directory)), Stage::Noted)
     }
@@ -105,7 +106,7 @@ impl SeenKeys {
     }
 
     fn lock(&self) -> MutexGuard<'_, Keys> {
-        // The keys are whole between any two statements that can panic.
+        // Every statement that can panic leaves the keys consistent.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -122,18 +123,18 @@ impl SeenKeys {
         Ok(seen(before))
     }
 
-    /// Adds a listed key, and says what was known of it.
+    /// Adds a listed key and returns what was known about it.
     ///
     /// # Errors
     ///
-    /// - `Io`: the directory has no room for it, and the keys must be looked up; told
-    ///   once, and then that it was.
+    /// - `Io`: the directory has no room for the keys, and they must be looked up. The
+    ///   first call that fails returns the cause, later ones only that the keys are lost.
     pub fn insert(&self, key: &[u8]) -> Result<Seen> {
         if self.stage() == Stage::Ignored {
             return Ok(Seen::Never);
         }
         let mut keys = self.lock();
-        // Looked at again now: a walker may have said something meanwhile.
+        // Checked again under the lock: the walker may have changed the stage meanwhile.
         if self.stage() == Stage::Noted && keys.note(key) {
             self.count_listed(None, FIRST_ROUND << 1);
             return Ok(Seen::Never);
@@ -147,7 +148,7 @@ impl SeenKeys {
         Ok(seen(before))
     }
 
-    /// Counts a key that had this tag before.
+    /// Counts a listed key whose tag was `before`.
     fn count_listed(&self, before: Option<u16>, round: u16) {
         let round_before = before.unwrap_or_default() & !KEPT;
         let is_first = u64::from(round_before == 0);
@@ -160,19 +161,19 @@ impl SeenKeys {
         }
     }
 
-    /// Says that another walk follows, which may list every key again.
+    /// Announces that another walk follows, which may list every key again.
     pub fn expect_again(&self) {
         self.leave_noting(Stage::LookedUp);
     }
 
-    /// Says that no walk follows on one that listed every key once.
+    /// Announces that no walk follows the one that listed every key once.
     pub fn expect_no_more(&self) {
         self.leave_noting(Stage::Ignored);
     }
 
     fn leave_noting(&self, stage: Stage) {
-        // Where keys are looked up from the start they go on being so. What it was is
-        // nobody's concern.
+        // Keys that are looked up from the start are still looked up. The previous stage
+        // does not matter.
         let _before = self.stage.compare_exchange(
             Stage::Noted.to_u8(),
             stage.to_u8(),
@@ -189,17 +190,18 @@ impl SeenKeys {
         }
     }
 
-    /// Begins a round: keys that are listed from now on count anew. All keys of the
-    /// round before must be in.
+    /// Begins a round: keys listed from now on are counted anew. All keys of the round
+    /// before must have been added.
     pub fn begin_round(&self) {
-        // More rounds than a tag can tell would count keys of an old one.
+        // Beyond the last round that a tag can hold, keys of an old round would be
+        // counted.
         let round = self.round.load(Ordering::Relaxed);
         let next = round.saturating_add(1).min(ROUND_MAX);
         self.round.store(next, Ordering::Relaxed);
         self.listed_in_round.store(0, Ordering::Relaxed);
     }
 
-    /// Returns how many keys there are, those of kept segments included.
+    /// Returns the number of keys, including those of kept segments.
     pub fn count(&self) -> u64 {
         let only_kept = self.only_kept.load(Ordering::Relaxed);
         self.listed().saturating_add(only_kept)
@@ -217,8 +219,8 @@ impl SeenKeys {
 }
 
 impl Keys {
-    /// Writes a key down for later; says no where keys are looked up already. A failure
-    /// is told when a key is looked up, which most dumps never need.
+    /// Logs a key for later. Returns false if keys are already looked up. A failure is
+    /// reported when a key is looked up, which most dumps never need.
     fn note(&mut self, key: &[u8]) -> bool {
         match self {
             Self::Noted(log) => {
@@ -232,9 +234,9 @@ impl Keys {
         }
     }
 
-    /// Gives a key the tag that `choose` makes of the one it has; see
-    /// [`KeyTable::put`]. After a failure nothing is tried again: the next key would
-    /// need as much room.
+    /// Gives a key the tag that `choose` makes of the one it has; see [`KeyTable::put`].
+    /// After a failure nothing is tried again, since the next key would need just as much
+    /// room.
     fn put(&mut self, key: &[u8], choose: impl FnOnce(Option<u16>) -> u16) -> Result<Option<u16>> {
         let put = self.table().and_then(|table| table.put(key, choose));
         if put.is_err() {
@@ -243,7 +245,7 @@ impl Keys {
         put
     }
 
-    /// Returns the table; makes it, if there is none so far.
+    /// Returns the table, and builds it first if there is none.
     fn table(&mut self) -> Result<&mut KeyTable> {
         if let Self::Noted(log) = self {
             *self = Self::Known(log.to_table(FIRST_ROUND << 1)?);
@@ -266,7 +268,7 @@ impl Stage {
     }
 }
 
-/// Whoever was told why the keys are lost has an error that says more.
+/// The error after the first one, which has already given the cause.
 fn keys_lost() -> Error {
     Error::partner_ended("the set of keys")
 }
@@ -341,7 +343,7 @@ mod tests {
         }
         assert_eq!((seen.count(), seen.listed()), (70_000, 70_000));
         seen.expect_again();
-        // Counts are right before anybody has looked a key up.
+        // The counts are right before any key is looked up.
         assert_eq!((seen.count(), seen.listed_in_round()), (70_000, 70_000));
         seen.begin_round();
         for number in 0..70_001 {
@@ -353,7 +355,7 @@ mod tests {
             assert_eq!(seen.insert(&key(number)).unwrap(), wanted);
         }
         assert_eq!((seen.listed(), seen.listed_in_round()), (70_001, 70_001));
-        // Too late.
+        // Too late to have an effect.
         seen.expect_no_more();
         assert_eq!(seen.insert(&key(1)).unwrap(), Seen::Listed);
     }
@@ -406,14 +408,14 @@ mod tests {
         for error in [noted.insert(b"b").unwrap_err(), of_full.unwrap()] {
             assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
         }
-        // There would be room by now.
+        // Now there would be room.
         std::fs::create_dir(&gone).unwrap();
         for error in [noted.insert(b"b").unwrap_err(), insert().unwrap_err()] {
             assert!(error.is_of_partner(), "{error}");
         }
     }
 
-    /// A fetcher holds the lock while it waits for the disk of the table.
+    /// A fetcher holds the lock while it waits for the table's disk.
     #[test]
     fn counting_waits_for_no_lock() {
         let directory = tempfile::tempdir().unwrap();

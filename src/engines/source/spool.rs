@@ -1,5 +1,5 @@
-//! What a walk has listed and nobody has fetched yet: in memory up to a bound, and
-//! on disk as fast as that takes it.
+//! Holds what a walk has listed and no fetcher has taken yet: in memory up to a limit,
+//! and on disk as fast as the disk takes it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,15 +13,15 @@ use crate::ports::store::{Extent, ScratchFile};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 
-/// What the lines of a chunk looked like.
+/// The kind of lines that a chunk was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineForm {
-    /// Those of `lru_crawler metadump`.
+    /// Lines of `lru_crawler metadump`.
     Metadump,
-    /// Those of `stats cachedump`, all of one slab class. The exptimes of the items
-    /// are the numbers as they stood there.
+    /// Lines of `stats cachedump`, all of one slab class. The exptimes of the items are
+    /// the numbers as the server wrote them.
     Cachedump {
-        /// The class.
+        /// The slab class.
         class: u8,
     },
 }
@@ -36,11 +36,11 @@ pub struct WalkChunk {
 }
 
 impl WalkChunk {
-    /// Shows the items in the order in which they were listed.
+    /// Calls `visit` with the items in the order in which they were listed.
     ///
     /// # Errors
     ///
-    /// - `Internal`: they are not what was put in.
+    /// - `Internal`: the bytes are not what was packed.
     /// - Whatever `visit` returns.
     pub fn visit(&self, visit: &mut dyn FnMut(Walked<'_>) -> Result<()>) -> Result<()> {
         self.items.visit(visit)
@@ -51,7 +51,7 @@ impl WalkChunk {
     }
 }
 
-/// Where chunks go that memory should not hold for long.
+/// Storage for chunks that should not stay in memory for long.
 pub(super) trait Spill: fmt::Debug + Send + Sync {
     fn write(&self, extent: Extent, bytes: &[u8]) -> Result<()>;
     fn read(&self, extent: Extent) -> Result<Vec<u8>>;
@@ -74,24 +74,24 @@ impl Spill for ScratchFile {
 
 type OpenSpill = dyn Fn() -> Result<Arc<dyn Spill>> + Send + Sync;
 
-/// Chunks of items, from one walker to many fetchers.
+/// A queue of chunks from one walker to many fetchers.
 ///
-/// A server whose walk is not read can stop all its clients, so the walker waits for
-/// nobody here. It puts chunks into memory; [`Spool::write_out`], on a thread of its
-/// own, brings them to disk where there are many; and where the disk does not keep up
-/// and memory is full, the walker is told so. No thread touches the disk while it
-/// holds the lock that the walker takes.
+/// A server whose walk is not read can stop all its clients, so the walker never waits
+/// here. It puts chunks into memory. [`Spool::write_out`], on a thread of its own, writes
+/// them to disk when there are many. If the disk does not keep up and memory is full,
+/// [`Spool::push`] returns [`Pushed::NoRoom`]. No thread touches the disk while it holds
+/// the lock that the walker takes.
 ///
 /// # Memory
 ///
-/// The share of a [`SpoolMemory`], and one chunk a thread.
+/// Its share of a [`SpoolMemory`], and one chunk for each thread.
 pub struct Spool {
     memory: SpoolMemory,
     open: Box<OpenSpill>,
     state: Mutex<State>,
-    /// For fetchers, and for a walker between two walks.
+    /// Wakes fetchers, and a walker between two walks.
     changed: Condvar,
-    /// For the thread that writes to disk.
+    /// Wakes the thread that writes to disk.
     is_crowded: Condvar,
 }
 
@@ -105,20 +105,20 @@ impl fmt::Debug for Spool {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In memory, the oldest first.
+    /// Chunks in memory, the oldest first.
     chunks: VecDeque<WalkChunk>,
     file: Option<Arc<dyn Spill>>,
     spilled: VecDeque<Spilled>,
-    /// The place of the bytes that were spilled last.
+    /// Position of the bytes that were spilled last.
     last_extent: Extent,
-    /// Chunks that are just being written to disk or read from it.
+    /// Chunks that are being written to disk or read from it right now.
     transfer_count: usize,
     is_closed: bool,
-    /// Chunks pushed and not done with.
+    /// Chunks pushed and not finished.
     open_count: usize,
-    /// Whether all that was on disk is just being removed.
+    /// Whether everything on disk is being removed right now.
     is_clearing: bool,
-    /// The disk takes no more; why, until a walker is told.
+    /// The disk takes no more. Holds the error until it has been returned to a walker.
     is_disk_broken: bool,
     disk_error: Option<Error>,
 }
@@ -131,18 +131,18 @@ struct Spilled {
     form: LineForm,
 }
 
-/// What became of a chunk that was pushed.
+/// The outcome of pushing a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Pushed {
-    /// It is in.
+    /// The chunk was added.
     Taken,
-    /// There is no room, and it was dropped.
+    /// There was no room, and the chunk was dropped.
     NoRoom,
 }
 
-/// A chunk that was taken, and counts as open for as long as this lives, however
-/// its taker ends.
+/// A chunk taken from the spool. It counts as open until this is dropped, even if its
+/// taker panics.
 #[derive(Debug)]
 pub struct TakenChunk<'a> {
     spool: &'a Spool,
@@ -163,7 +163,7 @@ impl Drop for TakenChunk<'_> {
     }
 }
 
-/// Closes a spool when its walker ends, however that happens.
+/// Closes a spool when its walker ends, even if the walker panics.
 #[derive(Debug)]
 pub struct SpoolCloser<'a>(&'a Spool);
 
@@ -175,7 +175,7 @@ impl Drop for SpoolCloser<'_> {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        // Other spools share the memory.
+        // Other spools share the memory, so it is given back.
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let len: usize = state.chunks.iter().map(WalkChunk::len).sum();
         self.memory.give(len);
@@ -185,14 +185,15 @@ impl Drop for Spool {
 impl Spool {
     const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
-    /// Makes an empty spool that spills into a nameless file in `directory`.
+    /// Creates an empty spool that spills into an unnamed file in `directory`.
     pub fn new(memory: SpoolMemory, directory: PathBuf) -> Self {
         Self::with_spill(memory, move || {
             Ok(Arc::new(ScratchFile::create(&directory)?))
         })
     }
 
-    /// Makes one that spills into what `open` returns, when there is a need for it.
+    /// Creates a spool that spills into what `open` returns; `open` is called when
+    /// needed.
     pub(super) fn with_spill(
         memory: SpoolMemory,
         open: impl Fn() -> Result<Arc<dyn Spill>> + Send + Sync + 'static,
@@ -207,7 +208,7 @@ impl Spool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements that can panic.
+        // Every statement that can panic leaves the state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -216,12 +217,11 @@ impl Spool {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Adds a chunk if there is room for it; never waits for a fetcher nor for a
-    /// disk.
+    /// Adds a chunk if there is room for it. Never waits for a fetcher or for a disk.
     ///
     /// # Errors
     ///
-    /// - `Io`: the disk takes no more; told once.
+    /// - `Io`: the disk takes no more; returned once.
     pub fn push(&self, chunk: WalkChunk) -> Result<Pushed> {
         let mut state = self.lock();
         state.check_disk()?;
@@ -238,8 +238,8 @@ impl Spool {
         Ok(Pushed::Taken)
     }
 
-    /// Adds a chunk when there is room for it. Only for what a server keeps for its
-    /// reader without holding any lock.
+    /// Adds a chunk as soon as there is room for it. Only for lines that a server buffers
+    /// for its client without holding a lock.
     ///
     /// # Errors
     ///
@@ -251,11 +251,11 @@ impl Spool {
         Ok(())
     }
 
-    /// Waits until no more than half of the memory is taken, by all that share it.
+    /// Waits until no more than half of the memory is in use by all spools that share it.
     ///
     /// # Errors
     ///
-    /// - `Io`: the disk takes no more, so that there may never be room; `Canceled`.
+    /// - `Io`: the disk takes no more, so there may never be room; `Canceled`.
     pub fn wait_for_room(&self, cancel: &Cancel) -> Result<()> {
         let mut state = self.lock();
         loop {
@@ -268,15 +268,15 @@ impl Spool {
         }
     }
 
-    /// Says that nothing more will come.
+    /// Closes the spool: no more chunks will be pushed.
     pub fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
         self.is_crowded.notify_all();
     }
 
-    /// Returns what closes the spool when it is dropped. The fetchers of a walker
-    /// that panics would wait for ever otherwise.
+    /// Returns a guard that closes the spool when it is dropped. Without it, the fetchers
+    /// of a walker that panics would wait forever.
     #[must_use]
     pub fn closer(&self) -> SpoolCloser<'_> {
         SpoolCloser(self)
@@ -289,7 +289,7 @@ impl Spool {
         self.changed.notify_all();
     }
 
-    /// Waits until all chunks pushed so far are done with.
+    /// Waits until all chunks pushed so far are finished.
     ///
     /// # Errors
     ///
@@ -303,8 +303,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Takes a chunk; waits for one, and returns none when the spool is closed
-    /// and empty. The chunk is done with when it is dropped.
+    /// Takes a chunk, waiting for one if necessary. Returns `None` when the spool is
+    /// closed and empty. Dropping the chunk finishes it.
     ///
     /// # Errors
     ///
@@ -326,12 +326,13 @@ impl Spool {
                 drop(state);
                 let read = self.read_back(&*file, spilled);
                 if read.is_err() {
-                    // What cannot be read is done with, too; nobody waits for it.
+                    // A chunk that cannot be read is finished too, so that no thread
+                    // waits for it.
                     self.finish_chunk();
                 }
                 return read.map(Some);
             }
-            // One that is just being written to disk comes back.
+            // A chunk that is being written to disk right now comes back.
             if state.is_closed && state.transfer_count == 0 {
                 return Ok(None);
             }
@@ -341,7 +342,7 @@ impl Spool {
 
     fn read_back(&self, file: &dyn Spill, spilled: Spilled) -> Result<WalkChunk> {
         let read = file.read(spilled.extent);
-        // Gives the space back when nothing is on disk any more.
+        // Gives the disk space back once nothing is on disk.
         let cleared = if self.lock().begin_clearing() {
             let cleared = file.clear();
             self.lock().is_clearing = false;
@@ -360,10 +361,12 @@ impl Spool {
         })
     }
 
-    /// Brings chunks to disk while memory has more than its share; returns when
-    /// nothing more can come. The newest go first: the oldest are fetched next.
+    /// Writes chunks to disk while more than half of the memory is in use; returns when
+    /// no more chunks can come. The newest chunks are written first, since the oldest are
+    /// fetched next.
     ///
-    /// For a thread of its own, one a spool. What the disk says is told to the walker.
+    /// Each spool needs one thread of its own for this. Disk errors are returned to the
+    /// walker.
     pub fn write_out(&self, cancel: &Cancel) {
         let mut state = self.lock();
         while !cancel.is_canceled() && !state.is_disk_broken {
@@ -418,7 +421,8 @@ impl Spool {
 }
 
 impl State {
-    /// Says why the disk takes no more, if it is so; once, and then that it was told.
+    /// Returns the error of the disk, once; later calls return that it was already
+    /// returned.
     fn check_disk(&mut self) -> Result<()> {
         match self.disk_error.take() {
             Some(error) => Err(error),
@@ -427,7 +431,7 @@ impl State {
         }
     }
 
-    /// Returns where the next chunk is on disk; it is read without the lock.
+    /// Returns where the next chunk is on disk. The caller reads it without the lock.
     fn begin_read(&mut self) -> Option<(Arc<dyn Spill>, Spilled)> {
         let file = Arc::clone(self.file.as_ref()?);
         let spilled = self.spilled.pop_front()?;
@@ -435,8 +439,8 @@ impl State {
         Some((file, spilled))
     }
 
-    /// Begins to remove what is on disk, if the caller has read the last of it; until
-    /// it has done so nothing is written.
+    /// Starts to remove what is on disk if the caller has read the last of it. Nothing is
+    /// written until the removal is done.
     fn begin_clearing(&mut self) -> bool {
         let is_last = self.spilled.is_empty() && self.transfer_count == 1;
         if is_last {
@@ -482,7 +486,7 @@ mod tests {
         popped
     }
 
-    /// A disk that takes nothing until the test lets go.
+    /// A disk that blocks every write until the test lets it proceed.
     #[derive(Debug)]
     struct StuckDisk {
         file: ScratchFile,
@@ -491,7 +495,8 @@ mod tests {
     }
 
     impl StuckDisk {
-        /// Returns the spool, what tells that a write has begun, and what lets it end.
+        /// Returns the spool, a channel that reports when a write begins, and one that
+        /// ends it.
         fn spool(memory: SpoolMemory) -> (Spool, Receiver<()>, Sender<Result<()>>) {
             let (entered, is_entered) = channel();
             let (open, gate) = channel();
@@ -538,14 +543,14 @@ mod tests {
             spool.wait_for_room(&cancel).unwrap();
             let state = spool.lock();
             assert_eq!((state.chunks.len(), state.spilled.len()), (2, 8));
-            // The oldest are at hand.
+            // The oldest chunks are in memory.
             assert_eq!(state.chunks.front(), Some(&chunk(0)));
             drop(state);
             spool.close();
             assert_eq!(pop_all(&spool), (0..10).map(chunk).collect::<Vec<_>>());
             spool.wait_until_done(&cancel).unwrap();
         });
-        // No name in the directory at any time.
+        // The file never has a name in the directory.
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         assert_eq!(spool.lock().last_extent, Extent::default());
     }
@@ -557,15 +562,15 @@ mod tests {
         let cancel = Cancel::new();
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| spool.write_out(&cancel));
-            // The third one is too many for long; the disk does not take it.
+            // The third chunk exceeds the half; the disk does not accept it.
             for number in 0..3 {
                 assert_eq!(spool.push(chunk(number)).unwrap(), Pushed::Taken);
             }
             is_entered.recv().unwrap();
-            // No call of a walker waits for that.
+            // No call of a walker waits for the disk.
             assert_eq!(spool.push(chunk(3)).unwrap(), Pushed::Taken);
             assert_eq!(spool.push(chunk(4)).unwrap(), Pushed::NoRoom);
-            // A fetcher makes room, too.
+            // A fetcher makes room as well.
             drop(spool.pop(&cancel).unwrap().unwrap());
             assert_eq!(spool.push(chunk(5)).unwrap(), Pushed::Taken);
             assert_eq!(spool.push(chunk(6)).unwrap(), Pushed::NoRoom);
@@ -644,7 +649,7 @@ mod tests {
             fetcher.join()
         });
         assert!(fetched.is_err());
-        // Without the guard this waits for ever, as the next one does.
+        // Without the guard this call would wait forever, and so would the next one.
         spool.wait_until_done(&cancel).unwrap();
         let walked = std::thread::scope(|scope| {
             let walker = scope.spawn(|| {

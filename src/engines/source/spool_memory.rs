@@ -1,10 +1,10 @@
-//! The memory that the spools of one job share.
+//! The memory limit that the spools of one job share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A number of bytes, for several spools; clones share it. It is counted, not
-/// reserved, and no thread waits for another in it.
+/// A limit in bytes for several spools; clones share it. The bytes are counted, not
+/// reserved, and no thread waits in it for another.
 #[derive(Clone, Debug)]
 pub struct SpoolMemory(Arc<Shared>);
 
@@ -15,7 +15,7 @@ struct Shared {
 }
 
 impl SpoolMemory {
-    /// Makes one of so many bytes.
+    /// Creates a limit of this many bytes.
     pub fn new(len_max: usize) -> Self {
         Self(Arc::new(Shared {
             len_max,
@@ -23,9 +23,10 @@ impl SpoolMemory {
         }))
     }
 
-    /// Takes so many bytes, if there are as many; says whether it did.
+    /// Takes this many bytes if they are available, and returns whether it did.
     ///
-    /// Where nothing is taken anything fits, so that a job gets on with any bound.
+    /// If nothing is taken yet, any amount fits, so that a job makes progress with any
+    /// limit.
     #[must_use]
     pub(super) fn take(&self, len: usize) -> bool {
         let taken = self
@@ -49,8 +50,8 @@ impl SpoolMemory {
         debug_assert!(given.is_ok(), "the closure always returns a number");
     }
 
-    /// Says whether more is taken than should be for long: half. The other half is
-    /// for what walks list while a disk does not take anything.
+    /// Reports whether more than half is taken. The other half is for what walks list
+    /// while a disk accepts no writes.
     pub(super) fn is_above_share(&self) -> bool {
         self.0.used.load(Ordering::Acquire) > self.0.len_max / 2
     }

@@ -1,4 +1,4 @@
-//! How one server is read: chosen once, from what it says of itself.
+//! Chooses how a server is read, from what the server reports about itself.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,24 +13,24 @@ use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
-/// How the keys of a server are listed.
+/// How a server's keys are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WalkKind {
-    /// `lru_crawler metadump hash`: bucket by bucket of the hash table. The only
-    /// one that misses nothing on a server in use.
+    /// `lru_crawler metadump hash`: the hash table, bucket by bucket. The only walk that
+    /// misses nothing on a server in use.
     Hash,
-    /// `lru_crawler metadump all`: the LRU lists of all slab classes in one
-    /// crawl, again and again until nothing new comes.
+    /// `lru_crawler metadump all`: the LRU lists of all slab classes in one crawl,
+    /// repeated until nothing new appears.
     Slabs,
-    /// The same with a crawl for each slab class.
+    /// As [`WalkKind::Slabs`], with one crawl for each slab class.
     SlabsSerial,
-    /// `stats cachedump` for each slab class: no crawler needed, 2 MiB of keys a
-    /// class at most.
+    /// `stats cachedump` for each slab class. It needs no crawler, and lists at most 2
+    /// MiB of keys of a class.
     Cachedump,
 }
 
 impl WalkKind {
-    /// Every kind, the best first.
+    /// All kinds, the best first.
     pub const ALL: [Self; 4] = [Self::Hash, Self::Slabs, Self::SlabsSerial, Self::Cachedump];
 
     /// Returns the name for `--walk`.
@@ -43,7 +43,7 @@ impl WalkKind {
         }
     }
 
-    /// Returns the name in a manifest. FORMAT.md 5.12.
+    /// Returns the name in a manifest; see FORMAT.md 5.12.
     pub fn manifest_name(self) -> &'static str {
         match self {
             Self::Hash => "metadump-hash",
@@ -53,12 +53,12 @@ impl WalkKind {
         }
     }
 
-    /// Says whether the server's crawler does it.
+    /// Reports whether the walk needs the server's LRU crawler.
     pub fn needs_crawler(self) -> bool {
         self != Self::Cachedump
     }
 
-    /// Says whether it can list a key twice.
+    /// Reports whether the walk can list a key twice.
     pub fn can_repeat(self) -> bool {
         self != Self::Hash
     }
@@ -88,21 +88,20 @@ impl FromStr for WalkKind {
     }
 }
 
-/// What a server's crawler answers to a walk.
+/// A server's answer to a request for its crawler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crawler {
-    /// It runs, or could.
+    /// It runs, or could run.
     On,
-    /// It is off, and can be turned on.
+    /// It is off and can be turned on.
     Off,
-    /// The server does not know the command: too old, or a service that has
-    /// none.
+    /// The server does not know the command: it is too old, or a service without one.
     None,
     /// The server was started with `-X`.
     Forbidden,
 }
 
-/// Asks for the crawler by a walk that no server does.
+/// Finds out about the crawler by requesting a walk that no server does.
 ///
 /// # Errors
 ///
@@ -117,7 +116,7 @@ pub fn probe_crawler(connection: &mut Connection) -> Result<Crawler> {
         crawler = match line {
             _ if line.starts_with(b"CLIENT_ERROR lru crawler disabled") => Crawler::Off,
             _ if line.starts_with(b"ERROR metadump not allowed") => Crawler::Forbidden,
-            // The class is looked at only where there is a crawler.
+            // The server looks at the class only if it has a crawler.
             _ if line.starts_with(b"BADCLASS") || line.starts_with(b"BUSY") => Crawler::On,
             _ => Crawler::None,
         };
@@ -126,45 +125,45 @@ pub fn probe_crawler(connection: &mut Connection) -> Result<Crawler> {
     Ok(crawler)
 }
 
-/// How a key is asked for.
+/// The commands that read a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyProtocol {
-    /// `mg`: leaves no trace, tells the TTL.
+    /// `mg`, which leaves no trace and reports the TTL.
     Meta(KeyForm),
-    /// `gets`, or where a server does not know that, `get`.
+    /// `gets`, or `get` on a server that does not know `gets`.
     Classic {
         /// Whether it is `gets`.
         with_cas: bool,
     },
-    /// The binary protocol, which carries every key.
+    /// The binary protocol, which can carry every key.
     Binary,
 }
 
 /// How a server is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadStrategy {
-    /// Its version, or the first that can do what it can.
+    /// The server's version, or the earliest version that has its features.
     pub version: ServerVersion,
     /// How its keys are listed.
     pub walk: WalkKind,
-    /// The crawler was off: it is turned on for the walk, and off again.
+    /// The crawler is off: it is turned on for the walk and off again afterwards.
     pub turns_crawler_on: bool,
-    /// Values are read by `mg`, else by `gets`.
+    /// Values are read by `mg`; otherwise by `gets` or `get`.
     pub has_meta_get: bool,
     /// The server knows `gets`.
     pub has_gets: bool,
     /// `mg` takes keys in base64.
     pub has_base64_keys: bool,
-    /// Odd keys can be read by the binary protocol.
+    /// The binary protocol can read keys that the text protocol cannot carry.
     pub has_binary_protocol: bool,
 }
 
 impl ReadStrategy {
-    /// Chooses; `walk` is what the caller wants, if anything.
+    /// Chooses a strategy; `walk` is the kind of walk that the caller wants, if any.
     ///
     /// # Errors
     ///
-    /// - `Unsupported`: the server does not let its keys be listed, or not so.
+    /// - `Unsupported`: the server does not list its keys, or not by this walk.
     pub fn choose(
         node: &NodeSpec,
         server: &ServerReport,
@@ -219,8 +218,8 @@ impl ReadStrategy {
         })
     }
 
-    /// Chooses how a key is asked for; `None` for one that this server lets
-    /// nobody ask for.
+    /// Returns the commands that read a key, or `None` if no command of this server can
+    /// carry the key.
     pub fn protocol_for(&self, key: &[u8]) -> Option<KeyProtocol> {
         let text = if self.has_meta_get {
             KeyProtocol::Meta(KeyForm::Text)
@@ -239,7 +238,7 @@ impl ReadStrategy {
         }
     }
 
-    /// Names how values are read, for people.
+    /// Describes how values are read, for display.
     pub fn read_name(&self) -> &'static str {
         let has_binary = self.has_binary_protocol;
         match (self.has_meta_get, self.has_base64_keys) {
@@ -252,8 +251,8 @@ impl ReadStrategy {
         }
     }
 
-    /// Says what is known to be missing from a listing of such a server, though
-    /// it does not say so itself.
+    /// Returns what listings of such a server are known to leave out without any sign of
+    /// it.
     pub fn known_gap(&self) -> Option<&'static str> {
         let is_walked_by_class = matches!(self.walk, WalkKind::Slabs | WalkKind::SlabsSerial);
         let has_bug = [ServerVersion(1, 5, 5), ServerVersion(1, 5, 6)].contains(&self.version);
@@ -364,7 +363,7 @@ mod tests {
             ..old
         };
         assert_eq!(text_only.protocol_for(b"a b"), None);
-        // Odd, yet nothing that ends a word or a line.
+        // Odd, but without a character that ends a word or a line.
         let classic = KeyProtocol::Classic { with_cas: true };
         assert_eq!(text_only.protocol_for(b"a\tb"), Some(classic));
         let oldest = KeyProtocol::Classic { with_cas: false };

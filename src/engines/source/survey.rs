@@ -1,4 +1,4 @@
-//! What a node says of itself, and how its keys can be listed.
+//! Asks a node about itself, and finds out how its keys can be listed.
 
 use crate::codecs::protocol::stats::ServerVersion;
 use crate::engines::source::strategy::{Crawler, ReadStrategy, WalkKind, probe_crawler};
@@ -12,26 +12,26 @@ use crate::words::node::NodeSpec;
 /// A node that answers.
 #[derive(Clone, Debug)]
 pub struct SourceNode {
-    /// What it said of itself.
+    /// What the node reported about itself.
     pub server: ServerReport,
     /// How it is read.
     pub strategy: ReadStrategy,
 }
 
 impl SourceNode {
-    /// Says whether its listing tells the CAS of each item, by which one that has
-    /// changed since shows.
+    /// Reports whether a listing of the node has the CAS of each item. The CAS shows
+    /// whether an item has changed since.
     pub fn tells_cas(&self) -> bool {
         self.strategy.walk.needs_crawler() && self.server.settings.has_cas
     }
 }
 
-/// Asks a node; `walk` is what the caller wants, if anything.
+/// Asks a node about itself; `walk` is the kind of walk that the caller wants, if any.
 ///
 /// # Errors
 ///
-/// - `Access`: it is a proxy, or wants something that was not given.
-/// - `Unsupported`: it does not let its keys be listed, or names no slab class.
+/// - `Access`: the node is a proxy, or requires credentials that were not given.
+/// - `Unsupported`: it does not list its keys, or reports no slab class.
 /// - Those of a connection.
 pub fn survey(
     node: &NodeSpec,
@@ -51,7 +51,7 @@ pub fn survey(
     };
     let strategy = ReadStrategy::choose(node, &server, crawler, walk)?;
     if strategy.walk != WalkKind::Hash {
-        // Lists are walked class by class, so a server that names no class cannot be
+        // Cachedump lists class by class, so a server that reports no class cannot be
         // listed.
         ask_slab_item_counts(&mut Connection::connect(node, net, cancel)?)?;
     }

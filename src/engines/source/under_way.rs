@@ -1,7 +1,7 @@
-//! How many walks of servers' keys this process is reading just now.
+//! Counts the walks of servers' keys that this process is reading.
 //!
-//! A server whose walk is not read can stop all its clients. So whoever means to stop
-//! this process for a while does that between walks.
+//! A server whose walk is not read can stop all its clients. A caller that wants to stop
+//! this process for a while therefore does so between walks.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,22 +19,22 @@ struct Walks {
 
 #[derive(Debug)]
 struct State {
-    /// Walks that were asked for and not read to their end.
+    /// Walks that were requested and not read to their end.
     count: usize,
-    /// Those that wait until there is no walk; until they have been served, none begins.
+    /// Callers that wait until there is no walk. No walk begins before they are served.
     waiting_count: usize,
 }
 
-/// One walk; it is over when this is dropped.
+/// One walk, which is over when this is dropped.
 #[derive(Debug)]
 pub(super) struct WalkUnderWay<'a>(&'a Walks);
 
 impl WalkUnderWay<'_> {
-    /// Notes a walk, before it is asked for.
+    /// Registers a walk before it is requested.
     ///
     /// # Errors
     ///
-    /// - `Canceled`, while it waits for one who means to stop this process.
+    /// - `Canceled`, while it waits for a caller that wants to stop this process.
     pub(super) fn begin(cancel: &Cancel) -> Result<Self> {
         WALKS.begin(cancel)
     }
@@ -54,8 +54,8 @@ pub fn walks_under_way() -> usize {
     WALKS.lock().count
 }
 
-/// Waits until this process reads no walk, then does something before the next one
-/// begins, such as to stop.
+/// Waits until this process reads no walk, then calls `act` before the next walk begins.
+/// `act` may stop the process, for example.
 pub fn between_walks<T>(act: impl FnOnce() -> T) -> T {
     WALKS.between(act)
 }
@@ -89,7 +89,7 @@ impl Walks {
     }
 
     fn between<T>(&self, act: impl FnOnce() -> T) -> T {
-        /// Gives way to walks again, however the act ends.
+        /// Lets walks begin again, even if the act panics.
         struct Served<'a>(&'a Walks);
 
         impl Drop for Served<'_> {
@@ -108,7 +108,7 @@ impl Walks {
             let waited = self.changed.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        // No walk waits for the lock meanwhile, only for its turn.
+        // A walk that begins meanwhile waits for its turn, not for the lock.
         drop(state);
         act()
     }

@@ -1,4 +1,4 @@
-//! Sets by the binary protocol, for what text cannot carry. protocol_binary.h.
+//! Binary protocol sets, for records that text cannot carry; see protocol_binary.h.
 
 use crate::codecs::protocol::binary::{
     BinarySetFields, BinaryStoreReply, parse_binary_store, write_binary_set_head,
@@ -13,7 +13,7 @@ use crate::words::error::Result;
 use crate::words::item::ItemMeta;
 use crate::words::units::to_u64;
 
-/// Sends those that go this way, each with a reply of its own.
+/// Sends the records that need the binary protocol; each set has its own reply.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ fn opaque(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Makes the fields of a set; what does not fit them has been refused before.
+/// Builds the fields of a set. Records that do not fit them have been refused before.
 pub(super) fn fields_of(
     rules: Rules<'_>,
     meta: &ItemMeta,
@@ -76,7 +76,7 @@ pub(super) fn fields_of(
     }
 }
 
-/// Says what a reply means for its record.
+/// Maps a reply to the outcome of its record.
 pub(super) fn outcome_of(reply: BinaryStoreReply<'_>) -> SetOutcome {
     match reply {
         BinaryStoreReply::Stored => SetOutcome::Stored,

@@ -1,5 +1,5 @@
-//! Classic sets of a batch, sent at once and answered one by one. protocol.txt,
-//! "Storage commands".
+//! Classic sets, sent together as a batch and answered one by one; see "Storage commands"
+//! in protocol.txt.
 
 use crate::codecs::protocol::classic::{
     StoreReply, has_skipped_value, parse_store, write_classic_set_head,
@@ -14,9 +14,9 @@ use crate::ports::net::{Connection, Received};
 use crate::words::error::{Error, Result};
 use crate::words::units::to_u64;
 
-/// Sends those that text carries. Returns false where the server and we are out of
-/// step: it did not understand a set, and reads its value as commands. That record
-/// has its fate, and the rest takes another connection.
+/// Sends the records that text can carry. Returns false if the server and this client are
+/// out of step: the server did not understand a set, and reads its value as commands.
+/// That record has its outcome, and the rest needs another connection.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ pub(super) fn store(
     exchanged.map(|()| true)
 }
 
-/// Says what a reply means for its record.
+/// Maps a reply to the outcome of its record.
 pub(super) fn outcome_of(reply: StoreReply<'_>) -> SetOutcome {
     match reply {
         StoreReply::Stored => SetOutcome::Stored,

@@ -1,5 +1,5 @@
-//! Meta sets of a batch: quiet ones where that is safe, and aloud. protocol.txt,
-//! "Meta Set".
+//! Meta sets of a batch: in quiet mode if that is safe, otherwise with replies; see "Meta
+//! Set" in protocol.txt.
 
 use crate::codecs::protocol::key::KeyForm;
 use crate::codecs::protocol::reply::{Reply, parse_reply};
@@ -16,20 +16,20 @@ use crate::words::error::{Error, Result};
 use crate::words::item::{Attribute, ItemMeta};
 use crate::words::units::to_u64;
 
-/// One connection, and how its sets are written.
+/// A connection, and the syntax of its sets.
 #[derive(Debug)]
 pub(super) struct MetaSets<'a> {
     pub(super) connection: &'a mut Connection,
     pub(super) request: &'a mut Vec<u8>,
     pub(super) rules: Rules<'a>,
     pub(super) syntax: SetSyntax,
-    /// Of the batch, to count what is sent beside one set for each record.
+    /// The batch's pass, which counts what is sent besides one set for each record.
     pub(super) pass: &'a Pass<'a>,
 }
 
 impl MetaSets<'_> {
-    /// Sends those that text carries: first all that may go quietly as one batch,
-    /// then the others aloud.
+    /// Sends the records that text can carry: first those that may be quiet, as one
+    /// batch, then the others with replies.
     pub(super) fn store(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
         let by_text =
             |sent: &Sent| sent.is_waiting() && matches!(sent.protocol, KeyProtocol::Text(_));
@@ -39,7 +39,7 @@ impl MetaSets<'_> {
         let is_told = self.store_quietly(batch, sent, &quiet)?;
         if is_told {
             for &at in &quiet {
-                // An add of what is there has its fate already.
+                // An add of an existing key already has its outcome.
                 if let Some(sent) = sent.get_mut(at).filter(|sent| sent.outcome.is_none()) {
                     sent.settle(SetOutcome::Stored);
                 }
@@ -49,16 +49,16 @@ impl MetaSets<'_> {
                 by_text(sent) && !sent.is_chunked && !sent.is_stale
             });
             self.pass.count_sent(0, to_u64(unconfirmed.len()));
-            // In mode add, *not stored* now means that the quiet batch has stored
-            // it: had it been there before, the batch would have said so.
+            // In mode add, *not stored* now means that the quiet batch stored the item:
+            // if it had existed before, the batch would have had a reply that said so.
             self.store_with_replies(batch, sent, &unconfirmed, &SetOutcome::Stored)?;
         }
         let unanswered = numbers(sent, by_text);
         self.store_with_replies(batch, sent, &unanswered, &SetOutcome::Existing)
     }
 
-    /// Sends all as one quiet batch, where only what is not stored has a reply.
-    /// Returns false if there was an error: it does not say whose.
+    /// Sends all records as one quiet batch, in which only items that are not stored have
+    /// a reply. Returns false if there was an error, since it does not name its record.
     fn store_quietly(
         &mut self,
         batch: &ItemBatch,
@@ -108,7 +108,7 @@ impl MetaSets<'_> {
         Ok(is_told)
     }
 
-    /// Sends these, each with a reply of its own.
+    /// Sends these records; each set has its own reply.
     fn store_with_replies(
         &mut self,
         batch: &ItemBatch,
@@ -167,7 +167,7 @@ impl MetaSets<'_> {
         self.request.extend_from_slice(SET_TAIL);
     }
 
-    /// Marks an item that is set as stale, and gives it its CAS where the node can.
+    /// Marks a stored item as stale, and gives it its CAS if the node can.
     pub(super) fn mark(
         &mut self,
         key: &[u8],
@@ -176,9 +176,10 @@ impl MetaSets<'_> {
         protocol: KeyProtocol,
     ) -> Result<SetOutcome> {
         let cas = self.rules.cas_to_restore(meta);
-        // What a client has stored since is not to be marked; but an item that went
-        // by the binary protocol has a version that nobody told, and nodes that
-        // give their own need not be asked: up to 1.6.12 they take none for right.
+        // An item that a client has stored since must not be marked, so the mark compares
+        // the CAS. An item sent by the binary protocol is the exception: its CAS is not
+        // known. And nodes that assign their own CAS need no comparison: up to 1.6.12
+        // they accept none.
         let compare = cas.filter(|_| protocol != KeyProtocol::Binary);
         self.request.clear();
         write_mark_stale(key, form, compare, cas, self.request);
@@ -192,7 +193,7 @@ impl MetaSets<'_> {
         Ok(outcome)
     }
 
-    /// Sends the request, and takes its one reply.
+    /// Sends the request and reads its one reply.
     fn ask<T>(&mut self, take: impl Fn(&Reply<'_>, &[u8]) -> Result<T>) -> Result<T> {
         let mut taken = None;
         self.connection
@@ -207,18 +208,18 @@ impl MetaSets<'_> {
     }
 }
 
-/// The numbers of those that are so, in ascending order.
+/// Returns the indexes of the records that satisfy the predicate, in ascending order.
 fn numbers(sent: &[Sent], is_so: impl Fn(&Sent) -> bool) -> Vec<usize> {
     let all = sent.iter().enumerate();
     all.filter_map(|(at, sent)| is_so(sent).then_some(at))
         .collect()
 }
 
-/// Reads the reply to a set that is not quiet.
+/// Maps the reply to a set that is not quiet.
 ///
 /// # Errors
 ///
-/// - `Protocol`: the reply is not one to this command.
+/// - `Protocol`: the reply does not belong to this command.
 pub(super) fn set_outcome(reply: &Reply<'_>, bytes: &[u8]) -> Result<SetOutcome> {
     match reply {
         Reply::Done(_) => Ok(SetOutcome::Stored),
@@ -232,11 +233,11 @@ pub(super) fn set_outcome(reply: &Reply<'_>, bytes: &[u8]) -> Result<SetOutcome>
     }
 }
 
-/// Reads the reply to a stale mark; a refusal is the record's failure, since an
-/// item that is stale must not come back as fresh.
+/// Maps the reply to a stale mark. A refusal counts as the record's failure, since a
+/// stale item must not come back as fresh.
 fn mark_outcome(reply: &Reply<'_>, bytes: &[u8]) -> Result<SetOutcome> {
     match reply {
-        // Not there any more: somebody has changed it, or it was evicted.
+        // The item is gone: a client has changed it, or it was evicted.
         Reply::Done(_) | Reply::Exists(_) | Reply::NotFound(_) => Ok(SetOutcome::Stored),
         Reply::Refused(words) => {
             let words = String::from_utf8_lossy(words);

@@ -1,4 +1,4 @@
-//! Sets over a connection or two, every record accounted for.
+//! Stores records in a node, and accounts for every record.
 
 mod binary_sets;
 mod classic_sets;
@@ -34,31 +34,31 @@ use crate::words::units::to_u64;
 /// How records are stored.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    /// How the node is reached.
+    /// Connection options.
     pub net: NetOptions,
-    /// Whether to replace what is there.
+    /// Whether to replace existing items.
     pub mode: SetMode,
-    /// How the node is written to.
+    /// The commands to use.
     pub strategy: WriteStrategy,
-    /// The exptime of records whose own the snapshot does not tell; without, they
+    /// The exptime of records for which the snapshot has none. If it is not given, they
     /// are refused.
     pub exptime_if_unknown: Option<Exptime>,
-    /// What every batch passes.
+    /// The brake that every batch passes.
     pub brake: NodeBrake,
 }
 
-/// What came of an item whose value is read as it is sent.
+/// The outcome of an item whose value is read while it is sent.
 #[derive(Debug)]
 pub enum LargeLoad {
-    /// It is counted.
+    /// The item is counted.
     Counted,
-    /// Its value could not be read to the end: the node has not got it, and it
-    /// is not counted.
+    /// The value could not be read to its end. The node does not have the item, and it is
+    /// not counted.
     Unread(Error),
 }
 
-/// Pieces that remember whether it was they that failed, and that end where nothing
-/// more is to be sent.
+/// Pieces that remember whether reading them failed, and that end early if nothing more
+/// is to be sent.
 struct WatchedPieces<'a> {
     pieces: Box<dyn Pieces + 'a>,
     has_failed: bool,
@@ -84,18 +84,18 @@ fn is_raised(flag: Option<&AtomicBool>) -> bool {
     flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
-/// Stores records over one connection, and where the node's text protocol cannot
-/// carry some of them, over a second one that speaks binary.
+/// Stores records over one connection, and over a second one by the binary protocol if
+/// the node's text protocol cannot carry some of them.
 #[derive(Debug)]
 pub struct Loader<'a> {
     node: &'a NodeSpec,
     net: NetOptions,
     rules: Rules<'a>,
     brake: NodeBrake,
-    /// Bytes that are paid for at the brake, of what is sent at present.
+    /// Bytes of the current batch that the brake has already charged.
     paid: u64,
     cancel: &'a Cancel,
-    /// Raised when nothing more is to be sent; what is left is counted as unsent.
+    /// Raised when nothing more is to be sent; the rest is counted as unsent.
     is_over: Option<&'a AtomicBool>,
     text: Option<Connection>,
     binary: Option<Connection>,
@@ -107,7 +107,7 @@ pub struct Loader<'a> {
 impl<'a> Loader<'a> {
     const TRY_PAUSE: Duration = Duration::from_millis(200);
 
-    /// Prepares; connects when the first batch comes.
+    /// Creates a loader. It connects when the first batch comes.
     pub fn new(
         node: &'a NodeSpec,
         server: &'a ServerReport,
@@ -135,8 +135,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Sends nothing more once the flag is raised, be it in the middle of a batch or of
-    /// a value; what is left counts as unsent.
+    /// Makes the loader send nothing more once the flag is raised, even in the middle of
+    /// a batch or a value. The rest is counted as unsent.
     pub fn stop_when(&mut self, is_over: &'a AtomicBool) {
         self.is_over = Some(is_over);
     }
@@ -145,9 +145,8 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     ///
-    /// - The node does not answer any more: what it has not confirmed is
-    ///   counted as unsure if it was sent, and as unsent if not, as is all that is
-    ///   passed to later calls.
+    /// - The node no longer answers: what it has not confirmed is counted as unsure if it
+    ///   was sent, and as unsent if not, as is everything passed to later calls.
     pub fn load(&mut self, batch: &ItemBatch) -> Result<()> {
         self.tally.taken = self.tally.taken.saturating_add(to_u64(batch.len()));
         let host_now = host::now();
@@ -177,13 +176,12 @@ impl<'a> Loader<'a> {
         stored
     }
 
-    /// Stores an item whose value is read as it is sent, from the front again if
-    /// the connection breaks.
+    /// Stores an item whose value is read while it is sent. If the connection breaks, the
+    /// value is read again from the start.
     ///
     /// # Errors
     ///
-    /// - As [`Loader::load`]. What keeps the value from being read is in the
-    ///   result.
+    /// - As [`Loader::load`]. A failure to read the value is in the result.
     ///
     /// # Memory
     ///
@@ -209,7 +207,7 @@ impl<'a> Loader<'a> {
         stored.map(|()| LargeLoad::Counted)
     }
 
-    /// Takes records that are not to be sent any more.
+    /// Counts records that are not to be sent.
     pub fn leave_out(&mut self, count: u64) {
         self.tally.leave_out(count);
     }
@@ -233,8 +231,8 @@ impl<'a> Loader<'a> {
         if *outcome == SetOutcome::Stored && !self.rules.restores_cas(sent, meta) {
             self.tally.without_cas = self.tally.without_cas.saturating_add(1);
         }
-        // To look for a stale item would take its win token, and what only the
-        // binary protocol can ask for comes with its value.
+        // Looking for a stale item would take its win token, and an item that only the
+        // binary protocol can request comes with its value.
         if let (SetOutcome::Stored, false, Some(form)) = (outcome, sent.is_stale, sent.text_form) {
             let expires_at = match meta.exptime.or(self.rules.exptime_if_unknown) {
                 Some(Exptime::At(at)) => Some(at),
@@ -244,8 +242,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Makes the attempt, and again over a new connection where the last one
-    /// broke, until every record has its fate.
+    /// Sends the records, and sends the rest again over a new connection if the last one
+    /// broke, until every record has its outcome.
     fn try_store(
         &mut self,
         sent: &mut [Sent],
@@ -265,8 +263,8 @@ impl<'a> Loader<'a> {
                 self.has_given_up = true;
                 return Err(error);
             }
-            // In mode add, what the broken connection did store will be found
-            // existing, which is true, if not the whole truth.
+            // In mode add, records that were stored over the broken connection will be
+            // reported as existing. That is true, but not the whole truth.
             tracing::info!("{}; connecting again", error.to_chain());
             std::thread::sleep(Self::TRY_PAUSE);
             self.cancel.check()?;
@@ -274,7 +272,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Returns how many of these records may be sent at once; one at least.
+    /// Returns how many of these records may be sent at once; at least one.
     fn part_len(&self, batch: &ItemBatch, sent: &[Sent]) -> usize {
         let (items_max, bytes_max) = self.brake.batch_max();
         let (mut items, mut bytes): (u64, u64) = (0, 0);
@@ -289,7 +287,7 @@ impl<'a> Loader<'a> {
         sent.len()
     }
 
-    /// Stores a part of a batch when the brake lets it through.
+    /// Stores a part of a batch once the brake admits it.
     fn store_part(&mut self, batch: &ItemBatch, sent: &mut [Sent]) -> Result<()> {
         let lens = sent.iter().filter_map(|sent| waiting_len(batch, sent));
         let (items, bytes) = lens.fold((0_u64, 0_u64), |(items, bytes), len| {
@@ -304,12 +302,12 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Makes the connections that a part needs, before it is paid for: a server that
-    /// refuses them is asked for nothing.
+    /// Opens the connections that a part needs before the brake charges for it: a server
+    /// that refuses connections is asked for nothing.
     fn connect_for(&mut self, sent: &[Sent]) -> Result<()> {
         let (node, net, cancel) = (self.node, &self.net, self.cancel);
         let mut left = sent.iter().filter(|sent| sent.outcome.is_none());
-        // Marks go by text, too.
+        // Marks need the text protocol as well.
         if left
             .clone()
             .any(|sent| sent.is_stale || is_waiting_for_text(sent))
@@ -368,14 +366,15 @@ impl<'a> Loader<'a> {
             if is_in_step {
                 return Ok(());
             }
-            // One record more has its fate each time, so that this ends.
+            // Each attempt gives at least one more record its outcome, so this
+            // terminates.
             self.text = None;
             let again = sent.iter().filter(|sent| is_waiting_for_text(sent));
             pass.count_sent(0, to_u64(again.count()));
         }
     }
 
-    /// Marks an item that is set, and waits for its mark.
+    /// Marks a stored item that waits for its mark.
     fn mark(
         &mut self,
         key: &[u8],
@@ -400,8 +399,8 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Stores an item whose value is read as it is sent, always with a reply;
-    /// returns what kept the value from being read.
+    /// Stores an item whose value is read while it is sent, always with a reply. Returns
+    /// the error that kept the value from being read.
     fn store_large(&mut self, item: &LargeItem, sent: &mut Sent) -> Result<Option<Error>> {
         if sent.is_waiting() {
             let mut pieces = WatchedPieces {
@@ -412,8 +411,8 @@ impl<'a> Loader<'a> {
             };
             let stored = self.send_large(item, &mut pieces, sent);
             if let Err(error) = stored {
-                // The server waits for the rest of the value, and drops what it has
-                // with the connection.
+                // The server waits for the rest of the value, and drops the item when the
+                // connection closes.
                 if pieces.was_ended {
                     (self.text, self.binary) = (None, None);
                     sent.was_sent = false;
@@ -503,8 +502,8 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Returns the bytes of a record's key and value that are to be sent; `None` where it
-/// has its fate.
+/// Returns the bytes of a record's key and value that are to be sent; `None` if it has
+/// its outcome.
 fn waiting_len(batch: &ItemBatch, sent: &Sent) -> Option<u64> {
     let record = batch.get(sent.index).filter(|_| sent.is_waiting())?;
     Some(to_u64(record.key.len()).saturating_add(to_u64(record.value.len())))
@@ -538,7 +537,8 @@ fn connect_binary<'a>(
     cancel: &Cancel,
 ) -> Result<&'a mut Connection> {
     let connected = connect(connection, node, net, cancel)?;
-    // A silent server would be prodded with a line of text.
+    // The usual prompt for a silent server is a line of text, which must not be sent
+    // here.
     connected.be_patient(net.timeout);
     Ok(connected)
 }
@@ -558,7 +558,7 @@ mod tests {
     use crate::words::item::{Attribute, Record};
     use crate::words::pieces::LargeValue;
 
-    /// A value of which no piece is ever asked for.
+    /// A value that must not be read.
     #[derive(Debug)]
     struct Unread;
 
@@ -606,7 +606,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let node: NodeSpec = listener.local_addr().unwrap().to_string().parse().unwrap();
         let (brake, cancel) = (Brake::default().node("a:1", Asked::Sets), Cancel::new());
-        // Nothing else has room.
+        // Takes all of the brake's room.
         let _pass = brake.enter(1, 1 << 30, &Cancel::new()).unwrap();
         let server = server();
         let mut loader = Loader::new(&node, &server, options(&brake), &cancel);
@@ -627,7 +627,7 @@ mod tests {
         assert_eq!((tally.taken, tally.unsent, tally.unsure), (1, 1, 0));
     }
 
-    /// A value that raises a flag as its first piece is asked for.
+    /// A value that raises a flag when its first piece is read.
     #[derive(Debug)]
     struct Raising<'a>(&'a AtomicBool);
 
@@ -666,7 +666,7 @@ mod tests {
             value: Box::new(Raising(&IS_OVER)),
         };
         loader.load_large(&item).unwrap();
-        // The server that takes it has half a value, and drops it.
+        // The server has half a value, and drops it.
         let mut batch = ItemBatch::default();
         for key in [b"a", b"b"] {
             batch.push(&Record {
@@ -682,14 +682,14 @@ mod tests {
 
     #[test]
     fn a_node_that_refuses_connections_costs_nothing_at_the_brake() {
-        // A port that is taken, and that nobody listens at.
+        // A port that is taken, but that no process listens on.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         socket.bind(&any_port.into()).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         let node: NodeSpec = address.to_string().parse().unwrap();
         let (brake, cancel) = (Brake::default().node("a:1", Asked::Sets), Cancel::new());
-        // Nothing else has room.
+        // Takes all of the brake's room.
         let _pass = brake.enter(1, 1 << 30, &Cancel::new()).unwrap();
         let server = server();
         let mut loader = Loader::new(&node, &server, options(&brake), &cancel);
@@ -701,7 +701,7 @@ mod tests {
         });
         let (is_over, over) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
-            // One that waits at the brake would do so for ever.
+            // A loader that waits at the brake would wait forever.
             let stop = cancel.clone();
             scope.spawn(move || {
                 let waited = over.recv_timeout(Duration::from_secs(30));
@@ -717,7 +717,8 @@ mod tests {
         assert_eq!(loader.into_tally().unsent, 1);
     }
 
-    /// Has a server refuse one of the quiet sets of a connection, and do all else.
+    /// A server that refuses one of the quiet sets of a connection and accepts everything
+    /// else.
     fn serve(listener: &TcpListener) {
         let (stream, _) = listener.accept().unwrap();
         let mut lines = BufReader::new(&stream).lines();
@@ -761,7 +762,8 @@ mod tests {
             loader.into_tally()
         });
         assert_eq!(tally.stored, 3);
-        // Two are set quietly and then aloud, one aloud, and its win token is taken.
+        // Two are set quietly and then with replies, one with a reply, and its win token
+        // is taken.
         let sent = brake.sent();
         assert_eq!((sent.gets, sent.sets), (1, 5));
     }

@@ -1,4 +1,4 @@
-//! A record on its way: what is sent of it, and what came of it.
+//! A record being sent: what is sent for it, and its outcome.
 
 use crate::codecs::protocol::exptime::{BINARY_EXPTIME_MAX, TEXT_EXPTIME_MAX, TtlToken};
 use crate::codecs::protocol::key::KeyForm;
@@ -10,36 +10,36 @@ use crate::ports::net::ServerReport;
 use crate::words::item::{Attribute, Exptime, ItemMeta};
 use crate::words::units::{UnixSecs, to_u64};
 
-/// A record on its way, by its number in the batch.
+/// A record being sent, identified by its index in the batch.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) index: usize,
     pub(super) protocol: KeyProtocol,
-    /// How text carries the key, for the commands that follow a set; `None` where
-    /// it does not.
+    /// How the text protocol carries the key, for the commands that follow a set; `None`
+    /// if it cannot.
     pub(super) text_form: Option<KeyForm>,
     pub(super) ttl: u64,
     pub(super) is_clamped: bool,
-    /// It takes a mark after its set.
+    /// The item is marked stale after its set.
     pub(super) is_stale: bool,
-    /// It is kept in chunks, and a server whose memory ends between them answers
-    /// a quiet set with nothing, as if it had stored the item.
+    /// The item is kept in chunks. If a server runs out of memory between two chunks, it
+    /// sends no reply to a quiet set, as if it had stored the item.
     pub(super) is_chunked: bool,
-    /// It was given to a connection, so that the node may have it.
+    /// The record was given to a connection, so the node may have it.
     pub(super) was_sent: bool,
-    /// The node has the item, which waits for its mark.
+    /// The node has the item, but it is not marked yet.
     pub(super) is_set: bool,
-    /// `None` while nobody has told.
+    /// `None` as long as it is unknown.
     pub(super) outcome: Option<SetOutcome>,
 }
 
 impl Sent {
-    /// Says whether the item is to be sent.
+    /// Reports whether the item still has to be sent.
     pub(super) fn is_waiting(&self) -> bool {
         self.outcome.is_none() && !self.is_set
     }
 
-    /// Takes what came of the set.
+    /// Records the outcome of the set.
     pub(super) fn settle(&mut self, outcome: SetOutcome) {
         if self.is_stale && outcome == SetOutcome::Stored {
             self.is_set = true;
@@ -49,18 +49,19 @@ impl Sent {
     }
 }
 
-/// What a loader knows of its node and of the records to come.
+/// What a loader knows about its node and about all records.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
     pub(super) server: &'a ServerReport,
     pub(super) strategy: WriteStrategy,
     pub(super) mode: SetMode,
-    /// The exptime of records whose own the snapshot does not tell.
+    /// The exptime of records for which the snapshot has none.
     pub(super) exptime_if_unknown: Option<Exptime>,
 }
 
 impl Rules<'_> {
-    /// Decides what to send of a record; what is not sent has its fate already.
+    /// Decides what to send for a record. A record that is not sent has its outcome
+    /// already.
     pub(super) fn decide(
         &self,
         index: usize,
@@ -153,10 +154,10 @@ impl Rules<'_> {
         Ok(())
     }
 
-    /// Returns the least that memcached will count for the item: `item_make_header`
-    /// in items.c, and in versions before 1.6.0 a few bytes more. An item that is
-    /// surely too large is not even tried, since a meta set that fails so deletes
-    /// what the server has under the key, in mode *add*, too.
+    /// Returns the least size that memcached counts for the item: `item_make_header` in
+    /// items.c; versions before 1.6.0 count a few bytes more. An item that is certainly
+    /// too large is not sent at all, since a meta set that fails for its size deletes the
+    /// existing item, even in mode *add*.
     fn item_size(&self, key: &[u8], value_len: u64, client_flags: u64) -> u64 {
         const HEADER: u64 = 48;
         let cas = if self.server.settings.has_cas { 8 } else { 0 };
@@ -166,13 +167,13 @@ impl Rules<'_> {
             _ => 4,
         };
         let text = to_u64(key.len()).saturating_add(value_len);
-        // One NUL behind the key, CRLF behind the value.
+        // One NUL after the key, CRLF after the value.
         text.saturating_add(HEADER + cas + flags + 3)
     }
 
-    /// Says whether the node may keep an item of this size in chunks.
+    /// Reports whether the node may keep an item of this size in chunks.
     fn may_be_chunked(&self, item_size: u64) -> bool {
-        /// More than what versions differ by.
+        /// More than the difference between versions.
         const MARGIN: u64 = 64;
         item_size.saturating_add(MARGIN) > self.server.settings.chunk_size_max
     }
@@ -194,14 +195,14 @@ impl Rules<'_> {
         }
     }
 
-    /// Says whether the item, once stored, has the CAS that the snapshot tells, if it
-    /// tells one. The mark of a stale item brings it, however it was stored.
+    /// Reports whether the stored item has the CAS of the snapshot; true if the snapshot
+    /// has none. The mark of a stale item sets the CAS, whichever protocol stored it.
     pub(super) fn restores_cas(&self, sent: &Sent, meta: &ItemMeta) -> bool {
         let is_carried = sent.protocol != KeyProtocol::Binary || sent.is_stale;
         meta.cas.is_none() || (self.strategy.holds_cas && is_carried)
     }
 
-    /// Returns the version to give an item, where the node can.
+    /// Returns the CAS to give an item, if the node can be given one.
     pub(super) fn cas_to_restore(&self, meta: &ItemMeta) -> Option<u64> {
         meta.cas
             .filter(|_| self.strategy.holds_cas)

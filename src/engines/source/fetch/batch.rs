@@ -1,4 +1,4 @@
-//! Keys that are asked for together, all in one way.
+//! Keys that are requested together, all by the same protocol.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::codecs::protocol::metadump::WalkItem;
 use crate::codecs::select::Judgement;
 use crate::engines::source::strategy::KeyProtocol;
 
-/// One key to ask for.
+/// One key to request.
 #[derive(Debug)]
 struct Asked {
     key: Range<usize>,
@@ -16,14 +16,14 @@ struct Asked {
     judgement: Judgement,
 }
 
-/// Keys that go over one connection, in order.
+/// Keys that are requested over one connection, in order.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// Keys in one `gets`.
+    /// Number of keys in one `gets`.
     pub(super) command_key_count: usize,
     keys: Vec<u8>,
     asked: Vec<Asked>,
-    /// Bytes of the items, as far as the walk told them.
+    /// Total size of the items, as far as the walk reported sizes.
     pub(super) bytes: u64,
 }
 
@@ -39,7 +39,7 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Makes a batch of some keys of this one, each in a command of its own.
+    /// Makes a batch of some of these keys, each in a command of its own.
     pub(super) fn one_by_one(&self, indexes: &[usize]) -> Self {
         let mut single = Self {
             command_key_count: 1,
@@ -100,7 +100,7 @@ impl Batch {
             .unwrap_or_default()
     }
 
-    /// Says whether the walk left open if the item is wanted.
+    /// Reports whether the walk line did not decide if the item is wanted.
     pub(super) fn is_undecided(&self, index: usize) -> bool {
         self.judgement(index) == Judgement::Unknown
     }
@@ -117,7 +117,7 @@ impl Batch {
             .map_or(KeyProtocol::Binary, |asked| asked.protocol)
     }
 
-    /// Returns how the keys travel; none in an empty batch.
+    /// Returns the protocol of the batch, or `None` if it is empty.
     pub(super) fn protocol(&self) -> Option<KeyProtocol> {
         self.asked.first().map(|asked| asked.protocol)
     }

@@ -1,4 +1,4 @@
-//! One connection's batch: asked for, read, asked again after a failure.
+//! Requests and reads one connection's batch, and requests it again after a failure.
 
 use std::time::Duration;
 
@@ -24,53 +24,53 @@ use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::item::{ItemMeta, Record, escape_key};
 use crate::words::units::to_u64;
 
-/// Why a value is refused.
+/// The reason recorded for a value that is refused.
 pub const TOO_LONG: &str = "a value longer than 1 GiB";
 
-/// Longest value of which the bytes are read away to get at what comes after it.
-/// No server has a longer one, so what says so is none.
+/// The longest value that is read and discarded to reach what follows it. No memcached
+/// stores a longer value, so a peer that announces one is not memcached.
 const SKIPPED_LEN_MAX: u64 = 2 << 30;
 
-/// A version of a stale item whose win token we hold.
+/// A stale item whose win token this job holds.
 #[derive(Debug)]
 struct HeldToken {
-    /// Which key of the batch.
+    /// Index of the key in the batch.
     index: usize,
     form: KeyForm,
     /// `None` on a server without CAS.
     cas: Option<u64>,
 }
 
-/// A value on its way, larger than what is held.
+/// A large value that arrives in pieces and has not arrived completely.
 #[derive(Clone, Copy, Debug)]
 struct PartialValue {
     left: u64,
     trailer_left: usize,
-    /// Handed on, or else read away.
+    /// Whether the pieces are passed on; otherwise they are discarded.
     is_wanted: bool,
     item: Item,
 }
 
-/// What is counted of an item once all of it has been handed on.
+/// What is counted for an item once all of it has been passed on.
 #[derive(Clone, Copy, Debug)]
 struct Item {
-    /// Bytes of key and value.
+    /// Length of key and value.
     len: u64,
-    /// Nobody told whether it is selected.
+    /// Whether the server's answer does not decide if the item is selected.
     is_unknown: bool,
 }
 
-/// Keys to ask for, and the connection that they go over.
+/// The keys to request, and the connection that they are requested over.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionBatch {
     batch: Batch,
     connection: Option<Connection>,
-    /// Tokens not given back yet; they outlive a broken connection.
+    /// Win tokens not given back yet. They are kept when the connection breaks.
     held: Vec<HeldToken>,
-    /// Keys of commands that were refused as a whole, to be asked for singly:
-    /// the server may have had no memory for a hundred values at once.
+    /// Keys of commands that the server refused as a whole. They are requested one by
+    /// one, since the server may have had no memory for a hundred values at once.
     refused_together: Vec<usize>,
-    /// What replies said that most likely answer the next keys: a miss, or the
+    /// Replies without a key number that most likely answer the next keys: a miss, or the
     /// words of a refusal.
     likely: Vec<Option<String>>,
     request: Vec<u8>,
@@ -97,7 +97,7 @@ impl ConnectionBatch {
             || self.batch.bytes >= bytes.min(options.batch_bytes_max)
     }
 
-    /// Asks for the batch and takes the answers; it is empty afterwards.
+    /// Requests the batch, reads the replies, and empties the batch.
     pub(super) fn fetch(
         &mut self,
         job: &FetchJob<'_>,
@@ -139,11 +139,11 @@ impl ConnectionBatch {
                 (answered, try_count) = (0, 0);
                 continue;
             };
-            // A batch that gets on is no dead node.
+            // Progress within the batch shows that the node is alive.
             try_count = if answered > before { 1 } else { try_count + 1 };
             self.connection = None;
-            // A reply that is not the next key's costs a connection, and no item,
-            // where every miss before it was proven to be one.
+            // A reply to another key than the next one costs a connection but no item,
+            // provided that the protocol proves every miss before it.
             let proves_misses = matches!(
                 self.batch.protocol(),
                 Some(KeyProtocol::Meta(_) | KeyProtocol::Binary)
@@ -168,7 +168,7 @@ impl ConnectionBatch {
         tally.counters.missing = tally.counters.missing.saturating_add(missing);
     }
 
-    /// Sends what is not answered yet, and takes the answers in order.
+    /// Requests the keys that are not answered yet and reads the replies in order.
     fn exchange(
         &mut self,
         job: &FetchJob<'_>,
@@ -225,13 +225,13 @@ impl ConnectionBatch {
         } else {
             drop(pass);
         }
-        // They are counted, so they go on in any case.
+        // These items are already counted, so they are passed on in any case.
         sink.flush()?;
         exchanged
     }
 
-    /// Gives back the right to recache that reading a stale item takes: the
-    /// next client that asks is to get it, as if we had never asked.
+    /// Gives back the right to recache that reading a stale item takes. The next client
+    /// that asks gets it, as if this job had never asked.
     fn return_win_tokens(
         &mut self,
         job: &FetchJob<'_>,
@@ -249,9 +249,10 @@ impl ConnectionBatch {
         let compares = version >= ServerVersion::META_DELETE_COMPARES;
         self.request.clear();
         if !compares {
-            // Before 1.6.13 a mark that compares the CAS is always refused. So it is
-            // compared here: who changes the item in the moment between has a
-            // fresh value marked stale, and one client is asked to make it again.
+            // Before 1.6.13 the server always refuses a stale mark that compares the CAS,
+            // so the CAS is compared here. If a client changes the item between the
+            // comparison and the mark, its fresh value is marked stale, and one client is
+            // asked to recache it.
             for token in &self.held {
                 write_get_cas(self.batch.key(token.index), token.form, &mut self.request);
             }
@@ -268,7 +269,7 @@ impl ConnectionBatch {
                 is_ours.push(cas.is_some() && cas == wanted);
             })?;
             let mut is_ours = is_ours.into_iter();
-            // What has changed or gone took our token with it.
+            // If the item has changed or gone, its token is gone as well.
             self.held.retain(|_| is_ours.next().unwrap_or(false));
             self.request.clear();
         }
@@ -286,7 +287,7 @@ impl ConnectionBatch {
                 Reply::Refused(_) => {
                     tally.win_tokens_kept = tally.win_tokens_kept.saturating_add(1);
                 }
-                // The item has changed or gone, and our token with it.
+                // The item has changed or gone, and the token with it.
                 Reply::Value { .. }
                 | Reply::Miss(_)
                 | Reply::NotStored(_)
@@ -300,7 +301,7 @@ impl ConnectionBatch {
     }
 }
 
-/// Sends requests and takes one reply for each; none brings a value.
+/// Sends requests and reads one reply to each; no reply has a value.
 fn ask_all(
     connection: &mut Connection,
     request: &[u8],
@@ -328,15 +329,15 @@ fn ask_all(
     })
 }
 
-/// Makes items of the bytes that come in.
+/// Parses replies into items.
 struct Reader<'a> {
     job: &'a FetchJob<'a>,
     reading: Reading<'a>,
     batch: &'a Batch,
     cursor: Cursor,
     partial: Option<PartialValue>,
-    /// Bytes of keys and values that have come, those of items that are then dropped
-    /// or refused included: the server had to send them, too.
+    /// Bytes of keys and values that have arrived. Items that are then filtered out or
+    /// refused count too, since the server had to send them.
     arrived: u64,
     held: &'a mut Vec<HeldToken>,
     refused_together: &'a mut Vec<usize>,
@@ -369,7 +370,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes one reply, or of a long value what stands before it.
+    /// Reads one reply, or for a large value the part before the value.
     fn take_reply(&mut self, bytes: &[u8]) -> Result<Step<()>> {
         let cursor = self.cursor;
         let (head, head_len) = match self.cursor.parse(self.batch, bytes)? {
@@ -391,7 +392,7 @@ impl Reader<'_> {
                 let after = bytes.get(head_len..).unwrap_or_default();
                 let taken = self.take_value(missed, &value, after)?;
                 let Step::Done((), value_len) = taken else {
-                    // The head is read again when the value is there.
+                    // The head is parsed again once the value has arrived.
                     self.cursor = cursor;
                     return Ok(Step::Need);
                 };
@@ -415,7 +416,8 @@ impl Reader<'_> {
         let index = answered.saturating_add(missed);
         let is_too_long = head.value_len > options.value_len_max;
         let is_whole = head.value_len <= options.whole_value_len_max;
-        // Whole values wait until they are there, so that nothing is half done.
+        // A whole value is taken only once it is complete, so that no state is half
+        // updated.
         let mut taken_len = 0;
         let mut value: &[u8] = &[];
         if is_whole {
@@ -467,14 +469,14 @@ impl Reader<'_> {
             }
             return Ok(Step::Done((), 0));
         }
-        // Counted first: the writer counts what it is given.
+        // Counted before it is passed on, since the writer counts what it receives.
         self.count_delivered(index, item);
         self.tally.witness(key, meta.cas);
         self.sink.item(&Record { key, value, meta })?;
         Ok(Step::Done((), taken_len))
     }
 
-    /// Hands on what has come of a long value; returns how many bytes that were.
+    /// Passes on the part of a large value that has arrived; returns its length in bytes.
     fn take_piece(&mut self, partial: PartialValue, bytes: &[u8]) -> Result<usize> {
         let want = usize::try_from(partial.left).unwrap_or(usize::MAX);
         let piece = bytes.get(..want).unwrap_or(bytes);
@@ -501,7 +503,7 @@ impl Reader<'_> {
         Ok(taken)
     }
 
-    /// Counts an item that is whole; one that breaks off comes again.
+    /// Counts a complete item. One whose value breaks off is requested again.
     fn count_delivered(&mut self, index: usize, item: Item) {
         let tally = &mut *self.tally;
         tally.delivered = tally.delivered.saturating_add(1);
@@ -511,7 +513,7 @@ impl Reader<'_> {
         self.cursor.answered = index.saturating_add(1);
     }
 
-    /// Counts what replies said that are proven now to answer the next keys.
+    /// Counts the likely replies, which are now proven to answer the next keys.
     fn count_likely(&mut self) {
         for words in std::mem::take(self.likely) {
             match words {
@@ -522,7 +524,7 @@ impl Reader<'_> {
         self.cursor.likely = 0;
     }
 
-    /// The next key that is asked for may be one after some that had no value.
+    /// Counts keys without a value; the next key with a value may follow several of them.
     fn count_missed(&mut self, count: usize) {
         for _ in 0..count {
             let walked = self.batch.walked(self.cursor.answered);
@@ -553,8 +555,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Judges an item that its walk line left undecided, now that all is known
-    /// that will be; what is not known to be unwanted is kept.
+    /// Judges an item that its walk line left undecided, now that everything that can be
+    /// known is known. An item that is still undecided is kept.
     fn judge(&self, index: usize, key: &[u8], value_len: u64, meta: &ItemMeta) -> Judgement {
         if !self.batch.is_undecided(index) {
             return Judgement::Keep;
@@ -563,7 +565,7 @@ impl Reader<'_> {
         self.job.selection.judge(&candidate)
     }
 
-    /// Remembers a token that came with a value, and is not ours to keep.
+    /// Remembers the win token that came with a value, so that it can be given back.
     fn note_win_token(&mut self, index: usize, fields: ValueFields<'_>, meta: &ItemMeta) {
         let ValueFields::Meta(flags) = fields else {
             return;
@@ -600,7 +602,7 @@ mod tests {
 
     const CLASSIC: KeyProtocol = KeyProtocol::Classic { with_cas: true };
 
-    /// Writes down what it is given.
+    /// Records what it is given.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Notes(Vec<String>);
 
@@ -635,8 +637,8 @@ mod tests {
         }
     }
 
-    /// Reads a transcript of replies in two parts; returns what was noted, the
-    /// counters, and whether all was answered.
+    /// Feeds a transcript of replies in two parts; returns the notes, the counters, and
+    /// whether every key was answered.
     fn read(
         protocol: KeyProtocol,
         keys: &[&str],
@@ -647,7 +649,7 @@ mod tests {
         read_selected(protocol, keys, stream, split, all)
     }
 
-    /// The same, with a selection and what it made of the lines of the walk.
+    /// As [`read`], with a selection and its judgement of the walk lines.
     fn read_selected(
         protocol: KeyProtocol,
         keys: &[&str],
@@ -767,7 +769,7 @@ mod tests {
                 assert_eq!((tally.delivered, tally.delivered_bytes), (3, 3 + 17));
                 let counters = tally.counters;
                 assert_eq!((counters.vanished, counters.failed), (vanished, failed));
-                // Too long for this test's bound.
+                // Longer than this test allows.
                 assert_eq!(counters.refused, 1);
             }
         }
@@ -798,10 +800,10 @@ mod tests {
             read(b"VALUE c 8 10 6\r\n0123456789\r\nEND\r\n"),
             (1, 11, true)
         );
-        // It breaks off, and is asked for again.
+        // The value breaks off, so it is requested again.
         assert_eq!(read(b"VALUE c 8 10 6\r\n01234"), (0, 0, false));
         assert_eq!(read(b"VALUE c 8 1 6\r\n0\r\nEND\r\n"), (1, 2, true));
-        // Too long for this test's bound: refused, not kept.
+        // Longer than this test allows: refused, not kept.
         let long = b"VALUE c 8 21 6\r\n012345678901234567890\r\nEND\r\n";
         assert_eq!(read(long), (0, 0, true));
     }
@@ -859,7 +861,7 @@ mod tests {
                 .iter()
                 .all(|read| *read == Some(wanted.clone()))
         );
-        // Whatever is lost or doubled, and wherever the stream is cut.
+        // A reply may be lost or doubled anywhere, and the stream cut anywhere.
         for at in 0..4 {
             let mut lost = whole.to_vec();
             lost.remove(at);
@@ -869,11 +871,11 @@ mod tests {
                 assert!(read(&replies).iter().all(Option::is_none), "{replies:?}");
             }
         }
-        // A miss before 1.6.18 names no key: it counts when the end has come.
+        // A miss before 1.6.18 names no key, so it counts only once the end has come.
         let misses = [miss.clone(), miss.clone(), miss.clone(), miss.clone()];
         assert_eq!(read(&misses)[0], Some((Vec::new(), 0)));
         assert_eq!(read(&[misses.concat(), end])[0], Some((Vec::new(), 4)));
-        // It has no number where one must be.
+        // The key number is missing where it is required.
         assert_eq!(read(&["VA 1 f0 t-1 c5\r\nx\r\n".to_owned()])[0], None);
     }
 
@@ -888,7 +890,7 @@ mod tests {
             assert_eq!(notes.0, ["k99=x f0", "k200=y f0"]);
             assert_eq!(tally.counters.vanished, 248);
         }
-        // A hundred keys that were refused together are asked for again.
+        // A hundred keys that were refused together are requested again.
         let (_, tally, _) = read(CLASSIC, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
         assert_eq!(tally.counters.failed, 0);
     }
@@ -905,7 +907,7 @@ mod tests {
             node: &node,
             server: &server,
             strategy: ReadStrategy {
-                // Its marks compare no CAS, so it is asked for before.
+                // In this version a mark compares no CAS, so the CAS is read first.
                 version: ServerVersion::META_COMMANDS,
                 walk: WalkKind::Hash,
                 turns_crawler_on: false,

@@ -1,5 +1,5 @@
-//! Requests for a batch of keys, and the heads of their replies, in each of the
-//! three ways to ask.
+//! Requests for a batch of keys and the heads of their replies, in each of the three
+//! protocols.
 
 use crate::codecs::protocol::binary::{BinaryHead, parse_binary_get, write_binary_get};
 use crate::codecs::protocol::classic::{
@@ -13,42 +13,42 @@ use crate::engines::source::strategy::KeyProtocol;
 use crate::words::error::{Error, Result};
 use crate::words::units::to_u64;
 
-/// What a reply says before the value.
+/// The part of a reply before the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ValueHead<'a> {
     pub(super) value_len: u64,
-    /// Bytes after the value that belong to the reply.
+    /// Bytes of the reply after the value.
     pub(super) trailer_len: usize,
     pub(super) fields: ValueFields<'a>,
 }
 
-/// What came with a value.
+/// The fields that come with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueFields<'a> {
-    /// All that was asked for.
+    /// All fields that were requested.
     Meta(ReplyFlags<'a>),
-    /// Client flags and CAS alone.
+    /// Only client flags and CAS.
     Plain { client_flags: u64, cas: u64 },
 }
 
-/// What came for the next key, or keys.
+/// A reply to the next key, or to the next keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyReply<'a> {
-    /// After so many keys that are not there, one with a value.
+    /// A value, after `missed` keys that are not there.
     Value { missed: usize, value: ValueHead<'a> },
-    /// So many keys are not there; 0 for the end of a command whose keys are all
+    /// This many keys are not there; 0 at the end of a command whose keys are all
     /// answered.
     Missed(usize),
-    /// So many keys cannot be had, in the server's words.
+    /// This many keys cannot be read, with the server's words.
     Refused { count: usize, words: &'a [u8] },
-    /// A reply that does not say whose it is, most likely the next key's: that is
-    /// not there, or cannot be had in these words. What comes later proves it.
+    /// A reply that names no key. It most likely answers the next key, with a miss or
+    /// with these words of refusal; later replies prove it.
     Likely(Option<&'a [u8]>),
     /// Every reply has come.
     End,
 }
 
-/// Writes the requests for the keys from `answered` on.
+/// Writes the requests for the keys starting at `answered`.
 pub(super) fn write_requests(batch: &Batch, answered: usize, out: &mut Vec<u8>) {
     let mut in_command = 0;
     for index in answered..batch.len() {
@@ -72,7 +72,7 @@ pub(super) fn write_requests(batch: &Batch, answered: usize, out: &mut Vec<u8>) 
     if in_command > 0 {
         end_gets(out);
     }
-    // Its reply shows that none before it was lost or sent twice.
+    // The reply to the no-op shows that no reply before it was lost or sent twice.
     if matches!(batch.protocol(), Some(KeyProtocol::Meta(_))) {
         out.extend_from_slice(NOOP);
     }
@@ -82,20 +82,20 @@ fn opaque(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
-/// Where the replies to a batch have got to.
+/// How far the replies to a batch have been read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor {
-    /// Keys before this one are answered.
+    /// Number of keys answered so far.
     pub(super) answered: usize,
-    /// Replies after those that most likely answer the next keys.
+    /// Number of later replies that most likely answer the keys after those.
     pub(super) likely: usize,
-    /// The first key of the present `gets`.
+    /// The first key of the current `gets`.
     command_start: usize,
     has_ended: bool,
 }
 
 impl Cursor {
-    /// Starts at a key that the request starts with.
+    /// Starts at the first key of the request.
     pub(super) fn at(answered: usize) -> Self {
         Self {
             answered,
@@ -105,7 +105,7 @@ impl Cursor {
         }
     }
 
-    /// Says whether nothing more will come.
+    /// Reports whether all replies have been read.
     pub(super) fn is_done(&self, batch: &Batch) -> bool {
         match batch.protocol() {
             // A command's END comes after its last key.
@@ -115,11 +115,11 @@ impl Cursor {
         }
     }
 
-    /// Reads the next head.
+    /// Parses the head of the next reply.
     ///
     /// # Errors
     ///
-    /// - `Protocol`: the bytes are no reply to what was asked.
+    /// - `Protocol`: the bytes are not a reply to what was requested.
     pub(super) fn parse<'a>(
         &mut self,
         batch: &Batch,
@@ -132,10 +132,10 @@ impl Cursor {
         }
     }
 
-    /// Replies come in the order of the keys. A value brings its key's number back,
-    /// and so does a miss since 1.6.18; an error never does. What brings none is
-    /// taken for the next key's, until a number or the no-op after the last key
-    /// shows that it was.
+    /// Replies come in the order of the keys. A value carries the number of its key, and
+    /// so does a miss since 1.6.18; an error never does. A reply without a number is
+    /// taken to answer the next key, until a later number, or the no-op after the last
+    /// key, proves that it did.
     fn parse_meta<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<KeyReply<'a>>> {
         let (head, len) = match parse_reply_head(bytes)? {
             Step::Need => return Ok(Step::Need),
@@ -189,8 +189,8 @@ impl Cursor {
         Ok(Step::Done(head, len))
     }
 
-    /// The values of a `gets` come in the order of its keys; those that are not
-    /// there are left out.
+    /// The values of a `gets` come in the order of its keys; keys that are not there are
+    /// left out.
     fn parse_classic<'a>(&mut self, batch: &Batch, bytes: &'a [u8]) -> Result<Step<KeyReply<'a>>> {
         let (head, len) = match parse_gets(bytes)? {
             Step::Need => return Ok(Step::Need),
@@ -236,8 +236,8 @@ impl Cursor {
     }
 }
 
-/// Makes the error of a reply that is not the next key's: one before it was lost,
-/// or came twice.
+/// Returns the error for a reply that does not answer the next key: an earlier reply was
+/// lost or came twice.
 fn foreign_reply(line: &[u8]) -> Error {
     Error::protocol("one reply for each key, in the order of the keys", line)
 }

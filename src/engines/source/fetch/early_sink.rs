@@ -1,4 +1,4 @@
-//! A sink that does not keep a server's answer waiting.
+//! An item sink that buffers while other batches wait for this one's reply.
 
 use crate::engines::pump::ItemBatch;
 use crate::engines::pump::ItemSink;
@@ -6,13 +6,13 @@ use crate::ports::net::NodeBrake;
 use crate::words::error::Result;
 use crate::words::item::{ItemMeta, Record};
 
-/// Takes items while a batch is on its way, and hands them on when it is back, where
-/// others wait for the batch to be back: a writer that is busy must not make it look
-/// as if the server were.
+/// Buffers items while a batch is being read and other batches wait for it, and passes
+/// them on once the batch has been read. Otherwise a slow writer would make the server
+/// look slow.
 ///
 /// # Memory
 ///
-/// The values of one batch, which is a small one then.
+/// The values of one batch, which is small in this case.
 pub(super) struct EarlySink<'a> {
     sink: &'a mut dyn ItemSink,
     brake: &'a NodeBrake,
@@ -28,7 +28,7 @@ impl<'a> EarlySink<'a> {
         }
     }
 
-    /// Hands on what was kept.
+    /// Passes on the buffered items.
     pub(super) fn flush(&mut self) -> Result<()> {
         let kept = std::mem::take(&mut self.kept);
         kept.iter().try_for_each(|record| self.sink.item(&record))
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::ports::net::{Asked, Brake};
 
-    /// Writes down what it is given.
+    /// Records what it is given.
     #[derive(Default)]
     struct Notes(Vec<String>);
 

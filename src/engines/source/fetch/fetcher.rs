@@ -1,4 +1,4 @@
-//! The values of listed keys, over one connection.
+//! Reads the values of listed keys.
 
 use crate::codecs::protocol::cachedump::exptime_of_listing;
 use crate::codecs::protocol::metadump::WalkItem;
@@ -17,7 +17,7 @@ use crate::words::error::Result;
 use crate::words::item::Exptime;
 use crate::words::units::to_u64;
 
-/// Reads values over one connection, or two where odd keys go another way.
+/// Reads values over one connection, or over two if odd keys need the binary protocol.
 #[derive(Debug)]
 pub struct Fetcher<'a> {
     job: FetchJob<'a>,
@@ -28,7 +28,7 @@ pub struct Fetcher<'a> {
 }
 
 impl<'a> Fetcher<'a> {
-    /// Prepares; connects when the first batch is asked for.
+    /// Creates a fetcher. It connects when the first batch is requested.
     pub fn new(job: FetchJob<'a>) -> Self {
         Self {
             job,
@@ -39,15 +39,14 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    /// Fetches the items of some lines and hands them on; every line is counted
-    /// exactly once, but for those of keys that a kept segment has, which are
-    /// counted there.
+    /// Fetches the items of some walk lines and passes them on. Every line is counted
+    /// exactly once, except lines of keys in a kept segment, which are counted there.
     ///
     /// # Errors
     ///
-    /// - The node does not answer any more: what was not fetched is counted
-    ///   as missing, and so is all that is passed to later calls.
-    /// - `Io`: the set of keys has no room; keys that it cannot tell are not counted.
+    /// - The node no longer answers: what was not fetched is counted as missing, and so
+    ///   is everything passed to later calls.
+    /// - `Io`: the set of keys has no room. Keys that it cannot look up are not counted.
     /// - Whatever the sink returns.
     pub fn fetch(&mut self, chunk: &WalkChunk, sink: &mut dyn ItemSink) -> Result<()> {
         let mut first_error = None;
@@ -83,8 +82,8 @@ impl<'a> Fetcher<'a> {
         self.tally
     }
 
-    /// Returns the items done with so far, whatever became of them but for those that
-    /// were given up unread, and the bytes of those handed on.
+    /// Returns how many items are finished, with any outcome except those given up
+    /// unread, and how many bytes were passed on.
     pub fn done(&self) -> (u64, u64) {
         let counters = &self.tally.counters;
         let unread = counters.duplicate.saturating_add(counters.missing);
@@ -94,7 +93,7 @@ impl<'a> Fetcher<'a> {
         )
     }
 
-    /// Adds a line's item to the next batch, or counts why not.
+    /// Adds a line's item to the next batch, or counts why it is not requested.
     fn ask(&mut self, walked: Walked<'_>, form: LineForm) -> Result<()> {
         self.key.clear();
         let walked = match walked {
@@ -103,7 +102,8 @@ impl<'a> Fetcher<'a> {
                 Some(self.with_meaning(item, form))
             }
             Walked::Broken(line) => {
-                // Each pass shows it again. No key that is understood ends so.
+                // Every pass lists a broken line again. No valid key ends with a line
+                // feed.
                 self.key.extend_from_slice(line);
                 self.key.push(b'\n');
                 None
@@ -112,7 +112,7 @@ impl<'a> Fetcher<'a> {
         if let Some(seen) = self.job.seen {
             match seen.insert(&self.key)? {
                 Seen::Never => {}
-                // Counted where it was read out of its segment.
+                // Counted when it was read from its segment.
                 Seen::Kept => return Ok(()),
                 Seen::Listed => {
                     let counters = &mut self.tally.counters;
@@ -151,7 +151,7 @@ impl<'a> Fetcher<'a> {
         Ok(())
     }
 
-    /// Makes a moment of the number that a listing has for one.
+    /// Converts the number that a cachedump line has into an exptime.
     fn with_meaning(&self, item: WalkItem, form: LineForm) -> WalkItem {
         let (LineForm::Cachedump { .. }, Some(Exptime::At(number))) = (form, item.exptime) else {
             return item;
@@ -162,11 +162,11 @@ impl<'a> Fetcher<'a> {
         WalkItem { exptime, ..item }
     }
 
-    /// Says so only where no version's way of counting could let the value be
-    /// within the bound.
+    /// Returns true only if the value exceeds the limit by every version's way of
+    /// counting.
     fn is_surely_too_long(&self, walked: &WalkItem) -> bool {
-        /// Header, CAS and the rest of an item beside key and value: what
-        /// memcached counts at least, and what it may count more.
+        /// Header, CAS and the rest of an item besides key and value: the least that
+        /// memcached counts, plus the most that it may add.
         const ITEM_OVERHEAD: u64 = 48 + 40;
         let around = ITEM_OVERHEAD.saturating_add(to_u64(self.key.len()));
         let of_item = walked.item_size.unwrap_or(0).saturating_sub(around);

@@ -1,4 +1,4 @@
-//! What fetchers of values work for.
+//! What the fetchers of a node share.
 
 use crate::codecs::protocol::metadump::WalkItem;
 use crate::codecs::select::{Candidate, Judgement, Selection};
@@ -15,14 +15,14 @@ use crate::words::units::to_u64;
 /// How values are read.
 #[derive(Clone, Debug)]
 pub struct FetcherOptions {
-    /// Of the connection.
+    /// Connection options.
     pub net: NetOptions,
-    /// Most keys asked for at once; the brake may want fewer.
+    /// The most keys requested at once; the brake may allow fewer.
     pub batch_key_count_max: usize,
-    /// Most bytes asked for at once, as far as the walk told sizes; one larger item
-    /// is asked for last in its batch.
+    /// The most bytes requested at once, as far as the walk reported sizes. One larger
+    /// item may end a batch.
     pub batch_bytes_max: u64,
-    /// Values longer than this come in pieces.
+    /// Values longer than this are read in pieces.
     pub whole_value_len_max: u64,
     /// Values longer than this are refused.
     pub value_len_max: u64,
@@ -40,30 +40,30 @@ impl Default for FetcherOptions {
     }
 }
 
-/// What a fetcher works for.
+/// The node to fetch from, and how to fetch.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchJob<'a> {
-    /// Whom to ask.
+    /// The node.
     pub node: &'a NodeSpec,
-    /// What it said of itself.
+    /// What the node reported about itself.
     pub server: &'a ServerReport,
-    /// How to ask.
+    /// The commands to use.
     pub strategy: ReadStrategy,
-    /// How much at a time.
+    /// How much to request at a time.
     pub options: &'a FetcherOptions,
-    /// Which items to deliver.
+    /// Which items are wanted.
     pub selection: &'a Selection,
-    /// What was listed before; none where a walk lists every key once.
+    /// The keys listed so far; `None` if the walk lists every key once.
     pub seen: Option<&'a SeenKeys>,
-    /// What every batch passes.
+    /// The brake that every batch passes.
     pub brake: &'a NodeBrake,
-    /// Stops it.
+    /// Stops the fetchers.
     pub cancel: &'a Cancel,
 }
 
 impl FetchJob<'_> {
-    /// Judges by what the walk told; what that does not decide is judged again
-    /// when the value is there.
+    /// Judges a key by its walk line. If that does not decide it, the item is judged
+    /// again when the value arrives.
     pub(in crate::engines::source) fn judge_early(
         &self,
         key: &[u8],
@@ -88,7 +88,7 @@ impl FetchJob<'_> {
         let Some(value_lens) = walked.value_lens(key_len) else {
             return judgement;
         };
-        // Most sizes that are asked for are far from an item's.
+        // Most size limits in selections are far from an item's size.
         if judgement == Judgement::Unknown && candidate.value_len.is_none() {
             return self.selection.judge_early_of(&candidate, value_lens);
         }

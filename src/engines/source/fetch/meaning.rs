@@ -1,4 +1,4 @@
-//! What a value's reply and its walk line mean together.
+//! Combines a value's reply with its walk line.
 
 use crate::codecs::protocol::exptime;
 use crate::codecs::protocol::metadump::WalkItem;
@@ -11,19 +11,19 @@ use crate::words::error::{Error, Result};
 use crate::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, SlabClass};
 use crate::words::units::UnixSecs;
 
-/// What is needed to make sense of a reply.
+/// What is needed to interpret a reply.
 pub(super) struct Reading<'a> {
     pub(super) server: &'a ServerReport,
-    /// The present, on this host's clock.
+    /// The current time on this host's clock.
     pub(super) host_now: UnixSecs,
     /// When the request was sent, on the server's clock.
     pub(super) asked_at: UnixSecs,
-    /// The present, on the server's clock.
+    /// The current time on the server's clock.
     pub(super) server_now: UnixSecs,
 }
 
 impl<'a> Reading<'a> {
-    /// Reads what comes at this moment.
+    /// Interprets replies that arrive now.
     pub(super) fn now(server: &'a ServerReport) -> Self {
         let host_now = host::now();
         let server_now = server.to_server_time(host_now);
@@ -37,16 +37,16 @@ impl<'a> Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Seconds by which a TTL in a reply may differ from the walk's exptime
-    /// with nothing changed: both clocks show whole seconds.
+    /// How many seconds a TTL in a reply may differ from the walk's exptime although
+    /// nothing changed: both clocks show whole seconds.
     const TTL_TOLERANCE: u64 = 2;
 
-    /// Says whether an item that is not there any more has expired.
+    /// Reports whether an item that is no longer there has expired.
     pub(super) fn has_expired(&self, walked: &WalkItem) -> bool {
         matches!(walked.exptime, Some(Exptime::At(at)) if at <= self.server_now)
     }
 
-    /// Puts together what is known of an item. What neither side told stays
+    /// Combines what is known about an item. A field that neither source has stays
     /// unknown.
     pub(super) fn meta(&self, walked: &WalkItem, fields: ValueFields<'_>) -> Result<ItemMeta> {
         match fields {
@@ -73,11 +73,11 @@ impl Reading<'_> {
         let cas = cas.ok_or_else(|| lacks("a CAS (c)"))?;
         let exptime = exptime::from_ttl(ttl, self.asked_at);
         let exptime = exptime.ok_or_else(|| lacks("a TTL of -1 or more"))?;
-        // The reply was written at some moment since the request was sent.
+        // The server wrote the reply at some moment after the request was sent.
         let lag = self.server_now.0.saturating_sub(self.asked_at.0);
         let mut meta = self.meta_of_walk(walked);
         meta.attributes.set(Attribute::Stale, flags.has(b'X'));
-        // The token that this very reply brought is not the clients'.
+        // The token that this reply carried is this job's, not a client's.
         meta.attributes.set(Attribute::WinSent, flags.has(b'Z'));
         Ok(ItemMeta {
             client_flags: Some(client_flags),
@@ -87,7 +87,7 @@ impl Reading<'_> {
         })
     }
 
-    /// What only a walk tells.
+    /// Fields that only a walk line has.
     fn meta_of_walk(&self, walked: &WalkItem) -> ItemMeta {
         let mut attributes = Attributes::default();
         if let Some(fetched) = walked.fetched {
@@ -113,9 +113,9 @@ impl Reading<'_> {
     }
 }
 
-/// Prefers the walk's exptime, which is exact, unless the item was touched
-/// since. `read` is the earliest that it may be by the reply, which may have been
-/// so many seconds on its way.
+/// Prefers the walk's exptime, which is exact, unless the item was touched since. `read`
+/// is the earliest exptime that the reply allows; the reply may have been on its way for
+/// up to `lag` seconds.
 fn closest(read: Exptime, lag: u64, walked: Option<Exptime>) -> Exptime {
     let (Exptime::At(read_at), Some(Exptime::At(walked_at))) = (read, walked) else {
         return read;
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(closest(Exptime::Never, 0, Some(at(100))), Exptime::Never);
         assert_eq!(closest(at(160), 0, Some(Exptime::Never)), at(160));
         assert_eq!(closest(at(160), 0, None), at(160));
-        // A reply of a slow server, or one that waited to be read.
+        // A reply from a slow server, or one that was read late.
         assert_eq!(closest(at(92), 8, Some(at(100))), at(100));
         assert_eq!(closest(at(92), 5, Some(at(100))), at(92));
     }

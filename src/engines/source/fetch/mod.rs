@@ -1,4 +1,4 @@
-//! The values of listed keys, read without a trace where the server can do so.
+//! Reads the values of listed keys, without leaving a trace where the server allows that.
 
 mod batch;
 mod connection_batch;

@@ -1,49 +1,49 @@
-//! What became of the lines that a fetcher took.
+//! Counts what became of the lines that a fetcher took.
 
 use crate::codecs::format::manifest::Counters;
 use crate::codecs::protocol::key::KeyForm;
 use crate::words::item::Cas;
 use crate::words::reasons::Reasons;
 
-/// What became of the lines a fetcher took; `stored` and `duplicate` are for
-/// the writer to tell, so `delivered` stands for both.
+/// What became of the lines that a fetcher took. Only the writer knows `stored` and
+/// `duplicate`, so `delivered` stands for both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchTally {
-    /// All but `stored` and what the writer finds to be `duplicate`.
+    /// All counters except `stored` and the writer's part of `duplicate`.
     pub counters: Counters,
-    /// Items handed on.
+    /// Items passed on.
     pub delivered: u64,
-    /// Bytes of their keys and values.
+    /// Total length of their keys and values.
     pub delivered_bytes: u64,
     /// Stale items whose win token was given back.
     pub win_tokens_returned: u64,
-    /// Stale items whose win token could not be given back: no client is asked to
-    /// make them again before they expire.
+    /// Stale items whose win token could not be given back. No client is asked to recache
+    /// them before they expire.
     pub win_tokens_kept: u64,
-    /// Items handed on though what the server told does not decide whether they
-    /// were selected.
+    /// Items passed on although the server's answer does not decide whether they are
+    /// selected.
     pub unknown_kept: u64,
-    /// Why items were refused or failed, with how many each.
+    /// Why items were refused or failed, with a count for each reason.
     pub reasons: Reasons,
-    /// Some of the first items handed on: those of them that are still there tell
-    /// that no flush has come since.
+    /// Some of the first items passed on. If any is still there later, there has been no
+    /// flush since.
     pub witnesses: Vec<Witness>,
 }
 
-/// An item as it was read: its key, which text can carry, and its CAS.
+/// An item as it was read: its key, which the text protocol can carry, and its CAS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
     /// The key.
     pub key: Vec<u8>,
-    /// The CAS, where the server has one.
+    /// The CAS, if the server has one.
     pub cas: Option<Cas>,
 }
 
 impl FetchTally {
-    /// Witnesses that each fetcher remembers.
+    /// The most witnesses that each fetcher remembers.
     const WITNESS_COUNT_MAX: usize = 16;
 
-    /// Remembers an item that was handed on, if it is one of the first.
+    /// Remembers a delivered item if it is one of the first.
     pub(super) fn witness(&mut self, key: &[u8], cas: Option<Cas>) {
         if self.witnesses.len() < Self::WITNESS_COUNT_MAX && KeyForm::of(key) == Some(KeyForm::Text)
         {
@@ -61,7 +61,7 @@ impl FetchTally {
         self.reasons.add(reason);
     }
 
-    /// Adds what another fetcher did.
+    /// Adds another fetcher's counts.
     pub fn merge(&mut self, other: &Self) {
         self.counters.merge(&other.counters);
         self.delivered = self.delivered.saturating_add(other.delivered);

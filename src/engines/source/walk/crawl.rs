@@ -1,4 +1,4 @@
-//! The walks by `lru_crawler metadump`. protocol.txt, "LRU Crawler".
+//! Walks by `lru_crawler metadump`; see "LRU Crawler" in protocol.txt.
 
 use std::time::Duration;
 
@@ -21,72 +21,73 @@ use crate::words::units::to_u64;
 
 const BUSY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long a hash table that should grow is waited for, where walking it then
-/// is a risk. The server looks once a second (`clock_handler` in memcached.c),
-/// so what has not begun to grow by then does not: it may not, or it has room
-/// for a few more.
+/// How long to wait for a hash table that is about to grow, in versions where walking it
+/// then is a risk. The server checks once a second (`clock_handler` in memcached.c), so a
+/// table that has not begun to grow by then does not: it may not grow, or it has room for
+/// a few more items.
 const GROWTH_WAIT: Duration = Duration::from_secs(3);
 
-/// A walk of a large and nearly empty hash table says nothing for long, while
-/// the server answers others.
+/// A walk of a large and nearly empty hash table sends nothing for a long time, while the
+/// server answers other clients.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
-/// How often is looked whether a server that is silent in a walk answers others.
+/// How often to check whether a server that is silent in a walk answers others.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a crawl gave.
+/// The result of one crawl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Crawl {
     /// Items it listed.
     pub(super) listed: u64,
-    /// Lines that are in the spool, of those that were wanted.
+    /// Wanted lines that are in the spool.
     pub(super) taken: u64,
-    /// There was no more room for the rest of them, which was thrown away.
+    /// Whether there was no room for the rest of the lines, which were dropped.
     pub(super) is_given_up: bool,
 }
 
-/// Which crawl to ask for.
+/// Which crawl to request.
 #[derive(Clone, Copy, Debug)]
 struct CrawlRequest<'a> {
     command: &'a [u8],
-    /// Lines at its beginning that are not wanted.
+    /// How many lines at its beginning are not wanted.
     unwanted: u64,
 }
 
 impl Walk<'_> {
-    /// Returns how long a server may be silent while the rest of its walk is read
-    /// where it is stopped; `None` where it does not mind that it is left at once.
+    /// Returns how long a server may be silent while the rest of a stopped walk is read;
+    /// `None` if the walk may be left at once.
     pub fn rest_silence_max(&self) -> Option<Duration> {
         let must_be_read = self.strategy.walk.needs_crawler()
             && self.strategy.version < ServerVersion::WALK_OUTLIVES_CLIENT;
         must_be_read.then_some(self.net.timeout)
     }
 
-    /// `lru_crawler metadump hash`: with 200,000 items under load, on 1.6.18 and
-    /// 1.6.45, the one walk that missed nothing.
+    /// Walks `lru_crawler metadump hash`. With 200,000 items under load, on 1.6.18 and
+    /// 1.6.45, this was the only walk that missed nothing.
     pub(super) fn crawl_hash(&self, crawler: &CrawlerSwitch<'_>) -> Result<Crawl> {
         self.crawl(crawler, METADUMP_HASH, 0)
     }
 
-    /// The LRU lists of all slab classes, in one crawl.
+    /// Walks the LRU lists of all slab classes in one crawl.
     pub(super) fn crawl_all(&self, crawler: &CrawlerSwitch<'_>) -> Result<Crawl> {
         self.crawl(crawler, METADUMP_ALL, 0)
     }
 
-    /// The LRU lists of one slab class after the other, each when there is room in the
-    /// spool.
+    /// Walks the LRU lists of one slab class after the other, each when there is room in
+    /// the spool.
     ///
     /// A crawl of lists holds no lock of an item, a list or a bucket while it writes to
-    /// its client (`item_crawler_thread` in crawler.c: the buffer is flushed before the
-    /// list's lock is taken), where that of the hash table keeps the table from growing
-    /// and, before 1.6.19, holds an item's lock. But it holds the crawler's own, for
-    /// which the thread waits that looks after the lists, and every client's thread that
-    /// says `lru_crawler`. So this one is read at once, too, and what has to wait waits
-    /// between two crawls, when the server has nothing to send.
+    /// its client (`item_crawler_thread` in crawler.c flushes the buffer before it takes
+    /// the list's lock). A crawl of the hash table keeps the table from growing and,
+    /// before 1.6.19, holds an item's lock. But a crawl of lists does hold the crawler's
+    /// own lock, which the thread that maintains the lists waits for, and so does the
+    /// thread of every client that sends `lru_crawler`. So this crawl is read at once
+    /// too, and any waiting is done between two crawls, when the server has nothing to
+    /// send.
     ///
-    /// Where a class has more than there is room for it is crawled again, and what the
-    /// crawls before took is passed over. The lists change meanwhile; what is missed so
-    /// is found as all is that moves, by another pass.
+    /// A class with more items than there is room for is crawled again, and the lines
+    /// that the crawls before took are skipped. The lists change meanwhile; items that
+    /// are missed this way are found by another pass, like all items that move.
     pub(super) fn crawl_class_by_class(&self, crawler: &CrawlerSwitch<'_>) -> Result<()> {
         for class in self.slab_item_counts()?.into_keys() {
             let mut taken: u64 = 0;
@@ -128,7 +129,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Does it again while another crawl is in the way, as long as it may take.
+    /// Repeats a request while another crawl is running, up to the busy timeout.
     pub(super) fn until_not_busy<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
         let started = Stopwatch::start();
         loop {
@@ -144,7 +145,7 @@ impl Walk<'_> {
         }
     }
 
-    /// `seen` is how far the crawler was when it was first seen running.
+    /// `seen` is the progress of the crawler when it was first seen running.
     fn try_crawl(
         &self,
         request: CrawlRequest<'_>,
@@ -155,25 +156,25 @@ impl Walk<'_> {
         let stats = ask_server(&mut connection)?.stats;
         let is_hash = request.command == METADUMP_HASH;
         let has_waited = waited >= GROWTH_WAIT.min(self.busy_timeout);
-        // Whoever asks while the walk of another is not read takes one of the
-        // server's threads with all its clients. A crawler that gets on is the
-        // server's own, or read: the server says BUSY then, and begins no crawl of
-        // its own for a minute, so that even those in a chain come to an end.
+        // A second request blocks one of the server's threads, with all its clients,
+        // while the first walk is not read. A crawler that makes progress is the server's
+        // own, or its walk is read: the server then answers BUSY and begins no crawl of
+        // its own for a minute, so that even a chain of crawls ends.
         let is_stuck = stats.is_crawler_running
             && *seen.get_or_insert(stats.crawl_progress) == stats.crawl_progress;
         if is_stuck || (is_hash && !may_walk_hash(self.strategy.version, &stats, has_waited)) {
             return Err(Error::new(ErrorKind::Busy).at(self.location()));
         }
         let crawl = self.crawl_once(&mut connection, request, stats.curr_items)?;
-        // Before, an answer to a prompt may still come.
+        // In older versions an answer to a prompt may still arrive.
         if self.strategy.version >= ServerVersion::WALK_TERMINATOR {
             self.keep(connection);
         }
         Ok(crawl)
     }
 
-    /// Reads one crawl to its end. From the request on this thread touches its socket
-    /// and memory, and nothing else; what there is to log waits until it is over.
+    /// Reads one crawl to its end. From the request on, this thread touches only its
+    /// socket and memory; anything to log waits until the crawl is over.
     fn crawl_once(
         &self,
         connection: &mut Connection,
@@ -198,8 +199,8 @@ impl Walk<'_> {
         read.and_then(|()| chunks.finish())
     }
 
-    /// What a server is asked that ends its walk with no line of its own, when it has
-    /// been silent for a while: the answer comes when the walk is over.
+    /// Returns the request to send, after a silence, to a server whose walk has no end
+    /// line: the answer arrives when the walk is over.
     fn prompt(&self) -> Option<Prompt> {
         const PROMPT_AFTER: Duration = Duration::from_millis(500);
         (self.strategy.version < ServerVersion::WALK_TERMINATOR).then_some(Prompt {
@@ -214,11 +215,11 @@ impl Walk<'_> {
         command: &[u8],
         chunks: &mut ChunkWriter<'_>,
     ) -> Result<()> {
-        // Nobody needs the answer any more when the walk is over.
+        // The answer is no longer needed when the walk is over.
         let is_over = self.cancel.child();
         with_crew(&is_over, |crew| {
             let mut unsent = command;
-            // Another thread asks, so that this one misses nothing that comes.
+            // Another thread asks, so that this one keeps reading.
             let mut asked: Option<(Error, Worker<'_, bool>)> = None;
             let read = loop {
                 let receive = |bytes: &[u8]| chunks.receive(bytes);
@@ -257,7 +258,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Says whether the server answers at all.
+    /// Reports whether the server answers at all.
     fn is_alive(&self, cancel: &Cancel) -> bool {
         let connected = Connection::connect(self.node, self.net, cancel);
         let asked = connected.and_then(|mut connection| {
@@ -272,7 +273,7 @@ impl Walk<'_> {
     }
 }
 
-/// Says whether a walk was refused since the crawler is off.
+/// Reports whether a walk was refused because the crawler is off.
 fn is_crawler_off(error: &Error) -> bool {
     let ErrorKind::Server { words } = error.kind() else {
         return false;
@@ -280,16 +281,16 @@ fn is_crawler_off(error: &Error) -> bool {
     words.starts_with("CLIENT_ERROR lru crawler disabled")
 }
 
-/// Says whether what keeps a walk from starting will pass.
+/// Reports whether the reason that keeps a walk from starting is temporary.
 fn is_passing(error: &Error) -> bool {
     [ErrorKind::Busy, ErrorKind::TooManyConnections].contains(error.kind())
 }
 
-/// Says whether a walk of the hash table may start now.
+/// Reports whether a walk of the hash table may start now.
 ///
-/// Before 1.6.28 one that starts while the table starts to grow can lock the
-/// server up: each waits for the other's lock (crawler.c, assoc.c). So a growing
-/// table is waited for, and for a while one that is about to grow.
+/// Before 1.6.28, a walk that starts while the table starts to grow can deadlock the
+/// server: each waits for the other's lock (crawler.c, assoc.c). So the walk waits for a
+/// table that grows, and for a while for one that is about to grow.
 fn may_walk_hash(version: ServerVersion, stats: &ServerStats, has_waited: bool) -> bool {
     if version >= ServerVersion::WALK_GIVES_WAY {
         return true;
@@ -297,18 +298,18 @@ fn may_walk_hash(version: ServerVersion, stats: &ServerStats, has_waited: bool) 
     !stats.is_hash_expanding && (!stats.is_hash_about_to_expand() || has_waited)
 }
 
-/// Reads a walk to its end though nobody wants it: up to 1.4.33 and in some
-/// cases up to 1.6.43 a client that goes away meanwhile can crash the server.
+/// Reads a walk to its end although its lines are not wanted: up to 1.4.33, and in some
+/// cases up to 1.6.43, a client that disconnects during a walk can crash the server.
 ///
-/// Only one that is silent for the time given is left early, and one that lists
-/// many more items than there were, which no server does.
+/// The walk is left early only if it is silent for the given time, or if it lists many
+/// more items than there were, which no real server does.
 fn read_rest(
     connection: &mut Connection,
     silence_max: Duration,
     prompt: Option<Prompt>,
     item_count: u64,
 ) -> Result<()> {
-    /// Items that may have come meanwhile, beside as many as there were.
+    /// How many items may have been added meanwhile, beyond as many as there were.
     const MORE_MAX: u64 = 10_000_000;
     let line_count_max = item_count.saturating_mul(2).saturating_add(MORE_MAX);
     let mut line_count: u64 = 0;
@@ -349,34 +350,34 @@ fn skip_lines(bytes: &[u8]) -> Result<Received> {
 struct ChunkWriter<'a> {
     packer: ChunkPacker,
     key: Vec<u8>,
-    /// Lines of items, and those that cannot be understood after the first one.
+    /// Lines of items, and lines after the first item that cannot be parsed.
     item_count: u64,
-    /// How many of the next ones are passed over.
+    /// How many of the next lines to skip.
     unwanted: u64,
-    /// Lines in the spool.
+    /// Lines put into the spool.
     taken: u64,
     spool: &'a Spool,
     /// Whether the connection may be closed in the middle of a walk.
     may_leave: bool,
-    /// Why lines are thrown away, where it is so.
+    /// Why lines are dropped, if they are.
     waste: Option<Waste>,
     consumed: u64,
-    /// Bytes that have come, consumed or not, and when the last of them did.
+    /// Bytes received, consumed or not, and when the last of them arrived.
     heard: u64,
     heard_at: Stopwatch,
 }
 
-/// Why a walk is read to its end though nobody wants it.
+/// Why a walk is read to its end although its lines are not wanted.
 #[derive(Debug)]
 enum Waste {
-    /// There is no room for more.
+    /// There is no room for more lines.
     NoRoom,
-    /// Something is wrong here.
+    /// This job has failed.
     Error(Error),
 }
 
 impl<'a> ChunkWriter<'a> {
-    /// Lines that are looked at together.
+    /// How many bytes of lines are examined together.
     const RUN_LEN: usize = 64 << 10;
 
     fn new(spool: &'a Spool, unwanted: u64, may_leave: bool) -> Result<Self> {
@@ -395,7 +396,7 @@ impl<'a> ChunkWriter<'a> {
         })
     }
 
-    /// Puts the last lines into the spool, and says what became of all.
+    /// Puts the last lines into the spool and returns the result of the crawl.
     fn finish(mut self) -> Result<Crawl> {
         self.flush()?;
         let is_given_up = match self.waste {
@@ -424,9 +425,9 @@ impl<'a> ChunkWriter<'a> {
 
     fn take_lines(&mut self, bytes: &[u8]) -> Result<Received> {
         let mut consumed = 0;
-        // Whole runs of item lines are taken at once: only the first and last
-        // line of what has arrived can be anything else, since the server
-        // sends nothing after the end.
+        // Takes whole runs of item lines at once. Only the first and the last line of
+        // what has arrived can be anything else, since the server sends nothing after the
+        // end.
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
             let Step::Done(line, len) = parse_line(rest, "a line of a walk")? else {
@@ -451,8 +452,9 @@ impl<'a> ChunkWriter<'a> {
                         busy
                     });
                 }
-                // Lines were seen that are cut, or another's, while clients change
-                // what is listed (1.4.31 to 1.5.14): such a line costs its item.
+                // While clients change what is listed, servers from 1.4.31 to 1.5.14 were
+                // seen to send lines that are truncated or mixed with another line. Such
+                // a line costs its item.
                 WalkLine::Refused(words) if self.item_count > 0 && !is_refusal(words) => {
                     let whole = rest.get(..len).unwrap_or_default();
                     self.take(whole, 1)?;
@@ -463,7 +465,7 @@ impl<'a> ChunkWriter<'a> {
         }
     }
 
-    /// Takes whole lines, of which each is an item or cannot be understood.
+    /// Takes whole lines; each is an item or a line that cannot be parsed.
     fn take(&mut self, lines: &[u8], count: u64) -> Result<()> {
         self.item_count = self.item_count.saturating_add(count);
         let mut rest = lines;
@@ -486,7 +488,8 @@ impl<'a> ChunkWriter<'a> {
         Ok(())
     }
 
-    /// Hands the chunk on, if it is wanted; an error only where the walk may be left.
+    /// Passes the chunk on if it is wanted. Returns an error only if the walk may be
+    /// left.
     fn flush(&mut self) -> Result<()> {
         if self.waste.is_some() {
             return Ok(());
@@ -522,8 +525,8 @@ fn incomplete(words: &[u8]) -> Error {
     Error::protocol("a line of a walk", words)
 }
 
-/// Returns the longest run of whole item lines at the front, up to about a
-/// chunk. The caller has seen that the first line is one.
+/// Returns the longest run of whole item lines at the front, up to about a chunk. The
+/// caller has checked that the first line is one.
 fn item_run(bytes: &[u8]) -> &[u8] {
     let window = bytes.get(..ChunkWriter::RUN_LEN).unwrap_or(bytes);
     // The last line feed in the window ends the last whole line.
@@ -532,8 +535,8 @@ fn item_run(bytes: &[u8]) -> &[u8] {
         return bytes.get(..len).unwrap_or(bytes);
     };
     let mut run = window.get(..=end).unwrap_or(window);
-    // Only its last lines may be something else: the end, or the answers to several
-    // prompts.
+    // Only the last lines of the run may be something else: the end, or the answers to
+    // several prompts.
     while let Some(end) = run.len().checked_sub(1) {
         let before = run.get(..end).unwrap_or_default();
         let last_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
@@ -557,7 +560,7 @@ mod tests {
         Spool::new(SpoolMemory::new(len_max), std::env::temp_dir())
     }
 
-    /// Returns what is in a spool, as lines of the keys and exptimes.
+    /// Returns the contents of a spool as lines of keys and exptimes.
     fn lines_of(spool: &Spool) -> Vec<u8> {
         spool.close();
         let mut all = String::new();
@@ -615,7 +618,7 @@ mod tests {
         assert_eq!(collect(b"END\r\n", 2).unwrap(), (Vec::new(), true));
     }
 
-    /// A server that is slow to list is asked several times.
+    /// A server that lists slowly is prompted several times.
     #[test]
     fn the_first_answer_to_a_prompt_ends_a_walk() {
         let items = b"key=a exp=-1\nkey=b exp=-1\n";

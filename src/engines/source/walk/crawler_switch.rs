@@ -1,5 +1,5 @@
-//! The LRU crawler, which is off by default up to 1.4.39: turned on for a walk, and
-//! off again after it.
+//! Turns the LRU crawler, which is off by default up to 1.4.39, on for a walk and off
+//! again afterwards.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,25 +14,26 @@ use crate::ports::store::HostLease;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 
-/// How often the crawler is turned on again for one walk: others that walk the same
-/// server turn it off when they have done.
+/// How often the crawler is turned on again during one walk: other walks of the same
+/// server turn it off when they end.
 const ENABLE_COUNT_MAX: u32 = 20;
 
-/// How long after a walk the crawler is waited for to be idle before it is turned off:
-/// the server does that in the thread that is asked, with all that thread's clients,
-/// and when the crawl that runs is over. One that is not idle so long stays on.
+/// How long to wait after a walk for the crawler to be idle before turning it off. The
+/// server turns it off in the thread of the asking client, blocking all clients of that
+/// thread, and only after the running crawl is over. A crawler that does not become idle
+/// in this time stays on.
 const IDLE_WAIT: Duration = Duration::from_secs(5);
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
-/// How often it must have been found idle, with no crawl in between.
+/// How often in a row it must have been found idle, with no crawl in between.
 const IDLE_COUNT: u32 = 3;
 
-/// How often another walk is looked after.
+/// How often to check whether another walk has ended.
 const TURN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The note of a walk that has found the crawler off.
+/// The note left by a walk that found the crawler off.
 const WAS_OFF: &str = "off";
 
-/// Turns the crawler on where a walk needs it and it is off.
+/// Turns the crawler on if a walk needs it and it is off.
 pub(super) struct CrawlerSwitch<'a> {
     walk: &'a Walk<'a>,
     enabled_count: AtomicU32,
@@ -46,17 +47,17 @@ impl<'a> CrawlerSwitch<'a> {
         }
     }
 
-    /// Walks, and leaves the crawler as it was, also when the job is stopped.
+    /// Walks, and restores the crawler's state afterwards, even if the job is stopped.
     ///
-    /// A server that turns its crawler on or off while somebody else walks it may stop
-    /// answering, or have no crawler any more (seen on 1.5.22, 1.6.5 and 1.6.18 with
-    /// two walks at a time). So where it is off, walks of one host go one by one.
+    /// A server that turns its crawler on or off during another client's walk may stop
+    /// answering, or lose its crawler (seen on 1.5.22, 1.6.5 and 1.6.18 with two walks at
+    /// a time). So if the crawler is off, the walks of one host run one at a time.
     pub(super) fn run<T>(&self, walk: impl FnOnce() -> Result<T>) -> Result<T> {
         if !self.walk.strategy.walk.needs_crawler() {
             return walk();
         }
         let lease = self.take_turn()?;
-        // It may be on just since a walk that was killed has left it so.
+        // The crawler may be on only because a killed walk left it on.
         let was_off = self.walk.strategy.turns_crawler_on || lease.has_note(WAS_OFF);
         let walked = if was_off {
             lease.leave_note(WAS_OFF);
@@ -67,7 +68,7 @@ impl<'a> CrawlerSwitch<'a> {
         if was_off || self.enabled_count.load(Ordering::Relaxed) > 0 {
             match self.disable() {
                 Ok(()) => lease.leave_note(""),
-                // What goes wrong here has cost no item.
+                // A failure here has cost no item.
                 Err(error) => {
                     let error = error.to_chain();
                     tracing::warn!("the LRU crawler was turned on and may stay so: {error}");
@@ -93,8 +94,8 @@ impl<'a> CrawlerSwitch<'a> {
         }
     }
 
-    /// Turns it on again where somebody has turned it off since; says whether that
-    /// was done, which it is not for ever.
+    /// Turns the crawler on again if it has been turned off since; returns whether it
+    /// did. The number of attempts is limited.
     pub(super) fn enable_again(&self) -> Result<bool> {
         if self.enabled_count.load(Ordering::Relaxed) >= ENABLE_COUNT_MAX {
             return Ok(false);
@@ -109,7 +110,8 @@ impl<'a> CrawlerSwitch<'a> {
         })?;
         self.enabled_count.fetch_add(1, Ordering::Relaxed);
         if let Some(words) = refusal {
-            // Somebody else has turned it on since; else the walk tells.
+            // Either another client has turned it on since, or the walk will report the
+            // problem.
             let node = self.walk.node.address();
             tracing::info!(node, "lru_crawler enable: {words}");
         }
@@ -117,12 +119,12 @@ impl<'a> CrawlerSwitch<'a> {
     }
 
     fn disable(&self) -> Result<()> {
-        // Not that of the job, which may be stopped.
+        // The job's own flag may be raised already.
         let cancel = Cancel::new();
         let connect = || Connection::connect(self.walk.node, self.walk.net, &cancel);
         let mut connection = connect()?;
         let started = Stopwatch::start();
-        // Others may crawl from another host, one time after the other.
+        // Walks from other hosts may crawl one after the other.
         let mut idle_count = 0;
         let mut progress = None;
         while idle_count < IDLE_COUNT {
@@ -148,7 +150,7 @@ impl<'a> CrawlerSwitch<'a> {
     }
 }
 
-/// Turns the crawler on or off; returns the server's words if it does not.
+/// Turns the crawler on or off; returns the server's words if it refuses.
 fn switch_crawler(connection: &mut Connection, request: &[u8]) -> Result<Option<String>> {
     let mut refusal = None;
     connection.exchange_short("crawler", request, |bytes| {

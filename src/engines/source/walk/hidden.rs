@@ -1,6 +1,6 @@
-//! What a walk did not show: items that the server counts beyond the keys that it
-//! listed. Those that have expired are told apart, and so are those that the
-//! server's counts leave open.
+//! Finds what a walk did not list: items that the server counts beyond the listed keys.
+//! Expired items are excluded, and items that the server's counts leave undecided are
+//! counted separately.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,29 +16,30 @@ use crate::ports::host::Stopwatch;
 use crate::ports::net::{Connection, Received, ask_server, ask_slab_item_counts};
 use crate::words::error::{Error, ErrorKind, Result};
 
-/// A crawl passes over an item of which the lock is held at that moment, so one
-/// may leave an expired one; two that find the same are enough.
+/// A crawl skips an item that is locked at that moment, so one crawl may leave an expired
+/// item behind. Two crawls with the same result are enough.
 const RECLAIM_COUNT_MAX: u32 = 5;
 
-/// How often the lists are walked again while items are set all the time: what
-/// one walk passes over the next one mostly shows.
+/// How often the lists are walked again while items are set all the time. What one walk
+/// skips, the next one mostly lists.
 const LOOK_COUNT_MAX: u32 = 3;
 
 const RUNNING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a server counts at one moment.
+/// A server's counts at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Census {
-    /// General statistics.
+    /// The general statistics.
     pub(super) stats: ServerStats,
-    /// Items of each slab class, for a walk of lists.
+    /// The number of items of each slab class, for a walk of lists.
     classes: Option<BTreeMap<u8, u64>>,
 }
 
 impl Census {
-    /// Returns how many items a later census finds that were there all the time, at
-    /// least: by slab class, since what was deleted from one and added to another
-    /// was not. What was stored in between may be any of them.
+    /// Returns the least number of items that existed from this census to the later one.
+    /// It is computed per slab class, since an item that was deleted from one class and
+    /// another added to another class are not the same. Any of them may be one that was
+    /// stored in between.
     fn alive_since(&self, later: &Self) -> u64 {
         let (before, after) = (self.stats.curr_items, later.stats.curr_items);
         let in_both = match (&self.classes, &later.classes) {
@@ -48,13 +49,13 @@ impl Census {
                 .fold(0, u64::saturating_add),
             _ => before.min(after),
         };
-        // A counter that fell was reset, and tells nothing.
+        // A counter that fell was reset, and says nothing.
         let came = later.stats.stored.checked_sub(self.stats.stored);
         in_both.saturating_sub(came.unwrap_or(u64::MAX))
     }
 
-    /// Returns how many items are there that were not listed, at most: of those that
-    /// were listed since this census, some may have gone.
+    /// Returns the most items that can exist without having been listed: some of the
+    /// items listed since this census may have gone.
     fn unlisted_most(&self, later: &Self, listed: u64) -> u64 {
         let gone = self.stats.deaths.until(&later.stats.deaths);
         let still_there = listed.saturating_sub(gone);
@@ -62,12 +63,12 @@ impl Census {
     }
 }
 
-/// What the server's counts say that a walk did not show.
+/// What the server's counts say about items that a walk did not list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hidden {
-    /// Items that were there all the time, for sure.
+    /// Items that certainly existed all the time.
     pub(super) sure: u64,
-    /// At most so many further ones.
+    /// The most further items there may be.
     pub(super) unsure: u64,
 }
 
@@ -78,7 +79,7 @@ impl Hidden {
 }
 
 impl Walk<'_> {
-    /// Asks the server for its counts, as the walk needs them.
+    /// Asks the server for the counts that the walk needs.
     pub(super) fn census(&self) -> Result<Census> {
         self.with_connection(|connection| {
             let stats = ask_server(connection)?.stats;
@@ -91,7 +92,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Asks for the counts of slab classes, too, where the server tells them: a walk of
+    /// Also asks for the counts of slab classes, if the server reports them: a walk of
     /// lists may follow.
     pub(super) fn census_by_class(&self) -> Result<Census> {
         if self.strategy.walk != WalkKind::Hash {
@@ -106,15 +107,15 @@ impl Walk<'_> {
         Ok(Census { stats, classes })
     }
 
-    /// Says whether as many keys were listed as were there all the time.
+    /// Reports whether at least as many keys were listed as existed all the time.
     pub(super) fn shows_all(&self, before: &Census, seen: &SeenKeys) -> Result<bool> {
         let now = self.census()?;
         Ok(before.unlisted_most(&now, seen.listed()) == 0)
     }
 
-    /// Returns what the server counts beyond the keys that its hash table showed,
-    /// after it was asked to reclaim what has expired. Such a walk passes over
-    /// nothing: what is missing is a walk that ended before its end.
+    /// Returns what the server counts beyond the keys listed from its hash table, after
+    /// asking it to reclaim expired items. Such a walk skips nothing, so if items are
+    /// missing, the walk ended too early.
     pub(super) fn find_unwalked(&self, before: &Census, listed: u64) -> Result<Hidden> {
         let hidden = || {
             let alive = before.alive_since(&self.census()?);
@@ -133,8 +134,8 @@ impl Walk<'_> {
         })
     }
 
-    /// Returns what the server counts beyond the keys that its lists showed, after it
-    /// was asked to reclaim what has expired. `look` walks the lists once more.
+    /// Returns what the server counts beyond the keys listed from its LRU lists, after
+    /// asking it to reclaim expired items. `look` walks the lists once more.
     pub(super) fn find_hidden(
         &self,
         before: &Census,
@@ -153,8 +154,8 @@ impl Walk<'_> {
             });
         }
         let mut found = Hidden::default();
-        // Counted anew from here on: of the keys that were listed before, nobody
-        // can tell how many have gone with those that were just reclaimed.
+        // Counted anew from here on: some of the keys listed before may have been among
+        // the items just reclaimed, and their number is unknown.
         let since = self.census()?;
         seen.begin_round();
         for _ in 0..LOOK_COUNT_MAX {
@@ -167,8 +168,8 @@ impl Walk<'_> {
         Ok(found)
     }
 
-    /// Compares the counts of now with the keys listed since the walk began, and
-    /// since a later moment at which a round of them began.
+    /// Compares the current counts with the keys listed since the walk began, and since a
+    /// later moment at which a round began.
     fn hidden_by_lists(&self, before: &Census, since: &Census, seen: &SeenKeys) -> Result<Hidden> {
         let (listed, listed_since) = (seen.listed(), seen.listed_in_round());
         let now = self.census()?;
@@ -183,8 +184,8 @@ impl Walk<'_> {
         })
     }
 
-    /// Has the server reclaim what has expired; returns how many items are hidden
-    /// then, or nothing where it cannot have reclaimed all.
+    /// Asks the server to reclaim expired items; returns how many items are hidden
+    /// afterwards, or `None` if it cannot have reclaimed all of them.
     fn reclaim_all(&self, hidden: u64, find: &dyn Fn() -> Result<u64>) -> Result<Option<u64>> {
         let mut hidden = hidden;
         for _ in 0..RECLAIM_COUNT_MAX {
@@ -200,8 +201,8 @@ impl Walk<'_> {
         Ok(Some(hidden))
     }
 
-    /// Has the server look for expired items once, and waits until it has; says
-    /// whether it did.
+    /// Has the server look for expired items once and waits until it is done; returns
+    /// whether it was.
     fn reclaim(&self) -> Result<bool> {
         let classes = self.slab_item_counts()?;
         let request = crawl_classes(classes.into_keys());
@@ -222,7 +223,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Waits until no crawl runs; says whether that came in time.
+    /// Waits until no crawl runs; returns whether that happened in time.
     fn wait_for_crawler(&self) -> Result<bool> {
         let started = Stopwatch::start();
         while self.general_statistics()?.is_crawler_running {
@@ -234,8 +235,8 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Returns the sure and the unsure number; where the server could not be asked
-    /// after a walk that is whole by its own word, all of its items are unsure.
+    /// Returns the sure and the unsure number. If a walk reported its own end, but the
+    /// server could not be asked afterwards, all items are unsure.
     pub(super) fn or_unknown(
         &self,
         hidden: Result<Hidden>,
@@ -258,7 +259,7 @@ impl Walk<'_> {
     }
 }
 
-/// Says whether a server refuses to tell of its slab classes, or has none to tell of.
+/// Reports whether a server refuses to report its slab classes, or has none.
 fn is_not_told(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -266,7 +267,7 @@ fn is_not_told(error: &Error) -> bool {
     )
 }
 
-/// Asks for a crawl; says whether it was started.
+/// Requests a crawl; returns whether it was started.
 fn start_crawl(connection: &mut Connection, request: &[u8]) -> Result<bool> {
     let mut is_started = false;
     connection.exchange_short("crawl", request, |bytes| {
@@ -305,7 +306,7 @@ mod tests {
         let before = census(1000, 5000, 70);
         let sure = |later: Census, listed: u64| before.alive_since(&later).saturating_sub(listed);
         let most = |later: Census, listed: u64| before.unlisted_most(&later, listed);
-        // Nothing moves: both are exact.
+        // Nothing changes: both are exact.
         assert_eq!(
             (
                 sure(census(1000, 5000, 70), 997),
@@ -313,7 +314,7 @@ mod tests {
             ),
             (3, 3)
         );
-        // Sets of what is there: the count does not change, and any may be one.
+        // Existing items are set again: the count stays, and any of them may be set.
         assert_eq!(
             (
                 sure(census(1000, 5040, 70), 997),
@@ -321,7 +322,7 @@ mod tests {
             ),
             (0, 3)
         );
-        // Ten were deleted and ten others set: each of those may be the hidden one.
+        // Ten were deleted and ten others set: each of those may be a hidden one.
         assert_eq!(
             (
                 sure(census(1000, 5010, 80), 997),
@@ -329,7 +330,7 @@ mod tests {
             ),
             (0, 13)
         );
-        // Five were deleted: of the listed, or of the hidden.
+        // Five were deleted, either listed or hidden ones.
         assert_eq!(
             (
                 sure(census(995, 5000, 75), 997),

@@ -1,4 +1,4 @@
-//! What one walk needs, and what it says it did.
+//! What one walk needs, and what it reports.
 
 use crate::engines::source::seen_keys::SeenKeys;
 use crate::engines::source::spool::Spool;
@@ -16,50 +16,50 @@ use std::time::Duration;
 /// What one walk needs.
 #[derive(Debug)]
 pub struct Walk<'a> {
-    /// Whom to ask.
+    /// The node to list.
     pub node: &'a NodeSpec,
-    /// Of the connections.
+    /// Connection options.
     pub net: &'a NetOptions,
-    /// How to ask.
+    /// The commands to use.
     pub strategy: ReadStrategy,
-    /// Where the lines go.
+    /// Receives the lines.
     pub spool: &'a Spool,
-    /// Tells what is new in a walk that is done again; needed for all keys. For
-    /// [`WalkKind::Hash`] it may be one that was made for later.
+    /// The keys listed so far, to tell what is new in a repeated walk. Needed if all keys
+    /// are wanted. For [`WalkKind::Hash`] it may be a set made by
+    /// [`SeenKeys::for_later`].
     pub seen: Option<&'a SeenKeys>,
-    /// Whether all keys are wanted, so that the server's counts are compared with
-    /// what it listed.
+    /// Whether all keys are wanted, so that the server's counts are compared with what it
+    /// listed.
     pub is_for_all: bool,
-    /// Stops it.
+    /// Stops the walk.
     pub cancel: &'a Cancel,
-    /// How long to wait for the end of another crawl, or for a connection of a
-    /// server that has none left.
+    /// How long to wait for the end of another crawl, or for a connection to a server
+    /// that has none left.
     pub busy_timeout: Duration,
-    /// A connection that waits for the next question; none at first.
+    /// An open connection for the next question; `None` at first.
     pub idle: Mutex<Option<Connection>>,
 }
 
-/// What a walk says it did.
+/// What a walk reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalkReport {
-    /// What was done.
+    /// The walk that was done.
     pub walk: WalkKind,
     /// How often the lists were walked.
     pub pass_count: u32,
     /// Keys that only the last pass found.
     pub last_pass_new: u64,
-    /// Items that the server counts and did not list, for sure.
+    /// Items that the server counts and certainly did not list.
     pub unlisted: u64,
-    /// At most so many further ones: its counts do not decide it.
+    /// The most further ones there may be, which its counts leave undecided.
     pub unsure: u64,
-    /// Whether the walk that was chosen was given up: what was listed had no room in
-    /// memory, and the disk did not take it. Where all keys are wanted, this one was
-    /// done in its place.
+    /// Whether the chosen walk was given up: what it listed had no room in memory, and
+    /// the disk did not take it. If all keys are wanted, `walk` was done in its place.
     pub is_given_up: bool,
 }
 
 impl WalkReport {
-    /// Notes how lists were walked in the end.
+    /// Records how the lists were walked in the end.
     pub(super) fn note_walk(&mut self, walk: WalkKind) {
         self.is_given_up |= self.walk != walk;
         self.walk = walk;
@@ -67,8 +67,8 @@ impl WalkReport {
 }
 
 impl Walk<'_> {
-    /// Makes a connection, which is the only one of the walk: the one that was kept
-    /// for the next question goes first.
+    /// Opens the walk's only connection. The one that was kept for the next question is
+    /// closed first.
     pub(super) fn connect(&self) -> Result<Connection> {
         drop(self.take_idle());
         Connection::connect(self.node, self.net, self.cancel)
@@ -79,14 +79,14 @@ impl Walk<'_> {
         idle.take()
     }
 
-    /// Keeps a connection for the next question: a server at its limit may have none
-    /// left by then.
+    /// Keeps a connection for the next question, since a server at its limit may have
+    /// none left by then.
     pub(super) fn keep(&self, connection: Connection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         *idle = Some(connection);
     }
 
-    /// Asks something over the connection that was kept, or a new one, and keeps it.
+    /// Asks over the kept connection or a new one, and keeps it afterwards.
     pub(super) fn with_connection<T>(
         &self,
         ask: impl Fn(&mut Connection) -> Result<T>,
@@ -97,7 +97,7 @@ impl Walk<'_> {
                     self.keep(connection);
                     return Ok(answer);
                 }
-                // The server may have hung up since.
+                // The server may have closed the kept connection.
                 Err(error) if error.is_retryable() && *error.kind() != ErrorKind::Busy => {}
                 Err(error) => return Err(error),
             }
@@ -110,7 +110,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Does it again while the server has no connection left.
+    /// Repeats a request while the server has no connection left.
     pub(super) fn retry_when_full<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
         const INTERVAL: Duration = Duration::from_millis(250);
         let started = Stopwatch::start();
@@ -127,7 +127,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns the items of each slab class, as the server counts them.
+    /// Returns the number of items of each slab class, as the server counts them.
     pub(super) fn slab_item_counts(&self) -> Result<BTreeMap<u8, u64>> {
         self.with_connection(ask_slab_item_counts)
     }
@@ -136,7 +136,7 @@ impl Walk<'_> {
         Location::node(self.node.address())
     }
 
-    /// Waits, but not longer than the cancel flag is down.
+    /// Waits for this long, or until the job is canceled.
     pub(super) fn pause(&self, length: Duration) -> Result<()> {
         std::thread::sleep(length);
         self.cancel.check()

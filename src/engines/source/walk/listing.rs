@@ -1,5 +1,5 @@
-//! The walk by `stats cachedump`: slab classes side by side, each as far as the
-//! server shows it.
+//! Walks by `stats cachedump`: several slab classes at a time, each as far as the server
+//! lists it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -19,11 +19,11 @@ use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::item::Exptime;
 use crate::words::units::UnixSecs;
 
-/// Classes listed at one time. The server holds the lock of a class's list while
-/// it writes up to 2 MiB of keys, so more would hurt its clients.
+/// How many classes are listed at a time. The server holds the lock of a class's list
+/// while it writes up to 2 MiB of keys, so more would hurt its clients.
 const CLASS_COUNT_AT_ONCE: usize = 4;
 
-/// What no line of a listing begins with: an item whose key cannot be told.
+/// A prefix that no line of a listing has. It marks an item whose key is unknown.
 const BROKEN: &[u8] = b"broken ";
 
 impl Walk<'_> {
@@ -34,7 +34,7 @@ impl Walk<'_> {
 
     /// Lists the newest items of every class: those of its COLD list.
     pub(super) fn list_newest(&self) -> Result<()> {
-        /// The newest one is what a crawl leaves out; the next may become it.
+        /// A crawl leaves out the newest item; the next one may become the newest.
         const ITEM_COUNT: u64 = 2;
         self.list_classes(Some(ITEM_COUNT))
     }
@@ -68,7 +68,7 @@ impl Walk<'_> {
         };
         let workers = vec![(); worker_count];
         let listed = side_by_side("list", workers, worker_count, self.cancel, list)?;
-        // The spool tells one worker alone why its disk takes no more.
+        // The spool returns the cause of a full disk to one worker only.
         let errors = listed.into_iter().filter_map(Result::err);
         Error::first_cause(errors).map_or(Ok(()), Err)
     }
@@ -76,9 +76,9 @@ impl Walk<'_> {
 
 /// Lists one class.
 ///
-/// The server has written all of it into memory of its own, up to 2 MiB, before it
-/// sends the first byte (`item_cachedump`), and holds no lock while it sends. So this
-/// may wait for room in the spool.
+/// The server writes all of it into memory of its own, up to 2 MiB, before it sends the
+/// first byte (`item_cachedump`), and holds no lock while it sends. So this may wait for
+/// room in the spool.
 fn list_class(
     connection: &mut Connection,
     class: u8,
@@ -87,8 +87,8 @@ fn list_class(
     cancel: &Cancel,
 ) -> Result<()> {
     let mut listing = Listing::new(class, spool, cancel)?;
-    // A key with a line end in it can make a line that looks like the end; the
-    // answer to another command cannot come before that.
+    // A key that contains a line end can produce a line that looks like the end of the
+    // listing. The answer to another command cannot come before the real end.
     let request = [request, VERSION].concat();
     connection.exchange("listing", &request, |bytes| listing.receive(bytes))?;
     listing.flush()?;
@@ -100,7 +100,7 @@ fn list_class(
 struct Listing<'a> {
     packer: ChunkPacker,
     count: u64,
-    /// What has come of an item whose line ended within its key.
+    /// What has arrived of an item whose line ended within its key.
     broken: Option<Vec<u8>>,
     has_end: bool,
     spool: &'a Spool,
@@ -156,19 +156,19 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Takes a line after one that ended within a key; says whether it is part of the
-    /// key, which all are but the answer that comes after the listing.
+    /// Takes a line after one that ended within a key; returns whether it is part of the
+    /// key. Every line is, except the answer that comes after the listing.
     ///
-    /// The fetcher counts the whole as one line that cannot be understood.
+    /// The fetcher counts the whole key as one line that cannot be parsed.
     fn take_broken(&mut self, line: &[u8]) -> Result<bool> {
-        /// A key of 250 line ends is as many lines.
+        /// A key of 250 line ends makes that many lines.
         const LEN_MAX: usize = 4096;
         if self.has_end && line.starts_with(b"VERSION ") && !ends_item(line) {
             let broken = self.broken.take().unwrap_or_default();
             self.push(&broken)?;
             return Ok(false);
         }
-        // It may be part of the key all the same.
+        // It may still be part of the key.
         self.has_end = line == b"END";
         let broken = self.broken.get_or_insert_default();
         if broken.len().saturating_add(line.len()) <= LEN_MAX {
@@ -186,7 +186,7 @@ impl<'a> Listing<'a> {
         match parse_listed(line) {
             Some(listed) => {
                 let item = WalkItem {
-                    // What it means depends on the server; see `LineForm`.
+                    // The meaning of the number depends on the server; see `LineForm`.
                     exptime: Some(Exptime::At(UnixSecs(listed.exptime))),
                     class: self.packer.class(),
                     value_len: Some(listed.value_len),
@@ -216,8 +216,8 @@ mod tests {
     use crate::engines::source::packed_walk::Walked;
     use crate::engines::source::spool_memory::SpoolMemory;
 
-    /// Reads a transcript in two parts; returns the lines, how many items they
-    /// are, and whether the end was seen.
+    /// Feeds a transcript in two parts; returns the lines, how many items they are, and
+    /// whether the end was seen.
     fn read(stream: &[u8], split: usize) -> Result<(Vec<u8>, u64, bool)> {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(SpoolMemory::new(1 << 20), directory.path().to_owned());
@@ -248,7 +248,7 @@ mod tests {
         Ok((lines, listing.count, is_done))
     }
 
-    /// Writes what was listed as the server did.
+    /// Formats an item as the server listed it.
     fn text_of(walked: &Walked<'_>) -> Vec<u8> {
         match walked {
             Walked::Broken(line) => [line, &b"\n"[..]].concat(),
@@ -283,13 +283,14 @@ mod tests {
                 b"broken ITEM x\rEND\ry [3 b; 0 s]\nITEM z [3 b; 0 s]\n",
                 2,
             ),
-            // The key "a\r\nITEM z", and one that is all of a listing's end.
+            // The key "a\r\nITEM z", and one that looks exactly like the end of a
+            // listing.
             (
                 b"ITEM a\r\nITEM z [3 b; 0 s]\r\nITEM x\r\nERROR\r\nEND [3 b; 0 s]\r\nEND\r\nVERSION 1\r\n",
                 b"broken ITEM a\rITEM z [3 b; 0 s]\nbroken ITEM x\rERROR\rEND [3 b; 0 s]\n",
                 2,
             ),
-            // Cut off, as no server does.
+            // Truncated, which no server does.
             (
                 b"ITEM a\r\nEND\r\nVERSION 1\r\n",
                 b"broken ITEM a\rEND\n",

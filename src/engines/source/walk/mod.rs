@@ -1,4 +1,4 @@
-//! The list of all keys of a node.
+//! Lists all keys of a node.
 
 mod chunk_packer;
 mod crawl;

@@ -1,4 +1,4 @@
-//! The list of all keys of a node, by the walk that was chosen for it.
+//! Lists all keys of a node by the chosen walk.
 
 use crate::engines::source::strategy::{ReadStrategy, WalkKind};
 use crate::engines::source::walk::crawler_switch::CrawlerSwitch;
@@ -9,21 +9,21 @@ use std::cell::Cell;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// How often LRU lists are walked at most. A pass leaves out up to 15 percent of
-/// a server in heavy use (measured), and not the same ones again.
+/// The most passes over LRU lists. A pass over a server in heavy use leaves out up to 15
+/// percent of the items (measured), and different ones each time.
 const PASS_COUNT_MAX: u32 = 5;
 
-/// How long items that a client is being sent are waited for, where passes over
-/// the lists do not show all that the server counts.
+/// How long to wait for items that are being sent to clients, if passes over the lists do
+/// not show everything that the server counts.
 const HELD_PAUSE: Duration = Duration::from_secs(1);
 
 impl Walk<'_> {
-    /// Lists every item into the spool, and closes it, also on error.
+    /// Lists every item into the spool and closes it, also on error.
     ///
     /// # Errors
     ///
     /// - `Busy`: another crawl did not end in time.
-    /// - `Server`: it refuses the walk; `Timeout`, `Closed`, `Io`, `Canceled`.
+    /// - `Server`: the server refuses the walk; `Timeout`, `Closed`, `Io`, `Canceled`.
     pub fn run(&self) -> Result<WalkReport> {
         let _closer = self.spool.closer();
         let crawler = CrawlerSwitch::new(self);
@@ -64,8 +64,8 @@ impl Walk<'_> {
         Ok(report)
     }
 
-    /// Lists all keys class by class, after a walk of the hash table that was given up.
-    /// What that has listed is fetched, and known when it is listed again.
+    /// Lists all keys class by class after a walk of the hash table was given up. The
+    /// keys that it listed are fetched, and recognized when they are listed again.
     fn replace_hash(
         &self,
         crawler: &CrawlerSwitch<'_>,
@@ -100,9 +100,9 @@ impl Walk<'_> {
         );
     }
 
-    /// Walks the LRU lists until a pass finds nothing that was not known: items
-    /// move between the lists while they are walked, those in use are passed
-    /// over, and a new value may put one into a class that was walked before.
+    /// Walks the LRU lists until a pass finds no new key. One pass is not enough: items
+    /// move between the lists during a walk, items in use are skipped, and a new value
+    /// may move an item into a class that was already walked.
     fn repeat(
         &self,
         crawler: &CrawlerSwitch<'_>,
@@ -128,7 +128,7 @@ impl Walk<'_> {
             Ok(())
         };
         let Some(seen) = self.seen else {
-            // Which keys came again cannot be told, nor what is missing.
+            // Without the set, neither repeated nor missing keys can be detected.
             show_lists()?;
             report.unsure = before.stats.curr_items;
             report.note_walk(walk.get());
@@ -150,8 +150,8 @@ impl Walk<'_> {
             if report.last_pass_new > 0 {
                 continue;
             }
-            // A crawl passes over an item that a client is just being sent, and
-            // passes that follow on each other pass over the same ones.
+            // A crawl skips an item that is being sent to a client, and passes in quick
+            // succession skip the same ones.
             let may_show_more = is_crawl && !has_paused && !self.shows_all(before, seen)?;
             if !may_show_more {
                 break;
@@ -167,7 +167,7 @@ impl Walk<'_> {
         let hidden = self.find_hidden(before, seen, look);
         (report.unlisted, report.unsure) = self.or_unknown(hidden, before, "lists")?;
         report.note_walk(walk.get());
-        // The first pass finds everything for the first time.
+        // In the first pass every key is new.
         if report.pass_count == 1 {
             report.last_pass_new = 0;
         }
