@@ -1,4 +1,4 @@
-//! Which nodes there are: named one by one, in a file, or by an endpoint that
+//! Finds the nodes: named one by one, listed in a file, or reported by an endpoint that
 //! knows its cluster.
 
 use std::path::Path;
@@ -19,20 +19,20 @@ use crate::words::node::NodeSpec;
 use crate::words::progress::NoProgress;
 use crate::words::units::to_u64;
 
-/// What stands for one node or for several: a [`NodeSpec`], or `cfg:host[:port]`
-/// for the configuration endpoint of a cluster.
+/// The source of one node or of several: a [`NodeSpec`], or `cfg:host[:port]` for the
+/// configuration endpoint of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeSource {
     /// The node itself.
     Node(NodeSpec),
-    /// Where to ask for them.
+    /// The endpoint that knows the nodes.
     Endpoint(NodeSpec),
 }
 
-/// What stands before an endpoint.
+/// The prefix of an endpoint.
 const ENDPOINT_PREFIX: &str = "cfg:";
 
-/// What an endpoint is called in messages.
+/// The name of an endpoint in messages.
 const ENDPOINT: &str = "configuration endpoint";
 
 impl FromStr for NodeSource {
@@ -40,7 +40,7 @@ impl FromStr for NodeSource {
 
     fn from_str(text: &str) -> Result<Self> {
         let endpoint = text.strip_prefix(ENDPOINT_PREFIX);
-        // With nothing but a port behind it, it is a host of that name.
+        // If only a port follows, `cfg` is a host name.
         let is_port = |rest: &str| rest.parse::<u16>().is_ok();
         let Some(endpoint) = endpoint.filter(|rest| !is_port(rest)) else {
             return Ok(Self::Node(text.parse()?));
@@ -58,23 +58,23 @@ impl FromStr for NodeSource {
     }
 }
 
-/// A node, and who named it.
+/// A node and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundNode {
     /// The node.
     pub node: NodeSpec,
-    /// The endpoint and the version of its list; none for a node that was named
-    /// itself.
+    /// The endpoint and the version of its list; `None` for a node that was named
+    /// directly.
     pub endpoint: Option<String>,
 }
 
-/// Reads a file of nodes and endpoints, one a line. `#` at the start of a line
-/// or behind a space begins a comment.
+/// Reads a file of nodes and endpoints, one on each line. A `#` at the start of a line or
+/// after a space begins a comment.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: the file cannot be read; or a line, with its number, is no
-///   node; or there is no node at all.
+/// - `InvalidInput`: the file cannot be read, a line is not a node (the error has its
+///   number), or there is no node at all.
 /// - `LimitExceeded`: the file is longer than 4 MiB.
 pub fn read_node_file(path: &Path) -> Result<Vec<NodeSource>> {
     const LEN_MAX: u64 = 4 << 20;
@@ -109,15 +109,14 @@ fn line_without_comment(line: &str) -> &str {
         .trim()
 }
 
-/// Puts the nodes that an endpoint names in its place, in its order. An endpoint that
-/// does not answer is waited for as a node is.
+/// Replaces each endpoint with the nodes that it reports, in its order. An endpoint that
+/// does not answer is retried like a node.
 ///
 /// # Errors
 ///
 /// - `InvalidInput`: an endpoint is a plain server.
 /// - `LimitExceeded`: more nodes than a ring can have.
-/// - Those of [`Connection::connect`] and of
-///   [`parse_config`].
+/// - Those of [`Connection::connect`] and of [`parse_config`].
 pub fn find_nodes(
     sources: &[NodeSource],
     options: &NetOptions,
@@ -132,7 +131,7 @@ pub fn find_nodes(
             }),
             NodeSource::Endpoint(endpoint) => {
                 let address = endpoint.address();
-                // No job has started yet that could tell of its progress.
+                // No job has started yet that could report its progress.
                 let asked = ask_patiently(endpoint, options, cancel, &NoProgress, || {
                     ask_endpoint(endpoint, options, cancel)
                         .map_err(|error| explain(endpoint, options, cancel, error))
@@ -150,7 +149,7 @@ pub fn find_nodes(
     Ok(found)
 }
 
-/// Says that it is no node that failed, but who was to name them.
+/// Locates the error at the endpoint instead of at a node.
 fn at_endpoint(error: Error, address: &str) -> Error {
     if matches!(error.kind(), ErrorKind::InvalidInput { .. }) {
         return error;

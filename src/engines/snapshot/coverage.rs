@@ -1,11 +1,11 @@
-//! Which bytes of a file are accounted for.
+//! Tracks which bytes of a file are accounted for.
 
 use std::collections::BTreeMap;
 
-/// A set of byte ranges, each counted once however often it is added.
+/// A set of byte ranges. Each byte counts once, however often it is added.
 #[derive(Debug, Default)]
 pub(super) struct Coverage {
-    /// Starts and ends of ranges that neither overlap nor touch.
+    /// Starts and ends of ranges that do not overlap or touch.
     ranges: BTreeMap<u64, u64>,
 }
 
@@ -27,7 +27,7 @@ impl Coverage {
         self.ranges.insert(start, end);
     }
 
-    /// Bytes in all ranges.
+    /// Returns the number of bytes in all ranges.
     pub(super) fn len(&self) -> u64 {
         let lens = self.ranges.iter();
         lens.fold(0, |sum: u64, (start, end)| {

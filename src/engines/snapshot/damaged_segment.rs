@@ -1,5 +1,5 @@
-//! A segment of which nothing is taken for granted: every block that can still
-//! be proved to be one of it, wherever it stands.
+//! Recovers every block that can still be proved to belong to a segment, wherever it is.
+//! Nothing about the file is taken for granted.
 
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::engines::snapshot::salvage_walk::Walk;
@@ -13,7 +13,8 @@ use crate::words::finding::Finding;
 use crate::words::limits::Limits;
 use crate::words::location::Location;
 
-/// A segment that may be damaged, cut, without its head, or something else.
+/// A file that may be a damaged segment, a truncated one, one without its head, or
+/// something else.
 #[derive(Debug)]
 pub struct DamagedSegment {
     object: Box<dyn ObjectReader>,
@@ -23,11 +24,11 @@ pub struct DamagedSegment {
 }
 
 impl DamagedSegment {
-    /// Finds out which segment this is or was, unless that is known.
+    /// Opens a file, and finds out which segment it is or was unless that is known.
     ///
     /// # Errors
     ///
-    /// - `Unsupported`: a sound file header says another major version.
+    /// - `Unsupported`: a sound file header has another major version.
     /// - `Canceled`.
     pub fn open(
         object: Box<dyn ObjectReader>,
@@ -49,17 +50,17 @@ impl DamagedSegment {
         })
     }
 
-    /// Returns what to call the segment in a message.
+    /// Returns the name of the segment for messages.
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// Returns which segment it is, if anything in it is part of one.
+    /// Returns the segment's identity if any part of the file belongs to one.
     pub fn identity(&self) -> Option<Identity> {
         self.identity
     }
 
-    /// Reads its description, if that survived.
+    /// Reads the segment's description if it survived.
     ///
     /// # Errors
     ///
@@ -71,25 +72,25 @@ impl DamagedSegment {
         }
     }
 
-    /// Bytes of the file.
+    /// Returns the file's size in bytes.
     pub fn size(&self) -> u64 {
         self.object.size()
     }
 
-    /// Brings out every record that can be proved, in the order of the file;
-    /// those of damaged blocks come behind, and last those with values in parts.
-    /// A value in parts that `take` gets in pieces may still turn out to be
-    /// damaged: then it is counted as lost. `records_total` is how many there were,
-    /// if that is known from elsewhere.
+    /// Recovers every record that can be proved, in file order. Records of damaged blocks
+    /// come after those, and records with values in parts last. A value that `take`
+    /// receives in pieces may still turn out to be damaged; then it is counted as lost.
+    /// `records_total` is the number of records that the segment had, if that is known
+    /// from elsewhere.
     ///
     /// # Errors
     ///
-    /// - `Canceled`, and what `take` fails with. What is damaged is no error.
+    /// - `Canceled`, and the errors of `take`. Damage is not an error.
     ///
     /// # Memory
     ///
-    /// One block or part of a value as stored and decompressed, the table of
-    /// contents, and the keys of the records with values in parts.
+    /// One block or part of a value, both stored and decompressed, the table of contents,
+    /// and the keys of the records with values in parts.
     pub fn salvage(
         &self,
         records_total: Option<u64>,
@@ -110,7 +111,7 @@ impl DamagedSegment {
         .run(take)
     }
 
-    /// What is said of a file in which nothing is found.
+    /// The report on a file in which nothing was found.
     fn nothing(&self, records_total: Option<u64>) -> SegmentSalvage {
         let size = self.object.size();
         let structure = Structure::Segment;

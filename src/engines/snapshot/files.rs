@@ -1,15 +1,16 @@
-//! What the files of a snapshot are called.
+//! Names of the files of a snapshot.
 
 use crate::ports::store::Store;
 
-/// The manifest's object name, below the snapshot's.
+/// Name of the manifest object, below the snapshot's name.
 pub const MANIFEST: &str = "manifest.json";
-/// The object by which a dump that was killed goes on, below the snapshot's name.
+/// Name of the object from which an interrupted dump is resumed, below the snapshot's
+/// name.
 pub const JOURNAL: &str = "dump.json";
-/// Where segments are, below the snapshot's name.
+/// The directory of the segments, below the snapshot's name.
 pub const SEGMENTS: &str = "segments";
 
-/// Says whether a dump of this name was begun and can go on.
+/// Reports whether there is an unfinished dump of this name that can be resumed.
 pub fn can_resume(store: &dyn Store, name: &str) -> bool {
     let exists = |object: &str| store.open(&format!("{name}/{object}")).is_ok();
     exists(JOURNAL) && !exists(MANIFEST)

@@ -1,4 +1,4 @@
-//! Key sections of a snapshot: decoded side by side, handed on in order.
+//! Decodes key sections of a snapshot in parallel and passes them on in order.
 
 use std::ops::{ControlFlow, Range};
 
@@ -13,18 +13,18 @@ use crate::words::error::Result;
 use crate::words::finding::Finding;
 use crate::words::units::to_u64;
 
-/// Blocks a thread decodes before they are handed on.
+/// The most blocks that a thread decodes before they are passed on.
 const ROUND_BLOCKS: usize = 8;
-/// Raw bytes of key sections that a thread decodes before; a block may have
-/// more by itself, and is then alone in its round.
+/// The most raw bytes of key sections that a thread decodes before they are passed on. A
+/// single block may have more; then it is alone in its round.
 const ROUND_RAW_LEN: u64 = 4 << 20;
 
-/// Goes through key sections and reads no value.
+/// Reads the key sections of segments, and no values.
 ///
 /// # Memory
 ///
-/// For each thread 4 MiB of raw key sections, but one section at least, or what
-/// is made of them; and a segment's table of contents.
+/// For each thread 4 MiB of raw key sections, or one section if that is larger, or what
+/// is made of them; and one segment's table of contents.
 #[derive(Debug)]
 pub struct KeyWalk<'a> {
     snapshot: &'a SnapshotReader,
@@ -35,19 +35,19 @@ pub struct KeyWalk<'a> {
 /// What a walk could not read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyDamage {
-    /// Records in it, as far as manifest and tables of contents count them.
+    /// Lost records, as far as the manifest and the tables of contents count them.
     pub records: u64,
-    /// Why; at most [`KeyDamage::FINDING_COUNT_MAX`].
+    /// What is damaged; at most [`KeyDamage::FINDING_COUNT_MAX`].
     pub findings: Vec<Finding>,
-    /// Findings beyond that.
+    /// Number of further findings.
     pub finding_count_dropped: u64,
 }
 
 impl KeyDamage {
-    /// Findings kept.
+    /// The most findings that are kept.
     pub const FINDING_COUNT_MAX: usize = 10_000;
 
-    /// Keeps a finding, or counts it.
+    /// Keeps a finding, or only counts it.
     fn add(&mut self, finding: Finding, records: u64) {
         self.records = self.records.saturating_add(records);
         if self.findings.len() < Self::FINDING_COUNT_MAX {
@@ -59,11 +59,11 @@ impl KeyDamage {
 }
 
 impl<'a> KeyWalk<'a> {
-    /// Starts the threads, and reads nothing yet; `job` is part of their names.
+    /// Starts the threads, and reads nothing yet. `job` is part of the threads' names.
     ///
     /// # Errors
     ///
-    /// - `Io`: no threads.
+    /// - `Io`: the threads cannot be started.
     pub fn new(
         snapshot: &'a SnapshotReader,
         thread_count: usize,
@@ -78,20 +78,20 @@ impl<'a> KeyWalk<'a> {
         })
     }
 
-    /// Returns the threads, for more work on what they decoded.
+    /// Returns the threads, for further work on the decoded blocks.
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
     /// Decodes the key sections of some segments, in their order.
     ///
-    /// `read` makes of a block what is wanted of it; many threads call it at once.
-    /// `take` gets that of some blocks at a time, in order, and may stop the walk.
+    /// `read` extracts what is wanted from a block; many threads call it at once. `take`
+    /// receives the results of several blocks at a time, in order, and may stop the walk.
     ///
     /// # Errors
     ///
-    /// - `Canceled`, and what `take` fails with. What is damaged or cannot be read
-    ///   is in the result.
+    /// - `Canceled`, and the errors of `take`. Whatever is damaged or unreadable is in
+    ///   the result.
     pub fn run<T, Take>(
         &self,
         segments: &[&ManifestSegment],
@@ -127,7 +127,7 @@ impl<'a> KeyWalk<'a> {
         Ok(damage)
     }
 
-    /// Decodes some blocks side by side.
+    /// Decodes some blocks in parallel.
     fn decode<T: Send>(
         &self,
         named: &ManifestSegment,

@@ -1,4 +1,4 @@
-//! Which snapshot of a directory the name `latest` stands for.
+//! Resolves the snapshot name `latest`.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::ports::store::{MapChoice, Store, open_snapshot_place};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::units::UnixSecs;
 
-/// The name that stands for the newest complete snapshot of a directory. No
-/// dump can have it.
+/// The name that stands for the newest complete snapshot of a directory. No dump can have
+/// this name.
 pub const LATEST: &str = "latest";
 
 /// The newest complete snapshot of a store.
@@ -21,13 +21,14 @@ pub struct Latest {
     pub name: String,
     /// When its dump ended, on the clock of the host that made it.
     pub finished_at: UnixSecs,
-    /// What was not taken though it ended later, or may have, and why.
+    /// Snapshots that ended later, or may have, and were not taken, with the reason.
     pub passed_over: Vec<String>,
 }
 
-/// Returns the place of a snapshot: what was given, or, where its last part is
-/// `latest` and no snapshot has that name, the place of the newest complete one
-/// in that directory. What was passed over for it is logged as a warning.
+/// Resolves the place of a snapshot. If its last part is `latest` and no snapshot has
+/// that name, returns the place of the newest complete snapshot in that directory;
+/// otherwise returns the place unchanged. Newer snapshots that are passed over are logged
+/// as warnings.
 ///
 /// # Errors
 ///
@@ -44,7 +45,7 @@ pub fn resolve_latest(place: &str) -> Result<String> {
         return Ok(place.to_owned());
     }
     let (store, name) = open_snapshot_place(place, MapChoice::Never)?;
-    // Somebody has made a directory of that name; then it is meant.
+    // A directory with that name exists, so it is the one meant.
     if !store.list(&name)?.is_empty() {
         tracing::warn!("{place} is a snapshot of that very name; no newer one was looked for");
         return Ok(place.to_owned());
@@ -58,7 +59,7 @@ pub fn resolve_latest(place: &str) -> Result<String> {
     Ok(found)
 }
 
-/// Finds the newest complete snapshot of a store, by the end of its dump.
+/// Finds the complete snapshot of a store whose dump ended last.
 ///
 /// # Errors
 ///
@@ -85,7 +86,7 @@ pub fn find_latest(store: &Arc<dyn Store>) -> Result<Latest> {
                 let text = format!("{place} is {}", verdict.as_str());
                 others.push((end.unwrap_or_default(), text));
             }
-            // It may be the newest one.
+            // The unreadable one may be the newest.
             Err(error) => {
                 let reason = error.to_chain();
                 unreadable.push(format!(

@@ -1,4 +1,4 @@
-//! Reads what can be read of an object, and counts what cannot.
+//! Reads the readable bytes of an object and counts the others.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,14 @@ use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 use crate::words::units::to_u64;
 
-/// Reads through a window; what the store cannot give is zeros.
+/// Reads through a window. Bytes that the store cannot read become zeros.
 ///
-/// A disk that fails at one place fails a whole call, so that the pages of a
-/// failed call are read one by one.
+/// A disk that fails at one place fails the whole call, so the pages of a failed call are
+/// read again one by one.
 #[derive(Debug)]
 pub(super) struct LossyReader<'a> {
     object: &'a dyn ObjectReader,
-    /// Bytes read at once, unless more are wanted.
+    /// Bytes read at once, unless a caller needs more.
     window_len: u64,
     start: u64,
     window: Vec<u8>,
@@ -24,11 +24,11 @@ pub(super) struct LossyReader<'a> {
     lost_pages: BTreeSet<u64>,
 }
 
-/// Bytes of a page: what the kernel reads at least.
+/// Bytes of a page, the least that the kernel reads.
 const PAGE_LEN: u64 = 4096;
 
-/// Returns how many bytes of an object of this size may be looked at in vain.
-/// Structures that claim each other's bytes would otherwise be read again and
+/// Returns how many bytes of an object of this size may be examined without success.
+/// Without this limit, structures that claim each other's bytes would be read again and
 /// again.
 pub(super) fn failed_len_max(size: u64) -> u64 {
     const FREE: u64 = 64 << 20;
@@ -36,12 +36,12 @@ pub(super) fn failed_len_max(size: u64) -> u64 {
 }
 
 impl<'a> LossyReader<'a> {
-    /// Makes a reader that goes through the object from front to back.
+    /// Creates a reader for reading the object from front to back.
     pub(super) fn sequential(object: &'a dyn ObjectReader) -> Self {
         Self::new(object, 1 << 20)
     }
 
-    /// Makes a reader that looks here and there.
+    /// Creates a reader for reading at arbitrary places.
     pub(super) fn random(object: &'a dyn ObjectReader) -> Self {
         Self::new(object, 16 << 10)
     }
@@ -56,13 +56,13 @@ impl<'a> LossyReader<'a> {
         }
     }
 
-    /// Bytes that could not be read, by whole pages.
+    /// Returns the number of bytes that could not be read, in whole pages.
     pub(super) fn unreadable_len(&self) -> u64 {
         to_u64(self.lost_pages.len()).saturating_mul(PAGE_LEN)
     }
 
-    /// Returns `len` bytes from `offset` on, or as many as there are. The
-    /// caller has bounded the length.
+    /// Returns `len` bytes from `offset` on, or as many as there are. The caller has
+    /// limited the length.
     pub(super) fn bytes(&mut self, offset: u64, len: u64) -> &[u8] {
         let size = self.object.size();
         let end = offset.saturating_add(len).min(size);
@@ -81,8 +81,8 @@ impl<'a> LossyReader<'a> {
         }
     }
 
-    /// Returns what is in the window from `offset` on, `least` bytes unless the
-    /// object ends: no byte is read twice by whoever goes forward.
+    /// Returns the window's contents from `offset` on, at least `least` bytes unless the
+    /// object ends. Reading forward reads no byte twice.
     pub(super) fn bytes_at_hand(&mut self, offset: u64, least: u64) -> &[u8] {
         let window_end = self.start.saturating_add(to_u64(self.window.len()));
         let is_within = offset >= self.start && offset.saturating_add(least) <= window_end;
@@ -94,7 +94,7 @@ impl<'a> LossyReader<'a> {
         self.bytes(offset, len)
     }
 
-    /// Returns the next place before `end` where a frame may start.
+    /// Returns the next position before `end` where a frame may start.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl<'a> LossyReader<'a> {
             if len < marker_len {
                 break;
             }
-            // A marker may lie across the end of what was at hand.
+            // A marker may cross the end of the window.
             at = at.saturating_add(len).saturating_sub(marker_len - 1);
         }
         Ok(None)
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::words::error::{Error, Operation};
 
-    /// Sixteen pages of which the fourth cannot be read.
+    /// Sixteen pages, of which the fourth cannot be read.
     #[derive(Debug)]
     struct BadDisk(Vec<u8>);
 
@@ -206,7 +206,7 @@ mod tests {
             }
         }
         assert_eq!(reader.unreadable_len(), 4096);
-        // What is at hand reaches as far as it was read, and no farther.
+        // The window reaches exactly as far as the object was read.
         let mut reader = LossyReader::random(&disk);
         assert_eq!(reader.bytes_at_hand(100, 4).len(), 16 << 10);
         assert_eq!(reader.bytes_at_hand(16_400, 4).len(), 84);

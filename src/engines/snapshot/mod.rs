@@ -1,10 +1,10 @@
-//! Format and store joined: snapshots written and read.
+//! Reads and writes snapshots: combines the format and the store.
 //!
 //! # Invariants
 //!
-//! - The manifest goes last, and only if none is there; until then the snapshot
+//! - The manifest is written last, and only if there is none. Until then the snapshot
 //!   does not exist.
-//! - It names durable, complete segments only.
+//! - The manifest names only durable, complete segments.
 
 mod coverage;
 mod damaged_segment;

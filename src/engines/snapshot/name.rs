@@ -1,4 +1,4 @@
-//! What a snapshot is called.
+//! Names of snapshots.
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -8,7 +8,7 @@ use crate::ports::host;
 use crate::words::error::{Error, Result};
 use crate::words::units::UnixSecs;
 
-/// The moment that a pattern of a name is filled with.
+/// The moment that fills in a name pattern.
 #[derive(Clone, Debug)]
 pub struct NameClock(Zoned);
 
@@ -22,7 +22,7 @@ impl NameClock {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: the system does not say which it is.
+    /// - `InvalidInput`: the system does not report its time zone.
     pub fn local(now: UnixSecs) -> Result<Self> {
         let zone = TimeZone::try_system().map_err(|error| {
             let zone = host::time_zone_name();
@@ -32,8 +32,8 @@ impl NameClock {
         Ok(Self(timestamp(now).to_zoned(zone)))
     }
 
-    /// Says whether the hour comes twice on this day, since clocks are put back:
-    /// two moments have the same local time.
+    /// Reports whether an hour occurs twice on this day because clocks are set back, so
+    /// that two moments have the same local time.
     pub fn is_hour_doubled(&self) -> bool {
         let local = self.0.datetime();
         self.0.time_zone().to_ambiguous_zoned(local).is_ambiguous()
@@ -45,8 +45,8 @@ fn timestamp(now: UnixSecs) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
-/// Makes a name of a moment and some random digits, so that two dumps of the
-/// same second do not meet: `2026-11-20T02-00-00Z-1f9c`.
+/// Makes a name from a moment and some random digits, so that two dumps in the same
+/// second get different names: `2026-11-20T02-00-00Z-1f9c`.
 pub fn generate_name(now: UnixSecs) -> String {
     let token = uuid::Uuid::new_v4().simple().to_string();
     let moment = timestamp(now);
@@ -57,13 +57,13 @@ pub fn generate_name(now: UnixSecs) -> String {
     )
 }
 
-/// Makes a name of a pattern, in which `%F` and its like stand for parts of the
-/// date and the time, as for `strftime`; checks the result as [`parse_name`] does.
+/// Expands a name pattern, in which `%F` and the like stand for parts of the date and
+/// time as in `strftime`. Checks the result as [`parse_name`] does.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: the pattern has something that is not known after a `%`, or
-///   would make no legal name.
+/// - `InvalidInput`: an unknown character follows a `%`, or the result is not a legal
+///   name.
 pub fn expand_name(pattern: &str, clock: &NameClock) -> Result<String> {
     let mut specifiers = pattern.split('%').skip(1);
     while let Some(rest) = specifiers.next() {
@@ -71,7 +71,7 @@ pub fn expand_name(pattern: &str, clock: &NameClock) -> Result<String> {
         if letter.is_some_and(|letter| SPECIFIERS.contains(letter)) {
             continue;
         }
-        // What comes after "%%" is plain text.
+        // The text after "%%" is literal.
         if letter.is_none() && specifiers.next().is_some() {
             continue;
         }
@@ -92,15 +92,15 @@ pub fn expand_name(pattern: &str, clock: &NameClock) -> Result<String> {
     })
 }
 
-/// What can follow a `%` in a pattern: dates, times, their parts, the time zone.
-/// Others that `strftime` knows give spaces or slashes, which no name can have.
+/// The characters allowed after a `%`: dates, times, their parts, the time zone. The
+/// others that `strftime` knows produce spaces or slashes, which no name can have.
 const SPECIFIERS: &str = "FTYymdjGVuwabHIMSpszZ";
 
-/// Checks a name that the user gave.
+/// Checks a name given by the user.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: it would not make a plain directory name anywhere.
+/// - `InvalidInput`: it is not a plain directory name on every system.
 pub fn parse_name(text: &str) -> Result<String> {
     const LEN_MAX: usize = 200;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+=@:".contains(&byte);
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_hour_that_comes_twice_is_known() {
-        // As in Berlin; the machine may have no list of zones.
+        // The rules of Berlin, spelled out since the machine may have no list of zones.
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let at = |text: &str| {
             let moment: Timestamp = text.parse().unwrap();

@@ -1,4 +1,4 @@
-//! A value in parts, read piece by piece.
+//! Reads a value in parts, piece by piece.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,19 +10,20 @@ use crate::words::error::{Error, Result};
 use crate::words::location::Location;
 use crate::words::pieces::Pieces;
 
-/// A segment, as far as its values in parts go. Frames are known by their numbers.
+/// The operations on a segment that reading values in parts needs. Frames are identified
+/// by number.
 pub(super) trait PartSource: fmt::Debug + Sync {
-    /// Returns the frames in which the parts of a block's values may stand (P6).
+    /// Returns the frames that may contain the parts of a block's values (P6).
     fn part_frames(&self, block: usize) -> Range<usize>;
 
-    /// Returns the frame at which a value's first part is (P6).
+    /// Returns the frame of a value's first part (P6).
     fn first_part(&self, block: usize, value: &PartedValue) -> std::result::Result<usize, Defect>;
 
-    /// Says whether a frame is a part of a value.
+    /// Reports whether a frame is a part of a value.
     fn is_part(&self, number: usize) -> bool;
 
-    /// Reads a part into `raw`. The record, by its block and its number there, is for
-    /// the place of an error.
+    /// Reads a part into `raw`. The record, given by its block and its number there, is
+    /// used to locate errors.
     fn read_part_of(
         &self,
         number: usize,
@@ -31,19 +32,19 @@ pub(super) trait PartSource: fmt::Debug + Sync {
         raw: &mut Vec<u8>,
     ) -> Result<ValuePartHeader>;
 
-    /// Returns the place of a record.
+    /// Returns the location of a record.
     fn record_location(&self, block: usize, record: usize) -> Location;
 
-    /// Returns the place of a frame, with that of its record if it is known.
+    /// Returns the location of a frame, with that of its record if it is known.
     fn frame_location(&self, number: usize, record: Option<(usize, usize)>) -> Location;
 }
 
-/// Reads the value of one record of a segment, each part checked before its
-/// bytes are handed out, and the whole before the last part is.
+/// Reads the value of one record of a segment. Each part is checked before its bytes are
+/// returned, and the whole value before the last part is returned.
 ///
 /// # Memory
 ///
-/// One part as stored and decompressed.
+/// One part, both stored and decompressed.
 #[derive(Debug)]
 pub struct PartsReader<'a> {
     segment: &'a dyn PartSource,
@@ -51,7 +52,7 @@ pub struct PartsReader<'a> {
     record: (usize, usize),
     value: PartedValue,
     chain: PartChain,
-    /// Numbers of the frames that were read, or tried.
+    /// Numbers of the frames that were read, or that reading failed at.
     frames: Range<usize>,
     sections: SectionReader,
     raw: Vec<u8>,
@@ -82,8 +83,8 @@ impl<'a> PartsReader<'a> {
         self.value
     }
 
-    /// Returns the numbers of the frames that have been read, the one with
-    /// which reading ended included.
+    /// Returns the numbers of the frames read so far, including the one where reading
+    /// ended.
     pub fn frames(&self) -> Range<usize> {
         self.frames.clone()
     }
@@ -113,7 +114,7 @@ impl<'a> PartsReader<'a> {
             &mut self.raw,
         )?;
         self.chain.take(&header, &self.raw).map_err(|defect| {
-            // A wrong hash is that of the whole; all else is about this part.
+            // A wrong hash concerns the whole value; any other defect concerns this part.
             let is_whole = self.chain.is_complete();
             if is_whole {
                 return at_record(defect);

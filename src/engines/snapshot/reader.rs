@@ -1,4 +1,4 @@
-//! A published snapshot.
+//! Reads a published snapshot.
 
 use std::sync::Arc;
 
@@ -19,24 +19,24 @@ use crate::words::node::NodeSpec;
 use crate::words::reasons::Reasons;
 use crate::words::units::UnixSecs;
 
-/// Reads what a manifest names.
+/// Reads the segments that a manifest names.
 #[derive(Debug)]
 pub struct SnapshotReader {
     store: Arc<dyn Store>,
     name: String,
-    /// The name is that of a segment, and the manifest made up of it.
+    /// Whether the name is that of a single segment, with a manifest made for it.
     is_lone_segment: bool,
     manifest: Manifest,
     limits: Limits,
 }
 
 impl SnapshotReader {
-    /// Reads and checks the manifest; opens no segment. The name of a segment
-    /// stands for a snapshot of it alone.
+    /// Reads and checks the manifest; opens no segment. The name of a segment stands for
+    /// a snapshot that consists of it alone.
     ///
     /// # Errors
     ///
-    /// - `NotFound`, or `InvalidInput` for what is no snapshot.
+    /// - `NotFound`, or `InvalidInput` if the name is not a snapshot's.
     /// - `Unsupported`, `Corrupt`, `LimitExceeded`: from [`Manifest::decode`].
     /// - `Io`.
     pub fn open(store: Arc<dyn Store>, name: &str, need: Need) -> Result<Self> {
@@ -79,18 +79,18 @@ impl SnapshotReader {
         &self.manifest
     }
 
-    /// Says whether this is one segment by itself, of a snapshot whose manifest
-    /// is not known.
+    /// Reports whether this is a single segment, from a snapshot whose manifest is not
+    /// known.
     pub fn is_lone_segment(&self) -> bool {
         self.is_lone_segment
     }
 
-    /// Returns what to call the snapshot in a message.
+    /// Returns the name of the snapshot for messages.
     pub fn describe(&self) -> String {
         self.store.describe(&self.name)
     }
 
-    /// Returns the bounds that reading keeps.
+    /// Returns the limits that readers keep.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -103,7 +103,7 @@ impl SnapshotReader {
         format!("{}/{}", self.name, segment.object)
     }
 
-    /// Returns what to call a segment in a message.
+    /// Returns the name of a segment for messages.
     pub fn segment_place(&self, segment: &ManifestSegment) -> String {
         self.store.describe(&self.segment_object(segment))
     }
@@ -112,9 +112,9 @@ impl SnapshotReader {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a segment by itself that does not say when it was made.
+    /// - `InvalidInput`: a single segment that does not state when it was made.
     pub fn finished_at(&self) -> Result<UnixSecs> {
-        // That of a manifest has been checked as it was read.
+        // A manifest's time has been checked when it was read.
         parse_moment(&self.manifest.finished_at).ok_or_else(|| {
             let wanted = "this segment does not say when it was made; give a moment";
             Error::invalid_input("at", "the end of the dump", wanted)
@@ -122,8 +122,8 @@ impl SnapshotReader {
         })
     }
 
-    /// Says of each node of the manifest whether it is one of those wanted, by
-    /// their addresses; all are, if none is wanted.
+    /// Reports for each node of the manifest whether its address is among those wanted.
+    /// If none is wanted, all nodes are.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl SnapshotReader {
         let nodes = &self.manifest.nodes;
         let mut selected = vec![wanted.is_empty(); nodes.len()];
         for text in wanted {
-            // As the user writes it now may be shorter than it is there.
+            // The user may have written the address in a shorter form.
             let address = text.parse().map(|node: NodeSpec| node.address());
             let is_same = |node: &ManifestNode| {
                 node.address == *text || address.as_ref().is_ok_and(|full| node.address == *full)
@@ -154,8 +154,7 @@ impl SnapshotReader {
         Ok(selected)
     }
 
-    /// Returns the segments of some nodes, as [`SnapshotReader::select_nodes`]
-    /// has them.
+    /// Returns the segments of the wanted nodes; see [`SnapshotReader::select_nodes`].
     ///
     /// # Errors
     ///
@@ -177,7 +176,7 @@ impl SnapshotReader {
             .map_or("", |node| node.address.as_str())
     }
 
-    /// Returns the bits of a segment's node that say how many shards it has.
+    /// Returns the shard bits of a segment's node: it has 2^bits shards.
     pub fn shard_bits(&self, segment: &ManifestSegment) -> u8 {
         usize::try_from(segment.node_index)
             .ok()
@@ -185,18 +184,19 @@ impl SnapshotReader {
             .map_or(0, |node| node.shard_bits)
     }
 
-    /// Opens a segment that the manifest names, and checks that it is the one.
+    /// Opens a segment of the manifest and checks that it is the one named there.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`: missing, of another size, damaged, or another segment.
+    /// - `Corrupt`: the segment is missing, has another size, is damaged, or is another
+    ///   one.
     /// - `Unsupported`, `Io`.
     pub fn open_segment(&self, segment: &ManifestSegment) -> Result<SegmentReader> {
         self.open_segment_as(segment, Opening::Checked)
     }
 
-    /// Opens a segment as [`SnapshotReader::open_segment`] does, and reads no
-    /// more of it than the opening says.
+    /// Opens a segment as [`SnapshotReader::open_segment`] does, but reads only what
+    /// `opening` requires.
     ///
     /// # Errors
     ///
@@ -239,7 +239,7 @@ impl SnapshotReader {
     }
 }
 
-/// Makes the manifest of a snapshot that is one segment, if there is one of
+/// Makes the manifest of a snapshot that is a single segment, if there is a segment of
 /// this name.
 fn describe_lone_segment(
     store: &dyn Store,
@@ -253,7 +253,7 @@ fn describe_lone_segment(
     };
     let size = object.size();
     let segment = SegmentReader::open_object(object, store.describe(name), limits)?;
-    // A damaged description or frame costs no block: whoever reads it is told.
+    // A damaged description or frame costs no block; reading it returns the error.
     let meta = match segment.read_meta() {
         Ok(meta) => meta,
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => {
@@ -267,7 +267,7 @@ fn describe_lone_segment(
         Err(error) => return Err(error),
     };
     let toc = segment.toc();
-    // Alone it is of the only node there is.
+    // A single segment belongs to the only node there is.
     let segments = vec![ManifestSegment {
         node_index: 0,
         ..segment.to_manifest(name.to_owned(), size, digest, &meta)
@@ -314,7 +314,7 @@ fn describe_lone_segment(
     }))
 }
 
-/// Says better than "not found" why there is no manifest, if it can.
+/// Explains better than "not found" why there is no manifest, if possible.
 fn not_a_snapshot(store: &dyn Store, name: &str) -> Option<Error> {
     let place = store.describe(name);
     let mut objects = store.list(name).ok()?;

@@ -1,4 +1,4 @@
-//! A dump that was killed, and what it left that is worth keeping.
+//! Finds an interrupted dump, and the part of it that is worth keeping.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,23 +23,23 @@ use crate::words::limits::Limits;
 use crate::words::location::Location;
 use crate::words::units::to_u64;
 
-/// What is there under a name.
+/// What exists under a name.
 #[derive(Debug)]
 pub enum Leftover {
     /// Nothing: the dump starts from the beginning.
     Nothing,
-    /// A whole snapshot.
+    /// A finished snapshot.
     Finished(Box<Manifest>),
-    /// A dump that was begun.
+    /// An unfinished dump.
     Unfinished(Box<Unfinished>),
 }
 
-/// A dump that was begun, ready to go on.
+/// An unfinished dump, ready to be resumed.
 #[derive(Debug)]
 pub struct Unfinished {
-    /// Goes on writing it.
+    /// Continues the dump.
     pub writer: SnapshotWriter,
-    /// How it began.
+    /// How the dump began.
     pub journal: Journal,
     /// Its sealed segments, in the order of node, shard and sequence.
     pub kept: Vec<ManifestSegment>,
@@ -48,8 +48,8 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// Makes the dump this run's: the run that has written it so far removes nothing
-    /// of it from now on, and publishes nothing.
+    /// Takes the dump over for this run. The run that wrote it so far removes nothing of
+    /// it from then on, and publishes nothing.
     ///
     /// # Errors
     ///
@@ -61,26 +61,26 @@ impl Unfinished {
 }
 
 impl Leftover {
-    /// Looks at what is there; of a dump that was begun, what was not sealed is
-    /// removed, and nothing else ever is.
+    /// Looks at what exists under a name. Unsealed parts of an unfinished dump are
+    /// removed, and never anything else.
     ///
     /// # Errors
     ///
     /// - `Locked`: a dump of this name is running.
-    /// - `InvalidInput`: files that are no dump's, or not this one's.
+    /// - `InvalidInput`: files that belong to no dump, or to another one.
     /// - `Corrupt`: the journal or a sealed segment is damaged.
     /// - `Io`.
     pub fn find(store: Arc<dyn Store>, name: &str) -> Result<Self> {
         Self::look(store, name, true)
     }
 
-    /// Looks at what is there as [`Leftover::find`] does, and removes nothing.
+    /// Looks at what exists as [`Leftover::find`] does, but removes nothing.
     ///
     /// # Errors
     ///
     /// - As [`Leftover::find`].
     pub fn preview(store: Arc<dyn Store>, name: &str) -> Result<Self> {
-        // A lock would make a directory where there is none.
+        // Taking the lock would create the directory if there is none.
         if store.list(name)?.is_empty() && store.list_unfinished(name)?.is_empty() {
             return Ok(Self::Nothing);
         }
@@ -104,7 +104,7 @@ impl Leftover {
         }
         let manifest = format!("{name}/{MANIFEST}");
         if objects.iter().any(|object| object.name == manifest) {
-            // A journal that is left beside it is read by nobody.
+            // A journal next to a manifest is not read.
             let manifest = read_manifest(Arc::clone(&store), name)?;
             return Ok(Self::Finished(Box::new(manifest)));
         }
@@ -161,7 +161,7 @@ pub fn visit_records(
     Ok(())
 }
 
-/// Reads what a sealed segment says of itself.
+/// Reads the description in a sealed segment.
 ///
 /// # Errors
 ///
@@ -173,7 +173,7 @@ pub fn read_segment_meta(
     open_segment(writer.store(), &writer.path_of(&segment.object))?.read_meta()
 }
 
-/// Returns the manifest of the snapshot of a name, if there is one.
+/// Returns the manifest of the snapshot with this name, if there is one.
 ///
 /// # Errors
 ///
@@ -191,19 +191,19 @@ fn read_manifest(store: Arc<dyn Store>, name: &str) -> Result<Manifest> {
     Ok(snapshot.manifest().clone())
 }
 
-/// What a dump that did not finish has sealed.
+/// What an unfinished dump has sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sealed {
-    /// Nodes that have any of it.
+    /// Nodes with sealed segments.
     pub nodes: u64,
-    /// Segments.
+    /// Sealed segments.
     pub segments: u64,
-    /// Their records.
+    /// Records in them.
     pub records: u64,
 }
 
-/// Counts what was sealed under a name, by what the segments say of themselves; those
-/// that cannot be read count for nothing.
+/// Counts the sealed segments of a name by their own descriptions. Those that cannot be
+/// read are not counted.
 ///
 /// # Errors
 ///
@@ -222,7 +222,7 @@ pub fn count_sealed(store: &dyn Store, name: &str) -> Result<Sealed> {
     Ok(sealed)
 }
 
-/// Returns which nodes have sealed segments under a name, by the names of their files.
+/// Returns which nodes have sealed segments under a name, judging by file names.
 ///
 /// # Errors
 ///
@@ -244,12 +244,12 @@ fn list_segment_files(store: &dyn Store, name: &str) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Begins a dump in the name of one that did not finish: of that one's files none
-/// stays, and no others are touched. A kill in between leaves the old dump, or the new
-/// one.
+/// Begins a new dump in place of an unfinished one. All files of the old dump are
+/// removed, and no others are touched. If the process is killed meanwhile, either the old
+/// dump or the new one remains.
 ///
-/// `old` is the dump that was found there. Returns its successor and the journal,
-/// which `journal` makes for the new id.
+/// `old` is the dump that was found there. Returns the new dump and its journal, which
+/// `journal` makes for the new id.
 ///
 /// # Errors
 ///
@@ -271,7 +271,7 @@ pub fn replace_unfinished(
         return Err(Error::new(ErrorKind::Superseded { what, why }));
     }
     let mut writer = SnapshotWriter::resume(Arc::clone(&store), name, old, lock);
-    // Whoever may write it still is to see first that it is not theirs any more.
+    // A run that may still be writing the old dump must see first that it lost it.
     writer.take_over(&before_bytes, &before)?;
     let segments = format!("{name}/{SEGMENTS}/");
     for object in store.list_unfinished(name)? {
@@ -295,7 +295,7 @@ pub fn replace_unfinished(
     Ok((writer, journal))
 }
 
-/// Says whether an object begins as the segments of a dump do.
+/// Reports whether an object begins like a segment of a dump.
 fn has_id(object: &dyn ObjectReader, id: SnapshotId) -> Result<bool> {
     let mut header = [0; FILE_HEADER_SIZE];
     if object.size() < to_u64(FILE_HEADER_SIZE) {
@@ -305,7 +305,7 @@ fn has_id(object: &dyn ObjectReader, id: SnapshotId) -> Result<bool> {
     Ok(FileHeader::decode(&header).is_ok_and(|header| header.ids.snapshot == id))
 }
 
-/// Returns the names of dumps that were begun and not finished.
+/// Returns the names and journals of unfinished dumps.
 ///
 /// # Errors
 ///
@@ -341,7 +341,7 @@ pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>
         .collect())
 }
 
-/// Returns the journal of a dump that was begun and not finished, if there is one.
+/// Returns the journal of the unfinished dump with this name, if there is one.
 pub fn find_journal(store: &dyn Store, name: &str) -> Option<Journal> {
     can_resume(store, name)
         .then(|| read_journal(store, name).ok())
@@ -349,7 +349,7 @@ pub fn find_journal(store: &dyn Store, name: &str) -> Option<Journal> {
         .map(|(journal, _)| journal)
 }
 
-/// Reads a journal, and returns its bytes, too.
+/// Reads a journal; returns its bytes as well.
 fn read_journal(store: &dyn Store, name: &str) -> Result<(Journal, Vec<u8>)> {
     let path = format!("{name}/{JOURNAL}");
     let bytes = match read_journal_bytes(store, &path) {
@@ -371,7 +371,8 @@ fn open_segment(store: &dyn Store, path: &str) -> Result<SegmentReader> {
     SegmentReader::open_object(object, store.describe(path), &Limits::default())
 }
 
-/// Makes the entry of a sealed segment, as the one would have that sealed it.
+/// Makes the manifest entry of a sealed segment, equal to the one made when it was
+/// sealed.
 fn describe_segment(
     store: &dyn Store,
     name: &str,
@@ -399,7 +400,7 @@ fn describe_segment(
     Ok(segment.to_manifest(object, size, digest, &meta))
 }
 
-/// Checks every stored byte: what is kept is never read from the server again.
+/// Checks every stored byte, since the kept records are never read from the server again.
 fn check_stored_bytes(segment: &SegmentReader) -> Result<()> {
     for block in 0..segment.block_count() {
         let stored = segment.read_block(block)?.check_stored();
@@ -408,7 +409,7 @@ fn check_stored_bytes(segment: &SegmentReader) -> Result<()> {
     (0..segment.toc().entries.len()).try_for_each(|number| segment.read_other_frame(number))
 }
 
-/// Two segments in one place would have the same keys.
+/// Checks that no two segments have the same place: they would have the same keys.
 fn check_sequence(store: &dyn Store, name: &str, kept: &[ManifestSegment]) -> Result<()> {
     let place =
         |segment: &ManifestSegment| (segment.node_index, segment.shard_index, segment.sequence);
@@ -427,8 +428,8 @@ fn check_sequence(store: &dyn Store, name: &str, kept: &[ManifestSegment]) -> Re
     Ok(())
 }
 
-/// Says whether an unfinished object was written by this dump: it has the name
-/// of a segment, and the dump's id as far as it got.
+/// Reports whether an unfinished object was written by this dump: it has the name of a
+/// segment, and the dump's id as far as it was written.
 fn is_own(store: &dyn Store, object: &str, segments: &str, journal: &Journal) -> Result<bool> {
     let is_named_so = object
         .strip_prefix(segments)
@@ -442,15 +443,15 @@ fn is_own(store: &dyn Store, object: &str, segments: &str, journal: &Journal) ->
     }
     let reader = match store.open_unfinished(object) {
         Ok(reader) => reader,
-        // A store that keeps none of its bytes.
+        // The store has none of its bytes.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(true),
         Err(error) => return Err(error),
     };
     Ok(reader.size() < to_u64(FILE_HEADER_SIZE) || has_id(&*reader, journal.snapshot_id)?)
 }
 
-/// Says whether an unfinished object was to become another at once, and was cut
-/// off before anyone could see it.
+/// Reports whether an unfinished object was to be renamed to `wanted`, and was
+/// interrupted before it became visible.
 fn is_attempt_at(object: &str, wanted: &str) -> bool {
     object
         .strip_prefix(wanted)
@@ -458,7 +459,7 @@ fn is_attempt_at(object: &str, wanted: &str) -> bool {
         .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Leaves out what a store adds to keep two attempts apart.
+/// Strips what a store appends to distinguish two attempts.
 fn start_of(file: &str) -> &str {
     let end = file
         .find(".mcs")

@@ -1,5 +1,4 @@
-//! Values in parts of a damaged segment: what was found of them, wherever it
-//! stands now.
+//! The parts of values that were found in a damaged segment, wherever they are now.
 
 use std::collections::BTreeMap;
 
@@ -21,28 +20,29 @@ use crate::words::units::to_u64;
 /// A part whose stored bytes are sound.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FoundPart {
-    /// Where its payload is now.
+    /// Position of its payload in the file.
     pub(super) payload_offset: u64,
-    /// Bytes of the payload.
+    /// Length of the payload.
     pub(super) stored_len: u64,
     pub(super) sequence: u64,
 }
 
-/// A record whose value stands in parts; these are looked for when the whole
-/// file has been gone through.
+/// A record whose value is stored in parts. The parts are looked up once the whole file
+/// has been scanned.
 #[derive(Clone, Debug)]
 pub(super) struct PartedRecord {
     pub(super) key: Vec<u8>,
     pub(super) meta: ItemMeta,
     pub(super) value: PartedValue,
-    /// The sequence number of the record's block if all else of it is sound.
+    /// The sequence number of the record's block, if everything else in the block is
+    /// sound.
     pub(super) whole_block: Option<u64>,
 }
 
-/// What was met of values in parts.
+/// The parts and records of values in parts found so far.
 #[derive(Debug)]
 pub(super) struct SalvageParts {
-    /// By the offset that the header of the frame says, or would.
+    /// By the offset in the header of the frame, or the one it should have.
     parts: BTreeMap<u64, FoundPart>,
     part_count_max: u64,
     /// By their VALUE_PLACE.
@@ -51,7 +51,7 @@ pub(super) struct SalvageParts {
 }
 
 impl SalvageParts {
-    /// Starts with nothing; `size` is that of the file.
+    /// Creates an empty collection; `size` is the size of the file.
     pub(super) fn new(size: u64, limits: &Limits) -> Self {
         const PART_SIZE_MIN: u64 = 97;
         debug_assert!(to_u64(FRAME_HEADER_SIZE + VALUE_PART_HEADER_SIZE) < PART_SIZE_MIN);
@@ -59,25 +59,26 @@ impl SalvageParts {
             parts: BTreeMap::new(),
             part_count_max: limits.toc_entry_count_max,
             records: BTreeMap::new(),
-            // Keys that compress well could be far more than the file has parts.
+            // Without this limit, keys that compress well could outnumber the parts in
+            // the file.
             record_count_max: size / PART_SIZE_MIN,
         }
     }
 
-    /// Adds a part under the offset that its frame was written at; of several
-    /// the first is kept.
+    /// Adds a part under the offset where its frame was written. If several have the same
+    /// offset, the first is kept.
     pub(super) fn add_part(&mut self, offset: u64, part: FoundPart) {
         if to_u64(self.parts.len()) < self.part_count_max {
             self.parts.entry(offset).or_insert(part);
         }
     }
 
-    /// Says whether the part that was written at an offset has been found.
+    /// Reports whether the part written at an offset has been found.
     pub(super) fn has_part(&self, offset: u64) -> bool {
         self.parts.contains_key(&offset)
     }
 
-    /// Adds a record, or returns it if it cannot be that its value is there.
+    /// Adds a record, or returns it if its value cannot be in the file.
     pub(super) fn add_record(&mut self, record: PartedRecord) -> Option<PartedRecord> {
         let place = record.value.place;
         let is_full = to_u64(self.records.len()) >= self.record_count_max;
@@ -100,7 +101,7 @@ impl SalvageParts {
     }
 }
 
-/// Returns a record of a block if its value stands in parts.
+/// Returns a record of a block if its value is stored in parts.
 pub(super) fn parted_record(
     columns: &Columns,
     index: usize,
@@ -126,7 +127,7 @@ pub(super) struct SalvagedPieces<'w, 'a> {
     cancel: &'w Cancel,
     id: SegmentId,
     chain: PartChain,
-    /// Where the frame of the next part was written.
+    /// The offset where the frame of the next part was written.
     next_offset: u64,
     raw: Vec<u8>,
     defect: Option<Defect>,
@@ -156,7 +157,7 @@ impl<'w, 'a> SalvagedPieces<'w, 'a> {
         }
     }
 
-    /// Takes what nobody has taken, and returns what is wrong with the value.
+    /// Reads the pieces that were not taken, and returns the defect of the value, if any.
     pub(super) fn finish(mut self) -> Result<Option<Defect>> {
         loop {
             match self.next_piece().map(|piece| piece.is_some()) {

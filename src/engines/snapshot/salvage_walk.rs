@@ -1,4 +1,4 @@
-//! One walk through a damaged segment: what can be proved of it, and what is
+//! A walk through a damaged segment that recovers what can be proved and counts what is
 //! lost.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +37,7 @@ use crate::words::limits::Limits;
 use crate::words::location::Location;
 use crate::words::units::to_u64;
 
-/// A block that is not whole, to be looked at again at the end.
+/// A block that is not whole; examined again at the end.
 #[derive(Clone, Copy, Debug)]
 struct DamagedBlock {
     payload_offset: u64,
@@ -49,44 +49,43 @@ pub(super) struct Walk<'a> {
     place: &'a str,
     limits: &'a Limits,
     id: SegmentId,
-    /// Goes through the file, once.
+    /// Reads through the file once.
     scan: LossyReader<'a>,
-    /// Looks at what the scan finds.
+    /// Reads what the scan finds.
     reader: LossyReader<'a>,
-    /// Bytes that may still be looked at in vain: structures that claim each
-    /// other's bytes would otherwise be read again and again.
+    /// Bytes that may still be examined without success. Without this limit, structures
+    /// that claim each other's bytes would be read again and again.
     failed_len_max: u64,
     sections: SectionReader,
     cancel: &'a Cancel,
     tally: SegmentSalvage,
-    /// Bytes that are part of a sound structure.
+    /// Bytes that belong to a sound structure.
     covered: Coverage,
-    /// Sequence numbers of blocks that were recovered whole.
+    /// Sequence numbers of blocks that were recovered completely.
     whole: BTreeSet<u64>,
-    /// Of these the ones of which a value in parts was lost after all.
+    /// Those of them that lost a value in parts after all.
     spoiled: BTreeSet<u64>,
-    /// Sequence numbers of all frames that were met.
+    /// Sequence numbers of all frames found.
     sequences: BTreeSet<u64>,
-    /// By their sequence number.
+    /// Damaged blocks by sequence number.
     damaged: BTreeMap<u64, DamagedBlock>,
-    /// What was met of values in parts.
+    /// The parts of values found.
     parts: SalvageParts,
-    /// How far before its own place the last frame stood.
+    /// How far before its proper position the last frame was.
     shift: i128,
-    /// The same of each frame with which it changed, by its sequence number.
+    /// The shift at each frame where it changed, by sequence number.
     shifts: BTreeMap<u64, i128>,
-    /// Frames that a table of contents or a checkpoint knows, by their
-    /// sequence numbers.
+    /// Frames listed in a table of contents or a checkpoint, by sequence number.
     known: BTreeMap<u64, TocEntry>,
-    /// Records that there were, if anything tells.
+    /// The number of records that the segment had, if any structure has it.
     records_total: Option<u64>,
-    /// Where the table of contents starts now, by the tail.
+    /// Where the table of contents starts now, according to the tail.
     toc_offset: Option<u64>,
-    /// Where the frame with the highest sequence number ends.
+    /// Sequence number and end of the frame with the highest sequence number.
     last_end: (u64, u64),
-    /// The table of contents, the last of all frames, was met.
+    /// Whether the table of contents, which is the last frame, was found.
     has_toc: bool,
-    /// There are frames that only a newer reader knows what to do with.
+    /// Whether there are frames that only a newer reader understands.
     has_unknown_frames: bool,
 }
 
@@ -130,7 +129,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Brings the records out, and counts what is lost.
+    /// Recovers the records and counts what is lost.
     pub(super) fn run(mut self, take: &mut Take<'_>) -> Result<SegmentSalvage> {
         self.check_ends();
         self.scan(take)?;
@@ -149,7 +148,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Looks at file header and tail, which are no frames.
+    /// Checks file header and tail, which are not frames.
     fn check_ends(&mut self) {
         let header = self.reader.bytes(0, to_u64(FILE_HEADER_SIZE));
         match FileHeader::decode(header) {
@@ -194,18 +193,18 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes through the file from frame to frame, and from marker to marker
-    /// where a frame is damaged.
+    /// Scans the file from frame to frame, and from marker to marker where a frame is
+    /// damaged.
     fn scan(&mut self, take: &mut Take<'_>) -> Result<()> {
         let size = self.tally.size;
-        // Without its head, the file starts anywhere.
+        // Without its head, the file can start at any byte of the segment.
         let mut from = 0;
         while let Some(at) = self.scan.next_marker(from, size, self.cancel)? {
             from = at.saturating_add(1);
             let header = self.scan.bytes(at, to_u64(FRAME_HEADER_SIZE));
             match decode_frame_anywhere(header, self.id) {
                 Ok(frame) => from = self.frame(at, &frame, take)?,
-                // Its checksum is right, so that it is a frame of this segment.
+                // The checksum is right, so this is a frame of this segment.
                 Err(defect @ Defect::UnknownCritical { .. }) => {
                     self.note(at, defect);
                     self.has_unknown_frames = true;
@@ -216,9 +215,9 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Takes blocks and parts whose frame headers are damaged: they follow a
-    /// frame whose end is known, by a header of their own that fits the next
-    /// sequence number. Returns where they end.
+    /// Takes blocks and parts whose frame headers are damaged. They follow a frame whose
+    /// end is known, and have a header of their own that matches the next sequence
+    /// number. Returns where they end.
     fn headless_frames(&mut self, start: u64, sequence: u64, take: &mut Take<'_>) -> Result<u64> {
         let (mut at, mut sequence) = (start, sequence);
         loop {
@@ -243,7 +242,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Tells that a frame should start here, unless this is the end.
+    /// Records that a frame should start here, unless this is the end.
     fn note_missing_frame(&mut self, at: u64) {
         let tail_offset = self.tally.size.saturating_sub(to_u64(TAIL_SIZE));
         let is_tail = self.toc_offset.is_some() && at == tail_offset;
@@ -255,13 +254,13 @@ impl<'a> Walk<'a> {
     fn note_frame_header(&mut self, at: u64) {
         let header = self.reader.bytes(at, to_u64(FRAME_HEADER_SIZE));
         match decode_frame_anywhere(header, self.id) {
-            // The scan comes by, and tells it.
+            // The scan will get here and record it.
             Ok(_) | Err(Defect::UnknownCritical { .. }) => {}
             Err(defect) => self.note(at, defect),
         }
     }
 
-    /// Takes a frame whose header is sound; returns where to go on.
+    /// Takes a frame whose header is sound; returns the position where the scan resumes.
     fn frame(&mut self, at: u64, frame: &FrameHeader, take: &mut Take<'_>) -> Result<u64> {
         let payload_offset = at.saturating_add(to_u64(FRAME_HEADER_SIZE));
         let bound = self.limits.toc_entry_count_max;
@@ -272,8 +271,8 @@ impl<'a> Walk<'a> {
             return Ok(payload_offset);
         }
         let is_new = self.sequences.insert(frame.sequence);
-        // What is missing or too much in front moves all that follows: told
-        // once, where it starts.
+        // Missing or extra bytes move all frames after them. This is recorded once, at
+        // the place where it starts.
         let shift = i128::from(frame.offset).saturating_sub(at.into());
         if shift != self.shift {
             let (stored, computed) = (frame.offset, at);
@@ -320,12 +319,12 @@ impl<'a> Walk<'a> {
             self.table(payload_offset, frame);
         }
         self.headless_frames(end, next, take)?;
-        // What a damaged payload has in it, or what took its place, may be
-        // frames of this segment, too.
+        // A damaged payload, or whatever replaced it, may contain frames of this segment
+        // as well.
         Ok(payload_offset)
     }
 
-    /// Reads a frame that is no block, for what it tells of the blocks.
+    /// Reads a frame that is not a block, for what it says about the blocks.
     fn table(&mut self, payload_offset: u64, frame: &FrameHeader) {
         let size = self.tally.size;
         let entry_len = to_u64(TOC_ENTRY_SIZE);
@@ -343,14 +342,15 @@ impl<'a> Walk<'a> {
             .and_then(|()| frame.check_payload(&ids, payload))
             .and_then(|()| match frame.frame_type {
                 FrameType::Toc if frame.flags.has_payload_crc() => {
-                    // It stands where it says, or the places in it are checked
-                    // against where it was.
+                    // The frame is at its proper position, or the positions in it are
+                    // checked against where it was.
                     let toc = Toc::decode(payload, frame.offset, limits)?;
                     records_total = Some(toc.record_count);
                     entries = (0..).zip(toc.entries).collect();
                     Ok(())
                 }
-                // Written with a checksum, without which nothing of it is known.
+                // Without the checksum that it was written with, nothing in it can be
+                // trusted.
                 FrameType::Checkpoint if frame.flags.has_payload_crc() => {
                     let mut reader = ByteReader::new(payload, Structure::Checkpoint);
                     let stored = SegmentIds::decode(&mut reader)?;
@@ -361,7 +361,7 @@ impl<'a> Walk<'a> {
                     Ok(())
                 }
                 FrameType::KeyIndex => {
-                    // Which blocks there are is not known here.
+                    // The set of blocks is not known here.
                     let any = u32::MAX.into();
                     let decoded = KeyIndex::decode(payload, &ids, any);
                     decoded.map(|_| ()).map_err(|(_, defect)| defect)
@@ -448,8 +448,8 @@ impl<'a> Walk<'a> {
         Ok(Some(end))
     }
 
-    /// Notes a part of a value if what is stored of it is sound; returns where it
-    /// ends. `offset` is where its frame was written.
+    /// Takes a part of a value if its stored bytes are sound; returns where it ends.
+    /// `offset` is where its frame was written.
     fn try_part(
         &mut self,
         payload_offset: u64,
@@ -484,15 +484,15 @@ impl<'a> Walk<'a> {
         Ok(end)
     }
 
-    /// Keeps a record whose value stands in parts until all of them are found.
+    /// Keeps a record whose value is stored in parts until all parts are found.
     fn keep_parted(&mut self, record: PartedRecord) {
         if let Some(record) = self.parts.add_record(record) {
             self.lose_parted(&record);
         }
     }
 
-    /// Counts a record whose value in parts is lost; its block, if it was taken
-    /// for whole, is not.
+    /// Counts a record whose value in parts is lost. If its block was counted as whole,
+    /// it is not any more.
     fn lose_parted(&mut self, record: &PartedRecord) {
         let whole_block = record.whole_block;
         if whole_block.is_some_and(|sequence| self.spoiled.insert(sequence)) {
@@ -502,7 +502,7 @@ impl<'a> Walk<'a> {
         self.lose_key(&record.key);
     }
 
-    /// Brings out the records whose values stand in parts, piece by piece.
+    /// Recovers the records whose values are stored in parts, piece by piece.
     fn bring_parted(&mut self, take: &mut Take<'_>) -> Result<()> {
         for record in self.parts.take_records() {
             let mut pieces = SalvagedPieces::new(
@@ -534,8 +534,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Reads the header of a block's payload; returns it with the length of the
-    /// payload, which is bounded.
+    /// Reads the header of a block's payload; returns it with the length of the payload,
+    /// which is limited.
     fn block_header(
         &mut self,
         payload_offset: u64,
@@ -549,7 +549,7 @@ impl<'a> Walk<'a> {
         Some((header, len))
     }
 
-    /// Looks where the tables say a block is, for those that no scan can find
+    /// Examines the positions of blocks in the tables, for blocks that no scan can find
     /// because their frame header is damaged.
     fn try_known_places(&mut self, take: &mut Take<'_>) -> Result<()> {
         let is_missed = |sequence: u64, entry: &TocEntry| {
@@ -600,8 +600,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Looks where the tables say a part is. What it costs if it is not there is
-    /// counted for its record.
+    /// Examines the position of a part in the tables. Bytes examined without success are
+    /// counted for the part's record.
     fn try_known_part(&mut self, sequence: u64, entry: &TocEntry) {
         let Some(place) = self.place_now(sequence, entry.offset) else {
             return;
@@ -616,8 +616,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns where a frame is now that was written at `offset`, by the frames
-    /// before it; `None` if that is before the file.
+    /// Returns where a frame written at `offset` is now, judging by the frames before it;
+    /// `None` if that is before the start of the file.
     fn place_now(&self, sequence: u64, offset: u64) -> Option<u64> {
         let before = self.shifts.range(..=sequence).next_back();
         let after = self.shifts.range(sequence..).next();
@@ -625,7 +625,7 @@ impl<'a> Walk<'a> {
         u64::try_from(i128::from(offset).saturating_sub(shift)).ok()
     }
 
-    /// Brings out what can be proved of the damaged blocks, record by record.
+    /// Recovers what can be proved of the damaged blocks, record by record.
     fn bring_remains(&mut self, take: &mut Take<'_>) -> Result<()> {
         for (sequence, block) in std::mem::take(&mut self.damaged) {
             self.cancel.check()?;
@@ -661,7 +661,7 @@ impl<'a> Walk<'a> {
             let values = salvage_section(&header.values, stored);
             let defect = match whole {
                 Err(defect) => defect,
-                // Then it is a single value that is wrong.
+                // In this case only a value is wrong.
                 Ok(block) => (0..block.len())
                     .find_map(|index| block.record(index)?.err())
                     .unwrap_or(Defect::BadMagic {
@@ -695,7 +695,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes the records whose values are still those that their hashes say.
+    /// Recovers the records whose values still match their hashes.
     fn bring_records(
         &mut self,
         columns: &Columns,
@@ -728,7 +728,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Counts a record as lost whose key is known.
+    /// Counts a record whose key is known as lost.
     fn lose_key(&mut self, key: &[u8]) {
         self.lose(Some(1));
         self.tally.lost_key_count = self.tally.lost_key_count.saturating_add(1);
@@ -737,7 +737,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Adds up what is lost.
+    /// Sums up what is lost.
     fn finish(mut self) -> SegmentSalvage {
         self.tally.bytes_unreadable = self.scan.unreadable_len();
         self.tally.bytes_lost = self.tally.size.saturating_sub(self.covered.len());
@@ -746,13 +746,13 @@ impl<'a> Walk<'a> {
             self.tally.records_lost = self.tally.records_lost.max(lost);
             self.tally.is_loss_unknown = false;
         } else {
-            // Nothing tells how many there were: frames that are missing between
-            // others, or behind the last one, may have been blocks.
+            // The number of blocks is unknown: frames missing between others, or after
+            // the last one, may have been blocks.
             let frame_count = to_u64(self.sequences.len());
             let last = self.sequences.last().copied();
             let has_gap = last.is_none_or(|last| last.saturating_add(1) != frame_count);
-            // The last of all frames is the table of contents, and the last but
-            // one ends where that starts.
+            // The table of contents is the last frame, and the frame before it ends where
+            // the table starts.
             let (_, last_end) = self.last_end;
             let has_end = self.has_toc || self.toc_offset == Some(last_end);
             self.tally.is_loss_unknown |= has_gap || !has_end;

@@ -1,4 +1,4 @@
-//! What a salvage brings out of a segment.
+//! What a salvage recovers from a segment.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::words::finding::Finding;
 use crate::words::item::ItemMeta;
 use crate::words::pieces::Pieces;
 
-/// A record that is recovered.
+/// A recovered record.
 #[derive(Debug)]
 pub struct SalvagedRecord<'a> {
     /// 1 to 250 bytes, any bytes.
@@ -18,14 +18,14 @@ pub struct SalvagedRecord<'a> {
     pub value: SalvagedValue<'a>,
 }
 
-/// The value of a record that is recovered.
+/// The value of a recovered record.
 pub enum SalvagedValue<'a> {
-    /// Whole, and sound.
+    /// A whole, sound value.
     Whole(&'a [u8]),
-    /// Too large to be held, and not yet known to be sound: it is if all pieces
-    /// come, and lost if an error comes instead of one.
+    /// A value too large to be held in memory, not yet known to be sound. It is sound if
+    /// all pieces can be read, and lost if reading one returns an error.
     Pieces {
-        /// Bytes of the value.
+        /// Length of the value.
         len: u64,
         /// Its bytes.
         pieces: &'a mut dyn Pieces,
@@ -44,49 +44,47 @@ impl fmt::Debug for SalvagedValue<'_> {
     }
 }
 
-/// Takes the records of a segment one after the other.
+/// Receives the records of a segment one by one.
 pub(super) type Take<'t> = dyn FnMut(SalvagedRecord<'_>) -> Result<()> + 't;
 
-/// What was recovered of a segment, and what was not.
+/// What was recovered of a segment, and what was lost.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentSalvage {
-    /// Bytes of the file.
+    /// Size of the file.
     pub size: u64,
     /// Blocks of which every record was recovered.
     pub blocks_whole: u64,
-    /// Blocks that are known to have been there, and are damaged or missing.
+    /// Blocks that are known to have existed, and are damaged or missing.
     pub blocks_damaged: u64,
-    /// Records recovered, those of damaged blocks included.
+    /// Records recovered, including those of damaged blocks.
     pub records: u64,
     /// Records that are known to be lost.
     pub records_lost: u64,
-    /// More may be lost than that: what told how much there was is lost, too.
+    /// Whether more may be lost: the structure with the total is lost too.
     pub is_loss_unknown: bool,
-    /// Blocks that stood in the file again.
+    /// Blocks that are in the file more than once.
     pub blocks_repeated: u64,
-    /// Bytes of the file that are part of no sound structure.
+    /// Bytes of the file that belong to no sound structure.
     pub bytes_lost: u64,
-    /// Bytes that the store could not read, among these.
+    /// How many of those the store could not read.
     pub bytes_unreadable: u64,
-    /// Keys of lost records, escaped; at most
-    /// [`SegmentSalvage::LOST_KEY_COUNT_MAX`].
+    /// Escaped keys of lost records; at most [`SegmentSalvage::LOST_KEY_COUNT_MAX`].
     pub lost_keys: Vec<String>,
     /// Lost records whose keys survived.
     pub lost_key_count: u64,
-    /// What is damaged, at its place; at most
-    /// [`SegmentSalvage::FINDING_COUNT_MAX`].
+    /// What is damaged, and where; at most [`SegmentSalvage::FINDING_COUNT_MAX`].
     pub findings: Vec<Finding>,
-    /// Findings beyond that.
+    /// Number of further findings.
     pub finding_count_dropped: u64,
 }
 
 impl SegmentSalvage {
-    /// Keys of lost records that are kept for each segment.
+    /// The most keys of lost records that are kept for each segment.
     pub const LOST_KEY_COUNT_MAX: usize = 10_000;
-    /// Findings that are kept for each segment.
+    /// The most findings that are kept for each segment.
     pub const FINDING_COUNT_MAX: usize = 10_000;
 
-    /// Says whether records are lost, or may be.
+    /// Reports whether records are lost, or may be.
     pub fn has_loss(&self) -> bool {
         self.records_lost > 0 || self.is_loss_unknown
     }

@@ -1,4 +1,4 @@
-//! Which segment a file is or was, told by whatever is left of it.
+//! Finds out which segment a file is or was, from whatever is left of it.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,12 @@ use crate::words::error::{ErrorKind, Result};
 use crate::words::limits::Limits;
 use crate::words::units::to_u64;
 
-/// What the frames of a segment are recognised by.
+/// The ids by which the frames of a segment are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The segment's id, or one under which all its checksums are the same.
+    /// The segment's id, or another id that gives all its checksums.
     pub segment: SegmentId,
-    /// Unknown if nothing but blocks is left of the segment.
+    /// `None` if only blocks are left of the segment.
     pub snapshot: Option<SnapshotId>,
 }
 
@@ -39,12 +39,12 @@ impl Identity {
     }
 }
 
-/// What file header and tail say: nothing, one thing, or two.
+/// What file header and tail state: nothing, one identity, or two.
 #[derive(Debug, PartialEq, Eq)]
 enum Stated {
     Nothing,
     One(Identity),
-    /// That of the file header.
+    /// The file header's identity.
     Two(Identity),
 }
 
@@ -63,11 +63,11 @@ fn stated(object: &dyn ObjectReader) -> Result<Stated> {
     })
 }
 
-/// Returns what file header and tail say, if they do not disagree.
+/// Returns the identity that file header and tail state, unless they disagree.
 ///
 /// # Errors
 ///
-/// - `Unsupported`: a sound file header says another major version.
+/// - `Unsupported`: a sound file header has another major version.
 pub fn stated_identity(object: &dyn ObjectReader) -> Result<Option<Identity>> {
     Ok(match stated(object)? {
         Stated::One(identity) => Some(identity),
@@ -75,11 +75,11 @@ pub fn stated_identity(object: &dyn ObjectReader) -> Result<Option<Identity>> {
     })
 }
 
-/// Finds out which segment a file is: by its two ends, else by its frames.
+/// Finds out which segment a file is: by file header and tail, otherwise by its frames.
 ///
 /// # Errors
 ///
-/// - `Unsupported`: a sound file header says another major version.
+/// - `Unsupported`: a sound file header has another major version.
 /// - `Canceled`.
 pub(super) fn find_identity(
     object: &dyn ObjectReader,
@@ -89,13 +89,13 @@ pub(super) fn find_identity(
     match stated(object)? {
         Stated::One(identity) => Ok(Some(identity)),
         Stated::Nothing => by_frames(object, limits, cancel),
-        // Two segments in one file: that which has more frames in it.
+        // The file contains two segments; the one with more frames counts.
         Stated::Two(header) => Ok(by_frames(object, limits, cancel)?.or(Some(header))),
     }
 }
 
-/// Reads the tail; returns it with the place where its table of contents starts
-/// now, should bytes be missing at the front.
+/// Reads the tail; returns it with the position where its table of contents starts now,
+/// in case bytes are missing at the front.
 pub(super) fn read_tail(reader: &mut LossyReader<'_>, size: u64) -> Option<(Tail, u64)> {
     let offset = size.checked_sub(to_u64(TAIL_SIZE))?;
     let bytes = reader.bytes(offset, to_u64(TAIL_SIZE));
@@ -105,8 +105,8 @@ pub(super) fn read_tail(reader: &mut LossyReader<'_>, size: u64) -> Option<(Tail
     Some((tail, toc_offset))
 }
 
-/// Reads the segment's description of itself, which stands right behind the file
-/// header unless the front is missing.
+/// Reads the segment's description of itself, which directly follows the file header
+/// unless the front is missing.
 ///
 /// # Errors
 ///
@@ -120,7 +120,7 @@ pub(super) fn read_meta(
     let mut reader = LossyReader::random(object);
     let mut left = failed_len_max(object.size());
     let mut from = 0;
-    // Farther behind it would only be by chance.
+    // Further away from the file header, a match would be a coincidence.
     let end = object.size().min(2 << 20);
     while let Some(at) = reader.next_marker(from, end, cancel)? {
         from = at.saturating_add(1);
@@ -140,11 +140,11 @@ pub(super) fn read_meta(
     Ok(None)
 }
 
-/// Takes the ids from the frames: those of the segment with most of them.
+/// Takes the ids from the frames; the segment with the most frames counts.
 ///
-/// A value may itself be a segment. Its frames say a place before the one
-/// where they stand, which no frame of this file does unless bytes were put
-/// in front.
+/// A value may itself be a segment. The offsets in its frames are lower than their actual
+/// positions, which is never so for a frame of this file unless bytes were inserted in
+/// front.
 fn by_frames(
     object: &dyn ObjectReader,
     limits: &Limits,
@@ -170,7 +170,7 @@ fn by_frames(
         let Some(claim) = FrameClaim::read(&header) else {
             continue;
         };
-        // Noise that looks like frames cannot fill the memory.
+        // Keeps noise that looks like frames from filling the memory.
         const TALLY_COUNT_MAX: usize = 100_000;
         if tallies.len() >= TALLY_COUNT_MAX && !tallies.contains_key(&claim.sync.0) {
             continue;
@@ -214,8 +214,7 @@ fn by_frames(
     }))
 }
 
-/// Returns how much of a frame's payload the ids take to read, if it repeats
-/// them.
+/// Returns how much of a frame's payload must be read to get the ids, if it repeats them.
 fn ids_len(claim: &FrameClaim, limits: &Limits) -> Option<u64> {
     match FrameType::from_raw(claim.frame_type) {
         FrameType::Meta => Some(claim.stored_len).filter(|&len| len <= limits.meta_len_max),
@@ -229,8 +228,8 @@ fn ids_len(claim: &FrameClaim, limits: &Limits) -> Option<u64> {
     }
 }
 
-/// Reads the ids out of so much of a frame that repeats them, and proves them
-/// by its checksums.
+/// Reads the ids from that much of a frame that repeats them, and verifies them by its
+/// checksums.
 fn read_ids_of_frame(
     reader: &mut LossyReader<'_>,
     at: u64,
@@ -248,7 +247,7 @@ fn read_ids_of_frame(
     Some(ids)
 }
 
-/// Says whether a frame is a block whose own header fits the id, too.
+/// Reports whether a frame is a block whose own header matches the id too.
 fn is_block_of(
     reader: &mut LossyReader<'_>,
     at: u64,
@@ -265,7 +264,7 @@ fn is_block_of(
         && BlockHeader::decode(bytes, frame.stored_len, &ids_of(id), frame.sequence, limits).is_ok()
 }
 
-/// Ids for checks that use the segment's alone.
+/// Returns ids for checks that use only the segment's id.
 pub(super) fn ids_of(segment: SegmentId) -> SegmentIds {
     SegmentIds {
         segment,

@@ -6,11 +6,11 @@ use crate::ports::threads::{Pool, side_by_side};
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 
-/// Holders, each of which has one segment open, and a pool that decodes blocks.
+/// Holder threads, each of which has one segment open, and a pool that decodes blocks.
 ///
-/// They are apart because a thread of a pool that waits for a part of its work
-/// takes any other: of a pool for both, one thread would come to hold the tables
-/// of several segments.
+/// They are separate because a pool thread that waits for a part of its work takes any
+/// other work meanwhile. In a single pool, one thread would end up holding the tables of
+/// several segments.
 #[derive(Debug)]
 pub struct SegmentPool {
     name: &'static str,
@@ -18,12 +18,12 @@ pub struct SegmentPool {
 }
 
 impl SegmentPool {
-    /// Starts the threads that decode blocks; 0 is one a processor, and 1 leaves all
-    /// work to the caller.
+    /// Starts the threads that decode blocks. 0 means one for each processor, and 1
+    /// leaves all work to the caller.
     ///
     /// # Errors
     ///
-    /// - `Io`: the system gives no more threads.
+    /// - `Io`: the system cannot start more threads.
     pub fn new(name: &'static str, thread_count: usize) -> Result<Self> {
         let blocks = Pool::new(name, thread_count)?;
         Ok(Self { name, blocks })
@@ -34,13 +34,13 @@ impl SegmentPool {
         &self.blocks
     }
 
-    /// Calls for every segment, with its place in the list, and returns what the
-    /// calls did, in the order of the list. After an error no more are begun.
+    /// Calls `call` for every segment with its index in the list, and returns the results
+    /// in the order of the list. After an error no more calls are started.
     ///
     /// # Errors
     ///
-    /// - That of the first segment in the list whose call has failed.
-    /// - `Io`: the system gives no more threads.
+    /// - That of the first segment in the list whose call failed.
+    /// - `Io`: the system cannot start more threads.
     pub fn each_segment<S: Sync, T: Send>(
         &self,
         segments: &[S],
@@ -48,7 +48,7 @@ impl SegmentPool {
     ) -> Result<Vec<T>> {
         let has_failed = AtomicBool::new(false);
         let hold = |(number, segment)| {
-            // Those that are under way come to their ends.
+            // Calls that are running are completed.
             if has_failed.load(Ordering::Relaxed) {
                 return None;
             }
@@ -59,7 +59,7 @@ impl SegmentPool {
         let numbered = segments.iter().enumerate().collect();
         let count = self.blocks.thread_count();
         let called = side_by_side(self.name, numbered, count, &Cancel::new(), hold)?;
-        // Where a segment was passed over there is an error, which is the result.
+        // If a segment was skipped, there is an error, and it is the result.
         called.into_iter().flatten().collect()
     }
 }
@@ -89,7 +89,7 @@ mod tests {
                 is_free
             };
             assert!(is_free, "a thread has two segments, or there are too many");
-            // Enough small pieces for threads to wait for each other's.
+            // Enough small pieces that threads wait for each other's.
             let pieces = pool.blocks().map(200, || (), |(), _| *segment);
             let sum: usize = pieces.into_iter().sum();
             holding.lock().unwrap().retain(|thread| *thread != own);

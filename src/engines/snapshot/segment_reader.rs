@@ -1,4 +1,4 @@
-//! A published segment: its tables, and its frames by their place.
+//! Reads a published segment: its tables, and its frames by position.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -40,13 +40,13 @@ pub struct SegmentReader {
     ids: SegmentIds,
     toc: Toc,
     limits: Limits,
-    /// Entry numbers of the blocks, in order.
+    /// Indexes of the blocks' entries, in order.
     blocks: Vec<usize>,
     tail_bytes: Vec<u8>,
     toc_frame: FrameHeader,
 }
 
-/// A record that a look-up found, without its value.
+/// A record found by a look-up, without its value.
 #[derive(Debug)]
 pub struct FoundRecord {
     /// Zero-based number of the block.
@@ -55,18 +55,18 @@ pub struct FoundRecord {
     pub record: usize,
     /// Everything but key and value.
     pub meta: ItemMeta,
-    /// Bytes of the value.
+    /// Length of the value.
     pub value_len: u32,
     /// XXH3-64 of the value.
     pub value_hash: u64,
     place: FoundPlace,
 }
 
-/// Where the value of a found record is.
+/// Where a found record's value is.
 #[derive(Debug)]
 enum FoundPlace {
     Inline {
-        /// In the raw value section.
+        /// Its range in the raw value section.
         range: Range<usize>,
         values: SectionDescriptor,
         values_offset: u64,
@@ -75,8 +75,7 @@ enum FoundPlace {
 }
 
 impl FoundRecord {
-    /// Returns the value if it stands in parts, for
-    /// [`SegmentReader::open_parts`].
+    /// Returns the value if it is stored in parts, for [`SegmentReader::open_parts`].
     pub fn parted_value(&self) -> Option<PartedValue> {
         match self.place {
             FoundPlace::Inline { .. } => None,
@@ -85,17 +84,17 @@ impl FoundRecord {
     }
 }
 
-/// How a segment that the manifest names is to be opened.
+/// How to open a segment that the manifest names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// Tail, table of contents and file header are read and compared.
+    /// Read and compare the tail, the table of contents and the file header.
     Checked,
-    /// Tail and table of contents alone, which say all that a look-up needs:
-    /// one read, where the store maps no files.
+    /// Read only the tail and the table of contents, which have all that a look-up needs.
+    /// That is a single read if the store does not map files.
     Lookup,
 }
 
-/// A block's frame, its header checked, its sections still as stored.
+/// A block's frame. Its header has been checked; its sections are still as stored.
 #[derive(Debug)]
 pub struct BlockFrame<'a> {
     /// The block's header.
@@ -108,17 +107,16 @@ impl BlockFrame<'_> {
     ///
     /// # Errors
     ///
-    /// - The defect of the broken rule.
+    /// - The defect, if a rule is broken.
     pub fn decode(&self, sections: &mut SectionReader) -> std::result::Result<Block, Defect> {
         Block::decode(&self.header, &self.payload, sections)
     }
 
-    /// Decompresses and checks the values of a block whose keys are decoded
-    /// already.
+    /// Decompresses and checks the values of a block whose keys are already decoded.
     ///
     /// # Errors
     ///
-    /// - The defect of the broken rule.
+    /// - The defect, if a rule is broken.
     pub fn decode_with(
         &self,
         columns: Columns,
@@ -169,7 +167,7 @@ impl SegmentReader {
             Opening::Checked => Self::open_checked(object, place.clone(), tables_len, limits)?,
             Opening::Lookup => Self::open_tables(object, place.clone(), tables_len, None, limits)?,
         };
-        // Only the ids of segment and snapshot stand in the manifest.
+        // The manifest has only the ids of segment and snapshot.
         let named = SegmentIds {
             segment: segment.segment_id,
             snapshot,
@@ -181,7 +179,7 @@ impl SegmentReader {
         Ok(reader)
     }
 
-    /// Opens a segment by itself, whatever snapshot it belongs to.
+    /// Opens a segment on its own, whatever snapshot it belongs to.
     ///
     /// # Errors
     ///
@@ -194,8 +192,8 @@ impl SegmentReader {
         Self::open_checked(object, place, to_u64(TAIL_SIZE), limits)
     }
 
-    /// Reads the file header, and only then the tables: in another major version
-    /// they may be laid out otherwise, and would look damaged.
+    /// Reads the file header first, and the tables afterwards: in another major version
+    /// the tables may have another layout, and would look damaged.
     fn open_checked(
         object: Box<dyn ObjectReader>,
         place: String,
@@ -210,9 +208,9 @@ impl SegmentReader {
         Self::open_tables(object, place, tables_len, Some(&header), limits)
     }
 
-    /// Reads tail and table of contents, with one read if the guess of their
-    /// length is right. Before anything is believed that the ids seed, they are
-    /// compared with the file header's (H4), if there is one.
+    /// Reads the tail and the table of contents, in a single read if the guess of their
+    /// length is right. The ids are compared with those of the file header (H4), if there
+    /// is one, before any checksum seeded by them is trusted.
     fn open_tables(
         object: Box<dyn ObjectReader>,
         place: String,
@@ -287,7 +285,7 @@ impl SegmentReader {
         Ok(bytes)
     }
 
-    /// Returns what a manifest says of the segment, by its own description.
+    /// Returns the segment's manifest entry, made from its own description.
     pub(super) fn to_manifest(
         &self,
         object: String,
@@ -313,12 +311,12 @@ impl SegmentReader {
         }
     }
 
-    /// Returns what to call the segment in a message.
+    /// Returns the name of the segment for messages.
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// Returns the ids that its parts repeat.
+    /// Returns the ids that the segment's parts repeat.
     pub fn ids(&self) -> &SegmentIds {
         &self.ids
     }
@@ -333,12 +331,12 @@ impl SegmentReader {
         self.blocks.len()
     }
 
-    /// Returns the TOC's entry of a block.
+    /// Returns a block's entry in the table of contents.
     pub fn block_entry(&self, block: usize) -> Option<&TocEntry> {
         self.toc.entries.get(*self.blocks.get(block)?)
     }
 
-    /// Returns where a block is, for messages.
+    /// Returns the location of a block for messages.
     pub fn block_location(&self, block: usize) -> Location {
         Location::Object {
             object: self.place.clone(),
@@ -348,7 +346,7 @@ impl SegmentReader {
         }
     }
 
-    /// Returns where a record is, for messages.
+    /// Returns the location of a record for messages.
     pub fn record_location(&self, block: usize, record: usize) -> Location {
         Location::Object {
             object: self.place.clone(),
@@ -362,7 +360,7 @@ impl SegmentReader {
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, with the block's place; `Io`.
+    /// - `Corrupt`, with the block's location; `Io`.
     pub fn read_block(&self, block: usize) -> Result<BlockFrame<'_>> {
         let corrupt = |defect| Error::corrupt(defect).at(self.block_location(block));
         let Some(&number) = self.blocks.get(block) else {
@@ -386,11 +384,11 @@ impl SegmentReader {
         Ok(BlockFrame { header, payload })
     }
 
-    /// Reads the keys and metadata of a block, and nothing else of it.
+    /// Reads only the keys and metadata of a block.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, with the block's place; `Io`.
+    /// - `Corrupt`, with the block's location; `Io`.
     pub fn read_keys(&self, block: usize, sections: &mut SectionReader) -> Result<Columns> {
         self.read_header_and_keys(block, sections)
             .map(|(_, columns)| columns)
@@ -440,13 +438,13 @@ impl SegmentReader {
         decoded().map_err(corrupt)
     }
 
-    /// Looks a key up: one page of the key index, and the key section of each
-    /// block that its fingerprint names.
+    /// Looks a key up. This reads one page of the key index, and the key section of each
+    /// block that the key's fingerprint matches.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`: what had to be read is damaged, so that nobody can tell
-    ///   whether the key is there; `Io`.
+    /// - `Corrupt`: what had to be read is damaged, so it is unknown whether the key is
+    ///   there; `Io`.
     pub fn find(&self, key: &[u8], sections: &mut SectionReader) -> Result<Option<FoundRecord>> {
         for number in self.candidate_blocks(key)? {
             let block = usize::try_from(number).unwrap_or(usize::MAX);
@@ -485,17 +483,17 @@ impl SegmentReader {
         Ok(None)
     }
 
-    /// Reads the value of a record that [`SegmentReader::find`] of this segment
-    /// found: its block's value section or its parts, and nothing else.
+    /// Reads the value of a record that [`SegmentReader::find`] found in this segment.
+    /// This reads only the value section of its block, or its parts.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, with the record's place; `Io`.
+    /// - `Corrupt`, with the record's location; `Io`.
     ///
     /// # Memory
     ///
-    /// The value; of one in parts up to 1 GiB, which
-    /// [`SegmentReader::open_parts`] spares.
+    /// The value. A value in parts has up to 1 GiB; [`SegmentReader::open_parts`] avoids
+    /// holding it.
     pub fn read_value(&self, found: &FoundRecord, sections: &mut SectionReader) -> Result<Vec<u8>> {
         let place = || self.record_location(found.block, found.record);
         let corrupt = |defect| Error::corrupt(defect).at(place());
@@ -511,7 +509,7 @@ impl SegmentReader {
                 return Ok(whole.into_owned());
             }
         };
-        // Bounded when the block's header was decoded.
+        // The length was checked against the limits when the block's header was decoded.
         let stored = read(&*self.object, offset, values.stored_len.into())?;
         let mut raw = Vec::new();
         sections
@@ -525,12 +523,12 @@ impl SegmentReader {
         Ok(value.to_vec())
     }
 
-    /// Returns the value of a record whole, by the numbers of its block and of
-    /// itself, wherever it stands.
+    /// Returns the whole value of a record, given by the numbers of its block and of
+    /// itself, whether it is in the block or in parts.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, with the record's place; `Io`.
+    /// - `Corrupt`, with the record's location; `Io`.
     ///
     /// # Memory
     ///
@@ -553,22 +551,22 @@ impl SegmentReader {
         Ok(Cow::Owned(whole))
     }
 
-    /// Starts to read the value of a record that stands in parts.
+    /// Starts reading the value of a record that is stored in parts.
     pub fn open_parts(&self, block: usize, record: usize, value: PartedValue) -> PartsReader<'_> {
         PartsReader::new(self, block, record, value)
     }
 
-    /// Says whether a frame is part of a value, by its number.
+    /// Reports whether the frame with this number is part of a value.
     pub fn is_part(&self, number: usize) -> bool {
         self.toc.entries.get(number).is_some_and(TocEntry::is_part)
     }
 
-    /// Reads a part of a value whatever record it belongs to, and decompresses
-    /// it into `raw`, which is overwritten.
+    /// Reads a part of a value, whatever record it belongs to, and decompresses it into
+    /// `raw`, which is overwritten.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, with the place of the part; `Io`.
+    /// - `Corrupt`, with the location of the part; `Io`.
     pub fn read_part(
         &self,
         number: usize,
@@ -623,11 +621,11 @@ impl SegmentReader {
         }
     }
 
-    /// Checks the key index as a whole (X1 to X4).
+    /// Checks the whole key index (X1 to X4).
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, with the page's place.
+    /// - `Corrupt`, with the location of the page.
     pub fn decode_key_index<'p>(&self, payload: &'p [u8]) -> Result<KeyIndex<'p>> {
         let start = self
             .toc
@@ -655,14 +653,14 @@ impl SegmentReader {
         Ok(index)
     }
 
-    /// Returns the blocks that may hold a key, by one page of the key index.
+    /// Returns the blocks that may contain a key, according to one page of the key index.
     ///
     /// # Errors
     ///
     /// - `Corrupt`: the page is damaged; `Io`.
     pub fn candidate_blocks(&self, key: &[u8]) -> Result<Vec<u32>> {
         if self.key_index_entry().is_none() {
-            // A segment without a key index: any block may hold it.
+            // Without a key index, any block may contain it.
             return Ok((0..self.blocks.len())
                 .filter_map(|block| u32::try_from(block).ok())
                 .collect());
@@ -724,8 +722,9 @@ impl SegmentReader {
             ));
         };
         let corrupt = |defect| Error::corrupt(defect).at(self.frame_location(number, record));
-        // Bounded by the file, whose places the TOC's decoding has checked;
-        // and a frame that is read whole is held whole, so by the limits, too.
+        // The length is limited by the file size, since decoding the TOC has checked its
+        // offsets. A frame that is read whole is held whole, so the memory limits apply
+        // as well.
         let bound = self
             .limits
             .value_section_len_max
@@ -734,8 +733,8 @@ impl SegmentReader {
             .saturating_add(to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE));
         check_bound(Structure::Toc, "stored_len", entry.stored_len, bound).map_err(corrupt)?;
         let len = to_u64(FRAME_HEADER_SIZE).saturating_add(entry.stored_len);
-        // Of a value of a gibibyte, each part that was touched through a map
-        // would be held until the file is closed.
+        // When a value of a gibibyte is read through a map, each part that was touched
+        // would stay in memory until the file is closed.
         let bytes = if entry.is_part() {
             Cow::Owned(read_by_call(&*self.object, entry.offset, len)?)
         } else {
@@ -756,8 +755,8 @@ impl SegmentReader {
         Ok((frame, payload))
     }
 
-    /// Reads and checks a frame that is neither a block nor the key index; of a
-    /// part of a value the bytes as they are stored.
+    /// Reads and checks a frame that is neither a block nor the key index. For a part of
+    /// a value, the stored bytes are checked.
     ///
     /// # Errors
     ///
@@ -780,8 +779,8 @@ impl SegmentReader {
         Ok(())
     }
 
-    /// Compares a checkpoint with the table of contents (C4): whoever reads
-    /// what is left of a cut file has nothing else.
+    /// Compares a checkpoint with the table of contents (C4). Salvage of a truncated file
+    /// depends on checkpoints.
     fn check_checkpoint(
         &self,
         number: usize,
@@ -846,8 +845,8 @@ impl SegmentReader {
                 | FrameType::Toc
                 | FrameType::Other(_) => 0,
             };
-            // By the frame's own length: a count that lies would be believed
-            // once for every such frame.
+            // Uses the frame's own length: a wrong count would be trusted again for every
+            // such frame.
             let header_len = to_u64(header_len).min(entry.stored_len);
             let len = to_u64(FRAME_HEADER_SIZE).saturating_add(header_len);
             let bytes = read(&*self.object, entry.offset, len)?;
@@ -960,7 +959,6 @@ impl SegmentReader {
     }
 }
 
-/// Refuses an object that has no room for file header and tail (A1).
 impl PartSource for SegmentReader {
     fn part_frames(&self, block: usize) -> Range<usize> {
         let before = block
@@ -973,7 +971,7 @@ impl PartSource for SegmentReader {
     fn first_part(&self, block: usize, value: &PartedValue) -> std::result::Result<usize, Defect> {
         let frames = self.part_frames(block);
         let entries = self.toc.entries.get(frames.clone()).unwrap_or_default();
-        // In file order, which decoding has checked.
+        // The entries are in file order, which decoding has checked.
         let found = entries.binary_search_by_key(&value.place, |entry| entry.offset);
         let number = found.ok().map(|at| frames.start.saturating_add(at));
         number
@@ -1019,6 +1017,7 @@ impl PartSource for SegmentReader {
     }
 }
 
+/// Refuses an object that has no room for file header and tail (A1).
 fn check_size(object: &dyn ObjectReader, place: &str) -> Result<()> {
     let (needed, found) = (to_u64(FILE_HEADER_SIZE + TAIL_SIZE), object.size());
     if found >= needed {
@@ -1072,11 +1071,11 @@ fn decode_toc(
     Ok((frame, toc))
 }
 
-/// Returns how many bytes the table of contents and the tail of a segment with
-/// so many blocks have, or a little more.
+/// Returns the length of the table of contents and the tail of a segment with this many
+/// blocks, or slightly more.
 fn tables_len_guess(block_count: u64) -> u64 {
-    // Besides the blocks: description, key index, and the checkpoints, of which
-    // there are fewer than one for 32 blocks.
+    // Besides the blocks there are the description, the key index, and the checkpoints,
+    // of which there is fewer than one for 32 blocks.
     let entries = block_count
         .saturating_add(block_count / 32)
         .saturating_add(4);
@@ -1085,8 +1084,8 @@ fn tables_len_guess(block_count: u64) -> u64 {
         .saturating_add(to_u64(FRAME_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE))
 }
 
-/// Returns a range of an object, borrowed where it is mapped. The caller has
-/// bounded the length.
+/// Returns a range of an object, borrowed if it is mapped. The caller has limited the
+/// length.
 fn read(object: &dyn ObjectReader, offset: u64, len: u64) -> Result<Cow<'_, [u8]>> {
     if let Some(bytes) = object.as_bytes() {
         let bytes = slice(bytes, offset, len, Structure::Segment).map_err(Error::corrupt)?;
@@ -1097,7 +1096,7 @@ fn read(object: &dyn ObjectReader, offset: u64, len: u64) -> Result<Cow<'_, [u8]
 
 /// Returns a copy of a range of an object.
 fn read_by_call(object: &dyn ObjectReader, offset: u64, len: u64) -> Result<Vec<u8>> {
-    // A length beyond the object is refused before memory is taken for it.
+    // A length beyond the object is refused before memory is allocated for it.
     let end = offset.saturating_add(len);
     if end > object.size() {
         let (needed, found) = (end, object.size());

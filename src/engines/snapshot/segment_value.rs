@@ -1,4 +1,4 @@
-//! A value in parts that stays in its segment until somebody reads it.
+//! A value in parts that stays in its segment until it is read.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::codecs::format::value_part::PartedValue;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::words::pieces::{LargeValue, Pieces};
 
-/// The value of one record, and the open segment that holds it.
+/// The value of one record, and the open segment that contains it.
 #[derive(Clone, Debug)]
 pub struct SegmentValue {
     segment: Arc<SegmentReader>,
@@ -16,8 +16,7 @@ pub struct SegmentValue {
 }
 
 impl SegmentValue {
-    /// Names a value by the numbers of its record's block and of the record in
-    /// it.
+    /// Identifies a value by the numbers of its record's block and of the record in it.
     pub fn new(
         segment: Arc<SegmentReader>,
         block: usize,

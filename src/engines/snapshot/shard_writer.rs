@@ -1,4 +1,4 @@
-//! One writer's share of one node's keys: segments, one after the other.
+//! Writes one shard of one node's keys as a sequence of segments.
 
 use crate::codecs::format::compression::Compression;
 use crate::codecs::format::encoder::{
@@ -16,43 +16,44 @@ use crate::words::limits::VALUE_INLINE_LEN_MAX;
 use crate::words::pieces::Pieces;
 use crate::words::units::{UnixSecs, to_u64};
 
-/// How a shard is cut into segments.
+/// How a shard is divided into segments.
 #[derive(Clone, Debug)]
 pub struct ShardOptions {
-    /// Most bytes of a segment, unless one record alone has more.
+    /// The most bytes of a segment, unless a single record has more.
     pub segment_size_max: u64,
-    /// Most records of a segment; bounds the memory for its key index.
+    /// The most records of a segment. This limits the memory for its key index.
     pub segment_record_count_max: u64,
     /// How sections are compressed.
     pub compression: Compression,
-    /// Of the node, for the segments' description.
+    /// The node's address, for the segments' descriptions.
     pub node: String,
-    /// Zero-based place of the node.
+    /// Zero-based index of the node.
     pub node_index: u32,
-    /// Zero-based place of the shard.
+    /// Zero-based index of the shard.
     pub shard_index: u64,
     /// The node has 2^bits shards.
     pub shard_bits: u8,
-    /// Seconds added to the server's times.
+    /// Seconds to add to the server's times.
     pub clock_offset: i64,
     /// memcached's version.
     pub server_version: String,
-    /// For the segments' description.
+    /// Creation time, for the segments' descriptions.
     pub created_at: UnixSecs,
-    /// Place of the first segment in its shard; above 0 where some are there.
+    /// Sequence number of the first segment in its shard; above 0 if there are earlier
+    /// ones.
     pub first_sequence: u32,
 }
 
-/// Writes records into segments, each under the caps.
+/// Writes records into segments that each keep the limits.
 ///
-/// Dropped without [`ShardWriter::finish`], it leaves no open segment behind.
+/// If it is dropped without [`ShardWriter::finish`], it leaves no open segment behind.
 #[derive(Debug)]
 pub struct ShardWriter<'a> {
     snapshot: &'a SnapshotWriter,
     options: ShardOptions,
     open: Option<OpenSegment>,
     finished: Vec<ManifestSegment>,
-    /// Of the last finished segment, for the next.
+    /// The key index builder of the last finished segment, reused for the next.
     memory: KeyIndexBuilder,
 }
 
@@ -67,8 +68,7 @@ impl OpenSegment {
     /// Bytes gathered before they are written.
     const WRITE_LEN: usize = 1 << 20;
 
-    /// Hands on a piece of the value that was begun, and writes what came of it
-    /// part by part.
+    /// Adds a piece to the current value, and writes the parts that are complete.
     fn push_piece(&mut self, piece: &[u8]) -> Result<()> {
         for piece in piece.chunks(EncoderOptions::PART_RAW_LEN) {
             self.encoder.push_piece(piece);
@@ -87,7 +87,7 @@ impl OpenSegment {
 }
 
 impl<'a> ShardWriter<'a> {
-    /// Starts a shard; no segment is made before the first record.
+    /// Creates a shard. No segment is created before the first record.
     pub fn new(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
         Self {
             snapshot,
@@ -98,12 +98,12 @@ impl<'a> ShardWriter<'a> {
         }
     }
 
-    /// Adds a record; a long value goes into parts.
+    /// Adds a record; a long value is stored in parts.
     ///
     /// # Errors
     ///
     /// - `LimitExceeded`: the key or value is too long; nothing has changed.
-    /// - `Io`: the shard is of no use any more.
+    /// - `Io`: the shard cannot be used any more.
     pub fn push(&mut self, record: &Record<'_>) -> Result<Pushed> {
         let (key_len, value_len) = (record.key.len(), to_u64(record.value.len()));
         if value_len > VALUE_INLINE_LEN_MAX {
@@ -125,21 +125,18 @@ impl<'a> ShardWriter<'a> {
         Ok(pushed)
     }
 
-    /// Adds a record whose value of `value_len` bytes comes in pieces of any
-    /// lengths, until there is none; it goes into parts as it comes. Where the
-    /// pieces are not as long together as was said, whether it is that the
-    /// source broke off or that there were more, the value is abandoned, and
-    /// the shard as good as before.
+    /// Adds a record whose value of `value_len` bytes is read in pieces of any length. It
+    /// is stored in parts as it arrives. If the pieces are shorter or longer than
+    /// `value_len` in total, the value is abandoned, and the shard is as before.
     ///
-    /// All pieces are taken, those of a duplicate, too.
+    /// All pieces are read, even those of a duplicate.
     ///
     /// # Errors
     ///
-    /// - Whatever the pieces fail with: the value is abandoned, and the shard as
-    ///   good as before.
-    /// - `LimitExceeded`: the key or value is too long; nothing has changed, and
-    ///   no piece was asked for.
-    /// - `Io`: the shard is of no use any more.
+    /// - The errors of the pieces: the value is abandoned, and the shard is as before.
+    /// - `LimitExceeded`: the key or value is too long; nothing has changed, and no piece
+    ///   was read.
+    /// - `Io`: the shard cannot be used any more.
     ///
     /// # Memory
     ///
@@ -174,7 +171,7 @@ impl<'a> ShardWriter<'a> {
         Ok(pushed)
     }
 
-    /// No part is empty, and so no value in parts.
+    /// A part cannot be empty, so an empty value is not stored in parts.
     fn push_empty(
         &mut self,
         key: &[u8],
@@ -195,12 +192,12 @@ impl<'a> ShardWriter<'a> {
         })
     }
 
-    /// Returns the segment for the next record, a new one if that does not fit
+    /// Returns the segment for the next record: a new one if the record does not fit in
     /// the open one.
     fn open_for(&mut self, bound: impl Fn(&SegmentEncoder) -> u64) -> Result<&mut OpenSegment> {
         let is_full = self.open.as_ref().is_some_and(|open| {
             let count = open.encoder.record_count();
-            // Without a record, what there is was abandoned.
+            // An open segment without a record holds only an abandoned value.
             count >= self.options.segment_record_count_max
                 || (open.encoder.has_content()
                     && bound(&open.encoder) > self.options.segment_size_max)
@@ -215,7 +212,7 @@ impl<'a> ShardWriter<'a> {
         Ok(self.open.insert(open))
     }
 
-    /// Ends the shard; returns its segments.
+    /// Finishes the shard and returns its segments.
     ///
     /// # Errors
     ///
@@ -287,7 +284,7 @@ impl<'a> ShardWriter<'a> {
             return Ok(());
         };
         if encoder.record_count() == 0 {
-            // Its writer takes back what it has written.
+            // The segment's writer removes what it has written.
             return Ok(());
         }
         let FinishedSegment {

@@ -1,4 +1,4 @@
-//! A snapshot in the making.
+//! Writes a snapshot.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +15,13 @@ use crate::words::limits::{Limits, check_limit};
 use crate::words::location::Location;
 use crate::words::units::{counted, to_u64};
 
-/// Writes segments, and last the manifest.
+/// Writes segments, and the manifest last.
 ///
-/// A dump that can be resumed has a journal, and the journal names the run that
-/// writes it. Another run that resumes the dump puts its own name there. From
-/// then on this one removes nothing and publishes nothing: what it has sealed
-/// may be part of the other's snapshot. The lock keeps that from happening while
-/// this run lives; the name in the journal also holds where there are no locks.
+/// A dump that can be resumed has a journal, and the journal names the run that writes
+/// it. Another run that resumes the dump puts its own name there. From then on this run
+/// removes nothing and publishes nothing, since what it has sealed may be part of the
+/// other run's snapshot. The lock prevents this while this run lives; the name in the
+/// journal also works in stores without locks.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     store: Arc<dyn Store>,
@@ -29,31 +29,31 @@ pub struct SnapshotWriter {
     id: SnapshotId,
     token: String,
     owner: JournalOwner,
-    /// Segments that this writer started, for [`SnapshotWriter::discard`].
+    /// Segments that this writer created, for [`SnapshotWriter::discard`].
     started: Mutex<Vec<String>>,
-    /// A manifest that names them is there, or may come back.
+    /// Whether a manifest that names them is there, or may come back.
     is_manifest_left: AtomicBool,
-    /// This run has written a journal, or has tried to.
+    /// Whether this run has written a journal, or tried to.
     has_journal: AtomicBool,
     _lock: Box<dyn StoreLock>,
 }
 
-/// Whose journal is in the store.
+/// The owner of the journal in the store.
 enum Holder {
     /// This run's.
     Own(Vec<u8>),
     /// Another run's.
     Other(Option<JournalOwner>),
-    /// There is none.
+    /// There is no journal.
     Nobody,
 }
 
-/// Checks that no snapshot has a name; an unfinished one may.
+/// Checks that no finished snapshot has a name; an unfinished dump may.
 ///
 /// # Errors
 ///
-/// - `AlreadyExists`: one has.
-/// - `InvalidInput`: a name that no snapshot can have.
+/// - `AlreadyExists`: there is one.
+/// - `InvalidInput`: no snapshot can have this name.
 /// - `Io`.
 pub fn check_not_finished(store: &dyn Store, name: &str) -> Result<()> {
     let manifest = format!("{name}/{MANIFEST}");
@@ -68,12 +68,12 @@ pub fn check_not_finished(store: &dyn Store, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks that nothing is there under a name, finished or not.
+/// Checks that a name is not used, neither by a snapshot nor by an unfinished dump.
 ///
 /// # Errors
 ///
 /// - `AlreadyExists`: a snapshot, or what an interrupted dump left.
-/// - `InvalidInput`: a name that no snapshot can have.
+/// - `InvalidInput`: no snapshot can have this name.
 /// - `Io`.
 pub fn check_name_is_free(store: &dyn Store, name: &str) -> Result<()> {
     check_not_finished(store, name)?;
@@ -89,7 +89,7 @@ pub fn check_name_is_free(store: &dyn Store, name: &str) -> Result<()> {
 }
 
 impl SnapshotWriter {
-    /// Checks that the name is free, and starts. Nothing is written yet.
+    /// Checks that the name is free, and starts a snapshot. Nothing is written yet.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl SnapshotWriter {
         Ok(Self::new(store, name, new_snapshot_id(), lock))
     }
 
-    /// Prepares to resume a dump that has a journal; it stays the other run's
+    /// Prepares to resume a dump that has a journal. The dump belongs to the other run
     /// until [`SnapshotWriter::take_over`].
     pub(super) fn resume(
         store: Arc<dyn Store>,
@@ -131,9 +131,8 @@ impl SnapshotWriter {
         }
     }
 
-    /// Writes down how the dump begins, so that it can be resumed after a kill,
-    /// and that it is this run that writes it. The journal goes when the
-    /// manifest is there.
+    /// Writes the journal: how the dump begins, so that it can be resumed after a kill,
+    /// and that this run writes it. The journal is removed once the manifest is there.
     ///
     /// # Errors
     ///
@@ -141,21 +140,23 @@ impl SnapshotWriter {
     pub fn write_journal(&self, journal: &Journal) -> Result<()> {
         let path = self.path_of(JOURNAL);
         let bytes = self.with_owner(journal);
-        // Before, since a failure can be reported of what was done.
+        // Set before the attempt, since a failure may be reported although the file was
+        // written.
         self.has_journal.store(true, Ordering::Relaxed);
         match self.store.put_new(&path, &bytes) {
-            // The answer was lost on its way; a failed sync is none of that.
+            // The journal was written and only the answer was lost. A failed sync is
+            // another matter.
             Err(error) if !lacks_sync(&error) && self.holds(&path, &bytes) => Ok(()),
             written => written,
         }
     }
 
-    /// Writes it down anew, in one step: whenever the process is killed, the
-    /// dump has the old journal or the new one.
+    /// Replaces the journal in one step: whenever the process is killed, the dump has the
+    /// old journal or the new one.
     ///
     /// # Errors
     ///
-    /// - `Superseded`: the journal is not this run's any more.
+    /// - `Superseded`: the journal no longer belongs to this run.
     /// - `Io`.
     pub fn rewrite_journal(&self, journal: &Journal) -> Result<()> {
         match self.find_holder()? {
@@ -164,8 +165,8 @@ impl SnapshotWriter {
         }
     }
 
-    /// Makes a dump that another run has begun this one's; the journal must be
-    /// as it was read.
+    /// Takes over a dump that another run has begun. The journal must be unchanged since
+    /// it was read.
     ///
     /// # Errors
     ///
@@ -194,11 +195,11 @@ impl SnapshotWriter {
         Journal { owner, ..journal }.encode()
     }
 
-    /// Finds out whose the dump is.
+    /// Finds out which run owns the dump.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, `LimitExceeded`, `Io`: it cannot be told.
+    /// - `Corrupt`, `LimitExceeded`, `Io`: the owner cannot be determined.
     fn find_holder(&self) -> Result<Holder> {
         let path = self.path_of(JOURNAL);
         let bytes = match read_journal_bytes(&*self.store, &path) {
@@ -230,13 +231,13 @@ impl SnapshotWriter {
         Error::new(ErrorKind::Superseded { what, why })
     }
 
-    /// Checks that no other run has taken the dump over; one without a journal
-    /// cannot be.
+    /// Checks that no other run has taken the dump over. A dump without a journal cannot
+    /// be taken over.
     ///
     /// # Errors
     ///
     /// - `Superseded`.
-    /// - `Corrupt`, `LimitExceeded`, `Io`: it cannot be told.
+    /// - `Corrupt`, `LimitExceeded`, `Io`: the owner cannot be determined.
     fn check_own(&self) -> Result<()> {
         if !self.has_journal.load(Ordering::Relaxed) {
             return Ok(());
@@ -247,8 +248,7 @@ impl SnapshotWriter {
         }
     }
 
-    /// Returns the error of a run whose dump another one has taken over, where
-    /// that is sure.
+    /// Returns an error if it is certain that another run has taken this dump over.
     pub fn find_successor(&self) -> Option<Error> {
         let error = self.check_own().err()?;
         matches!(error.kind(), ErrorKind::Superseded { .. }).then_some(error)
@@ -266,7 +266,7 @@ impl SnapshotWriter {
         match removed {
             Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
-            // Nobody reads it beside a manifest.
+            // The journal is not read if there is a manifest.
             Err(error) => tracing::warn!("leftover of a dump: {}", error.to_chain()),
         }
     }
@@ -276,7 +276,7 @@ impl SnapshotWriter {
         &*self.store
     }
 
-    /// Returns the name in the store of an object of the snapshot.
+    /// Returns the full name of one of the snapshot's objects in the store.
     pub(super) fn path_of(&self, object: &str) -> String {
         format!("{}/{object}", self.name)
     }
@@ -296,17 +296,17 @@ impl SnapshotWriter {
         &self.token
     }
 
-    /// Returns what to call the snapshot in a message.
+    /// Returns the name of the snapshot for messages.
     pub fn describe(&self) -> String {
         self.store.describe(&self.name)
     }
 
-    /// Starts a segment; returns its name below the snapshot's, and its writer.
+    /// Creates a segment; returns its name below the snapshot's, and its writer.
     pub(super) fn create_segment(&self, file: &str) -> Result<(String, Box<dyn ObjectWriter>)> {
         let object = format!("{SEGMENTS}/{file}");
         let path = format!("{}/{object}", self.name);
-        // A run that has lost its dump is not to read on to the end of it; where
-        // it cannot be told now, publishing asks again.
+        // A run that has lost its dump should not read to the end of it. If the owner
+        // cannot be determined now, publishing checks it again.
         if let Some(error) = self.find_successor() {
             return Err(error);
         }
@@ -318,12 +318,12 @@ impl SnapshotWriter {
         Ok((object, writer))
     }
 
-    /// Removes sealed segments of this dump, which no manifest names yet: what is
-    /// left after a kill in between is as good as before.
+    /// Removes sealed segments of this dump, which no manifest names yet. If the process
+    /// is killed meanwhile, the remaining segments are as valid as before.
     ///
     /// # Errors
     ///
-    /// - `Superseded`: another run has taken the dump over, and counts on them.
+    /// - `Superseded`: another run has taken the dump over, and relies on them.
     /// - `Corrupt`, `LimitExceeded`, `Io`.
     pub fn remove_segments(&self, segments: &[ManifestSegment]) -> Result<()> {
         let mut objects = segments.iter().map(|segment| &segment.object);
@@ -336,7 +336,7 @@ impl SnapshotWriter {
     ///
     /// - As [`SnapshotWriter::remove_segments`].
     pub(super) fn remove_object(&self, path: &str) -> Result<()> {
-        // Each time, as in `discard`.
+        // Checked each time, as in `discard`.
         self.check_own()?;
         match self.store.remove(path) {
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound { .. }) => Err(error),
@@ -344,23 +344,22 @@ impl SnapshotWriter {
         }
     }
 
-    /// Gives the snapshot another id, as long as nothing has the old one.
+    /// Gives the snapshot another id, as long as nothing contains the old one.
     pub(super) fn renew_id(&mut self) -> SnapshotId {
         self.id = new_snapshot_id();
         self.id
     }
 
-    /// Publishes the manifest of `node_count` nodes: from here on the snapshot
-    /// exists.
+    /// Publishes the manifest of `node_count` nodes. From then on the snapshot exists.
     ///
     /// # Errors
     ///
-    /// - `Internal`: the manifest is one that no reader would take, or does not
-    ///   tell of all nodes and records.
-    /// - `Corrupt`: a segment is not there any more as it was sealed.
+    /// - `Internal`: no reader would accept the manifest, or it does not account for all
+    ///   nodes and records.
+    /// - `Corrupt`: a segment is no longer there as it was sealed.
     /// - `Superseded`: another run has taken the dump over.
     /// - `AlreadyExists`: another dump was faster; its snapshot is untouched.
-    /// - `Io`; what cannot be made durable is taken back.
+    /// - `Io`: a manifest that cannot be made durable is removed again.
     pub fn publish(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
         self.check_parts(manifest, node_count)?;
         self.check_own()?;
@@ -370,11 +369,11 @@ impl SnapshotWriter {
             self.remove_journal();
             return Ok(());
         };
-        // The answer may have been lost on its way, and a retry then finds our
-        // own manifest: the token in it tells.
+        // The answer may have been lost, so that a retry found this run's own manifest.
+        // The token in it shows that.
         if self.holds(&path, &bytes) {
-            // It is there, but failed to become durable: after a loss of power
-            // it may be gone.
+            // The manifest is there, but it failed to become durable: after a power
+            // failure it may be gone.
             if lacks_sync(&error) {
                 self.take_back(&path);
                 return Err(error);
@@ -389,7 +388,7 @@ impl SnapshotWriter {
         Err(error)
     }
 
-    /// Checks that what is about to be published adds up, and is there.
+    /// Checks that the manifest adds up and that its segments are there.
     fn check_parts(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
         let check = |is_so: bool, what: &dyn Fn() -> String| {
             if is_so {
@@ -422,8 +421,8 @@ impl SnapshotWriter {
         self.check_segments(manifest)
     }
 
-    /// Checks that each segment is in the store as it was sealed. One that is not
-    /// was removed by others, or on their behalf.
+    /// Checks that each segment is in the store as it was sealed. If one is not,
+    /// something else has removed it.
     fn check_segments(&self, manifest: &Manifest) -> Result<()> {
         let objects = self.store.list(&self.path_of(SEGMENTS))?;
         let sizes: BTreeMap<&str, u64> = objects
@@ -448,8 +447,8 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Removes the manifest. As long as that is not durable either, the segments
-    /// stay: should the manifest come back, it finds them.
+    /// Removes the manifest. Until the removal is durable, the segments stay: if the
+    /// manifest comes back, it finds them.
     fn take_back(&self, path: &str) {
         match self.store.remove(path) {
             Ok(()) => {}
@@ -471,29 +470,29 @@ impl SnapshotWriter {
             && found == bytes
     }
 
-    /// Says whether there is a segment that another dump could keep; if it cannot
-    /// be told, there may be.
+    /// Reports whether there is a segment that another dump could keep; true if that
+    /// cannot be determined.
     pub fn has_sealed(&self) -> bool {
         let segments = self.store.list(&self.path_of(SEGMENTS));
         segments.map_or(true, |segments| !segments.is_empty())
     }
 
-    /// Removes the segments that this writer made, and its journal, and nothing
-    /// else. What cannot be removed stays, and is no snapshot; where the manifest
-    /// could not be removed, it is a whole one.
+    /// Removes the segments that this writer created, and its journal, and nothing else.
+    /// Files that cannot be removed are not a snapshot, unless the manifest is among
+    /// them: then the whole snapshot stays.
     ///
-    /// Nothing is removed of a dump that another run has taken over.
+    /// If another run has taken the dump over, nothing is removed.
     pub fn discard(&self) {
         if self.is_manifest_left.load(Ordering::Relaxed) {
             return;
         }
         let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         for path in started.iter() {
-            // Each time: where nothing is locked, another run may come at any
-            // moment, and it counts on what is there from then on.
+            // Checked each time: without a lock, another run may take over at any moment,
+            // and from then on it relies on what is there.
             match self.check_own() {
                 Ok(()) => {}
-                // The run's own error tells it.
+                // The run's own error already says so.
                 Err(error) if matches!(error.kind(), ErrorKind::Superseded { .. }) => return,
                 Err(error) => {
                     tracing::warn!("leftover of a failed dump: {}", error.to_chain());
@@ -502,7 +501,7 @@ impl SnapshotWriter {
             }
             match self.store.remove(path) {
                 Ok(()) => {}
-                // Never finished; its writer has cleaned up.
+                // Never finished; its writer has removed it.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
                 Err(error) => tracing::warn!("leftover of a failed dump: {}", error.to_chain()),
             }
@@ -515,7 +514,7 @@ fn new_snapshot_id() -> SnapshotId {
     SnapshotId(*uuid::Uuid::now_v7().as_bytes())
 }
 
-/// Returns the name of this host, for people.
+/// Returns the name of this host for display.
 fn host_name() -> String {
     rustix::system::uname()
         .nodename()
@@ -523,7 +522,7 @@ fn host_name() -> String {
         .into_owned()
 }
 
-/// Reads a journal as it is stored.
+/// Reads the stored bytes of a journal.
 ///
 /// # Errors
 ///
@@ -536,7 +535,7 @@ pub(super) fn read_journal_bytes(store: &dyn Store, path: &str) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// Says whether an object is there, but may be gone after a loss of power.
+/// Reports whether an object was written, but may be gone after a power failure.
 fn lacks_sync(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -553,7 +552,7 @@ pub(super) fn segment_file_name(node: u32, shard: u64, sequence: u32, id: Segmen
     format!("n{node:04}-s{shard:03}-{sequence:05}-{id}.mcs")
 }
 
-/// Says whether a file is named as [`segment_file_name`] names them.
+/// Reports whether a file name has the form that [`segment_file_name`] makes.
 pub(super) fn is_segment_file_name(file: &str) -> bool {
     let is_number = |text: &str, least: usize| {
         text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -575,7 +574,7 @@ pub(super) fn is_segment_file_name(file: &str) -> bool {
         && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns the place of the node of which a segment is, by the name of its file.
+/// Returns the index of a segment's node, from the name of its file.
 pub(super) fn node_of_file(file: &str) -> Option<u32> {
     let (node, _) = file.strip_prefix('n')?.split_once('-')?;
     node.parse().ok()
