@@ -1,16 +1,16 @@
-//! The counters of a node, made to add up.
+//! Makes the counters of a node add up.
 
 use crate::codecs::format::manifest::Counters;
 use crate::words::reasons::Reasons;
 
-/// Why an item is lost that was listed and has no outcome.
+/// The reason recorded for an item that was listed but has no outcome.
 const REASON: &str = "no outcome was counted; this is a bug in mcsnap, please report it";
 
-/// Makes the outcomes and losses of a node add up to what was listed, and returns
-/// by how many items they did not.
+/// Makes the outcomes and losses of a node add up to the listed items, and returns the
+/// difference.
 ///
-/// Items without an outcome are losses: nobody knows what became of them. Where
-/// there are more outcomes than items, nothing shows that one was lost.
+/// Items without an outcome count as lost, since their fate is unknown. If there are more
+/// outcomes than items, nothing indicates that an item was lost.
 pub(super) fn balance(counters: &mut Counters, reasons: &mut Reasons) -> u64 {
     let (listed, accounted) = (counters.listed, counters.accounted());
     if listed > accounted {

@@ -1,4 +1,4 @@
-//! Where a dump begins: at the beginning, or where one that did not finish has got to.
+//! Decides where a dump begins: anew, or where an unfinished one stopped.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,32 +23,31 @@ use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::node::NodeSpec;
 use crate::words::units::{UnixSecs, counted};
 
-/// By how much a dump may seem to begin later than now: another host's clock may have
-/// been asked.
+/// How far in the future an unfinished dump may seem to have begun, since it may have
+/// used another host's clock.
 const FUTURE_MAX: Duration = Duration::from_secs(5);
 
-/// Why a dump that did not finish is of no use any more.
+/// Why an unfinished dump cannot be resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Unfit {
-    /// It began so long ago.
+    /// It began this long ago.
     Old(Duration),
-    /// It is to begin so much later.
+    /// It began this far in the future.
     Future(Duration),
-    /// Of all servers of which something is sealed, this one among them, that is gone.
+    /// All servers with sealed segments have lost their items since; this is one of them.
     Changed(String),
 }
 
 impl DumpPlan {
-    /// Decides where the dump begins, which [`DumpPlan::run`] does by itself where
-    /// nobody has asked. Nothing is changed.
+    /// Decides where the dump begins, and changes nothing. [`DumpPlan::run`] does this
+    /// itself if it has not been done.
     ///
-    /// Warns of each dump of these servers that did not finish and that this one does
-    /// not go on with.
+    /// Warns of each unfinished dump of these servers that this one does not resume.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: the name is that of a finished snapshot, or of an unfinished
-    ///   dump of other servers, another order of them, another selection or other
+    /// - `InvalidInput`: the name belongs to a finished snapshot, or to an unfinished
+    ///   dump with other servers, another order of them, another selection or other
     ///   shards.
     /// - `Corrupt`, `Unsupported`: the manifest of a finished one cannot be read.
     /// - `Io`.
@@ -66,7 +65,7 @@ impl DumpPlan {
             Start::GoOn { name } => name,
             Start::Anew | Start::Replace { .. } => &self.options.name,
         };
-        // What is not said again is as it was.
+        // A number of shards that is not given again stays as it was.
         if resume.takes_shard_bits
             && matches!(start, Start::GoOn { .. })
             && let Some(journal) = find_journal(&**store, name)
@@ -77,8 +76,8 @@ impl DumpPlan {
         Ok(self)
     }
 
-    /// Returns the name under which the snapshot will be: another than was asked for
-    /// where the dump goes on with one that has a name.
+    /// Returns the name that the snapshot will have. It differs from the requested name
+    /// if the dump resumes one with another name.
     pub fn name(&self) -> &str {
         match &self.start {
             Some(Start::GoOn { name }) => name,
@@ -86,7 +85,7 @@ impl DumpPlan {
         }
     }
 
-    /// Looks for a dump of these servers that can go on, under whatever name.
+    /// Looks for a dump of these servers that can be resumed, under any name.
     fn find_start(&self, store: &Arc<dyn Store>) -> Result<Start> {
         if let Some(manifest) = find_manifest(store, &self.options.name)? {
             return Err(name_taken(&self.options.name, &manifest));
@@ -102,7 +101,7 @@ impl DumpPlan {
             }
             let place = store.describe(&name);
             if self.check_same(&journal).is_err() {
-                // Another job's perhaps, which must not stop this one.
+                // It may belong to another job, so it must not stop this one.
                 tracing::warn!(
                     "{place} is an unfinished dump of {}, with the selection \"{}\" and {} a \
                      server; this one is another, and goes on with nothing of it",
@@ -119,7 +118,7 @@ impl DumpPlan {
         let is_own = |name: &&String| **name == self.options.name;
         let start = match names.as_slice() {
             [name] => Start::GoOn { name: name.clone() },
-            // The name has the date in it, and today's first run did not finish.
+            // The name may contain the date, and today's first run did not finish.
             several => match several.iter().find(is_own) {
                 Some(name) => Start::GoOn { name: name.clone() },
                 None => self.find_anew(store),
@@ -147,8 +146,8 @@ impl DumpPlan {
         Ok(start)
     }
 
-    /// Says how a dump starts under the name that was asked for where it goes on with
-    /// nothing: in the place of what has that name already, if that is the same dump.
+    /// Decides how a dump starts under the requested name if it resumes nothing. It
+    /// replaces an unfinished dump of that name if that is the same dump.
     fn find_anew(&self, store: &dyn Store) -> Start {
         let own = find_journal(store, &self.options.name);
         match own.filter(|journal| self.check_same(journal).is_ok()) {
@@ -159,7 +158,7 @@ impl DumpPlan {
         }
     }
 
-    /// Says what becomes of an unfinished dump that is of no use any more.
+    /// Describes what happens instead of resuming an unfinished dump.
     fn describe_start(&self, store: &dyn Store, start: &Start, name: &str) -> String {
         let place = store.describe(name);
         let what_now = match start {
@@ -175,7 +174,7 @@ impl DumpPlan {
         )
     }
 
-    /// Looks at what is there under the name that was asked for.
+    /// Looks at what exists under the requested name.
     fn find_start_of_name(&self, store: &Arc<dyn Store>) -> Result<Start> {
         let name = &self.options.name;
         if let Some(manifest) = find_manifest(store, name)? {
@@ -183,7 +182,7 @@ impl DumpPlan {
         }
         let store = &**store;
         let go_on = Start::GoOn { name: name.clone() };
-        // Where it cannot be read, the attempt to go on tells why.
+        // If the journal cannot be read, the attempt to resume returns the reason.
         let Some(journal) = find_journal(store, name) else {
             return Ok(go_on);
         };
@@ -200,7 +199,7 @@ impl DumpPlan {
         Ok(Start::Replace { id })
     }
 
-    /// Says why a dump that did not finish, of these servers, cannot go on.
+    /// Returns why an unfinished dump of these servers cannot be resumed, if so.
     fn find_unfit(
         &self,
         store: &dyn Store,
@@ -222,7 +221,7 @@ impl DumpPlan {
         let mut changed = None;
         for &index in &sealed {
             match self.find_changed(index, journal) {
-                // What one server has still is worth going on for.
+                // The items of this server are a reason to resume.
                 None => return Ok(None),
                 Some(address) => {
                     changed.get_or_insert(address);
@@ -267,8 +266,8 @@ impl DumpPlan {
         }
     }
 
-    /// Says what a run would keep of a dump that did not finish, and changes nothing:
-    /// as far as the servers have it still, which only a run finds out.
+    /// Reports what a run would keep of an unfinished dump, and changes nothing. Only a
+    /// run finds out whether the servers still have those items.
     ///
     /// # Errors
     ///
@@ -310,13 +309,14 @@ impl DumpPlan {
         }
     }
 
-    /// Says whether a segment can be kept, as far as nobody has listed its server.
+    /// Reports whether a segment may be kept, as far as is known before its server is
+    /// listed.
     fn may_keep(&self, segment: &ManifestSegment, journal: &Journal) -> bool {
         let index = usize::try_from(segment.node_index).ok();
         let plan = index.and_then(|index| self.nodes.get(index));
         let is_comparable = match plan.map(|plan| &plan.source) {
             Some(Ok(source)) => source.tells_cas(),
-            // It stays in what is partial anyway.
+            // It is kept in a partial snapshot in any case.
             Some(Err(_)) => true,
             None => false,
         };
@@ -331,7 +331,8 @@ impl DumpPlan {
         }
     }
 
-    /// Says whether a dump that cannot go on is no reason to fail: nobody has named it.
+    /// Reports whether the job may start anew if a dump cannot be resumed, because the
+    /// user did not name that dump.
     fn may_start_anew(&self, error: &Error) -> bool {
         let is_any_name = self.options.resume.as_ref();
         is_any_name.is_some_and(|resume| resume.is_any_name)
@@ -344,7 +345,7 @@ impl DumpPlan {
             )
     }
 
-    /// Begins, as it was settled.
+    /// Begins the dump as decided.
     pub(super) fn begin(&self, store: Arc<dyn Store>) -> Result<StartedDump> {
         self.begin_as(store, self.start.as_ref().unwrap_or(&Start::Anew))
     }
@@ -391,7 +392,8 @@ impl DumpPlan {
         Ok(StartedDump::new(snapshot, journal, Vec::new()))
     }
 
-    /// Writes down what must be the same for another run to go on with this one.
+    /// Makes a journal of everything that must be equal for another run to resume this
+    /// dump.
     fn journal(&self, id: SnapshotId) -> Journal {
         let node = |plan: &NodePlan| journal_node(&plan.node, plan.source.as_ref().ok());
         Journal {
@@ -402,13 +404,13 @@ impl DumpPlan {
         }
     }
 
-    /// Returns what is selected, if not everything is.
+    /// Returns the selection as text, unless it selects everything.
     pub(super) fn select_text(&self) -> Option<String> {
         let selection = &self.options.selection;
         (!selection.is_everything()).then(|| selection.to_string())
     }
 
-    /// Refuses to take a dump of something else for the one wanted.
+    /// Refuses an unfinished dump that differs from the one wanted.
     fn check_same(&self, journal: &Journal) -> Result<()> {
         let refuse = |field, value: String, was: String| {
             let allowed = format!(
@@ -446,10 +448,10 @@ fn shards_text(bits: u8) -> String {
     counted(1_u64.checked_shl(bits.into()).unwrap_or(0), "shard")
 }
 
-/// Writes a length of time for people: `3h 12m 5s`.
+/// Formats a duration for display: `3h 12m 5s`.
 fn span_text(length: Duration) -> String {
     const DAY: u64 = 24 * 60 * 60;
-    // Hours tell nobody how long ago last week was.
+    // For long spans, days are easier to understand than hours.
     if length.as_secs() >= 2 * DAY {
         return counted(length.as_secs() / DAY, "day");
     }
@@ -461,7 +463,7 @@ fn age_of(began_at: UnixSecs, now: UnixSecs) -> Duration {
     Duration::from_secs(now.0.saturating_sub(began_at.0))
 }
 
-/// A name is taken once; whoever dumps each night wants another each night.
+/// A name can be used once; a job that dumps each night needs another name each night.
 fn name_taken(name: &str, manifest: &Manifest) -> Error {
     let finished_at = &manifest.finished_at;
     let by = match manifest.verdict {
@@ -474,7 +476,7 @@ fn name_taken(name: &str, manifest: &Manifest) -> Error {
     Error::invalid_input("name", name, format!("it is taken by {by}"))
 }
 
-/// Writes down which life of a server is dumped; nothing of one that did not
+/// Records which server process is dumped, and its flushes; empty for a node that did not
 /// answer.
 fn journal_node(node: &NodeSpec, source: Option<&SourceNode>) -> JournalNode {
     let server = source.map(|source| &source.server);
@@ -490,15 +492,15 @@ fn journal_node(node: &NodeSpec, source: Option<&SourceNode>) -> JournalNode {
     }
 }
 
-/// A dump that has begun, now or earlier.
+/// A dump that has begun, in this run or an earlier one.
 #[derive(Debug)]
 pub(super) struct StartedDump {
     pub(super) snapshot: SnapshotWriter,
     pub(super) started_at: UnixSecs,
-    /// How long before this run that was.
+    /// How long before this run the dump began.
     pub(super) age: Duration,
     journal: Mutex<Journal>,
-    /// Segments that were sealed before.
+    /// Segments sealed by earlier runs.
     pub(super) kept: Vec<ManifestSegment>,
 }
 
@@ -527,20 +529,20 @@ impl StartedDump {
         started
     }
 
-    /// Returns the objects of the segments that were sealed before.
+    /// Returns the object names of the segments sealed by earlier runs.
     pub(super) fn sealed_before(&self) -> BTreeSet<&str> {
         let kept = self.kept.iter();
         kept.map(|segment| segment.object.as_str()).collect()
     }
 
-    /// Returns what is written down of a node.
+    /// Returns the journal's entry of a node.
     pub(super) fn life(&self, index: usize) -> Option<JournalNode> {
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.nodes.get(index).cloned()
     }
 
-    /// Writes down which life of a node is read from now on, where nothing is kept of
-    /// another one.
+    /// Records in the journal which life of a node is read from now on, if nothing is
+    /// kept from another life.
     pub(super) fn settle_life(
         &self,
         index: usize,
@@ -559,14 +561,14 @@ impl StartedDump {
     }
 }
 
-/// Reads what [`to_text`] wrote; of anything else a moment long ago.
+/// Parses what [`to_text`] wrote; anything else gives the epoch.
 fn from_text(text: &str) -> UnixSecs {
     let timestamp = text.parse::<jiff::Timestamp>().ok();
     let seconds = timestamp.and_then(|timestamp| u64::try_from(timestamp.as_second()).ok());
     UnixSecs(seconds.unwrap_or(0))
 }
 
-/// Writes a moment as RFC 3339, to the second.
+/// Formats a moment as RFC 3339, to the second.
 pub(super) fn to_text(time: UnixSecs) -> String {
     let seconds = i64::try_from(time.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds)

@@ -1,4 +1,4 @@
-//! Which segments of a dump that did not finish hold what their server has now.
+//! Finds which segments of an unfinished dump still match their server.
 
 use std::sync::Mutex;
 
@@ -17,23 +17,22 @@ use crate::words::item::Exptime;
 use crate::words::progress::Progress;
 use crate::words::units::{UnixSecs, counted};
 
-/// What became of kept segments.
+/// The result of checking kept segments.
 #[derive(Debug)]
 pub(super) enum Confirmation {
-    /// Each record of these is on the server as it was read. The others are no more
-    /// than what was there once.
+    /// The server still has every record of these segments unchanged. The other segments
+    /// only hold what it had once.
     Confirmed(Vec<ManifestSegment>),
-    /// The server could not be listed, or asked; nothing is known of any of them.
+    /// The server could not be listed or asked, so nothing is known about the segments.
     Unlisted(Error),
 }
 
-/// How often lists are walked at most. One walk leaves items out, and not the same
-/// ones each time.
+/// The most walks over lists. One walk leaves items out, and different ones each time.
 const PASS_COUNT_MAX: u32 = 3;
 
 impl NodeJob<'_> {
     /// Lists the node, and returns the kept segments of which it has every record with
-    /// the same CAS and exptime. Where it tells no CAS there are none.
+    /// the same CAS and exptime. If the node reports no CAS, there are none.
     ///
     /// # Errors
     ///
@@ -110,15 +109,15 @@ impl NodeJob<'_> {
         Ok(Confirmation::Confirmed(confirmed))
     }
 
-    /// Asks the server anything. What is sealed may be all that is left of one that does
-    /// not answer, so nothing of it is given up before.
+    /// Asks the server anything. If it does not answer, the sealed segments may be all
+    /// that is left of it, so they are not given up before it has answered.
     fn ask(&self, cancel: &Cancel) -> Result<()> {
         let mut connection = Connection::connect(self.node, &self.options.net, cancel)?;
         ask_server(&mut connection).map(drop)
     }
 
-    /// Says whether `take` says yes to each record of a segment, and none lacks what
-    /// tells one version from another.
+    /// Reports whether `take` accepts every record of a segment, and every record has the
+    /// fields that identify its version.
     fn all_records(
         &self,
         segment: &ManifestSegment,
@@ -138,8 +137,8 @@ impl NodeJob<'_> {
         Ok(is_so)
     }
 
-    /// Lists the node, where lists are walked as often as more comes of it; and by slab
-    /// classes where there was no room for all of it.
+    /// Lists the node. Lists are walked again as long as that finds more of the kept
+    /// items, and by slab classes if there was no room for all lines.
     fn list_until_seen(
         &self,
         items: &mut KeptItems,
@@ -159,7 +158,7 @@ impl NodeJob<'_> {
                     node,
                     "no room for the whole listing; listed by slab classes"
                 );
-                // Each when there is room.
+                // Each class is walked when there is room.
                 walk = WalkKind::SlabsSerial;
             } else if items.waiting() == before || !walk.can_repeat() {
                 break;
@@ -222,14 +221,14 @@ fn unlisted(error: Error, cancel: &Cancel) -> Result<Confirmation> {
     Ok(Confirmation::Unlisted(error))
 }
 
-/// Says whether exptimes of a segment mean what they would mean if they were read now:
-/// the snapshot has them on this host's clock, which may have been set since. Two
-/// measurements of one offset differ by this much at most.
+/// Reports whether exptimes of a segment still mean the same: the snapshot has them on
+/// this host's clock, which may have been set since. Two measurements of the same offset
+/// differ by at most this much.
 fn is_same_clock(offset: i64, offset_now: i64) -> bool {
     offset.abs_diff(offset_now) <= ServerReport::CLOCK_TOLERANCE.unsigned_abs()
 }
 
-/// Returns the version that a record is of, on its server's clock.
+/// Returns the version of a record on its server's clock.
 fn version_of<'a>(record: &KeyRecord<'a>, offset: i64) -> Option<ItemVersion<'a>> {
     let exptime = match record.meta.exptime? {
         Exptime::Never => Exptime::Never,

@@ -1,9 +1,8 @@
-//! The dump: items of live nodes, or of a stopped server's restart file, into a
-//! snapshot.
+//! Dumps items of live nodes, or of a stopped server's restart file, into a snapshot.
 //!
-//! [`DumpPlan::make`] asks every node who it is and decides everything;
-//! [`DumpPlan::run`] obeys, and returns a [`DumpReport`] that accounts for every
-//! line of every walk. [`WarmFilePlan`] is the same for a restart file.
+//! [`DumpPlan::make`] asks every node about itself and decides everything.
+//! [`DumpPlan::run`] carries that out, and returns a [`DumpReport`] that accounts for
+//! every line of every walk. [`WarmFilePlan`] does the same for a restart file.
 
 mod balance;
 mod beginning;

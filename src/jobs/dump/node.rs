@@ -1,4 +1,4 @@
-//! The dump of one node: a walker, fetchers, and a writer for each shard.
+//! Dumps one node, with a walker, fetchers, and a writer for each shard.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -28,33 +28,33 @@ use crate::words::progress::{Event, Progress};
 use crate::words::reasons::Reasons;
 use crate::words::units::{UnixSecs, to_u64};
 
-/// What a node gave.
+/// The result of dumping a node.
 #[derive(Debug)]
 pub(super) struct NodeDump {
     pub(super) node: ManifestNode,
     pub(super) segments: Vec<ManifestSegment>,
     pub(super) win_tokens_returned: u64,
     pub(super) win_tokens_kept: u64,
-    /// Items kept though it is not known whether they were selected.
+    /// Items kept although it is not known whether they were selected.
     pub(super) unknown_kept: u64,
-    /// Keys that only the last of as many walks as there may be has found.
+    /// Keys that were found only by the last walk that the limit allows.
     pub(super) unsettled: u64,
-    /// The walk that was chosen was given up, and another done in its place.
+    /// Whether the chosen walk was given up, and another done in its place.
     pub(super) is_walk_given_up: bool,
     /// Items with no outcome, or with two.
     pub(super) unaccounted: u64,
-    /// Some of the segments are an earlier run's, and whether the node has still what
-    /// they hold could not be found out.
+    /// Whether some segments come from an earlier run, and it could not be determined if
+    /// the node still has their records.
     pub(super) is_unconfirmed: bool,
-    /// Why the node was not read to its end; its words are in the manifest.
+    /// Why the node was not read to its end. The manifest has it as text.
     pub(super) failure: Option<Error>,
 }
 
-/// One node to dump, and what is the same for all.
+/// One node to dump, and what is the same for all nodes.
 #[derive(Debug)]
 pub(super) struct NodeJob<'a> {
     pub(super) options: &'a DumpOptions,
-    /// That of all nodes.
+    /// Shared by all nodes.
     pub(super) spool_memory: &'a SpoolMemory,
     /// Bytes of items on their way to the segments.
     pub(super) pump_memory: u64,
@@ -64,25 +64,25 @@ pub(super) struct NodeJob<'a> {
     pub(super) server: &'a ServerReport,
     pub(super) strategy: ReadStrategy,
     pub(super) started_at: UnixSecs,
-    /// Its segments that were sealed before.
+    /// The node's segments sealed by earlier runs.
     pub(super) kept: &'a [ManifestSegment],
 }
 
-/// What ends a node's dump early.
+/// The first error of each kind that ended a node's dump early.
 #[derive(Debug, Default)]
 struct FirstErrors {
-    /// The node's own: others may go on.
+    /// An error of the node; other nodes may continue.
     node: Option<Error>,
-    /// The snapshot's: nobody can go on.
+    /// An error of the snapshot; no node can continue.
     fatal: Option<Error>,
-    /// That of a thread whose partner has ended; the partner's is the cause.
+    /// The error of a thread whose partner has ended. The partner's error is the cause.
     of_partner: Option<Error>,
 }
 
 impl FirstErrors {
-    /// Notes what ended a walk, a fetch or a delivery.
+    /// Records the error that ended a walk, a fetch or a delivery.
     fn note(errors: &Mutex<Self>, error: Error) {
-        // Stopped from outside, or by a thread that tells its own trouble.
+        // Stopped from outside, or by a thread that records its own error.
         if error.is_canceled() {
             return;
         }
@@ -90,12 +90,12 @@ impl FirstErrors {
         let place = if error.is_of_partner() {
             &mut errors.of_partner
         } else if error.is_internal() {
-            // What else is wrong then, nobody knows.
+            // After an internal error, anything else may be wrong as well.
             &mut errors.fatal
         } else {
             &mut errors.node
         };
-        // The first one is the cause, later ones follow from it.
+        // The first error is the cause; later ones follow from it.
         place.get_or_insert(error);
     }
 }
@@ -105,10 +105,10 @@ impl NodeJob<'_> {
     ///
     /// # Errors
     ///
-    /// - `Io` of the store, `Canceled`: the snapshot cannot be finished. What
-    ///   is wrong with the node itself is in the result.
+    /// - `Io` of the store, `Canceled`: the snapshot cannot be finished. An error of the
+    ///   node itself is in the result.
     pub(super) fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<NodeDump> {
-        // Raised when one thread of this node finds that the rest is useless.
+        // Raised when one thread of this node finds that the rest is of no use.
         let stop = cancel.child();
         let errors = Mutex::new(FirstErrors::default());
         let alive = AtomicUsize::new(self.options.connection_count);
@@ -175,7 +175,7 @@ impl NodeJob<'_> {
             return Err(error);
         }
         cancel.check()?;
-        // Where the node has failed, that was the cause.
+        // If the node has failed, that was the cause.
         if errors.node.is_none()
             && let Some(error) = errors.of_partner
         {
@@ -219,7 +219,7 @@ impl NodeJob<'_> {
         })
     }
 
-    /// Lists the node, and fetches what is listed, until there is no more.
+    /// Lists the node and fetches what is listed, to the end.
     fn read(
         &self,
         lanes: &Lanes,
@@ -268,7 +268,7 @@ impl NodeJob<'_> {
         })
     }
 
-    /// Runs a walk, and tells when it begins and ends.
+    /// Runs a walk, and reports when it begins and ends.
     pub(super) fn watched<T>(
         &self,
         walk: &Walk<'_>,
@@ -283,8 +283,8 @@ impl NodeJob<'_> {
         walked
     }
 
-    /// Returns a set for the keys: one that is looked into only if the walk has to be
-    /// given up, where that lists no key twice.
+    /// Returns the set of keys. For a walk that lists no key twice, it is used for
+    /// look-ups only if that walk has to be given up.
     fn seen_keys(&self, cancel: &Cancel) -> Result<SeenKeys> {
         if !self.strategy.walk.can_repeat() && self.kept.is_empty() {
             return Ok(SeenKeys::for_later(&self.options.spool_directory));
@@ -301,8 +301,8 @@ impl NodeJob<'_> {
         Ok(seen)
     }
 
-    /// Makes the node's entry; returns by how many items its counters do not add
-    /// up, too.
+    /// Makes the node's manifest entry; also returns by how many items its counters do
+    /// not add up.
     fn describe(
         &self,
         walked: Option<WalkReport>,
@@ -332,7 +332,7 @@ impl NodeJob<'_> {
         (node, unaccounted)
     }
 
-    /// Makes the entry of a node of which no more is known than what it said of itself.
+    /// Makes the manifest entry of a node from what it reported about itself.
     pub(super) fn describe_server(&self) -> ManifestNode {
         let stats = &self.server.stats;
         ManifestNode {
@@ -354,7 +354,7 @@ impl NodeJob<'_> {
         let told = self.server.find_change(at_end);
         let told = told.or_else(|| {
             let lost = find_mass_loss(self.server, at_end, outcome)?;
-            // One that cannot be asked speaks for nothing.
+            // A witness that cannot be read proves nothing.
             let is_denied = Connection::connect(self.node, &self.options.net, cancel)
                 .and_then(|mut connection| has_witness(&mut connection, outcome.witnesses));
             (!is_denied.unwrap_or(false)).then_some(lost)
@@ -364,7 +364,7 @@ impl NodeJob<'_> {
         Some(error.at(Location::node(self.node.address())))
     }
 
-    /// Where a shard goes on after its kept segments.
+    /// Returns the sequence number after those of the shard's kept segments.
     fn first_sequence(&self, shard: u64) -> u32 {
         let kept = self.kept.iter();
         let last = kept
@@ -398,17 +398,17 @@ struct FetchRound<'a> {
     spool: &'a Spool,
     stop: &'a Cancel,
     errors: &'a Mutex<FirstErrors>,
-    /// Fetchers that have not given up.
+    /// Number of fetchers that have not given up.
     alive: &'a AtomicUsize,
     node_index: u32,
     progress: &'a dyn Progress,
 }
 
 impl FetchRound<'_> {
-    /// Takes chunks of lines until there are no more.
+    /// Fetches chunks of lines until there are no more.
     ///
-    /// A fetcher that gives up leaves the rest to the others; the last one of
-    /// them goes on taking and counting, so that every line is accounted for.
+    /// A fetcher that gives up leaves the rest to the others. The last one continues to
+    /// take and count chunks, so that every line is accounted for.
     fn fetch_all(&self, fetcher: &mut Fetcher<'_>, outlet: &mut Outlet<'_>) {
         let mut has_given_up = false;
         loop {
@@ -417,7 +417,7 @@ impl FetchRound<'_> {
                 Ok(None) => break,
                 Err(error) => {
                     note_fatal(self.errors, error);
-                    // Nobody can do without what the spool has.
+                    // The chunks in the spool are needed, so the dump cannot continue.
                     self.stop.cancel();
                     break;
                 }
@@ -437,11 +437,11 @@ impl FetchRound<'_> {
             let is_of_node = is_of_node(&error);
             FirstErrors::note(self.errors, error);
             if !is_of_node {
-                // No fetcher can do without the set of keys, nor the walker.
+                // The other fetchers and the walker need the set of keys as well.
                 self.stop.cancel();
                 break;
             }
-            // The last one may fail many times.
+            // The last fetcher may fail many times.
             if !has_given_up && self.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
                 break;
             }
@@ -453,7 +453,7 @@ impl FetchRound<'_> {
     }
 }
 
-/// Says whether an error may be a server's: a full disk of our own is not.
+/// Reports whether an error may be the server's; a full local disk, for example, is not.
 pub(super) fn is_of_node(error: &Error) -> bool {
     !matches!(error.location(), Some(Location::Object { .. }))
 }
@@ -466,7 +466,7 @@ fn note_fatal(errors: &Mutex<FirstErrors>, error: Error) {
     errors.fatal.get_or_insert(error);
 }
 
-/// Says what has happened to a server since it was written down.
+/// Returns what has happened to a server since its journal entry was written.
 pub(super) fn change_since(before: &JournalNode, server: &ServerReport) -> Option<&'static str> {
     let stats = ServerStats {
         pid: before.pid,
@@ -486,7 +486,7 @@ pub(super) fn change_since(before: &JournalNode, server: &ServerReport) -> Optio
         .or_else(|| flushes.find_flush(&server.flush_marks()))
 }
 
-/// Counts the records of kept segments, as if they had just been listed.
+/// Counts the records of kept segments as if they had just been listed.
 pub(super) fn counters_of(kept: &[ManifestSegment]) -> Counters {
     let records = Totals::of(kept).records;
     Counters {
@@ -496,7 +496,7 @@ pub(super) fn counters_of(kept: &[ManifestSegment]) -> Counters {
     }
 }
 
-/// Makes the entry of a node that was never reached.
+/// Makes the manifest entry of a node that was never reached.
 pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> ManifestNode {
     ManifestNode {
         address: node.address(),
@@ -553,8 +553,8 @@ mod tests {
         assert!(errors.of_partner.unwrap().is_of_partner());
     }
 
-    /// Has two fetchers take the chunks, one after the other; returns how many are left,
-    /// and what went wrong.
+    /// Runs two fetchers on the chunks, one after the other; returns how many chunks are
+    /// left, and the errors.
     fn fetch_in_turn(chunks: Vec<WalkChunk>, seen: Option<&SeenKeys>) -> (usize, FirstErrors) {
         let node: NodeSpec = "a:1".parse().unwrap();
         let server = ServerReport::default();

@@ -8,6 +8,6 @@ use crate::words::node::NodeSpec;
 pub struct NodePlan {
     /// The node.
     pub node: NodeSpec,
-    /// What it said of itself and how it is read, or why it is not dumped.
+    /// What the node reported and how it is read, or why it is not dumped.
     pub source: Result<SourceNode, String>,
 }

@@ -1,4 +1,4 @@
-//! One node's turn: what is kept of it, and how often it is tried.
+//! Dumps one node with retries, and decides which of its sealed segments are kept.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress};
 use crate::words::units::counted;
 
-/// How long a node that went away in the middle is left alone before each new try.
+/// How long to wait before each new try of a node that failed during its dump.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
-/// Whose turn it is.
+/// The node to dump, and what all its tries share.
 #[derive(Clone, Copy)]
 struct NodeContext<'a> {
     index: usize,
@@ -36,7 +36,7 @@ struct NodeContext<'a> {
 }
 
 impl DumpPlan {
-    /// Dumps a node. What is wrong with the node itself is in the result.
+    /// Dumps a node. An error of the node itself is in the result.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl DumpPlan {
             Ok(source) => self
                 .dump_reached(&context, source, kept)
                 .inspect_err(|error| {
-                    // One that is stopped has not failed.
+                    // A node that was stopped has not failed.
                     if error.is_canceled() {
                         return;
                     }
@@ -103,8 +103,8 @@ impl DumpPlan {
         Ok(dump)
     }
 
-    /// Dumps a node that has answered. Where it goes away in the middle, it is tried
-    /// again, and what was sealed of it in this life of the server stays.
+    /// Dumps a node that has answered. If it fails during the dump, it is tried again,
+    /// and what was sealed in this life of the server is kept.
     fn dump_reached(
         &self,
         context: &NodeContext<'_>,
@@ -119,7 +119,7 @@ impl DumpPlan {
         });
         let mut pauses = PAUSES.into_iter();
         let mut earlier: Option<NodeDump> = None;
-        // What an earlier run has sealed is compared with what the server has now.
+        // Segments sealed by an earlier run are compared with what the server has now.
         let mut is_confirmed = false;
         loop {
             let kept_of_life = drop_other_life(context, &source.server, kept)?;
@@ -142,8 +142,8 @@ impl DumpPlan {
         }
     }
 
-    /// Leaves a node alone that went away in the middle, and asks it again, as long as
-    /// there are pauses left. Returns nothing where it is not back by then.
+    /// Waits, and asks the failed node again, as long as there are pauses left. Returns
+    /// `None` if the node does not answer by then.
     fn survey_later(
         &self,
         context: &NodeContext<'_>,
@@ -158,7 +158,7 @@ impl DumpPlan {
             match self.survey(context) {
                 Ok(surveyed) => return Ok(Some(surveyed)),
                 Err(error) if error.is_canceled() => return Err(error),
-                // The try waits for it.
+                // The next try waits until the server is free.
                 Err(error) if is_busy(&error) => return Ok(Some(source.clone())),
                 Err(error) => reason = error.to_chain(),
             }
@@ -167,16 +167,15 @@ impl DumpPlan {
         Ok(None)
     }
 
-    /// Asks a node again that had to wait for its turn: what has happened to it
-    /// meanwhile has nothing to do with what will be read of it.
+    /// Asks a node again that had to wait for its turn, since what happened to it
+    /// meanwhile does not affect what will be read from it.
     fn survey_again(&self, context: &NodeContext<'_>, source: &SourceNode) -> Result<SourceNode> {
         if context.index < self.options.parallel_node_count {
             return Ok(source.clone());
         }
         match self.survey(context) {
             Err(error) if error.is_canceled() => Err(error),
-            // The walk is told the same, and what is known of the node is not
-            // forgotten.
+            // The walk will get the same error, and what is known about the node is kept.
             Err(error) => {
                 tracing::info!("when its turn came: {}", error.to_chain());
                 Ok(source.clone())
@@ -202,7 +201,7 @@ impl DumpPlan {
             started.settle_life(context.index, context.node, source)?;
         }
         let mut strategy = source.strategy;
-        // A killed dump has left the crawler on.
+        // A killed dump may have left the crawler on.
         let before = started.life(context.index);
         strategy.turns_crawler_on |=
             strategy.walk.needs_crawler() && before.is_some_and(|before| before.is_crawler_off);
@@ -249,7 +248,7 @@ impl DumpPlan {
     }
 }
 
-/// Returns the segments that are not among others.
+/// Returns the segments that are not among `others`.
 fn without(segments: &[ManifestSegment], others: &[ManifestSegment]) -> Vec<ManifestSegment> {
     let place = |segment: &ManifestSegment| (segment.shard_index, segment.sequence);
     let others: BTreeSet<(u64, u32)> = others.iter().map(place).collect();
@@ -259,8 +258,8 @@ fn without(segments: &[ManifestSegment], others: &[ManifestSegment]) -> Vec<Mani
         .collect()
 }
 
-/// Removes what is kept of another life of a server: its numbers begin anew there, so
-/// that nothing tells what has changed.
+/// Removes what was kept from another life of a server. Its CAS values begin anew after a
+/// restart, so they cannot show what has changed.
 fn drop_other_life(
     context: &NodeContext<'_>,
     server: &ServerReport,
@@ -280,8 +279,8 @@ fn drop_other_life(
     Ok(Vec::new())
 }
 
-/// Says whether another try may do better, in a moment: with what is sealed, or where
-/// the server was restarted with nothing. One that is busy was waited for.
+/// Reports whether another try may succeed soon: either with what is sealed, or with
+/// nothing if the server was restarted. A busy server has already been waited for.
 fn is_passing(error: &Error) -> bool {
     let restarted = ErrorKind::NodeChanged {
         what: ServerReport::RESTARTED,
@@ -289,7 +288,7 @@ fn is_passing(error: &Error) -> bool {
     is_of_node(error) && !is_busy(error) && (error.is_retryable() || *error.kind() == restarted)
 }
 
-/// Says whether a server lives and has no room for us now.
+/// Reports whether a server is alive but cannot serve this job now.
 fn is_busy(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -298,8 +297,8 @@ fn is_busy(error: &Error) -> bool {
 }
 
 impl NodeDump {
-    /// Adds what an earlier try has counted that this one cannot know. Where this one
-    /// has begun anew nothing is left of what that had read.
+    /// Adds what an earlier try counted and this one cannot know. If this try began anew,
+    /// nothing is left of what the earlier one had read.
     fn follow(&mut self, earlier: Self, is_anew: bool) {
         let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         add(&mut self.win_tokens_returned, earlier.win_tokens_returned);
@@ -311,9 +310,9 @@ impl NodeDump {
         self.tell_listed(earlier.node);
     }
 
-    /// Tells what an earlier try had listed, where this one could not list the node,
-    /// and has no more than that try had read: what was listed and never read is lost,
-    /// however the tries after it ended.
+    /// Takes over what an earlier try had listed, if this try could not list the node and
+    /// has no more records than the earlier one. Items that were listed and never read
+    /// are lost, however the later tries end.
     fn tell_listed(&mut self, earlier: ManifestNode) {
         if self.failure.is_none() {
             return;
@@ -327,7 +326,8 @@ impl NodeDump {
         }
     }
 
-    /// What there is of a node that was not read: what an earlier run had sealed of it.
+    /// Makes the result of a node that was not read: the segments that an earlier run
+    /// sealed.
     fn unread(node: ManifestNode, kept: Vec<ManifestSegment>, failure: Option<Error>) -> Self {
         let node = ManifestNode {
             counters: counters_of(&kept),

@@ -1,4 +1,4 @@
-//! What a dump is going to do.
+//! Decides what a dump will do.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -30,54 +30,54 @@ pub struct DumpOptions {
     pub nodes: Vec<NodeSpec>,
     /// The snapshot's name in the store.
     pub name: String,
-    /// How the client places keys, for the record; several, if they cannot be told
-    /// apart.
+    /// How the client places keys, recorded in the snapshot; several rings if they cannot
+    /// be distinguished.
     pub rings: Vec<RingSpec>,
-    /// Most bytes of a segment, unless one record alone has more; 1 or more.
+    /// The most bytes of a segment, unless a single record has more; at least 1.
     pub segment_size_max: u64,
-    /// Most records of a segment; 1 to 2^32.
+    /// The most records of a segment; 1 to 2^32.
     pub segment_record_count_max: u64,
     /// How sections are compressed.
     pub compression: Compression,
-    /// Connections a node for values, 1 to 256; the walk has one more.
+    /// Connections for values per node, 1 to 256; the walk has one more.
     pub connection_count: usize,
-    /// Nodes side by side, 1 to 10,000.
+    /// How many nodes are dumped at a time, 1 to 10,000.
     pub parallel_node_count: usize,
     /// A node has 2^bits shards, each with a writer thread; 0 to 8.
     pub shard_bits: u8,
-    /// Bytes of listed keys held in memory, packed, for all nodes together; 1 or
-    /// more. What is above half of it spills, as fast as the disk takes it.
+    /// Bytes of listed keys held in packed form, for all nodes together; at least 1.
+    /// Beyond half of it, keys are spilled as fast as the disk takes them.
     pub spool_memory_max: usize,
-    /// Where it spills, in files without a name.
+    /// The directory for spilled keys, in unnamed files.
     pub spool_directory: PathBuf,
-    /// Of sockets.
+    /// Connection options.
     pub net: NetOptions,
-    /// Whether a snapshot without some node is better than none.
+    /// Whether a snapshot that lacks some nodes is better than none.
     pub is_partial_allowed: bool,
-    /// How to list the keys; chosen for each server where not given.
+    /// How to list the keys; chosen for each server if not given.
     pub walk: Option<WalkKind>,
-    /// Go on with a dump that did not finish, if there is one that is fit for it; and
-    /// keep what is sealed if this one fails, whatever the reason.
+    /// Resume a suitable unfinished dump, if there is one; and keep what is sealed if
+    /// this dump fails for any reason.
     pub resume: Option<ResumeOptions>,
     /// Which items are dumped.
     pub selection: Selection,
     /// How long to wait for the end of another crawl of a server.
     pub busy_timeout: Duration,
-    /// Refuse to run beside another dump of the same servers into the same store
-    /// that has this, too: for jobs whose name does not keep them apart.
+    /// Refuse to run at the same time as another dump of the same servers into the same
+    /// store with this option. For jobs whose names do not prevent that.
     pub is_sole: bool,
-    /// What keeps the job from hurting other clients; one of its own.
+    /// Limits what the job takes from other clients; each job has its own.
     pub brake: Brake,
 }
 
-/// With which dump to go on.
+/// Which dump to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResumeOptions {
-    /// How long ago it began at most.
+    /// How long ago it may have begun.
     pub age_max: Duration,
-    /// It may have any name, and the one of the options is for a dump that starts anew.
+    /// It may have any name; the name in the options is for a dump that starts anew.
     pub is_any_name: bool,
-    /// It may have another number of shards, and this one has as many then.
+    /// It may have another number of shards, which this dump then adopts.
     pub takes_shard_bits: bool,
 }
 
@@ -131,7 +131,7 @@ impl DumpOptions {
     }
 }
 
-/// Checks how segments are to be cut.
+/// Checks the limits of segments.
 pub(super) fn check_segment_options(
     size_max: u64,
     record_count_max: u64,
@@ -143,37 +143,37 @@ pub(super) fn check_segment_options(
     check_range("shard_bits", shard_bits.into(), SHARD_BITS)
 }
 
-/// A dump, decided.
+/// A dump for which everything is decided.
 #[derive(Clone, Debug)]
 pub struct DumpPlan {
-    /// What was asked for.
+    /// The options.
     pub options: DumpOptions,
-    /// One a node, in the same order.
+    /// The nodes, in the same order.
     pub nodes: Vec<NodePlan>,
-    /// Where it begins; none before [`DumpPlan::settle`] has decided it.
+    /// Where it begins; `None` before [`DumpPlan::settle`] has decided it.
     pub start: Option<Start>,
 }
 
 /// Where a dump begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// At the beginning, under the name that was asked for.
+    /// Anew, under the requested name.
     Anew,
-    /// Where the dump of this name has got to, if there is one.
+    /// Where the dump of this name stopped, if there is one.
     GoOn {
         /// Its name.
         name: String,
     },
-    /// At the beginning, in the place of a dump that did not finish and is of no use
-    /// any more; its files are removed.
+    /// Anew, in place of an unfinished dump that cannot be resumed; its files are
+    /// removed.
     Replace {
-        /// Which dump that is.
+        /// The id of that dump.
         id: SnapshotId,
     },
 }
 
 impl DumpPlan {
-    /// Asks every node who it is.
+    /// Asks every node about itself.
     ///
     /// # Errors
     ///
@@ -182,15 +182,15 @@ impl DumpPlan {
         Self::make_watched(options, cancel, &NoProgress)
     }
 
-    /// Asks every node who it is, and tells which ones are waited for, as long as
-    /// [`NetOptions::wait_for_node`] says.
+    /// Asks every node about itself, and reports which nodes are waited for, up to
+    /// [`NetOptions::wait_for_node`].
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: an option is out of its range; no node, or one twice, be
-    ///   it by two names; a ring that these nodes cannot make.
-    /// - The first node's error, unless partial snapshots are allowed and at
-    ///   least one node answers.
+    /// - `InvalidInput`: an option is out of its range; there is no node, or one appears
+    ///   twice, even under two names; a ring that these nodes cannot form.
+    /// - The first node's error, unless partial snapshots are allowed and at least one
+    ///   node answers.
     pub fn make_watched(
         mut options: DumpOptions,
         cancel: &Cancel,
@@ -232,7 +232,7 @@ impl DumpPlan {
         })
     }
 
-    /// Returns the items of all nodes, as they count them.
+    /// Returns the number of items of all nodes, as the nodes count them.
     pub fn item_count(&self) -> u64 {
         let sources = self
             .nodes
@@ -243,7 +243,7 @@ impl DumpPlan {
         })
     }
 
-    /// Returns the bytes that the items of all nodes take in their memory: more
+    /// Returns the bytes that the items of all nodes take in their memory. That is more
     /// than their keys and values.
     pub fn byte_count(&self) -> u64 {
         let sources = self
@@ -256,7 +256,7 @@ impl DumpPlan {
     }
 }
 
-/// Says which servers' clocks are far from this host's.
+/// Warns of servers whose clocks are far from this host's.
 fn warn_of_clocks(nodes: &[NodePlan]) {
     for node in nodes {
         let offset = node
@@ -269,7 +269,7 @@ fn warn_of_clocks(nodes: &[NodePlan]) {
     }
 }
 
-/// Refuses a ring that could never have placed a key on these nodes.
+/// Refuses a ring that could not have placed keys on these nodes.
 fn check_ring(
     ring: &RingSpec,
     nodes: &[NodeSpec],
@@ -284,8 +284,8 @@ fn check_ring(
         .map(|node| with_address(node, net, cancel))
         .collect();
     let is_unknown = |node: &NodeSpec| node.ip.is_none();
-    // Of a name that stands for no address, whoever connects to it says more; and
-    // who dumps by a socket may have clients that do not.
+    // If a name cannot be resolved, connecting to it gives a better error. And clients
+    // may use names even if the dump uses a socket.
     if Placement::new(ring, &resolved).is_ok() || resolved.iter().any(is_unknown) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! What a dump says it did.
+//! What a dump reports.
 
 use std::time::Duration;
 
@@ -14,48 +14,46 @@ pub struct DumpReport {
     pub manifest: Manifest,
     /// Stale items whose win token was taken by reading and given back.
     pub win_tokens_returned: u64,
-    /// Stale items whose win token was taken by reading and could not be given back:
-    /// no client is asked to make them again before they expire.
+    /// Stale items whose win token was taken by reading and could not be given back: no
+    /// client is asked to recache them before they expire.
     pub win_tokens_kept: u64,
-    /// Items kept though what servers told does not decide whether they were
-    /// selected.
+    /// Items kept although the servers' answers do not decide whether they were selected.
     pub unknown_kept: u64,
-    /// Keys that only the last walk of a server found, where lists are walked until
-    /// nothing new comes, and as often as they may be something did. A few more
-    /// may have been left out.
+    /// Keys that only the last walk of a server found. Lists are walked until nothing new
+    /// appears, up to a limit; if the last walk still found keys, a few more may have
+    /// been left out.
     pub unsettled: u64,
-    /// Nodes of which the walk that was chosen was given up, since the spool had no
-    /// room: their keys were listed once more, by slab classes.
+    /// Nodes whose chosen walk was given up because the spool had no room. Their keys
+    /// were listed once more, by slab classes.
     pub walks_given_up: Vec<String>,
-    /// Items that had no outcome, or more than one, by the counters: above 0 it is
-    /// a bug in mcsnap, and what has no outcome is counted as failed.
+    /// Items with no outcome, or more than one, according to the counters. Above 0 it is
+    /// a bug in mcsnap; items without an outcome are counted as failed.
     pub unaccounted: u64,
-    /// What was kept of a dump that was killed.
+    /// What was kept of an interrupted dump.
     pub kept: Kept,
-    /// How long it took.
+    /// How long the dump took.
     pub elapsed: Duration,
 }
 
-/// What a dump did not need to do, because another had done it.
+/// The part of a dump that was kept from an earlier one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Sealed segments.
     pub segments: u64,
-    /// Their records.
+    /// Records in them.
     pub records: u64,
-    /// Records among them of which nobody knows whether their server has them still: it
-    /// failed.
+    /// Records among them that their server, which failed, may or may not still have.
     pub unconfirmed_records: u64,
-    /// Records that the other dump had sealed and that were dropped, since their server
-    /// does not have all of their segment any more as it was.
+    /// Records sealed by the earlier dump that were dropped, since their server no longer
+    /// has their whole segment unchanged.
     pub dropped_records: u64,
-    /// When the other dump began, if there was one, and how long before this run that
-    /// was.
+    /// When the earlier dump began, and how long before this run; `None` if there was
+    /// none.
     pub since: Option<(UnixSecs, Duration)>,
 }
 
 impl Kept {
-    /// Counts the part of sealed segments that is kept.
+    /// Counts the kept part of the sealed segments.
     pub(super) fn of(sealed: &[ManifestSegment], kept: &[ManifestSegment]) -> Self {
         let (all, kept) = (Totals::of(sealed), Totals::of(kept));
         Self {
@@ -66,7 +64,7 @@ impl Kept {
         }
     }
 
-    /// Adds when the dump began that has sealed them; nothing, where there are none.
+    /// Adds when the dump that sealed them began; does nothing if there are no segments.
     pub(super) fn since(mut self, began_at: UnixSecs, age: Duration) -> Self {
         let had_any = self.records > 0 || self.dropped_records > 0;
         self.since = had_any.then_some((began_at, age));
@@ -75,20 +73,19 @@ impl Kept {
 }
 
 impl DumpReport {
-    /// Says whether anything was lost, or is not accounted for: items, or part of a
-    /// node.
+    /// Reports whether items or a part of a node are lost or not accounted for.
     pub fn has_losses(&self) -> bool {
         self.manifest.verdict != Verdict::Complete || self.unaccounted > 0
     }
 
-    /// Says whether part of a node is missing, items are not accounted for, or more
-    /// of them are missing than a tolerance allows.
+    /// Reports whether a part of a node is missing, items are not accounted for, or more
+    /// items are missing than a tolerance allows.
     pub fn exceeds(&self, tolerance: Tolerance) -> bool {
         let manifest = &self.manifest;
         if manifest.verdict == Verdict::Partial || self.unaccounted > 0 {
             return true;
         }
-        // Without a division, so that at 0 no rounding decides.
+        // Computed without a division, so that rounding cannot matter at 0.
         let is_above = |part: u64, percent: f64| {
             to_f64(part) * 100.0 > percent * to_f64(self.expected()) && part > 0
         };
@@ -96,8 +93,8 @@ impl DumpReport {
             || is_above(manifest.unsure(), tolerance.unsure_percent)
     }
 
-    /// Returns how many items should be in the snapshot: those that are, those that
-    /// were lost, and those that may have been.
+    /// Returns how many items should be in the snapshot: those that are, those that were
+    /// lost, and those that may have been.
     fn expected(&self) -> u64 {
         let manifest = &self.manifest;
         let known = manifest.counters().stored;
@@ -105,22 +102,21 @@ impl DumpReport {
         known.saturating_add(manifest.unsure())
     }
 
-    /// Returns how much of what should be in the snapshot is in it, in percent: at
-    /// least, where it is not sure.
+    /// Returns how many of the items that should be in the snapshot are in it, in
+    /// percent. If that is not certain, it is the least.
     ///
-    /// Of a partial snapshot that says nothing of what could not be listed.
+    /// For a partial snapshot this ignores what could not be listed.
     pub fn completeness(&self) -> f64 {
         percent(self.manifest.counters().stored, self.expected())
     }
 }
 
-/// How much may be missing of a dump that is good enough, in percent of the items
-/// that should be there.
+/// How much of a dump may be missing, in percent of the items that should be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tolerance {
     /// Items that were lost.
     pub lost_percent: f64,
-    /// Items of which nobody can tell whether they were.
+    /// Items that may have been lost.
     pub unsure_percent: f64,
 }
 

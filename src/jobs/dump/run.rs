@@ -1,4 +1,4 @@
-//! All nodes, a few side by side, and the manifest at the end.
+//! Dumps all nodes, several at a time, and writes the manifest at the end.
 
 use std::sync::Arc;
 
@@ -29,20 +29,19 @@ use crate::words::units::{UnixSecs, to_u64};
 impl DumpPlan {
     /// Dumps all nodes into a store and publishes the snapshot.
     ///
-    /// On any error there is no snapshot. What is sealed stays for another run to go
-    /// on with where a node failed or the job was stopped, and always where this run
-    /// may go on with another; after other errors it is removed. Where nothing can be
-    /// removed either, pieces are left that are no snapshot, or, if the last step
-    /// alone failed, a whole one.
+    /// On any error there is no snapshot. What is sealed stays for another run to resume
+    /// if a node failed or the job was stopped, and always if this run may itself resume
+    /// a dump. After other errors it is removed. If that fails too, the remaining files
+    /// are not a snapshot, unless only the last step failed: then they are a whole one.
     ///
     /// # Errors
     ///
     /// - `AlreadyExists`: the name is taken.
-    /// - `Locked`: another dump of the name, or, where asked for, of the servers, is
-    ///   running.
+    /// - `Locked`: another dump of this name is running, or of these servers if the
+    ///   options forbid that.
     /// - Those of [`DumpPlan::settle`].
-    /// - A node's error, unless partial snapshots are allowed and another node
-    ///   was read to its end; all the others were read to theirs.
+    /// - A node's error, unless partial snapshots are allowed and another node was read
+    ///   to its end. All other nodes were read to their ends.
     /// - `Io` of the store, `Canceled`.
     ///
     /// # Memory
@@ -69,7 +68,7 @@ impl DumpPlan {
         report
     }
 
-    /// Keeps other dumps of the same servers, in whatever order, out of the store.
+    /// Keeps other dumps of the same servers, in any order, out of the store.
     fn lock_servers(&self, store: &dyn Store) -> Result<Box<dyn StoreLock>> {
         let nodes = self.nodes.iter();
         let mut addresses: Vec<String> = nodes.map(|plan| plan.node.address()).collect();
@@ -85,20 +84,20 @@ impl DumpPlan {
         })
     }
 
-    /// Ends a run that failed: removes what is of no use any more, and returns
-    /// the error to report.
+    /// Ends a run that failed: removes what is of no further use, and returns the error
+    /// to report.
     fn give_up(&self, snapshot: &SnapshotWriter, error: Error) -> Error {
         if let Some(successor) = snapshot.find_successor() {
-            // What went wrong here may well be the other run's doing.
+            // The other run may well have caused this error.
             if matches!(error.kind(), ErrorKind::Superseded { .. }) {
                 return error;
             }
             return successor.caused_by(error);
         }
-        // Someone who stops a dump may mean to resume it, and a node that failed is
-        // there again tomorrow. And where the manifest alone is wrong, or a segment
-        // was taken away, the others are as good as ever. After any other failure
-        // nothing is left that looks like a dump to resume.
+        // A user who stops a dump may want to resume it, and a node that failed may be
+        // back tomorrow. If only the manifest is wrong, or a segment was removed, the
+        // other segments are still good. After any other failure nothing is left that
+        // looks like a resumable dump.
         let is_worth_keeping = self.options.resume.is_some()
             || error.is_canceled()
             || matches!(error.location(), Some(Location::Node { .. }))
@@ -208,8 +207,7 @@ impl DumpPlan {
         most.min(wanted).max(1)
     }
 
-    /// Dumps the nodes, `parallel_node_count` at a time; returns them in the
-    /// order given.
+    /// Dumps the nodes, `parallel_node_count` at a time; returns them in the given order.
     fn dump_nodes(
         &self,
         started: &StartedDump,
@@ -221,8 +219,8 @@ impl DumpPlan {
         let at_once = self.nodes_at_once();
         let pump_memory = PumpOptions::MEMORY_MAX / to_u64(at_once);
         let dump = |index| {
-            // A node that failed is no reason to stop the others: what they give is
-            // kept. An error means that the snapshot cannot be finished.
+            // A failed node is no reason to stop the others: their segments are kept. An
+            // error means that the snapshot cannot be finished.
             self.dump_node(index, started, &spool_memory, pump_memory, &stop, progress)
                 .inspect_err(|_| stop.cancel())
         };
@@ -238,7 +236,7 @@ impl DumpPlan {
             }
         }
         match Error::first_cause(errors) {
-            // A node that was only stopped, though there was nothing to stop it.
+            // The node was stopped although the job was not.
             Some(error) if error.is_canceled() => {
                 let (done, all) = (dumps.len(), self.nodes.len());
                 let what = format!("{done} of {all} nodes were dumped, and no error says why");
@@ -248,7 +246,7 @@ impl DumpPlan {
             None => {}
         }
         let is_any_whole = dumps.iter().any(|dump| dump.node.failure.is_none());
-        // What is left of an earlier run is worth more than nothing.
+        // What is left of an earlier run is better than nothing.
         let sealed_before = started.sealed_before();
         let mut segments = dumps.iter().flat_map(|dump| &dump.segments);
         let is_any_kept = segments.any(|segment| sealed_before.contains(&*segment.object));
@@ -259,8 +257,9 @@ impl DumpPlan {
             let Some(failure) = dump.failure.take().filter(|_| !may_fail) else {
                 continue;
             };
-            // Of a server that has lost its items nobody can go on, and with one that
-            // answered what cannot be nobody should, unless that was asked for.
+            // A dump of a server that has lost its items cannot be resumed. A dump that
+            // failed because a server sent an impossible answer should not be, unless the
+            // user asked for it.
             let is_lost = matches!(failure.kind(), ErrorKind::NodeChanged { .. });
             if is_lost || !(failure.is_retryable() || self.options.resume.is_some()) {
                 started.snapshot.remove_segments(&dump.segments)?;
@@ -272,8 +271,8 @@ impl DumpPlan {
     }
 }
 
-/// Makes the manifest of a finished dump of these nodes, which began and ended
-/// then.
+/// Makes the manifest of a finished dump of these nodes; `span` is when it began and
+/// ended.
 pub(super) fn assemble(
     snapshot: &SnapshotWriter,
     [started_at, finished_at]: [UnixSecs; 2],

@@ -1,4 +1,4 @@
-//! Whether two names lead to one server, whose items would be dumped twice.
+//! Checks whether two names lead to the same server, whose items would be dumped twice.
 
 use crate::codecs::protocol::stats::ServerStats;
 use crate::jobs::dump::node_plan::NodePlan;
@@ -7,10 +7,10 @@ use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// Rounds in which nobody else connected, after which it is one server.
+/// After this many rounds in which no other client connected, it is the same server.
 const QUIET_ROUND_COUNT: u32 = 4;
 
-/// Rounds after which it stays unknown.
+/// After this many rounds, it stays unknown.
 const ROUND_COUNT_MAX: u32 = 12;
 
 /// What two names lead to.
@@ -21,8 +21,8 @@ enum Verdict {
     Unknown,
 }
 
-/// Connections that were ever made, as one name told before and after some were
-/// opened to it, and the other name in between.
+/// Counts of connections ever made: as one name reported it before and after some were
+/// opened to it, and as the other name reported it in between.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     before: u64,
@@ -31,14 +31,14 @@ struct Round {
     after: u64,
 }
 
-/// Refuses two names of one server; warns where clients connect so often that it
-/// cannot be told.
+/// Refuses two names of one server. Warns if clients connect so often that this cannot be
+/// determined.
 ///
-/// Process id, start and version agree by chance, too: in containers every
-/// server is process 1, and many start in the same second. So connections are
-/// opened to one name, and must show in what the other one counts: exactly as
-/// many, a random number, again and again, now to this name and now to that.
-/// Two servers count their own, and differ after the first.
+/// Process id, start time and version can agree by chance: in containers every server is
+/// process 1, and many start in the same second. Therefore a random number of connections
+/// is opened to one name, and the count that the other name reports must grow by exactly
+/// that number. This is repeated, alternating between the names. Two different servers
+/// count separately, and differ after the first connection.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ pub(super) fn check_same_server(
             probe.play(number)
         });
         let verdict = match verdict {
-            // The dump will meet it, too, if it lasts.
+            // If the error persists, the dump will meet it as well.
             Err(error) if !error.is_canceled() => Verdict::Two,
             verdict => verdict?,
         };
@@ -83,7 +83,7 @@ pub(super) fn check_same_server(
     Ok(())
 }
 
-/// Says how rounds come out, until they tell.
+/// Plays rounds until they decide.
 fn judge(mut play: impl FnMut(u32) -> Result<Round>) -> Result<Verdict> {
     let mut quiet_count = 0;
     for number in 0..ROUND_COUNT_MAX {
@@ -116,7 +116,7 @@ impl<'a> Probe<'a> {
     ) -> Result<Self> {
         let open = |node: &'a NodeSpec| {
             let mut connection = Connection::connect(node, net, cancel)?;
-            // A connection counts from its first answer at the latest.
+            // A server counts a connection at the latest when it first answers.
             ask_server(&mut connection)?;
             Ok::<_, Error>((node, connection))
         };
@@ -127,7 +127,7 @@ impl<'a> Probe<'a> {
         })
     }
 
-    /// Opens connections to one name in even rounds, to the other in odd ones.
+    /// Opens connections to one name in even rounds and to the other in odd ones.
     fn play(&mut self, number: u32) -> Result<Round> {
         let [one, other] = &mut self.sides;
         let (near, far) = if number.is_multiple_of(2) {
@@ -153,8 +153,8 @@ fn count_of(connection: &mut Connection) -> Result<u64> {
     Ok(ask_server(connection)?.stats.total_connections)
 }
 
-/// Finds the pairs that look like one server: they say the same of themselves,
-/// and two counters that only ever grow do so across both names.
+/// Finds pairs of names that look like one server: they report the same about themselves,
+/// and two counters that never fall are in order across both names.
 fn find_suspects<'a>(
     nodes: &'a [NodePlan],
     net: &NetOptions,
@@ -163,7 +163,7 @@ fn find_suspects<'a>(
     let told: Vec<(&NodeSpec, &ServerStats)> = nodes
         .iter()
         .filter_map(|plan| Some((&plan.node, &plan.source.as_ref().ok()?.server.stats)))
-        // What a server does not count tells nothing.
+        // A server that does not count connections cannot be checked.
         .filter(|(_, stats)| stats.total_connections > 0)
         .collect();
     let has_like = |at: usize, stats: &ServerStats| {
@@ -198,7 +198,7 @@ fn find_suspects<'a>(
     let mut suspects = Vec::new();
     for (at, one) in counts.iter().enumerate() {
         for other in counts.iter().skip(at.saturating_add(1)) {
-            // In the order in which they were asked.
+            // In the order in which they were read.
             let reads = [&one.1, &other.1, &one.2, &other.2];
             let grows =
                 |count: fn(&ServerStats) -> u64| reads.is_sorted_by_key(|stats| count(stats));
@@ -213,9 +213,9 @@ fn find_suspects<'a>(
     Ok(suspects)
 }
 
-/// Says whether two servers are of one process, as far as they say.
+/// Reports whether two servers are one process, according to their own reports.
 fn is_alike(one: &ServerStats, other: &ServerStats) -> bool {
-    // Both times are whole seconds, and were not told at the same moment.
+    // Both times are whole seconds, and were not read at the same moment.
     const START_TOLERANCE: u64 = 2;
     let started = one.started_at().0.abs_diff(other.started_at().0);
     one.pid == other.pid && one.version_text == other.version_text && started <= START_TOLERANCE
@@ -225,8 +225,8 @@ fn is_alike(one: &ServerStats, other: &ServerStats) -> bool {
 mod tests {
     use super::*;
 
-    /// Plays rounds on counters, of which another name has one of its own or the
-    /// same; `others` connect to every server in each step.
+    /// Plays rounds on counters. The other name has the same counter or one of its own;
+    /// `others` clients connect to every server in each step.
     fn verdict(is_one: bool, offset: u64, others: u64) -> Verdict {
         let mut counts = [1000, 1000 + offset];
         judge(|number| {
@@ -262,7 +262,7 @@ mod tests {
         for offset in 0..5 {
             assert_eq!(verdict(false, offset, 0), Verdict::Two, "{offset}");
         }
-        // Clients that connect to both at the same time never make them one.
+        // Clients that connect to both servers at once never make them look like one.
         for others in 1..50 {
             assert_ne!(verdict(false, 0, others), Verdict::One, "{others}");
         }

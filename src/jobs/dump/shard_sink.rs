@@ -1,4 +1,4 @@
-//! Items into the segments of a shard.
+//! Writes items into the segments of a shard.
 
 use crate::codecs::format::encoder::{Pushed, PushedPieces};
 use crate::codecs::format::manifest::ManifestSegment;
@@ -6,7 +6,7 @@ use crate::engines::pump::{Load, Sink, Taken};
 use crate::engines::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
 use crate::words::error::Result;
 
-/// Writes all that comes into one shard.
+/// Writes all items that arrive into one shard.
 pub(super) struct ShardSink<'a> {
     writer: ShardWriter<'a>,
     written: ShardResult,
@@ -41,7 +41,7 @@ impl<'a> ShardSink<'a> {
         let count = match pushed {
             PushedPieces::Stored => &mut self.written.stored,
             PushedPieces::Duplicate => &mut self.written.duplicate,
-            // Its reader asks for it again, or counts why not.
+            // The reader requests it again, or counts why it did not.
             PushedPieces::Abandoned => return,
         };
         *count = count.saturating_add(1);

@@ -1,4 +1,4 @@
-//! Whether what vanished in the middle of a dump can have gone item by item.
+//! Checks whether items that vanished during a dump can have gone one by one.
 
 use crate::codecs::protocol::classic::{
     GetsHead, end_gets, parse_gets, start_gets, write_gets_key,
@@ -9,33 +9,33 @@ use crate::ports::net::{Connection, Received, ServerReport};
 use crate::words::error::Result;
 use crate::words::units::to_u64;
 
-/// Listed items of which the TTL had not run out, by what their reads found.
+/// Outcomes of reading listed items whose TTL had not run out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadOutcome<'a> {
     pub(super) read: u64,
     pub(super) vanished: u64,
-    /// Some of the first that were read.
+    /// Some of the first items that were read.
     pub(super) witnesses: &'a [Witness],
 }
 
-/// Says so if most items are gone and nothing that takes items one by one took
-/// so many: that some are deleted, evicted or changed while a dump runs is usual,
-/// while this is what a flush leaves behind that the server does not tell of.
+/// Returns a message if most items are gone, and the server's counters cannot explain it
+/// item by item. It is normal that some items are deleted, evicted or changed during a
+/// dump; a mass loss is what a flush leaves behind that the server does not report.
 ///
-/// Asked for a server that shows no restart and no flush; says nothing where it
-/// tells for sure that there was none.
+/// Called for a server that shows no restart and no flush. Returns `None` if the server
+/// reports for certain that there was no flush.
 pub(super) fn find_mass_loss(
     before: &ServerReport,
     after: &ServerReport,
     outcome: ReadOutcome<'_>,
 ) -> Option<&'static str> {
     let (start, end) = (before.stats.curr_items, after.stats.curr_items);
-    // Where nothing at all was there any more, nothing was read that a flush could
-    // have taken since: servers list and count what was flushed before.
+    // If every item was gone, none was read that a flush could have removed since:
+    // servers still list and count what was flushed before.
     if outcome.vanished <= outcome.read || outcome.read == 0 || end >= start / 2 {
         return None;
     }
-    // Items go in ways that no counter tells, such as `md key I T1`.
+    // Items can go without any counter showing it, for example by `md key I T1`.
     if before.flush_marks().excludes_flush(&after.flush_marks()) {
         return None;
     }
@@ -48,8 +48,8 @@ pub(super) fn find_mass_loss(
     )
 }
 
-/// Says whether any item that was read is still there as it was, so that there has
-/// been no flush since.
+/// Reports whether any item that was read is still there unchanged, which shows that
+/// there has been no flush since.
 pub(super) fn has_witness(connection: &mut Connection, witnesses: &[Witness]) -> Result<bool> {
     for witness in witnesses {
         let mut request = Vec::new();
@@ -71,7 +71,7 @@ pub(super) fn has_witness(connection: &mut Connection, witnesses: &[Witness]) ->
             Ok(match head {
                 GetsHead::Value { value_len, cas, .. } => {
                     is_there = cas == witness.cas.map(|cas| cas.0);
-                    // And its line end.
+                    // Plus its line end.
                     value_left = value_len.saturating_add(2);
                     Received::More(len)
                 }
@@ -116,15 +116,15 @@ mod tests {
         };
         assert!(find(report(0, 50, None), 100, 900));
         assert!(find(report(0, 949, None), 100, 900));
-        // All had gone before the first was read.
+        // All items had gone before the first was read.
         assert!(!find(report(0, 50, None), 0, 1000));
         assert!(!find(report(0, 50, Some(0)), 100, 900));
-        // All were deleted; the smaller part has gone; they are there again.
+        // All were deleted; only the smaller part has gone; they are back.
         assert!(!find(report(0, 950, None), 100, 900));
         assert!(!find(report(550, 50, None), 550, 450));
         assert!(!find(report(1000, 50, None), 100, 900));
-        // The counters were reset: where the server would tell of a flush it
-        // was none, else only what was counted since can be the reason.
+        // The counters were reset. If the server would report a flush, there was none;
+        // otherwise only what was counted since can be the reason.
         assert!(!find(report(0, 0, Some(0)), 100, 900));
         assert!(find(report(0, 0, None), 100, 900));
     }

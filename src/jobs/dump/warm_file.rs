@@ -1,4 +1,4 @@
-//! The dump of a stopped server's restart file, with no server at all.
+//! Dumps a stopped server's restart file, without a server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,20 +33,20 @@ use crate::words::progress::{Event, Progress};
 use crate::words::reasons::Reasons;
 use crate::words::units::{UnixSecs, to_u64};
 
-/// What the caller asks for.
+/// The options of the dump.
 #[derive(Clone, Debug)]
 pub struct WarmFileOptions {
-    /// The restart file; its `.meta` is beside it.
+    /// The restart file; its `.meta` file is next to it.
     pub path: PathBuf,
-    /// Which node of the cluster its server was, if that is known.
+    /// The node of the cluster that the server was, if known.
     pub node: Option<NodeSpec>,
     /// The snapshot's name in the store.
     pub name: String,
-    /// The placement of the cluster, for the record.
+    /// How the cluster places keys, recorded in the snapshot.
     pub rings: Vec<RingSpec>,
-    /// Most bytes of a segment, unless one record alone has more.
+    /// The most bytes of a segment, unless a single record has more.
     pub segment_size_max: u64,
-    /// Most records of a segment.
+    /// The most records of a segment.
     pub segment_record_count_max: u64,
     /// How sections are compressed.
     pub compression: Compression,
@@ -54,7 +54,7 @@ pub struct WarmFileOptions {
     pub shard_bits: u8,
     /// Threads that read pages.
     pub thread_count: usize,
-    /// Which items are dumped; their times are seen from the server's stop.
+    /// Which items are dumped. Times are relative to the moment the server stopped.
     pub selection: Selection,
 }
 
@@ -74,14 +74,14 @@ impl WarmFileOptions {
     }
 }
 
-/// A dump of a restart file, decided.
+/// A dump of a restart file for which everything is decided.
 #[derive(Debug)]
 pub struct WarmFilePlan {
-    /// What was asked for.
+    /// The options.
     pub options: WarmFileOptions,
-    /// What the server told of itself when it stopped.
+    /// What the server recorded when it stopped.
     pub meta: Meta,
-    /// How its pages are cut.
+    /// How its pages are divided.
     pub classes: SlabClasses,
     file: RestartFile,
 }
@@ -89,7 +89,7 @@ pub struct WarmFilePlan {
 /// What became of the items of some pages.
 #[derive(Debug, Default)]
 struct Tally {
-    /// All but `stored` and `duplicate`.
+    /// All counters except `stored` and `duplicate`.
     counters: Counters,
     reasons: Reasons,
 }
@@ -102,13 +102,13 @@ impl Tally {
 }
 
 impl WarmFilePlan {
-    /// Opens the file and looks whether it is what its `.meta` tells of.
+    /// Opens the file and checks that it matches its `.meta` file.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: an option is out of its range; the file or its `.meta`
-    ///   cannot be read; there is no `.meta`, so that the server did not stop in
-    ///   good order or runs again; or a [`Refusal`].
+    /// - `InvalidInput`: an option is out of its range; the file or its `.meta` cannot be
+    ///   read; there is no `.meta`, so the server did not stop properly or runs again; or
+    ///   a [`Refusal`].
     /// - `Io`, `LimitExceeded`.
     pub fn make(mut options: WarmFileOptions) -> Result<Self> {
         options.validate()?;
@@ -138,8 +138,8 @@ impl WarmFilePlan {
         })
     }
 
-    /// Returns the node's address in the snapshot: as given, or by the name of
-    /// the file.
+    /// Returns the node's address in the snapshot: the given one, or one made from the
+    /// name of the file.
     pub fn address(&self) -> String {
         if let Some(node) = &self.options.node {
             return node.address();
@@ -156,25 +156,24 @@ impl WarmFilePlan {
 
     /// Dumps the file into a store and publishes the snapshot.
     ///
-    /// The snapshot is of the moment the server stopped: it began and ended
-    /// then, by its manifest. What expired since is in it, as it is in every
+    /// The snapshot describes the moment the server stopped: according to its manifest,
+    /// it began and ended then. Items that have expired since are in it, as in every
     /// older snapshot.
     ///
-    /// On any error the segments written so far are removed, and there is no
-    /// snapshot.
+    /// On any error the segments written so far are removed, and there is no snapshot.
     ///
     /// # Errors
     ///
     /// - `AlreadyExists`: the name is taken.
-    /// - `InvalidInput`: items have their values in extstore.
-    /// - `NodeChanged`: a server has taken the file meanwhile.
+    /// - `InvalidInput`: the values of items are in extstore.
+    /// - `NodeChanged`: a server has opened the file meanwhile.
     /// - `Io` of the file or the store, `Canceled`.
     ///
     /// # Memory
     ///
-    /// For each thread one value, and for each shard a batch of 256 KiB; for each
-    /// shard up to five batches more, an open block, and 48 bytes for each record
-    /// of an open segment. The file itself is mapped.
+    /// For each thread one value, and for each shard a batch of 256 KiB; for each shard
+    /// up to five more batches, an open block, and 48 bytes for each record of an open
+    /// segment. The file itself is mapped.
     pub fn run(
         &self,
         store: Arc<dyn Store>,
@@ -205,7 +204,7 @@ impl WarmFilePlan {
         });
         let (tally, written) = self.read_all(snapshot, cancel, progress)?;
         cancel.check()?;
-        // Last: what was read until here was read from an unchanged file.
+        // Checked last: everything read so far was read from an unchanged file.
         if !self.file.is_unchanged()? {
             let what = "a server has taken the restart file meanwhile, or changed its .meta";
             let error = Error::new(ErrorKind::NodeChanged { what });
@@ -240,7 +239,7 @@ impl WarmFilePlan {
         })
     }
 
-    /// Reads the pages on some threads, and writes each shard on another.
+    /// Reads the pages on several threads, and writes each shard on another.
     fn read_all(
         &self,
         snapshot: &SnapshotWriter,
@@ -260,7 +259,7 @@ impl WarmFilePlan {
                 let mut outlet = Outlet::new(lanes, &route);
                 let read =
                     self.read_pages(&file, &next_page, &mut outlet, &mut tally, &stop, progress);
-                // The others need not read on.
+                // The others need not continue.
                 read.inspect_err(|_| stop.cancel()).map(|()| tally)
             };
             let readers = vec![(); self.options.thread_count];
@@ -298,7 +297,7 @@ impl WarmFilePlan {
         Ok((tally, written))
     }
 
-    /// Takes one page after the other until there are no more.
+    /// Reads one page after the other until there are no more.
     fn read_pages(
         &self,
         file: &WarmFile<'_>,
@@ -315,7 +314,7 @@ impl WarmFilePlan {
                 return outlet.flush();
             }
             stop.check()?;
-            // The last of what can be known before its bytes are touched.
+            // The last check before the bytes are accessed.
             self.file.bytes()?;
             let (mut items, mut bytes) = (0_u64, 0_u64);
             for found in file.page(page) {
@@ -338,7 +337,7 @@ impl WarmFilePlan {
                     }
                     Found::Live(item) => {
                         let Some(record) = record_of(&item, &mut value) else {
-                            // Whole when it was found, and not any more.
+                            // It was complete when it was found, and no longer is.
                             let what = "the restart file changes while it is read";
                             let error = Error::new(ErrorKind::NodeChanged { what });
                             return Err(error.at(Location::object(self.file.describe())));
@@ -396,15 +395,15 @@ impl WarmFilePlan {
         }
     }
 
-    /// Makes the entry of the server; returns by how many items its counters do
-    /// not add up, too.
+    /// Makes the server's manifest entry; also returns by how many items its counters do
+    /// not add up.
     fn describe_node(&self, mut tally: Tally, written: &ShardResult) -> (ManifestNode, u64) {
         let mut counters = Counters {
             stored: written.stored,
             ..tally.counters
         };
         if written.duplicate > 0 {
-            // No server has a key twice, so one of the two is not what it was.
+            // No server has a key twice, so one of the two records is not what it was.
             counters.failed = counters.failed.saturating_add(written.duplicate);
             let reason = "a second item of the same key: one of them is damaged";
             tally.reasons.add_many(reason, written.duplicate);
@@ -412,7 +411,7 @@ impl WarmFilePlan {
         let unaccounted = balance(&mut counters, &mut tally.reasons);
         let node = ManifestNode {
             address: self.address(),
-            // Neither file tells it.
+            // Neither file has the version.
             server_version: String::new(),
             pid: 0,
             server_started_at: self.meta.server_started_at().0,
@@ -431,7 +430,7 @@ impl WarmFilePlan {
     }
 }
 
-/// Joins the pieces of a value; `None` if they have become fewer.
+/// Joins the pieces of a value; `None` if there are fewer bytes than before.
 fn record_of<'a>(item: &WarmItem<'a>, buffer: &'a mut Vec<u8>) -> Option<Record<'a>> {
     let mut pieces = item.pieces();
     let first = pieces.next().unwrap_or_default();
@@ -450,7 +449,7 @@ fn record_of<'a>(item: &WarmItem<'a>, buffer: &'a mut Vec<u8>) -> Option<Record<
     })
 }
 
-/// Takes a file that cannot be opened for what it is, a setting that is wrong.
+/// Turns the error of a file that cannot be opened into that of a wrong setting.
 fn unusable(error: Error) -> Error {
     if let (ErrorKind::Io { .. }, Some(Location::Object { object, .. })) =
         (error.kind(), error.location())
