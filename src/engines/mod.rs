@@ -1,4 +1,4 @@
-//! What jobs are made of: reading servers, filling them, and snapshots.
+//! The parts that jobs are made of: reading servers, writing to them, and snapshots.
 
 pub mod discovery;
 pub mod pump;

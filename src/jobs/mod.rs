@@ -1,4 +1,4 @@
-//! What a person asks for; each is named as its command.
+//! The jobs of the program; each is named like its command.
 
 pub mod dump;
 pub mod get;

@@ -271,7 +271,7 @@ impl DumpPlan {
     }
 }
 
-/// Makes the manifest of a finished dump of these nodes; `span` is when it began and
+/// Makes the manifest of a finished dump of these nodes, given when it began and
 /// ended.
 pub(super) fn assemble(
     snapshot: &SnapshotWriter,

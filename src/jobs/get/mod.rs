@@ -1,4 +1,4 @@
-//! One key in a snapshot, by the key indexes: which nodes had it, and what.
+//! Looks a key up in a snapshot by the key indexes: which nodes had it, and its values.
 
 mod report;
 mod run;

@@ -1,4 +1,4 @@
-//! What a look-up found.
+//! The result of a look-up.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::words::item::ItemMeta;
 use crate::words::location::Location;
 use crate::words::pieces::LargeValue as _;
 
-/// The key as one node had it.
+/// A key as one node had it.
 #[derive(Debug)]
 pub struct Copy {
     /// Address of the node.
@@ -18,30 +18,30 @@ pub struct Copy {
     pub location: Location,
     /// Everything but key and value.
     pub meta: ItemMeta,
-    /// Bytes of the value.
+    /// Length of the value.
     pub value_len: u32,
     /// XXH3-64 of the value.
     pub value_hash: u64,
-    /// The value, if it was asked for and could be read.
+    /// The value, if it was requested and could be read.
     pub value: Option<CopyValue>,
 }
 
-/// The value of a copy, which is sound.
+/// The sound value of a copy.
 #[derive(Debug)]
 pub enum CopyValue {
     /// Its bytes.
     Whole(Vec<u8>),
-    /// Too large to be held: it is read, and found sound, again when it is
+    /// A value too large to be held in memory. It is read and checked again when it is
     /// needed.
     Large(SegmentValue),
 }
 
 impl CopyValue {
-    /// Returns all bytes.
+    /// Returns the whole value.
     ///
     /// # Errors
     ///
-    /// - Whatever keeps a large value from being read now.
+    /// - The error that keeps a large value from being read now.
     ///
     /// # Memory
     ///
@@ -63,11 +63,11 @@ impl CopyValue {
 /// A finished look-up.
 #[derive(Debug, Default)]
 pub struct LookupReport {
-    /// One for each node that had the key, in the order of the manifest.
+    /// One copy for each node that had the key, in the order of the manifest.
     pub copies: Vec<Copy>,
-    /// What is damaged or cannot be read of that which had to be. With findings and no
-    /// copies nobody can tell whether the key is there.
+    /// What is damaged or unreadable among what had to be read. If there are findings and
+    /// no copies, it is unknown whether the key is there.
     pub findings: Vec<Finding>,
-    /// Segments that were asked.
+    /// Number of segments searched.
     pub segment_count: u64,
 }

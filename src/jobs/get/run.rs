@@ -1,4 +1,4 @@
-//! The probes, side by side.
+//! Searches the segments in parallel.
 
 use std::sync::Arc;
 
@@ -15,29 +15,29 @@ use crate::words::item::{KEY_LEN_MAX, escape_key};
 use crate::words::pieces::Pieces as _;
 use crate::words::units::{counted, to_u64};
 
-/// What the caller asks for.
+/// The options of a look-up.
 #[derive(Clone, Debug)]
 pub struct LookupOptions {
-    /// Addresses of nodes to look at; all for none.
+    /// Addresses of the nodes to search; empty for all.
     pub nodes: Vec<String>,
-    /// Read the value, too.
+    /// Whether to read the value as well.
     pub is_value_wanted: bool,
-    /// Segments asked side by side.
+    /// How many segments are searched at a time.
     pub thread_count: usize,
 }
 
 /// Looks a key up in the segments of its shard.
 ///
-/// Each of them costs one read of its table of contents and one of a page of
-/// its key index; the one that has the key, one read of a key section and, if
-/// it is wanted, one of a value section, or of each part of a value in parts,
-/// which is not kept: it is known to be sound then. Another block of the same fingerprint
-/// costs a key section more, once in some thousand look-ups.
+/// Each segment costs one read of its table of contents and one of a page of its key
+/// index. The segment with the key costs one more read of a key section and, if the value
+/// is wanted, one of a value section. The parts of a value in parts are read too, to
+/// check that it is sound, but not kept. Another block with the same fingerprint costs
+/// one more key section, once in some thousand look-ups.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: no key can be like this, or no such node.
-/// - `Canceled`. What is damaged or cannot be read is in the report.
+/// - `InvalidInput`: the key is not valid, or there is no such node.
+/// - `Canceled`. What is damaged or unreadable is in the report.
 pub fn look_up(
     snapshot: &SnapshotReader,
     key: &[u8],
@@ -73,7 +73,7 @@ pub fn look_up(
     Ok(report)
 }
 
-/// What one segment answered.
+/// The result from one segment.
 #[derive(Debug, Default)]
 struct Probe {
     copy: Option<Copy>,
@@ -125,7 +125,7 @@ fn probe(
     })
 }
 
-/// Reads a value, or reads one in parts through to know that it is sound.
+/// Reads a value. A value in parts is only read to check that it is sound.
 fn read_value(
     segment: &Arc<SegmentReader>,
     found: &FoundRecord,

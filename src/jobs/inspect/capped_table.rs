@@ -1,15 +1,15 @@
-//! Records by a value of which there may be too many to keep apart.
+//! Counts records by a value that may have too many different values to keep.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use crate::jobs::inspect::tally::Tally;
 
-/// Counts by value; the least values are kept apart, as many as fit.
+/// Counts by value. The lowest values are kept, as many as fit.
 ///
-/// Which ones are kept does not depend on the order in which they come: a value
-/// once dropped has as many lesser ones before it as fit, and stays dropped. So
-/// each count is either whole or not there, and parts can be merged.
+/// Which values are kept does not depend on the order in which they come: when a value is
+/// dropped, as many lower ones as fit have been seen, so it stays dropped. Each count is
+/// therefore either complete or missing, and parts can be merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CappedTable<K> {
     value_count_max: usize,
@@ -18,7 +18,7 @@ pub struct CappedTable<K> {
 }
 
 impl<K: Ord> CappedTable<K> {
-    /// Makes an empty table.
+    /// Creates an empty table.
     pub fn new(value_count_max: usize) -> Self {
         Self {
             value_count_max,
@@ -27,7 +27,7 @@ impl<K: Ord> CappedTable<K> {
         }
     }
 
-    /// Adds records of one value.
+    /// Adds records with this value.
     pub fn add<Q>(&mut self, value: &Q, tally: &Tally)
     where
         K: Borrow<Q>,
@@ -55,7 +55,7 @@ impl<K: Ord> CappedTable<K> {
         }
     }
 
-    /// Adds the counts of another part, of the same capacity.
+    /// Adds the counts of another part with the same capacity.
     pub fn merge(&mut self, other: Self)
     where
         K: Clone,
@@ -66,21 +66,21 @@ impl<K: Ord> CappedTable<K> {
         }
     }
 
-    /// Returns the records of the values that did not fit.
+    /// Returns the count of the values that did not fit.
     pub fn others(&self) -> &Tally {
         &self.others
     }
 
-    /// Returns the greatest of the values kept.
+    /// Returns the highest of the values kept.
     pub fn last(&self) -> Option<&K> {
         self.kept.last_key_value().map(|(value, _)| value)
     }
 
-    /// Returns the values kept, those with the most memory first; the whole says how
-    /// that is known, see [`Tally::memory_bytes`].
+    /// Returns the values kept, those with the most memory first. `whole` decides how
+    /// memory is computed; see [`Tally::memory_bytes`].
     pub fn heaviest(&self, whole: &Tally) -> Vec<(&K, &Tally)> {
         let mut rows: Vec<_> = self.kept.iter().collect();
-        // The sort keeps the order of values that have the same.
+        // The sort is stable, so equal values keep their order.
         rows.sort_by_key(|(_, tally)| {
             std::cmp::Reverse((tally.memory_bytes(whole), tally.records))
         });
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_does_not_depend_on_order_or_parts() {
-        // Each value eleven times, in an order that returns to dropped ones.
+        // Each value comes eleven times, and dropped ones come again.
         let values: Vec<u64> = (0..1100).map(|at| at * 37 % 100).collect();
         let count = |values: &[u64]| {
             let mut table = CappedTable::new(10);

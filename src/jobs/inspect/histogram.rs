@@ -1,31 +1,32 @@
-//! Records by a size or a time, in buckets with fixed bounds.
+//! Counts records by a size or a time, in buckets with fixed bounds.
 
 use crate::jobs::inspect::tally::Tally;
 
 /// Counts by a quantity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// Where a bucket ends and the next begins, ascending.
+    /// The ends of the buckets, ascending; each is the start of the next bucket.
     bounds: &'static [u64],
-    /// One more than there are bounds.
+    /// One more tally than there are bounds.
     tallies: Vec<Tally>,
 }
 
-/// The records whose quantity lies in a range.
+/// The records whose quantity is in a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// Least quantity.
+    /// The lowest quantity.
     pub at_least: u64,
-    /// The first quantity that is too great; none for the last bucket.
+    /// The first quantity above the range; `None` for the last bucket.
     pub below: Option<u64>,
     /// The records.
     pub tally: Tally,
 }
 
 impl Histogram {
-    /// A minute, ten, an hour, six, a day, a week, thirty days; in seconds.
+    /// One minute, ten minutes, one hour, six hours, one day, a week, thirty days; in
+    /// seconds.
     pub const TIMES: &'static [u64] = &[60, 600, 3600, 21_600, 86_400, 604_800, 2_592_000];
-    /// Nothing, and powers of four from 4 bytes to 64 MiB.
+    /// 0, and powers of four from 4 bytes to 64 MiB.
     pub const SIZES: &'static [u64] = &[
         1,
         1 << 2,
@@ -43,7 +44,7 @@ impl Histogram {
         1 << 26,
     ];
 
-    /// Makes an empty histogram; `bounds` ascend.
+    /// Creates an empty histogram; `bounds` must be ascending.
     pub fn new(bounds: &'static [u64]) -> Self {
         debug_assert!(bounds.is_sorted_by(|before, after| before < after));
         Self {
@@ -52,7 +53,7 @@ impl Histogram {
         }
     }
 
-    /// Adds records of one quantity.
+    /// Adds records with this quantity.
     pub fn add(&mut self, quantity: u64, tally: &Tally) {
         let at = self.bounds.partition_point(|&bound| bound <= quantity);
         if let Some(sum) = self.tallies.get_mut(at) {
@@ -60,7 +61,7 @@ impl Histogram {
         }
     }
 
-    /// Adds the counts of another part, with the same bounds.
+    /// Adds the counts of another part with the same bounds.
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(self.bounds, other.bounds);
         for (sum, tally) in self.tallies.iter_mut().zip(&other.tallies) {
@@ -68,7 +69,7 @@ impl Histogram {
         }
     }
 
-    /// Visits the buckets, the least quantities first.
+    /// Returns the buckets, the lowest quantities first.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> {
         let starts = std::iter::once(0).chain(self.bounds.iter().copied());
         let ends = self.bounds.iter().copied().map(Some).chain([None]);

@@ -1,4 +1,4 @@
-//! What keys have in common: the words up to a delimiter.
+//! Groups keys by their prefix: the words up to a delimiter.
 
 use std::sync::Arc;
 
@@ -9,48 +9,50 @@ use crate::jobs::inspect::tally::Tally;
 /// How much of a key is its prefix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PrefixDepth {
-    /// As much as tells kinds of keys apart: a prefix is opened, up to its third
-    /// delimiter, into the longer ones that take at least a hundredth of all
-    /// memory each; the rest of it stays together.
+    /// As much as distinguishes kinds of keys. A prefix is split, up to its third
+    /// delimiter, into the longer prefixes that take at least a hundredth of all memory
+    /// each; the rest of it stays together.
     #[default]
     Fitting,
-    /// Up to so many delimiters, fewer where the key has fewer; 0 is as 1.
+    /// Up to this many delimiters, fewer if the key has fewer; 0 is the same as 1.
     Exactly(u8),
 }
 
-/// Records by the start of their keys.
+/// Counts records by the start of their keys.
 ///
-/// The prefix of `user:123:mail` at depth 1 is `user:`, at depth 2 `user:123:`:
-/// up to a delimiter and with it; of several delimiters, the first in the list that
-/// the key has. Several in a row count as one, and one at the start ends nothing:
-/// the prefix of Django's `:1:user:7` is `:1:` or `:1:user:`. Numbers in it are
-/// written `#`, since `page1:`, `page2:` and so on are one kind; the short number
-/// behind a delimiter at the start is a version, and stays.
+/// The prefix of `user:123:mail` at depth 1 is `user:`, at depth 2 `user:123:`. It ends
+/// with a delimiter; of several delimiters, the first in the list that occurs in the key
+/// is used. Several delimiters in a row count as one, and one at the start does not end a
+/// prefix: the prefix of Django's `:1:user:7` is `:1:` or `:1:user:`. Numbers in a prefix
+/// are written as `#`, since `page1:`, `page2:` and so on are one kind of key. A short
+/// number after a delimiter at the start is a version, and stays.
 ///
 /// # Too many prefixes
 ///
-/// More than [`KeyPrefixTable::VALUE_COUNT_MAX`] need a second count: the first
-/// weighs groups of prefixes by their items, and the second, a table by
-/// [`KeyPrefixTable::to_recount`], keeps those of the heaviest groups. Whatever is
-/// kept is counted in full, and the order of the records makes no difference.
+/// More than [`KeyPrefixTable::VALUE_COUNT_MAX`] prefixes need a second count. The first
+/// count weighs groups of prefixes by their items. The second one, in a table made by
+/// [`KeyPrefixTable::to_recount`], keeps the prefixes of the heaviest groups. Every
+/// prefix that is kept is counted completely, and the order of the records makes no
+/// difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPrefixTable {
     delimiters: Vec<u8>,
     depth: PrefixDepth,
-    /// One a depth, the least first.
+    /// One level for each depth, the lowest first.
     levels: Vec<Level>,
-    /// Their keys have no delimiter.
+    /// Records whose keys have no delimiter.
     pub none: Tally,
 }
 
-/// One prefix with its records.
+/// A prefix and its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefixRow<'a> {
     /// The start of the keys.
     pub prefix: &'a [u8],
     /// The records.
     pub tally: Tally,
-    /// Longer prefixes that begin so have rows of their own, and are not in this.
+    /// Whether longer prefixes with this start have rows of their own, and are not
+    /// included.
     pub is_rest: bool,
 }
 
@@ -58,40 +60,41 @@ pub struct PrefixRow<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Level {
     delimiter_count: usize,
-    /// By the rank of its group, as two bytes, and the prefix.
+    /// Keyed by the rank of the prefix's group, as two bytes, and the prefix.
     values: CappedTable<Vec<u8>>,
     groups: Groups,
 }
 
-/// Prefixes by their hash.
+/// Groups of prefixes by their hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Groups {
-    /// The bytes of items of each, as far as they are counted.
+    /// The bytes of items in each group, as counted so far.
     Weighed(Vec<u64>),
     Ranked(Arc<Ranks>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Ranks {
-    /// Of each group, the heaviest first.
+    /// The rank of each group; the heaviest group comes first.
     by_group: Vec<u16>,
-    /// The bytes of items of the group of each rank.
+    /// The bytes of items in the group of each rank.
     weights: Vec<u64>,
 }
 
 impl KeyPrefixTable {
-    /// Prefixes kept apart, for each depth that is counted.
+    /// The most prefixes kept for each depth.
     pub const VALUE_COUNT_MAX: usize = 16_384;
-    /// A colon, as memcached's own option `-D`; where a key has none, a slash,
-    /// an underscore, a dash, a dot.
+    /// A colon, as in memcached's own option `-D`; if a key has none, a slash, an
+    /// underscore, a dash or a dot.
     pub const DELIMITERS: &'static str = ":/_-.";
     /// The greatest depth of [`PrefixDepth::Fitting`].
     const FITTING_DEPTH: usize = 3;
-    /// A prefix is opened into those that take at least this part of all memory.
+    /// A prefix is split into those that take at least one part in this many of all
+    /// memory.
     const OPENED_PART: u64 = 100;
     const GROUP_COUNT: usize = 1 << 16;
 
-    /// Makes an empty table; the first delimiter is tried first.
+    /// Creates an empty table; the first delimiter is tried first.
     pub fn new(delimiters: &[u8], depth: PrefixDepth) -> Self {
         let levels = match depth {
             PrefixDepth::Fitting => (1..=Self::FITTING_DEPTH).collect(),
@@ -126,7 +129,7 @@ impl KeyPrefixTable {
         }
     }
 
-    /// Adds the counts of another part, with the same delimiters and depth.
+    /// Adds the counts of another part with the same delimiters and depth.
     pub(super) fn merge(&mut self, other: Self) {
         debug_assert_eq!(self.delimiters, other.delimiters);
         for (level, more) in self.levels.iter_mut().zip(other.levels) {
@@ -142,8 +145,8 @@ impl KeyPrefixTable {
         self.none.merge(&other.none);
     }
 
-    /// Returns the empty table of a second count of the same records, which keeps
-    /// the heaviest prefixes; none if the first one has kept all.
+    /// Returns an empty table for a second count of the same records, which keeps the
+    /// heaviest prefixes; `None` if this one has kept all.
     pub fn to_recount(&self) -> Option<Self> {
         let is_full = |level: &Level| level.values.others().records > 0;
         if !self.levels.iter().any(is_full) {
@@ -170,8 +173,8 @@ impl KeyPrefixTable {
         self.depth
     }
 
-    /// Returns the prefixes, those with the most memory first; the whole is all
-    /// records, which say how that is known, see [`Tally::memory_bytes`].
+    /// Returns the prefixes, those with the most memory first. `whole` is the tally of
+    /// all records, and decides how memory is computed; see [`Tally::memory_bytes`].
     pub fn rows(&self, whole: &Tally) -> Vec<PrefixRow<'_>> {
         let mut levels = self.levels.iter();
         let Some(first) = levels.next() else {
@@ -181,7 +184,7 @@ impl KeyPrefixTable {
         let all = whole.memory_bytes(whole);
         let least = all.div_ceil(Self::OPENED_PART).max(1);
         for (level, above) in levels.zip(&self.levels) {
-            // No more than a hundred of them take a hundredth each.
+            // At most a hundred of them can take a hundredth each.
             let heavy = level.rows(whole).into_iter();
             let heavy: Vec<_> = heavy
                 .take_while(|row| row.tally.memory_bytes(whole) >= least)
@@ -190,7 +193,7 @@ impl KeyPrefixTable {
                 open(&mut rows, row, above.delimiter_count);
             }
         }
-        // Those that begin alike stay in the order of their names.
+        // Prefixes with the same start stay in the order of their names.
         rows.sort_by(|one, two| {
             let weight = |row: &PrefixRow<'_>| (row.tally.memory_bytes(whole), row.tally.records);
             weight(two)
@@ -200,14 +203,14 @@ impl KeyPrefixTable {
         rows
     }
 
-    /// Returns the records of all prefixes that did not fit.
+    /// Returns the count of all prefixes that did not fit.
     pub fn others(&self) -> Tally {
         let first = self.levels.first();
         first.map_or_else(Tally::default, |level| *level.values.others())
     }
 
-    /// Returns the most bytes of items ([`Tally::item_bytes`]) that a single prefix
-    /// among those that did not fit may have; 0 if all did.
+    /// Returns the most bytes of items ([`Tally::item_bytes`]) that a single prefix among
+    /// those that did not fit can have; 0 if all fit.
     pub fn other_max(&self) -> u64 {
         self.levels.first().map_or(0, Level::other_max)
     }
@@ -215,7 +218,7 @@ impl KeyPrefixTable {
 
 impl Level {
     fn add(&mut self, prefix: &[u8], delimiter: u8, tally: &Tally) {
-        // The rank is filled in when the prefix is known as it is counted.
+        // The rank is filled in once the prefix is complete.
         let mut name = vec![0; RANK_LEN];
         push_without_numbers(&mut name, prefix, delimiter);
         let hash = value_hash(name.get(RANK_LEN..).unwrap_or_default());
@@ -254,7 +257,8 @@ impl Level {
         let Groups::Ranked(ranks) = &self.groups else {
             return others.item_bytes;
         };
-        // What did not fit is of the group of the last that did, or a lighter one.
+        // A prefix that did not fit belongs to the group of the last one that did, or to
+        // a lighter group.
         let last = self.values.last().and_then(|name| name.first_chunk());
         let rank = last.map_or(0, |bytes| usize::from(u16::from_be_bytes(*bytes)));
         let weight = ranks.weights.get(rank).copied();
@@ -266,7 +270,7 @@ impl Ranks {
     fn of(weights: &[u64]) -> Self {
         let mut groups: Vec<usize> = (0..weights.len()).collect();
         let weight_of = |group: &usize| weights.get(*group).copied().unwrap_or(0);
-        // The sort keeps the order of groups that weigh the same.
+        // The sort is stable, so groups of equal weight keep their order.
         groups.sort_by_key(|group| std::cmp::Reverse(weight_of(group)));
         let mut by_group = vec![u16::MAX; weights.len()];
         for (rank, group) in groups.iter().enumerate() {
@@ -283,7 +287,7 @@ impl Ranks {
 
 const RANK_LEN: usize = 2;
 
-/// Takes a longer prefix out of the row of the shorter one that it begins with.
+/// Moves a longer prefix out of the row of the shorter one that it starts with.
 fn open<'a>(rows: &mut Vec<PrefixRow<'a>>, row: PrefixRow<'a>, delimiter_count: usize) {
     let delimiter = row.prefix.last().copied().unwrap_or_default();
     let end = prefix_end(row.prefix, delimiter, delimiter_count);
@@ -304,9 +308,9 @@ fn open<'a>(rows: &mut Vec<PrefixRow<'a>>, row: PrefixRow<'a>, delimiter_count: 
     rows.push(row);
 }
 
-/// Returns where the prefix of a key ends: behind so many delimiters, or behind
-/// the last if there are fewer. Several in a row count as one, those at the start
-/// as none.
+/// Returns where the prefix of a key ends: after this many delimiters, or after the last
+/// one if there are fewer. Several in a row count as one; those at the start do not
+/// count.
 fn prefix_end(key: &[u8], delimiter: u8, delimiter_count: usize) -> Option<usize> {
     let run_len = |at: usize| {
         let rest = key.get(at..).unwrap_or_default().iter();
@@ -330,13 +334,13 @@ fn low_bits(hash: u64) -> u16 {
     u16::from_be_bytes([high, low])
 }
 
-/// Writes a prefix with `#` for each number: digits, or at least eight
-/// hexadecimal digits of which one is no letter. A number of one or two digits
-/// stays if it is all there is between a delimiter at the start and the next.
+/// Writes a prefix with `#` for each number: digits, or at least eight hexadecimal digits
+/// of which at least one is not a letter. A number of one or two digits stays if it is
+/// all there is between a delimiter at the start and the next one.
 fn push_without_numbers(kept: &mut Vec<u8>, prefix: &[u8], delimiter: u8) {
     const HEX_LEN_MIN: usize = 8;
     const VERSION_LEN_MAX: usize = 2;
-    // Most prefixes are words.
+    // Most prefixes contain only words.
     if !prefix.iter().any(u8::is_ascii_digit) {
         kept.extend_from_slice(prefix);
         return;
@@ -424,11 +428,12 @@ mod tests {
             ("v2.10:x", "v#.#:"),
             ("550e8400-e29b-41d4", "#-"),
             ("d41d8cd98f00b204:x", "#:"),
-            // A word of hexadecimal letters is a word.
+            // Hexadecimal letters alone are a word.
             ("deadbeef:x", "deadbeef:"),
             ("feed1:x", "feed#:"),
             ("App\\Model::7", "App\\Model::"),
-            // One at the start ends nothing, and makes the number a version.
+            // A delimiter at the start ends nothing, and makes the number after it a
+            // version.
             (":1:x", ":1:"),
             ("::12:x", "::12:"),
             (":123:x", ":#:"),
@@ -478,7 +483,7 @@ mod tests {
             fitting.add(format!("prod:page:{number}").as_bytes(), &weight(10));
             fitting.add(format!("prod:1:cart:{number}").as_bytes(), &weight(10));
             fitting.add(format!(":1:view:{number}").as_bytes(), &weight(10));
-            // Names are no kinds: none of them weighs much.
+            // Every name is a prefix of its own, and none weighs much.
             let name = char::from_u32(0x1000 + number).unwrap();
             fitting.add(format!("mail:{name}:x").as_bytes(), &weight(10));
             fitting.add(format!("prod:{name}:x").as_bytes(), &weight(1));
@@ -497,7 +502,7 @@ mod tests {
         assert_eq!((fitting.to_recount(), fitting.other_max()), (None, 0));
     }
 
-    /// The heavy prefixes have the last names; each record comes several times.
+    /// The heavy prefixes have the highest names; each record comes several times.
     fn too_many() -> Vec<(String, u64)> {
         let count = KeyPrefixTable::VALUE_COUNT_MAX * 4;
         let letter = |number: usize| char::from(b'a' + u8::try_from(number % 26).unwrap());

@@ -1,4 +1,4 @@
-//! The records with the largest values.
+//! Finds the records with the largest values.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,15 +11,15 @@ use crate::words::item::ItemMeta;
 pub struct LargeValue<'a> {
     /// The key.
     pub key: &'a [u8],
-    /// Bytes of the value.
+    /// Length of the value.
     pub value_len: u32,
-    /// The node it came from, by its place in the manifest.
+    /// The node that it came from, by its index in the manifest.
     pub node_index: usize,
-    /// Everything else.
+    /// The other metadata.
     pub meta: &'a ItemMeta,
 }
 
-/// The largest values, a few of them; among equals those of the least keys.
+/// A list of the largest values; among equal ones, those with the lowest keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Largest {
     count_max: usize,
@@ -27,7 +27,7 @@ pub struct Largest {
 }
 
 impl Largest {
-    /// Makes an empty list.
+    /// Creates an empty list.
     pub fn new(count_max: usize) -> Self {
         Self {
             count_max,
@@ -35,10 +35,10 @@ impl Largest {
         }
     }
 
-    /// Adds a record, if it is among the largest.
+    /// Adds a record if it is among the largest.
     pub fn add(&mut self, record: &KeyRecord<'_>, node_index: usize) {
         let is_full = self.kept.len() >= self.count_max;
-        // Nearly every record ends here, without a copy of its key.
+        // Nearly every record returns here, without a copy of its key.
         if is_full
             && self.kept.last_key_value().is_none_or(|(last, _)| {
                 (last.0, last.1.as_slice(), last.2)
@@ -52,13 +52,13 @@ impl Largest {
         self.shrink();
     }
 
-    /// Adds the list of another part, of the same length.
+    /// Adds the list of another part, with the same length.
     pub fn merge(&mut self, other: Self) {
         self.kept.extend(other.kept);
         self.shrink();
     }
 
-    /// Visits the records, the largest first.
+    /// Returns the records, the largest first.
     pub fn iter(&self) -> impl Iterator<Item = LargeValue<'_>> {
         self.kept
             .iter()

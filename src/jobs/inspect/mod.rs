@@ -1,12 +1,13 @@
-//! What is in a snapshot: who fills it, what expires when, what lies idle.
+//! Reports what a snapshot contains: which keys take the memory, when they expire, and
+//! which are not read any more.
 //!
-//! Keys and metadata alone are read, which lie before the values of each block:
-//! a few percent of a snapshot with values of some size.
+//! Only keys and metadata are read. They are stored before the values of each block, and
+//! are a few percent of a snapshot whose values are not small.
 //!
 //! # Not here
 //!
-//! Whether a snapshot is sound: an inspection finds what keeps it from reading
-//! keys, and nothing else; `verify` looks at every byte.
+//! Whether a snapshot is sound: an inspection finds only what keeps it from reading keys,
+//! while `verify` reads every byte.
 
 mod capped_table;
 mod histogram;

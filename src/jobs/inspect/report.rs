@@ -1,4 +1,4 @@
-//! What an inspection found.
+//! The result of an inspection.
 
 use std::time::Duration;
 
@@ -13,59 +13,59 @@ use crate::words::units::UnixSecs;
 pub struct InspectReport {
     /// The moment that times are relative to.
     pub at: UnixSecs,
-    /// One a node of the manifest, in its order; none for a node that was not
-    /// to be looked at.
+    /// One entry for each node of the manifest, in order; `None` for a node that was not
+    /// to be inspected.
     pub nodes: Vec<Option<NodeShare>>,
-    /// Of all records that could be read and are selected.
+    /// Statistics of all records that could be read and are selected.
     pub statistics: Statistics,
-    /// The selection with its rings; none if every record counts.
+    /// The selection with its rings; `None` if every record counts.
     pub selection: Option<String>,
-    /// Records that were read, and are not selected; no other figure has them.
+    /// Records that were read, but are not selected. No other figure includes them.
     pub filtered: Tally,
-    /// Records that are counted though nobody told what would decide it.
+    /// Records counted although the snapshot does not decide whether they are selected.
     pub unknown_kept: u64,
     /// What could not be read, and why, in the order of the segments; at most
     /// [`InspectReport::FINDING_COUNT_MAX`].
     pub findings: Vec<Finding>,
-    /// Findings beyond that.
+    /// Number of further findings.
     pub finding_count_dropped: u64,
-    /// How long it took.
+    /// How long the inspection took.
     pub elapsed: Duration,
 }
 
-/// What came from one node.
+/// The records of one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeShare {
     /// Records that could be read and are selected.
     pub tally: Tally,
-    /// Records that could not, as far as the tables count them.
+    /// Records that could not be read, as far as the tables count them.
     pub unreadable: u64,
     /// What they take in files.
     pub storage: Storage,
 }
 
-/// Segments, and how their sections are stored.
+/// Segments, and the sizes of their sections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Storage {
-    /// Segments the manifest names.
+    /// Segments that the manifest names.
     pub segments: u64,
     /// Their blocks.
     pub blocks: u64,
-    /// Their bytes.
+    /// Their sizes.
     pub size: u64,
-    /// Bytes of key sections in files; this and all below of the segments whose
-    /// tables could be read.
+    /// Bytes of key sections in files. This and the following sizes cover only segments
+    /// whose tables could be read.
     pub key_stored: u64,
-    /// Bytes of key sections when decompressed.
+    /// Bytes of key sections, decompressed.
     pub key_raw: u64,
-    /// Bytes of value sections, and of parts of values, in files.
+    /// Bytes of value sections and of parts of values in files.
     pub value_stored: u64,
-    /// Bytes of the same when decompressed.
+    /// Bytes of those, decompressed.
     pub value_raw: u64,
 }
 
 impl InspectReport {
-    /// Findings kept.
+    /// The most findings that are kept.
     pub const FINDING_COUNT_MAX: usize = 10_000;
 
     /// Returns the sums over the nodes.
@@ -77,7 +77,7 @@ impl InspectReport {
         totals
     }
 
-    /// Says whether something could not be read, or is not what it should be.
+    /// Reports whether something could not be read, or is not what it should be.
     pub fn has_errors(&self) -> bool {
         self.finding_count_dropped > 0
             || self
@@ -88,7 +88,7 @@ impl InspectReport {
 }
 
 impl NodeShare {
-    /// Adds what came from another part.
+    /// Adds the counts of another part.
     pub fn merge(&mut self, other: &Self) {
         self.tally.merge(&other.tally);
         self.unreadable = self.unreadable.saturating_add(other.unreadable);

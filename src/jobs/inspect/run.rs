@@ -1,4 +1,4 @@
-//! The keys and metadata of every block, many at a time.
+//! Reads the keys and metadata of all blocks, many at a time.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,43 +22,43 @@ use crate::words::location::Location;
 use crate::words::progress::{Event, Progress, RunningJob};
 use crate::words::units::{UnixSecs, to_u64};
 
-/// What the caller asks for.
+/// The options of an inspection.
 #[derive(Clone, Debug)]
 pub struct InspectOptions {
-    /// The moment that times are relative to; none for the end of the dump.
+    /// The moment that times are relative to; `None` for the end of the dump.
     pub at: Option<UnixSecs>,
-    /// Nodes to look at, by their addresses; all if there are none.
+    /// Addresses of the nodes to inspect; empty for all.
     pub nodes: Vec<String>,
-    /// What ends the prefix of a key; the first is tried first, see
+    /// The delimiters that end the prefix of a key; the first is tried first. See
     /// [`KeyPrefixTable`].
     pub delimiters: Vec<u8>,
     /// How much of a key is its prefix.
     pub depth: PrefixDepth,
-    /// How many of the largest values to name.
+    /// How many of the largest values to list.
     pub largest_count: usize,
-    /// Threads.
+    /// Number of threads.
     pub thread_count: usize,
     /// Which records to count.
     pub selection: Selection,
 }
 
-/// Reads the keys and metadata of a snapshot, and counts.
+/// Reads the keys and metadata of a snapshot and counts them.
 ///
-/// Values are not read, and the counts are the same for any number of threads. Keys
-/// with more prefixes than [`KeyPrefixTable::VALUE_COUNT_MAX`] are read twice.
+/// Values are not read, and the counts are the same for any number of threads. If the
+/// keys have more prefixes than [`KeyPrefixTable::VALUE_COUNT_MAX`], they are read twice.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: a node that the snapshot does not have, or a selection of
-///   owners without their ring.
-/// - `Corrupt`: the manifest does not say when the dump ended, and no moment is
-///   given. What else is damaged or cannot be read is in the report.
+/// - `InvalidInput`: a node that is not in the snapshot, or a selection of owners without
+///   their ring.
+/// - `Corrupt`: the manifest does not record when the dump ended, and no moment is given.
+///   Whatever else is damaged or unreadable is in the report.
 /// - `Canceled`.
 ///
 /// # Memory
 ///
-/// For each thread one segment's table of contents, a decompressed key section,
-/// one [`Statistics`] and a [`NodeShare`] for each node.
+/// For each thread one segment's table of contents, a decompressed key section, one
+/// [`Statistics`], and a [`NodeShare`] for each node.
 pub fn inspect(
     snapshot: &SnapshotReader,
     options: &InspectOptions,
@@ -68,14 +68,14 @@ pub fn inspect(
     let clock = Stopwatch::start();
     let manifest = snapshot.manifest();
     let is_selected = snapshot.select_nodes(&options.nodes)?;
-    // A snapshot knows its nodes without labels and weights.
+    // A snapshot has no labels and weights of its nodes.
     let selection = bind_owners(&options.selection, OwnerDefaults::default())?;
     let at = match options.at {
         Some(at) => at,
         None => snapshot.finished_at()?,
     };
     let node_index = |segment: &ManifestSegment| {
-        // The manifest's decoding has checked that there is such a node.
+        // Decoding the manifest has checked that the node exists.
         usize::try_from(segment.node_index).unwrap_or(usize::MAX)
     };
     let segments = snapshot.segments_of(&options.nodes)?;
@@ -136,10 +136,10 @@ pub fn inspect(
     })
 }
 
-/// What one thread counted.
+/// The counts of one thread.
 struct Part {
     statistics: Statistics,
-    /// One a node of the manifest.
+    /// One share for each node of the manifest.
     shares: Vec<NodeShare>,
     filtered: Tally,
     unknown_kept: u64,
@@ -156,8 +156,8 @@ impl Part {
     }
 }
 
-/// The first findings, in the order of the segments and their blocks; the same
-/// whatever the order in which they were found.
+/// The first findings in the order of the segments and their blocks. The result does not
+/// depend on the order in which they were found.
 #[derive(Debug, Default)]
 struct Found {
     kept: BTreeMap<(usize, usize), Finding>,
@@ -174,7 +174,7 @@ impl Found {
     }
 }
 
-/// What was read of a segment or a part of it.
+/// What was read of a segment or of a part of it.
 #[derive(Clone, Copy, Debug, Default)]
 struct SegmentRead {
     tally: Tally,
@@ -196,7 +196,7 @@ struct Inspection<'a> {
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
     pool: &'a SegmentPool,
-    /// One a thread of the pool, so that none waits for another.
+    /// One part for each thread of the pool, so that threads do not wait for each other.
     parts: Vec<Mutex<Part>>,
     found: Mutex<Found>,
 }
@@ -241,7 +241,7 @@ impl Inspection<'_> {
         let read = read
             .into_iter()
             .fold(SegmentRead::default(), SegmentRead::merge);
-        // With a block damaged the sums differ, and that is known already.
+        // If a block is damaged, the sums differ, and the damage is already known.
         if !read.is_damaged {
             self.compare_counts(number, named, &segment, &read.tally);
         }
@@ -302,8 +302,8 @@ impl Inspection<'_> {
         Ok(read)
     }
 
-    /// Counts the prefixes of all keys once more, with a table that knows which of
-    /// them are heavy. What cannot be read has been found before.
+    /// Counts the prefixes of all keys once more, with a table that knows which of them
+    /// are heavy. Unreadable blocks have already been found.
     fn recount_prefixes(
         &self,
         segments: &[&ManifestSegment],
@@ -352,7 +352,7 @@ impl Inspection<'_> {
         self.selection.judge(&candidate)
     }
 
-    /// Compares what was read with what the manifest says.
+    /// Compares what was read with the manifest.
     fn compare_counts(
         &self,
         number: usize,
@@ -375,14 +375,13 @@ impl Inspection<'_> {
                     computed,
                 };
                 let finding = Finding::new(Location::object(segment.place()), defect);
-                // After those of the blocks.
+                // Sorts after the findings of the blocks.
                 self.add_finding((number, segment.block_count().saturating_add(at)), finding);
             }
         }
     }
 
-    /// Turns what keeps a part from being read into a finding; any other error
-    /// ends the job.
+    /// Turns unreadable or damaged data into a finding; any other error ends the job.
     fn note<T>(
         &self,
         order: (usize, usize),
@@ -413,7 +412,7 @@ impl Inspection<'_> {
         });
     }
 
-    /// Calls with the part of this thread.
+    /// Calls `call` with the part of this thread.
     fn with_part(&self, call: impl FnOnce(&mut Part)) {
         let own = self.pool.blocks().own_number();
         if let Some(part) = self.parts.get(own) {

@@ -1,4 +1,4 @@
-//! All that is counted of records, in parts that add up.
+//! Everything that is counted for records, in parts that can be merged.
 
 use crate::codecs::format::column::KeyRecord;
 use crate::jobs::inspect::capped_table::CappedTable;
@@ -9,64 +9,64 @@ use crate::jobs::inspect::tally::Tally;
 use crate::words::item::{Attribute, Exptime, ItemMeta, SlabClass};
 use crate::words::units::{UnixSecs, to_u64};
 
-/// What records have in common, and what sets them apart.
+/// Counts records by several properties.
 ///
-/// Two of them, made for the same moment, delimiters, depth and number of largest
-/// values, merge into what one would have counted: the order of records and the way
-/// they were spread over parts make no difference.
+/// Two of these for the same moment, delimiters, depth and number of largest values can
+/// be merged. The result is what a single one would have counted: neither the order of
+/// the records nor how they were divided makes a difference.
 ///
 /// # Memory
 ///
-/// At most [`ClientFlagsTable::VALUE_COUNT_MAX`] table entries of some 50 bytes,
-/// [`KeyPrefixTable::VALUE_COUNT_MAX`] of some 350 for each depth of prefixes, of
-/// which there are at most three, half a megabyte for each, and the keys of the
-/// largest values, whatever is counted.
+/// Whatever is counted, at most [`ClientFlagsTable::VALUE_COUNT_MAX`] table entries of
+/// some 50 bytes; [`KeyPrefixTable::VALUE_COUNT_MAX`] entries of some 350 bytes and half
+/// a megabyte for each depth of prefixes, of which there are at most three; and the keys
+/// of the largest values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
     at: UnixSecs,
     /// All records.
     pub total: Tally,
-    /// Bytes of a key; none if there is no record.
+    /// Range of key lengths; `None` if there are no records.
     pub key_len: Option<LengthRange>,
-    /// Bytes of a value; none if there is no record.
+    /// Range of value lengths; `None` if there are no records.
     pub value_len: Option<LengthRange>,
-    /// By the time until they expire.
+    /// Records by the time until they expire.
     pub ttl: TtlHistogram,
-    /// By the time since a client last read them.
+    /// Records by the time since a client last read them.
     pub idle: IdleHistogram,
-    /// By the length of the value in bytes.
+    /// Records by the length of the value in bytes.
     pub value_sizes: Histogram,
-    /// By the start of the key.
+    /// Records by the start of the key.
     pub key_prefixes: KeyPrefixTable,
-    /// By allocator class.
+    /// Records by slab class.
     pub slab_classes: SlabClassTable,
-    /// By the client's opaque number.
+    /// Records by client flags.
     pub client_flags: ClientFlagsTable,
-    /// By each mark, in the order of [`Attribute::ALL`].
+    /// Records by each mark, in the order of [`Attribute::ALL`].
     pub marks: [MarkTally; Attribute::ALL.len()],
     /// The largest values.
     pub largest: Largest,
 }
 
-/// Least and greatest length, in bytes.
+/// A range of lengths in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LengthRange {
-    /// Least.
+    /// The lowest.
     pub min: u64,
-    /// Greatest.
+    /// The highest.
     pub max: u64,
 }
 
 /// Records by the time until they expire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TtlHistogram {
-    /// The time is over, or ends at this moment.
+    /// Records that have expired, or expire at this moment.
     pub expired: Tally,
-    /// By seconds left, at least one.
+    /// Records by the seconds they have left, at least one.
     pub left: Histogram,
-    /// They stay until they are deleted or evicted.
+    /// Records that stay until they are deleted or evicted.
     pub never: Tally,
-    /// The server did not tell.
+    /// Records for which the server did not report it.
     pub unknown: Tally,
 }
 
@@ -75,45 +75,46 @@ pub struct TtlHistogram {
 /// A server notes a read at most once a minute for an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdleHistogram {
-    /// By seconds since; an access after the moment counts as 0 seconds ago.
+    /// Records by the seconds since the last read. A read after the moment counts as 0
+    /// seconds.
     pub since: Histogram,
-    /// The server did not tell.
+    /// Records for which the server did not report it.
     pub unknown: Tally,
 }
 
-/// Records by allocator class. A class of one node may hold items of another
-/// size than the same class of another node, if their settings differ.
+/// Records by slab class. If the settings of two nodes differ, the same class may hold
+/// items of different sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlabClassTable {
-    /// By the class.
+    /// Indexed by the class.
     tallies: Vec<Tally>,
-    /// The server did not tell.
+    /// Records for which the server did not report it.
     pub unknown: Tally,
 }
 
 /// Records by client flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFlagsTable {
-    /// By the flags.
+    /// Records by their client flags.
     pub values: CappedTable<u64>,
-    /// The server did not tell.
+    /// Records for which the server did not report it.
     pub unknown: Tally,
 }
 
 /// Records by one mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MarkTally {
-    /// They have it.
+    /// Records with the mark.
     pub set: Tally,
-    /// They do not.
+    /// Records without it.
     pub unset: Tally,
-    /// The server did not tell.
+    /// Records for which the server did not report it.
     pub unknown: Tally,
 }
 
 impl Statistics {
-    /// Starts to count: times relative to a moment, keys by what stands before
-    /// delimiters, and so many of the largest values.
+    /// Starts counting: times relative to `at`, keys by prefixes up to these delimiters,
+    /// and this many of the largest values.
     pub fn new(at: UnixSecs, delimiters: &[u8], depth: PrefixDepth, largest_count: usize) -> Self {
         Self {
             at,
@@ -145,7 +146,7 @@ impl Statistics {
         }
     }
 
-    /// Counts a record of a node, given by its place in the manifest.
+    /// Counts a record of the node with this index in the manifest.
     pub fn add(&mut self, record: &KeyRecord<'_>, node_index: usize) {
         let tally = Tally::of(record);
         let value_len = u64::from(record.value_len);
@@ -238,7 +239,7 @@ impl IdleHistogram {
 }
 
 impl SlabClassTable {
-    /// All that the format can hold; memcached has 63.
+    /// All classes that the format can store; memcached has 63.
     const CLASS_COUNT: usize = 256;
 
     fn add(&mut self, class: Option<SlabClass>, tally: &Tally) {
@@ -253,7 +254,7 @@ impl SlabClassTable {
         self.unknown.merge(&other.unknown);
     }
 
-    /// Visits the classes that have records.
+    /// Returns the classes that have records.
     pub fn iter(&self) -> impl Iterator<Item = (SlabClass, &Tally)> {
         let classes = (0..=u8::MAX).map(SlabClass).zip(&self.tallies);
         classes.filter(|(_, tally)| tally.records > 0)
@@ -261,7 +262,7 @@ impl SlabClassTable {
 }
 
 impl ClientFlagsTable {
-    /// Values kept apart; clients use a few.
+    /// The most values that are kept; clients use few.
     pub const VALUE_COUNT_MAX: usize = 65_536;
 
     fn add(&mut self, client_flags: Option<u64>, tally: &Tally) {

@@ -1,4 +1,4 @@
-//! Records counted, with their bytes.
+//! Counts records and their bytes.
 
 use std::sync::LazyLock;
 
@@ -7,25 +7,25 @@ use crate::codecs::warm_file::{ItemLengths, SlabClasses};
 use crate::words::item::SlabClass;
 use crate::words::units::to_u64;
 
-/// How many records there are of a kind, and what they take.
+/// How many records of a kind there are, and their sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Records.
     pub records: u64,
-    /// Bytes of their keys.
+    /// Length of their keys.
     pub key_bytes: u64,
-    /// Bytes of their values, not compressed.
+    /// Length of their values, not compressed.
     pub value_bytes: u64,
-    /// Bytes of the items as a server makes them: 48 of head, 8 of CAS, key, zero
+    /// Size of the items in a server: a header of 48 bytes, CAS of 8 bytes, key, zero
     /// byte, client flags, value, line end.
     pub item_bytes: u64,
-    /// The same, but of [`Tally::chunk_records`] the bytes of the chunks that they
-    /// are in: what slab classes round up is in it.
+    /// The same, but for [`Tally::chunk_records`] it is the size of their chunks, which
+    /// includes what slab classes round up.
     pub chunk_bytes: u64,
     /// Records whose slab class is known.
     pub class_records: u64,
-    /// Records among these whose class is that which they have in a server with
-    /// slab classes of default sizes.
+    /// Records among them whose class is the one that they have in a server with default
+    /// slab sizes.
     pub chunk_records: u64,
 }
 
@@ -55,18 +55,18 @@ impl Tally {
         }
     }
 
-    /// Says whether the slab classes of the records are those of a server with
-    /// default sizes: a snapshot does not say how large the chunks of a class were,
-    /// but other sizes give other classes. One in a hundred may differ, since an
-    /// item can be older than its place, or partly on a disk.
+    /// Reports whether the slab classes of the records are those of a server with default
+    /// slab sizes. A snapshot does not record how large the chunks of a class were, but
+    /// other sizes lead to other classes. One in a hundred may differ, since an item can
+    /// be older than its place, or partly on a disk.
     pub fn has_default_classes(&self) -> bool {
         let others = self.class_records.saturating_sub(self.chunk_records);
         self.class_records > 0 && others <= self.class_records.div_euclid(100)
     }
 
-    /// Returns the bytes that the records take in a server's memory: with what slab
-    /// classes round up if those of the whole have default sizes, or else the
-    /// items alone.
+    /// Returns the bytes that the records take in a server's memory. If the records of
+    /// `whole` have default classes, this includes what slab classes round up; otherwise
+    /// it is the size of the items alone.
     pub fn memory_bytes(&self, whole: &Self) -> u64 {
         if whole.has_default_classes() {
             self.chunk_bytes
@@ -75,7 +75,7 @@ impl Tally {
         }
     }
 
-    /// Returns the bytes of keys and values.
+    /// Returns the total length of keys and values.
     pub fn bytes(&self) -> u64 {
         self.key_bytes.saturating_add(self.value_bytes)
     }
@@ -130,7 +130,7 @@ mod tests {
             let one = tally(class);
             assert_eq!(one.memory_bytes(&one), memory, "{class:?}");
         }
-        // One in a hundred of another class, and those of an unknown one.
+        // One in a hundred has another class, and some have an unknown one.
         let mut whole = Tally::default();
         for number in 0..100 {
             whole.merge(&tally(Some(if number == 0 { 2 } else { 1 })));

@@ -1,4 +1,4 @@
-//! The keys of a snapshot with their metadata, from the key sections alone.
+//! Lists the keys of a snapshot with their metadata, from the key sections only.
 
 mod report;
 mod run;

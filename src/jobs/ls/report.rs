@@ -1,4 +1,4 @@
-//! What a listing went through.
+//! The result of a listing.
 
 use crate::words::finding::Finding;
 
@@ -7,13 +7,13 @@ use crate::words::finding::Finding;
 pub struct ListingReport {
     /// Records that were listed.
     pub listed: u64,
-    /// Records that were looked at, those that were not selected included.
+    /// Records that were read, including those that were not selected.
     pub seen: u64,
-    /// Of those listed, the records of which nobody told what would decide it.
+    /// Listed records for which the snapshot does not decide whether they are selected.
     pub unknown_kept: u64,
-    /// What is damaged or cannot be read, and so not listed. At most
+    /// What is damaged or unreadable, and so not listed. At most
     /// [`KeyDamage::FINDING_COUNT_MAX`](crate::engines::snapshot::KeyDamage::FINDING_COUNT_MAX).
     pub findings: Vec<Finding>,
-    /// Findings beyond that.
+    /// Number of further findings.
     pub finding_count_dropped: u64,
 }

@@ -1,4 +1,4 @@
-//! Records written side by side, and handed out in order.
+//! Renders records in parallel and outputs them in order.
 
 use std::ops::{ControlFlow, Range};
 
@@ -12,20 +12,20 @@ use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 use crate::words::units::{UnixSecs, to_u64};
 
-/// What the caller asks for.
+/// The options of a listing.
 #[derive(Clone, Debug)]
 pub struct ListingOptions {
-    /// Addresses of nodes to list; all for none.
+    /// Addresses of the nodes to list; empty for all.
     pub nodes: Vec<String>,
-    /// Which records.
+    /// Which records are listed.
     pub selection: Selection,
-    /// The moment that times are relative to; none for the end of the dump.
+    /// The moment that times are relative to; `None` for the end of the dump.
     pub at: Option<UnixSecs>,
-    /// Blocks decoded side by side.
+    /// How many blocks are decoded at a time.
     pub thread_count: usize,
 }
 
-/// A record on its way to whoever writes it down.
+/// A record to be rendered.
 #[derive(Clone, Copy, Debug)]
 pub struct ListedRecord<'a> {
     /// Address of the node.
@@ -34,29 +34,27 @@ pub struct ListedRecord<'a> {
     pub record: KeyRecord<'a>,
 }
 
-/// Records whose text is made at once. A record may take some kilobytes, most of
-/// them its node's address.
+/// How many records are rendered into one piece of text. A record may take some
+/// kilobytes, most of them for its node's address.
 const PIECE_RECORDS: usize = 256;
-/// Pieces a thread makes before they are handed out.
+/// How many pieces a thread renders before they are output.
 const ROUND_PIECES: usize = 4;
 
-/// Lists records in the order of the manifest's segments, their blocks and
-/// records.
+/// Lists records in the order of the manifest's segments, their blocks and records.
 ///
-/// `render` appends the text of one record; many threads call it at once.
-/// `out` takes the text in order, and may stop the listing.
+/// `render` appends the text of one record; many threads call it at once. `out` receives
+/// the text in order, and may stop the listing.
 ///
 /// # Errors
 ///
 /// - `InvalidInput`: no such node, or a selection of owners without their ring.
-/// - `Corrupt`: a selection by time, no moment given, and the manifest does not
-///   say when the dump ended.
-/// - `Canceled`, and what `out` fails with. What is damaged or cannot be read
-///   is in the report.
+/// - `Corrupt`: a selection by time without a given moment, and the manifest does not
+///   record when the dump ended.
+/// - `Canceled`, and the errors of `out`. What is damaged or unreadable is in the report.
 ///
 /// # Memory
 ///
-/// For each thread 4 MiB of raw key sections, but one section at least, and the
+/// For each thread 4 MiB of raw key sections, or one section if that is larger, and the
 /// text of 1,024 records; and the segment's table of contents.
 pub fn list(
     snapshot: &SnapshotReader,
@@ -65,7 +63,7 @@ pub fn list(
     render: &(dyn Fn(&ListedRecord<'_>, &mut Vec<u8>) + Sync),
     out: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>,
 ) -> Result<ListingReport> {
-    // A snapshot knows its nodes without labels and weights.
+    // A snapshot has no labels and weights of its nodes.
     let selection = bind_owners(&options.selection, OwnerDefaults::default())?;
     let at = match options.at {
         Some(at) => at,
@@ -113,7 +111,7 @@ struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    /// Hands out the text of some blocks, in pieces.
+    /// Outputs the text of some blocks in pieces.
     fn write(
         &self,
         blocks: &[Columns],
@@ -162,7 +160,7 @@ impl Listing<'_> {
     }
 }
 
-/// Cuts the records of a block.
+/// Divides the records of a block into pieces.
 fn pieces_of(columns: &Columns) -> impl Iterator<Item = (&Columns, Range<usize>)> {
     let starts = (0..columns.len()).step_by(PIECE_RECORDS);
     starts.map(move |start| {

@@ -1,4 +1,4 @@
-//! One block of a snapshot: decompressed, and its records placed.
+//! Reads one block of a snapshot: decompresses it and routes its records.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,14 +25,14 @@ pub(super) struct Reading<'a> {
     pub(super) plan: &'a RestorePlan,
     pub(super) duplicate_keys: &'a DuplicateKeys,
     pub(super) duplicates: &'a AtomicU64,
-    /// Whether nothing more is to be read.
+    /// Whether reading is to stop.
     pub(super) is_stopped: &'a AtomicBool,
     pub(super) progress: &'a dyn Progress,
 }
 
 impl Reading<'_> {
-    /// Decompresses a block and routes its records; a damaged one is noted. Of a
-    /// block that is dropped as a whole, no value is read.
+    /// Decompresses a block and routes its records. Damage is recorded. If all records of
+    /// the block are dropped, no value is read.
     pub(super) fn route_block(
         self,
         task: &BlockTask,

@@ -1,18 +1,18 @@
-//! Whether a node has room for what it would get.
+//! Estimates whether a node has room for what it would get.
 //!
 //! memcached gives memory to slab classes in pages of 1 MiB, and takes none back while
-//! the class needs it. So what counts is pages: an item that finds no free chunk in
-//! its class, and no page for it, throws out another item of the class.
+//! the class needs it. So pages are what counts: an item that finds no free chunk in its
+//! class, and no page for it, evicts another item of the class.
 
 use crate::codecs::protocol::stats::SlabStats;
 use crate::codecs::warm_file::{ItemLengths, SlabClasses};
 use crate::ports::net::ServerReport;
 use crate::words::units::to_u64;
 
-/// Bytes of a page, where no server of the last ten years was told otherwise.
+/// Bytes of a page. No server of the last ten years could be configured otherwise.
 const PAGE_SIZE: u64 = 1 << 20;
 
-/// How many chunks of each slab class some items take.
+/// How many chunks of each slab class some items need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChunkCounts([u64; SlabClasses::COUNT_MAX + 1]);
 
@@ -37,46 +37,45 @@ impl ChunkCounts {
         }
     }
 
-    /// Returns the classes that have some, with the number.
+    /// Returns the classes that need chunks, with the number.
     fn each(&self) -> impl Iterator<Item = (u8, u64)> {
         let all = (0_u8..).zip(self.0);
         all.filter(|&(_, count)| count > 0)
     }
 }
 
-/// What a node's memory is to a restore.
+/// A node's memory as it matters to a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capacity {
-    /// Bytes that the new items take, in whole chunks.
+    /// Bytes that the new items need, in whole chunks.
     pub needed: u64,
     /// Bytes that are free for them: chunks of their classes, and pages.
     pub free: u64,
-    /// Bytes that the node may have (`-m`); 0 if it does not tell.
+    /// The node's memory limit in bytes (`-m`); 0 if the node does not report it.
     pub limit: u64,
     /// How the two compare.
     pub fit: Fit,
 }
 
-/// Whether a node has room, at most for what the plan counts: keys that it has
-/// already may need none.
+/// Whether a node has room for everything that the plan counts. Keys that the node
+/// already has may need no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fit {
-    /// The node does not tell.
+    /// The node does not report enough.
     #[default]
     Unknown,
     /// There is room.
     Fits,
-    /// There is room, of which hardly any is left then: nine tenths of the free pages
+    /// There is room, but hardly any is left afterwards: nine tenths of the free pages
     /// are taken, or more.
     Tight,
-    /// The node would throw out about so many items, be it those that it has or those
-    /// that it just got.
+    /// The node would evict about this many items, existing or restored ones.
     Evicts(u64),
-    /// The node throws nothing out (`-M`), and would refuse about so many.
+    /// The node evicts nothing (`-M`), and would refuse about this many items.
     Refuses(u64),
 }
 
-/// The memory of a node, as it told before the restore.
+/// The memory of a node as reported before the restore.
 #[derive(Clone, Debug)]
 pub(super) struct NodeMemory {
     slabs: SlabStats,
@@ -94,7 +93,7 @@ impl NodeMemory {
         let factor = crate::words::units::to_f64(settings.growth_millionths) / 1e6;
         Self {
             slabs,
-            // What is behind a proxy nobody tells.
+            // A proxy does not report the memory behind it.
             limit: if server.is_proxy { 0 } else { stats.memory_max },
             item_bytes: stats.item_bytes,
             free_pages: stats.free_pages,
@@ -107,10 +106,10 @@ impl NodeMemory {
         }
     }
 
-    /// Says whether so many items have room for sure, whatever their sizes are: then
-    /// they need not be looked at. So it is said of a node that does not tell.
+    /// Reports whether this many items certainly have room, whatever their sizes; then
+    /// they need not be counted. Also true for a node that does not report its memory.
     pub(super) fn surely_holds(&self, items: u64, bytes: u64) -> bool {
-        /// More than the header of an item, and than the least chunk lacks of one.
+        /// More than an item's header plus what the smallest chunk lacks for one item.
         const BESIDE: u64 = 96;
         if self.limit == 0 {
             return true;
@@ -121,14 +120,14 @@ impl NodeMemory {
         let sizes = bytes.saturating_add(items.saturating_mul(BESIDE));
         let part_of_pages =
             u128::from(sizes).saturating_mul(self.page_share_millionths(BESIDE).into()) / 1_000_000;
-        // Each class may have a page that is nearly empty.
+        // Each class may have one nearly empty page.
         let pages = u128::from(self.classes.count()) * u128::from(PAGE_SIZE);
         part_of_pages.saturating_add(pages) <= u128::from(self.free_page_bytes())
     }
 
-    /// Returns how many bytes of pages a byte of an item takes at most, in millionths:
-    /// the smallest item of a class leaves the most of its chunk unused, and the end of
-    /// a page is too short for another chunk. Items have `least` bytes or more.
+    /// Returns the most bytes of pages that a byte of an item can take, in millionths.
+    /// The smallest item of a class leaves the most of its chunk unused, and the end of a
+    /// page is too short for another chunk. Items have at least `least` bytes.
     fn page_share_millionths(&self, least: u64) -> u64 {
         let mut smallest = least;
         let mut share = 1_000_000;
@@ -151,8 +150,8 @@ impl NodeMemory {
         self.limit.saturating_sub(taken).saturating_add(pool)
     }
 
-    /// Says whether the chunk sizes are those that the node tells; they tell nothing
-    /// of a server that has others.
+    /// Reports whether the chunk sizes are those that the node reports. For a server with
+    /// other sizes, they are useless.
     fn has_known_classes(&self) -> bool {
         let classes = &self.slabs.classes;
         self.slabs.page_bytes.is_some()
@@ -161,7 +160,7 @@ impl NodeMemory {
                 .all(|(&class, told)| self.classes.size(class).map(to_u64) == Some(told.chunk_size))
     }
 
-    /// Compares with what so many items would take.
+    /// Compares the memory with what this many items would need.
     pub(super) fn judge(&self, items: u64, chunks: &ChunkCounts) -> Capacity {
         let size = |class| to_u64(self.classes.size(class).unwrap_or(0));
         let needed = chunks.each().fold(0_u64, |sum, (class, count)| {
@@ -197,7 +196,7 @@ impl NodeMemory {
     fn lack_of_chunks(&self, chunks: &ChunkCounts) -> Lack {
         let free_pages = self.free_page_bytes() / PAGE_SIZE;
         let (mut pages, mut first_pages, mut short) = (0_u64, 0_u64, 0_u64);
-        // Pages in full, in millionths, and the items of those that are not full.
+        // Full pages, in millionths, and the items of pages that are not full.
         let (mut millionths, mut parts) = (0_u128, Vec::new());
         let mut free_chunk_bytes: u64 = 0;
         for (class, count) in chunks.each() {
@@ -212,14 +211,15 @@ impl NodeMemory {
                 millionths.saturating_add(u128::from(missing) * 1_000_000 / u128::from(a_page));
             parts.extend(Some(missing % a_page).filter(|&part| part > 0));
             short = short.saturating_add(missing);
-            // `do_slabs_newslab`: a class without a page gets one, though it be beyond
+            // `do_slabs_newslab` gives a class without a page its first page even beyond
             // the limit.
             first_pages = first_pages.saturating_add(u64::from(told.pages == 0 && missing > 0));
         }
         let allowed = free_pages.max(first_pages);
         let beyond = millionths.saturating_sub(u128::from(allowed) * 1_000_000);
         let share = u128::from(short).saturating_mul(beyond) / millionths.max(1);
-        // At best it is those that would fill the least of a page.
+        // At best, the items without room are those that would fill the smallest part of
+        // a page.
         parts.sort_unstable();
         let lacking = usize::try_from(pages.saturating_sub(allowed)).unwrap_or(usize::MAX);
         let least = parts.iter().take(lacking).sum();
@@ -230,11 +230,11 @@ impl NodeMemory {
         }
     }
 
-    /// Counts bytes, of a node whose chunks are not known.
+    /// Counts bytes, for a node whose chunks are not known.
     fn lack_of_bytes(&self, items: u64, needed: u64) -> Lack {
         let free = self.limit.saturating_sub(self.item_bytes);
-        // What chunks have left over is up to a fifth of them, and by how much these
-        // differ from those of the estimate nobody knows.
+        // Unused chunk space is up to a fifth, and it is unknown how much the node's
+        // chunks differ from those of the estimate.
         let surely = free.saturating_add(free / 5);
         let lacking = u128::from(needed.saturating_sub(free));
         let share = u128::from(items).saturating_mul(lacking);
@@ -255,7 +255,7 @@ impl NodeMemory {
 struct Lack {
     items: u64,
     is_tight: bool,
-    /// Free chunks that the items would get.
+    /// Bytes of free chunks that the items would get.
     free_chunk_bytes: u64,
 }
 
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
     use crate::codecs::protocol::stats::SlabClassStats;
 
-    /// Items of 1000 bytes go to class 12, of which a page has 885 chunks.
+    /// Items of 1000 bytes belong to class 12; a page has 885 of its chunks.
     const LENGTHS: ItemLengths = ItemLengths {
         key: 10,
         value: 1000,
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(fit(10, 0, 1), Fit::Evicts(1));
         assert_eq!(fit(10, 100, 100), Fit::Fits);
         assert_eq!(fit(10, 100, 300), Fit::Evicts(200));
-        // One page comes beyond the limit, since the class has none.
+        // One page comes in addition to the limit, since the class has none.
         assert_eq!(judge(&server(100), slabs(0, 0), 885), Fit::Tight);
         assert_eq!(judge(&server(100), slabs(0, 0), 1770), Fit::Evicts(885));
         let mut stubborn = server(10 << 20);
@@ -355,7 +355,7 @@ mod tests {
         let memory = NodeMemory::new(&server(880 << 20), slabs(0, 0));
         assert!(!memory.surely_holds(2_000, 2_000 * 320_000));
         assert!(memory.surely_holds(1_000, 1_000 * 320_000));
-        // Nothing is sure where the chunks are others than the settings make.
+        // Nothing is certain if the chunks differ from what the settings make.
         let mut others = slabs(1, 0);
         others.classes.get_mut(&12).unwrap().chunk_size = 1 << 20;
         assert!(!NodeMemory::new(&server(1 << 30), others).surely_holds(1, 1));

@@ -1,42 +1,42 @@
-//! Which clock tells how long an item has left.
+//! Decides by which clock an item's remaining time is computed.
 //!
-//! An exptime was read on the clock of its server, and recorded on that of the
-//! dumping host, with what was added. How long the item had left when it was dumped
-//! is beyond doubt; how long ago that was is not, where clocks are wrong: the
-//! servers may tell, the one at the dump and the other now, or the hosts that the
-//! dump ran on and the restore runs on.
+//! An exptime was read on the clock of its server, and recorded on that of the dumping
+//! host, together with the offset between the two. How long the item had left when it was
+//! dumped is therefore certain. How long ago that was is not, if clocks are wrong: it can
+//! be computed from the servers, one at the dump and the other now, or from the hosts
+//! that ran the dump and run the restore.
 
 use crate::words::item::{Exptime, ItemMeta};
 
-/// Whose clocks tell how long ago the dump was.
+/// The clocks that determine how long ago the dump was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TtlClock {
-    /// Those of the servers, unless by them the dump has not ended yet.
+    /// The servers' clocks, unless according to them the dump has not ended yet.
     #[default]
     Servers,
-    /// Those of the hosts that dumped and that restores.
+    /// The clocks of the hosts of the dump and of the restore.
     Hosts,
 }
 
-/// The clocks of a restore. All moments and offsets are in seconds; an offset is
-/// added to a server time to get its host's.
+/// The clocks of a restore. All moments and offsets are in seconds; adding an offset to a
+/// server's time gives its host's time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clocks {
     pub(super) rule: TtlClock,
-    /// The present, on this host's clock.
+    /// The current time on this host's clock.
     pub(super) host_now: i64,
-    /// When the dump ended, on the clock of the host that dumped; none where the
-    /// snapshot does not say.
+    /// When the dump ended, on the clock of the dumping host; `None` if the snapshot does
+    /// not record it.
     pub(super) dump_ended_at: Option<i64>,
-    /// One a node that is filled.
+    /// The offset of each target node.
     pub(super) target_offsets: Vec<i64>,
 }
 
 impl Clocks {
-    /// Seconds by which a dump may end in the future, since clocks differ a little.
+    /// How many seconds in the future a dump may end, since clocks differ slightly.
     const TOLERANCE: i64 = 5;
 
-    /// Puts the exptime of an item on this host's clock.
+    /// Converts the exptime of an item to this host's clock.
     pub(super) fn adjust(&self, meta: ItemMeta, source_offset: i64, target: usize) -> ItemMeta {
         let Some(Exptime::At(at)) = meta.exptime else {
             return meta;
@@ -48,7 +48,7 @@ impl Clocks {
         }
     }
 
-    /// Returns what is added to a recorded exptime, to get it on this host's clock.
+    /// Returns the seconds to add to a recorded exptime to get it on this host's clock.
     /// An item never has more time left than it had when the dump ended.
     pub(super) fn shift(&self, source_offset: i64, target: usize) -> i64 {
         let target_offset = self.target_offsets.get(target).copied().unwrap_or(0);
@@ -81,10 +81,10 @@ mod tests {
     const NOW: i64 = 2_000_000_000;
     /// How long ago the dump was.
     const AGO: i64 = 600;
-    /// What an item had left then.
+    /// The time that an item had left then.
     const LEFT: i64 = 3600;
 
-    /// How far each clock is ahead of the truth.
+    /// How far each clock is ahead of the true time.
     #[derive(Clone, Copy, Default)]
     struct Wrong {
         dump_host: i64,
@@ -93,7 +93,7 @@ mod tests {
         target: i64,
     }
 
-    /// Returns what the item has left by the target's clock.
+    /// Returns the time that the item has left on the target's clock.
     fn left(rule: TtlClock, wrong: Wrong) -> i64 {
         let dumped_at = NOW - AGO;
         let clocks = Clocks {
@@ -102,7 +102,7 @@ mod tests {
             dump_ended_at: Some(dumped_at + wrong.dump_host),
             target_offsets: vec![wrong.restore_host - wrong.target],
         };
-        // On the source's clock it expires so; recorded is that of the host.
+        // The exptime on the source's clock; the one on the host's clock is recorded.
         let source_offset = wrong.dump_host - wrong.source;
         let recorded = dumped_at + wrong.source + LEFT + source_offset;
         let at = UnixSecs(u64::try_from(recorded).unwrap());
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_dump_of_the_future_is_seen_by_the_other_clocks() {
-        // The source was ahead, or the target is behind: the hosts tell.
+        // The source was ahead, or the target is behind: the hosts' clocks are used.
         let right = Wrong::default();
         for wrong in [
             Wrong {
@@ -171,7 +171,7 @@ mod tests {
         ] {
             assert_eq!(left(TtlClock::Servers, wrong), LEFT - AGO);
         }
-        // Nobody can tell: it has what it had.
+        // All clocks are wrong: the item keeps the time it had.
         let all = Wrong {
             source: 30 * DAY,
             dump_host: 20 * DAY,

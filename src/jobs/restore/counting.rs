@@ -1,4 +1,4 @@
-//! Counts what a restore would send where, from keys and metadata alone.
+//! Counts what a restore would send to each node, from keys and metadata only.
 
 use crate::codecs::format::column::KeyRecord;
 use crate::codecs::format::manifest::ManifestNode;
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 impl RestorePlan {
-    /// Routes every key, and sends nothing; once, whatever happens later.
+    /// Routes every key without sending anything. The result is computed once.
     ///
     /// # Errors
     ///
@@ -67,8 +67,8 @@ impl RestorePlan {
         })
     }
 
-    /// Says beforehand what the nodes cannot hold. Only where there may be something
-    /// are the keys gone through for it.
+    /// Finds in advance what the nodes cannot hold. The keys are read only if there may
+    /// be something.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl RestorePlan {
         if !self.may_lack() {
             return Ok(Vec::new());
         }
-        // What is damaged is told when it is read again.
+        // Damage is reported when the block is read again.
         let damage = Mutex::new(Damage::default());
         let filter = RecordFilter::new(&self.options.selection, self.at);
         let is_duplicate = |key: &[u8], source| duplicate_keys.drops(key, source);
@@ -159,11 +159,11 @@ impl RestorePlan {
 }
 
 impl RestorePlan {
-    /// Says whether the snapshot may have what some node cannot hold.
+    /// Reports whether the snapshot may contain what some node cannot hold.
     pub(super) fn may_lack(&self) -> bool {
         let sources = &self.snapshot.manifest().nodes;
         let may_have = |what| match what {
-            // Every server has, but for one with -C.
+            // Every server has CAS, except with -C.
             Unheld::Cas => true,
             Unheld::StaleMark => may_be_of(sources, ServerVersion::META_GET),
             Unheld::WideFlags => may_be_of(sources, ServerVersion::WIDE_CLIENT_FLAGS),
@@ -182,7 +182,7 @@ impl RestorePlan {
         targets.map(|target| &target.strategy)
     }
 
-    /// Puts nodes together that cannot hold the same for the same reason.
+    /// Groups the nodes that cannot hold the same property for the same reason.
     pub(super) fn group_unheld(
         &self,
         counts: impl Iterator<Item = UnheldCounts>,
@@ -207,8 +207,9 @@ impl RestorePlan {
     }
 }
 
-/// Says whether some node of the snapshot may have been such a server. The version of
-/// a stopped one is not known, and some servers have none that is a number.
+/// Reports whether some node of the snapshot may have had this version or a later one.
+/// The version of a stopped server is not known, and some services have none that is a
+/// number.
 fn may_be_of(sources: &[ManifestNode], least: ServerVersion) -> bool {
     let versions = sources
         .iter()

@@ -1,4 +1,4 @@
-//! The blocks of a snapshot, one after the other, for many threads.
+//! Hands out the blocks of a snapshot in order, to many threads.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,13 +13,13 @@ use crate::words::location::Location;
 pub(super) struct BlockTask {
     pub(super) segment: Arc<SegmentReader>,
     pub(super) block: usize,
-    /// The node it came from, by its number in the manifest.
+    /// The node that the block came from, by its index in the manifest.
     pub(super) source_index: usize,
-    /// Seconds that were added to a time of its server to get the dumping host's.
+    /// Seconds that were added to its server's times to get the dumping host's.
     pub(super) clock_offset: i64,
 }
 
-/// What could not be read, and how many records were in it.
+/// What could not be read, and how many records that was.
 #[derive(Debug, Default)]
 pub(super) struct Damage {
     pub(super) records: u64,
@@ -27,10 +27,10 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    /// Findings kept; the count of records goes on.
+    /// The most findings that are kept; the records of further ones are still counted.
     const FINDING_COUNT_MAX: usize = 1000;
 
-    /// Adds a finding for an error of bytes; any other error is the job's end.
+    /// Records a finding for damaged data; any other error ends the job.
     pub(super) fn add(&mut self, error: Error, place: Location, records: u64) -> Result<()> {
         let ErrorKind::Corrupt(defect) = error.kind() else {
             return Err(error);
@@ -44,8 +44,8 @@ impl Damage {
     }
 }
 
-/// Hands out the blocks; one segment is open at a time, and those that threads
-/// still read.
+/// Hands out the blocks. One segment is open at a time, plus those that threads still
+/// read.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     snapshot: &'a SnapshotReader,
@@ -68,7 +68,7 @@ struct OpenSegment {
 }
 
 impl<'a> Cursor<'a> {
-    /// Hands out the blocks of these segments, in their order.
+    /// Creates a cursor over these segments, in their order.
     pub(super) fn new(snapshot: &'a SnapshotReader, segments: &'a [ManifestSegment]) -> Self {
         Self {
             snapshot,
@@ -77,8 +77,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Returns the next block; a segment that cannot be opened is noted, and
-    /// passed over.
+    /// Returns the next block. A segment that cannot be opened is recorded and skipped.
     ///
     /// # Errors
     ///
@@ -122,9 +121,9 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Returns the clock offset of a segment's own dump, which that of the manifest
-    /// need not be where the dump was resumed; that one where the segment does not
-    /// tell. A restart file has times of its server's host, which have none.
+    /// Returns the clock offset when the segment was dumped, or the manifest's if the
+    /// segment does not record it. The two may differ if the dump was resumed. A restart
+    /// file's times are those of its server's host, and have no offset.
     fn clock_offset(&self, segment: &SegmentReader, source_index: usize) -> i64 {
         const OF_HOST: &str = "warm-file";
         let node = self.snapshot.manifest().nodes.get(source_index);

@@ -1,4 +1,4 @@
-//! Looks for keys that several nodes of the snapshot have.
+//! Finds keys that several nodes of the snapshot have.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::words::error::Result;
 use crate::words::node::NodeSpec;
 
 impl RestorePlan {
-    /// Returns which record of each key is restored; found out once.
+    /// Returns which record of each key is restored. This is computed once.
     ///
     /// # Errors
     ///
@@ -26,7 +26,7 @@ impl RestorePlan {
         Ok(self.duplicate_keys.get_or_init(|| found))
     }
 
-    /// Goes through the keys, if some can be on several nodes.
+    /// Reads the keys, if some can be on several nodes.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl RestorePlan {
         let mut segments = self.segments.iter();
         let first = segments.next().map(|segment| segment.node_index);
         let is_one_node = segments.all(|segment| Some(segment.node_index) == first);
-        // Node for node, each record has a place of its own.
+        // With node-for-node, each record has a place of its own.
         if is_one_node || matches!(self.placement, Placement::NodeForNode) {
             return Ok(duplicate_keys);
         }
@@ -53,7 +53,7 @@ impl RestorePlan {
         };
         let table = KeyTable::create(&self.options.scratch_directory, expected)?;
         let table = Mutex::new(table);
-        // What is damaged is told when it is read again.
+        // Damage is reported when the block is read again.
         let damage = Mutex::new(Damage::default());
         let lock = || table.lock().unwrap_or_else(PoisonError::into_inner);
         self.scan_keys(
@@ -62,7 +62,8 @@ impl RestorePlan {
             || (),
             |(), record, task| {
                 let rank = duplicate_keys.rank(record.key, task.source_index);
-                // Of those at home, a few have a double elsewhere.
+                // Only few of the keys that are where the ring places them are on another
+                // node too.
                 if rank != AT_HOME || duplicate_keys.ring.is_none() {
                     lock().put(record.key, |best| best.unwrap_or(rank).min(rank))?;
                 }
@@ -92,8 +93,8 @@ impl RestorePlan {
     }
 }
 
-/// Returns where the recorded ring places keys on the nodes of the snapshot; none
-/// where it records none or several, or one that hashes what it does not tell.
+/// Returns where the recorded ring places keys on the nodes of the snapshot; `None` if
+/// there is no recorded ring or several, or one that hashes something not recorded.
 fn find_ring(plan: &RestorePlan) -> Option<Placement> {
     let manifest = plan.snapshot.manifest();
     let rings = RingSpec::from_record(manifest.ring.as_deref()?).ok()?;

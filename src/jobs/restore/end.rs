@@ -1,4 +1,4 @@
-//! What a node says after it was filled, and whether it has what it said it stored.
+//! Asks a node after the restore whether it has what it reported as stored.
 
 use crate::engines::sink::{LoadTally, Presence, look_for};
 use crate::jobs::restore::eviction_watch::risen;
@@ -11,21 +11,22 @@ use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
-/// A node at the end.
+/// A node at the end of a restore.
 #[derive(Debug, Default)]
 pub(super) struct NodeEnd {
-    /// Items it threw out meanwhile; none if it does not answer.
+    /// Items that it evicted meanwhile; `None` if it does not answer.
     pub(super) evicted: Option<u64>,
-    /// Items it has; none if it does not answer.
+    /// Items that it has; `None` if it does not answer.
     pub(super) items: Option<u64>,
-    /// What was found of a sample.
+    /// What was found of a sample of the stored keys.
     pub(super) presence: Option<Presence>,
-    /// What makes the restore of this node worthless, or kept us from asking.
+    /// The error that makes the restore of this node worthless, or that kept it from
+    /// answering.
     pub(super) failure: Option<Error>,
 }
 
 impl RestorePlan {
-    /// Asks a node, and takes out of the tally what it did not keep.
+    /// Asks a node, and subtracts from the tally what it did not keep.
     pub(super) fn look_at_end(
         &self,
         node: &NodeSpec,
@@ -60,7 +61,7 @@ impl RestorePlan {
         if change.is_none() {
             tally.disbelieve(count_not_kept(server, &report, tally));
         }
-        // What clients delete is theirs to delete.
+        // Items that clients deleted are not lost.
         let deleted = after.deletes.saturating_sub(before.deletes);
         let explained = after.curr_items.saturating_add(deleted);
         let may_be_gone = change.is_some() || evicted > 0 || explained < tally.stored;
@@ -76,17 +77,18 @@ impl RestorePlan {
     }
 }
 
-/// Returns how many of the stored items the node does not count among those that it
-/// ever stored: it said so, and it is not so. 0 where its count tells nothing.
+/// Returns how many of the stored items are missing from the node's own count of items
+/// ever stored, although the node reported them as stored. 0 if its count cannot show
+/// this.
 fn count_not_kept(before: &ServerReport, after: &ServerReport, tally: &LoadTally) -> u64 {
-    // A proxy counts items of its own, and there are servers that do not count.
+    // A proxy counts items of its own, and some servers do not count.
     if before.is_proxy || after.stats.stored == 0 {
         return 0;
     }
     let Some(risen) = after.stats.stored.checked_sub(before.stats.stored) else {
         return 0;
     };
-    // It has read what we sent, if its counters were not reset meanwhile.
+    // If its counters were not reset meanwhile, it has read everything that was sent.
     let read_least = before.stats.bytes_read.saturating_add(tally.stored_bytes);
     if after.stats.bytes_read < read_least {
         return 0;
@@ -118,10 +120,10 @@ mod tests {
         assert_eq!(count(&before, &report(1500, 90_000)), 0);
         assert_eq!(count(&before, &report(1099, 76_000)), 1);
         assert_eq!(count(&before, &report(1000, 76_000)), 100);
-        // Reset: it fell, or it rose again since.
+        // The counter was reset: it fell, or it has risen again since.
         assert_eq!(count(&before, &report(50, 3000)), 0);
         assert_eq!(count(&before, &report(1050, 50_000)), 0);
-        // It does not count.
+        // The server does not count.
         assert_eq!(count(&report(0, 0), &report(0, 0)), 0);
         let proxy = ServerReport {
             is_proxy: true,

@@ -1,4 +1,4 @@
-//! What a restore would send where, from keys and metadata alone.
+//! What a restore would send to each node, from keys and metadata only.
 
 use crate::engines::sink::NotText;
 use crate::jobs::restore::capacity::{Capacity, ChunkCounts};
@@ -14,7 +14,7 @@ pub struct NodeEstimate {
     pub bytes: u64,
     /// Keys that have expired, and are not sent.
     pub expired: u64,
-    /// What the node cannot hold of the keys, which are counted above.
+    /// Which properties of these keys the node cannot hold.
     pub unheld: UnheldCounts,
     /// Whether the node has room for them.
     pub capacity: Capacity,
@@ -34,20 +34,20 @@ impl NodeEstimate {
 /// What a restore would do now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreEstimate {
-    /// One a node, in the order given.
+    /// The target nodes, in the given order.
     pub nodes: Vec<NodeEstimate>,
     /// What some nodes cannot hold.
     pub unheld: Vec<UnheldGroup>,
     /// Records that cannot be read.
     pub damaged: u64,
-    /// Why.
+    /// What is damaged, and where.
     pub findings: Vec<Finding>,
     /// Records that are not selected.
     pub filtered: u64,
     /// Records of keys that are restored from another node.
     pub duplicates: u64,
-    /// Records that are kept though nobody told what would decide it.
+    /// Records kept although the snapshot does not decide whether they are selected.
     pub unknown_kept: u64,
-    /// Keys that are placed though no client of the ring can have them.
+    /// Keys that are placed although no client of the ring can have them.
     pub not_text: Option<NotText>,
 }

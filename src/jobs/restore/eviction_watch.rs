@@ -1,5 +1,4 @@
-//! Looks now and then how many items the nodes throw out, and stops the restore where
-//! they are too many.
+//! Watches how many items the nodes evict, and stops the restore if there are too many.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,15 +12,15 @@ use crate::words::node::NodeSpec;
 /// How often the nodes are asked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// One node that is watched, by a connection of its own.
+/// One watched node, with a connection of its own.
 struct Watched<'a> {
     node: &'a NodeSpec,
-    /// What it had thrown out when it was asked last.
+    /// The count of evicted items at the last answer.
     before: u64,
     connection: Option<Connection>,
 }
 
-/// Counts what all nodes throw out, and stops the restore where that is too much.
+/// Counts the items evicted by all nodes, and stops the restore if there are too many.
 #[derive(Debug)]
 pub(super) struct EvictionWatch<'a> {
     most: u64,
@@ -93,7 +92,7 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// Returns how many items the node has thrown out since it was asked last.
+    /// Returns how many items the node has evicted since the last answer.
     fn ask(&mut self, net: &NetOptions, cancel: &Cancel) -> Result<u64> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
@@ -105,7 +104,7 @@ impl<'a> Watched<'a> {
     }
 }
 
-/// Returns by how much a counter has risen; one that has fallen was reset, and has
+/// Returns by how much a counter has risen. A counter that fell was reset, and has
 /// counted from 0 since.
 pub(super) fn risen(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)

@@ -1,4 +1,4 @@
-//! Records that are not wanted, dropped by their keys and metadata.
+//! Drops records that are not selected, by their keys and metadata.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,29 +6,29 @@ use crate::codecs::format::column::{Columns, KeyRecord};
 use crate::codecs::select::{Candidate, Judgement, Selection};
 use crate::words::units::{UnixSecs, to_u64};
 
-/// What the user selected, and how many records it dropped; for many threads.
+/// The selection, and how many records it dropped; shared by many threads.
 #[derive(Debug)]
 pub(super) struct RecordFilter<'a> {
     selection: &'a Selection,
-    /// The moment that times are relative to.
+    /// The moment that the selection's times are relative to.
     at: UnixSecs,
     filtered: AtomicU64,
     unknown_kept: AtomicU64,
 }
 
-/// Records of a block.
+/// The judged records of a block.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// One a record, in order: whether it is kept.
+    /// For each record, in order, whether it is kept.
     pub(super) is_kept: Vec<bool>,
-    /// Records that are not.
+    /// Number of dropped records.
     pub(super) dropped: u64,
-    /// Bytes of their keys and values.
+    /// Length of their keys and values.
     pub(super) dropped_bytes: u64,
 }
 
 impl Kept {
-    /// Says whether no value of the block is needed.
+    /// Reports whether no value of the block is needed.
     pub(super) fn is_none(&self) -> bool {
         self.dropped == to_u64(self.is_kept.len())
     }
@@ -44,12 +44,12 @@ impl<'a> RecordFilter<'a> {
         }
     }
 
-    /// Says whether every record is kept, so that none need be looked at.
+    /// Reports whether every record is kept, so that none need be judged.
     pub(super) fn is_idle(&self) -> bool {
         self.selection.is_everything()
     }
 
-    /// Judges a record, and counts it.
+    /// Judges and counts a record.
     pub(super) fn keeps(&self, record: &KeyRecord<'_>) -> bool {
         let value_len = Some(record.value_len.into());
         let candidate = Candidate::new(record.key, value_len, &record.meta, self.at);
@@ -66,8 +66,8 @@ impl<'a> RecordFilter<'a> {
         judgement.keeps()
     }
 
-    /// Judges the records of a block, and counts those that are dropped; those
-    /// kept count for nothing until they are taken.
+    /// Judges the records of a block and counts those that are dropped. Those that are
+    /// kept are counted when they are taken.
     pub(super) fn judge_block(&self, columns: &Columns) -> Kept {
         let mut kept = Kept {
             is_kept: Vec::with_capacity(columns.len()),
@@ -86,12 +86,12 @@ impl<'a> RecordFilter<'a> {
         kept
     }
 
-    /// Records dropped so far.
+    /// Returns how many records were dropped so far.
     pub(super) fn filtered(&self) -> u64 {
         self.filtered.load(Ordering::Relaxed)
     }
 
-    /// Records kept so far though nobody told what would decide it.
+    /// Returns how many undecided records were kept so far.
     pub(super) fn unknown_kept(&self) -> u64 {
         self.unknown_kept.load(Ordering::Relaxed)
     }

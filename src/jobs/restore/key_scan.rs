@@ -1,4 +1,4 @@
-//! A pass over the keys of a restore, without values.
+//! Reads the keys of a restore, without values.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,9 +11,8 @@ use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 
 impl RestorePlan {
-    /// Shows every record's key and metadata, with the block that has it, to a state
-    /// of each thread; returns the states. What cannot be read is
-    /// noted.
+    /// Calls `visit` with every record's key and metadata, its block, and the state of
+    /// the calling thread; returns the states. Damage is recorded.
     ///
     /// # Errors
     ///

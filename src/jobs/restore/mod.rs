@@ -1,8 +1,8 @@
-//! The restore: a snapshot into live nodes, placed as the client hashes.
+//! Restores a snapshot into live nodes, placing keys as the client does.
 //!
-//! [`RestorePlan::make`] asks the nodes and decides everything;
-//! [`RestorePlan::estimate`] says what would go where; [`RestorePlan::run`]
-//! obeys, and returns a [`RestoreReport`] that accounts for every record.
+//! [`RestorePlan::make`] asks the nodes and decides everything. [`RestorePlan::estimate`]
+//! reports what would go where. [`RestorePlan::run`] carries it out, and returns a
+//! [`RestoreReport`] that accounts for every record.
 
 mod block_reader;
 mod capacity;

@@ -1,4 +1,4 @@
-//! Records into one node.
+//! Stores records in one node.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,17 +13,17 @@ use crate::words::error::{Error, Result};
 use crate::words::location::Location;
 use crate::words::progress::{Event, Progress};
 
-/// What the loaders of one node found.
+/// The results of a node's loaders.
 #[derive(Debug, Default)]
 pub(super) struct NodeLoad {
     pub(super) tally: LoadTally,
     pub(super) failure: Option<Error>,
-    /// What ends the job: a snapshot that cannot be read.
+    /// The error that ends the job: the snapshot cannot be read.
     pub(super) fatal: Option<Error>,
 }
 
 impl NodeLoad {
-    /// Puts together what all loaders of a node found.
+    /// Merges the results of all loaders of a node.
     pub(super) fn merged(loads: Vec<Self>) -> Self {
         let mut merged = Self::default();
         for load in loads {
@@ -35,21 +35,21 @@ impl NodeLoad {
     }
 }
 
-/// What all loaders have in common.
+/// What all loaders share.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
     pub(super) plan: &'a RestorePlan,
-    /// One a node.
+    /// The brake of each node.
     pub(super) brakes: &'a [NodeBrake],
     pub(super) damage: &'a Mutex<Damage>,
     pub(super) stop: &'a Cancel,
-    /// Whether nothing more is to be sent.
+    /// Whether sending is to stop.
     pub(super) is_stopped: &'a AtomicBool,
     pub(super) progress: &'a dyn Progress,
 }
 
-/// Stores what comes over one connection, and counts it; of a node that gets nothing,
-/// it only counts.
+/// Stores records over one connection and counts them. For a node that gets nothing, it
+/// only counts.
 pub(super) struct NodeSink<'a> {
     shared: Shared<'a>,
     loader: Option<Loader<'a>>,
@@ -87,7 +87,7 @@ impl<'a> NodeSink<'a> {
         })
     }
 
-    /// Stores some records; what is wrong with the node is the result.
+    /// Stores some records. An error of the node is part of the result.
     fn store(&mut self, load: &Load) -> Result<()> {
         let items = load.items();
         let Some(loader) = &mut self.loader else {
@@ -112,10 +112,9 @@ impl<'a> NodeSink<'a> {
         }
     }
 
-    /// Counts a record whose value in parts is damaged; any other error is the
-    /// job's end.
+    /// Counts a record whose value in parts is damaged; any other error ends the job.
     fn note_unread(&self, error: Error) -> Result<()> {
-        // The reader of the parts has told the place.
+        // The error already has the location of the part.
         let nowhere = Location::object("");
         let damage = self.shared.damage.lock();
         let mut damage = damage.unwrap_or_else(PoisonError::into_inner);
@@ -126,8 +125,8 @@ impl<'a> NodeSink<'a> {
 impl Sink for NodeSink<'_> {
     type Output = NodeLoad;
 
-    /// A loader that gives up leaves the rest to the node's others; the last one goes
-    /// on taking and counting, so that every record is accounted for.
+    /// A loader that gives up leaves the rest to the node's others. The last one
+    /// continues to take and count records, so that every record is accounted for.
     fn take(&mut self, load: &Load) -> Result<Taken> {
         let stored = self.store(load);
         self.shared.progress.event(Event::Advanced {

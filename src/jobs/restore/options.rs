@@ -1,4 +1,4 @@
-//! What the caller of a restore asks for.
+//! The options of a restore.
 
 use std::path::PathBuf;
 
@@ -15,46 +15,46 @@ use crate::words::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
 use crate::words::node::NodeSpec;
 use crate::words::units::{UnixSecs, to_u64};
 
-/// What the caller asks for.
+/// The options of a restore.
 #[derive(Clone, Debug)]
 pub struct RestoreOptions {
     /// The nodes, in the order of the client's configuration.
     pub nodes: Vec<NodeSpec>,
     /// How the client places keys; needed for more than one node.
     pub ring: Option<RingSpec>,
-    /// Whether to replace what is there.
+    /// Whether to replace existing items.
     pub mode: SetMode,
-    /// Connections a node, 1 to 256.
+    /// Connections per node, 1 to 256.
     pub connection_count: usize,
     /// Threads that read and decompress, 1 to 1024.
     pub thread_count: usize,
-    /// Of sockets.
+    /// Connection options.
     pub net: NetOptions,
-    /// Which records.
+    /// Which records are restored.
     pub selection: Selection,
-    /// The moment that times of the selection are relative to; none for the end
-    /// of the dump.
+    /// The moment that the selection's times are relative to; `None` for the end of the
+    /// dump.
     pub at: Option<UnixSecs>,
-    /// The exptime, on this host's clock, of records whose own the snapshot does not
-    /// tell; without, they are refused.
+    /// The exptime, on this host's clock, of records for which the snapshot has none. If
+    /// it is not given, they are refused.
     pub exptime_if_unknown: Option<Exptime>,
-    /// How items are stored, on every node; none for what suits each.
+    /// The commands that store items on every node; `None` to choose for each node.
     pub set_protocol: Option<SetProtocol>,
-    /// Addresses of the snapshot's nodes whose records are restored; all for none.
+    /// Addresses of the snapshot's nodes whose records are restored; empty for all.
     pub source_nodes: Vec<String>,
-    /// Where a nameless file is made for the keys of several nodes.
+    /// The directory for an unnamed file of the keys that several nodes have.
     pub scratch_directory: PathBuf,
-    /// Whether a restore without some node is better than none.
+    /// Whether a restore that leaves out some nodes is better than none.
     pub is_partial_allowed: bool,
-    /// Nodes whose keys alone are restored, and that alone are connected to; all if
-    /// none is named. Keys are placed on all nodes as ever.
+    /// Restores only the keys of these nodes, and connects only to them; empty for all.
+    /// Keys are still placed on all nodes.
     pub only_for: Vec<NodeSpec>,
-    /// The restore is stopped where the nodes have thrown out more items than so many
-    /// since it began; none for any number.
+    /// Stops the restore if the nodes have evicted more than this many items since it
+    /// began; `None` for no limit.
     pub evictions_max: Option<u64>,
-    /// Whose clocks tell how long an item has left.
+    /// The clocks that determine how long an item has left.
     pub ttl_clock: TtlClock,
-    /// What keeps the job from hurting other clients; one of its own.
+    /// Limits what the job takes from other clients; each job has its own.
     pub brake: Brake,
 }
 

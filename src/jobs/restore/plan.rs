@@ -1,4 +1,4 @@
-//! What a restore is going to do.
+//! Decides what a restore will do.
 
 use std::sync::OnceLock;
 
@@ -20,35 +20,35 @@ use crate::words::node::NodeSpec;
 use crate::words::progress::{NoProgress, Progress};
 use crate::words::units::{UnixSecs, counted, to_u64};
 
-/// A restore, decided.
+/// A restore for which everything is decided.
 #[derive(Debug)]
 pub struct RestorePlan {
-    /// What was asked for; the selection has its rings.
+    /// The options; the selection has its rings.
     pub options: RestoreOptions,
     /// The snapshot.
     pub snapshot: SnapshotReader,
-    /// One a node, in the order given.
+    /// The target nodes, in the given order.
     pub targets: Vec<TargetPlan>,
-    /// Clocks that are far from right, or from each other, in words.
+    /// Descriptions of clocks that are far from right, or from each other.
     pub clock_warnings: Vec<String>,
     pub(super) placement: Placement,
     /// The segments of the nodes that are restored.
     pub(super) segments: Vec<ManifestSegment>,
-    /// What is in them.
+    /// The totals of those segments.
     pub(super) totals: Totals,
-    /// The place of each of the snapshot's nodes among those that are restored.
+    /// For each node of the snapshot, its position among those that are restored.
     source_places: Vec<usize>,
-    /// The moment that times of the selection are relative to.
+    /// The moment that the selection's times are relative to.
     pub(super) at: UnixSecs,
     pub(super) clocks: Clocks,
-    /// Which record of a key is restored, once it was found out.
+    /// Which record of each key is restored, once that is known.
     pub(super) duplicate_keys: OnceLock<DuplicateKeys>,
-    /// What would go where, once it was counted.
+    /// What would go where, once it has been counted.
     pub(super) estimated: OnceLock<RestoreEstimate>,
 }
 
 impl RestorePlan {
-    /// Builds the ring and asks every node who it is.
+    /// Builds the ring and asks every node about itself.
     ///
     /// # Errors
     ///
@@ -61,16 +61,16 @@ impl RestorePlan {
         Self::make_watched(snapshot, options, cancel, &NoProgress)
     }
 
-    /// Builds the ring and asks every node who it is, and tells which ones are waited
-    /// for, as long as [`NetOptions::wait_for_node`](crate::ports::net::NetOptions::wait_for_node) says.
+    /// Builds the ring and asks every node about itself. Reports which nodes are waited
+    /// for, up to [`NetOptions::wait_for_node`].
     ///
     /// # Errors
     ///
     /// - `InvalidInput`: an option is out of its range; an address that is not in the
-    ///   snapshot; no ring for several nodes, nodes that no ring can be made of, or a
+    ///   snapshot; no ring for several nodes, nodes that cannot form a ring, or a
     ///   selection of owners that are not among them.
-    /// - `Corrupt`: a selection by time, no moment given, and the manifest does
-    ///   not say when the dump ended.
+    /// - `Corrupt`: a selection by time without a given moment, and the manifest does not
+    ///   record when the dump ended.
     /// - A node's error, unless partial restores are allowed and at least one node
     ///   answers.
     pub fn make_watched(
@@ -132,13 +132,13 @@ impl RestorePlan {
         })
     }
 
-    /// Returns what a node said of itself, if it answers.
+    /// Returns what a node reported about itself, if it answered.
     pub(super) fn target(&self, node: usize) -> Option<&TargetNode> {
         self.targets.get(node)?.target.as_ref().ok()
     }
 
-    /// Says whether every node has room for all of the snapshot, whichever part of it
-    /// it gets, so that there is no need to count.
+    /// Reports whether every node has room for the whole snapshot, whichever part it
+    /// gets, so that there is no need to count.
     pub fn surely_fits(&self) -> bool {
         let bytes = self
             .totals
@@ -152,23 +152,23 @@ impl RestorePlan {
         memories.all(|memory| memory.surely_holds(self.totals.records, bytes))
     }
 
-    /// Returns the node that gets a key, which another node of the snapshot had.
+    /// Returns the node that gets a key from node `source` of the snapshot.
     pub(super) fn locate(&self, key: &[u8], source: usize) -> usize {
         self.placement.locate(key, self.source_place(source))
     }
 
-    /// Returns the place of a node of the snapshot among those that are restored.
+    /// Returns the position of a node of the snapshot among those that are restored.
     pub(super) fn source_place(&self, source: usize) -> usize {
         self.source_places.get(source).copied().unwrap_or(source)
     }
 
-    /// Returns how many records the restore is of.
+    /// Returns how many records are to be restored.
     pub fn record_count(&self) -> u64 {
         self.totals.records
     }
 }
 
-/// Narrows the selection to the keys of the nodes that the restore is only for.
+/// Restricts the selection to the keys of the nodes in `only_for`.
 fn select_owners(options: &mut RestoreOptions) -> Result<()> {
     for node in &options.only_for {
         if !options.nodes.iter().any(|other| is_same(node, other)) {
@@ -176,7 +176,7 @@ fn select_owners(options: &mut RestoreOptions) -> Result<()> {
             return Err(Error::invalid_input("only-for", node.address(), allowed));
         }
     }
-    // One node has every key.
+    // A single node has every key.
     if options.only_for.is_empty() || options.nodes.len() == 1 {
         return Ok(());
     }
@@ -186,7 +186,7 @@ fn select_owners(options: &mut RestoreOptions) -> Result<()> {
     Ok(())
 }
 
-/// A node is known by its address.
+/// Nodes are compared by address.
 fn is_same(one: &NodeSpec, other: &NodeSpec) -> bool {
     one.address() == other.address()
 }
@@ -200,8 +200,8 @@ fn clock_offset(plan: &TargetPlan) -> i64 {
     target.map_or(0, |target| target.server.clock_offset)
 }
 
-/// Says which clocks are not to be trusted: those of the snapshot's nodes that are
-/// restored, at the dump, and those of the nodes to be filled, now.
+/// Returns which clocks cannot be trusted: those of the restored nodes at the dump, and
+/// those of the target nodes now.
 fn find_clock_warnings(
     snapshot: &SnapshotReader,
     selected: &[bool],
@@ -223,7 +223,7 @@ fn place(snapshot: &SnapshotReader, sources: usize, options: &RestoreOptions) ->
     let manifest = snapshot.manifest();
     let spec = match (&options.ring, options.nodes.as_slice()) {
         (Some(spec), _) => spec.clone(),
-        // One node holds every key, whatever the ring.
+        // A single node has every key, whatever the ring.
         (None, [_]) => "modula".parse()?,
         (None, nodes) => {
             return Err(missing_ring("ring", nodes.len(), manifest.ring.as_deref()));

@@ -1,4 +1,4 @@
-//! What a restore says it did.
+//! What a restore reports.
 
 use std::time::Duration;
 
@@ -8,59 +8,59 @@ use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
 use crate::words::node::NodeSpec;
 
-/// What became of the records of one destination.
+/// What became of the records of one target node.
 #[derive(Clone, Debug)]
 pub struct NodeRestore {
     /// The node.
     pub node: NodeSpec,
     /// What became of the records.
     pub tally: LoadTally,
-    /// Items the node threw out for want of memory meanwhile, by its own count;
-    /// some may be what was there before, or what other clients stored. None where it
-    /// did not tell at the end.
+    /// Items that the node evicted during the restore, by its own count. Some may have
+    /// been there before, or come from other clients. `None` if the node did not report
+    /// it at the end.
     pub evicted: Option<u64>,
-    /// What was found of a sample of the stored keys, where they may be gone again.
+    /// What was found of a sample of the stored keys, if they may be gone again.
     pub presence: Option<Presence>,
-    /// The node's largest item, header included, in bytes.
+    /// The size of the node's largest possible item in bytes, header included.
     pub item_size_max: u64,
     /// Seconds to add to the node's time to get this host's.
     pub clock_offset: i64,
-    /// Items on the node afterwards; none where it did not tell.
+    /// Items on the node afterwards; `None` if the node did not report it.
     pub items_end: Option<u64>,
-    /// Why the node went away, or could not be reached, if so.
+    /// Why the node went away or could not be reached, if so.
     pub failure: Option<String>,
 }
 
 /// A finished restore.
 #[derive(Clone, Debug)]
 pub struct RestoreReport {
-    /// Records of the nodes that were to be restored.
+    /// Records of the nodes to be restored.
     pub records: u64,
-    /// One a node, in the order given.
+    /// The target nodes, in the given order.
     pub nodes: Vec<NodeRestore>,
     /// Records that could not be read.
     pub damaged: u64,
-    /// Why.
+    /// What is damaged, and where.
     pub findings: Vec<Finding>,
-    /// Records that were not sent to any node, since the restore was stopped: a loss.
+    /// Records not sent to any node because the restore was stopped: a loss.
     pub unsent: u64,
-    /// Whether it was stopped, since the nodes threw out more than they may.
+    /// Whether it was stopped because the nodes evicted too many items.
     pub is_stopped: bool,
-    /// Most items that the nodes may throw out, if there is a bound.
+    /// The most items that the nodes may evict, if there is a limit.
     pub evictions_max: Option<u64>,
-    /// Records that were not selected: an outcome, and not of any node.
+    /// Records that were not selected: an outcome that belongs to no node.
     pub filtered: u64,
     /// Records of keys that were restored from another node: an outcome.
     pub duplicates: u64,
-    /// Records that were kept though nobody told what would decide it; each has
-    /// an outcome of its own.
+    /// Records kept although the snapshot does not decide whether they are selected; each
+    /// also has its own outcome.
     pub unknown_kept: u64,
-    /// Keys that were placed though no client of the ring can have them; each has
-    /// an outcome of its own.
+    /// Keys that were placed although no client of the ring can have them; each also has
+    /// its own outcome.
     pub not_text: Option<NotText>,
     /// What the nodes cannot hold of the records.
     pub unheld: Vec<UnheldGroup>,
-    /// How long it took.
+    /// How long the restore took.
     pub elapsed: Duration,
 }
 
@@ -69,16 +69,16 @@ pub struct RestoreReport {
 pub struct EndedRestore {
     /// What became of the records so far.
     pub report: RestoreReport,
-    /// Why it ended before all was sent; `None` where all was.
+    /// Why it ended before everything was sent; `None` if everything was.
     pub error: Option<Error>,
 }
 
 impl EndedRestore {
-    /// Returns the report of a restore that came to its end.
+    /// Returns the report of a restore that was completed.
     ///
     /// # Errors
     ///
-    /// - Why it did not.
+    /// - The reason why it was not.
     pub fn into_result(self) -> Result<RestoreReport> {
         match self.error {
             Some(error) => Err(error),
@@ -97,24 +97,24 @@ impl RestoreReport {
         totals
     }
 
-    /// Returns the items that nodes threw out meanwhile.
+    /// Returns how many items the nodes evicted during the restore.
     pub fn evicted(&self) -> u64 {
         self.nodes
             .iter()
             .fold(0, |sum, node| sum.saturating_add(node.evicted.unwrap_or(0)))
     }
 
-    /// Says whether the nodes threw out more items than they may.
+    /// Reports whether the nodes evicted more items than allowed.
     pub fn has_evicted_too_many(&self) -> bool {
         let is_beyond = |most| self.evicted() > most;
         self.is_stopped || self.evictions_max.is_some_and(is_beyond)
     }
 
-    /// Says whether anything was lost, or is not accounted for: records, stored keys
-    /// that are gone again, or a node. What a node threw out is no loss by itself: a
-    /// cache that is in use throws out what was not used for long.
+    /// Reports whether records, stored keys or a node are lost or not accounted for.
+    /// Evicted items are not a loss by themselves: a cache in use evicts items that were
+    /// not used for a long time.
     pub fn has_losses(&self) -> bool {
-        // What nobody can tell is no success either.
+        // An unknown outcome is not a success either.
         let is_gone = |node: &NodeRestore| {
             let seen = node.presence;
             seen.is_some_and(|seen| seen.gone > 0 || seen.looked == 0)
@@ -131,7 +131,7 @@ impl RestoreReport {
                 .any(|node| node.failure.is_some() || is_gone(node))
     }
 
-    /// Says whether there was nothing to store, since all had expired.
+    /// Reports whether nothing was stored because everything had expired.
     pub fn is_all_expired(&self) -> bool {
         let totals = self.totals();
         let apart = self.filtered.saturating_add(self.duplicates);
@@ -139,8 +139,8 @@ impl RestoreReport {
         selected > 0 && totals.expired == selected
     }
 
-    /// Returns the records that have an outcome or are a loss; equal to
-    /// `records` when every one is accounted for.
+    /// Returns how many records have an outcome or are lost; equals `records` if every
+    /// record is accounted for.
     pub fn accounted(&self) -> u64 {
         self.totals()
             .accounted()
@@ -150,8 +150,8 @@ impl RestoreReport {
             .saturating_add(self.duplicates)
     }
 
-    /// Returns how many records have no outcome, or more than one: above 0 it is a
-    /// bug in mcsnap, and what became of them is not known.
+    /// Returns how many records have no outcome, or more than one. Above 0 it is a bug in
+    /// mcsnap, and what became of them is not known.
     pub fn unaccounted(&self) -> u64 {
         self.records.abs_diff(self.accounted())
     }

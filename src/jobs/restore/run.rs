@@ -1,4 +1,4 @@
-//! Readers that decompress and place, loaders that store, side by side.
+//! Runs readers that decompress and route records, and loaders that store them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +25,7 @@ use crate::words::progress::{Event, Progress, RunningJob};
 /// Files and sockets for all but the nodes: segments, scratch files, the log.
 const RESERVED_DESCRIPTORS: usize = 64;
 
-/// Nodes that are asked side by side at the end: many that are silent cost few
+/// How many nodes are asked at a time at the end, so that many silent nodes cost few
 /// timeouts.
 const LOOKED_AT_COUNT: usize = 64;
 
@@ -34,8 +34,8 @@ impl RestorePlan {
     ///
     /// # Errors
     ///
-    /// - `Io` of the store, `Unsupported`, `Canceled`. A damaged block, a refused
-    ///   record and a node that goes away are in the report.
+    /// - `Io` of the store, `Unsupported`, `Canceled`. Damaged blocks, refused records
+    ///   and nodes that go away are in the report.
     ///
     /// # Memory
     ///
@@ -46,7 +46,8 @@ impl RestorePlan {
         self.run_or_report(cancel, progress)?.into_result()
     }
 
-    /// Does the same, and tells of a restore that ended early what was sent so far.
+    /// As [`RestorePlan::run`], but a restore that ends early also returns what was sent
+    /// so far.
     ///
     /// # Errors
     ///
@@ -60,7 +61,7 @@ impl RestorePlan {
         let duplicate_keys = self.duplicate_keys(cancel)?;
         let unheld = self.find_unheld(duplicate_keys, cancel)?;
         for lacking in &unheld {
-            // Of a CAS nothing is lost but the number.
+            // An item with another CAS has lost only that number.
             if lacking.what == Unheld::Cas {
                 tracing::warn!(target: "mcsnap::note", "{lacking}");
             } else {
@@ -95,7 +96,7 @@ impl RestorePlan {
             is_stopped: &is_stopped,
             progress,
         };
-        // One takes what a node does not get.
+        // A node that gets nothing has one sink, which counts.
         let sinks = self.targets.iter().map(|plan| match plan.target {
             Ok(_) => self.options.connection_count,
             Err(_) => 1,
@@ -130,8 +131,7 @@ impl RestorePlan {
         let evictions = self.options.evictions_max;
         let evictions = evictions.map(|most| EvictionWatch::new(most, &is_stopped));
         let pumped = with_crew(&stop, |crew| -> Result<_> {
-            // Dropped where something fails or panics, too, so that nobody watches for
-            // ever.
+            // Dropped even after an error or a panic, so that no watch runs forever.
             let _watched: Vec<_> = brakes
                 .iter()
                 .map(|brake| brake.watched(&watch_stop))
@@ -170,9 +170,9 @@ impl RestorePlan {
         let read = pumped.error.map_or(Ok(()), Err);
         let error = why_early(cancel, &mut loads, read);
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Side by side, so that many that are silent cost one timeout.
+        // Asked in parallel, so that many silent nodes cost one timeout.
         let look = |(plan, load): (&TargetPlan, &mut NodeLoad)| {
-            // Where the job ended early nobody waits for a server's answers any more.
+            // If the job ended early, it does not wait for answers of servers.
             let target = plan.target.as_ref().ok().filter(|_| error.is_none());
             target.map_or_else(NodeEnd::default, |target| {
                 self.look_at_end(&plan.node, target, &mut load.tally, cancel)
@@ -182,7 +182,7 @@ impl RestorePlan {
         let ends = side_by_side("end", filled, LOOKED_AT_COUNT, &stop, look)?;
         let nodes = self.targets.iter().zip(loads).zip(ends);
         let nodes = nodes.filter_map(|((plan, load), end)| {
-            // What belongs to a node that is not meant was not selected.
+            // Records of a node that is not in `only_for` were not selected.
             let is_meant = !matches!(plan.target, Err(LeftOut::NotMeant));
             (is_meant || load.tally.taken > 0).then(|| finish_node(plan, load, end, progress))
         });
@@ -211,7 +211,7 @@ impl RestorePlan {
     fn read_blocks(&self, lanes: &Lanes, stop: &Cancel, reading: Reading<'_>) -> Result<()> {
         let pool = Pool::new("read", self.options.thread_count)?;
         let cursor = Cursor::new(&self.snapshot, &self.segments);
-        // Records are placed one by one.
+        // Records are routed one by one.
         let route = |_: &[u8]| usize::MAX;
         let results = pool.broadcast(|| {
             let mut outlet = Outlet::new(lanes, &route);
@@ -219,7 +219,7 @@ impl RestorePlan {
             let mut read = || {
                 while let Some(task) = cursor.next(reading.damage)? {
                     stop.check()?;
-                    // What is left in the outlet, too, counts as not sent.
+                    // Records left in the outlet count as not sent too.
                     if reading.is_stopped.load(Ordering::Relaxed) {
                         return Ok(());
                     }
@@ -227,20 +227,20 @@ impl RestorePlan {
                 }
                 outlet.flush()
             };
-            // Nobody needs what the others would still send.
+            // What the other readers would still send is of no use.
             read().inspect_err(|_| stop.cancel())
         });
-        // Others were only stopped because of the first, or follow from what
-        // another thread tells.
+        // The other readers were stopped because of the first error, or their errors
+        // follow from another thread's.
         let errors = results.into_iter().filter_map(Result::err);
         Error::first_cause(errors).map_or(Ok(()), Err)
     }
 }
 
-/// Returns what ended the job before all was sent, if anything did.
+/// Returns the error that ended the job before everything was sent, if any.
 fn why_early(cancel: &Cancel, loads: &mut [NodeLoad], read: Result<()>) -> Option<Error> {
     let fatal = loads.iter_mut().find_map(|load| load.fatal.take());
-    // The readers were stopped because of the others.
+    // The readers were stopped because of the other errors.
     cancel.check().err().or(fatal).or(read.err())
 }
 

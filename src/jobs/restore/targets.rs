@@ -1,4 +1,4 @@
-//! The first words with the nodes to be filled, all side by side.
+//! Asks the target nodes about themselves, in parallel.
 
 use crate::codecs::protocol::stats::SlabStats;
 use crate::engines::sink::WriteStrategy;
@@ -10,21 +10,21 @@ use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::node::NodeSpec;
 use crate::words::progress::Progress;
 
-/// A node of a restore.
+/// A target node of a restore.
 #[derive(Debug)]
 pub struct TargetPlan {
     /// The node.
     pub node: NodeSpec,
-    /// What it said of itself, or why it gets nothing.
+    /// What it reported about itself, or why it gets nothing.
     pub target: std::result::Result<TargetNode, LeftOut>,
 }
 
 /// A node that answers.
 #[derive(Debug)]
 pub struct TargetNode {
-    /// What it said of itself.
+    /// What it reported about itself.
     pub server: ServerReport,
-    /// How it is written to.
+    /// The commands that write to it.
     pub strategy: WriteStrategy,
     pub(super) memory: NodeMemory,
 }
@@ -34,16 +34,16 @@ pub struct TargetNode {
 pub enum LeftOut {
     /// It cannot be reached, and partial restores are allowed.
     Unreachable(Error),
-    /// The restore is only for others, and it was not even asked.
+    /// The restore is only for other nodes, so this one was not asked.
     NotMeant,
 }
 
-/// Meets each of the nodes that are meant.
+/// Asks each target node about itself.
 ///
 /// # Errors
 ///
-/// - The first node's error, unless partial restores are allowed and at least one
-///   node answers.
+/// - The first node's error, unless partial restores are allowed and at least one node
+///   answers.
 /// - `Canceled`.
 pub(super) fn probe_targets(
     options: &RestoreOptions,
@@ -97,7 +97,8 @@ fn probe(node: &NodeSpec, options: &RestoreOptions, cancel: &Cancel) -> Result<T
     })
 }
 
-/// A service that hangs up at the question tells nothing, and can be filled.
+/// A service that closes the connection at this question has unknown memory, but can be
+/// written to.
 fn ask_memory(
     node: &NodeSpec,
     server: &ServerReport,

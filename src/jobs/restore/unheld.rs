@@ -1,18 +1,18 @@
-//! What the nodes of a restore cannot hold of its records.
+//! Counts what the nodes of a restore cannot hold of its records.
 
 use std::fmt;
 
 use crate::engines::sink::Unheld;
 use crate::words::units::{counted, grouped, plural};
 
-/// Records of one node by what it cannot hold of them.
+/// Counts of one node's records by the property that the node cannot hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnheldCounts {
-    /// They get a CAS of the node's own.
+    /// Records that get a CAS assigned by the node.
     pub cas: u64,
-    /// They are stale, and refused.
+    /// Stale records, which are refused.
     pub stale: u64,
-    /// They have client flags above 32 bits, and are refused.
+    /// Records with client flags above 32 bits, which are refused.
     pub wide_flags: u64,
 }
 
@@ -41,14 +41,14 @@ impl UnheldCounts {
     }
 }
 
-/// What some nodes cannot hold, all for one reason.
+/// A property that some nodes cannot hold for the same reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnheldGroup {
-    /// What.
+    /// The property.
     pub what: Unheld,
-    /// Why, for people.
+    /// The reason, for display.
     pub why: &'static str,
-    /// Records of these nodes that have it.
+    /// Records of these nodes with the property.
     pub records: u64,
     /// Addresses of the nodes.
     pub nodes: Vec<String>,
@@ -56,7 +56,7 @@ pub struct UnheldGroup {
 
 impl fmt::Display for UnheldGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Nodes that are named.
+        /// The most nodes that are named.
         const NAMED_MAX: usize = 3;
         let records = counted(self.records, "record");
         match self.what {

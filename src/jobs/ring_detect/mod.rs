@@ -1,5 +1,4 @@
-//! Which ring a client uses: some keys of every node, and what explains where
-//! they lie.
+//! Finds out which ring a client uses, from some keys of every node.
 
 mod report;
 mod sample;

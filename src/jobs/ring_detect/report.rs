@@ -1,4 +1,4 @@
-//! What explains where keys lie.
+//! Finds the rings that explain where keys are.
 
 use crate::codecs::ring::{
     Explanation, Placement, RingSpec, Sighting, count_by_node, explain, explain_by,
@@ -7,27 +7,27 @@ use crate::jobs::ring_detect::sample::KeySample;
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// Sightings that are weighed, at most: more make nothing surer.
+/// The most sightings that are evaluated: more would not make the result more certain.
 const SIGHTING_COUNT_MAX: usize = 20_000;
 
-/// Sightings times nodes, at most: some rings give every node a score for every
-/// key. So a thousand nodes take seconds.
+/// The most sightings times nodes, since some rings compute a score of every node for
+/// every key. With this limit, a thousand nodes take seconds.
 const SCORE_COUNT_MAX: usize = 4_000_000;
 
-/// The rings that explain where keys lie.
+/// The rings that explain where keys are.
 #[derive(Clone, Debug)]
 pub struct DetectionReport {
-    /// Keys that were weighed, and which node each one is on.
+    /// The keys that were evaluated, and the node that each one is on.
     pub sightings: Vec<Sighting>,
-    /// The best first; none where no ring explains it.
+    /// The explanations, the best first; empty if no ring explains where the keys are.
     pub explanations: Vec<Explanation>,
 }
 
-/// Weighs a sample, by all rings or by one.
+/// Evaluates a sample for all rings, or for one.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: the one ring is none, or these nodes make none of it.
+/// - `InvalidInput`: `ring` is not a ring, or these nodes cannot form it.
 pub fn detect(sample: &KeySample, ring: Option<&RingSpec>) -> Result<DetectionReport> {
     let count_max = SIGHTING_COUNT_MAX.min(SCORE_COUNT_MAX / sample.nodes.len().max(1));
     let step = sample.sightings.len().div_ceil(count_max.max(1)).max(1);
@@ -35,7 +35,7 @@ pub fn detect(sample: &KeySample, ring: Option<&RingSpec>) -> Result<DetectionRe
     let mut explanations = match ring {
         None => explain(&sightings, &sample.nodes, &sample.populations),
         Some(ring) => {
-            // Says what is wrong with them.
+            // Returns the error if the nodes cannot form the ring.
             let placement = Placement::new(ring, &sample.nodes)?;
             let explained = explain_by(ring, &sightings, &sample.nodes);
             match (placement, explained) {
@@ -56,7 +56,7 @@ pub fn detect(sample: &KeySample, ring: Option<&RingSpec>) -> Result<DetectionRe
     })
 }
 
-/// Leaves out addresses that the user did not write and the ring does not need.
+/// Removes addresses that the user did not write and the ring does not need.
 fn forget_addresses(explanation: &mut Explanation, sample: &KeySample) {
     let as_named = |node: &NodeSpec| {
         let mut named = sample.named.iter();
@@ -67,14 +67,14 @@ fn forget_addresses(explanation: &mut Explanation, sample: &KeySample) {
         }
     };
     let bare: Vec<NodeSpec> = explanation.nodes.iter().map(as_named).collect();
-    // A ring that hashes addresses cannot be made without them.
+    // A ring that hashes addresses cannot be built without them.
     if Placement::new(&explanation.ring, &bare).is_ok() {
         explanation.nodes = bare;
     }
 }
 
 impl DetectionReport {
-    /// Returns how many keys of each node were weighed.
+    /// Returns how many keys of each node were evaluated.
     pub fn counts(&self, node_count: usize) -> Vec<u64> {
         count_by_node(
             self.sightings.iter().map(|sighting| sighting.node),

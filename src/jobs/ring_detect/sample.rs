@@ -1,4 +1,4 @@
-//! Keys, and the nodes that have them.
+//! Samples keys and the nodes that have them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,47 +15,47 @@ use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
 use crate::words::node::{NodeIndex, NodeSpec};
 
-/// What the caller asks for.
+/// The options of a sample.
 #[derive(Clone, Debug)]
 pub struct SampleOptions {
-    /// Keys of each node, at most.
+    /// The most keys of each node.
     pub count_per_node: usize,
-    /// How keys are listed, if not as the server's version suggests.
+    /// How keys are listed; `None` to choose by the server's version.
     pub walk: Option<WalkKind>,
-    /// Of connections.
+    /// Connection options.
     pub net: NetOptions,
     /// How long to wait for the end of another crawl.
     pub busy_timeout: Duration,
 }
 
-/// Keys of some nodes.
+/// A sample of keys from several nodes.
 #[derive(Clone, Debug, Default)]
 pub struct KeySample {
-    /// The nodes, in the order of the client's configuration; with the addresses
-    /// that their names stand for, where those are known.
+    /// The nodes, in the order of the client's configuration, with the addresses that
+    /// their names resolve to, if known.
     pub nodes: Vec<NodeSpec>,
-    /// The same as the user named them.
+    /// The same nodes as the user named them.
     pub named: Vec<NodeSpec>,
     /// How many items each node has.
     pub populations: Vec<u64>,
-    /// Keys, and which node each one is on.
+    /// Keys, and the node that each one is on.
     pub sightings: Vec<Sighting>,
-    /// What was damaged of a snapshot.
+    /// What is damaged in a snapshot.
     pub findings: Vec<Finding>,
 }
 
-/// Nodes that are asked side by side.
+/// How many nodes are asked at a time.
 const PARALLEL_NODES: usize = 16;
 
-/// What a node gave: how many items it has, and some keys.
+/// The number of items of a node, and some keys.
 type NodeSample = (u64, Vec<Vec<u8>>);
 
-/// Lists some keys of each node, sixteen nodes side by side.
+/// Lists some keys of each node, sixteen nodes at a time.
 ///
 /// # Errors
 ///
 /// - `InvalidInput`: fewer than two nodes, or one of them twice.
-/// - A node's error: without all nodes no ring can be told from another.
+/// - A node's error: rings can only be distinguished with the keys of all nodes.
 pub fn sample_nodes(
     nodes: &[NodeSpec],
     options: &SampleOptions,
@@ -99,16 +99,16 @@ fn sample_node(node: &NodeSpec, options: &SampleOptions, cancel: &Cancel) -> Res
     Ok((source.server.stats.curr_items, keys))
 }
 
-/// Reads some keys of each node of a snapshot, out of blocks all over its
-/// segments. `nodes` are those of the snapshot, found by their addresses, in the
-/// order, under the names and with the labels and weights that the client has; none
-/// for the addresses and the order of the snapshot.
+/// Reads some keys of each node of a snapshot, from blocks spread over its segments.
+/// `nodes` are the snapshot's nodes, matched by address, in the client's order, and with
+/// the client's names, labels and weights. If it is empty, the snapshot's addresses and
+/// order are used.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: a node is none of the snapshot's, two are one of them, or one
-///   of them is not named.
-/// - What is damaged is in the sample; `Canceled`.
+/// - `InvalidInput`: a node is not in the snapshot, two are the same one, or one of the
+///   snapshot's nodes is missing.
+/// - `Canceled`. What is damaged is in the sample.
 pub fn sample_snapshot(
     snapshot: &SnapshotReader,
     nodes: &[NodeSpec],
@@ -154,8 +154,8 @@ pub fn sample_snapshot(
     Ok(sample)
 }
 
-/// Returns the index among the named nodes of each of the snapshot's. The client's
-/// order is another one perhaps, and a wrong pair would make up a ring.
+/// Returns for each of the snapshot's nodes its index among the named nodes. The client's
+/// order may differ, and a wrong pair would suggest a wrong ring.
 fn pair_nodes(named: &[NodeSpec], addresses: &[&str]) -> Result<Vec<usize>> {
     let refuse = |node: &str, reason: String| {
         let how = "write NAME=IP for a node under another name, such as cache1:11211=10.0.0.1";
@@ -163,7 +163,7 @@ fn pair_nodes(named: &[NodeSpec], addresses: &[&str]) -> Result<Vec<usize>> {
         Err(Error::invalid_input("node", node, allowed))
     };
     let all = || some_addresses(addresses);
-    // A restart file's node may have no address.
+    // The node of a restart file may have no address.
     let parsed = addresses.iter().enumerate();
     let parsed = parsed.filter_map(|(number, address)| Some((number, address.parse().ok()?)));
     let index = NodeIndex::new(parsed);
@@ -197,7 +197,7 @@ fn pair_nodes(named: &[NodeSpec], addresses: &[&str]) -> Result<Vec<usize>> {
     Ok(numbers.into_iter().flatten().collect())
 }
 
-/// Writes the addresses of a snapshot's nodes into a message.
+/// Formats the addresses of a snapshot's nodes for a message.
 fn some_addresses(addresses: &[&str]) -> String {
     const SHOWN_MAX: usize = 12;
     match addresses.get(..SHOWN_MAX) {
@@ -216,7 +216,7 @@ fn sample_segment(
     count: usize,
     sample: &mut KeySample,
 ) -> Result<()> {
-    /// Blocks of one segment that are read, at most.
+    /// The most blocks of a segment that are read.
     const BLOCK_COUNT_MAX: usize = 8;
     let segment = snapshot.open_segment_as(named, Opening::Lookup)?;
     let blocks = segment.block_count();
@@ -237,7 +237,7 @@ fn sample_segment(
     Ok(())
 }
 
-/// A ring shows in where several servers have their keys, each of them once.
+/// Checks that there are several different servers, without which no ring shows.
 fn check_nodes(nodes: &[NodeSpec], resolved: &[NodeSpec]) -> Result<()> {
     if nodes.len() < 2 {
         let found = nodes.first().map(ToString::to_string).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! What a change of the ring moves, from the keys of a snapshot.
+//! Computes what a change of the ring moves, from the keys of a snapshot.
 //!
-//! Keys and metadata alone are read, no value. A key moves when the address of
-//! its node changes; nodes of the old ring and of the new one with the same
-//! address are the same node.
+//! Only keys and metadata are read. A key moves if the address of its node changes; a
+//! node of the old ring and a node of the new ring with the same address are the same
+//! node.
 //!
 //! # Not here
 //!

@@ -1,4 +1,4 @@
-//! Keys counted where they are, and where they will be.
+//! Counts keys by where they are and where they will be.
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
@@ -17,30 +17,28 @@ use crate::words::node::{NodeIndex, NodeSpec};
 use crate::words::progress::{Event, Progress, RunningJob};
 use crate::words::units::{UnixSecs, to_u64};
 
-/// Most pairs of an old and a new node between which flows are counted: 16 MiB a
-/// thread.
+/// The most pairs of an old and a new node for which flows are counted. That is 16 MiB
+/// for each thread.
 pub const FLOW_COUNT_MAX: usize = 1 << 20;
 
-/// What the caller asks for.
+/// The options of a plan.
 #[derive(Clone, Debug)]
 pub struct ReshardingOptions {
-    /// The nodes of the old ring, in the order of the client's configuration;
-    /// without any, a key is on the node of the snapshot that it was dumped
-    /// from.
+    /// The nodes of the old ring, in the order of the client's configuration. If it is
+    /// empty, each key is on the node of the snapshot that it was dumped from.
     pub from_nodes: Vec<NodeSpec>,
-    /// The old ring; none for the one that the snapshot records.
+    /// The old ring; `None` for the one that the snapshot records.
     pub from_ring: Option<RingSpec>,
     /// The nodes of the new ring, in the order of the client's configuration.
     pub to_nodes: Vec<NodeSpec>,
-    /// The new ring; none for the old one, or for the one that the snapshot
-    /// records.
+    /// The new ring; `None` for the old one, or for the one that the snapshot records.
     pub to_ring: Option<RingSpec>,
-    /// Which records. `owner` terms that do not say their ring mean the new one.
+    /// Which records count. `owner` terms without a ring mean the new one.
     pub selection: Selection,
-    /// The moment that times of the selection are relative to; none for the end
-    /// of the dump.
+    /// The moment that the selection's times are relative to; `None` for the end of the
+    /// dump.
     pub at: Option<UnixSecs>,
-    /// Blocks decoded side by side.
+    /// How many blocks are decoded at a time.
     pub thread_count: usize,
 }
 
@@ -48,17 +46,17 @@ pub struct ReshardingOptions {
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: a ring that is needed and not known, `node-for-node`, nodes
-///   that no ring can be made of, an old ring without its nodes, or a selection
-///   of owners that are none of the new nodes.
-/// - `Corrupt`: a selection by time, no moment given, and the manifest does not
-///   say when the dump ended.
-/// - `Canceled`. What is damaged or cannot be read is in the report.
+/// - `InvalidInput`: a ring that is needed but not known, `node-for-node`, nodes that
+///   cannot form a ring, an old ring without its nodes, or a selection of owners that are
+///   not among the new nodes.
+/// - `Corrupt`: a selection by time without a given moment, and the manifest does not
+///   record when the dump ended.
+/// - `Canceled`. What is damaged or unreadable is in the report.
 ///
 /// # Memory
 ///
-/// Two rings; counters of each node and of at most [`FLOW_COUNT_MAX`] flows for
-/// each thread; and that of a [`KeyWalk`].
+/// Two rings; for each thread the counters of each node and of at most [`FLOW_COUNT_MAX`]
+/// flows; and that of a [`KeyWalk`].
 pub fn plan_resharding(
     snapshot: &SnapshotReader,
     options: &ReshardingOptions,
@@ -99,7 +97,7 @@ pub fn plan_resharding(
     let records = records.fold(0, u64::saturating_add);
     let _running = RunningJob::start(progress, "ring plan", records, 0);
     let walk = KeyWalk::new(snapshot, options.thread_count, "ring-plan", cancel)?;
-    // One a thread, so that none waits for another.
+    // One for each thread, so that threads do not wait for each other.
     let parts: Vec<Mutex<Counts>> = (0..walk.pool().thread_count())
         .map(|_| Mutex::new(counting.start()))
         .collect();
@@ -151,9 +149,9 @@ pub fn plan_resharding(
 /// Where keys are now.
 struct OldPlaces {
     addresses: Vec<String>,
-    /// The same; none where an address is that of no server.
+    /// The addresses as nodes; `None` if an address is not that of a server.
     nodes: Vec<Option<NodeSpec>>,
-    /// None for the nodes of the snapshot.
+    /// `None` for the nodes of the snapshot.
     ring: Option<(RingSpec, Ring)>,
 }
 
@@ -193,7 +191,7 @@ impl OldPlaces {
         self.ring.as_ref().map(|(spec, _)| spec)
     }
 
-    /// Returns the index of each old node among the new ones.
+    /// Returns the index of each old node among the new ones, if it is one.
     fn stays_as(&self, to_nodes: &[NodeSpec]) -> Vec<Option<usize>> {
         let index = NodeIndex::new(to_nodes.iter().cloned().enumerate());
         let find = |node: &Option<NodeSpec>| index.find(node.as_ref()?);
@@ -204,7 +202,7 @@ impl OldPlaces {
     fn locate(&self, key: &[u8], named: &ManifestSegment) -> usize {
         match &self.ring {
             Some((_, ring)) => ring.locate(key),
-            // The manifest's decoding has checked that there is such a node.
+            // Decoding the manifest has checked that the node exists.
             None => usize::try_from(named.node_index).unwrap_or(usize::MAX),
         }
     }
@@ -221,17 +219,17 @@ fn build_ring(field: &'static str, spec: &RingSpec, nodes: &[NodeSpec]) -> Resul
     Ok(ring)
 }
 
-/// What is counted of the records of some blocks.
+/// Counts of the records of some blocks.
 #[derive(Debug, Default)]
 struct Counts {
-    /// One an old node.
+    /// One amount for each old node.
     has: Vec<Amount>,
     leaves: Vec<Amount>,
-    /// One a new node.
+    /// One amount for each new node.
     gets: Vec<Amount>,
     comes: Vec<Amount>,
-    /// One a pair, those of the first old node first; none where there are too
-    /// many.
+    /// One amount for each pair, those of the first old node first; empty if there are
+    /// too many.
     flows: Vec<Amount>,
     filtered: Amount,
     unknown_kept: u64,
@@ -256,13 +254,13 @@ impl Counts {
     }
 }
 
-/// What decides where a record counts.
+/// Decides where a record counts.
 struct Counting<'a> {
     text_check: TextCheck<'a>,
     selection: &'a Selection,
     at: UnixSecs,
     old: &'a OldPlaces,
-    /// The index of each old node among the new ones.
+    /// The index of each old node among the new ones, if it is one.
     stays_as: Vec<Option<usize>>,
     new_ring: &'a Ring,
     to_count: usize,
@@ -273,7 +271,7 @@ impl Counting<'_> {
         self.stays_as.len().saturating_mul(self.to_count) <= FLOW_COUNT_MAX
     }
 
-    /// Returns counters of nothing.
+    /// Returns counters that are all zero.
     fn start(&self) -> Counts {
         let zeros = |count| vec![Amount::default(); count];
         let from_count = self.stays_as.len();
@@ -328,7 +326,7 @@ impl Counting<'_> {
         }
     }
 
-    /// Names the flows that there are.
+    /// Makes the list of flows that are not empty.
     fn flows(&self, counts: &Counts) -> Vec<Flow> {
         let rows = counts.flows.chunks(self.to_count.max(1)).enumerate();
         let flows = rows.flat_map(|(from, row)| {
@@ -338,7 +336,7 @@ impl Counting<'_> {
         flows.filter(|flow| flow.amount.keys > 0).collect()
     }
 
-    /// Names the nodes and what they have and get.
+    /// Makes the lists of nodes, with what they have and get.
     fn nodes(&self, counts: &Counts, to_nodes: &[NodeSpec]) -> (Vec<FromNode>, Vec<ToNode>) {
         let amounts = counts.has.iter().zip(&counts.leaves);
         let olds = self.old.addresses.iter().zip(&self.stays_as);

@@ -1,4 +1,4 @@
-//! What can still be had of a damaged snapshot or segment, as a new snapshot.
+//! Recovers what is left of a damaged snapshot or segment as a new snapshot.
 
 mod report;
 mod run;

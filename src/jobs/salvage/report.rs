@@ -6,10 +6,10 @@ use crate::codecs::format::manifest::Manifest;
 use crate::engines::snapshot::SegmentSalvage;
 use crate::words::finding::Finding;
 
-/// What came out of one file.
+/// What was recovered from one file.
 #[derive(Clone, Debug)]
 pub struct SalvagedSegment {
-    /// What to call the file in a message.
+    /// The name of the file for messages.
     pub place: String,
     /// Counts, lost keys and findings.
     pub salvage: SegmentSalvage,
@@ -22,37 +22,36 @@ pub struct SalvageReport {
     pub place: String,
     /// The new snapshot.
     pub manifest: Manifest,
-    /// One for each file, in the order they were read.
+    /// One entry for each file, in the order in which they were read.
     pub segments: Vec<SalvagedSegment>,
-    /// What concerns the snapshot as a whole: its manifest, missing or foreign
-    /// segments.
+    /// Findings about the snapshot as a whole: its manifest, missing or foreign segments.
     pub findings: Vec<Finding>,
-    /// Segments that the manifest names and nobody can read.
+    /// Segments that the manifest names, but that cannot be read.
     pub segments_missing: u64,
     /// Their blocks.
     pub blocks_missing: u64,
-    /// Records that are known to be lost, those of missing segments included.
+    /// Records that are known to be lost, including those of missing segments.
     pub records_lost: u64,
-    /// More may be lost: nothing tells how much there was.
+    /// Whether more may be lost, because the original number is unknown.
     pub is_loss_unknown: bool,
-    /// Records that were dropped since the segment had another of the key.
+    /// Records that were dropped because the segment had another record of the key.
     pub duplicates: u64,
-    /// How long it took.
+    /// How long the salvage took.
     pub elapsed: Duration,
 }
 
 impl SalvageReport {
-    /// Records recovered.
+    /// Returns the number of recovered records.
     pub fn records(&self) -> u64 {
         self.manifest.totals.records
     }
 
-    /// Says whether records are lost, or may be.
+    /// Reports whether records are lost, or may be.
     pub fn has_loss(&self) -> bool {
         self.records_lost > 0 || self.is_loss_unknown
     }
 
-    /// Adds up one number of all files.
+    /// Adds up one number over all files.
     pub fn sum(&self, number: impl Fn(&SegmentSalvage) -> u64) -> u64 {
         self.segments
             .iter()

@@ -1,4 +1,4 @@
-//! The work: shard by shard, many at a time.
+//! Salvages shard by shard, many at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,18 +33,18 @@ use crate::words::pieces::Pieces;
 use crate::words::progress::{Event, Progress};
 use crate::words::units::{counted, to_u64};
 
-/// What the caller asks for.
+/// The options of a salvage.
 #[derive(Clone, Debug)]
 pub struct SalvageOptions {
     /// Name of the new snapshot.
     pub name: String,
-    /// Most bytes of a segment, unless one record alone has more.
+    /// The most bytes of a segment, unless a single record has more.
     pub segment_size_max: u64,
-    /// Most records of a segment; each takes up to 48 bytes of memory.
+    /// The most records of a segment; each takes up to 48 bytes of memory.
     pub segment_record_count_max: u64,
     /// How sections are compressed.
     pub compression: Compression,
-    /// Shards worked on side by side.
+    /// How many shards are processed at a time.
     pub thread_count: usize,
 }
 
@@ -62,26 +62,26 @@ impl SalvageOptions {
     }
 }
 
-/// Why a salvaged node has records less than it had.
+/// The reason recorded for records that a salvaged node has lost.
 const REASON: &str = "damaged in the snapshot that was salvaged";
 
-/// Writes a new snapshot of every record that can still be proved; the input is
-/// only read.
+/// Writes a new snapshot of every record that can still be proved. The input is only
+/// read.
 ///
 /// # Errors
 ///
-/// - `AlreadyExists`: there is something under the new name.
-/// - `NotFound`, `InvalidInput`: no segment at all, or nothing in any; an option
-///   is out of its range.
+/// - `AlreadyExists`: the new name is already used.
+/// - `NotFound`, `InvalidInput`: there is no segment, or no segment has anything in it;
+///   an option is out of its range.
 /// - `Unsupported`: a newer format.
-/// - `Io`: the new snapshot cannot be written; what was written of it is
-///   removed. What cannot be read is a loss, and in the report.
+/// - `Io`: the new snapshot cannot be written; what was written of it is removed.
+///   Unreadable input is a loss, and in the report.
 /// - `Canceled`.
 ///
 /// # Memory
 ///
-/// For each thread one block, the table of contents of a segment, and the key
-/// index of the one that is written.
+/// For each thread one block, the table of contents of a segment, and the key index of
+/// the segment being written.
 pub fn salvage(
     input: &DamagedPlace,
     output: Arc<dyn Store>,
@@ -116,23 +116,23 @@ pub fn salvage(
     result
 }
 
-/// What came of one shard.
+/// The result of one shard.
 #[derive(Debug)]
 struct ShardSalvage {
     node: usize,
     segments: Vec<ManifestSegment>,
     files: Vec<SalvagedSegment>,
-    /// Records of keys that another record of the segment had.
+    /// Records of keys that another record of the segment has.
     duplicates: u64,
-    /// Records whose values are too large to be written, though not to be read.
+    /// Records whose values are too large to be written, although they can be read.
     refused: u64,
-    /// Records of another shard, and the first of them.
+    /// Records that belong to another shard, and the first of them.
     misplaced: u64,
     first_misplaced: Option<Finding>,
 }
 
-/// Writes every node in the shards that it is said to have; and where that turns
-/// out to be wrong, all of it anew as one shard.
+/// Writes every node with the number of shards that it should have. If that turns out to
+/// be wrong, writes all of it again as one shard.
 fn write_in_shards(
     snapshot: &SnapshotWriter,
     sources: &mut Sources,
@@ -170,7 +170,7 @@ fn write_all(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<ShardSalvage>> {
-    // One writer for each shard: its segments follow each other.
+    // Each shard has one writer, since its segments are numbered in sequence.
     let mut shards: BTreeMap<(usize, u64), Vec<&Source>> = BTreeMap::new();
     for source in &sources.sources {
         let shard = (source.node, source.shard_index);
@@ -263,7 +263,7 @@ fn write_shard(
                 return Ok(());
             }
             match write_record(&mut writer, record) {
-                // A value that was abandoned is counted where it was read.
+                // An abandoned value is counted where it was read.
                 Ok(PushedPieces::Stored | PushedPieces::Abandoned) => {}
                 Ok(PushedPieces::Duplicate) => {
                     shard.duplicates = shard.duplicates.saturating_add(1);
@@ -300,7 +300,7 @@ fn write_record(writer: &mut ShardWriter<'_>, record: SalvagedRecord<'_>) -> Res
     }
 }
 
-/// Pieces that end where they cannot be read: the value is abandoned then.
+/// Pieces that end where they cannot be read; the value is then abandoned.
 struct SoundPieces<'a>(&'a mut dyn Pieces);
 
 impl Pieces for SoundPieces<'_> {
@@ -312,7 +312,7 @@ impl Pieces for SoundPieces<'_> {
     }
 }
 
-/// A file that could be looked at before, and cannot be opened any more.
+/// A file that could be examined before, but can no longer be opened.
 fn unreadable(place: String, file: &Source, finding: Finding) -> SalvagedSegment {
     let salvage = SegmentSalvage {
         size: file.size,
@@ -368,7 +368,7 @@ fn publish(
         files.extend(shard.files);
     }
     let totals = Totals::of(&segments);
-    // A snapshot of an empty cache is whole with no records.
+    // A snapshot of an empty cache is complete without records.
     let is_empty_by_right = original
         .as_ref()
         .is_some_and(|manifest| manifest.totals.records == 0);
@@ -394,8 +394,8 @@ fn publish(
     let now = Timestamp::from_second(now.as_second())
         .unwrap_or(now)
         .to_string();
-    // The times are those of the items, not of the salvage: whoever reads the
-    // snapshot reckons with them.
+    // The times are those of the items, not of the salvage, since readers of the snapshot
+    // compute with them.
     let (started_at, finished_at) = match &original {
         Some(manifest) => (manifest.started_at.clone(), manifest.finished_at.clone()),
         None => {
@@ -442,7 +442,7 @@ fn publish(
     })
 }
 
-/// Puts a node's counters right: what it lacks now is a loss.
+/// Corrects a node's counters: what is missing now is a loss.
 fn account(
     node: &mut ManifestNode,
     index: usize,
@@ -456,7 +456,7 @@ fn account(
         .map(|segment| segment.records)
         .fold(0, u64::saturating_add);
     let counters = &mut node.counters;
-    // Without a manifest there were none, and the walk's are not known.
+    // Without a manifest there are no counters, and those of the walk are not known.
     let kept = stored.saturating_add(duplicates);
     let lost = counters.stored.saturating_sub(kept).max(known);
     counters.stored = stored;

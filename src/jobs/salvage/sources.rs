@@ -1,6 +1,6 @@
-//! Which files there are to salvage, and what is known of them.
+//! Finds the files to salvage, and what is known about them.
 //!
-//! Files are looked at one by one and closed again: a snapshot may have more
+//! Files are examined one by one and closed again, since a snapshot may have more
 //! segments than a process may have open files.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,11 +20,11 @@ use crate::words::limits::Limits;
 use crate::words::location::Location;
 use crate::words::reasons::Reasons;
 
-/// Where a file is.
+/// The place of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct File {
     pub(super) object: String,
-    /// It never got its final name.
+    /// Whether it never got its final name.
     pub(super) is_unfinished: bool,
 }
 
@@ -43,17 +43,17 @@ impl File {
 pub(super) struct Source {
     pub(super) file: File,
     pub(super) size: u64,
-    /// Known already, so that it need not be found out again.
+    /// The identity, if it is already known.
     pub(super) identity: Option<Identity>,
-    /// How many records it had.
+    /// The number of records that it had, if known.
     pub(super) records_total: Option<u64>,
-    /// Place in [`Sources::nodes`].
+    /// Index in [`Sources::nodes`].
     pub(super) node: usize,
     pub(super) shard_index: u64,
     pub(super) sequence: u32,
 }
 
-/// All files, and what is known of the whole.
+/// All files, and what is known about the whole.
 #[derive(Debug)]
 pub(super) struct Sources {
     pub(super) store: Arc<dyn Store>,
@@ -61,19 +61,19 @@ pub(super) struct Sources {
     pub(super) nodes: Vec<ManifestNode>,
     pub(super) sources: Vec<Source>,
     pub(super) findings: Vec<Finding>,
-    /// Segments that are not there or cannot be read at all.
+    /// Segments that are missing or cannot be read at all.
     pub(super) segments_missing: u64,
     /// Their blocks.
     pub(super) blocks_missing: u64,
     /// Their records.
     pub(super) records_missing: u64,
-    /// No segment is missing, but those that are counted so.
+    /// Whether no segment is missing, except those that are counted as missing.
     pub(super) is_all_there: bool,
-    /// When the last segment was begun, by the segments' own words.
+    /// When the last segment was begun, according to the segments.
     pub(super) created_at: Option<String>,
 }
 
-/// Returns what to call the input in a message.
+/// Returns the name of the input for messages.
 pub(super) fn describe(input: &DamagedPlace) -> String {
     match input {
         DamagedPlace::Snapshot { store, name } => store.describe(name),
@@ -81,7 +81,7 @@ pub(super) fn describe(input: &DamagedPlace) -> String {
     }
 }
 
-/// Looks at all files that there are.
+/// Examines all files.
 pub(super) fn find_sources(
     input: &DamagedPlace,
     limits: &Limits,
@@ -98,7 +98,7 @@ pub(super) fn find_sources(
                 object: object.clone(),
                 is_unfinished: *is_unfinished,
             };
-            // There is nothing else that could be salvaged.
+            // Nothing else could be salvaged.
             stated_identity(&*file.open(&**store)?)
                 .map_err(|error| error.at(Location::object(store.describe(object))))?;
             let mut sources = Sources::new(store, None);
@@ -140,7 +140,7 @@ fn find_in_snapshot(
     }
 }
 
-/// Whatever may be a segment of a snapshot.
+/// Lists everything that may be a segment of a snapshot.
 fn list_files(store: &dyn Store, name: &str) -> Result<Vec<File>> {
     let directory = format!("{name}/{SEGMENTS}");
     let finished = store.list(&directory)?.into_iter();
@@ -156,7 +156,7 @@ fn list_files(store: &dyn Store, name: &str) -> Result<Vec<File>> {
         .collect())
 }
 
-/// Says what is wrong with a manifest.
+/// Makes the finding about a bad manifest.
 fn manifest_finding(error: Error, place: &str) -> Result<Finding> {
     let kind = error.kind();
     if matches!(
@@ -173,7 +173,7 @@ fn manifest_finding(error: Error, place: &str) -> Result<Finding> {
         ));
     }
     if matches!(kind, ErrorKind::InvalidInput { .. }) {
-        // It is there, and says that it is something else.
+        // The file exists, and states that it is something else.
         let defect = Defect::Malformed {
             structure: Structure::Manifest,
             reason: error.to_string(),
@@ -210,9 +210,9 @@ impl Sources {
         self.findings.push(Finding::new(place, defect));
     }
 
-    /// Adds the segments that a manifest names, wherever they are: a file is
-    /// what its ends say, whatever its name. Where these are damaged, it is what
-    /// its name says.
+    /// Adds the segments that a manifest names, wherever they are. A file is what its
+    /// header and tail state, whatever its name is. If these are damaged, the name
+    /// counts.
     fn add_named(
         &mut self,
         snapshot: &SnapshotReader,
@@ -277,7 +277,7 @@ impl Sources {
                 continue;
             };
             if file.object != object {
-                // It is taken from where it is, under a name that is another's.
+                // The file is used where it is, under the name of another segment.
                 let defect = Defect::Foreign {
                     structure: Structure::Segment,
                     field: "name",
@@ -294,7 +294,7 @@ impl Sources {
                     snapshot: Some(manifest.snapshot_id),
                 }),
                 records_total: Some(named.records),
-                // Decoding the manifest has checked the number.
+                // Decoding the manifest has checked the index.
                 node: usize::try_from(named.node_index).unwrap_or(0),
                 shard_index: named.shard_index,
                 sequence: named.sequence,
@@ -303,7 +303,8 @@ impl Sources {
         for (file, _, _) in by_id.into_values() {
             self.tell(&file, Defect::Stray);
         }
-        // Nothing is known of what is left, unless it is all there is.
+        // Nothing is known about the other files. They are used only if there is nothing
+        // else.
         if self.sources.is_empty() && !manifest.segments.is_empty() {
             let left = unstated.into_keys().map(|object| File {
                 object,
@@ -317,8 +318,8 @@ impl Sources {
         Ok(())
     }
 
-    /// Adds files by what they say of themselves. Those of another snapshot than
-    /// most are left out, and so is a second copy of a segment.
+    /// Adds files by their own descriptions. Files of another snapshot than most are left
+    /// out, and so is a second copy of a segment.
     fn add_by_description(
         &mut self,
         files: Vec<File>,
@@ -360,8 +361,8 @@ impl Sources {
         }
         let most = sizes.iter().max_by_key(|(_, size)| **size);
         let most = most.map(|(id, _)| *id);
-        // In the order of the nodes, so that they keep it; and of two copies of
-        // a segment the larger one.
+        // Sorted by node, so that nodes keep their order; of two copies of a segment, the
+        // larger one comes first.
         described.sort_by(|a, b| {
             let key = |described: &Described| {
                 let meta = described.meta.as_ref();
@@ -395,7 +396,7 @@ impl Sources {
 
     fn add(&mut self, described: Described, nodes: &mut BTreeMap<(u32, String, u8), usize>) {
         let meta = described.meta.as_ref();
-        // RFC 3339 in UTC sorts by time.
+        // Times in RFC 3339 and UTC sort chronologically as text.
         let created_at = meta
             .map(|meta| meta.created_at.clone())
             .filter(|text| text.parse::<jiff::Timestamp>().is_ok());
@@ -421,7 +422,7 @@ impl Sources {
     }
 }
 
-/// A file that is part of a segment, and what that says of itself.
+/// A file that is part of a segment, and its own description.
 struct Described {
     file: File,
     identity: Identity,

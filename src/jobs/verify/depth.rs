@@ -1,21 +1,21 @@
-//! How closely to look.
+//! How much a verification reads.
 
 /// How much of a snapshot is read; each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
-    /// Manifest, sizes, headers, tails and tables of contents: some kilobytes a
+    /// Manifest, sizes, headers, tails and tables of contents: some kilobytes for each
     /// segment.
     Quick,
-    /// Every byte, against the checksums of what is stored; nothing is
+    /// Every byte, checked against the checksums of the stored data; nothing is
     /// decompressed.
     Data,
-    /// Every record: decompressed, hashed, counted, looked up in the key index
-    /// and checked against its shard.
+    /// Every record: it is decompressed, hashed, counted, looked up in the key index, and
+    /// checked against its shard.
     Deep,
 }
 
 impl Depth {
-    /// Returns the word for messages.
+    /// Returns the name for messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Quick => "quick",

@@ -1,6 +1,7 @@
-//! Is a snapshot whole and sound: findings, each with its place.
+//! Checks whether a snapshot is complete and sound. The result is a list of findings,
+//! each with its place.
 //!
-//! A finding never stops the job; only what keeps it from going on is an error.
+//! A finding never stops the job. Only what keeps it from continuing is an error.
 
 mod depth;
 mod report;

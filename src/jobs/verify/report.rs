@@ -1,4 +1,4 @@
-//! What a verification found.
+//! The result of a verification.
 
 use std::time::Duration;
 
@@ -9,36 +9,36 @@ use crate::words::finding::Finding;
 /// A finished verification.
 #[derive(Clone, Debug)]
 pub struct VerifyReport {
-    /// How closely was looked.
+    /// How much was read.
     pub depth: Depth,
     /// What was found, in the order of the segments; at most
     /// [`VerifyReport::FINDING_COUNT_MAX`].
     pub findings: Vec<Finding>,
-    /// Findings beyond that.
+    /// Number of further findings.
     pub finding_count_dropped: u64,
-    /// Segments looked at.
+    /// Segments checked.
     pub segments: u64,
-    /// Blocks looked at.
+    /// Blocks checked.
     pub blocks: u64,
-    /// Records decoded (deep), or counted by the tables.
+    /// Records decoded (at depth *deep*), or counted from the tables.
     pub records: u64,
     /// Bytes of the segments that were read.
     pub bytes: u64,
-    /// What the dump was to take; none for every item, or if the manifest cannot
+    /// The selection of the dump; `None` if it was everything, or if the manifest cannot
     /// be read.
     pub select: Option<String>,
-    /// When the dump began and ended, as the manifest has it; none if that cannot be
+    /// When the dump began and ended, according to the manifest; `None` if that cannot be
     /// read.
     pub dump_span: Option<[String; 2]>,
-    /// How long it took.
+    /// How long the verification took.
     pub elapsed: Duration,
 }
 
 impl VerifyReport {
-    /// Findings kept.
+    /// The most findings that are kept.
     pub const FINDING_COUNT_MAX: usize = 10_000;
 
-    /// Returns how many findings of a severity there are, among those kept.
+    /// Returns how many of the kept findings have this severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings
             .iter()
@@ -46,7 +46,7 @@ impl VerifyReport {
             .count()
     }
 
-    /// Says whether data is lost or wrong.
+    /// Reports whether data is lost or wrong.
     pub fn has_errors(&self) -> bool {
         self.finding_count_dropped > 0 || self.count(Severity::Error) > 0
     }

@@ -1,4 +1,4 @@
-//! The checks, segment by segment, many at a time.
+//! Checks the segments, many at a time.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -26,16 +26,16 @@ use crate::words::pieces::Pieces as _;
 use crate::words::progress::{Event, Progress, RunningJob};
 use crate::words::units::to_u64;
 
-/// What the caller asks for.
+/// The options of a verification.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifyOptions {
-    /// How closely to look.
+    /// How much to read.
     pub depth: Depth,
-    /// Threads.
+    /// Number of threads.
     pub thread_count: usize,
 }
 
-/// Checks a snapshot by its place; a damaged manifest is a finding, too.
+/// Checks a snapshot given by its place. A damaged manifest is a finding as well.
 ///
 /// # Errors
 ///
@@ -74,13 +74,12 @@ pub fn verify_snapshot(
 ///
 /// # Errors
 ///
-/// - `Canceled`. What is wrong with the snapshot or cannot be read is in the
-///   report.
+/// - `Canceled`. What is damaged or unreadable is in the report.
 ///
 /// # Memory
 ///
-/// For each thread one segment's table of contents, and when deep a decompressed
-/// block, or a part of a value, and the key index as stored.
+/// For each thread one segment's table of contents; at depth *deep* also a decompressed
+/// block or a part of a value, and the key index as stored.
 pub fn verify(
     snapshot: &SnapshotReader,
     options: &VerifyOptions,
@@ -108,7 +107,7 @@ pub fn verify(
         .findings
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    // Threads finish in any order; a report is the same each time.
+    // Threads finish in any order, but the report is always the same.
     found.kept.sort_by_key(|(number, _)| *number);
     Ok(VerifyReport {
         depth: options.depth,
@@ -126,7 +125,7 @@ pub fn verify(
 
 #[derive(Debug, Default)]
 struct Found {
-    /// With the number of the segment, to sort by.
+    /// Each with the number of its segment, for sorting.
     kept: Vec<(usize, Finding)>,
     dropped: u64,
 }
@@ -157,8 +156,7 @@ impl Check<'_> {
         }
     }
 
-    /// Turns what keeps a part from being read into a finding; any other error
-    /// ends the job.
+    /// Turns unreadable or damaged data into a finding; any other error ends the job.
     fn note<T>(&self, number: usize, place: &str, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -207,7 +205,7 @@ impl Check<'_> {
             self.check_stored(number, &segment)?;
             counts.records
         };
-        // The tables; blocks and parts have been told one by one.
+        // Bytes of the tables; those of blocks and parts are reported one by one.
         let entries = segment.toc().entries.iter();
         let told = entries
             .filter(|entry| entry.is_block() || entry.is_part())
@@ -222,7 +220,7 @@ impl Check<'_> {
         Ok(Counts { records, ..counts })
     }
 
-    /// Compares what manifest and table of contents say.
+    /// Compares the manifest with the table of contents.
     fn compare_counts(&self, number: usize, named: &ManifestSegment, segment: &SegmentReader) {
         let toc = segment.toc();
         let pairs = [
@@ -291,7 +289,7 @@ impl Check<'_> {
         let place = segment.place();
         let computed = match segment.compute_digest() {
             Ok(computed) => computed,
-            // A damaged frame is told where the frame is read.
+            // A damaged frame is reported where the frame is read.
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => return Ok(()),
             Err(error) => return self.note(number, place, Err(error)).map(|_: Option<()>| ()),
         };
@@ -307,8 +305,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks the frames that are neither blocks nor parts of values, nor the
-    /// description nor the key index, which have been read.
+    /// Checks the frames that have not been read: all except blocks, parts of values, the
+    /// description and the key index.
     fn check_other_frames(&self, number: usize, segment: &SegmentReader) -> Result<()> {
         for (frame, entry) in segment.toc().entries.iter().enumerate() {
             let is_description = frame == 0 && entry.frame_type == FrameType::Meta;
@@ -340,7 +338,7 @@ impl Check<'_> {
             .map(drop)
     }
 
-    /// Checks the parts of values that are not among those that have been read.
+    /// Checks the parts of values that have not been read.
     fn check_parts(
         &self,
         number: usize,
@@ -383,8 +381,7 @@ impl Check<'_> {
         }
     }
 
-    /// Decodes every record; compares the counts and digests of those found
-    /// with what the segment promises.
+    /// Decodes every record, and compares counts and digests with those of the segment.
     fn check_records(
         &self,
         number: usize,
@@ -409,8 +406,8 @@ impl Check<'_> {
             blocks.try_map(segment.block_count(), SectionReader::default, check)?;
         let read = tallies.iter().flat_map(|tally| tally.parts.clone());
         let read = read.flatten().collect();
-        // What no record leads to is left of a value that its writer gave up,
-        // or is that of a damaged record.
+        // A part that no record refers to is left from a value that its writer abandoned,
+        // or belongs to a damaged record.
         self.check_parts(number, segment, &read, |part, buffer| {
             let PartBuffer { sections, raw } = buffer;
             segment.read_part(part, sections, raw).map(|_| ())
@@ -423,7 +420,7 @@ impl Check<'_> {
             sum.digests.merge(&tally.digests);
             sum.is_damaged |= tally.is_damaged;
         }
-        // With a block damaged the sums differ, and that is known already.
+        // If a block is damaged, the sums differ, and the damage is already known.
         if !sum.is_damaged {
             self.compare_digests(
                 number,
@@ -505,7 +502,7 @@ impl Check<'_> {
                         };
                         self.add(number, at_record(), defect);
                     }
-                    // One that cannot be read has been found before.
+                    // An unreadable key index has already been reported.
                     if index.is_some_and(|index| !index.leads_to(record.key, block_number)) {
                         let defect = Defect::KeyNotIndexed {
                             key: escape_key(record.key),
@@ -523,7 +520,7 @@ impl Check<'_> {
         Ok(tally)
     }
 
-    /// Reads a value in parts from front to back; says whether it is sound.
+    /// Reads a value in parts from start to end; reports whether it is sound.
     fn check_value(
         &self,
         within: &Within<'_>,
@@ -561,7 +558,7 @@ impl Check<'_> {
         Ok(sound)
     }
 
-    /// What concerns the snapshot as a whole.
+    /// Checks the snapshot as a whole.
     fn whole(&self) -> Result<()> {
         let last = usize::MAX;
         let strays = self.snapshot.list_strays();
@@ -590,8 +587,8 @@ impl Check<'_> {
     }
 }
 
-/// Compares the times that a block's header promises with those of its records
-/// (B8): whoever leaves blocks out by them would leave out the wrong ones.
+/// Compares the times in a block's header with those of its records (B8): readers that
+/// skip blocks by these times would skip the wrong ones.
 fn check_bounds(stored: &TimeRanges, block: &Block) -> std::result::Result<(), Defect> {
     let mut computed = TimeRanges::default();
     for record in block.columns().iter() {
@@ -639,7 +636,7 @@ struct RecordTally {
     parts: Vec<Range<usize>>,
 }
 
-/// What it takes to read parts, used again for the next.
+/// Buffers for reading parts, reused.
 #[derive(Debug, Default)]
 struct PartBuffer {
     sections: SectionReader,
@@ -647,7 +644,7 @@ struct PartBuffer {
 }
 
 impl RecordTally {
-    /// Adds a record whose value is the one that its hash says.
+    /// Adds a record whose value matches its hash.
     fn add(&mut self, record: &StoredRecord<'_>, scratch: &mut Vec<u8>) {
         self.records = self.records.saturating_add(1);
         self.key_bytes = self.key_bytes.saturating_add(to_u64(record.key.len()));
