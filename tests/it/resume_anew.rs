@@ -448,7 +448,7 @@ fn of_several_dumps_that_of_tonights_name_goes_on() {
     }
     let shared: Arc<dyn Store> = Arc::new(store.clone());
     let plan = dated_plan(&server).settle(&shared).unwrap();
-    assert_eq!(plan.start, Some(Start::GoOn { name: "a".into() }));
+    assert_eq!(plan.start, Some(Start::Resume { name: "a".into() }));
     let report = plan.run(shared, &Cancel::new(), &NoProgress).unwrap();
     assert!(report.kept.records > 0);
     assert!(store.open("0/dump.json").is_ok() && store.open("b/dump.json").is_ok());

@@ -102,7 +102,7 @@ impl LoadTally {
     }
 
     /// Moves records that the node reported as stored, but did not keep, to the losses.
-    pub fn disbelieve(&mut self, count: u64) {
+    pub fn retract_stored(&mut self, count: u64) {
         let count = count.min(self.stored);
         self.stored = self.stored.saturating_sub(count);
         self.not_kept = self.not_kept.saturating_add(count);

@@ -134,8 +134,8 @@ impl<'a> Walk<'a> {
         self.check_ends();
         self.scan(take)?;
         self.try_known_places(take)?;
-        self.bring_remains(take)?;
-        self.bring_parted(take)?;
+        self.recover_remains(take)?;
+        self.recover_parted(take)?;
         Ok(self.finish())
     }
 
@@ -487,23 +487,23 @@ impl<'a> Walk<'a> {
     /// Keeps a record whose value is stored in parts until all parts are found.
     fn keep_parted(&mut self, record: PartedRecord) {
         if let Some(record) = self.parts.add_record(record) {
-            self.lose_parted(&record);
+            self.count_lost_parted(&record);
         }
     }
 
     /// Counts a record whose value in parts is lost. If its block was counted as whole,
     /// it is not any more.
-    fn lose_parted(&mut self, record: &PartedRecord) {
+    fn count_lost_parted(&mut self, record: &PartedRecord) {
         let whole_block = record.whole_block;
         if whole_block.is_some_and(|sequence| self.spoiled.insert(sequence)) {
             self.tally.blocks_whole = self.tally.blocks_whole.saturating_sub(1);
             self.tally.blocks_damaged = self.tally.blocks_damaged.saturating_add(1);
         }
-        self.lose_key(&record.key);
+        self.count_lost_key(&record.key);
     }
 
     /// Recovers the records whose values are stored in parts, piece by piece.
-    fn bring_parted(&mut self, take: &mut Take<'_>) -> Result<()> {
+    fn recover_parted(&mut self, take: &mut Take<'_>) -> Result<()> {
         for record in self.parts.take_records() {
             let mut pieces = SalvagedPieces::new(
                 &self.parts,
@@ -527,7 +527,7 @@ impl<'a> Walk<'a> {
                 Some(defect) => {
                     let offset = self.parts.first_offset(record.value);
                     self.note(offset.unwrap_or(0), defect);
-                    self.lose_parted(&record);
+                    self.count_lost_parted(&record);
                 }
             }
         }
@@ -626,7 +626,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Recovers what can be proved of the damaged blocks, record by record.
-    fn bring_remains(&mut self, take: &mut Take<'_>) -> Result<()> {
+    fn recover_remains(&mut self, take: &mut Take<'_>) -> Result<()> {
         for (sequence, block) in std::mem::take(&mut self.damaged) {
             self.cancel.check()?;
             self.tally.blocks_damaged = self.tally.blocks_damaged.saturating_add(1);
@@ -669,7 +669,7 @@ impl<'a> Walk<'a> {
                     }),
             };
             self.note(block.payload_offset, defect);
-            self.bring_records(&columns, &values, take)?;
+            self.recover_records(&columns, &values, take)?;
         }
         Ok(())
     }
@@ -696,7 +696,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Recovers the records whose values still match their hashes.
-    fn bring_records(
+    fn recover_records(
         &mut self,
         columns: &Columns,
         values: &[u8],
@@ -723,13 +723,13 @@ impl<'a> Walk<'a> {
                 self.tally.records = self.tally.records.saturating_add(1);
                 continue;
             }
-            self.lose_key(found.key);
+            self.count_lost_key(found.key);
         }
         Ok(())
     }
 
     /// Counts a record whose key is known as lost.
-    fn lose_key(&mut self, key: &[u8]) {
+    fn count_lost_key(&mut self, key: &[u8]) {
         self.lose(Some(1));
         self.tally.lost_key_count = self.tally.lost_key_count.saturating_add(1);
         if self.tally.lost_keys.len() < SegmentSalvage::LOST_KEY_COUNT_MAX {

@@ -21,7 +21,7 @@ pub struct SourceNode {
 impl SourceNode {
     /// Reports whether a listing of the node has the CAS of each item. The CAS shows
     /// whether an item has changed since.
-    pub fn tells_cas(&self) -> bool {
+    pub fn lists_cas(&self) -> bool {
         self.strategy.walk.needs_crawler() && self.server.settings.has_cas
     }
 }

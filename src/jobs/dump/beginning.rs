@@ -62,12 +62,12 @@ impl DumpPlan {
             self.find_start_of_name(store)?
         };
         let name = match &start {
-            Start::GoOn { name } => name,
+            Start::Resume { name } => name,
             Start::Anew | Start::Replace { .. } => &self.options.name,
         };
         // A number of shards that is not given again stays as it was.
         if resume.takes_shard_bits
-            && matches!(start, Start::GoOn { .. })
+            && matches!(start, Start::Resume { .. })
             && let Some(journal) = find_journal(&**store, name)
         {
             self.options.shard_bits = journal.shard_bits;
@@ -80,7 +80,7 @@ impl DumpPlan {
     /// if the dump resumes one with another name.
     pub fn name(&self) -> &str {
         match &self.start {
-            Some(Start::GoOn { name }) => name,
+            Some(Start::Resume { name }) => name,
             Some(Start::Anew | Start::Replace { .. }) | None => &self.options.name,
         }
     }
@@ -117,10 +117,10 @@ impl DumpPlan {
         }
         let is_own = |name: &&String| **name == self.options.name;
         let start = match names.as_slice() {
-            [name] => Start::GoOn { name: name.clone() },
+            [name] => Start::Resume { name: name.clone() },
             // The name may contain the date, and today's first run did not finish.
             several => match several.iter().find(is_own) {
-                Some(name) => Start::GoOn { name: name.clone() },
+                Some(name) => Start::Resume { name: name.clone() },
                 None => self.find_anew(store),
             },
         };
@@ -130,7 +130,7 @@ impl DumpPlan {
         if names.len() > 1 {
             let places: Vec<String> = names.iter().map(|name| store.describe(name)).collect();
             let what_now = match &start {
-                Start::GoOn { name } => {
+                Start::Resume { name } => {
                     format!("this dump goes on with {}. Remove", store.describe(name))
                 }
                 Start::Anew | Start::Replace { .. } => "this dump starts anew. To go on with one \
@@ -166,7 +166,7 @@ impl DumpPlan {
                 return "this dump starts anew, in its place".to_owned();
             }
             Start::Replace { .. } | Start::Anew => "starts anew, under another name".to_owned(),
-            Start::GoOn { name } => format!("goes on with {}", store.describe(name)),
+            Start::Resume { name } => format!("goes on with {}", store.describe(name)),
         };
         format!(
             "this dump {what_now}. Remove the directory {place}, or make a snapshot of it by mcsnap \
@@ -181,14 +181,14 @@ impl DumpPlan {
             return Err(name_taken(name, &manifest));
         }
         let store = &**store;
-        let go_on = Start::GoOn { name: name.clone() };
+        let resumed = Start::Resume { name: name.clone() };
         // If the journal cannot be read, the attempt to resume returns the reason.
         let Some(journal) = find_journal(store, name) else {
-            return Ok(go_on);
+            return Ok(resumed);
         };
         self.check_same(&journal)?;
         let Some(unfit) = self.find_unfit(store, name, &journal)? else {
-            return Ok(go_on);
+            return Ok(resumed);
         };
         let place = store.describe(name);
         tracing::warn!(
@@ -275,7 +275,7 @@ impl DumpPlan {
     pub fn preview(&self, store: Arc<dyn Store>) -> Result<Kept> {
         let plan = self.settled(&store)?;
         let name = match &plan.start {
-            Some(Start::GoOn { name }) => name,
+            Some(Start::Resume { name }) => name,
             Some(Start::Replace { .. }) => return Ok(Kept::default()),
             Some(Start::Anew) | None => {
                 check_name_is_free(&*store, &plan.options.name)?;
@@ -315,7 +315,7 @@ impl DumpPlan {
         let index = usize::try_from(segment.node_index).ok();
         let plan = index.and_then(|index| self.nodes.get(index));
         let is_comparable = match plan.map(|plan| &plan.source) {
-            Some(Ok(source)) => source.tells_cas(),
+            Some(Ok(source)) => source.lists_cas(),
             // It is kept in a partial snapshot in any case.
             Some(Err(_)) => true,
             None => false,
@@ -359,7 +359,7 @@ impl DumpPlan {
                 let (snapshot, journal) = replace_unfinished(store, name, *id, journal)?;
                 return Ok(StartedDump::new(snapshot, journal, Vec::new()));
             }
-            Start::GoOn { name } => name,
+            Start::Resume { name } => name,
         };
         match Leftover::find(Arc::clone(&store), name) {
             Ok(Leftover::Nothing) => self.begin_anew(store, name),

@@ -126,7 +126,7 @@ impl DumpPlan {
             let is_anew = kept_of_life.is_empty();
             let mut dump = self.dump_once(context, &source, kept_of_life, is_confirmed)?;
             if let Some(earlier) = earlier {
-                dump.follow(earlier, is_anew);
+                dump.add_earlier(earlier, is_anew);
             }
             let surveyed = match dump.failure.as_ref().filter(|error| is_passing(error)) {
                 Some(error) => self.survey_later(context, &source, error, &mut pauses)?,
@@ -299,7 +299,7 @@ fn is_busy(error: &Error) -> bool {
 impl NodeDump {
     /// Adds what an earlier try counted and this one cannot know. If this try began anew,
     /// nothing is left of what the earlier one had read.
-    fn follow(&mut self, earlier: Self, is_anew: bool) {
+    fn add_earlier(&mut self, earlier: Self, is_anew: bool) {
         let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         add(&mut self.win_tokens_returned, earlier.win_tokens_returned);
         add(&mut self.win_tokens_kept, earlier.win_tokens_kept);
@@ -307,13 +307,13 @@ impl NodeDump {
         if !is_anew {
             add(&mut self.unknown_kept, earlier.unknown_kept);
         }
-        self.tell_listed(earlier.node);
+        self.keep_listed(earlier.node);
     }
 
     /// Takes over what an earlier try had listed, if this try could not list the node and
     /// has no more records than the earlier one. Items that were listed and never read
     /// are lost, however the later tries end.
-    fn tell_listed(&mut self, earlier: ManifestNode) {
+    fn keep_listed(&mut self, earlier: ManifestNode) {
         if self.failure.is_none() {
             return;
         }

@@ -160,7 +160,7 @@ pub enum Start {
     /// Anew, under the requested name.
     Anew,
     /// Where the dump of this name stopped, if there is one.
-    GoOn {
+    Resume {
         /// Its name.
         name: String,
     },

@@ -59,7 +59,7 @@ impl RestorePlan {
         end.items = Some(after.curr_items);
         let change = server.find_change(&report);
         if change.is_none() {
-            tally.disbelieve(count_not_kept(server, &report, tally));
+            tally.retract_stored(count_not_kept(server, &report, tally));
         }
         // Items that clients deleted are not lost.
         let deleted = after.deletes.saturating_sub(before.deletes);

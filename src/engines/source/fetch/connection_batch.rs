@@ -11,12 +11,12 @@ use crate::codecs::protocol::text::{Step, parse_u64};
 use crate::codecs::select::{Candidate, Judgement};
 use crate::engines::pump::ItemSink;
 use crate::engines::source::fetch::batch::Batch;
+use crate::engines::source::fetch::buffering_sink::BufferingSink;
 use crate::engines::source::fetch::dialect::{
     Cursor, KeyReply, ValueFields, ValueHead, write_requests,
 };
-use crate::engines::source::fetch::early_sink::EarlySink;
 use crate::engines::source::fetch::job::FetchJob;
-use crate::engines::source::fetch::meaning::Reading;
+use crate::engines::source::fetch::reply_context::ReplyContext;
 use crate::engines::source::fetch::tally::FetchTally;
 use crate::engines::source::strategy::KeyProtocol;
 use crate::ports::net::{Connection, Pass, Received, try_count_max};
@@ -196,10 +196,10 @@ impl ConnectionBatch {
         self.request.clear();
         self.likely.clear();
         write_requests(&self.batch, *answered, &mut self.request);
-        let mut sink = EarlySink::new(sink, job.brake);
+        let mut sink = BufferingSink::new(sink, job.brake);
         let mut reader = Reader {
             job,
-            reading: Reading::now(job.server),
+            context: ReplyContext::now(job.server),
             batch: &self.batch,
             cursor: Cursor::at(*answered),
             partial: None,
@@ -332,7 +332,7 @@ fn ask_all(
 /// Parses replies into items.
 struct Reader<'a> {
     job: &'a FetchJob<'a>,
-    reading: Reading<'a>,
+    context: ReplyContext<'a>,
     batch: &'a Batch,
     cursor: Cursor,
     partial: Option<PartialValue>,
@@ -348,7 +348,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn receive(&mut self, bytes: &[u8]) -> Result<Received> {
-        self.reading.server_now = Reading::now(self.job.server).server_now;
+        self.context.server_now = ReplyContext::now(self.job.server).server_now;
         let mut consumed: usize = 0;
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
@@ -432,7 +432,7 @@ impl Reader<'_> {
         self.count_likely();
         self.count_missed(missed);
         let key = self.batch.key(index);
-        let meta = self.reading.meta(&self.batch.walked(index), head.fields)?;
+        let meta = self.context.meta(&self.batch.walked(index), head.fields)?;
         self.note_win_token(index, head.fields, &meta);
         let judgement = self.judge(index, key, head.value_len, &meta);
         let item = Item {
@@ -529,7 +529,7 @@ impl Reader<'_> {
         for _ in 0..count {
             let walked = self.batch.walked(self.cursor.answered);
             let counters = &mut self.tally.counters;
-            if self.reading.has_expired(&walked) {
+            if self.context.has_expired(&walked) {
                 counters.expired = counters.expired.saturating_add(1);
             } else {
                 counters.vanished = counters.vanished.saturating_add(1);
@@ -561,7 +561,7 @@ impl Reader<'_> {
         if !self.batch.is_undecided(index) {
             return Judgement::Keep;
         }
-        let candidate = Candidate::new(key, Some(value_len), meta, self.reading.host_now);
+        let candidate = Candidate::new(key, Some(value_len), meta, self.context.host_now);
         self.job.selection.judge(&candidate)
     }
 
@@ -692,7 +692,7 @@ mod tests {
         let (mut held, mut refused_together, mut likely) = (Vec::new(), Vec::new(), Vec::new());
         let mut reader = Reader {
             job: &job,
-            reading: Reading {
+            context: ReplyContext {
                 server: &server,
                 host_now: UnixSecs(1000),
                 asked_at: UnixSecs(1000),

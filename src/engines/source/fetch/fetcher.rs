@@ -99,7 +99,7 @@ impl<'a> Fetcher<'a> {
         let walked = match walked {
             Walked::Item { key, item } => {
                 self.key.extend_from_slice(key);
-                Some(self.with_meaning(item, form))
+                Some(self.with_exptime(item, form))
             }
             Walked::Broken(line) => {
                 // Every pass lists a broken line again. No valid key ends with a line
@@ -152,7 +152,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Converts the number that a cachedump line has into an exptime.
-    fn with_meaning(&self, item: WalkItem, form: LineForm) -> WalkItem {
+    fn with_exptime(&self, item: WalkItem, form: LineForm) -> WalkItem {
         let (LineForm::Cachedump { .. }, Some(Exptime::At(number))) = (form, item.exptime) else {
             return item;
         };

@@ -2,7 +2,7 @@
 
 use crate::codecs::protocol::metadump::WalkItem;
 use crate::codecs::select::{Candidate, Judgement, Selection};
-use crate::engines::source::fetch::meaning::Reading;
+use crate::engines::source::fetch::reply_context::ReplyContext;
 use crate::engines::source::seen_keys::SeenKeys;
 use crate::engines::source::strategy::ReadStrategy;
 use crate::ports::net::{NetOptions, NodeBrake, ServerReport};
@@ -73,16 +73,16 @@ impl FetchJob<'_> {
             return Judgement::Keep;
         }
         let server = self.server;
-        let reading = Reading::now(server);
+        let context = ReplyContext::now(server);
         let key_len = to_u64(key.len());
         let candidate = Candidate {
             key,
             value_len: walked.exact_value_len(key_len, &server.settings),
-            exptime: walked.exptime.map(|exptime| reading.to_host_clock(exptime)),
+            exptime: walked.exptime.map(|exptime| context.to_host_clock(exptime)),
             last_access: walked.last_access.map(|at| server.to_host_time(at)),
             client_flags: walked.client_flags,
             slab_class: walked.class.map(SlabClass),
-            now: reading.host_now,
+            now: context.host_now,
         };
         let judgement = self.selection.judge_early(&candidate);
         let Some(value_lens) = walked.value_lens(key_len) else {

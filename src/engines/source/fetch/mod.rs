@@ -1,12 +1,12 @@
 //! Reads the values of listed keys, without leaving a trace where the server allows that.
 
 mod batch;
+mod buffering_sink;
 mod connection_batch;
 mod dialect;
-mod early_sink;
 mod fetcher;
 mod job;
-mod meaning;
+mod reply_context;
 mod tally;
 
 pub use connection_batch::TOO_LONG;

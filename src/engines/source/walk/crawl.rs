@@ -360,7 +360,7 @@ struct ChunkWriter<'a> {
     /// Whether the connection may be closed in the middle of a walk.
     may_leave: bool,
     /// Why lines are dropped, if they are.
-    waste: Option<Waste>,
+    drop_reason: Option<DropReason>,
     consumed: u64,
     /// Bytes received, consumed or not, and when the last of them arrived.
     heard: u64,
@@ -369,7 +369,7 @@ struct ChunkWriter<'a> {
 
 /// Why a walk is read to its end although its lines are not wanted.
 #[derive(Debug)]
-enum Waste {
+enum DropReason {
     /// There is no room for more lines.
     NoRoom,
     /// This job has failed.
@@ -389,7 +389,7 @@ impl<'a> ChunkWriter<'a> {
             taken: 0,
             spool,
             may_leave,
-            waste: None,
+            drop_reason: None,
             consumed: 0,
             heard: 0,
             heard_at: Stopwatch::start(),
@@ -399,10 +399,10 @@ impl<'a> ChunkWriter<'a> {
     /// Puts the last lines into the spool and returns the result of the crawl.
     fn finish(mut self) -> Result<Crawl> {
         self.flush()?;
-        let is_given_up = match self.waste {
+        let is_given_up = match self.drop_reason {
             None => false,
-            Some(Waste::NoRoom) => true,
-            Some(Waste::Error(error)) => return Err(error),
+            Some(DropReason::NoRoom) => true,
+            Some(DropReason::Error(error)) => return Err(error),
         };
         Ok(Crawl {
             listed: self.item_count,
@@ -469,7 +469,7 @@ impl<'a> ChunkWriter<'a> {
     fn take(&mut self, lines: &[u8], count: u64) -> Result<()> {
         self.item_count = self.item_count.saturating_add(count);
         let mut rest = lines;
-        while self.waste.is_none()
+        while self.drop_reason.is_none()
             && let Some((line, len)) = split_line(rest)
         {
             rest = rest.get(len..).unwrap_or_default();
@@ -491,7 +491,7 @@ impl<'a> ChunkWriter<'a> {
     /// Passes the chunk on if it is wanted. Returns an error only if the walk may be
     /// left.
     fn flush(&mut self) -> Result<()> {
-        if self.waste.is_some() {
+        if self.drop_reason.is_some() {
             return Ok(());
         }
         let pushed = match self.packer.finish() {
@@ -506,9 +506,9 @@ impl<'a> ChunkWriter<'a> {
             Ok((Pushed::Taken, line_count)) => {
                 self.taken = self.taken.saturating_add(line_count);
             }
-            Ok((Pushed::NoRoom, _)) => self.waste = Some(Waste::NoRoom),
+            Ok((Pushed::NoRoom, _)) => self.drop_reason = Some(DropReason::NoRoom),
             Err(error) if self.may_leave => return Err(error),
-            Err(error) => self.waste = Some(Waste::Error(error)),
+            Err(error) => self.drop_reason = Some(DropReason::Error(error)),
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, SlabClas
 use crate::words::units::UnixSecs;
 
 /// What is needed to interpret a reply.
-pub(super) struct Reading<'a> {
+pub(super) struct ReplyContext<'a> {
     pub(super) server: &'a ServerReport,
     /// The current time on this host's clock.
     pub(super) host_now: UnixSecs,
@@ -22,7 +22,7 @@ pub(super) struct Reading<'a> {
     pub(super) server_now: UnixSecs,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> ReplyContext<'a> {
     /// Interprets replies that arrive now.
     pub(super) fn now(server: &'a ServerReport) -> Self {
         let host_now = host::now();
@@ -36,7 +36,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-impl Reading<'_> {
+impl ReplyContext<'_> {
     /// How many seconds a TTL in a reply may differ from the walk's exptime although
     /// nothing changed: both clocks show whole seconds.
     const TTL_TOLERANCE: u64 = 2;
@@ -120,9 +120,9 @@ fn closest(read: Exptime, lag: u64, walked: Option<Exptime>) -> Exptime {
     let (Exptime::At(read_at), Some(Exptime::At(walked_at))) = (read, walked) else {
         return read;
     };
-    let earliest = read_at.0.saturating_sub(Reading::TTL_TOLERANCE);
+    let earliest = read_at.0.saturating_sub(ReplyContext::TTL_TOLERANCE);
     let latest = read_at.0.saturating_add(lag);
-    let latest = latest.saturating_add(Reading::TTL_TOLERANCE);
+    let latest = latest.saturating_add(ReplyContext::TTL_TOLERANCE);
     if (earliest..=latest).contains(&walked_at.0) {
         Exptime::At(walked_at)
     } else {
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn what_nobody_told_is_unknown() {
         let server = ServerReport::default();
-        let reading = Reading {
+        let context = ReplyContext {
             server: &server,
             host_now: UnixSecs(1000),
             asked_at: UnixSecs(1000),
@@ -160,7 +160,7 @@ mod tests {
             client_flags: 7,
             cas: 0,
         };
-        let meta = reading.meta(&WalkItem::default(), fields).unwrap();
+        let meta = context.meta(&WalkItem::default(), fields).unwrap();
         let wanted = ItemMeta {
             client_flags: Some(7),
             ..ItemMeta::default()

@@ -13,13 +13,13 @@ use crate::words::item::{ItemMeta, Record};
 /// # Memory
 ///
 /// The values of one batch, which is small in this case.
-pub(super) struct EarlySink<'a> {
+pub(super) struct BufferingSink<'a> {
     sink: &'a mut dyn ItemSink,
     brake: &'a NodeBrake,
     kept: ItemBatch,
 }
 
-impl<'a> EarlySink<'a> {
+impl<'a> BufferingSink<'a> {
     pub(super) fn new(sink: &'a mut dyn ItemSink, brake: &'a NodeBrake) -> Self {
         Self {
             sink,
@@ -35,7 +35,7 @@ impl<'a> EarlySink<'a> {
     }
 }
 
-impl ItemSink for EarlySink<'_> {
+impl ItemSink for BufferingSink<'_> {
     fn item(&mut self, record: &Record<'_>) -> Result<()> {
         if self.kept.is_empty() && !self.brake.is_waited_for() {
             return self.sink.item(record);
@@ -109,7 +109,7 @@ mod tests {
         for (brake, seen_early) in [(Brake::full_speed(), 2), (Brake::default(), 0)] {
             let brake = brake.node("a:1", Asked::Gets);
             let mut notes = Notes::default();
-            let mut sink = EarlySink::new(&mut notes, &brake);
+            let mut sink = BufferingSink::new(&mut notes, &brake);
             sink.item(&record(b"a")).unwrap();
             sink.item(&record(b"b")).unwrap();
             assert_eq!(2 - sink.kept.len(), seen_early);
