@@ -15,7 +15,7 @@ pub fn missing_ring(field: &'static str, node_count: usize, recorded: Option<&st
             let ring = recorded.unwrap_or_default();
             format!("the snapshot records {ring}: give --{field} {ring}")
         }
-        Some(Err(error)) => format!("what the snapshot records is none: {error}"),
+        Some(Err(error)) => format!("the ring that the snapshot records is invalid: {error}"),
         Some(Ok(_)) => {
             let rings = recorded.unwrap_or_default();
             format!(

@@ -197,7 +197,7 @@ impl WriteStrategy {
     pub fn why_not(&self, what: Unheld, server: &ServerReport) -> &'static str {
         match what {
             Unheld::Cas if self.holds_cas => "what goes by the binary protocol gets a new one",
-            Unheld::Cas if server.is_proxy => "a proxy does not tell what is behind it",
+            Unheld::Cas if server.is_proxy => "a proxy does not report what is behind it",
             Unheld::Cas if !server.settings.has_cas => "the node was started with -C",
             Unheld::Cas => "that takes memcached 1.6.27 or later",
             Unheld::StaleMark if self.holds(what) => "no text command carries their keys",

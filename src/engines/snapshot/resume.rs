@@ -355,8 +355,8 @@ fn read_journal(store: &dyn Store, name: &str) -> Result<(Journal, Vec<u8>)> {
     let bytes = match read_journal_bytes(store, &path) {
         Ok(bytes) => bytes,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
-            let allowed = "there are files, but no dump.json, by which a dump goes on; pass another \
-                           --name, or make a snapshot of them by mcsnap salvage";
+            let allowed = "there are files, but no dump.json, which is needed to resume a dump; pass \
+                           another --name, or make a snapshot of them by mcsnap salvage";
             return Err(Error::invalid_input("name", store.describe(name), allowed));
         }
         Err(error) => return Err(error),

@@ -398,7 +398,7 @@ impl SnapshotWriter {
         };
         check(manifest.nodes.len() == node_count, &|| {
             let found = manifest.nodes.len();
-            format!("the manifest tells of {found} nodes, and {node_count} were to be dumped")
+            format!("the manifest has {found} nodes, but {node_count} were to be dumped")
         })?;
         let defect = manifest.check(&Limits::default()).err();
         check(defect.is_none(), &|| {

@@ -372,7 +372,7 @@ impl DumpPlan {
             Err(error) if self.may_start_anew(&error) => {
                 let start = self.find_anew(&*store);
                 tracing::warn!(
-                    "an unfinished dump of these servers cannot go on: {}; {}",
+                    "cannot resume an unfinished dump of these servers: {}; {}",
                     error.to_chain(),
                     self.describe_start(&*store, &start, name),
                 );
@@ -524,7 +524,7 @@ impl StartedDump {
             began_at = to_text(started.started_at),
             age_s = started.age.as_secs(),
             segments = started.kept.len(),
-            "goes on with a dump that did not finish"
+            "resuming an unfinished dump"
         );
         started
     }

@@ -62,7 +62,8 @@ impl RestorePlan {
     }
 
     /// Builds the ring and asks every node about itself. Reports which nodes are waited
-    /// for, up to [`NetOptions::wait_for_node`].
+    /// for, up to
+    /// [`NetOptions::wait_for_node`](crate::ports::net::NetOptions::wait_for_node).
     ///
     /// # Errors
     ///

@@ -75,7 +75,7 @@ impl Walk<'_> {
         self.tell_given_up();
         match self.seen {
             Some(seen) => seen.expect_again(),
-            None => return Err(Error::internal("nobody noted which keys a walk has listed")),
+            None => return Err(Error::internal("the keys of a walk were not recorded")),
         }
         let walk = WalkKind::SlabsSerial;
         (report.walk, report.is_given_up) = (walk, true);
