@@ -1,5 +1,4 @@
-//! The host that we run on: its clocks, its environment, and small files that a
-//! setting names.
+//! The host we run on: its clocks, its environment, and small files that a setting names.
 
 use std::env;
 use std::fs::File;
@@ -11,53 +10,52 @@ use crate::words::error::{Error, Operation, Result};
 use crate::words::limits::check_limit;
 use crate::words::units::{UnixSecs, to_u64};
 
-/// Returns the moment by the host's clock, which somebody may set at any time.
+/// Returns the current time by the host's clock, which somebody may set at any time.
 pub fn now() -> UnixSecs {
     UnixSecs::from_system_time(SystemTime::now())
 }
 
-/// Measures how long something takes, whatever happens to the clock.
+/// A stopwatch that is independent of changes to the host's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Starts to measure.
+    /// Starts measuring.
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// Returns how long ago that was.
+    /// Returns the time since the start.
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
 }
 
-/// Returns how many files and sockets this process may have open at a time.
+/// Returns how many files and sockets this process may have open at the same time.
 pub fn open_files_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let limit = limit.current.unwrap_or(u64::MAX);
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-/// Returns the directory of the system for files that do not last.
+/// Returns the system's directory for temporary files.
 pub fn temporary_directory() -> PathBuf {
     env::temp_dir()
 }
 
-/// Returns the name of the time zone that the environment sets; nothing if it sets
-/// none.
+/// Returns the name of the time zone that the environment sets; empty if it sets none.
 pub fn time_zone_name() -> String {
     env::var("TZ").unwrap_or_default()
 }
 
-/// Reads a file that a setting names, as text. No more than a byte beyond the limit is
-/// read, so that a file that never ends does no harm.
+/// Reads a file that a setting names, as text. Reads at most one byte beyond the limit,
+/// so that an endless file does no harm.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`, with the name of the setting: it cannot be opened or read, or is
-///   no UTF-8.
-/// - `LimitExceeded`: it is longer than `len_max`.
+/// - `InvalidInput`, with the name of the setting: the file cannot be opened or read, or
+///   is not UTF-8.
+/// - `LimitExceeded`: the file is longer than `len_max` bytes.
 pub fn read_named_file(setting: &'static str, path: &Path, len_max: u64) -> Result<String> {
     let failed = |operation, error| Error::unusable_file(setting, path, operation, error);
     let file = File::open(path).map_err(|error| failed(Operation::Open, error))?;

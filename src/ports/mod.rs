@@ -1,5 +1,5 @@
-//! What reaches outside of the process: the network, the store of files, the host and
-//! its threads.
+//! Everything that reaches outside the process: the network, the store of files, the host
+//! and its threads.
 
 pub mod host;
 pub mod net;

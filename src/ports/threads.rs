@@ -1,5 +1,5 @@
-//! Threads: they have names, stop and end together, and a panic in one is a panic of
-//! the job.
+//! Threads that have names and stop and end together; a panic in one is a panic of the
+//! job.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -18,9 +18,9 @@ pub struct Crew<'scope, 'env> {
     stop: &'env Cancel,
 }
 
-/// Lets `work` start threads, and returns when all of them have ended. If one of them
-/// panics, or `work` does, `stop` is raised, so that the others do not wait for it for ever; the panic
-/// goes on in whoever joins the thread, or else here.
+/// Lets `work` start threads, and returns when all of them have ended. If one of them or
+/// `work` panics, `stop` is raised, so that the others do not wait forever. The panic
+/// resumes in the thread that joins the panicked one, or else here.
 pub fn with_crew<'env, R>(
     stop: &'env Cancel,
     work: impl for<'scope> FnOnce(Crew<'scope, 'env>) -> R,
@@ -32,13 +32,13 @@ pub fn with_crew<'env, R>(
 }
 
 impl<'scope> Crew<'scope, '_> {
-    /// Starts a thread. Its name shows in debuggers, in `top` and in messages of
-    /// panics; Linux cuts it at 15 bytes.
+    /// Starts a thread. Its name appears in debuggers, in `top` and in panic messages;
+    /// Linux cuts it at 15 bytes.
     ///
     /// # Errors
     ///
-    /// - `Io`: the system gives no more threads. `stop` is raised then: the job cannot
-    ///   be done as it was meant.
+    /// - `Io`: the system cannot start another thread. `stop` is then raised, since the
+    ///   job cannot be done as intended.
     pub fn start<T: Send + 'scope>(
         self,
         name: impl Into<String>,
@@ -65,23 +65,23 @@ impl<'scope> Crew<'scope, '_> {
 pub struct Worker<'scope, T>(ScopedJoinHandle<'scope, T>);
 
 impl<T> Worker<'_, T> {
-    /// Says whether the thread has come to its end.
+    /// Returns whether the thread has ended.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
 
-    /// Waits for the thread's end, and returns what it returned.
+    /// Waits for the thread to end, and returns its result.
     ///
     /// # Panics
     ///
-    /// If the thread did, with the same words.
+    /// If the thread panicked, with the same payload.
     pub fn join(self) -> T {
         let joined = self.0.join();
         joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-/// Raises a flag if the thread that holds it panics.
+/// Raises a flag if the thread that holds this panics.
 struct StopOnPanic(Cancel);
 
 impl Drop for StopOnPanic {
@@ -92,14 +92,14 @@ impl Drop for StopOnPanic {
     }
 }
 
-/// Works on some things side by side, at most `most` at a time, and returns what came
-/// of each, in their order. One thing, or one at a time, is worked on by the calling
-/// thread.
+/// Works on several things side by side, at most `most` at a time, and returns the
+/// results in the same order. If there is only one thing, or `most` is 1, the calling
+/// thread does the work.
 ///
 /// # Errors
 ///
-/// - `Io`: the system gives no more threads. What was begun comes to its end; `stop`
-///   is raised.
+/// - `Io`: the system cannot start another thread. Work that was started is finished, and
+///   `stop` is raised.
 pub fn side_by_side<I: Send, T: Send>(
     name: &'static str,
     things: Vec<I>,
@@ -135,19 +135,19 @@ pub fn side_by_side<I: Send, T: Send>(
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
-/// Threads that decode, compress and sort: made once for a job. A pool of one thread
-/// has none, and the caller does the work.
+/// Threads that decode, compress and sort, created once for a job. A pool of one thread
+/// starts none, and the caller does the work.
 #[derive(Debug)]
 pub struct Pool {
     threads: Option<rayon::ThreadPool>,
 }
 
 impl Pool {
-    /// Starts the threads; 0 is one a processor.
+    /// Starts the threads; 0 means one per processor.
     ///
     /// # Errors
     ///
-    /// - `Io`: the system gives no more threads.
+    /// - `Io`: the system cannot start that many threads.
     pub fn new(name: &'static str, thread_count: usize) -> Result<Self> {
         if thread_count == 1 {
             return Ok(Self { threads: None });
@@ -168,15 +168,14 @@ impl Pool {
         threads.map_or(1, rayon::ThreadPool::current_num_threads)
     }
 
-    /// Returns the number of the calling thread among those of the pool, below
-    /// [`Pool::thread_count`].
+    /// Returns the calling thread's number in the pool, below [`Pool::thread_count`].
     pub fn own_number(&self) -> usize {
         let threads = self.threads.as_ref();
         let number = threads.and_then(rayon::ThreadPool::current_thread_index);
         number.unwrap_or(0)
     }
 
-    /// Has each thread do the same work once, and returns what each returned.
+    /// Makes each thread do the same work once, and returns what each returned.
     pub fn broadcast<T: Send>(&self, work: impl Fn() -> T + Sync) -> Vec<T> {
         match &self.threads {
             Some(threads) => threads.broadcast(|_| work()),
@@ -184,8 +183,8 @@ impl Pool {
         }
     }
 
-    /// Works on `count` things, known by their numbers, and returns what came of each,
-    /// in their order. Each thread has a state of its own, made by `begin`.
+    /// Works on `count` things, identified by number, and returns the results in order.
+    /// Each thread has its own state, made by `begin`.
     pub fn map<S, T: Send>(
         &self,
         count: usize,
@@ -204,11 +203,11 @@ impl Pool {
         }
     }
 
-    /// Does the same, and begins nothing more after an error.
+    /// Like [`Pool::map`], but starts nothing more after an error.
     ///
     /// # Errors
     ///
-    /// - One of those that `work` returned.
+    /// - One of the errors that `work` returned.
     pub fn try_map<S, T: Send>(
         &self,
         count: usize,
@@ -279,7 +278,7 @@ mod tests {
     #[test]
     fn things_are_worked_on_side_by_side_and_come_back_in_order() {
         let stop = Cancel::new();
-        // Three at a time: each waits for two others.
+        // Three run at a time: each waits for two others.
         let together = Barrier::new(3);
         let doubled = side_by_side("doubles", (0..9).collect(), 3, &stop, |number: u32| {
             together.wait();

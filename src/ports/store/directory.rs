@@ -1,4 +1,4 @@
-//! Directories of a local store: made, made durable, walked and pruned.
+//! Directories of a local store: creating, syncing, walking and pruning them.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,17 +11,17 @@ use crate::ports::store::file_mode::FileMode;
 use crate::ports::store::name::is_visible_component;
 use crate::words::error::{Error, Operation, Result};
 
-/// Where ext file systems put what fsck found; only root may read it. A mount
-/// point used as a store would not be listable by anyone else.
+/// The directory where ext file systems keep what fsck found. Only root may read it, so
+/// other users could not list a store that is the root of a mount.
 const FSCK_DIRECTORY: &str = "lost+found";
 
-/// Writes a path for people.
+/// Converts a path to text for messages.
 pub(super) fn path_text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Creates a directory and those above it, and returns the ones that were
-/// missing, the outermost first.
+/// Creates a directory and its parents, and returns those that were missing, outermost
+/// first.
 pub(super) fn create_directories(path: &Path, mode: FileMode) -> io::Result<Vec<PathBuf>> {
     let mut missing: Vec<_> = path
         .ancestors()
@@ -32,8 +32,8 @@ pub(super) fn create_directories(path: &Path, mode: FileMode) -> io::Result<Vec<
     for directory in &missing {
         match uninterrupted(|| mode.create_directory(directory)) {
             Ok(()) => {}
-            // Another writer was faster, or it is a file; then what is created
-            // in it next fails and says so.
+            // Another writer was faster, or it is a file. If it is a file, creating something in
+            // it fails next and reports that.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
@@ -46,8 +46,8 @@ pub(super) fn sync_directory(path: &Path) -> Result<()> {
     try_sync(path).map_err(|e| Error::io(Operation::Sync, path_text(path), e))
 }
 
-/// Makes the entries of a directory and of those between it and `root`
-/// durable, `root` included.
+/// Makes the entries of a directory and of its parents up to and including `root`
+/// durable.
 pub(super) fn sync_up_to(root: &Path, path: &Path) -> Result<()> {
     for directory in path.ancestors() {
         if directory == root {
@@ -55,7 +55,7 @@ pub(super) fn sync_up_to(root: &Path, path: &Path) -> Result<()> {
         }
         match try_sync(directory) {
             Ok(()) => {}
-            // Pruned since, so the object was removed already.
+            // The directory was pruned since, so the object was already removed.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(Error::io(Operation::Sync, path_text(directory), e)),
         }
@@ -65,15 +65,13 @@ pub(super) fn sync_up_to(root: &Path, path: &Path) -> Result<()> {
 
 fn try_sync(directory: &Path) -> io::Result<()> {
     match File::open(directory)?.sync_all() {
-        // Some file systems have no such request for directories; there
-        // nothing more can be done.
+        // Some file systems do not support this for directories; nothing more can be done.
         Err(e) if is_not_offered(&e) => Ok(()),
         outcome => outcome,
     }
 }
 
-/// Removes a directory and those between it and `root` as long as they are
-/// empty, `root` excluded.
+/// Removes a directory and its parents below `root` as long as they are empty.
 pub(super) fn prune_up_to(root: &Path, path: &Path) {
     for directory in path.ancestors() {
         if directory == root {
@@ -82,8 +80,8 @@ pub(super) fn prune_up_to(root: &Path, path: &Path) {
         match uninterrupted(|| fs::remove_dir(directory)) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            // It has other entries, or it may not be removed: both are no
-            // reason to fail what was done before.
+            // It is not empty or cannot be removed. Neither is a reason to fail the operation
+            // before it.
             Err(_) => break,
         }
     }
@@ -93,8 +91,8 @@ pub(super) fn prune_up_to(root: &Path, path: &Path) {
 pub(super) fn sync_removal(root: &Path, path: &Path) -> Result<()> {
     for directory in path.ancestors().take_while(|&above| above != root) {
         match try_sync(directory) {
-            // The removal of a directory takes along all that was in it, so
-            // the nearest one that is left is enough.
+            // If the directory was removed, so was everything in it; syncing its nearest
+            // remaining parent is enough.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(Error::io(Operation::Sync, path_text(directory), e)),
             Ok(()) => return Ok(()),
@@ -103,13 +101,12 @@ pub(super) fn sync_removal(root: &Path, path: &Path) -> Result<()> {
     sync_directory(root)
 }
 
-/// Lists the files below a directory of `root`, finished and unfinished, in no
+/// Lists the files below a directory of `root`, finished and unfinished, in no particular
 /// order.
 ///
-/// Entries that cannot be objects are left out: hidden ones, those with
-/// control characters, and what is neither a file nor a directory. A symbolic
-/// link to a file is an object; one to a directory is not followed, since it
-/// can lead back up.
+/// Entries that cannot be objects are left out: hidden ones, names with control
+/// characters, and anything that is neither a file nor a directory. A symbolic link to a
+/// file is an object; a link to a directory is not followed, since it can lead back up.
 pub(super) fn walk(root: &Path, prefix: &str) -> Result<Vec<ObjectInfo>> {
     let mut found = Vec::new();
     let mut pending = vec![prefix.to_owned()];
@@ -118,7 +115,7 @@ pub(super) fn walk(root: &Path, prefix: &str) -> Result<Vec<ObjectInfo>> {
         let list_error = |e| Error::io(Operation::List, path_text(&path), e);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
-            // No such prefix, or pruned since its parent was listed.
+            // The prefix does not exist, or was pruned after its parent was listed.
             Err(e) if !directory.is_empty() && is_absent(&e) => continue,
             Err(e) => return Err(list_error(e)),
         };
@@ -145,7 +142,7 @@ pub(super) fn walk(root: &Path, prefix: &str) -> Result<Vec<ObjectInfo>> {
                     size: metadata.len(),
                 }),
                 Ok(_) => {}
-                // Removed since, or a link to nowhere.
+                // It was removed since, or is a dangling link.
                 Err(e) if is_absent(&e) => {}
                 Err(e) => {
                     return Err(Error::io(Operation::List, path_text(&entry.path()), e));
@@ -156,12 +153,12 @@ pub(super) fn walk(root: &Path, prefix: &str) -> Result<Vec<ObjectInfo>> {
     Ok(found)
 }
 
-/// Repeats a call for as long as signals interrupt it. The standard library
-/// repeats reads, writes and syncs, but not the calls that change directories,
-/// which a network file system can interrupt as well.
+/// Repeats a call for as long as signals interrupt it. The standard library repeats
+/// reads, writes and syncs, but not the calls that change directories, which a network
+/// file system can interrupt too.
 ///
-/// Such a call may have been done by then: the caller must take for its own
-/// success what an earlier try of it has left.
+/// An interrupted call may still have taken effect, so the caller must treat the result
+/// of an earlier attempt as its own success.
 pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     loop {
         match call() {
@@ -171,7 +168,7 @@ pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Res
     }
 }
 
-/// Says whether an error means that no object has this path.
+/// Returns whether an error means that no object has this path.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -179,7 +176,7 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// Says whether an error means that the file system lacks an operation.
+/// Returns whether an error means that the file system does not support the operation.
 pub(super) fn is_not_offered(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

@@ -1,7 +1,7 @@
-//! A store that fails when it is told to, for tests.
+//! A store that fails on demand, for tests.
 //!
-//! A test runs a job once on a store that only counts, then once for each
-//! operation with that operation failing, and looks at what is left.
+//! A test runs a job once on a store that only counts, then once for each operation with
+//! that operation failing, and examines what is left.
 
 use std::fmt;
 use std::io;
@@ -16,21 +16,21 @@ use crate::words::units::to_u64;
 /// How the chosen operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not done, and neither is any after it: a dead disk, or a killed
-    /// process. What is unfinished by then stays in the inner store.
+    /// The operation and all later ones are not done, as with a dead disk or a killed
+    /// process. Unfinished objects stay in the inner store.
     Freeze,
-    /// It is not done; those after it are.
+    /// The operation is not done; later ones are.
     Once,
-    /// It is done, but reported as failed; those after it are done and
-    /// reported so. An operation that fails by itself tells its own error.
+    /// The operation and all later ones are done, but reported as failed. An operation
+    /// that fails by itself returns its own error.
     LostReply,
 }
 
-/// A store around another one, that counts operations and fails a chosen one.
+/// A store around another one that counts operations and fails a chosen one.
 ///
-/// Every call of a trait method that can fail is one operation. No bytes are
-/// handed out without a copy, so that each read is an operation too. Clones
-/// share the inner store and the counters.
+/// Every call of a trait method that can fail is one operation. Bytes are never handed
+/// out without a copy, so that each read is an operation too. Clones share the inner
+/// store and the counters.
 #[derive(Clone, Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
@@ -41,13 +41,13 @@ pub struct FaultyStore {
 struct Ledger {
     operation_count: AtomicU64,
     bytes_read: AtomicU64,
-    /// Zero-based.
+    /// Zero-based number of the operation that fails.
     fail_at: u64,
     fault: Fault,
 }
 
 impl FaultyStore {
-    /// Fails operation `fail_at` of this store; the first one is 0.
+    /// Makes a store that fails operation `fail_at`; the first one is 0.
     pub fn new(inner: impl Store + 'static, fail_at: u64, fault: Fault) -> Self {
         Self {
             inner: Arc::new(inner),
@@ -60,17 +60,17 @@ impl FaultyStore {
         }
     }
 
-    /// Fails nothing, and counts.
+    /// Makes a store that counts and never fails.
     pub fn counting(inner: impl Store + 'static) -> Self {
         Self::new(inner, u64::MAX, Fault::Once)
     }
 
-    /// Returns how many operations were asked for, failed ones included.
+    /// Returns how many operations were requested, including failed ones.
     pub fn operation_count(&self) -> u64 {
         self.ledger.operation_count.load(Ordering::SeqCst)
     }
 
-    /// Returns how many bytes of objects were read, repetitions included.
+    /// Returns how many bytes of objects were read, including repetitions.
     pub fn bytes_read(&self) -> u64 {
         self.ledger.bytes_read.load(Ordering::SeqCst)
     }
@@ -88,7 +88,7 @@ impl FaultyStore {
 }
 
 impl Ledger {
-    /// Counts an operation, and does it or fails it.
+    /// Counts an operation, and does or fails it.
     fn run<T>(
         &self,
         operation: Operation,
@@ -171,7 +171,7 @@ impl Store for FaultyStore {
         self.run(Operation::Remove, name, |store| store.remove(name))
     }
 
-    /// No operation that fails: what it guards against is another process.
+    /// Does not count as an operation, since a lock guards against other processes only.
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
         self.inner.lock_prefix(prefix)
     }
@@ -184,10 +184,10 @@ impl Store for FaultyStore {
 }
 
 struct FaultyWriter {
-    /// `None` once it is finished.
+    /// `None` once the object is finished.
     inner: Option<Box<dyn ObjectWriter>>,
-    /// A write failed, so the object must not be finished, although the inner
-    /// writer may know nothing of it.
+    /// A write failed, so the object must not be finished, although the inner writer may
+    /// not know of the failure.
     is_failed: bool,
     described: String,
     ledger: Arc<Ledger>,
@@ -235,8 +235,8 @@ impl ObjectWriter for FaultyWriter {
 impl Drop for FaultyWriter {
     fn drop(&mut self) {
         if self.ledger.is_frozen() {
-            // The destructor of a killed process does not run either, so what
-            // was written has to stay. The leak ends with the test.
+            // The destructor of a killed process would not run either, so what was written has to
+            // stay. The leak ends with the test.
             mem::forget(self.inner.take());
         }
     }
@@ -286,7 +286,7 @@ mod tests {
 
     use crate::ports::store::MemoryStore;
 
-    /// Seven operations: create, two writes, finish, open, read, remove.
+    /// Runs seven operations: create, two writes, finish, open, read, remove.
     fn run_all(store: &dyn Store) -> Result<()> {
         let mut writer = store.create("a")?;
         writer.write(b"te")?;

@@ -10,14 +10,16 @@ use std::str::FromStr;
 
 use crate::words::error::{Error, Result};
 
-/// The permissions of new files, whatever the umask is; who may read them may enter
-/// new directories, too. What is there already keeps its own.
+/// The permissions of new files, whatever the umask. A new directory can also be entered
+/// by everyone who may read the files in it. Existing files and directories keep their
+/// permissions.
 ///
-/// The default is 600: a snapshot holds what its cache held, session tokens perhaps.
+/// The default is 600, since a snapshot holds whatever the cache held, which may include
+/// session tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileMode(u32);
 
-/// Permissions without those that are no matter of reading and writing.
+/// The permission bits proper, without setuid, setgid and sticky.
 const BITS: u32 = 0o777;
 
 impl Default for FileMode {
@@ -29,8 +31,8 @@ impl Default for FileMode {
 impl FromStr for FileMode {
     type Err = Error;
 
-    /// Reads an octal number, such as `640`: the owner's part is 6, those of the group
-    /// and of others 0, 4 or 6.
+    /// Parses an octal number such as `640`: the owner's digit is 6, those of the group
+    /// and of others are 0, 4 or 6.
     fn from_str(text: &str) -> Result<Self> {
         let digits = text.strip_prefix('0').unwrap_or(text).as_bytes();
         let part = |digit: &u8| match digit {
@@ -56,7 +58,7 @@ impl FileMode {
         self.0 | (self.0 & 0o444) >> 2
     }
 
-    /// Makes a file that is not there, and opens it for writing.
+    /// Creates a file that must not exist yet, and opens it for writing.
     pub(super) fn create_file(self, path: &Path) -> io::Result<File> {
         let mut options = OpenOptions::new();
         let file = options
@@ -68,7 +70,7 @@ impl FileMode {
         Ok(file)
     }
 
-    /// Opens a file for reading and writing, and makes it where it is missing.
+    /// Opens a file for reading and writing, and creates it if it is missing.
     pub(super) fn open_or_create(self, path: &Path) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(self.0);
@@ -78,14 +80,14 @@ impl FileMode {
                 Ok(file)
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                // Without making it: it may have been removed since.
+                // Open without creating: the file may have been removed since.
                 options.open(path)
             }
             Err(e) => Err(e),
         }
     }
 
-    /// Makes a directory.
+    /// Creates a directory.
     pub(super) fn create_directory(self, path: &Path) -> io::Result<()> {
         let mode = self.of_directory();
         DirBuilder::new().mode(mode).create(path)?;
@@ -95,7 +97,7 @@ impl FileMode {
         Ok(())
     }
 
-    /// Gives back what the umask has taken.
+    /// Restores the permissions that the umask removed.
     fn mend(
         self,
         wanted: u32,
@@ -105,7 +107,7 @@ impl FileMode {
         if found.is_ok_and(|found| found.mode() & BITS == wanted) {
             return;
         }
-        // A file system that has no permissions refuses, and is no worse for it.
+        // A file system without permissions refuses this, and loses nothing by it.
         if let Err(error) = set(Permissions::from_mode(wanted)) {
             tracing::debug!("cannot set the permissions {wanted:o}: {error}");
         }

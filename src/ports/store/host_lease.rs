@@ -1,4 +1,4 @@
-//! What one process of a host uses at a time, though several may want to.
+//! A lease that one process of a host can hold at a time.
 
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -10,20 +10,20 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ports::store::directory::uninterrupted;
 
-/// The sole use of a thing that has a name, such as a server's crawler. It is kept as
-/// a lock on a small file in the system's temporary directory, which stays there; the
-/// kernel takes it back when the process ends.
+/// The exclusive use of a named thing, such as a server's crawler. The lease is a lock on
+/// a small file in the system's temporary directory, which stays there; the kernel
+/// releases the lock when the process ends.
 ///
-/// Where there are no files or locks to be had, it keeps nobody out.
+/// If files or locks cannot be had, the lease keeps nobody out.
 #[derive(Debug)]
 pub struct HostLease(Option<File>);
 
-/// Longest note that is read.
+/// Longest note that is read, in bytes.
 const NOTE_LEN_MAX: usize = 64;
 
 impl HostLease {
-    /// Takes the thing, or returns nothing while another process has it. With `is_new`
-    /// the file is made if it is not there.
+    /// Takes the lease, or returns `None` while another process holds it. With `is_new`,
+    /// the file is created if it does not exist.
     pub fn take(name: &str, is_new: bool) -> Option<Self> {
         let file = format!("mcsnap-{:016x}.lock", xxh3_64(name.as_bytes()));
         let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
@@ -45,7 +45,7 @@ impl HostLease {
         }
     }
 
-    /// Leaves a note for the next one, in the place of an earlier one.
+    /// Leaves a note for the next holder, replacing an earlier one.
     pub fn leave_note(&self, note: &str) {
         let Some(file) = &self.0 else {
             return;
@@ -58,7 +58,7 @@ impl HostLease {
         }
     }
 
-    /// Says whether the note is this one.
+    /// Returns whether the stored note equals this one.
     pub fn has_note(&self, note: &str) -> bool {
         let mut bytes = [0; NOTE_LEN_MAX];
         let read = self.0.as_ref().map(|file| file.read_at(&mut bytes, 0));
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn one_has_it_at_a_time_and_the_next_one_finds_the_note() {
         let name = uuid::Uuid::new_v4().to_string();
-        // Nobody has made it, so nobody is kept out.
+        // The file does not exist, so nobody is kept out.
         let absent = HostLease::take(&name, false).unwrap();
         assert!(!absent.has_note("off"));
         let first = HostLease::take(&name, true).unwrap();

@@ -1,4 +1,4 @@
-//! A small number for each of many keys, in a table that may be larger than memory.
+//! A table that maps each of many keys to a small number, and may be larger than memory.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use crate::ports::store::ScratchTable;
 use crate::words::error::Result;
 use crate::words::units::to_u64;
 
-/// Keys by 112 bits of a hash with a random seed, each with a tag of 16 bits: among
-/// 10^10 keys two have the same hash with a chance below 10^-13, and nobody can
-/// prepare them.
+/// A table of keys. A key is represented by 112 bits of a hash with a random seed, and
+/// has a tag of 16 bits. Among 10^10 keys, two have the same hash with a probability
+/// below 10^-13, and nobody can prepare such keys.
 ///
 /// # Memory
 ///
-/// 16 bytes a key and as much again free, in a nameless file that the system keeps
-/// in memory as far as there is room.
+/// 16 bytes a key, and as much again in free cells, in a nameless file that the system
+/// keeps in memory as far as there is room.
 #[derive(Debug)]
 pub struct KeyTable {
     seed: KeySeed,
@@ -23,54 +23,54 @@ pub struct KeyTable {
     count: u64,
 }
 
-/// What makes hashes of keys, so that nobody can prepare two keys with the same one.
+/// The random seed of key hashes, so that nobody can prepare two keys with the same hash.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySeed(u64);
 
 impl KeySeed {
-    /// Makes a random one.
+    /// Makes a random seed.
     pub fn random() -> Self {
         let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
         Self(seed)
     }
 
-    /// Returns what a table of this seed knows a key by.
+    /// Returns the hash of a key for tables with this seed.
     pub fn hash(self, key: &[u8]) -> KeyHash {
-        // Anything but 0 above the tag, which means a free cell.
+        // The bits above the tag must not all be 0, since that marks a free cell.
         KeyHash((xxh3_128_with_seed(key, self.0) & !TAG).max(TAG + 1))
     }
 }
 
-/// What a table knows a key by.
+/// The hash by which a table knows a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHash(u128);
 
 impl KeyHash {
-    /// Bytes of one where it is kept elsewhere.
+    /// Length of the stored form in bytes.
     pub const LEN: usize = 16;
 
-    /// Returns the bytes to keep, for a table of the same seed.
+    /// Returns the stored form, for a table with the same seed.
     pub fn to_bytes(self) -> [u8; Self::LEN] {
         self.0.to_le_bytes()
     }
 
-    /// Takes back what was kept.
+    /// Reads the stored form.
     pub fn of_bytes(bytes: [u8; Self::LEN]) -> Self {
-        // Whatever the bytes are, no hash is a free cell, and none has a tag.
+        // Whatever the bytes are, the hash must not look like a free cell or have a tag.
         Self((u128::from_le_bytes(bytes) & !TAG).max(TAG + 1))
     }
 }
 
-/// The part of a cell that is the tag.
+/// The bits of a cell that hold the tag.
 const TAG: u128 = 0xffff;
 
-/// Room for so many keys is made at once; a table that needs more grows. What
-/// somebody else says of a number of keys is not to fill a disk.
+/// Most keys that room is made for at once; a table with more keys grows. A key count
+/// from an untrusted source must not fill the disk.
 const ROOM_AT_FIRST_MAX: u64 = 1 << 20;
 
 impl KeyTable {
-    /// Makes an empty table with room for so many keys, up to some bound, before it
-    /// must grow.
+    /// Creates an empty table with room for `expected_count` keys, up to a bound, before
+    /// it must grow.
     ///
     /// # Errors
     ///
@@ -79,11 +79,11 @@ impl KeyTable {
         Self::create_with(KeySeed::random(), directory, expected_count)
     }
 
-    /// Makes one for keys of which some were hashed before.
+    /// Like [`KeyTable::create`], with the seed of keys that were hashed before.
     ///
     /// # Errors
     ///
-    /// - As [`KeyTable::create`].
+    /// - As for [`KeyTable::create`].
     pub fn create_with(seed: KeySeed, directory: &Path, expected_count: u64) -> Result<Self> {
         let room = expected_count.clamp(1024, ROOM_AT_FIRST_MAX);
         let table = ScratchTable::create(directory, room.saturating_mul(2))?;
@@ -94,19 +94,19 @@ impl KeyTable {
         })
     }
 
-    /// Returns how many keys there are.
+    /// Returns the number of keys.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Returns the tag of a key, if it is there.
+    /// Returns the tag of a key, or `None` if the table does not have the key.
     pub fn get(&self, key: &[u8]) -> Option<u16> {
         let (_, found) = self.find(self.seed.hash(key).0);
         (found != 0).then(|| tag_of(found))
     }
 
-    /// Gives a key the tag that `choose` makes of the one it has, if it is there;
-    /// returns that one.
+    /// Sets the tag of a key to what `choose` returns for its current tag, and returns
+    /// the current tag; `None` stands for a missing key.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl KeyTable {
         self.put_hash(self.seed.hash(key), choose)
     }
 
-    /// Does the same for a key of which only the hash is known.
+    /// Like [`KeyTable::put`], for a key of which only the hash is known.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl KeyTable {
         hash: KeyHash,
         choose: impl FnOnce(Option<u16>) -> u16,
     ) -> Result<Option<u16>> {
-        // At most three quarters full, so that a free cell is always near.
+        // Fill at most three quarters, so that a free cell is always near.
         if self.count.saturating_mul(4) >= to_u64(self.table.cell_count()).saturating_mul(3) {
             self.grow()?;
         }
@@ -141,8 +141,8 @@ impl KeyTable {
         Ok(before)
     }
 
-    /// Returns the cell of a hash and what is in it: where the hash is not there, the
-    /// first free cell from the one that the hash names, and 0.
+    /// Returns the cell of a hash and its content. If the table does not have the hash,
+    /// returns the first free cell at or after the hash's start cell, and 0.
     fn find(&self, hash: u128) -> (usize, u128) {
         let cell_count = self.table.cell_count().max(1);
         let mut cell = start_cell(hash, cell_count);

@@ -1,9 +1,8 @@
 //! Objects as files below a directory.
 //!
-//! An object is written to a sibling, `NAME.partial`, and published by a rename
-//! that does not replace. What a crash can leave behind is a `.partial` file,
-//! a lock that nobody holds, and empty directories; all are invisible to `list`
-//! and to every reader.
+//! An object is written to a sibling, `NAME.partial`, and published by a rename that does
+//! not replace. A crash can leave behind a `.partial` file, a lock file that nobody
+//! holds, and empty directories; `list` and readers see none of these.
 
 use std::fs::{self, File};
 use std::io;
@@ -29,27 +28,27 @@ use crate::words::error::{Error, ErrorKind, Operation, Result};
 
 /// A store in a directory of this machine.
 ///
-/// Components of a name are directories. They come with the first object and
-/// go with the last, whoever made them. Files are made for their owner alone, or
-/// with the permissions of a [`FileMode`]. Files put there by other means are objects too,
-/// except hidden ones and those of directories that are symbolic links.
+/// Components of a name are directories. A directory is created with its first object and
+/// removed with its last, no matter who created it. Files are readable by their owner
+/// alone, unless a [`FileMode`] says otherwise. Files that were put there by other means
+/// are objects too, except hidden files and files in directories that are symbolic links.
 #[derive(Clone, Debug)]
 pub struct LocalStore {
     root: Arc<Path>,
     map_choice: MapChoice,
     mode: FileMode,
-    /// It was said that this store has no locks.
+    /// Whether the user was warned that this store has no locks.
     has_told_of_locks: Arc<AtomicBool>,
 }
 
 impl LocalStore {
-    /// Opens a store in a directory that is there.
+    /// Opens a store in an existing directory.
     ///
     /// # Errors
     ///
-    /// - `NotFound` when the directory is not there.
-    /// - `InvalidInput` when the path is not that of a directory.
-    /// - `Io` when the directory cannot be reached.
+    /// - `NotFound`: the directory does not exist.
+    /// - `InvalidInput`: the path is not a directory.
+    /// - `Io`: the directory cannot be reached.
     pub fn open(root: &Path) -> Result<Self> {
         let root = absolute(root)?;
         match fs::metadata(&root) {
@@ -69,22 +68,22 @@ impl LocalStore {
         }
     }
 
-    /// Opens a store in a directory, and makes the directory and those above
-    /// it where they are missing.
+    /// Opens a store in a directory; creates the directory and its parents if they are
+    /// missing.
     ///
     /// # Errors
     ///
-    /// - `Io` when the directory cannot be made.
-    /// - As [`LocalStore::open`].
+    /// - `Io`: the directory cannot be created.
+    /// - As for [`LocalStore::open`].
     pub fn create(root: &Path) -> Result<Self> {
         Self::create_as(root, FileMode::default())
     }
 
-    /// Does the same, and gives what it makes from now on these permissions.
+    /// Like [`LocalStore::create`], and gives new files these permissions.
     ///
     /// # Errors
     ///
-    /// - As [`LocalStore::create`].
+    /// - As for [`LocalStore::create`].
     pub fn create_as(root: &Path, mode: FileMode) -> Result<Self> {
         let root = absolute(root)?;
         let made = create_directories(&root, mode)
@@ -98,8 +97,7 @@ impl LocalStore {
         Ok(Self { mode, ..store })
     }
 
-    /// Sets whether objects that are opened from now on are mapped into
-    /// memory.
+    /// Sets whether objects opened from now on are mapped into memory.
     #[must_use]
     pub fn with_map(self, map_choice: MapChoice) -> Self {
         Self { map_choice, ..self }
@@ -110,7 +108,7 @@ impl LocalStore {
         Ok(self.root.join(name))
     }
 
-    /// Lists the files that are named like an object with this suffix.
+    /// Lists the files whose names are an object's name with this suffix.
     fn list_files(&self, prefix: &str, suffix: &str) -> Result<Vec<ObjectInfo>> {
         check_prefix(prefix)?;
         let mut objects: Vec<_> = walk(&self.root, prefix)?
@@ -128,11 +126,10 @@ impl LocalStore {
         Ok(objects)
     }
 
-    /// Writes all of an object that is to be at this path, and nothing there
-    /// yet.
+    /// Writes the whole content for the object at this path, without publishing it yet.
     fn write_attempt(&self, path: PathBuf, bytes: &[u8]) -> Result<PartialFile> {
-        // A name of its own for every attempt, so that what a killed one left
-        // never stands in the way of the next.
+        // Every attempt has a name of its own, so that what a killed attempt left behind never
+        // blocks the next one.
         let suffix = format!(".{}{UNFINISHED_SUFFIX}", Uuid::new_v4().simple());
         let partial = with_suffix(&path, &suffix);
         let mut writer = PartialFile::create(&self.root, self.mode, path, partial)?;
@@ -148,8 +145,7 @@ impl LocalStore {
                 Error::io(Operation::Open, path_text(&path), e)
             }
         };
-        // Looked at before it is opened: opening a pipe would wait for its
-        // other end.
+        // Check before opening: opening a pipe would wait for its other end.
         if !fs::metadata(&path).map_err(open_error)?.is_file() {
             return Err(not_found(&path));
         }
@@ -172,7 +168,7 @@ impl LocalStore {
         });
         match outcome {
             Ok(()) => {}
-            // The try that was interrupted has done it.
+            // The interrupted attempt removed it.
             Err(e) if is_absent(&e) && try_count > 1 => {}
             Err(e) if is_absent(&e) => return Err(not_found(object)),
             Err(e) => return Err(Error::io(Operation::Remove, path_text(path), e)),
@@ -205,7 +201,7 @@ impl Store for LocalStore {
     fn replace(&self, name: &str, expected: &[u8], bytes: &[u8]) -> Result<bool> {
         let path = self.path(name)?;
         let attempt = self.write_attempt(path.clone(), bytes)?;
-        // Last, since no system call compares and renames at once.
+        // Compare as late as possible, since no system call compares and renames in one step.
         match fs::read(&path) {
             Ok(found) if found == expected => {}
             Ok(_) => return Ok(false),
@@ -277,8 +273,8 @@ impl ObjectReader for LocalObject {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         check_range(&self.described, self.size, offset, buffer.len())?;
-        // By a call even where there is a map: a file that was truncated in
-        // the meantime is then an error and not a signal.
+        // Read by a call even if there is a map: if the file was truncated in the meantime, the
+        // result is an error and not a signal.
         self.file.read_exact_at(buffer, offset).map_err(|e| {
             if e.kind() == io::ErrorKind::UnexpectedEof {
                 let cause = io::Error::new(e.kind(), "the file has become shorter");

@@ -1,13 +1,12 @@
-//! The memory map of a local file: the one place of the library with `unsafe`.
+//! The memory map of a local file: the only place in the library with `unsafe`.
 //!
-//! What a map gains is that blocks are checked and decompressed where they lie,
-//! with no copy. What it costs is that an error of the disk, or a file that
-//! another process truncates, is no error of a call but the signal SIGBUS. The
-//! length is looked at again whenever the bytes are handed out; what remains
-//! is a truncation during the use that follows, and a disk that fails; there
-//! the program's handler says so and ends it, and a program of one's own that
-//! cannot be ended so reads by calls. No writer of this crate ever truncates a
-//! file or writes to a published one.
+//! With a map, blocks are checked and decompressed in place, without a copy. The cost is
+//! that a disk error, or a file that another process truncates, raises the signal SIGBUS
+//! where a call would return an error. The length is checked again whenever the bytes are
+//! handed out. What remains is a truncation during the use that follows, and a failing
+//! disk. The program's signal handler reports these and ends the process; an embedding
+//! program that must not be ended this way reads by calls. No writer of this crate ever
+//! truncates a file or writes to a published one.
 
 use std::fs::File;
 use std::io;
@@ -19,19 +18,19 @@ use rustix::fs::fstatfs;
 /// Whether to map local files into memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MapChoice {
-    /// Where the file system is known to be local; elsewhere, and where a map
-    /// cannot be had, files are read by calls.
+    /// Map if the file system is known to be local; otherwise, or if mapping fails, read
+    /// by calls.
     #[default]
     Auto,
-    /// Always; a file that cannot be mapped cannot be opened.
+    /// Always map; a file that cannot be mapped cannot be opened.
     Always,
-    /// Never.
+    /// Never map.
     Never,
 }
 
-/// File systems whose files do not vanish with a network or a daemon, by
-/// `f_type` of statfs(2). One that is missing here is read by calls, which is
-/// always right; so the list names the usual ones only.
+/// File systems whose files do not vanish with a network or a daemon, by `f_type` of
+/// statfs(2). Files on a file system that is missing here are read by calls, which is
+/// always correct, so the list has only the usual ones.
 const LOCAL_FILE_SYSTEMS: [u64; 9] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
@@ -44,7 +43,7 @@ const LOCAL_FILE_SYSTEMS: [u64; 9] = [
     0x794c_7630, // overlayfs
 ];
 
-/// Maps a file of which `size` bytes are to be read, if that is wanted.
+/// Maps the first `size` bytes of a file if `choice` asks for it.
 pub(super) fn map_by_choice(
     choice: MapChoice,
     file: &File,
@@ -71,7 +70,8 @@ impl FileMap {
         Ok(Self(map))
     }
 
-    /// Returns the bytes, unless `file`, the mapped one, has become shorter.
+    /// Returns the bytes, unless `file`, which must be the mapped one, has become
+    /// shorter.
     pub(super) fn bytes(&self, file: &File) -> Option<&[u8]> {
         check_len(file, self.0.len()).ok()?;
         Some(&self.0)
@@ -82,28 +82,27 @@ impl FileMap {
 ///
 /// # Safety
 ///
-/// The bytes of a map can be changed or cut off by whoever may write to the
-/// file, which no check can rule out; Rust counts that as undefined. It is
-/// accepted here because published objects are never written again, because
-/// every reader of a snapshot treats the bytes as hostile and checks each
-/// structure where it lies, and because the caller checks the length before
-/// the map is made, after it, and before the bytes are handed out.
+/// Anyone who may write to the file can change or truncate the mapped bytes, and no check
+/// can rule that out; Rust counts it as undefined behaviour. It is accepted here because
+/// published objects are never written again, because every reader of a snapshot treats
+/// the bytes as hostile and checks each structure in place, and because the caller checks
+/// the length before and after mapping and before the bytes are handed out.
 #[expect(
     unsafe_code,
     reason = "reading a segment through a map saves a copy of every block"
 )]
 fn map_file(file: &File, len: usize) -> io::Result<Mmap> {
-    // SAFETY: see above; the file is open for reading, and the length was
-    // compared with that of the file.
+    // SAFETY: see above; the file is open for reading, and the length was compared with
+    // the file's.
     unsafe { memmap2::MmapOptions::new().len(len).map(file) }
 }
 
-/// Maps a nameless file of this process for reading and writing, after its space
-/// was taken: a full disk must not come to light as a signal.
+/// Maps a nameless file of this process for reading and writing. Its space is allocated
+/// first, so that a full disk causes an error and not a signal.
 ///
 /// # Safety
 ///
-/// Nobody else has the file, so nobody changes or cuts it under the map.
+/// Nobody else has the file, so nobody changes or truncates it under the map.
 #[expect(
     unsafe_code,
     reason = "a table that the system may page out, with no call for each look-up"
@@ -111,12 +110,12 @@ fn map_file(file: &File, len: usize) -> io::Result<Mmap> {
 pub(super) fn map_scratch(file: &File, len: u64) -> io::Result<MmapMut> {
     rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len)?;
     let len = usize::try_from(len).map_err(io::Error::other)?;
-    // SAFETY: see above; the file has this length, and its bytes have a place.
+    // SAFETY: see above; the file has this length, and its space is allocated.
     unsafe { memmap2::MmapOptions::new().len(len).map_mut(file) }
 }
 
-/// Checks that a file has at least `len` bytes: touching a page of the map
-/// beyond its end would raise SIGBUS.
+/// Checks that a file has at least `len` bytes: touching a page of the map beyond the end
+/// of the file would raise SIGBUS.
 fn check_len(file: &File, len: usize) -> io::Result<()> {
     let found = file.metadata()?.len();
     if usize::try_from(found).is_ok_and(|found| found < len) {
@@ -173,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_file_system_of_processes_is_not_mapped_on_its_own() {
-        // It is as little a file system of local files as NFS is.
+        // Like NFS, procfs is not on the list.
         let file = File::open("/proc/self/stat").unwrap();
         assert!(!is_local(&file));
         let map = map_by_choice(MapChoice::Auto, &file, 0).unwrap();

@@ -24,7 +24,7 @@ struct Shelves {
 }
 
 struct Unfinished {
-    /// Which writer it belongs to: the name alone can pass to another one.
+    /// The writer it belongs to; the name alone can pass to another writer.
     writer: u64,
     size: u64,
 }
@@ -45,8 +45,8 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelves> {
-        // Every change under the lock is a single insert or remove, so a
-        // thread that panicked left nothing half done.
+        // Every change under the lock is a single insert or remove, so a thread that panicked
+        // left nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,7 +136,7 @@ impl Store for MemoryStore {
 
     fn open_unfinished(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
         check_name(name)?;
-        // Whoever writes one has its bytes.
+        // Only the writer has the bytes of an unfinished object.
         Err(not_found(name))
     }
 
@@ -208,8 +208,8 @@ impl ObjectWriter for MemoryWriter {
         if shelves.own_unfinished(&self.name, self.writer).is_none() {
             return Err(self.removed(Operation::Publish));
         }
-        // The drop that follows takes the name off the unfinished ones. Until
-        // then it is on both shelves, which the trait allows.
+        // The following drop removes the name from the unfinished objects. Until then it is on
+        // both shelves, which the trait allows.
         shelves.insert_new(&self.name, bytes)
     }
 }

@@ -1,21 +1,20 @@
-//! Which names objects may have.
+//! The names that objects may have.
 
 use crate::words::error::{Error, Result};
 
-/// What the name of an unfinished object ends with, where it has to be stored
-/// beside finished ones.
+/// The suffix of an unfinished object that is stored beside finished ones.
 pub(super) const UNFINISHED_SUFFIX: &str = ".partial";
 
 /// Checks the name of an object.
 ///
-/// A legal name is one or more components with `/` between them. A component
-/// is not empty, does not start with a dot, does not end in `.partial`, and
-/// has no control character: so no name leaves the store, hides from a
-/// listing, or breaks the line of a message.
+/// A legal name is one or more components with `/` between them. A component is not
+/// empty, does not start with a dot, does not end in `.partial`, and has no control
+/// characters. So no name leaves the store, hides from a listing, or breaks the line of a
+/// message.
 ///
 /// # Errors
 ///
-/// - `InvalidInput` when the name is not legal.
+/// - `InvalidInput`: the name is not legal.
 pub fn check_name(name: &str) -> Result<()> {
     let legal = |component: &str| {
         is_visible_component(component) && !component.ends_with(UNFINISHED_SUFFIX)
@@ -39,7 +38,7 @@ pub(super) fn check_prefix(prefix: &str) -> Result<()> {
     check_name(prefix)
 }
 
-/// Says whether an object of this name lies under this prefix.
+/// Returns whether an object of this name lies under this prefix.
 pub(super) fn is_under(name: &str, prefix: &str) -> bool {
     prefix.is_empty()
         || name
@@ -47,7 +46,7 @@ pub(super) fn is_under(name: &str, prefix: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Says whether a component can be part of a finished or unfinished object.
+/// Returns whether a component can be part of a finished or unfinished object's name.
 pub(super) fn is_visible_component(component: &str) -> bool {
     !component.is_empty()
         && !component.starts_with('.')

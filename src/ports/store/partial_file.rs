@@ -1,4 +1,4 @@
-//! A file on its way to its final name.
+//! A file that is written under a temporary name and then published.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -18,14 +18,13 @@ use crate::ports::store::directory::{
 use crate::ports::store::file_mode::FileMode;
 use crate::words::error::{Error, ErrorKind, Operation, Result};
 
-/// Writes shorter than this are collected; longer ones go straight to the file.
+/// Writes shorter than this are collected; longer ones go straight to the file. Bytes.
 const BUFFER_LEN: usize = 256 << 10;
 
-/// How often a directory may be pruned by others between making it and making
-/// a file in it.
+/// How often others may prune a directory between creating it and creating a file in it.
 const CREATE_ATTEMPT_COUNT_MAX: u32 = 100;
 
-/// A file that is removed again unless it is published.
+/// A file that is removed unless it is published.
 pub(super) struct PartialFile {
     root: Arc<Path>,
     path: PathBuf,
@@ -41,7 +40,7 @@ type Rename = fn(&Path, &Path) -> io::Result<()>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Writing,
-    /// A write failed: what reached the file is not known.
+    /// A write failed; how much of it reached the file is unknown.
     Failed,
     Published,
 }
@@ -105,13 +104,12 @@ impl PartialFile {
         })
     }
 
-    /// Makes the file durable under its final name, if that is free.
+    /// Makes the file durable under its final name, if that name is free.
     pub(super) fn publish(self) -> Result<()> {
         self.publish_by(rename_new)
     }
 
-    /// Makes the file durable under its final name, in place of the one that is
-    /// there.
+    /// Makes the file durable under its final name, replacing the existing file.
     pub(super) fn replace(self) -> Result<()> {
         self.publish_by(|from, to| fs::rename(from, to))
     }
@@ -122,16 +120,16 @@ impl PartialFile {
             .sync_all()
             .map_err(|e| self.error(Operation::Sync, e))?;
         self.take_name(rename)?;
-        // All of them, not only those this writer made: whoever made one may
-        // not have come to the end of its own publishing yet.
+        // Sync all of them, not only those this writer created: another writer that created one
+        // may not have synced it yet.
         let parent = self.path.parent().unwrap_or(&self.root);
         sync_up_to(&self.root, parent)
     }
 
     /// Gives the complete file its final name.
     fn take_name(&mut self, rename: Rename) -> Result<()> {
-        // Whoever removed the partial file may have started another one of
-        // the same name, which must not be published half written.
+        // If somebody removed the partial file, there may be another one of the same name,
+        // which must not be published half written.
         if !self.is_own(&self.partial) {
             let cause = io::Error::new(io::ErrorKind::NotFound, "the unfinished file was removed");
             return Err(self.error(Operation::Publish, cause));
@@ -143,8 +141,8 @@ impl PartialFile {
         };
         match outcome {
             Ok(()) => {}
-            // A network file system repeats a request whose reply was lost,
-            // and the repetition fails because the first one succeeded.
+            // A network file system repeats a request whose reply was lost, and the repetition
+            // fails because the first one succeeded.
             Err(_) if self.is_own(&self.path) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(Error::new(ErrorKind::AlreadyExists {
@@ -156,7 +154,7 @@ impl PartialFile {
         self.progress = Progress::Published;
         if is_linked {
             match uninterrupted(|| fs::remove_file(from)) {
-                // An interrupted try has done it.
+                // The interrupted attempt removed it.
                 Err(e) if !is_absent(&e) => return Err(self.error(Operation::Remove, e)),
                 Ok(()) | Err(_) => {}
             }
@@ -164,7 +162,7 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Says whether a path leads to the file of this writer.
+    /// Returns whether a path leads to this writer's file.
     fn is_own(&self, path: &Path) -> bool {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         match (self.file.metadata(), fs::symlink_metadata(path)) {
@@ -192,8 +190,8 @@ impl Drop for PartialFile {
     fn drop(&mut self) {
         if self.progress != Progress::Published {
             if self.is_own(&self.partial) {
-                // Nobody is left to be told of an error. The file stays
-                // visible as an unfinished object.
+                // An error cannot be reported here. The file stays visible as an unfinished
+                // object.
                 let _ = uninterrupted(|| fs::remove_file(&self.partial));
             }
             if let Some(parent) = self.path.parent() {
@@ -212,7 +210,7 @@ impl fmt::Debug for PartialFile {
     }
 }
 
-/// Creates a file, and its directory where it is missing.
+/// Creates a file, and its directory if that is missing.
 fn create_file(directory: &Path, path: &Path, mode: FileMode) -> io::Result<File> {
     let mut attempt = 1;
     loop {
@@ -283,7 +281,7 @@ mod tests {
     fn a_failed_write_is_final() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = start(&directory, "");
-        // A file open for reading refuses a write as a full disk would.
+        // A file that is open for reading refuses a write, as a full disk would.
         let writable = mem::replace(
             &mut writer.file,
             File::open(directory.path().join("a.partial")).unwrap(),

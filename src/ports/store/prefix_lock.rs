@@ -1,9 +1,9 @@
-//! The lock of a part of a local store: a file beside the directory.
+//! The lock of a prefix of a local store: a file beside the prefix's directory.
 //!
-//! The directory itself is no good for it. It goes with its last object and
-//! comes back with the next, and a lock on the one that has gone keeps nobody
-//! out. On NFS the kernel keeps `flock` of a directory to its own host, while
-//! that of a file that is open for writing holds on the server.
+//! The directory itself cannot serve as the lock. It is removed with its last object and
+//! created again with the next, and a lock on the removed directory keeps nobody out. On
+//! NFS, the kernel applies `flock` on a directory to its own host only, while `flock` on
+//! a file that is open for writing holds on the server.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,13 +21,13 @@ use crate::ports::store::directory::{
 use crate::ports::store::file_mode::FileMode;
 use crate::words::error::{Error, ErrorKind, Operation, Result};
 
-/// How often the file may be removed by others between opening and locking it.
+/// How often others may remove the file between opening and locking it.
 const ATTEMPT_COUNT_MAX: u32 = 100;
 
 /// Locks a file, or fails with `WouldBlock`.
 pub(super) type LockFile = fn(&File) -> io::Result<()>;
 
-/// A lock; the kernel takes it back when the process ends.
+/// A lock. The kernel releases it when the process ends.
 #[derive(Debug)]
 pub(super) struct PrefixLock {
     root: Arc<Path>,
@@ -39,13 +39,13 @@ pub(super) struct PrefixLock {
 impl PrefixLock {
     /// Locks the prefix whose objects are in `directory`, below `root`.
     ///
-    /// Where the file system has no locks, the result keeps nobody out, and
-    /// [`PrefixLock::is_held`] says so.
+    /// If the file system has no locks, the returned lock keeps nobody out, and
+    /// [`PrefixLock::is_held`] returns false.
     ///
     /// # Errors
     ///
-    /// - `Locked` when another process has it.
-    /// - `Io` when the file cannot be made or locked.
+    /// - `Locked`: another process holds the lock.
+    /// - `Io`: the file cannot be created or locked.
     pub(super) fn take(
         root: &Arc<Path>,
         mode: FileMode,
@@ -62,7 +62,7 @@ impl PrefixLock {
             let opened = create_directories(parent, mode).and_then(|_| open(&path, mode));
             let file = match opened {
                 Ok(file) => file,
-                // Another process has pruned the directory since it was made.
+                // Another process pruned the directory after it was created.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => {
                     prune_up_to(root, parent);
@@ -75,8 +75,8 @@ impl PrefixLock {
                 Err(e) if has_no_locks(&e) => false,
                 Err(e) => return Err(Error::io(Operation::Lock, path_text(&path), e)),
             };
-            // Its last holder may have removed it after it was opened here. Then
-            // the next process makes another file, and locks that one.
+            // The last holder may have removed the file after it was opened here. The next
+            // process would then create and lock another file.
             if is_same_file(&file, &path) {
                 return Ok(Self {
                     root: Arc::clone(root),
@@ -86,16 +86,16 @@ impl PrefixLock {
                 });
             }
         }
-        // Others take it and give it back all the time.
+        // Other processes keep taking and releasing the lock.
         Err(locked())
     }
 
-    /// Says whether it keeps others out.
+    /// Returns whether the lock keeps others out.
     pub(super) fn is_held(&self) -> bool {
         self.is_held
     }
 
-    /// Names the file for people.
+    /// Names the lock file for messages.
     pub(super) fn describe(&self) -> String {
         path_text(&self.path)
     }
@@ -105,14 +105,14 @@ impl StoreLock for PrefixLock {}
 
 impl Drop for PrefixLock {
     fn drop(&mut self) {
-        // The file goes while it is still locked. A process that has opened it
-        // before gets the lock when `file` is closed, finds that the name leads
-        // elsewhere, and begins anew; removed after that, it could be taken away
-        // from under the next holder. Without a lock it stays: by other means a
-        // process on another host may hold it. A killed process leaves it, too,
-        // unlocked, and the next one takes it.
+        // Remove the file while it is still locked. A process that has already opened it gets
+        // the lock when `file` is closed, finds that the name leads elsewhere, and starts over.
+        // If the file were removed after that, it could be taken away from the next holder. A
+        // lock that is not held leaves the file in place: a process on another host may hold
+        // the lock by other means. A killed process also leaves the file, unlocked, and the
+        // next process takes it.
         if self.is_held && is_same_file(&self.file, &self.path) {
-            // Left behind, it is in nobody's way.
+            // A leftover file does no harm.
             let _ = uninterrupted(|| fs::remove_file(&self.path));
         }
         prune_up_to(&self.root, self.path.parent().unwrap_or(&self.root));
@@ -124,8 +124,8 @@ pub(super) fn lock_file(file: &File) -> io::Result<()> {
     Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
 }
 
-/// Returns the place of the lock: beside the directory, and hidden, so that it
-/// is in no listing and is no object.
+/// Returns the path of the lock file: beside the directory and hidden, so that no listing
+/// shows it and it is not an object.
 fn lock_path(root: &Path, directory: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(directory.file_name().unwrap_or_default());
@@ -133,8 +133,8 @@ fn lock_path(root: &Path, directory: &Path) -> PathBuf {
     directory.parent().unwrap_or(root).join(name)
 }
 
-/// Opens the file, and makes it where it is missing. For writing, although
-/// nothing is written: NFS gives no exclusive lock otherwise.
+/// Opens the file, and creates it if it is missing. It is opened for writing although
+/// nothing is written, since NFS otherwise grants no exclusive lock.
 fn open(path: &Path, mode: FileMode) -> io::Result<File> {
     mode.open_or_create(path)
 }
@@ -147,9 +147,9 @@ fn is_same_file(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Says whether an error means that the file system has no locks.
+/// Returns whether an error means that the file system has no locks.
 fn has_no_locks(error: &io::Error) -> bool {
-    // NFS whose server runs no lock daemon says NOLCK.
+    // An NFS mount whose server runs no lock daemon returns NOLCK.
     is_not_offered(error) || Errno::from_io_error(error) == Some(Errno::NOLCK)
 }
 
@@ -184,7 +184,7 @@ mod tests {
             let what = path_text(&place);
             assert_eq!(*error.kind(), ErrorKind::Locked { what });
         }
-        // No pruning takes its directory away.
+        // Pruning does not remove the lock's directory.
         prune_up_to(&root, &root.join("deep"));
         assert_eq!(entries(&root.join("deep")), [".a.lock"]);
         drop(lock);
@@ -196,8 +196,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = root_of(&directory);
         let place = root.join("a");
-        // Its holder removes the file when this process has opened it, and lets
-        // go of it then.
+        // The holder removes the file after this process has opened it, and then releases the
+        // lock.
         let lock: LockFile = |file| {
             let path = fs::read_link(format!("/proc/self/fd/{}", as_number(file))).unwrap();
             let marker = path.with_extension("once");
@@ -269,7 +269,7 @@ mod tests {
             "{error}"
         );
         drop(locks);
-        // Who is on a host that has locks may hold it.
+        // A process on a host that has locks may hold it.
         assert_eq!(entries(&root), [".a.lock"]);
     }
 }

@@ -7,8 +7,8 @@ use crate::words::error::{Error, ErrorKind, Operation, Result};
 use crate::words::location::Location;
 use crate::words::units::{counted, grouped, to_u64};
 
-/// Returns the range that starts at `offset` and has `len` bytes, or an `Io`
-/// error that names `object` when it does not end within `size`.
+/// Returns the range that starts at `offset` and has `len` bytes, or an `Io` error that
+/// names `object` if the range ends beyond `size`.
 pub(super) fn check_range(object: &str, size: u64, offset: u64, len: usize) -> Result<Range<u64>> {
     let end = u64::try_from(len)
         .ok()
@@ -27,7 +27,7 @@ pub(super) fn check_range(object: &str, size: u64, offset: u64, len: usize) -> R
     }
 }
 
-/// Makes the error of a read that failed at this offset.
+/// Makes the error of a failed read at this offset.
 pub(super) fn read_error(object: &str, offset: u64, cause: io::Error) -> Error {
     Error::new(ErrorKind::Io {
         operation: Operation::Read,

@@ -1,5 +1,5 @@
-//! A file beside its description, both of another program: the restart file of
-//! memcached and its `.meta`. What is in them is not known here.
+//! A data file and its description, both written by another program: memcached's restart
+//! file and its `.meta`. This module does not interpret their contents.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::words::units::to_u64;
 pub struct RestartFile {
     path: PathBuf,
     file: File,
-    /// `None` for a file without bytes, which cannot be mapped.
+    /// `None` for an empty file, which cannot be mapped.
     map: Option<FileMap>,
     meta_path: PathBuf,
     meta: Vec<u8>,
@@ -24,12 +24,13 @@ pub struct RestartFile {
 }
 
 impl RestartFile {
-    /// Opens and maps the file, wherever it lies, and reads its `.meta`, of so
-    /// many bytes at most. `None` if there is no `.meta`.
+    /// Opens and maps the file at any path, and reads its `.meta`, which may have up to
+    /// `meta_len_max` bytes. Returns `None` if there is no `.meta`.
     ///
     /// # Errors
     ///
-    /// - `Io`, `LimitExceeded`.
+    /// - `Io`: a file cannot be opened, read or mapped.
+    /// - `LimitExceeded`: the `.meta` is longer than `meta_len_max`.
     pub fn open(path: &Path, meta_len_max: usize) -> Result<Option<Self>> {
         let place = path.display().to_string();
         let failed = |operation| {
@@ -64,7 +65,7 @@ impl RestartFile {
         }))
     }
 
-    /// Names the file for people.
+    /// Names the file for messages.
     pub fn describe(&self) -> String {
         self.path.display().to_string()
     }
@@ -78,7 +79,7 @@ impl RestartFile {
     ///
     /// # Errors
     ///
-    /// - `Io`: the file has become shorter.
+    /// - `Io`: the file was truncated.
     pub fn bytes(&self) -> Result<&[u8]> {
         let Some(map) = &self.map else {
             return Ok(&[]);
@@ -90,19 +91,19 @@ impl RestartFile {
         })
     }
 
-    /// Says whether the `.meta` is still there and the same: a server that
-    /// takes the file removes it.
+    /// Returns whether the `.meta` still exists with the same text: a server that takes
+    /// over the file removes it.
     ///
     /// # Errors
     ///
-    /// - `Io`.
+    /// - `Io`: the `.meta` cannot be read.
     pub fn is_unchanged(&self) -> Result<bool> {
         let meta = read_small(&self.meta_path, self.meta_len_max)?;
         Ok(meta.as_ref() == Some(&self.meta) && self.bytes().is_ok())
     }
 }
 
-/// Reads a whole small file; `None` if there is none.
+/// Reads a whole small file; returns `None` if it does not exist.
 fn read_small(path: &Path, len_max: usize) -> Result<Option<Vec<u8>>> {
     let failed = |operation| {
         let place = path.display().to_string();

@@ -1,5 +1,5 @@
-//! Whether a local store can be written to, and how much fits: looked at without
-//! writing anything.
+//! Checks whether a local store can be written to and how much fits, without writing
+//! anything.
 
 use std::fs;
 use std::io;
@@ -10,22 +10,23 @@ use crate::ports::store::directory::path_text;
 use crate::ports::store::url::{absolute, local_path};
 use crate::words::error::{Error, Operation, Result};
 
-/// What a directory, or the one in which it would be made, has to offer.
+/// What a directory, or the directory in which it would be created, offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// The directory is there already.
+    /// Whether the directory exists.
     pub is_there: bool,
-    /// Bytes that this user can still write, where the file system tells.
+    /// Bytes that this user can still write; `None` if the file system does not report
+    /// it.
     pub free_bytes: Option<u64>,
 }
 
-/// Looks at the place where a store is, or would be made.
+/// Examines the place where a store is or would be created.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: a URL of another kind.
-/// - `Io`: nothing can be made there: it is no directory, may not be written to,
-///   or the file system is mounted read-only.
+/// - `InvalidInput`: the URL has another scheme than `file`.
+/// - `Io`: nothing can be created there, because it is not a directory, may not be
+///   written to, or is on a file system that is mounted read-only.
 pub fn look_at_room(place: &str) -> Result<Room> {
     let path = absolute(local_path(place)?)?;
     let failed = |cause: io::Error| Error::io(Operation::Create, path_text(&path), cause);

@@ -1,5 +1,5 @@
-//! A file for what does not fit in memory, without a name: it goes with the
-//! process, however that ends.
+//! A nameless file for what does not fit in memory. It disappears with the process,
+//! however that ends.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::words::error::{Error, Operation, Result};
 use crate::words::units::to_u64;
 
-/// Where some bytes are in a scratch file.
+/// The position and length of some bytes in a scratch file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     offset: u64,
@@ -23,7 +23,7 @@ pub struct ScratchFile {
 }
 
 impl Extent {
-    /// Returns the place of so many bytes behind this one.
+    /// Returns the extent of `len` bytes right after this one.
     #[must_use]
     pub fn next(self, len: usize) -> Self {
         Self {
@@ -34,11 +34,11 @@ impl Extent {
 }
 
 impl ScratchFile {
-    /// Makes a file in a directory that exists.
+    /// Creates a file in a directory that must exist.
     ///
     /// # Errors
     ///
-    /// - `Io`.
+    /// - `Io`: the file cannot be created.
     pub fn create(directory: &Path) -> Result<Self> {
         let place = format!("temporary file in {}", directory.display());
         let file = tempfile::tempfile_in(directory)
@@ -46,12 +46,12 @@ impl ScratchFile {
         Ok(Self { file, place })
     }
 
-    /// Writes bytes to a place of their length; several threads may write and read
-    /// at a time.
+    /// Writes bytes to an extent of their length. Several threads may write and read at
+    /// the same time.
     ///
     /// # Errors
     ///
-    /// - `Io`.
+    /// - `Io`: the file cannot be written.
     pub fn write(&self, extent: Extent, bytes: &[u8]) -> Result<()> {
         self.file
             .write_all_at(bytes, extent.offset)
@@ -62,7 +62,7 @@ impl ScratchFile {
     ///
     /// # Errors
     ///
-    /// - `Io`.
+    /// - `Io`: the file cannot be read.
     pub fn read(&self, extent: Extent) -> Result<Vec<u8>> {
         let mut bytes = vec![0; extent.len];
         self.file
@@ -71,11 +71,11 @@ impl ScratchFile {
         Ok(bytes)
     }
 
-    /// Forgets all that was written, and gives its space back.
+    /// Discards everything that was written, and frees its space.
     ///
     /// # Errors
     ///
-    /// - `Io`.
+    /// - `Io`: the file cannot be truncated.
     pub fn clear(&self) -> Result<()> {
         self.file
             .set_len(0)

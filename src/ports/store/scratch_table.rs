@@ -1,5 +1,5 @@
-//! A table that may be larger than memory: the pages of a nameless file, which
-//! the system writes out when it needs their place.
+//! A table that may be larger than memory: it lives in a mapped file without a name,
+//! whose pages the system writes out when it needs the memory.
 
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,11 @@ pub struct ScratchTable {
 impl ScratchTable {
     const CELL_LEN: usize = 16;
 
-    /// Makes a table whose file has no name, in a directory that exists.
+    /// Creates a table in a nameless file in `directory`, which must exist.
     ///
     /// # Errors
     ///
-    /// - `Io`: the disk has no room for it, or cannot be mapped.
+    /// - `Io`: the disk has no room for the file, or the file cannot be mapped.
     pub fn create(directory: &Path, cell_count: u64) -> Result<Self> {
         let place = format!("temporary file in {}", directory.display());
         let file = tempfile::tempfile_in(directory)
@@ -37,7 +37,7 @@ impl ScratchTable {
         })
     }
 
-    /// Makes another table in the same directory.
+    /// Creates another table in the same directory.
     ///
     /// # Errors
     ///
@@ -51,14 +51,14 @@ impl ScratchTable {
         self.map.len() / Self::CELL_LEN
     }
 
-    /// Returns a cell; 0 beyond the end.
+    /// Returns a cell, or 0 beyond the end.
     pub fn get(&self, cell: usize) -> u128 {
         let start = cell.saturating_mul(Self::CELL_LEN);
         let bytes = self.map.get(start..start.saturating_add(Self::CELL_LEN));
         bytes.map_or(0, NativeEndian::read_u128)
     }
 
-    /// Changes a cell; nothing beyond the end.
+    /// Sets a cell; does nothing beyond the end.
     pub fn set(&mut self, cell: usize, value: u128) {
         let start = cell.saturating_mul(Self::CELL_LEN);
         let bytes = self

@@ -7,37 +7,38 @@ use crate::ports::store::name::UNFINISHED_SUFFIX;
 use crate::ports::store::{FileMode, LocalStore, MapChoice, Store, check_name};
 use crate::words::error::{Error, ErrorKind, Operation, Result};
 
-/// A snapshot may be named by its manifest, too.
+/// A user may also name a snapshot by its manifest.
 const MANIFEST: &str = "manifest.json";
 
-/// Opens the store in which snapshots are to be written: a directory, which is
-/// made if it is missing.
+/// Opens the store into which snapshots are written: a directory, created if it is
+/// missing.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: a URL of another kind.
-/// - `Io`: the directory cannot be made.
+/// - `InvalidInput`: the URL has another scheme than `file`.
+/// - `Io`: the directory cannot be created.
 pub fn create_directory(place: &str) -> Result<Arc<dyn Store>> {
     create_directory_as(place, FileMode::default())
 }
 
-/// Does the same, and gives what is made there from now on these permissions.
+/// Like [`create_directory`], and gives new files these permissions.
 ///
 /// # Errors
 ///
-/// - As [`create_directory`].
+/// - As for [`create_directory`].
 pub fn create_directory_as(place: &str, mode: FileMode) -> Result<Arc<dyn Store>> {
     let path = absolute(local_path(place)?)?;
     Ok(Arc::new(LocalStore::create_as(&path, mode)?))
 }
 
-/// Opens the store that holds a snapshot, and returns the snapshot's name in
-/// it: `place` is the snapshot's directory, or its manifest.
+/// Opens the store that holds a snapshot, and returns it with the snapshot's name in it.
+/// `place` is the snapshot's directory or its manifest.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: a URL of another kind, or a path that names no directory.
-/// - `Io`: the current directory cannot be found.
+/// - `InvalidInput`: the URL has another scheme than `file`, or the path names no
+///   directory.
+/// - `Io`: the current directory cannot be determined.
 pub fn open_snapshot_place(place: &str, map_choice: MapChoice) -> Result<(Arc<dyn Store>, String)> {
     let path = absolute(local_path(place)?)?;
     let is_manifest = path.file_name().is_some_and(|name| name == MANIFEST);
@@ -59,34 +60,35 @@ pub fn open_snapshot_place(place: &str, map_choice: MapChoice) -> Result<(Arc<dy
     Ok((Arc::new(store), name.to_owned()))
 }
 
-/// What a place that a user names has in it.
+/// What stands at a place that the user names.
 #[derive(Clone, Debug)]
 pub enum DamagedPlace {
-    /// A directory, which is or was a snapshot.
+    /// A directory that is or was a snapshot.
     Snapshot {
-        /// The store around it.
+        /// The store that contains it.
         store: Arc<dyn Store>,
-        /// Its name there.
+        /// Its name in that store.
         name: String,
     },
-    /// A file, which is or was a segment.
+    /// A file that is or was a segment.
     Segment {
-        /// The store around it.
+        /// The store that contains it.
         store: Arc<dyn Store>,
-        /// Its name there, without what marks an unfinished one.
+        /// Its name in that store, without the suffix of an unfinished object.
         object: String,
-        /// It never got its final name.
+        /// Whether the file never got its final name.
         is_unfinished: bool,
     },
 }
 
-/// Opens a place that may be damaged in any way, to be read by calls alone: a
-/// disk that fails is then an error and not a signal.
+/// Opens a place that may be damaged in any way. It is read by calls and never mapped, so
+/// that a failing disk causes an error and not a signal.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: a URL of another kind, or a name no object can have.
-/// - `NotFound`, `Io`: there is nothing, or it cannot be reached.
+/// - `InvalidInput`: the URL has another scheme than `file`, or no object can have the
+///   name.
+/// - `NotFound`, `Io`: the place does not exist or cannot be reached.
 pub fn open_damaged_place(place: &str) -> Result<DamagedPlace> {
     let path = absolute(local_path(place)?)?;
     let metadata = std::fs::metadata(&path).map_err(|error| {
@@ -131,8 +133,7 @@ pub(super) fn local_path(place: &str) -> Result<&Path> {
     }
 }
 
-/// Resolves `.` and `..` where the path exists, since the last part is to be a
-/// name.
+/// Resolves `.` and `..` if the path exists, since its last component is used as a name.
 pub(super) fn absolute(path: &Path) -> Result<std::path::PathBuf> {
     path.canonicalize()
         .or_else(|_| std::path::absolute(path))
