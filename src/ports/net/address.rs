@@ -1,4 +1,4 @@
-//! The addresses that a node's name stands for.
+//! Resolves the names of nodes to addresses.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -14,12 +14,12 @@ use crate::words::error::{Error, Operation, Result};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
-/// What errors of a look-up that takes too long name.
+/// The operation that errors name when a look-up takes too long.
 pub(super) const LOOK_UP: &str = "name look-up";
 
-/// Returns the node with the address that its name stands for, which some rings
-/// hash: IPv4 before IPv6, and none where it stands for none, is a socket, or
-/// cannot be looked up within the timeout or before the cancel.
+/// Returns the node with the address of its host, which some rings hash. IPv4 is
+/// preferred over IPv6. The address is `None` if the name has no address, the node is a
+/// socket, or the look-up does not finish before the timeout or the cancel.
 pub fn with_address(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> NodeSpec {
     let literal = || node.host.parse().ok();
     let look_up = || preferred_address(node, options, cancel);
@@ -36,12 +36,12 @@ fn preferred_address(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> 
     preferred.next().or(resolved.first()).map(SocketAddr::ip)
 }
 
-/// Returns all addresses of a node, in the order of the system.
+/// Returns all addresses of a node, in the order in which the system lists them.
 ///
 /// # Errors
 ///
-/// - `Io`: the name stands for nothing, or no thread can be started.
-/// - `Timeout`: it is not known in time.
+/// - `Io`: the name has no address, or no thread can be started.
+/// - `Timeout`: the look-up does not finish in time.
 /// - `Canceled`.
 pub(super) fn resolve(
     node: &NodeSpec,
@@ -56,9 +56,9 @@ pub(super) fn resolve(
     within(&node.address(), limit, cancel, look_up)
 }
 
-/// Runs a look-up on a thread of its own, since the system's cannot be stopped.
-/// One that takes too long is left behind: its thread may outlive this call,
-/// and the job, and ends when the system gives up, which drops what it found.
+/// Runs a look-up on a thread of its own, since the system's cannot be interrupted. A
+/// look-up that takes too long is left behind: its thread may outlive this call and the
+/// job, and ends when the system gives up. Its result is dropped.
 fn within(
     node: &str,
     limit: Duration,
@@ -70,7 +70,7 @@ fn within(
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new()
         .name("name-lookup".to_owned())
-        // Nobody may be there any more to take it.
+        // The receiver may already be gone.
         .spawn(move || drop(sender.send(look_up())))
         .map_err(|error| failed(Operation::Spawn, error))?;
     loop {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::words::error::ErrorKind;
 
-    /// A look-up that ends when the sender goes.
+    /// A look-up that ends when the sender is dropped.
     fn stuck() -> (
         mpsc::Sender<()>,
         impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send,
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(error.to_chain(), "a:5: cannot resolve: no such host");
         let operation = Operation::Resolve;
         assert_eq!(*error.kind(), ErrorKind::Io { operation });
-        // Written addresses are not looked up.
+        // Literal addresses are not looked up.
         for host in ["127.0.0.1", "::1"] {
             let node = NodeSpec::new(host, 7);
             let resolved = resolve(&node, Duration::ZERO, &Cancel::new()).unwrap();

@@ -1,10 +1,10 @@
-//! What has come over a connection and is not taken yet.
+//! Bytes that arrived over a connection and are not consumed yet.
 
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::units::to_u64;
 
-/// Bytes in the order they came. It grows with the longest reply that has to be
-/// there whole, and no further than the caller allows.
+/// Bytes in the order of their arrival. The buffer grows with the longest reply that must
+/// be complete in it, but not beyond what the caller allows.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
@@ -14,7 +14,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Its length, but for a reply that is longer.
+    /// Its usual length in bytes; only a longer reply makes it grow.
     pub(super) const LEN: usize = 256 << 10;
 
     pub(super) fn new() -> Self {
@@ -33,16 +33,16 @@ impl Buffer {
         self.start == self.end
     }
 
-    /// Takes bytes from the front.
+    /// Consumes bytes from the front.
     pub(super) fn take(&mut self, len: usize) {
         self.start = self.end.min(self.start.saturating_add(len));
     }
 
-    /// Returns room for more, at least one byte.
+    /// Returns room for more bytes, at least one.
     ///
     /// # Errors
     ///
-    /// - `LimitExceeded`: so many bytes are unread as one reply may have.
+    /// - `LimitExceeded`: as many bytes are unread as one reply may have.
     pub(super) fn room(&mut self, reply_len_max: usize) -> Result<&mut [u8]> {
         if self.is_empty() {
             (self.start, self.end) = (0, 0);
@@ -67,12 +67,12 @@ impl Buffer {
         Ok(self.bytes.get_mut(self.end..).unwrap_or_default())
     }
 
-    /// Adds bytes that were put into the room.
+    /// Marks bytes as written to the room.
     pub(super) fn add(&mut self, len: usize) {
         self.end = self.bytes.len().min(self.end.saturating_add(len));
     }
 
-    /// Gives back memory that one long reply took.
+    /// Frees memory that one long reply took.
     pub(super) fn shrink(&mut self) {
         if self.is_empty() && self.bytes.len() > Self::LEN {
             *self = Self::new();
@@ -104,7 +104,7 @@ mod tests {
         let wanted = "reply length would be 786433; the limit is 786432";
         assert_eq!(error.to_chain(), wanted);
         assert_eq!(buffer.unread().len(), LONGEST);
-        // What is taken makes room without growth.
+        // Consumed bytes make room without growth.
         buffer.take(10);
         assert_eq!(fill(&mut buffer, 4, LONGEST).unwrap(), 10);
         assert_eq!(buffer.unread().first(), Some(&1));

@@ -1,21 +1,21 @@
-//! Words for clocks that do not agree.
+//! Warnings about clocks that do not agree.
 
-/// Seconds by which two clocks may differ without a word: those of servers tick once a
-/// second, and hosts are kept right to less.
+/// Seconds by which two clocks may differ without a warning: servers' clocks tick once a
+/// second, and hosts are kept accurate to less than that.
 pub const CLOCK_GAP_MAX: u64 = 5;
 
 /// When two clocks were compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
-    /// Just now, with that of this host.
+    /// Just now, with this host's clock.
     Now,
-    /// When a snapshot was made, with that of the host that made it.
+    /// When a snapshot was made, with the clock of the host that made it.
     AtDump,
 }
 
-/// Says how far a node's clock is from that of a host, where that is more than
-/// [`CLOCK_GAP_MAX`]; `offset` is added to a server time to get the host's, in
-/// seconds.
+/// Describes how far a node's clock is from a host's, if the difference exceeds
+/// [`CLOCK_GAP_MAX`]. `offset` is the number of seconds to add to a server time to get
+/// the host's time.
 pub fn clock_warning(node: &str, offset: i64, compared: Compared) -> Option<String> {
     let seconds = offset.unsigned_abs();
     if seconds <= CLOCK_GAP_MAX {
@@ -31,7 +31,7 @@ pub fn clock_warning(node: &str, offset: i64, compared: Compared) -> Option<Stri
     })
 }
 
-/// Writes a length of time by its largest unit of which there are two or more.
+/// Formats a length of time in the largest unit of which it has two or more.
 fn span(seconds: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(86_400, "days"), (3600, "hours"), (60, "minutes")];
     let unit = UNITS.iter().find(|(size, _)| seconds / size >= 2);

@@ -1,4 +1,4 @@
-//! How a socket gets its connection: within a time, and not beyond a cancel.
+//! Connects sockets, bounded by a timeout and a cancel flag.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -18,16 +18,16 @@ use crate::words::error::{Error, Operation, Result};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
-/// What errors of a connection that does not come about in time name.
+/// The operation that errors name when a connection is not established in time.
 pub(super) const CONNECT: &str = "connect";
 
-/// Connects to a node over TCP, trying each of its addresses. The timeout is
-/// for all of it, with the look-up of the name.
+/// Connects to a node over TCP, trying each of its addresses. The timeout covers
+/// everything, including the name look-up.
 ///
 /// # Errors
 ///
-/// - `Io`: the host is unknown, or the last address refuses.
-/// - `Timeout`: the last address, or the look-up, does not answer in time.
+/// - `Io`: the host is unknown, or the last address refuses the connection.
+/// - `Timeout`: the last address or the look-up does not answer in time.
 /// - `Canceled`.
 pub(super) fn connect_tcp(
     node: &NodeSpec,
@@ -48,7 +48,7 @@ fn connect_any(
     let mut last = None;
     let mut untried = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {
-        // An address that does not answer leaves time for those after it.
+        // An address that does not answer leaves time for the ones after it.
         let limit = countdown.left() / untried.max(1);
         untried = untried.saturating_sub(1);
         match connect_one(node, *address, limit, cancel) {
@@ -62,7 +62,7 @@ fn connect_any(
     Err(last.unwrap_or_else(|| Error::net(Operation::Connect, node, unknown())))
 }
 
-/// Connects to one address; `None` when the time is over.
+/// Connects to one address; returns `None` when the time is over.
 fn connect_one(
     node: &str,
     address: SocketAddr,
@@ -81,7 +81,7 @@ fn connect_one(
     }
 }
 
-/// Returns a socket that connects by itself, and is writable when it has done so.
+/// Returns a socket that connects in the background, and becomes writable when it has.
 fn start_connect(address: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -90,7 +90,7 @@ fn start_connect(address: SocketAddr) -> io::Result<Socket> {
     socket.set_keepalive(true)?;
     match socket.connect(&address.into()) {
         Ok(()) => Ok(socket),
-        // Also after a signal it goes on by itself. POSIX, connect.
+        // An interrupted connect also continues in the background. POSIX, connect.
         Err(error)
             if error.kind() == io::ErrorKind::Interrupted
                 || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
@@ -101,12 +101,12 @@ fn start_connect(address: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// Connects to a socket of this host.
+/// Connects to a Unix socket of this host.
 ///
 /// # Errors
 ///
-/// - `Io`: the path leads to no socket that somebody listens at.
-/// - `Timeout`: so many wait to be accepted that there is no room in time.
+/// - `Io`: the path leads to no socket with a listener.
+/// - `Timeout`: the queue of connections to accept stays full for too long.
 /// - `Canceled`.
 pub(super) fn connect_socket(
     node: &NodeSpec,
@@ -124,7 +124,7 @@ pub(super) fn connect_socket(
         cancel.check()?;
         match socket.connect(&address) {
             Ok(()) => return Ok(UnixStream::from(socket)),
-            // Too many wait to be accepted, and no poll tells when that ends.
+            // The queue of connections to accept is full, and no poll reports when it has room.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if countdown.left().is_zero() {
                     let timeout = countdown.timeout(CONNECT);
@@ -147,7 +147,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// A port that is taken, and that nobody listens at.
+    /// A port that is bound but has no listener.
     fn refusing_address() -> (SocketAddr, Socket) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -156,8 +156,8 @@ mod tests {
         (address, socket)
     }
 
-    /// A listener that accepts nobody, with so many that wait that the system
-    /// answers no more; they have to be kept.
+    /// A listener that accepts nobody, with so many waiting connections that the system
+    /// answers no more. The connections have to be kept.
     fn full_listener() -> (SocketAddr, Vec<Socket>) {
         let (address, socket) = refusing_address();
         socket.listen(0).unwrap();
@@ -199,7 +199,7 @@ mod tests {
                 )
             }
         });
-        // Most likely it waits by then; if not, it still has to end.
+        // The thread most likely waits by now; if not, it still has to end.
         std::thread::sleep(Duration::from_millis(50));
         cancel.cancel();
         assert!(connecting.join().unwrap().unwrap_err().is_canceled());
@@ -218,7 +218,7 @@ mod tests {
         };
         let stream = connect(&addresses).unwrap();
         assert_eq!(stream.peer_addr().unwrap(), sound);
-        // The last one's error is told.
+        // The error is that of the last address.
         let error = connect(&[silent, refusing]).unwrap_err();
         let operation = Operation::Connect;
         assert_eq!(*error.kind(), ErrorKind::Io { operation });
@@ -233,7 +233,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        // A second call sets the length anew.
+        // A second call changes the length of the queue.
         rustix::net::listen(&listener, 0).unwrap();
         let node: NodeSpec = path.to_str().unwrap().parse().unwrap();
         let cancel = Cancel::new();

@@ -1,4 +1,4 @@
-//! A user and a password, which nothing prints.
+//! A user and a password, which are never printed.
 
 use std::fmt;
 use std::fs::File;
@@ -17,27 +17,28 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// More is no password but the wrong file.
+    /// Longest file that is read, in bytes: a longer one holds no password, but is the
+    /// wrong file.
     const FILE_LEN_MAX: usize = 4096;
 
-    /// Reads `user:password`.
+    /// Parses `user:password`.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`, which does not show the text: no colon, nothing before
-    ///   or behind it, a space in the user (it ends the user on its way to the
+    /// - `InvalidInput`, which does not show the text: there is no colon, nothing before
+    ///   or after it, a space in the user (which would end the user on its way to the
     ///   server), or a control character.
     pub fn parse(text: &str) -> Result<Self> {
         let (user, password) = text.split_once(':').unwrap_or((text, ""));
         Self::new(user, password)
     }
 
-    /// Reads a file with one line, `user:password`, as memcached itself has it,
-    /// or with two, the user and the password.
+    /// Reads a file with one line, `user:password`, in memcached's own format, or with
+    /// two lines, the user and the password.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`, which does not show what is in the file.
+    /// - `InvalidInput`, which does not show what the file holds.
     pub fn read_file(path: &Path) -> Result<Self> {
         let failed = |operation, error| Error::unusable_file("auth-file", path, operation, error);
         let file = File::open(path).map_err(|error| failed(Operation::Open, error))?;
@@ -78,14 +79,14 @@ impl Credentials {
         })
     }
 
-    /// Returns the command that logs in; the key in it means nothing.
-    /// protocol.txt, "Authentication".
+    /// Returns the command that logs in; its key has no meaning. protocol.txt,
+    /// "Authentication".
     pub(super) fn to_command(&self) -> Vec<u8> {
         let text = format!("{} {}", self.user, self.password);
         format!("set auth 0 0 {}\r\n{text}\r\n", text.len()).into_bytes()
     }
 
-    /// Says once that a server did not ask for them.
+    /// Warns once that a server did not ask for them.
     pub(super) fn note_useless(&self, node: &str) {
         if !self.was_useless.swap(true, Ordering::Relaxed) {
             tracing::warn!(node, "the server asks for no password, and was told none");

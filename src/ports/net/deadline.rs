@@ -1,4 +1,4 @@
-//! How much time there is, and what is left of it.
+//! Time limits, and how much of them is left.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::ports::net::options::Pace;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::units::to_u64;
 
-/// A length of time that runs from when this was made.
+/// A length of time that starts when this is made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Countdown {
     started: Instant,
@@ -21,18 +21,18 @@ impl Countdown {
         }
     }
 
-    /// Returns the rest, zero at the end.
+    /// Returns the remaining time; zero when it is over.
     pub(super) fn left(&self) -> Duration {
         self.limit.saturating_sub(self.started.elapsed())
     }
 
-    /// Makes the error of its end.
+    /// Makes the error for its end.
     pub(super) fn timeout(&self, operation: &'static str) -> Error {
         timeout(operation, self.limit)
     }
 }
 
-/// Makes the error of an operation that was not done within its time.
+/// Makes the error of an operation that did not finish in time.
 pub(super) fn timeout(operation: &'static str, limit: Duration) -> Error {
     let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     Error::new(ErrorKind::Timeout {
@@ -41,29 +41,29 @@ pub(super) fn timeout(operation: &'static str, limit: Duration) -> Error {
     })
 }
 
-/// What an exchange may take besides silence, and what it has taken.
+/// Limits of an exchange besides silence, and what it has used of them.
 #[derive(Debug)]
 pub(super) struct Watch {
     operation: &'static str,
-    /// For all of it.
+    /// The limit for the whole exchange.
     whole: Option<Countdown>,
     rate: Option<Rate>,
 }
 
-/// How much moves, over one window after the other.
+/// How much moves in each of a series of windows.
 #[derive(Debug)]
 struct Rate {
     window: Duration,
     bytes_per_sec: u64,
-    /// Time in this window that the socket was waited for: what the caller does
-    /// with the bytes is no fault of the server's.
+    /// How long this window has waited for the socket. The time the caller spends on the
+    /// bytes is not the server's fault.
     waited: Duration,
-    /// Bytes in this window, both ways.
+    /// Bytes moved in this window, both ways.
     moved: u64,
 }
 
 impl Watch {
-    /// Leaves everything but silence to the caller.
+    /// Sets no limit besides silence, which the caller bounds.
     pub(super) fn none(operation: &'static str) -> Self {
         Self {
             operation,
@@ -72,7 +72,7 @@ impl Watch {
         }
     }
 
-    /// Wants all of it within the time of a short answer, from now on.
+    /// Bounds the whole exchange by the time of a short answer, from now on.
     pub(super) fn whole(operation: &'static str, pace: Pace) -> Self {
         Self {
             whole: Some(Countdown::new(pace.short_answer)),
@@ -80,7 +80,7 @@ impl Watch {
         }
     }
 
-    /// Wants the least rate, for however long.
+    /// Requires the least rate, for any length of time.
     pub(super) fn rate(operation: &'static str, pace: Pace) -> Self {
         let rate = Rate {
             window: pace.window,
@@ -110,7 +110,7 @@ impl Watch {
         }
     }
 
-    /// Returns how long may be waited before [`Watch::check`] has more to say.
+    /// Returns how long to wait at most before [`Watch::check`] may fail.
     pub(super) fn left(&self) -> Duration {
         let of_whole = self.whole.as_ref().map(Countdown::left);
         let of_rate = self.rate.as_ref().map(Rate::left);
@@ -118,12 +118,12 @@ impl Watch {
         left.unwrap_or(Duration::MAX)
     }
 
-    /// Says that it takes too long.
+    /// Checks the limits.
     ///
     /// # Errors
     ///
-    /// - `Timeout`: the time for all of it is over.
-    /// - `Slow`: in the last window fewer bytes moved than have to.
+    /// - `Timeout`: the time for the whole exchange is over.
+    /// - `Slow`: fewer bytes moved in the last window than required.
     pub(super) fn check(&mut self) -> Result<()> {
         let operation = self.operation;
         if let Some(whole) = &self.whole
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn each_window_is_judged_by_itself() {
         let mut watch = Watch::rate("get", Pace::of_timeout(Duration::from_secs(1)));
-        // However much there was before.
+        // Regardless of how much moved before.
         watch.note_moved(1 << 30);
         watch.note_waited(MINUTE);
         watch.check().unwrap();

@@ -1,4 +1,4 @@
-//! What stands at an address, where it does not talk as memcached does.
+//! Finds out what listens at an address that does not talk like memcached.
 
 use std::time::Duration;
 
@@ -17,30 +17,30 @@ use crate::words::node::NodeSpec;
 /// Longest time for one question.
 const QUESTION_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Too short to be a greeting: a server that speaks TLS says so by an alert.
+/// A TLS hello that is too short: a server that speaks TLS answers with an alert.
 const BROKEN_HELLO: &[u8] = &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3];
 
-/// What was tried before a connection stood.
+/// The operations that fail before a connection is established.
 const UNREACHED: [&str; 2] = [CONNECT, LOOK_UP];
 
-/// What an alert begins with. RFC 8446, 5.1 and 6.
+/// The first bytes of an alert. RFC 8446, 5.1 and 6.
 const ALERT: &[u8] = &[0x15, 3];
 
-/// What a reply of the binary protocol begins with.
+/// The first byte of a reply in the binary protocol.
 const BINARY_REPLY: u8 = 0x81;
 
-/// What came for some bytes over a connection of its own.
+/// What a server sent in reply to some bytes, over a connection of its own.
 #[derive(Debug)]
 struct Answer {
     bytes: Vec<u8>,
-    /// Whether the server hung up.
+    /// Whether the server closed the connection.
     is_closed: bool,
 }
 
-/// Says what an error of the first exchange with a server means, as far as
-/// questions over other connections can tell; else it stays as it is.
+/// Replaces the error of the first exchange with a server by its cause, if questions over
+/// other connections can find it; otherwise returns the error unchanged.
 pub fn explain(node: &NodeSpec, options: &NetOptions, cancel: &Cancel, error: Error) -> Error {
-    // Who cannot be reached at all cannot be asked either.
+    // A server that cannot be reached cannot be asked either.
     let is_silent = matches!(error.kind(), ErrorKind::Timeout { operation, .. }
         if !UNREACHED.contains(operation));
     let is_alert = |got: &str| got.starts_with("\\x15\\x03");
@@ -59,7 +59,7 @@ pub fn explain(node: &NodeSpec, options: &NetOptions, cancel: &Cancel, error: Er
     }
 }
 
-/// Turns what no server of memcached says into the problem that it is none.
+/// Maps a reply that memcached never sends to "not a memcached server".
 pub(super) fn not_memcached(node: &NodeSpec, error: Error) -> Error {
     let ErrorKind::Protocol { wanted, got } = error.kind() else {
         return error;
@@ -79,8 +79,8 @@ fn find_problem(
     if is_closed && options.tls.is_none() && ask(BROKEN_HELLO, 2)?.bytes.starts_with(ALERT) {
         return Some(AccessProblem::TlsWanted);
     }
-    // As many bytes as a binary header has, so that a server of that protocol
-    // need not wait for more.
+    // Send as many bytes as a binary header has, so that a server of that protocol need
+    // not wait for more.
     let text = ask(&VERSION.repeat(3), 8)?;
     if is_unauthenticated(&text.bytes) {
         return Some(AccessProblem::AuthenticationWanted);
@@ -105,17 +105,17 @@ fn find_problem(
     Some(AccessProblem::BinaryOnly { option })
 }
 
-/// Says whether a server answers text without TLS.
+/// Returns whether a server answers text without TLS.
 pub(super) fn speaks_plain(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> bool {
     let options = NetOptions::of_timeout(options.timeout.min(QUESTION_TIME_MAX));
     let text = answer(node, &options, cancel, VERSION, 1);
-    // An alert of TLS begins with no letter.
+    // A TLS alert does not begin with a letter.
     text.is_some_and(|text| text.bytes.first().is_some_and(u8::is_ascii_alphabetic))
 }
 
-/// Says whether what listens is the proxy in memcached itself: that knows no
-/// commands of a crawler, and hangs up (1.6.45) or fails to read them (1.6.38),
-/// while a server only says that one is incomplete.
+/// Returns whether the listener is memcached's built-in proxy. It does not know the
+/// crawler commands, and hangs up (1.6.45) or fails to read them (1.6.38), while a server
+/// only reports that the command is incomplete.
 pub(super) fn knows_no_crawler(
     node: &NodeSpec,
     options: &NetOptions,
@@ -148,8 +148,8 @@ fn answer(
     ask_over(&mut connection, request, enough).ok()
 }
 
-/// Sends bytes, and takes what comes until that is enough or a whole line, until
-/// the end, or until nothing more comes.
+/// Sends bytes, and collects the reply until it has `enough` bytes or a whole line, the
+/// connection ends, or nothing more comes.
 fn ask_over(connection: &mut Connection, request: &[u8], enough: usize) -> Result<Answer> {
     let mut bytes = Vec::new();
     let asked = connection.exchange_short("question", request, |received| {

@@ -1,34 +1,35 @@
-//! What a server tells of its flushes.
+//! What a server reports about its flushes.
 
 use crate::codecs::protocol::stats::ServerVersion;
 use crate::ports::net::server::ServerReport;
 
 /// The traces of `flush_all` at one moment.
 ///
-/// The counter alone does not do: `stats reset` sets it to 0, and a flush with a
-/// delay counts when it is called, not when it empties the server. The moment of
-/// the last flush is a setting, which no reset touches.
+/// The counter alone is not enough: `stats reset` sets it to 0, and a delayed flush
+/// counts when it is called, not when it empties the server. The time of the last flush
+/// is a setting, which no reset touches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlushMarks {
-    /// Calls of `flush_all`, since the start or the last `stats reset`.
+    /// Calls of `flush_all` since the start or the last `stats reset`.
     pub count: u64,
-    /// Items that were set up to this moment go when it comes, or went; seconds
-    /// of the server's own count, 0 if nothing was ever flushed. Not all tell.
+    /// The time of the last flush, in seconds of the server's own count: items set up to
+    /// then are removed when it comes. 0 if nothing was ever flushed; `None` if the
+    /// server does not report it.
     pub until: Option<u64>,
-    /// That moment is still to come.
+    /// Whether that time is still to come.
     pub is_ahead: bool,
 }
 
 impl FlushMarks {
-    /// Says what has flushed the server, by later marks of the same process.
+    /// Returns what has flushed the server, according to later marks of the same process.
     pub fn find_flush(&self, later: &Self) -> Option<&'static str> {
         const CALLED: &str = "flush_all was called on the server meanwhile";
         if !self.tells_like(later) {
             // A count that fell was reset.
             return (later.count > self.count).then_some(CALLED);
         }
-        // What the server refuses (`-F`) counts, and moves nothing; what is still
-        // to come has taken nothing.
+        // A refused flush (`-F`) counts, but does not change the time. A flush that is still to
+        // come has removed nothing.
         if self.until != later.until && !later.is_ahead {
             Some(CALLED)
         } else if self.is_ahead && !later.is_ahead {
@@ -38,19 +39,19 @@ impl FlushMarks {
         }
     }
 
-    /// Says whether both tell the moment, which then is the truth.
+    /// Returns whether both report the time, which is then authoritative.
     fn tells_like(&self, later: &Self) -> bool {
         self.until.is_some() && later.until.is_some()
     }
 
-    /// Says for sure that there was no flush in between.
+    /// Returns true if there was certainly no flush in between.
     pub fn excludes_flush(&self, later: &Self) -> bool {
         self.tells_like(later) && self.until == later.until && self.is_ahead == later.is_ahead
     }
 }
 
 impl ServerReport {
-    /// Returns the traces of flushes in it.
+    /// Returns the traces of flushes in this report.
     pub fn flush_marks(&self) -> FlushMarks {
         let until = self.settings.flushed_until;
         let now = self.own_seconds();
@@ -61,8 +62,8 @@ impl ServerReport {
         }
     }
 
-    /// Returns the seconds since all items were flushed; none if they never were, it
-    /// is still to come, or the server does not tell.
+    /// Returns the seconds since all items were flushed; `None` if they never were, the
+    /// flush is still to come, or the server does not report it.
     pub(super) fn seconds_since_flush(&self) -> Option<u64> {
         let until = self.settings.flushed_until.filter(|&until| until > 0)?;
         self.own_seconds().checked_sub(until)
@@ -70,7 +71,7 @@ impl ServerReport {
 
     /// Returns the server's own count of seconds.
     fn own_seconds(&self) -> u64 {
-        // `uptime` leaves out what a server counts before its start, so that no
+        // `uptime` leaves out the seconds that a server counts before its start, so that no
         // item is older than 0 (ITEM_UPDATE_INTERVAL in memcached.h).
         let before_start = if self.stats.version < ServerVersion::COUNTS_FROM_60 {
             0
@@ -101,7 +102,7 @@ mod tests {
         let before = marks(4, Some(70), false);
         for (later, found) in [
             (marks(4, Some(70), false), None),
-            // One that was refused, and one that is still to come.
+            // A flush that was refused, and one that is still to come.
             (marks(5, Some(70), false), None),
             (marks(5, Some(900), true), None),
             (marks(5, Some(90), false), CALLED),
@@ -112,7 +113,7 @@ mod tests {
         ] {
             assert_eq!(before.find_flush(&later), found, "{later:?}");
         }
-        // One that does not tell the moment.
+        // A server that does not report the time.
         assert_eq!(
             marks(4, None, false).find_flush(&marks(5, None, false)),
             CALLED
@@ -137,8 +138,8 @@ mod tests {
         };
         let (old, new) = (ServerVersion(1, 4, 17), ServerVersion(1, 4, 18));
         assert!(!is_ahead(new, 2, 0));
-        // As 1.6.18 and 1.6.45 tell it of `flush_all` and of `flush_all 100`, 2
-        // seconds after their start.
+        // As 1.6.18 and 1.6.45 report `flush_all` and `flush_all 100`, 2 seconds after their
+        // start.
         assert!(!is_ahead(new, 2, 61));
         assert!(is_ahead(new, 2, 161));
         assert!(is_ahead(new, 100, 161));

@@ -1,4 +1,4 @@
-//! How servers are reached.
+//! How to reach servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,27 +6,26 @@ use std::time::Duration;
 use crate::ports::net::credentials::Credentials;
 use crate::ports::net::tls::TlsClient;
 
-/// How sockets behave, and what servers are shown; cheap to clone.
+/// Socket timeouts, and how to authenticate to servers; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NetOptions {
-    /// Longest time without a byte either way, and longest time to connect, with
-    /// the look-up of the name and all addresses.
+    /// Longest time without a byte in either direction, and longest time to connect,
+    /// including the name look-up and all addresses.
     pub timeout: Duration,
     /// How slow a server may be that is not silent.
     pub pace: Pace,
-    /// How long a job asks a node again that does not answer at first; 0 to give
-    /// it up at once.
+    /// How long a job keeps asking a node that does not answer at first; 0 to give up at
+    /// once.
     pub wait_for_node: Duration,
-    /// Who we are, for servers that ask (`-Y`); told to no other.
+    /// User and password, for servers that ask for them (`-Y`); sent to no others.
     pub credentials: Option<Arc<Credentials>>,
-    /// TLS over TCP; sockets of this host are spoken to without, as memcached
-    /// itself does it.
+    /// TLS over TCP. Unix sockets never use TLS, as in memcached itself.
     pub tls: Option<TlsClient>,
 }
 
 impl NetOptions {
-    /// Makes options for plain sockets with this timeout, and the pace that goes
-    /// with it. No node is waited for.
+    /// Makes options for plain sockets with this timeout and the matching pace. No node
+    /// is waited for.
     pub fn of_timeout(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -39,31 +38,30 @@ impl NetOptions {
 }
 
 impl Default for NetOptions {
-    /// Ten seconds.
+    /// A timeout of ten seconds.
     fn default() -> Self {
         Self::of_timeout(Duration::from_secs(10))
     }
 }
 
-/// How slow a server may be that is not silent, so that one that sends a byte
-/// now and then holds no job for ever. Walks have no bound but on silence: one
-/// of a large table that is nearly empty may say next to nothing for long.
+/// How slow a server may be that is not silent, so that a server that sends a byte now
+/// and then does not hold a job forever. For walks, only silence is bounded: a walk of a
+/// large table that is nearly empty may send next to nothing for a long time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Longest time for all of a short answer with its request, and for a TLS
-    /// handshake.
+    /// Longest time for a whole short answer with its request, and for a TLS handshake.
     pub short_answer: Duration,
-    /// How long is waited for bytes, in all, before they are counted; in values
-    /// and in what stores them, both ways. A silence within it counts, too, so it
-    /// should be several timeouts long.
+    /// Total time to wait for bytes before they are counted, in both directions, when
+    /// values are read or stored. Silence counts too, so this should be several timeouts
+    /// long.
     pub window: Duration,
-    /// Fewer end the exchange.
+    /// Least rate of the bytes in a window; a lower rate ends the exchange.
     pub bytes_per_sec: u64,
 }
 
 impl Pace {
-    /// Returns the pace where a silence may be so long: six of it for a short
-    /// answer, and 1 KiB/s over as long, or over a minute if that is longer.
+    /// Returns the pace for a timeout: six timeouts for a short answer, and 1 KiB/s over
+    /// six timeouts, or over a minute if that is longer.
     pub fn of_timeout(timeout: Duration) -> Self {
         const WINDOW_MIN: Duration = Duration::from_secs(60);
         let six = timeout.saturating_mul(6);

@@ -1,5 +1,5 @@
-//! Waiting for a node that does not answer yet: the first questions to it are asked
-//! again, with a growing pause, until it answers or the time is over.
+//! Waits for a node that does not answer yet: its first questions are repeated, with
+//! growing pauses, until it answers or the time is over.
 
 use std::error::Error as _;
 use std::io;
@@ -16,19 +16,19 @@ use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress};
 
-/// The first pause, without what chance adds.
+/// The first pause, without the random part.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest one. With what chance adds it may be twice as long.
+/// The longest pause. The random part may double it.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 
-/// Asks a node something for the first time. Where it refuses, hangs up, is silent,
-/// has no connection left, or its name is not found just now, it is asked again
-/// until [`NetOptions::wait_for_node`] is over; the user is told of that at once.
-/// What does not pass by itself, such as a password that is wanted, is returned
-/// at once.
+/// Asks a node something for the first time. If the node refuses, hangs up, is silent or
+/// has no free connection, or its name cannot be resolved right now, it is asked again
+/// until [`NetOptions::wait_for_node`] is over, and the user is told of that at once.
+/// Errors that do not pass by themselves, such as a missing password, are returned at
+/// once.
 ///
-/// The pauses grow, and chance adds to each, so that many jobs do not come back to
-/// a server at the same moment.
+/// The pauses grow and have a random part, so that many jobs do not come back to a server
+/// at the same moment.
 ///
 /// # Errors
 ///
@@ -74,16 +74,14 @@ pub fn ask_patiently<T>(
     }
 }
 
-/// Asks many nodes something for the first time, side by side as far as there are
-/// descriptors, and each as [`ask_patiently`] does. If all of them are needed, the first one that fails ends the
-/// waiting for the others.
-///
-/// The cancel flag that `ask` is given is raised then, too.
+/// Asks many nodes something for the first time, each as [`ask_patiently`] does, and as
+/// many side by side as the file descriptor limit allows. With `are_all_needed`, the first
+/// node that fails ends the waiting for the others, and the cancel flag given to `ask` is
+/// raised.
 ///
 /// # Errors
 ///
-/// - If all are needed, the error of the first node in this order that failed by
-///   itself.
+/// - With `are_all_needed`, the error of the first node in order that failed by itself.
 /// - `Canceled`, within a tenth of a second.
 pub fn ask_all<'a, T: Send>(
     nodes: impl IntoIterator<Item = &'a NodeSpec>,
@@ -112,7 +110,7 @@ pub fn ask_all<'a, T: Send>(
     Error::first_cause(errors).map_or(Ok(answers), Err)
 }
 
-/// Says whether the same question may have an answer a little later.
+/// Returns whether the same question may succeed a little later.
 fn may_pass(error: &Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref());
     let is_for_good = cause.is_some_and(|cause: &io::Error| {
@@ -121,11 +119,11 @@ fn may_pass(error: &Error) -> bool {
             io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
         )
     });
-    // A crawl of another dump has a patience of its own.
+    // Waiting for another dump's crawl is handled elsewhere.
     error.is_retryable() && *error.kind() != ErrorKind::Busy && !is_for_good
 }
 
-/// Waits, but not longer than the cancel flag is down.
+/// Waits, but stops as soon as the cancel flag is raised.
 ///
 /// # Errors
 ///
@@ -171,7 +169,7 @@ mod tests {
         Error::net(Operation::Connect, "a:1", cause)
     }
 
-    /// Asks a node that gives these errors, and then an answer.
+    /// Asks a node that fails with these errors and then answers.
     fn ask(limit: Duration, errors: Vec<Error>) -> (Result<()>, usize, Vec<Event>) {
         let told = Told::default();
         let mut errors = errors.into_iter();
@@ -222,7 +220,7 @@ mod tests {
             assert!(answer.is_err());
             assert_eq!((count, told.len()), (1, 0));
         }
-        // Nobody waits where no time is given.
+        // Without a time limit there is no waiting.
         let (answer, count, told) = ask(Duration::ZERO, vec![refused()]);
         let text = answer.unwrap_err().to_chain();
         assert_eq!(text, "a:1: cannot connect: connection refused");
@@ -275,7 +273,7 @@ mod tests {
                 ask,
             )
         };
-        // It would take an hour to give up the first one.
+        // Giving up the first node would take an hour.
         let error = ask_them(true, Duration::from_secs(3600)).unwrap_err();
         assert_eq!(error.kind(), wants_tls().kind());
         let answers = ask_them(false, Duration::ZERO).unwrap();

@@ -1,4 +1,4 @@
-//! What a server says of itself, and how its clock stands to ours.
+//! What a server reports about itself, and how its clock compares to ours.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,41 +27,41 @@ pub struct ServerReport {
     pub stats: ServerStats,
     /// Settings.
     pub settings: ServerSettings,
-    /// Seconds to add to a server time to get this host's. 0 when they differ
-    /// by no more than both clocks' resolution.
+    /// Seconds to add to a server time to get this host's time. It is 0 if they differ by
+    /// no more than the resolution of both clocks.
     pub clock_offset: i64,
-    /// Whether it is memcached's own proxy: what it says of itself is true, and
-    /// says nothing of the servers behind it. Only [`meet_server`] finds out.
+    /// Whether this is memcached's built-in proxy, whose report is true but says nothing
+    /// about the servers behind it. Only [`meet_server`] finds this out.
     pub is_proxy: bool,
 }
 
 impl ServerReport {
-    /// Offsets up to this many seconds are taken for none: the server's clock
-    /// ticks once a second and may be late by one more.
+    /// Offsets up to this many seconds count as 0: the server's clock ticks once a second
+    /// and may be late by one more.
     pub const CLOCK_TOLERANCE: i64 = 2;
 
-    /// What is said of a server that was restarted.
+    /// The reason reported for a server that was restarted.
     pub const RESTARTED: &str = "the server was restarted meanwhile";
 
-    /// Says what has happened to the server, by a later report of it, that makes
-    /// what was done in between worthless though every command was answered.
+    /// Returns what has happened to the server, according to a later report, that makes
+    /// the work done in between worthless even though every command was answered.
     pub fn find_change(&self, later: &Self) -> Option<&'static str> {
         let later = &self.succeeded_by(later.clone());
         let find_flush = || self.flush_marks().find_flush(&later.flush_marks());
         self.find_restart(later).or_else(find_flush)
     }
 
-    /// Returns a later report of this server with the version that was found out
-    /// when it was met, which not every report tells.
+    /// Returns a later report of this server with the version found when it was first
+    /// met, since not every report includes it.
     pub fn succeeded_by(&self, mut later: Self) -> Self {
         later.stats.version = self.stats.version;
         later
     }
 
-    /// Says so if the server was restarted, by a later report of it.
+    /// Returns a reason if a later report shows that the server was restarted.
     pub fn find_restart(&self, later: &Self) -> Option<&'static str> {
-        // Both numbers are whole seconds. The pid alone tells nothing in a
-        // container, where it is 1 before and after.
+        // Both numbers are whole seconds. The pid alone proves nothing in a container, where it
+        // is 1 before and after.
         const START_TOLERANCE: u64 = 2;
         let (before, after) = (&self.stats, &later.stats);
         let moved = before.started_at().0.abs_diff(after.started_at().0);
@@ -83,14 +83,14 @@ impl ServerReport {
     }
 }
 
-/// Asks a server for its statistics and settings, for the first time: where it
-/// does not answer as memcached does, finds out what stands there.
+/// Asks a server for its statistics and settings for the first time. If it does not
+/// answer as memcached does, finds out what it is.
 ///
 /// # Errors
 ///
-/// - `Access`: it wants TLS or a password, it is a proxy, or it speaks the binary
-///   protocol only.
-/// - Those of [`Connection::connect`] and [`ask_server`].
+/// - `Access`: it wants TLS or a password, it is a proxy, or it speaks only the binary
+///   protocol.
+/// - As for [`Connection::connect`] and [`ask_server`].
 pub fn meet_server(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<ServerReport> {
     let met = Connection::connect(node, options, cancel)
         .and_then(|mut connection| ask_server(&mut connection));
@@ -109,7 +109,7 @@ pub fn meet_server(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Re
             report.stats.version
         );
     }
-    // A server may be a proxy on one port and itself on another.
+    // A server may act as a proxy on one port and as itself on another.
     if report.settings.is_proxy_enabled {
         report.is_proxy = knows_no_crawler(node, options, cancel)?;
     }
@@ -122,14 +122,14 @@ pub fn meet_server(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Re
 ///
 /// - `Protocol`: the other side is not memcached.
 /// - `Server`: it refuses, for instance because it wants authentication.
-/// - Those of [`Connection::exchange`].
+/// - As for [`Connection::exchange`].
 pub fn ask_server(connection: &mut Connection) -> Result<ServerReport> {
     let before = host_time();
     let stats = ServerStats::of(&ask(connection, STATS)?);
     let after = host_time();
     let settings = ServerSettings::of(&ask_settings(connection)?);
     let middle = before.saturating_add(after) / 2;
-    // The server shows whole seconds, so half a one on average is missing.
+    // The server reports whole seconds, so half a second is missing on average.
     let server = i64::try_from(stats.time.0)
         .unwrap_or(i64::MAX)
         .saturating_mul(1000);
@@ -148,13 +148,13 @@ pub fn ask_server(connection: &mut Connection) -> Result<ServerReport> {
     })
 }
 
-/// Asks a server how many items each slab class has.
+/// Asks a server how many items each slab class has, by class.
 ///
 /// # Errors
 ///
-/// - `Unsupported`: it has items, and names no class that has them: it is not
-///   memcached, or does not tell what a listing needs.
-/// - As [`ask_server`].
+/// - `Unsupported`: it has items but lists no class that holds them. It is not memcached,
+///   or does not report what a listing needs.
+/// - As for [`ask_server`].
 pub fn ask_slab_item_counts(connection: &mut Connection) -> Result<BTreeMap<u8, u64>> {
     let counts = slab_item_counts(&ask(connection, STATS_ITEMS)?);
     if !counts.is_empty() {
@@ -179,16 +179,15 @@ pub fn ask_slab_item_counts(connection: &mut Connection) -> Result<BTreeMap<u8, 
     Err(Error::new(kind).at(Location::node(connection.node())))
 }
 
-/// Asks a server for the memory of its slab classes. One that refuses to tell has
-/// told nothing.
+/// Asks a server for the memory of its slab classes. If it refuses, the result is empty.
 ///
-/// Items that were flushed keep their chunks until somebody needs them, or the
-/// server finds time; a class that has such items is taken for free, since all that
-/// is older than the flush goes before anything else.
+/// Flushed items keep their chunks until somebody needs them or the server finds time. A
+/// class with such items counts as free, since everything older than the flush is removed
+/// before anything else.
 ///
 /// # Errors
 ///
-/// - `TooManyConnections`, and those of [`Connection::exchange`].
+/// - `TooManyConnections`, and as for [`Connection::exchange`].
 pub fn ask_slabs(connection: &mut Connection, report: &ServerReport) -> Result<SlabStats> {
     let mut slabs = SlabStats::of(&ask_if_known(connection, STATS_SLABS)?);
     if let Some(since) = report.seconds_since_flush() {
@@ -202,7 +201,7 @@ pub fn ask_slabs(connection: &mut Connection, report: &ServerReport) -> Result<S
     Ok(slabs)
 }
 
-/// Milliseconds since the Unix epoch.
+/// Returns milliseconds since the Unix epoch.
 fn host_time() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -210,13 +209,13 @@ fn host_time() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Servers before 1.4.0 know no settings, and some services do not tell them;
-/// that is no reason not to read their items.
+/// Asks for the settings. Servers before 1.4.0 have no settings, and some services do not
+/// report them; their items can be read all the same.
 fn ask_settings(connection: &mut Connection) -> Result<StatTable> {
     ask_if_known(connection, STATS_SETTINGS)
 }
 
-/// Takes a refusal for an empty table.
+/// Treats a refusal as an empty table.
 fn ask_if_known(connection: &mut Connection, request: &'static [u8]) -> Result<StatTable> {
     let mut table = StatTable::default();
     connection.exchange_short("stats", request, |bytes| {
@@ -231,7 +230,7 @@ fn ask_if_known(connection: &mut Connection, request: &'static [u8]) -> Result<S
     Ok(table)
 }
 
-/// Takes what has come of a table.
+/// Parses what has arrived of a table.
 fn take_stats(bytes: &[u8], table: &mut StatTable) -> Result<Received> {
     let (step, consumed) = parse_stats(bytes, table)?;
     Ok(match step {

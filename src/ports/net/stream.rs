@@ -1,4 +1,4 @@
-//! The bytes of a connection, whatever carries them.
+//! The byte stream of a connection, with or without TLS.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::ports::net::tls::TlsStream;
 
-/// A socket that never blocks; TLS over it or not.
+/// A non-blocking socket, with or without TLS.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -16,7 +16,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Takes some of the bytes to send; `WouldBlock` when it takes none now.
+    /// Accepts some of the bytes to send; fails with `WouldBlock` if it accepts none now.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.write(bytes),
@@ -25,7 +25,7 @@ impl Stream {
         }
     }
 
-    /// Sends what was taken and is not sent yet.
+    /// Sends what was accepted and is not sent yet.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Ok(()),
@@ -33,7 +33,7 @@ impl Stream {
         }
     }
 
-    /// Says whether something was taken and is not sent yet.
+    /// Returns whether something was accepted and is not sent yet.
     pub(super) fn wants_write(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => false,
@@ -41,7 +41,8 @@ impl Stream {
         }
     }
 
-    /// Fills some of the space; 0 at the end, `WouldBlock` when nothing is there.
+    /// Fills some of `space`; returns 0 at the end, and fails with `WouldBlock` when
+    /// nothing is available.
     pub(super) fn receive(&mut self, space: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.read(space),
@@ -50,7 +51,7 @@ impl Stream {
         }
     }
 
-    /// Says whether bytes are there that a poll of the socket would not tell of.
+    /// Returns whether there are bytes that a poll of the socket would not report.
     pub(super) fn has_unread(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => false,

@@ -1,13 +1,14 @@
-//! TLS over a socket that never blocks.
+//! TLS over a non-blocking socket.
 //!
 //! # Records
 //!
-//! memcached (1.6.18 and 1.6.38, no more 1.6.45) waits for the socket although a
-//! part of the last TLS record is still unread in its TLS library: the commands
-//! in it wait until one more byte arrives. Of twenty batches of 256 KiB some
-//! sixteen got stuck. It reads a record whole where its buffer has room, and it
-//! always has room for a few bytes. So the last bytes of a request go into a
-//! record of their own; whatever was left of the one before is read when it
+//! memcached (1.6.18 and 1.6.38, but not 1.6.45) waits for the socket while part of the
+//! last TLS record is still unread in its TLS library, so the commands in that part wait
+//! until one more byte arrives. About sixteen of twenty batches of 256 KiB got stuck.
+//! memcached reads a record whole if its buffer has room, and it always has room for a
+//! few bytes. So the last bytes of a request go into a record of their own: whatever was
+//! left of the previous record is read when it arrives, and nothing can be left of the
+//! last one.
 //! arrives, and nothing can be left of it.
 
 use std::fmt;
@@ -28,7 +29,7 @@ use crate::words::error::{Error, Operation, Result};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 
-/// Whom to trust, who we are, and what servers are called; cheap to clone.
+/// Which authorities to trust, our identity, and the servers' name; cheap to clone.
 #[derive(Clone)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
@@ -50,10 +51,10 @@ impl TlsClient {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a file cannot be read or holds nothing of the kind, the
-    ///   key is not that of the certificate, or the name is none.
+    /// - `InvalidInput`: a file cannot be read or holds nothing of its kind, the key does
+    ///   not belong to the certificate, or the name is invalid.
     pub fn new(settings: &TlsSettings) -> Result<Self> {
-        // Named, since a program that has two providers has no default one.
+        // Named explicitly, since a program with two providers has no default one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -71,9 +72,9 @@ impl TlsClient {
                     Error::invalid_input("tls-key", key.to_string_lossy(), allowed)
                 })?,
         };
-        // A memcached that wants client certificates ends every resumed session: it
-        // gives OpenSSL no session id context. A whole handshake takes a
-        // millisecond, and a job has a few.
+        // A memcached that wants client certificates ends every resumed session, because it
+        // gives OpenSSL no session id context. A full handshake takes a millisecond, and a job
+        // has only a few.
         config.resumption = Resumption::disabled();
         let server_name = settings
             .server_name
@@ -87,7 +88,7 @@ impl TlsClient {
         })
     }
 
-    /// Prepares a session; the handshake goes with the first bytes.
+    /// Prepares a session; the handshake happens with the first bytes.
     pub(super) fn start(&self, socket: TcpStream, node: &NodeSpec) -> Result<TlsStream> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
@@ -180,16 +181,15 @@ fn no_pem(field: &'static str, path: &Path, allowed: &str) -> Error {
 pub(super) struct TlsStream {
     socket: TcpStream,
     session: ClientConnection,
-    /// The name that the certificate has to have.
+    /// The name that the certificate must have.
     wanted: String,
     has_identity: bool,
-    /// Bytes that are deciphered and not read yet.
+    /// Number of bytes that are decrypted and not read yet.
     unread: usize,
 }
 
 impl TlsStream {
-    /// What goes into the last record of a request: the line end that every
-    /// request has.
+    /// Length of the last record of a request: the line end that every request has.
     const LAST_RECORD_LEN: usize = 2;
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -218,8 +218,8 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Returns what a server said of why it closed the connection, which would
-    /// be lost where a write is the first to meet it.
+    /// Returns why the server closed the connection, which would be lost if a write is
+    /// the first to fail.
     fn last_words(&mut self) -> Option<io::Error> {
         while self
             .session
@@ -251,12 +251,12 @@ impl TlsStream {
             match self.session.process_new_packets() {
                 Ok(state) => self.unread = state.plaintext_bytes_to_read(),
                 Err(error) => {
-                    // The alert that tells the server why; it may be gone.
+                    // Send the alert that tells the server why; the server may be gone.
                     let _ = self.session.write_tls(&mut self.socket);
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
             }
-            // The caller has to answer, and to look how far it got.
+            // The caller has to act and check how far the handshake got.
             if was_handshaking && self.unread == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -271,7 +271,7 @@ impl TlsStream {
         self.session.is_handshaking()
     }
 
-    /// Tells what an error of this stream means, if it is one of TLS.
+    /// Returns what an error of this stream means if it is a TLS error.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "rustls has many, and may get more"
@@ -281,7 +281,7 @@ impl TlsStream {
         let problem = match error {
             rustls::Error::InvalidCertificate(error) => self.certificate_problem(error),
             rustls::Error::AlertReceived(alert) => self.alert_problem(*alert),
-            // What came is no TLS at all.
+            // The bytes are not TLS at all.
             rustls::Error::InvalidMessage(_) if self.is_handshaking() => {
                 Some(AccessProblem::TlsNotSpoken)
             }
@@ -308,7 +308,7 @@ impl TlsStream {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Some(AccessProblem::WrongTime),
-            // It has no variant of its own.
+            // This error has no variant of its own.
             CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => {
                 Some(AccessProblem::AuthorityAsServer)
             }
@@ -352,7 +352,7 @@ impl TlsStream {
     }
 }
 
-/// Takes `localhost` out of `DnsName("localhost")`, as rustls shows it.
+/// Extracts `localhost` from `DnsName("localhost")`, as rustls shows it.
 fn bare_name(shown: &str) -> &str {
     let inside = shown
         .split_once('(')

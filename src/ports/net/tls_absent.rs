@@ -1,4 +1,4 @@
-//! What stands for TLS in a build without it: nothing can be made of it.
+//! Stands for TLS in a build without it: no client can be made.
 
 use std::io;
 use std::net::TcpStream;
@@ -9,12 +9,12 @@ use crate::words::access::AccessProblem;
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// Nothing, in this build.
+/// The TLS client, which has no values in this build.
 #[derive(Clone, Debug)]
 pub enum TlsClient {}
 
 impl TlsClient {
-    /// Refuses.
+    /// Fails, since this build has no TLS.
     ///
     /// # Errors
     ///

@@ -1,14 +1,14 @@
-//! What TLS to servers needs to know.
+//! Settings of TLS to servers.
 
 use std::path::PathBuf;
 
-/// What TLS needs to know; all files are PEM.
+/// Settings of TLS; all files are PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// Certificates of the authorities to trust, in place of the system's.
+    /// Certificates of the trusted authorities, instead of the system's.
     pub authorities: Option<PathBuf>,
-    /// Our certificate, with those between it and its authority, and its key.
+    /// Our certificate with its intermediate certificates, and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// The name in every server's certificate, where it is not the host's.
+    /// The name in every server's certificate, if it is not the host name.
     pub server_name: Option<String>,
 }

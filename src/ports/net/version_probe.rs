@@ -1,4 +1,4 @@
-//! What a server can do, where its version is no number: a build from an archive
+//! Finds out what a server can do if its version is not a number: a build from an archive
 //! without its history calls itself `UNKNOWN`.
 
 use crate::codecs::protocol::reply::check_connection;
@@ -8,22 +8,22 @@ use crate::codecs::protocol::text::{Step, parse_line};
 use crate::ports::net::connection::{Connection, Received};
 use crate::words::error::Result;
 
-/// Reads of a key that nobody has, by which no item is touched: `mcsnap:nothing`,
-/// in base64 where that is the question.
+/// Reads of a key that nobody has, so that no item is touched: `mcsnap:nothing`, in
+/// base64 if support for that is in question.
 const GET_OF_NOTHING: &[u8] = b"gets mcsnap:nothing\r\n";
 const META_GET_OF_NOTHING: &[u8] = b"mg bWNzbmFwOm5vdGhpbmc= b u O1\r\n";
 
-/// Says whether a version's text tells which one it is.
+/// Returns whether a version text names a version.
 pub(super) fn is_told(version: &str) -> bool {
     version.starts_with(|first: char| first.is_ascii_digit())
 }
 
-/// Returns the first version that answers as this server does; what later ones can
-/// do beyond it is not made use of.
+/// Returns the first version that answers as this server does. What later versions can do
+/// beyond that is not used.
 ///
 /// # Errors
 ///
-/// - Those of [`Connection::exchange`].
+/// - As for [`Connection::exchange`].
 pub(super) fn find_version(connection: &mut Connection) -> Result<ServerVersion> {
     let meta = ask_line(connection, META_GET_OF_NOTHING)?;
     if meta.starts_with(b"EN O1") {
@@ -32,7 +32,7 @@ pub(super) fn find_version(connection: &mut Connection) -> Result<ServerVersion>
     if meta == b"EN" {
         return Ok(ServerVersion::META_COMMANDS);
     }
-    // 1.5.19 to 1.5.22 have other meta commands, and answer EN.
+    // 1.5.19 to 1.5.22 have different meta commands, and answer EN.
     if ask_line(connection, NOOP)? == b"MN" {
         return Ok(ServerVersion::META_GET);
     }
@@ -52,7 +52,7 @@ pub(super) fn find_version(connection: &mut Connection) -> Result<ServerVersion>
     Ok(ServerVersion::default())
 }
 
-/// Asks something that is answered by one line, and returns that without its end.
+/// Sends a request that is answered by one line, and returns the line without its end.
 fn ask_line(connection: &mut Connection, request: &[u8]) -> Result<Vec<u8>> {
     let mut answer = Vec::new();
     connection.exchange_short("question", request, |bytes| {

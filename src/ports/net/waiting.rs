@@ -1,4 +1,4 @@
-//! The one place where a thread waits for a socket.
+//! The only place where a thread waits for a socket.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Operation, Result};
 
-/// How often a waiting thread looks at the cancel flag.
+/// How often a waiting thread checks the cancel flag.
 pub(super) const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Waits until the socket is ready for one of the `wanted` uses, or broken;
-/// returns for which, and none when the time is over.
+/// Waits until the socket is broken or ready for one of the `wanted` uses. Returns what
+/// it is ready for, or nothing when the time is over.
 ///
 /// # Errors
 ///

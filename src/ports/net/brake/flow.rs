@@ -1,17 +1,17 @@
-//! The bytes of a connection, paid for as they move.
+//! The bytes of a connection, which are paid for as they move.
 
 use crate::ports::net::brake::node::NodeBrake;
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 use crate::words::units::to_u64;
 
-/// What moves over a connection of values, beside what was paid for before.
+/// The bytes that move over a connection of values, beyond those paid for in advance.
 #[derive(Debug)]
 pub(in crate::ports::net) struct Flow {
     brake: NodeBrake,
-    /// In this batch, both ways.
+    /// Bytes moved in this batch, both ways.
     moved: u64,
-    /// For this batch.
+    /// Bytes paid for in this batch.
     paid: u64,
 }
 
@@ -24,12 +24,12 @@ impl Flow {
         }
     }
 
-    /// Begins a batch for which so many bytes are paid.
+    /// Starts a batch for which this many bytes are already paid.
     pub(in crate::ports::net) fn begin(&mut self, paid: u64) {
         (self.moved, self.paid) = (0, paid);
     }
 
-    /// Returns what is paid for the batch by now.
+    /// Returns how many bytes are paid for in this batch so far.
     pub(in crate::ports::net) fn paid(&self) -> u64 {
         self.paid
     }

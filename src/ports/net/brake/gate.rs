@@ -1,4 +1,4 @@
-//! Whom a node lets through: so much on its way at a time.
+//! What a node lets through: how much may be in flight at a time.
 
 use std::time::{Duration, Instant};
 
@@ -6,66 +6,65 @@ use crate::codecs::protocol::stats::CommandCounts;
 use crate::codecs::throttle::{Governor, Pace};
 use crate::words::units::to_f64;
 
-/// How much may be on its way to a node, and why.
+/// How much may be in flight to a node, and why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// All that the job likes: the user wants it so.
+    /// No bound, because the user wants full speed.
     Free,
-    /// Little, as it is not known yet whether the node has other clients.
+    /// Little, because it is not known yet whether the node has other clients.
     #[default]
     Careful,
-    /// All that the job likes, in batches that end soon: nobody else uses the node.
+    /// No bound, but batches end soon, because nobody else uses the node.
     Alone,
-    /// What the governor says.
+    /// What the governor decides, because the node has other clients.
     Shared,
-    /// Little, as the node gives no connection for probes.
+    /// Little, because the node accepts no connection for probes.
     Blind,
 }
 
-/// Items and bytes of a batch, or of all that is on its way.
+/// Items and bytes of a batch, or of everything in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) items: u64,
     pub(super) bytes: u64,
 }
 
-/// What is on its way to a node, and what may be.
+/// What is in flight to a node, and what may be.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) mode: Mode,
     pub(super) governor: Governor,
-    /// Nobody is let through for the moment.
+    /// Whether nothing is let through at the moment.
     pub(super) is_held: bool,
-    /// The job wants nothing more of this node.
+    /// Whether the job is done with this node.
     pub(super) is_closed: bool,
     batches: u64,
     pub(super) load: Load,
     rest_until: Option<Instant>,
-    /// Items that were asked for or sent, and answered, or lost with a connection.
+    /// Items that were requested or sent and then answered, or lost with a connection.
     pub(super) done: u64,
-    /// Batches that want to be let through.
+    /// Number of batches that wait to be let through.
     pub(super) waiting: u64,
-    /// How much was done at the last probe.
+    /// The value of `done` at the last probe.
     done_at_probe: u64,
-    /// Commands that we have sent, and that a server counts: at most so many of ours
-    /// are in its counters.
+    /// Commands sent by us that a server counts: an upper bound on ours in its counters.
     pub(super) sent: CommandCounts,
-    /// Those of batches that are back: at least so many are.
+    /// The same for batches that are back: a lower bound.
     pub(super) answered: CommandCounts,
 }
 
 impl Gate {
-    /// Items of a batch where nobody else is: it ends in a few milliseconds, so that
-    /// a look at the server's counters does not hold the job up.
+    /// Items of a batch when nobody else uses the node. It ends within a few
+    /// milliseconds, so that a look at the server's counters does not hold the job up.
     const ALONE_ITEMS: u64 = 256;
 
-    /// Most items of a batch beside others, however much may be on its way.
+    /// Most items of a batch while others use the node, however much may be in flight.
     const SHARED_ITEMS: u64 = 256;
 
-    /// Bytes on their way for each item.
+    /// Bytes that may be in flight for each item that may be.
     const ITEM_BYTES: u64 = 2048;
 
-    /// Most bytes of a batch, however many items.
+    /// Most bytes of a batch, however many items it has.
     const BATCH_BYTES: u64 = 1 << 20;
 
     pub(super) fn new(mode: Mode, bound: Duration) -> Self {
@@ -85,11 +84,12 @@ impl Gate {
         }
     }
 
-    /// Takes how long a probe took, if the job has asked for anything since the last
-    /// one, or wants to; else it tells nothing of the pace. Says whether it was taken.
+    /// Records how long a probe took, if the job has requested anything since the last
+    /// probe or is waiting to; otherwise the time says nothing about the pace. Returns
+    /// whether it was recorded.
     pub(super) fn note_probe(&mut self, latency: Duration) -> bool {
         let has_moved = std::mem::replace(&mut self.done_at_probe, self.done) != self.done;
-        // Beside a batch that rests there is no load, but the pace wants it so.
+        // There is no load while batches rest, but the pace requires the rest.
         let is_beside_load = has_moved || self.batches > 0 || self.waiting > 0;
         if is_beside_load {
             self.governor.note(latency);
@@ -97,7 +97,7 @@ impl Gate {
         is_beside_load
     }
 
-    /// How much may be on its way; `None` for any amount.
+    /// Returns how much may be in flight; `None` means any amount.
     fn pace(&self) -> Option<Pace> {
         let careful = Pace {
             items: Governor::ITEMS_START,
@@ -114,7 +114,7 @@ impl Gate {
         }
     }
 
-    /// Returns the most of a batch; one item may be larger.
+    /// Returns the largest batch; a single item may be larger.
     pub(super) fn batch_max(&self) -> Load {
         let most = match self.mode {
             Mode::Free => u64::MAX,
@@ -137,8 +137,8 @@ impl Gate {
         pace.items.saturating_mul(Self::ITEM_BYTES)
     }
 
-    /// Returns how long a batch has to wait: not at all if it may go; `None` until
-    /// another one is back.
+    /// Returns how long a batch has to wait: zero if it may go, `None` if another batch
+    /// must return first.
     pub(super) fn wait(&self, batch: Load, now: Instant) -> Option<Duration> {
         if self.is_held {
             return None;
@@ -163,7 +163,7 @@ impl Gate {
         self.load.bytes = self.load.bytes.saturating_add(batch.bytes);
     }
 
-    /// Takes a batch back, with the time that it took.
+    /// Takes a batch back, and records how long it took.
     pub(super) fn leave(&mut self, batch: Load, took: Duration, now: Instant) {
         self.batches = self.batches.saturating_sub(1);
         self.load.items = self.load.items.saturating_sub(batch.items);
@@ -175,21 +175,22 @@ impl Gate {
             .and_then(|rest| now.checked_add(rest));
     }
 
-    /// A batch that took longer had to wait for something else.
+    /// Longest time that counts towards a rest: a batch that took longer had to wait for
+    /// something else.
     const REST_MAX: Duration = Duration::from_millis(20);
 
-    /// Says whether somebody waits for batches to be back.
+    /// Returns whether somebody waits for batches to return.
     pub(super) fn is_waited_for(&self) -> bool {
         self.is_held || self.pace().is_some()
     }
 
-    /// Returns how much is on its way, in batches.
+    /// Returns how many batches are in flight.
     pub(super) fn batches(&self) -> u64 {
         self.batches
     }
 }
 
-/// Items a second over a time.
+/// Returns items per second over a time.
 pub(super) fn rate(items: u64, time: Duration) -> u64 {
     if time.is_zero() {
         return 0;
@@ -257,7 +258,7 @@ mod tests {
         assert_eq!(gate.wait(batch, now), Some(Duration::from_millis(2)));
         let later = now + Duration::from_millis(5);
         assert_eq!(gate.wait(batch, later), Some(Duration::ZERO));
-        // A server that was silent for long was not busy with us.
+        // A server that was silent for long was not busy with our batch.
         gate.enter(batch);
         gate.leave(batch, Duration::from_secs(9), now);
         assert_eq!(gate.wait(batch, now), Some(Gate::REST_MAX));
@@ -278,7 +279,8 @@ mod tests {
         };
         assert_eq!(items_after(&mut gate, quick), before.items);
         assert_eq!(items_after(&mut gate, Duration::from_secs(1)), before.items);
-        // What is under way counts, and what waits, and what is over since the last probe.
+        // Items in flight count, and so do waiting ones and those finished since the last
+        // probe.
         let batch = load(1, 1);
         gate.enter(batch);
         let under_way = items_after(&mut gate, quick);

@@ -9,25 +9,24 @@ use crate::ports::net::brake::report::BrakeReport;
 use crate::ports::net::brake::shared::Shared;
 use crate::words::error::{Error, Result};
 
-/// How a job is to be held back.
+/// How a job is held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrakeOptions {
-    /// Limits that hold whatever happens.
+    /// Limits that always hold.
     pub rates: Rates,
-    /// What the 99th percentile of the answers to other clients may rise by, from
-    /// 0.1 ms to 10 s; `None` for full speed. It holds where a server has other
-    /// clients.
+    /// How far the 99th percentile of answers to other clients may rise, from 0.1 ms to
+    /// 10 s; `None` means full speed. It applies while a server has other clients.
     pub latency_bound: Option<Duration>,
 }
 
 impl BrakeOptions {
-    /// The bound by default.
+    /// The default bound.
     pub const LATENCY_BOUND: Duration = Duration::from_millis(1);
 
     const LATENCY_BOUND_MIN: Duration = Duration::from_micros(100);
     const LATENCY_BOUND_MAX: Duration = Duration::from_secs(10);
 
-    /// Checks that everything is in its range.
+    /// Checks that every option is in its range.
     ///
     /// # Errors
     ///
@@ -59,9 +58,9 @@ impl Default for BrakeOptions {
     }
 }
 
-/// The brake of a job, for all its nodes; clones are the same brake.
+/// The brake of a job, for all its nodes; clones share it.
 ///
-/// Each job wants one of its own: it counts what the job asks for.
+/// Each job needs its own brake, since the brake counts what the job requests.
 #[derive(Clone, Debug)]
 pub struct Brake {
     options: BrakeOptions,
@@ -70,7 +69,7 @@ pub struct Brake {
 }
 
 impl Brake {
-    /// Makes a brake; its options are checked by who uses it.
+    /// Makes a brake. The caller checks its options.
     pub fn new(options: BrakeOptions) -> Self {
         Self {
             options,
@@ -79,7 +78,7 @@ impl Brake {
         }
     }
 
-    /// Makes a brake that holds nothing back.
+    /// Makes a brake that never holds anything back.
     pub fn full_speed() -> Self {
         Self::new(BrakeOptions {
             latency_bound: None,
@@ -87,21 +86,21 @@ impl Brake {
         })
     }
 
-    /// Returns the options; limits are those of the beginning.
+    /// Returns the options; the rates in them are the initial ones.
     pub fn options(&self) -> BrakeOptions {
         self.options
     }
 
-    /// Returns the limits of now.
+    /// Returns the current limits.
     pub fn rates(&self) -> Rates {
         self.shared.lock().rates
     }
 
-    /// Sets the limits from now on; those who wait see it at once.
+    /// Sets the limits from now on; waiting threads see them at once.
     ///
     /// # Errors
     ///
-    /// - As [`Rates::validate`]; nothing is changed then.
+    /// - As for [`Rates::validate`]; nothing is changed then.
     pub fn set_rates(&self, rates: Rates) -> Result<()> {
         rates.validate()?;
         self.shared.set(rates);
@@ -112,7 +111,7 @@ impl Brake {
         Ok(())
     }
 
-    /// Makes the brake of a node, of which the job asks this.
+    /// Makes the brake of a node, at which the job does `asked`.
     pub fn node(&self, node: &str, asked: Asked) -> NodeBrake {
         let bound = self.options.latency_bound;
         let brake = NodeBrake::new(node, asked, bound, &self.shared);
@@ -122,7 +121,7 @@ impl Brake {
     }
 
     /// Returns what was done so far at each node, in the order in which they were
-    /// begun with.
+    /// started.
     pub fn reports(&self) -> Vec<BrakeReport> {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.iter().map(NodeBrake::report).collect()

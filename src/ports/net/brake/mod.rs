@@ -1,13 +1,13 @@
 //! What keeps a job from hurting the other clients of the servers it works on.
 //!
-//! One [`Brake`] serves a job. Of each node it makes a [`NodeBrake`], which every
-//! batch passes on its way: it waits for the limits that a user has set, of the
-//! job and of the node, and for the room that the node's other clients leave.
-//! Walks never pass it: one that is not read at once holds locks in the server.
+//! One [`Brake`] serves a job. It makes a [`NodeBrake`] for each node, which every batch
+//! passes: the batch waits for the limits that the user has set for the job and for the
+//! node, and for the room that the node's other clients leave. Walks never pass it,
+//! because a walk that is not read at once holds locks in the server.
 //!
-//! Whether a server has other clients is told by its own counters: commands that
-//! are not ours. Without any it is asked for whole batches over all connections.
-//! Beside others little is on its way at a time, and how little is found by probes:
+//! The server's own counters show whether it has other clients: they count commands that
+//! are not ours. Without other clients, the job sends whole batches over all connections.
+//! With other clients, little is in flight at a time, and probes determine how little:
 //! see [`Governor`](crate::codecs::throttle::Governor).
 
 mod flow;

@@ -1,4 +1,4 @@
-//! The brake of one node, which every batch of values passes.
+//! The brake of one node. Every batch of values passes it.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,16 +13,16 @@ use crate::ports::net::brake::shared::Shared;
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 
-/// What a job asks of its nodes, which their counters show.
+/// What a job does at its nodes, which their counters show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Items are read.
+    /// The job reads items.
     Gets,
-    /// Items are stored.
+    /// The job stores items.
     Sets,
 }
 
-/// The brake of one node; clones are the same brake.
+/// The brake of one node; clones share it.
 #[derive(Clone, Debug)]
 pub struct NodeBrake {
     pub(super) shared: Arc<Shared>,
@@ -37,30 +37,30 @@ pub(super) struct Node {
     /// `None` for full speed.
     pub(super) bound: Option<Duration>,
     pub(super) gate: Mutex<Gate>,
-    /// A batch is back, or the gate has changed: there may be room.
+    /// Signals that a batch has returned or the gate has changed, so there may be room.
     freed: Condvar,
-    /// For who watches: all batches are back where nothing is let through, or the job
-    /// wants nothing more.
+    /// Signals the watcher that all batches are back while the gate is held, or that the
+    /// job is done with this node.
     pub(super) settled: Condvar,
     limits: Mutex<NodeLimits>,
-    /// Most of a batch, for those who gather one.
+    /// Most items of a batch, for callers that gather one.
     batch_items: AtomicU64,
     batch_bytes: AtomicU64,
     is_waited_for: AtomicBool,
     pub(super) record: Mutex<Record>,
 }
 
-/// The limits of a node.
+/// The rate limits of a node.
 #[derive(Debug, Default)]
 struct NodeLimits {
-    /// Which of the job's limits these are.
+    /// The version of the job's limits that these follow.
     version: u64,
     buckets: RateBuckets,
-    /// A limit of its own, in place of probes.
+    /// A rate of the node's own, which applies while there are no probes.
     own: Rate,
 }
 
-/// What is remembered for the report.
+/// What is recorded for the report.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) commands_of_others: u64,
@@ -71,13 +71,13 @@ pub(super) struct Record {
     pub(super) quiet: Latencies,
     pub(super) busy: Latencies,
     pub(super) blind: Option<String>,
-    /// Since when there have been no probes, if there are none at present.
+    /// Since when there have been no probes; `None` while there are.
     pub(super) blind_since: Option<Instant>,
-    /// How long there were none before.
+    /// How long earlier times without probes lasted in total.
     pub(super) blind_time: Duration,
 }
 
-/// A batch that was let through; it is on its way until this is dropped.
+/// A batch that was let through. It counts as in flight until this is dropped.
 #[derive(Debug)]
 #[must_use = "the batch is on its way until this is dropped"]
 pub struct Pass<'a> {
@@ -85,12 +85,12 @@ pub struct Pass<'a> {
     batch: Load,
     began: Instant,
     paid: u64,
-    /// Commands that the server counts.
+    /// Commands of this batch that the server counts.
     commands: Cell<CommandCounts>,
 }
 
 impl NodeBrake {
-    /// Items a second where a node gives no connection for probes.
+    /// Items a second while a node accepts no connection for probes.
     pub const BLIND_ITEMS_PER_SECOND: u64 = 10_000;
 
     pub(super) fn new(
@@ -124,7 +124,7 @@ impl NodeBrake {
         brake
     }
 
-    /// Returns the most items and bytes to ask for at once now, each at least 1; an
+    /// Returns the most items and bytes of a batch at this moment, each at least 1. An
     /// item that is larger goes by itself.
     pub fn batch_max(&self) -> (u64, u64) {
         (
@@ -133,9 +133,9 @@ impl NodeBrake {
         )
     }
 
-    /// Waits until a batch may go. The bytes are those of keys and values, as far as
-    /// they are known; [`Pass::finish`] sets them right. What asks for no items is not
-    /// paid for, and waits for room alone.
+    /// Waits until a batch may go. `bytes` is the size of its keys and values as far as
+    /// it is known; [`Pass::finish`] corrects it. A batch of no items pays nothing, and
+    /// waits only for room.
     ///
     /// # Errors
     ///
@@ -143,7 +143,8 @@ impl NodeBrake {
     pub fn enter(&self, items: u64, bytes: u64, cancel: &Cancel) -> Result<Pass<'_>> {
         let mut paid = 0;
         if self.shared.is_limited() && items > 0 {
-            // Of more than is let through at once the rest is paid for as it moves.
+            // If the batch has more bytes than may pass at once, the rest is paid for as it
+            // moves.
             paid = bytes.min(self.batch_max().1);
             self.pay(items, paid, cancel)?;
         }
@@ -181,7 +182,7 @@ impl NodeBrake {
         })
     }
 
-    /// Waits until the limits let so much through.
+    /// Waits until the limits let this many items and bytes through.
     pub(super) fn pay(&self, items: u64, bytes: u64, cancel: &Cancel) -> Result<()> {
         let now = self.shared.now();
         let of_total = self.shared.lock().total.take(items, bytes, now);
@@ -202,18 +203,18 @@ impl NodeBrake {
         total.max(self.limits().buckets.wait(of_node, now))
     }
 
-    /// Sets right what was paid for.
+    /// Corrects what was paid for to what has moved.
     fn correct(&self, paid: u64, moved: u64) {
         self.shared.lock().total.correct_bytes(paid, moved);
         self.limits().buckets.correct_bytes(paid, moved);
     }
 
-    /// Says whether bytes have to be paid for.
+    /// Returns whether bytes have to be paid for.
     pub(super) fn is_limited(&self) -> bool {
         self.shared.is_limited()
     }
 
-    /// Returns the limits of the node, with all changes since.
+    /// Returns the limits of the node, after applying all changes.
     fn limits(&self) -> MutexGuard<'_, NodeLimits> {
         let (version, rate) = {
             let limits = self.shared.lock();
@@ -229,25 +230,25 @@ impl NodeBrake {
         limits
     }
 
-    /// Gives the node a limit of its own beside those of the job.
+    /// Gives the node a limit of its own, besides those of the job.
     pub(super) fn limit(&self, own: Rate) {
         let mut limits = self.limits();
         limits.own = own;
-        // So that it is set again.
+        // Forces the limits to be applied again.
         limits.version = 0;
         drop(limits);
         self.shared.limit();
     }
 
-    /// Tells those who gather batches what may be in one, and all who wait that
-    /// something has changed.
+    /// Publishes the size of a batch, and wakes all waiting threads because something has
+    /// changed.
     pub(super) fn refresh(&self) {
         self.publish();
         self.node.freed.notify_all();
     }
 
-    /// Tells those who gather batches what may be in one, and one of those who wait
-    /// that there may be room.
+    /// Publishes the size of a batch, and wakes one waiting thread because there may be
+    /// room.
     pub(super) fn adjust(&self) {
         self.publish();
         self.node.freed.notify_one();
@@ -274,8 +275,8 @@ impl NodeBrake {
         node.is_waited_for.store(is_waited_for, Ordering::Relaxed);
     }
 
-    /// Says whether others wait for each batch to be back, so that who has one should
-    /// not do anything else meanwhile.
+    /// Returns whether others wait for each batch to return, so that the holder of one
+    /// should do nothing else in the meantime.
     pub fn is_waited_for(&self) -> bool {
         self.node.is_waited_for.load(Ordering::Relaxed)
     }
@@ -292,14 +293,14 @@ impl NodeBrake {
         record.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the commands that a server counts and that were sent so far.
+    /// Returns how many commands that a server counts have been sent so far.
     #[cfg(test)]
     pub(crate) fn sent(&self) -> CommandCounts {
         self.lock().sent
     }
 
-    /// Returns what ends [`NodeBrake::watch`] when it is dropped: the job wants nothing
-    /// more of this node, and has no use for an answer that is waited for.
+    /// Returns a guard that ends [`NodeBrake::watch`] when it is dropped. By then the job
+    /// is done with this node and needs no answer that is still awaited.
     pub fn watched<'a>(&'a self, stop: &'a Cancel) -> Watched<'a> {
         Watched { brake: self, stop }
     }
@@ -326,13 +327,13 @@ impl NodeBrake {
 }
 
 impl Pass<'_> {
-    /// Returns the bytes that are paid for.
+    /// Returns how many bytes are paid for.
     pub fn paid(&self) -> u64 {
         self.paid
     }
 
-    /// Counts what is about to be sent in this batch beside one command for each of its
-    /// items, so that it is not taken for another client's.
+    /// Counts what is about to be sent in this batch besides one command per item, so
+    /// that it is not mistaken for another client's.
     pub fn count_sent(&self, gets: u64, sets: u64) {
         let commands = CommandCounts {
             gets,
@@ -344,8 +345,8 @@ impl Pass<'_> {
         gate.sent = gate.sent.plus(commands);
     }
 
-    /// Ends a batch that was answered: so many bytes of keys and values have moved,
-    /// and so many were paid for.
+    /// Ends a batch that was answered. `moved` bytes of keys and values have moved, and
+    /// `paid` bytes were paid for.
     pub fn finish(self, paid: u64, moved: u64) {
         if self.brake.is_limited() {
             self.brake.correct(paid, moved);
@@ -362,7 +363,8 @@ impl Drop for Pass<'_> {
         gate.answered = gate.answered.plus(self.commands.get());
         let is_waited_for = gate.is_held && gate.batches() == 0;
         drop(gate);
-        // One more has room; had the others it, they would not wait.
+        // There is room for one more batch. If there were room for two, the second would not be
+        // waiting.
         self.brake.node.freed.notify_one();
         if is_waited_for {
             self.brake.node.settled.notify_all();
@@ -375,7 +377,7 @@ impl Drop for Pass<'_> {
 #[must_use = "the node is watched until this is dropped"]
 pub struct Watched<'a> {
     brake: &'a NodeBrake,
-    /// That of [`NodeBrake::watch`].
+    /// The stop flag of [`NodeBrake::watch`].
     stop: &'a Cancel,
 }
 

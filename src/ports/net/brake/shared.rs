@@ -1,4 +1,4 @@
-//! What all nodes of a job share: the limits, and a clock.
+//! What all nodes of a job share: the limits and a clock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,23 +10,23 @@ use crate::codecs::throttle::{RateBuckets, Rates};
 #[derive(Debug)]
 pub(super) struct Shared {
     began: Instant,
-    /// Whether anything is limited, now or ever: who finds nothing asks no further.
+    /// Whether anything is or ever was limited; while false, callers skip the limits.
     is_limited: AtomicBool,
     limits: Mutex<Limits>,
     changed: Condvar,
 }
 
-/// The limits of now.
+/// The current limits.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     pub(super) rates: Rates,
-    /// Counts changes, so that each node sees its own.
+    /// Incremented by every change, so that each node notices it.
     pub(super) version: u64,
     pub(super) total: RateBuckets,
 }
 
 impl Shared {
-    /// How often who waits looks at the cancel flag.
+    /// How often a waiting thread checks the cancel flag.
     pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
     pub(super) fn new(rates: Rates) -> Self {
@@ -57,12 +57,12 @@ impl Shared {
         self.is_limited.load(Ordering::Relaxed)
     }
 
-    /// Has every batch look at the limits, because a node has some of its own.
+    /// Makes every batch check the limits, because a node has limits of its own.
     pub(super) fn limit(&self) {
         self.is_limited.store(true, Ordering::Relaxed);
     }
 
-    /// The time since the job began.
+    /// Returns the time since the job began.
     pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
     }
@@ -71,8 +71,8 @@ impl Shared {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits so long, or until the limits change, and never longer than the cancel
-    /// flag may be left alone.
+    /// Waits for this long or until the limits change, but never longer than the interval
+    /// at which the cancel flag must be checked.
     pub(super) fn wait(&self, wait: Duration) {
         let limits = self.lock();
         let waited = self

@@ -1,4 +1,4 @@
-//! Who else uses a node, and how long its answers take.
+//! The watcher: who else uses a node, and how long its answers take.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -18,54 +18,53 @@ use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// How long a node that gives no connection for probes is left alone before it is
-/// asked for one again.
+/// How long to leave a node that accepts no connection for probes alone before trying
+/// again.
 const BLIND_RETRY: Duration = Duration::from_secs(3);
 
-/// Items after which a node is looked at: a job with fewer is over before it could
-/// be told, and goes carefully.
+/// Items after which a node is watched. A smaller job is over before anything could be
+/// learned, and goes carefully.
 const LOOK_AFTER_ITEMS: u64 = 512;
 
-/// When counters are compared for the first time, and then again and again.
+/// When counters are compared for the first time, and how often after that.
 const FIRST_COUNT_AFTER: Duration = Duration::from_millis(100);
 const COUNT_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long a node counts as used by others after the last command of theirs.
+/// How long a node counts as used by others after their last command.
 const SHARED_FOR: Duration = Duration::from_secs(5);
 
-/// How often a probe is sent beside others.
+/// How often a probe is sent while others use the node.
 const PROBE_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How often nothing is asked for, so that probes show what others are to blame for;
-/// how many probes are sent then, and with what pause. A server that is far away gets
-/// fewer: a silence ends after `QUIET_MAX` if `QUIET_PROBES_MIN` are answered by then.
+/// How often requests pause so that probes show the delays that are not ours; how many
+/// probes are sent then, and the pause between them. A distant server gets fewer probes:
+/// the silence ends after `QUIET_MAX` if `QUIET_PROBES_MIN` are answered by then.
 const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 const QUIET_PROBES: usize = 50;
 const QUIET_PROBES_MIN: usize = 10;
 const QUIET_MAX: Duration = Duration::from_millis(100);
 const QUIET_PAUSE: Duration = Duration::from_millis(1);
 
-/// Times without our load that count together.
+/// How many of these silences count together.
 const QUIET_KEPT: usize = 4;
 
-/// When this is tried again if it failed.
+/// When a silence is tried again after it failed.
 const QUIET_RETRY: Duration = Duration::from_secs(1);
 
-/// How long is waited for all that is on its way to come back, at least and at most;
-/// in between, some times as long as the server takes for an answer.
+/// How long to wait for everything in flight to return, at least and at most; in between,
+/// `DRAIN_ANSWERS` times as long as the server takes for an answer.
 const DRAIN_MIN: Duration = Duration::from_millis(50);
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 const DRAIN_ANSWERS: u32 = 4;
 
-/// After the job was held up for a look, it is left alone for so many times as long,
-/// which matters where each answer takes long.
+/// After the job was held up for a look at the server, it is left alone for this many
+/// times as long. This matters when each answer takes long.
 const LEFT_ALONE: u32 = 20;
 
-/// The least time of which the lowest rate is told.
+/// The shortest time over which the lowest rate is computed.
 const RATE_SPAN: Duration = Duration::from_secs(1);
 
-/// What a server counted, and how many of these commands were ours, at least and at
-/// most.
+/// The commands a server counted, and how many of them were ours, at least and at most.
 #[derive(Clone, Copy, Debug)]
 struct Count {
     commands: CommandCounts,
@@ -73,7 +72,7 @@ struct Count {
     ours_max: CommandCounts,
 }
 
-/// Who looks at one node, over a connection of its own.
+/// Watches one node over a connection of its own.
 struct Watcher<'a> {
     brake: &'a NodeBrake,
     connection: Connection,
@@ -81,21 +80,21 @@ struct Watcher<'a> {
     answer_time: Duration,
     last_count: Option<Count>,
     last_used_by_others: Option<Instant>,
-    /// Probes without our load.
+    /// Times of probes without our load, one list per silence.
     quiet: VecDeque<Vec<Duration>>,
     next_quiet: Option<Instant>,
-    /// Where the present span of the rate began, and how much was done by then.
+    /// When the current span of the rate began, and how much was done by then.
     span: Option<(Instant, u64)>,
-    /// When the last probe was noted, and how much was done by then.
+    /// When the last probe was recorded, and how much was done by then.
     last_note: Option<(Instant, u64)>,
 }
 
 impl NodeBrake {
-    /// Watches the node until its [`Watched`](super::Watched) is dropped, and sets
-    /// the pace; at once over at full speed. To be run on a thread of its own.
+    /// Watches the node and sets its pace until its [`Watched`](super::Watched) is
+    /// dropped. Returns at once at full speed. Run it on a thread of its own.
     ///
-    /// If the node gives no connection for this, or breaks it off, the job continues at
-    /// a careful rate until there is one again, and the report says so.
+    /// If the node accepts no connection for this, or closes it, the job continues at a
+    /// careful rate until there is one again, and the report says so.
     pub fn watch(&self, node: &NodeSpec, net: &NetOptions, cancel: &Cancel) {
         if self.node.bound.is_none() || !self.waits_for_load() {
             return;
@@ -129,7 +128,7 @@ impl NodeBrake {
         self.refresh();
     }
 
-    /// Sleeps; returns true when the job wants nothing more of the node.
+    /// Sleeps; returns true if the job is done with the node.
     fn sleep(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut gate = self.lock();
@@ -143,7 +142,7 @@ impl NodeBrake {
         }
     }
 
-    /// Waits until the node is worth a look; false if the job ends before.
+    /// Waits until the node is worth watching; returns false if the job ends before that.
     fn waits_for_load(&self) -> bool {
         let mut gate = self.lock();
         while gate.done < LOOK_AFTER_ITEMS {
@@ -160,7 +159,7 @@ impl NodeBrake {
         let why = error.to_chain();
         let mut record = self.record();
         if record.blind_since.is_some() {
-            // It has been told.
+            // This was already reported.
             return;
         }
         record.blind_since = Some(Instant::now());
@@ -179,7 +178,7 @@ impl NodeBrake {
         );
     }
 
-    /// Begins carefully again if there were no probes before.
+    /// Starts carefully again if there were no probes before.
     fn see_again(&self) {
         if !self.end_blindness() {
             return;
@@ -195,7 +194,7 @@ impl NodeBrake {
         tracing::info!(node, "the server gives a connection for probes again");
     }
 
-    /// Returns false if there were probes.
+    /// Ends a time without probes; returns false if there was none.
     fn end_blindness(&self) -> bool {
         let mut record = self.record();
         let Some(since) = record.blind_since.take() else {
@@ -249,7 +248,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Sends a question without effect; returns how long the answer took.
+    /// Sends a command without effect, and returns how long the answer took.
     fn probe(&mut self) -> Result<Duration> {
         let asked = Instant::now();
         self.connection.exchange_short("probe", VERSION, |bytes| {
@@ -292,7 +291,7 @@ impl<'a> Watcher<'a> {
         record.shared_items = record.shared_items.saturating_add(items_since);
         record.in_flight_min = Some(record.in_flight_min.unwrap_or(u64::MAX).min(items));
         if span >= RATE_SPAN {
-            // A job that has nothing to ask for is not held back.
+            // A job that has nothing to request is not being held back.
             self.span = Some((now, done));
             let items = done.saturating_sub(before);
             if items > 0 {
@@ -304,8 +303,8 @@ impl<'a> Watcher<'a> {
         self.brake.adjust();
     }
 
-    /// Lets nothing through, and sends some probes: how long these take is not our
-    /// fault. If something of ours stays on its way, it is tried again later.
+    /// Lets nothing through and sends some probes; the time these take is not our fault.
+    /// If something of ours stays in flight, this is tried again later.
     fn listen_to_silence(&mut self) -> Result<()> {
         let began = Instant::now();
         let held = self.hold();
@@ -334,10 +333,10 @@ impl<'a> Watcher<'a> {
         Ok(())
     }
 
-    /// Compares what the server counts with what we have asked for.
+    /// Compares the server's counters with what we have sent.
     fn count(&mut self) -> Result<()> {
-        // Held until the mode is set: if others turn out to be there, no batch of the
-        // size for a server of our own is to go before that.
+        // Hold until the mode is set: if there are other clients, no batch that is sized for a
+        // server without them may go before that.
         let _held = self.hold();
         let ours_min = self.brake.lock().answered;
         let asked = Instant::now();
@@ -345,7 +344,7 @@ impl<'a> Watcher<'a> {
         self.answer_time = asked.elapsed();
         let ours_max = self.brake.lock().sent;
         let Some(commands) = CommandCounts::of(&stats) else {
-            // One that tells nothing may have any number of clients.
+            // A server that reports no counters may have any number of clients.
             self.last_used_by_others = Some(Instant::now());
             self.set_mode();
             return Ok(());
@@ -391,7 +390,7 @@ impl<'a> Watcher<'a> {
     }
 }
 
-/// Says whether enough probes were sent without our load.
+/// Returns whether enough probes were sent without our load.
 fn is_silence_over(count: usize, lasted: Duration) -> bool {
     count >= QUIET_PROBES || (count >= QUIET_PROBES_MIN && lasted >= QUIET_MAX)
 }
@@ -402,7 +401,7 @@ fn next_look(began: Instant, interval: Duration) -> Instant {
     now + pause_after(now.saturating_duration_since(began), interval)
 }
 
-/// Returns the pause after a look that took so long.
+/// Returns the pause after a look that took this long.
 fn pause_after(took: Duration, interval: Duration) -> Duration {
     interval.max(took.saturating_mul(LEFT_ALONE))
 }
@@ -410,12 +409,13 @@ fn pause_after(took: Duration, interval: Duration) -> Duration {
 /// A node to which nothing is let through until this is dropped.
 struct Held<'a> {
     brake: &'a NodeBrake,
-    /// Whether all that was on its way has come back.
+    /// Whether everything in flight has returned.
     is_drained: bool,
 }
 
 impl<'a> Held<'a> {
-    /// Waits for what is on its way, but not for long: a large value may be.
+    /// Waits for what is in flight, but not for long, since a large value may be among
+    /// it.
     fn new(brake: &'a NodeBrake, drain_max: Duration) -> Self {
         let until = Instant::now() + drain_max;
         brake.lock().is_held = true;
@@ -443,10 +443,10 @@ impl Drop for Held<'_> {
 }
 
 impl Count {
-    /// Returns how many commands of others a server has counted until a later look,
-    /// at least.
+    /// Returns the least number of commands of others that a server has counted between
+    /// this look and a later one.
     fn commands_of_others(&self, later: &Self) -> u64 {
-        // Counters that were reset count anew.
+        // Counters that were reset start from 0.
         let since = |before: u64, after: u64| after.checked_sub(before).unwrap_or(after);
         let (before, after) = (&self.commands, &later.commands);
         let all = CommandCounts {
@@ -491,15 +491,15 @@ mod tests {
         let gets = commands(100, 20, 0);
         assert_eq!(others(commands(160, 50, 7), gets), 0);
         assert_eq!(others(commands(161, 50, 7), gets), 1);
-        // Five more may have been answered.
+        // Five more of ours may have been answered.
         assert_eq!(others(commands(161, 50, 7), commands(105, 20, 0)), 0);
         assert_eq!(others(commands(160, 51, 9), commands(105, 20, 0)), 3);
         let sets = commands(40, 80, 0);
         assert_eq!(others(commands(100, 110, 7), sets), 0);
         assert_eq!(others(commands(102, 110, 7), sets), 2);
-        // A job may send both.
+        // A job may send gets and sets.
         assert_eq!(others(commands(103, 110, 7), commands(43, 80, 0)), 0);
-        // A reset of the counters.
+        // The counters were reset.
         assert_eq!(others(commands(60, 0, 0), gets), 0);
         assert_eq!(others(commands(65, 0, 0), gets), 5);
     }
@@ -525,7 +525,7 @@ mod tests {
         assert_eq!(pauses, [500, 500, 2800, 100_000].map(millis));
     }
 
-    /// Has a server answer one connection.
+    /// Makes a server answer one connection.
     fn serve(listener: &TcpListener) {
         let (stream, _) = listener.accept().unwrap();
         for line in BufReader::new(&stream).lines().map_while(|line| line.ok()) {

@@ -1,4 +1,4 @@
-//! One connection to a node, read and written at the same time.
+//! One connection to a node, which reads and writes at the same time.
 
 mod opening;
 
@@ -20,61 +20,60 @@ use crate::words::error::{Error, ErrorKind, Operation, Result};
 use crate::words::location::Location;
 use crate::words::pieces::Pieces;
 
-/// Returns how often a batch is tried, each time over a new connection, before
-/// a node is given up. A server at its limit of connections lives, and will
-/// have room again.
+/// Returns how often a batch is tried, each time over a new connection, before a node is
+/// given up. A server at its connection limit is alive, and will have room again.
 pub fn try_count_max(error: &Error) -> u32 {
     if *error.kind() == ErrorKind::TooManyConnections {
         50
     } else if matches!(error.kind(), ErrorKind::Slow { .. }) {
-        // It has had its time; and with one answer in each window, which makes a
-        // batch get on, it could go on so for ever.
+        // It has had its time. With one answer in each window, which counts as progress of the
+        // batch, this could otherwise continue forever.
         1
     } else {
         3
     }
 }
 
-/// What the receiver made of the bytes it was shown.
+/// What the receiver made of the bytes it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// It took so many bytes and waits for more.
+    /// It consumed this many bytes and waits for more.
     More(usize),
-    /// It took so many bytes, and the exchange is over.
+    /// It consumed this many bytes, and the exchange is over.
     Done(usize),
 }
 
-/// What to ask a server that has fallen silent in the middle of an exchange.
+/// What to ask a server that falls silent in the middle of an exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Prompt {
-    /// How long a silence is.
+    /// How long a silence must be.
     pub after: Duration,
-    /// What to ask then.
+    /// The request to send then.
     pub request: &'static [u8],
 }
 
-/// How far part of an exchange goes.
+/// When part of an exchange is over.
 #[derive(Clone, Copy, Debug)]
 enum Until {
-    /// All is sent.
+    /// When everything is sent.
     Sent,
-    /// And the receiver says that the exchange is over; a silent server may be
-    /// asked something more.
+    /// When everything is sent and the receiver reports the end. A silent server may be
+    /// sent a prompt.
     Answered(Option<Prompt>),
 }
 
-/// One exchange on its way.
+/// An exchange in progress.
 #[derive(Debug)]
 struct Exchange {
     watch: Watch,
-    /// The longest reply that the receiver may not take in parts.
+    /// The longest reply that the receiver may refuse to take in parts, in bytes.
     reply_len_max: usize,
-    /// Whether the receiver has said that it is over.
+    /// Whether the receiver has reported the end.
     is_done: bool,
 }
 
-/// A connection that never blocks on one direction only: a server that waits
-/// for its replies to be read before it reads on cannot hold it up.
+/// A connection that never blocks on one direction only, so that a server that does not
+/// read on until its replies are read cannot stall it.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
@@ -85,13 +84,13 @@ pub struct Connection {
     buffer: Buffer,
     /// Whether a silent server is prodded: see [`Connection::prod`].
     is_prodded: bool,
-    /// Replies to prods that have not come yet.
+    /// Replies to prods that have not arrived yet.
     prod_count: u32,
-    /// Pays for what moves, where a brake wants it.
+    /// Pays for moved bytes if there is a brake.
     flow: Option<Flow>,
 }
 
-/// What a socket is ready for; neither when it has been quiet for a while.
+/// What a socket is ready for; neither if it was quiet for a while.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ready {
     read: bool,
@@ -104,45 +103,45 @@ struct Waiting {
     wants_read: bool,
     wants_write: bool,
     since: Instant,
-    /// When to come back though nothing has happened.
+    /// When to return although nothing has happened.
     quiet_end: Option<Duration>,
 }
 
 impl Connection {
-    /// `stats items` of all slab classes is below 128 KiB, the configuration of a
+    /// `stats items` of all slab classes is below 128 KiB, and the configuration of a
     /// large cluster below 1 MiB.
     const SHORT_ANSWER_LEN_MAX: usize = 4 << 20;
 
-    /// How long a server may be silent before it is prodded, or asked whether
-    /// it speaks TLS at all.
+    /// How long a server may be silent before it is prodded, or asked whether it speaks
+    /// TLS at all.
     const QUIET_MAX: Duration = Duration::from_secs(1);
 
-    /// Waits at least so long from now on, without a prod: a server that is
-    /// known to be silent for long, in a walk, takes no other command meanwhile.
+    /// Waits at least this long for a byte from now on, and does not prod: a server that
+    /// may be silent for long during a walk takes no other command meanwhile.
     pub fn be_patient(&mut self, timeout: Duration) {
         self.timeout = self.timeout.max(timeout);
         self.is_prodded = false;
     }
 
-    /// Waits no longer for a byte, from now on.
+    /// Waits at most this long for a byte from now on.
     pub fn wait_at_most(&mut self, timeout: Duration) {
         self.timeout = timeout;
     }
 
-    /// Goes on when the job is stopped, and waits so long for a byte from now on.
+    /// Ignores the cancel flag and waits at most this long for a byte from now on.
     pub fn outlive_cancel(&mut self, timeout: Duration) {
         self.cancel = Cancel::new();
         self.timeout = timeout;
     }
 
-    /// Has what moves from now on, in this batch, paid for at a brake, beyond so many
-    /// bytes that are. The time that this takes does not count as the server's.
+    /// Makes a brake charge what moves from now on in this batch, beyond the bytes
+    /// already `paid`. The time this takes does not count as the server's.
     pub fn begin_batch(&mut self, brake: &NodeBrake, paid: u64) {
         let flow = self.flow.get_or_insert_with(|| Flow::new(brake));
         flow.begin(paid);
     }
 
-    /// Returns what was paid for the batch by now.
+    /// Returns how many bytes were paid for in this batch so far.
     pub fn paid(&self) -> u64 {
         self.flow.as_ref().map_or(0, Flow::paid)
     }
@@ -152,23 +151,24 @@ impl Connection {
         &self.node
     }
 
-    /// Sends all of `request` while showing what comes in to `receive`, until
-    /// that says the exchange is over and everything is sent. For replies without
-    /// values; from the last one on nothing more is read.
+    /// Sends all of `request` while passing incoming bytes to `receive`, until that
+    /// reports the end and everything is sent. For replies without values. Nothing is
+    /// read after the last reply.
     ///
     /// # Errors
     ///
-    /// - `Timeout`: no byte moved for the time allowed.
-    /// - `Slow`: fewer bytes moved than the pace wants.
+    /// - `Timeout`: no byte moved for the allowed time.
+    /// - `Slow`: fewer bytes moved than the pace requires.
     /// - `LimitExceeded`: `receive` waits for the end of a reply above 4 MiB.
     /// - `Closed`, `Io`: the connection broke.
     /// - `Canceled`.
-    /// - Whatever `receive` returns. After any error the connection is of no
-    ///   use: replies may be on their way.
+    /// - Any error that `receive` returns. After an error the connection is unusable,
+    ///   since replies may be in flight.
     ///
     /// # Memory
     ///
-    /// The buffer grows to the longest reply that `receive` does not take in
+    /// The buffer grows to the longest reply that `receive` does not take in parts, but
+    /// not beyond the limit.
     /// parts, and no further than the limit.
     pub fn exchange(
         &mut self,
@@ -181,13 +181,13 @@ impl Connection {
         self.exchange_as(exchange, request, None, receive)
     }
 
-    /// Does the same for replies with values, of which `receive` waits for the
-    /// end where they have up to `value_len_max` bytes.
+    /// Like [`Connection::exchange`], for replies with values: `receive` may wait for the
+    /// end of a value of up to `value_len_max` bytes.
     ///
     /// # Errors
     ///
-    /// - As [`Connection::exchange`]; `LimitExceeded` for a reply that is longer
-    ///   than such a value with the lines around it.
+    /// - As for [`Connection::exchange`]; `LimitExceeded` if a reply is longer than such
+    ///   a value with the lines around it.
     pub fn exchange_values(
         &mut self,
         operation: &'static str,
@@ -203,14 +203,14 @@ impl Connection {
         self.exchange_as(exchange, request, None, receive)
     }
 
-    /// Does the same for an answer that is short, as all are but lists of keys and
-    /// values: one that comes byte by byte, or without an end, is given up.
+    /// Like [`Connection::exchange`], for short answers, which are all but lists of keys
+    /// and values. An answer that trickles in byte by byte, or never ends, is given up.
     ///
     /// # Errors
     ///
-    /// - As [`Connection::exchange`]; `Timeout` also when it is not whole after
-    ///   [`Pace::short_answer`], and no `Slow`.
-    /// - `Protocol`: it is not short.
+    /// - As for [`Connection::exchange`], but without `Slow`; also `Timeout` if the
+    ///   answer is not complete after [`Pace::short_answer`].
+    /// - `Protocol`: the answer is not short.
     pub fn exchange_short(
         &mut self,
         operation: &'static str,
@@ -233,14 +233,13 @@ impl Connection {
         })
     }
 
-    /// Does the same, and after each silence of some length asks something more,
-    /// as often as it takes; the answers are shown to `receive`, too. No server
-    /// that is prompted is prodded. For lists of keys: nothing but silence is
-    /// bounded.
+    /// Like [`Connection::exchange`], but sends a prompt after each silence of some
+    /// length, as often as needed; its answers also go to `receive`. A server that is
+    /// prompted is not prodded. For lists of keys: only silence is bounded.
     ///
     /// # Errors
     ///
-    /// - As [`Connection::exchange`], but for `Slow`.
+    /// - As for [`Connection::exchange`], but without `Slow`.
     pub fn exchange_with_prompt(
         &mut self,
         operation: &'static str,
@@ -259,8 +258,8 @@ impl Connection {
         prompt: Option<Prompt>,
         receive: impl FnMut(&[u8]) -> Result<Received>,
     ) -> Result<()> {
-        // Where nothing is asked, the answer to an earlier request goes on, and what
-        // was sent after that is answered after it.
+        // If nothing is requested, the answer to an earlier request continues, and prods sent
+        // after that request are answered after it.
         if self.prod_count > 0 && !request.is_empty() {
             self.take_prod_replies(exchange.watch.operation())?;
         }
@@ -278,17 +277,17 @@ impl Connection {
         self.advance(&mut exchange, request, until, &mut receive)
     }
 
-    /// Does the same for a request with a value in it that comes in pieces: all
-    /// of `head`, the pieces, and all of `tail`.
+    /// Like [`Connection::exchange`], for a request that contains a value in pieces:
+    /// sends all of `head`, the pieces, and all of `tail`.
     ///
     /// # Errors
     ///
-    /// - As [`Connection::exchange`], and whatever the pieces fail with: the
-    ///   server then has half a request, which it drops with the connection.
+    /// - As for [`Connection::exchange`], and any error of the pieces. The server then
+    ///   has half a request, which it drops with the connection.
     ///
     /// # Memory
     ///
-    /// As [`Connection::exchange`]; no piece is kept.
+    /// As for [`Connection::exchange`]; pieces are not kept.
     pub fn exchange_pieces(
         &mut self,
         operation: &'static str,
@@ -309,7 +308,7 @@ impl Connection {
         self.advance(&mut exchange, tail, Until::Answered(None), &mut receive)
     }
 
-    /// Sends all of `unsent`, and shows what comes in meanwhile.
+    /// Sends all of `unsent`, and passes on what arrives meanwhile.
     fn advance(
         &mut self,
         exchange: &mut Exchange,
@@ -321,8 +320,8 @@ impl Connection {
             Until::Sent => None,
             Until::Answered(prompt) => prompt,
         };
-        // Since the last byte came, for the timeout; prompts do not count, or a
-        // dead server would be asked for ever.
+        // When the last byte came, for the timeout. Prompts do not count, or a dead server
+        // would be asked forever.
         let mut moved = Instant::now();
         loop {
             while !exchange.is_done && !self.buffer.is_empty() {
@@ -340,7 +339,7 @@ impl Connection {
                 return Ok(());
             }
             let waiting = Waiting {
-                // What comes after the end would be kept, however much it is.
+                // Anything that arrives after the end would have to be kept, however much it is.
                 wants_read: !exchange.is_done,
                 wants_write,
                 since: moved,
@@ -349,7 +348,7 @@ impl Connection {
             let ready = match prompt.filter(|_| !wants_write && !self.stream.has_unread()) {
                 None => {
                     let waiting = Waiting {
-                        // From here on, since the receiver may have taken its time.
+                        // Start from here, since the receiver may have taken its time.
                         since: Instant::now(),
                         ..waiting
                     };
@@ -385,7 +384,7 @@ impl Connection {
         }
     }
 
-    /// Waits until what has moved is paid for, where that is wanted.
+    /// Waits until what has moved is paid for, if there is a brake.
     fn pay(&mut self, len: usize) -> Result<()> {
         match &mut self.flow {
             Some(flow) => flow.note_moved(len, &self.cancel),
@@ -393,7 +392,7 @@ impl Connection {
         }
     }
 
-    /// Waits until the socket can be read, or written if that is wanted.
+    /// Waits until the socket can be read, or also written if that is wanted.
     fn wait_with_prods(&mut self, waiting: Waiting, watch: &mut Watch) -> Result<Ready> {
         if waiting.wants_read && self.stream.has_unread() {
             return Ok(Ready {
@@ -417,14 +416,12 @@ impl Connection {
         }
     }
 
-    /// Sends an empty command to a server that has all of the request and is
-    /// silent.
+    /// Sends an empty command to a server that has the whole request and is silent.
     ///
-    /// memcached 1.6.18 and others may leave the end of a request unread in
-    /// their TLS library until one more byte arrives. The record that ends each
-    /// request is made so that this does not happen; this is for the servers
-    /// and proxies between that need more. The reply comes after all others, so
-    /// the next exchange takes it first.
+    /// memcached 1.6.18 and others may leave the end of a request unread in their TLS
+    /// library until one more byte arrives. The record that ends each request is made so
+    /// that this does not happen; the prod is for servers and intermediate proxies that
+    /// need more. Its reply comes after all others, so the next exchange reads it first.
     fn prod(&mut self) -> Result<()> {
         self.prod_count = self.prod_count.saturating_add(1);
         let unsent = self.send(NOOP)?;
@@ -437,8 +434,8 @@ impl Connection {
 
     fn take_prod_replies(&mut self, operation: &'static str) -> Result<()> {
         let mut left = self.prod_count;
-        // Not when they were sent: a log may be on a slow disk, and a walk must not wait
-        // for that.
+        // Log now and not when they were sent: a log may be on a slow disk, and a walk must not
+        // wait for that.
         tracing::debug!(
             node = self.node,
             left,
@@ -491,7 +488,7 @@ impl Connection {
             if ready.is_empty() {
                 continue;
             }
-            // A broken socket is ready for whatever then fails.
+            // A broken socket counts as ready; the operation then fails.
             let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
             let is_broken = ready.intersects(broken);
             return Ok(Ready {
@@ -502,7 +499,7 @@ impl Connection {
     }
 
     fn send<'a>(&mut self, mut unsent: &'a [u8]) -> Result<&'a [u8]> {
-        // What was taken before and could not be sent comes first.
+        // Bytes that were accepted before and could not be sent go first.
         if let Err(error) = self.stream.flush() {
             return Err(self.failed(Operation::Write, error));
         }
@@ -517,7 +514,7 @@ impl Connection {
         Ok(unsent)
     }
 
-    /// Reads some of what is there, and returns how much.
+    /// Reads some of the available bytes, and returns how many.
     fn fill(&mut self, reply_len_max: usize) -> Result<usize> {
         let node = || Location::node(&self.node);
         let room = self.buffer.room(reply_len_max);
@@ -540,7 +537,7 @@ impl Connection {
         }
     }
 
-    /// Makes the error of a system call, or of TLS where that is the cause.
+    /// Makes the error of a failed system call, or of TLS if that is the cause.
     fn failed(&self, operation: Operation, error: io::Error) -> Error {
         let problem = match &self.stream {
             Stream::Tcp(_) | Stream::Unix(_) => None,
@@ -552,7 +549,7 @@ impl Connection {
         }
     }
 
-    /// Gives back memory that one long reply took.
+    /// Frees memory that one long reply took.
     pub fn shrink(&mut self) {
         self.buffer.shrink();
     }

@@ -1,4 +1,4 @@
-//! How a connection is opened: the socket, TLS, and the log-in.
+//! Opens a connection: the socket, TLS and the log-in.
 
 use crate::codecs::protocol::reply::{check_connection, is_unauthenticated};
 use crate::codecs::protocol::request::VERSION;
@@ -19,13 +19,13 @@ use crate::words::node::NodeSpec;
 use std::time::Instant;
 
 impl Connection {
-    /// Connects to a node, trying each of its addresses; does the TLS handshake
-    /// and logs in where that is wanted.
+    /// Connects to a node, trying each of its addresses. Does the TLS handshake and logs
+    /// in if the options say so.
     ///
     /// # Errors
     ///
-    /// - `Io`: the host is unknown, or no address takes the connection.
-    /// - `Timeout`: no address answers, or the name is not looked up, in time.
+    /// - `Io`: the host is unknown, or no address accepts the connection.
+    /// - `Timeout`: no address answers in time, or the name look-up takes too long.
     /// - `Access`: TLS or the log-in fails.
     /// - `Canceled`.
     pub fn connect(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Result<Self> {
@@ -33,12 +33,12 @@ impl Connection {
         if let Some(credentials) = &options.credentials {
             connection.log_in(credentials)?;
         }
-        // Not before: to a server that waits for a log-in a no-op is an error.
+        // Not before: a server that waits for a log-in treats a no-op as an error.
         connection.is_prodded = matches!(connection.stream, Stream::Tls(_));
         Ok(connection)
     }
 
-    /// Connects without a log-in; a silent server is left alone.
+    /// Connects without a log-in; a silent server is not prodded.
     pub(in crate::ports::net) fn open(
         node: &NodeSpec,
         options: &NetOptions,
@@ -67,8 +67,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Does the TLS handshake. A server that does not speak TLS may answer, hang
-    /// up, or wait for a line end that never comes; so it is asked.
+    /// Does the TLS handshake. A server that does not speak TLS may answer, hang up, or
+    /// wait for a line end that never comes, so a silent one is asked in plain text.
     fn shake_hands(&mut self, node: &NodeSpec, options: &NetOptions) -> Result<()> {
         let is_plain = |cancel: &Cancel| speaks_plain(node, options, cancel);
         let not_spoken =
@@ -114,8 +114,8 @@ impl Connection {
         }
     }
 
-    /// Logs in, if the server asks for that: one that does not would take the
-    /// command for what it is, and keep the password as an item.
+    /// Logs in if the server asks for it. A server that does not would take the command
+    /// for a set, and keep the password as an item.
     fn log_in(&mut self, credentials: &Credentials) -> Result<()> {
         let reply = self.ask_line(VERSION)?;
         if !is_unauthenticated(&reply) {
@@ -134,7 +134,7 @@ impl Connection {
         Err(error.at(Location::node(&self.node)))
     }
 
-    /// Sends a command, and takes one line for its reply.
+    /// Sends a command, and returns the one line of its reply.
     fn ask_line(&mut self, request: &[u8]) -> Result<Vec<u8>> {
         let mut reply = Vec::new();
         self.exchange_short("log-in", request, |bytes| {
