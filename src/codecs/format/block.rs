@@ -1,4 +1,4 @@
-//! Whole records: a header, a key section, a value section. FORMAT.md 5.5.
+//! Blocks of whole records: a header, a key section and a value section. FORMAT.md 5.5.
 
 use crate::codecs::format::bytes::{ByteReader, check_bound, check_count, slice};
 use crate::codecs::format::checksum::{check_crc, seeded_crc32, value_hash};
@@ -12,18 +12,18 @@ use crate::words::item::{Exptime, ItemMeta, Record};
 use crate::words::limits::Limits;
 use crate::words::units::{UnixSecs, to_u64};
 
-/// What the times of a block's records span.
+/// The ranges of the times in a block's records, in Unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeRanges {
-    /// Records that never expire.
+    /// Number of records that never expire.
     pub never_count: u32,
-    /// Least finite exptime; `u64::MAX` if there is none.
+    /// Smallest finite exptime; `u64::MAX` if there is none.
     pub exptime_min: u64,
     /// Greatest finite exptime; 0 if there is none.
     pub exptime_max: u64,
-    /// `u64::MAX` if unknown.
+    /// Earliest last access; `u64::MAX` if unknown.
     pub last_access_min: u64,
-    /// 0 if unknown.
+    /// Latest last access; 0 if unknown.
     pub last_access_max: u64,
 }
 
@@ -40,7 +40,7 @@ impl Default for TimeRanges {
 }
 
 impl TimeRanges {
-    /// Adds a record.
+    /// Extends the ranges by a record.
     pub fn add(&mut self, meta: &ItemMeta) {
         match meta.exptime {
             Some(Exptime::Never) => self.never_count = self.never_count.saturating_add(1),
@@ -60,18 +60,18 @@ impl TimeRanges {
 /// The fixed start of a block's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockHeader {
-    /// Records in the block, at least one.
+    /// Records in the block; at least one.
     pub record_count: u32,
-    /// What their times span.
+    /// The ranges of their times.
     pub times: TimeRanges,
-    /// Keys and metadata.
+    /// The section of keys and metadata.
     pub keys: SectionDescriptor,
-    /// Values.
+    /// The section of values.
     pub values: SectionDescriptor,
 }
 
 impl BlockHeader {
-    /// Returns the header's bytes, for the frame with this sequence.
+    /// Returns the header's bytes, for the frame with this sequence number.
     pub fn encode(&self, ids: &SegmentIds, sequence: u64) -> Vec<u8> {
         let mut header = Vec::with_capacity(BLOCK_HEADER_SIZE);
         header.extend_from_slice(&self.record_count.to_le_bytes());
@@ -87,11 +87,11 @@ impl BlockHeader {
         header
     }
 
-    /// Reads and checks the header at the start of a payload (B1 to B5).
+    /// Parses and checks the header at the start of a payload (B1 to B5).
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     pub fn decode(
         payload: &[u8],
         stored_len: u64,
@@ -150,11 +150,11 @@ impl BlockHeader {
         Ok(header)
     }
 
-    /// Returns how long the payload would be by its header's own words, which
-    /// are not checked; for a payload whose frame header is lost.
+    /// Returns the length of the payload in bytes that its header claims, unchecked. For
+    /// a payload whose frame header is lost.
     pub fn claimed_payload_len(payload: &[u8]) -> Option<u64> {
         let mut reader = ByteReader::new(payload, Structure::BlockHeader);
-        // Up to the stored lengths of the two sections.
+        // Skip to the stored lengths of the two sections.
         reader.bytes(44).ok()?;
         let keys = reader.u32().ok()?;
         reader.bytes(16).ok()?;
@@ -166,7 +166,7 @@ impl BlockHeader {
         )
     }
 
-    /// Bytes of the header and both sections.
+    /// Returns the length of the header and both sections in bytes.
     pub fn payload_len(&self) -> u64 {
         to_u64(BLOCK_HEADER_SIZE)
             .saturating_add(self.keys.stored_len.into())
@@ -177,7 +177,7 @@ impl BlockHeader {
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: the payload ends before the section does.
     pub fn key_section<'a>(&self, payload: &'a [u8]) -> Result<&'a [u8], Defect> {
         let start = to_u64(BLOCK_HEADER_SIZE);
         slice(
@@ -192,7 +192,7 @@ impl BlockHeader {
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: the payload ends before the section does.
     pub fn value_section<'a>(&self, payload: &'a [u8]) -> Result<&'a [u8], Defect> {
         let start = to_u64(BLOCK_HEADER_SIZE).saturating_add(self.keys.stored_len.into());
         slice(
@@ -207,7 +207,7 @@ impl BlockHeader {
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     pub fn decode_keys(
         &self,
         stored: &[u8],
@@ -222,28 +222,28 @@ impl BlockHeader {
     }
 }
 
-/// A record of a block; its value may stand elsewhere.
+/// A record of a block. Its value may be stored outside the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredRecord<'a> {
     /// 1 to 250 bytes, any bytes.
     pub key: &'a [u8],
-    /// The value, or where it is.
+    /// The value, or its place.
     pub value: StoredValue<'a>,
     /// Everything else.
     pub meta: ItemMeta,
 }
 
-/// The value of a record, as its block has it.
+/// The value of a record, as its block stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredValue<'a> {
-    /// In the block; it matches its hash.
+    /// In the block. The value matches its hash.
     Inline(&'a [u8]),
-    /// In parts, of which nothing is known yet.
+    /// In value parts, of which nothing is known yet.
     Parts(PartedValue),
 }
 
 impl<'a> StoredRecord<'a> {
-    /// Returns the record with its value, if that is in the block.
+    /// Returns the record with its value, if the value is in the block.
     pub fn inline(&self) -> Option<Record<'a>> {
         match self.value {
             StoredValue::Inline(value) => Some(Record {
@@ -256,7 +256,7 @@ impl<'a> StoredRecord<'a> {
     }
 }
 
-/// A block in memory, decompressed and checked but for the value hashes.
+/// A block in memory, decompressed and checked except for the value hashes.
 #[derive(Debug)]
 pub struct Block {
     columns: Columns,
@@ -268,12 +268,12 @@ impl Block {
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     ///
     /// # Memory
     ///
-    /// Both raw lengths, which the header's decoding has bounded, and 12 bytes
-    /// a record. Values in parts are not read.
+    /// Both raw lengths, which decoding the header has bounded, and 12 bytes per record.
+    /// Value parts are not read.
     pub fn decode(
         header: &BlockHeader,
         payload: &[u8],
@@ -283,22 +283,22 @@ impl Block {
         Self::with_keys(columns, header, payload, sections)
     }
 
-    /// Decompresses the values of a payload whose keys are decoded already.
+    /// Decompresses the values of a payload whose keys are already decoded.
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     ///
     /// # Memory
     ///
-    /// As [`Block::decode`].
+    /// As for [`Block::decode`].
     pub fn with_keys(
         columns: Columns,
         header: &BlockHeader,
         payload: &[u8],
         sections: &mut SectionReader,
     ) -> Result<Self, Defect> {
-        // The keys may have been read before, and another file since.
+        // The keys may have been read earlier, and the file replaced since.
         let counts = [
             (
                 "record_count",
@@ -320,22 +320,22 @@ impl Block {
         Ok(Self { columns, values })
     }
 
-    /// Records of the block.
+    /// Returns the number of records.
     pub fn len(&self) -> usize {
         self.columns.len()
     }
 
-    /// Never true for a block that was decoded.
+    /// Returns false for every decoded block.
     pub fn is_empty(&self) -> bool {
         self.columns.is_empty()
     }
 
-    /// Returns a record by its number; its value matches its hash, if it is in
-    /// the block.
+    /// Returns a record by number, or `None` beyond the end. A value in the block is
+    /// checked against its hash.
     ///
     /// # Errors
     ///
-    /// - `ValueHashMismatch` (V1).
+    /// - `ValueHashMismatch`: the value does not match its hash (V1).
     pub fn record(&self, index: usize) -> Option<Result<StoredRecord<'_>, Defect>> {
         let record = self.unhashed_record(index)?;
         if let StoredValue::Inline(value) = record.value {
@@ -348,8 +348,8 @@ impl Block {
         Some(Ok(record))
     }
 
-    /// Returns a record by its number, for a caller that has compared its value with
-    /// its hash before, by [`Self::record`].
+    /// Returns a record by number without checking its value against its hash, for a
+    /// caller that has already done so with [`Self::record`].
     pub fn unhashed_record(&self, index: usize) -> Option<StoredRecord<'_>> {
         let KeyRecord { key, meta, .. } = self.columns.get(index)?;
         let value = match self.columns.parted_value(index) {

@@ -1,11 +1,11 @@
-//! Fixed-width numbers out of bytes that may be cut or hostile.
+//! Reads fixed-width numbers from bytes that may be truncated or hostile.
 
 use byteorder::{ByteOrder, LittleEndian};
 
 use crate::words::defect::{Defect, Structure};
 use crate::words::units::to_u64;
 
-/// Takes fields off the front of a slice; every read is checked.
+/// Takes fields from the front of a slice; every read is checked.
 #[derive(Clone, Debug)]
 pub struct ByteReader<'a> {
     rest: &'a [u8],
@@ -14,7 +14,7 @@ pub struct ByteReader<'a> {
 }
 
 impl<'a> ByteReader<'a> {
-    /// Starts at the front of `bytes`, which hold a `structure`.
+    /// Starts at the front of `bytes`, which should hold a `structure`.
     pub fn new(bytes: &'a [u8], structure: Structure) -> Self {
         Self {
             rest: bytes,
@@ -27,7 +27,7 @@ impl<'a> ByteReader<'a> {
     ///
     /// # Errors
     ///
-    /// - `Truncated` when fewer are left, as for every other method.
+    /// - `Truncated`: fewer bytes are left. This applies to every method below, too.
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Defect> {
         let Some((head, rest)) = self.rest.split_at_checked(len) else {
             return Err(Defect::Truncated {
@@ -45,7 +45,7 @@ impl<'a> ByteReader<'a> {
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: fewer than `N` bytes are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Defect> {
         let mut array = [0; N];
         array.copy_from_slice(self.bytes(N)?);
@@ -56,43 +56,43 @@ impl<'a> ByteReader<'a> {
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: no byte is left.
     pub fn u8(&mut self) -> Result<u8, Defect> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
-    /// Takes two bytes.
+    /// Takes two bytes, little-endian.
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: fewer bytes are left.
     pub fn u16(&mut self) -> Result<u16, Defect> {
         Ok(LittleEndian::read_u16(self.bytes(2)?))
     }
 
-    /// Takes four bytes.
+    /// Takes four bytes, little-endian.
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: fewer bytes are left.
     pub fn u32(&mut self) -> Result<u32, Defect> {
         Ok(LittleEndian::read_u32(self.bytes(4)?))
     }
 
-    /// Takes eight bytes.
+    /// Takes eight bytes, little-endian.
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: fewer bytes are left.
     pub fn u64(&mut self) -> Result<u64, Defect> {
         Ok(LittleEndian::read_u64(self.bytes(8)?))
     }
 
-    /// Takes sixteen bytes.
+    /// Takes sixteen bytes, little-endian.
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: fewer bytes are left.
     pub fn u128(&mut self) -> Result<u128, Defect> {
         Ok(LittleEndian::read_u128(self.bytes(16)?))
     }
@@ -101,7 +101,8 @@ impl<'a> ByteReader<'a> {
     ///
     /// # Errors
     ///
-    /// - `Truncated`, or `ReservedNotZero`.
+    /// - `Truncated`: fewer bytes are left.
+    /// - `ReservedNotZero`: a byte is not zero.
     pub fn reserved(&mut self, len: usize, field: &'static str) -> Result<(), Defect> {
         let structure = self.structure;
         if self.bytes(len)?.iter().any(|&byte| byte != 0) {
@@ -114,7 +115,8 @@ impl<'a> ByteReader<'a> {
     ///
     /// # Errors
     ///
-    /// - `Truncated`, or `BadMagic`.
+    /// - `Truncated`: fewer bytes are left.
+    /// - `BadMagic`: the bytes differ.
     pub fn magic(&mut self, magic: &[u8]) -> Result<(), Defect> {
         let structure = self.structure;
         if self.bytes(magic.len())? != magic {
@@ -123,26 +125,26 @@ impl<'a> ByteReader<'a> {
         Ok(())
     }
 
-    /// Returns what is left.
+    /// Returns the remaining bytes.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 }
 
-/// Returns the first `len` bytes, or what is missing of them.
+/// Returns the first `len` bytes.
 ///
 /// # Errors
 ///
-/// - `Truncated`.
+/// - `Truncated`: there are fewer bytes.
 pub fn prefix(bytes: &[u8], len: usize, structure: Structure) -> Result<&[u8], Defect> {
     ByteReader::new(bytes, structure).bytes(len)
 }
 
-/// Returns the bytes from `start` on, `len` of them.
+/// Returns the `len` bytes from `start` on.
 ///
 /// # Errors
 ///
-/// - `Truncated`.
+/// - `Truncated`: there are fewer bytes.
 pub fn slice(bytes: &[u8], start: u64, len: u64, structure: Structure) -> Result<&[u8], Defect> {
     let truncated = || Defect::Truncated {
         structure,
@@ -155,11 +157,11 @@ pub fn slice(bytes: &[u8], start: u64, len: u64, structure: Structure) -> Result
     bytes.get(start..end).ok_or_else(truncated)
 }
 
-/// Compares a number in the file with what was found instead.
+/// Compares a number in the file with the actual one.
 ///
 /// # Errors
 ///
-/// - `CountMismatch` when they differ.
+/// - `CountMismatch`: they differ.
 pub fn check_count(
     structure: Structure,
     field: &'static str,
@@ -181,7 +183,7 @@ pub fn check_count(
 ///
 /// # Errors
 ///
-/// - `AboveLimit` when it is greater.
+/// - `AboveLimit`: it is greater.
 pub fn check_bound(
     structure: Structure,
     field: &'static str,

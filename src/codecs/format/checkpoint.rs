@@ -1,4 +1,4 @@
-//! Part of the table of contents, written on the way. FORMAT.md 5.9.
+//! Checkpoints: parts of the table of contents, written along the way. FORMAT.md 5.9.
 
 use crate::codecs::format::bytes::{ByteReader, check_count};
 use crate::codecs::format::ids::SegmentIds;
@@ -7,18 +7,18 @@ use crate::codecs::format::toc::TocEntry;
 use crate::words::defect::{Defect, Structure};
 use crate::words::units::to_u64;
 
-/// What a cut file can be read by: the frames since the last checkpoint.
+/// The frames since the last checkpoint, by which a truncated file can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The ids of the segment.
     pub ids: SegmentIds,
-    /// Of the previous CHECKPOINT frame; 0 if there is none.
+    /// Offset of the previous CHECKPOINT frame; 0 if there is none.
     pub previous_offset: u64,
-    /// Of the META frame.
+    /// Offset of the META frame.
     pub meta_offset: u64,
-    /// Records before this checkpoint.
+    /// Number of records before this checkpoint.
     pub record_count: u64,
-    /// The frames since the previous one, that one included.
+    /// The frames since the previous checkpoint, including that checkpoint.
     pub entries: Vec<TocEntry>,
 }
 
@@ -39,11 +39,11 @@ impl Checkpoint {
         payload
     }
 
-    /// Reads and checks the payload of a frame that starts at `offset` (C1 to C3).
+    /// Parses and checks the payload of a frame that starts at `offset` (C1 to C3).
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     pub fn decode(payload: &[u8], ids: &SegmentIds, offset: u64) -> Result<Self, Defect> {
         let structure = Structure::Checkpoint;
         let mut reader = ByteReader::new(payload, structure);

@@ -17,7 +17,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
-/// Returns the CRC32 of the segment's id, then the parts in order.
+/// Returns the CRC32 of the segment's id followed by the parts in order.
 pub fn seeded_crc32(segment: SegmentId, parts: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&segment.0);
@@ -31,7 +31,7 @@ pub fn seeded_crc32(segment: SegmentId, parts: &[&[u8]]) -> u32 {
 ///
 /// # Errors
 ///
-/// - `ChecksumMismatch` when they differ.
+/// - `ChecksumMismatch`: they differ.
 pub fn check_crc(structure: Structure, stored: u32, computed: u32) -> Result<(), Defect> {
     if stored != computed {
         return Err(Defect::ChecksumMismatch {
@@ -43,12 +43,12 @@ pub fn check_crc(structure: Structure, stored: u32, computed: u32) -> Result<(),
     Ok(())
 }
 
-/// Returns the hash that a record keeps of its value.
+/// Returns the hash that a record stores for its value: XXH3-64.
 pub fn value_hash(value: &[u8]) -> u64 {
     xxh3::xxh3_64_with_seed(value, HASH_SEED)
 }
 
-/// The same hash of a value that comes piece by piece.
+/// Computes the same hash for a value that comes piece by piece.
 #[derive(Clone, Default)]
 pub struct ValueHasher(xxh3::Xxh3);
 
@@ -59,7 +59,7 @@ impl fmt::Debug for ValueHasher {
 }
 
 impl ValueHasher {
-    /// Adds the bytes that come next.
+    /// Adds the next bytes.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
@@ -70,32 +70,32 @@ impl ValueHasher {
     }
 }
 
-/// Returns the shard that a key belongs to, of `2^shard_bits`.
+/// Returns the shard of a key, from 0 to `2^shard_bits - 1`.
 pub fn shard_of(key: &[u8], shard_bits: u8) -> u64 {
     let hash = xxh3::xxh3_64_with_seed(key, HASH_SEED);
-    // A shift by 64 would overflow; no bits means one shard.
+    // A shift by 64 would overflow. Zero bits mean one shard.
     hash.checked_shr(64_u32.saturating_sub(u32::from(shard_bits)))
         .unwrap_or(0)
 }
 
-/// Returns the hash by which the key index finds a key.
+/// Returns the hash by which the key index locates a key.
 pub fn index_hash(key: &[u8], seed: u64) -> u128 {
     xxh3::xxh3_128_with_seed(key, seed)
 }
 
-/// What a set of records holds, whatever their order: equal sets have equal
+/// Digests of the content of a set of records, in any order: equal sets have equal
 /// digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContentDigests {
-    /// Of key, client flags and value.
+    /// Digest of keys, client flags and values.
     pub content: u128,
-    /// Of these and the exptime.
+    /// Digest of keys, client flags, values and exptimes.
     pub content_exptime: u128,
 }
 
 impl ContentDigests {
-    /// Adds one record. `scratch` is overwritten; passing it saves an
-    /// allocation a record.
+    /// Adds one record. `scratch` is overwritten; reusing it saves an allocation per
+    /// record.
     pub fn add(&mut self, key: &[u8], meta: &ItemMeta, value_hash: u64, scratch: &mut Vec<u8>) {
         const FLAGS_KNOWN: u8 = 1;
         const EXPTIME_KNOWN: u8 = 2;
@@ -135,10 +135,10 @@ impl ContentDigests {
     }
 }
 
-/// How *never* is written in an exptime field. FORMAT.md 5.6.
+/// The value of an exptime field that means *never*. FORMAT.md 5.6.
 pub const EXPTIME_NEVER: u64 = u64::MAX;
 
-/// Returns the number that stands for an exptime in a file.
+/// Returns the number that represents an exptime in a file.
 pub fn exptime_to_raw(exptime: Exptime) -> u64 {
     match exptime {
         Exptime::Never => EXPTIME_NEVER,
@@ -146,13 +146,13 @@ pub fn exptime_to_raw(exptime: Exptime) -> u64 {
     }
 }
 
-/// The digest of a segment: over every header and checksum in it, and so,
-/// through them, over every byte, at next to no cost.
+/// The digest of a segment. It covers every header and checksum in the segment, and so,
+/// indirectly, every byte, at almost no cost.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentDigest(Sha256);
 
 impl SegmentDigest {
-    /// Starts with nothing.
+    /// Starts with no bytes.
     pub fn new() -> Self {
         Self::default()
     }
@@ -162,7 +162,7 @@ impl SegmentDigest {
         self.0.update(bytes);
     }
 
-    /// Returns the digest as `sha256:` and 64 digits.
+    /// Returns the digest as `sha256:` and 64 hexadecimal digits.
     pub fn finish(self) -> String {
         format!("sha256:{}", to_hex(&self.0.finalize()))
     }

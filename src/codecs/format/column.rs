@@ -1,4 +1,4 @@
-//! Keys and metadata of a block, in columns. FORMAT.md 5.6.
+//! The keys and metadata of a block, in columns. FORMAT.md 5.6.
 
 use std::ops::Range;
 
@@ -83,7 +83,7 @@ impl Column {
         }
     }
 
-    /// Bytes a record; `None` for the keys themselves.
+    /// Returns the width in bytes per record; `None` for the keys themselves.
     fn width(self) -> Option<u64> {
         match self {
             Self::Key => None,
@@ -106,7 +106,7 @@ impl Column {
         )
     }
 
-    /// Says whether a reader that does not know it must refuse the block.
+    /// Returns whether a reader that does not know the column must refuse the block.
     fn is_critical(self) -> bool {
         self.is_required() || self == Self::ValuePlace
     }
@@ -116,14 +116,14 @@ impl Column {
     }
 }
 
-/// What FORMAT.md 5.6 says of a column.
+/// What FORMAT.md 5.6 specifies for a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColumnFacts {
     /// Its number in the directory.
     pub id: u8,
-    /// Its name in the document.
+    /// Its name in FORMAT.md.
     pub name: &'static str,
-    /// Bytes of one record's part; `None` for the keys themselves.
+    /// Bytes per record; `None` for the keys themselves.
     pub width: Option<u64>,
     /// Whether writers set the critical bit.
     pub is_critical: bool,
@@ -139,18 +139,19 @@ pub fn known_columns() -> impl Iterator<Item = ColumnFacts> {
     })
 }
 
-/// Bit 0 of a column's flags: a reader that does not know it must refuse.
+/// Bit 0 of a column's flags: a reader that does not know the column must refuse the
+/// block.
 const COLUMN_CRITICAL: u8 = 1;
 
 /// Which optional columns a record has.
 ///
-/// All records of a block have the same; a writer starts a new block when that
-/// changes. Where the value is does not count.
+/// All records of a block have the same optional columns; a writer starts a new block
+/// when they change. The place of the value does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Presence(u8);
 
 impl Presence {
-    /// Returns what the server told of an item.
+    /// Returns the columns for what the server reported of an item.
     pub fn of(meta: &ItemMeta) -> Self {
         let bits = [
             meta.client_flags.is_some(),
@@ -164,7 +165,7 @@ impl Presence {
     }
 }
 
-/// Gathers the columns of a block.
+/// Collects the columns of a block.
 #[derive(Debug, Default)]
 pub struct ColumnsBuilder {
     record_count: u32,
@@ -173,24 +174,24 @@ pub struct ColumnsBuilder {
 }
 
 impl ColumnsBuilder {
-    /// Most bytes that one record adds, its key apart.
+    /// Most bytes that one record adds, without its key.
     pub const RECORD_LEN_MAX: usize = 1 + 4 + 6 * 8 + 1 + 2;
     /// Most bytes before the columns.
     pub const HEADER_LEN_MAX: usize =
         COLUMNS_HEADER_SIZE.saturating_add(COLUMN_COUNT.saturating_mul(COLUMN_ENTRY_SIZE));
 
-    /// Records so far.
+    /// Returns the number of records so far.
     pub fn record_count(&self) -> u32 {
         self.record_count
     }
 
-    /// Says whether a record with this metadata may join the others.
+    /// Returns whether a record with this metadata may join the others.
     pub fn accepts(&self, meta: &ItemMeta) -> bool {
         self.presence
             .is_none_or(|presence| presence == Presence::of(meta))
     }
 
-    /// Bytes gathered so far, an upper bound of the raw section's length.
+    /// Returns the bytes collected so far, an upper bound of the raw section's length.
     pub fn raw_len(&self) -> usize {
         self.columns
             .iter()
@@ -198,7 +199,7 @@ impl ColumnsBuilder {
             .fold(Self::HEADER_LEN_MAX, usize::saturating_add)
     }
 
-    /// Adds a record whose value is in the block's value section; the caller has
+    /// Adds a record whose value is in the block's value section. The caller must have
     /// checked [`ColumnsBuilder::accepts`].
     pub fn push(&mut self, key: &[u8], value_len: u32, value_hash: u64, meta: &ItemMeta) {
         let value = PartedValue {
@@ -209,8 +210,8 @@ impl ColumnsBuilder {
         self.push_parted(key, &value, meta);
     }
 
-    /// Adds a record whose value stands in parts, behind those of all records
-    /// before.
+    /// Adds a record whose value is stored in parts, after the parts of all earlier
+    /// records.
     pub fn push_parted(&mut self, key: &[u8], value: &PartedValue, meta: &ItemMeta) {
         debug_assert!(self.accepts(meta) && !key.is_empty() && key.len() <= KEY_LEN_MAX);
         self.presence = Some(Presence::of(meta));
@@ -228,7 +229,8 @@ impl ColumnsBuilder {
             marks,
             places,
         ] = &mut self.columns;
-        // The column is there from the first such value on, and then for all.
+        // The column exists from the first such value on, and then has an entry for every
+        // record.
         if value.place != 0 && places.is_empty() {
             let before = value_lens.len().saturating_mul(2);
             places.resize(before, 0);
@@ -261,7 +263,7 @@ impl ColumnsBuilder {
         }
     }
 
-    /// Writes the section into `raw`, which is overwritten, and starts anew.
+    /// Writes the section into `raw`, which is overwritten, and starts over.
     pub fn finish(&mut self, raw: &mut Vec<u8>) {
         raw.clear();
         let present = |column: &Column, bytes: &Vec<u8>| column.is_required() || !bytes.is_empty();
@@ -301,32 +303,31 @@ pub struct Columns {
     raw: Vec<u8>,
     record_count: usize,
     ranges: [Option<Range<usize>>; COLUMN_COUNT],
-    /// Where each key ends in the KEY column.
+    /// End of each key in the KEY column.
     key_ends: Vec<u32>,
-    /// Where each value ends in the value section; one in parts takes nothing
-    /// of it.
+    /// End of each value in the value section; a value in parts has length 0 there.
     value_ends: Vec<u64>,
 }
 
 /// One record without its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRecord<'a> {
-    /// 1 to 250 bytes.
+    /// 1 to 250 bytes, any bytes.
     pub key: &'a [u8],
-    /// Bytes of the value.
+    /// Length of the value in bytes.
     pub value_len: u32,
-    /// Hash of the value.
+    /// XXH3-64 hash of the value.
     pub value_hash: u64,
     /// Everything else.
     pub meta: ItemMeta,
 }
 
 impl Columns {
-    /// Takes a raw section apart and checks it (K1 to K7, K10).
+    /// Parses and checks a raw section (K1 to K7, K10).
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     pub fn decode(raw: Vec<u8>, record_count: u32) -> Result<Self, Defect> {
         let ranges = decode_directory(&raw, record_count.into())?;
         let mut columns = Self {
@@ -343,28 +344,28 @@ impl Columns {
         Ok(columns)
     }
 
-    /// Records of the block.
+    /// Returns the number of records.
     pub fn len(&self) -> usize {
         self.record_count
     }
 
-    /// Never true for a block that was decoded.
+    /// Returns false for every decoded block.
     pub fn is_empty(&self) -> bool {
         self.record_count == 0
     }
 
-    /// Sum of the lengths of the values in the value section, for the check
-    /// against it.
+    /// Returns the total length of the values in the value section, to be compared with
+    /// the length of that section.
     pub fn value_bytes(&self) -> u64 {
         self.value_ends.last().copied().unwrap_or(0)
     }
 
-    /// Returns the raw bytes, so that their memory can be used again.
+    /// Returns the raw bytes, so that their memory can be reused.
     pub fn into_raw(self) -> Vec<u8> {
         self.raw
     }
 
-    /// Returns a record by its number.
+    /// Returns a record by number, or `None` beyond the end.
     pub fn get(&self, index: usize) -> Option<KeyRecord<'_>> {
         let key = self.key(index)?;
         let attributes = match self.cell::<2>(Column::Attributes, index) {
@@ -395,7 +396,7 @@ impl Columns {
         })
     }
 
-    /// Returns a record's value if it stands in parts.
+    /// Returns a record's value if it is stored in parts.
     pub fn parted_value(&self, index: usize) -> Option<PartedValue> {
         let place = self.cell::<8>(Column::ValuePlace, index)?;
         let place = Some(u64::from_le_bytes(place)).filter(|&place| place != 0)?;
@@ -406,8 +407,8 @@ impl Columns {
         })
     }
 
-    /// Returns where the value of a record stands in the value section; of one
-    /// in parts an empty range.
+    /// Returns the range of a record's value in the value section; the range is empty for
+    /// a value in parts.
     pub fn value_range(&self, index: usize) -> Option<Range<usize>> {
         let start = match index.checked_sub(1) {
             Some(before) => self.value_ends.get(before).copied()?,
@@ -417,7 +418,7 @@ impl Columns {
         Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
-    /// Returns the key of a record by its number.
+    /// Returns the key of a record by number.
     pub fn key(&self, index: usize) -> Option<&[u8]> {
         let start = match index.checked_sub(1) {
             Some(before) => self.key_ends.get(before).copied()?,
@@ -428,7 +429,7 @@ impl Columns {
         self.column(Column::Key)?.get(start..end)
     }
 
-    /// Returns the number of the first record with a key.
+    /// Returns the number of the first record with this key.
     pub fn position(&self, key: &[u8]) -> Option<usize> {
         (0..self.record_count).find(|&index| self.key(index) == Some(key))
     }
@@ -461,7 +462,7 @@ impl Columns {
                     stored: len.into(),
                 });
             }
-            // At most 65,536 records of 250 bytes: far below 2^32.
+            // At most 65,536 records of 250 bytes, which is far below 2^32.
             end = end.saturating_add(len.into());
             ends.push(end);
         }
@@ -484,7 +485,7 @@ impl Columns {
             .collect()
     }
 
-    /// Checks that no two records lead to the same part (K10).
+    /// Checks that no two records refer to the same part (K10).
     fn check_places(&self) -> Result<(), Defect> {
         let places = self.column(Column::ValuePlace).unwrap_or_default();
         let mut last = 0;
@@ -607,7 +608,7 @@ impl ColumnEntry {
         Ok(entry)
     }
 
-    /// Returns the column, or nothing for one that is to be skipped.
+    /// Returns the column, or `None` for one that is to be skipped.
     fn known(&self) -> Result<Option<Column>, Defect> {
         let column = Column::from_id(self.id);
         if column.is_none() && self.flags & COLUMN_CRITICAL != 0 {
@@ -719,7 +720,7 @@ mod tests {
         };
         assert_eq!(found, [None, Some(value), None]);
         assert_eq!(columns.get(1).unwrap().value_len, 5);
-        // Without such a value the column is not there at all.
+        // Without such a value the column does not exist at all.
         assert_eq!(decode(&[0, 0, 0]).unwrap().raw.len(), 4 + 4 * 8 + 3 * 14);
         assert!(decode(&[64, 65, 66]).is_ok());
         for places in [[64, 64, 0], [64, 0, 64], [9, 0, 8]] {

@@ -1,4 +1,5 @@
-//! Sections: compressed where it pays, and checksummed both ways. FORMAT.md 5.5.
+//! Sections, which are compressed if that pays, and have checksums of both forms.
+//! FORMAT.md 5.5.
 
 use std::fmt;
 use std::io::Read as _;
@@ -12,12 +13,12 @@ use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, Result};
 use crate::words::units::to_u64;
 
-/// How a writer compresses sections.
+/// How a writer compresses its sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// Every section is stored plain.
     None,
-    /// zstd at this level, 1 to 22; plain where it does not pay.
+    /// zstd at this level, 1 to 22, or plain if compression does not pay.
     Zstd(i32),
 }
 
@@ -59,27 +60,27 @@ impl FromStr for Compression {
     }
 }
 
-/// How one section is stored.
+/// How a section is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
-    /// As it is.
+    /// Uncompressed.
     Plain,
-    /// One zstd frame.
+    /// As one zstd frame.
     Zstd,
 }
 
 /// The descriptor of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionDescriptor {
-    /// How it is stored.
+    /// How the section is stored.
     pub codec: Codec,
-    /// Bytes in the file.
+    /// Length in the file, in bytes.
     pub stored_len: u32,
-    /// Bytes when decompressed.
+    /// Length when decompressed, in bytes.
     pub raw_len: u32,
-    /// Of the stored bytes.
+    /// CRC32 of the stored bytes.
     pub stored_crc: u32,
-    /// Of the raw bytes.
+    /// CRC32 of the raw bytes.
     pub raw_crc: u32,
 }
 
@@ -97,11 +98,11 @@ impl SectionDescriptor {
         out.extend_from_slice(&self.raw_crc.to_le_bytes());
     }
 
-    /// Reads a descriptor whose `raw_len` may be at most `bound`.
+    /// Parses a descriptor whose `raw_len` may be at most `bound`.
     ///
     /// # Errors
     ///
-    /// - Rules B2 and B3.
+    /// - The defect for a broken rule B2 or B3.
     pub fn decode(
         reader: &mut ByteReader<'_>,
         structure: Structure,
@@ -127,8 +128,8 @@ impl SectionDescriptor {
             raw_crc: reader.u32()?,
         };
         check_bound(structure, "raw_len", descriptor.raw_len.into(), bound)?;
-        // A section stored larger than raw is never written, and would let a
-        // small claim hide a large read.
+        // Writers never store a section larger than its raw bytes, and a reader must not accept
+        // one: a small claim could hide a large read.
         check_bound(
             structure,
             "stored_len",
@@ -146,11 +147,11 @@ impl SectionDescriptor {
         Ok(descriptor)
     }
 
-    /// Checks the stored bytes alone (first half of B6).
+    /// Checks only the stored bytes (first half of B6).
     ///
     /// # Errors
     ///
-    /// - `ChecksumMismatch`.
+    /// - `ChecksumMismatch`: they are damaged.
     pub fn check_stored(
         &self,
         stored: &[u8],
@@ -160,7 +161,7 @@ impl SectionDescriptor {
     }
 }
 
-/// Compresses sections; keeps the compressor's tables between them.
+/// Compresses sections; reuses the compressor's tables.
 pub struct SectionWriter {
     compressor: Option<Compressor<'static>>,
     stored: Vec<u8>,
@@ -173,14 +174,14 @@ impl fmt::Debug for SectionWriter {
 }
 
 impl SectionWriter {
-    /// Bytes compressed on trial.
+    /// How many bytes are compressed on trial.
     const TRIAL_LEN: usize = 32 << 10;
 
-    /// Starts a compressor.
+    /// Creates a compressor.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: zstd does not take the level.
+    /// - `InvalidInput`: zstd does not support the level.
     pub fn new(compression: Compression) -> Result<Self> {
         let compressor = match compression {
             Compression::None => None,
@@ -194,7 +195,7 @@ impl SectionWriter {
         })
     }
 
-    /// Appends a section to `out`, compressed or plain, whichever is worth it.
+    /// Appends a section to `out`, compressed if that pays, or else plain.
     pub fn write(&mut self, raw: &[u8], out: &mut Vec<u8>) -> SectionDescriptor {
         let raw_crc = crc32(raw);
         // Callers keep sections within Limits, far below 4 GiB.
@@ -220,7 +221,7 @@ impl SectionWriter {
         }
     }
 
-    /// Compresses into `self.stored`; false where that does not pay.
+    /// Compresses into `self.stored`; returns false if that does not pay.
     fn compress(&mut self, raw: &[u8]) -> bool {
         let Some(compressor) = &mut self.compressor else {
             return false;
@@ -234,22 +235,22 @@ impl SectionWriter {
     }
 }
 
-/// Compresses `raw`; false where less than 3 percent is saved.
+/// Compresses `raw`; returns false if that saves less than 3 percent.
 fn compress_into(compressor: &mut Compressor<'_>, raw: &[u8], stored: &mut Vec<u8>) -> bool {
     stored.clear();
     stored.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-    // With room for the worst case, compression cannot fail but for memory;
-    // plain storage is right then, too.
+    // With room for the worst case, compression can only fail for lack of memory; storing
+    // the section plain is right then, too.
     let Ok(stored_len) = compressor.compress_to_buffer(raw, stored) else {
         return false;
     };
     to_u64(stored_len).saturating_mul(100) <= to_u64(raw.len()).saturating_mul(97)
 }
 
-/// First bytes of a zstd frame. RFC 8878, 3.1.1.
+/// The first bytes of a zstd frame. RFC 8878, 3.1.1.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Decompresses sections; keeps the decompressor's tables between them.
+/// Decompresses sections; reuses the decompressor's tables.
 pub struct SectionReader(Decompressor<'static>);
 
 impl fmt::Debug for SectionReader {
@@ -260,7 +261,7 @@ impl fmt::Debug for SectionReader {
 
 impl Default for SectionReader {
     fn default() -> Self {
-        // Allocation is its only failure, and a Rust program aborts on that.
+        // It can only fail to allocate, and a Rust program aborts on that.
         Self(Decompressor::new().unwrap_or_default())
     }
 }
@@ -270,7 +271,7 @@ impl SectionReader {
     ///
     /// # Errors
     ///
-    /// - Rules B6 and B7.
+    /// - The defect for a broken rule B6 or B7.
     ///
     /// # Memory
     ///
@@ -289,15 +290,14 @@ impl SectionReader {
             Codec::Zstd => {
                 let raw_len = descriptor.raw_len.into();
                 let failed = || Defect::Decompression { structure, raw_len };
-                // The library also reads the formats before RFC 8878, with old
-                // code that none of our files needs, and any frames behind the
-                // first.
+                // Besides zstd frames, the library reads the formats before RFC 8878, with old
+                // code that none of our files needs, and also any further frames after the first.
                 let frame_len = zstd::zstd_safe::find_frame_compressed_size(stored);
                 if !stored.starts_with(&ZSTD_MAGIC) || frame_len != Ok(stored.len()) {
                     return Err(failed());
                 }
-                // The zstd frame states its own size; a lie is refused before
-                // memory is reserved for it.
+                // The zstd frame states its own size. Refuse a false one before memory is
+                // reserved for it.
                 let claimed = zstd::zstd_safe::get_frame_content_size(stored);
                 if !matches!(claimed, Ok(Some(len)) if len == raw_len) {
                     return Err(failed());
@@ -316,19 +316,19 @@ impl SectionReader {
     }
 }
 
-/// Returns what can be had of a damaged or cut section: raw bytes from its
-/// start on, of which nothing is checked. For values, which have hashes.
+/// Recovers what it can from a damaged or truncated section: raw bytes from its start on,
+/// unchecked. For values, which have hashes.
 ///
 /// # Memory
 ///
-/// At most `raw_len` bytes, which [`SectionDescriptor::decode`] has bounded, and
-/// a window of twice as much.
+/// At most `raw_len` bytes, which [`SectionDescriptor::decode`] has bounded, and a window
+/// of twice that size.
 pub fn salvage_section(descriptor: &SectionDescriptor, stored: &[u8]) -> Vec<u8> {
     let mut raw = Vec::new();
     match descriptor.codec {
         Codec::Plain => raw.extend_from_slice(stored),
         Codec::Zstd => {
-            // A writer makes no window that is larger than the section.
+            // A writer never uses a window larger than the section.
             const WINDOW_LOG_MIN: u32 = 10;
             let window = u64::from(descriptor.raw_len).next_power_of_two();
             let window_log = window.trailing_zeros().max(WINDOW_LOG_MIN);
@@ -337,7 +337,7 @@ pub fn salvage_section(descriptor: &SectionDescriptor, stored: &[u8]) -> Vec<u8>
                 && let Ok(mut decoder) = decoder
                 && decoder.window_log_max(window_log).is_ok()
             {
-                // What came before an error is kept.
+                // Keep what was decompressed before an error.
                 let _ = decoder
                     .take(descriptor.raw_len.into())
                     .read_to_end(&mut raw);
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn a_window_far_above_the_section_is_not_made() {
         let section = |window: u8| {
-            // Magic number, a window, a last block of five raw bytes.
+            // Magic number, a window size, and a last block of five raw bytes.
             let start = [0x28, 0xb5, 0x2f, 0xfd, 0, window, 5 << 3 | 1, 0, 0];
             [&start[..], b"value"].concat()
         };
@@ -368,7 +368,7 @@ mod tests {
             };
             salvage_section(&descriptor, stored)
         };
-        // Of 8 KiB, which a section of 5,000 bytes may have, and of 128 MiB.
+        // Windows of 8 KiB, which a section of 5,000 bytes may have, and of 128 MiB.
         assert_eq!(salvage(&section(3 << 3)), b"value");
         assert_eq!(salvage(&section(17 << 3)), b"");
     }
@@ -447,7 +447,7 @@ mod tests {
         }
     }
 
-    /// Reads a stored zstd section that is to hold `raw`.
+    /// Reads a stored zstd section that should decompress to `raw`.
     fn read_zstd(stored: &[u8], raw: &[u8]) -> std::result::Result<Vec<u8>, Defect> {
         let descriptor = SectionDescriptor {
             codec: Codec::Zstd,
@@ -468,10 +468,10 @@ mod tests {
         let frame = zstd::bulk::compress(&raw, 1).unwrap();
         assert_eq!(read_zstd(&frame, &raw), Ok(raw.to_vec()));
         let empty = zstd::bulk::compress(&[], 1).unwrap();
-        // Magic number, length 2, two bytes that every decoder skips.
+        // Magic number, length 2, and two bytes that every decoder skips.
         let skipped = [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, b'x', b'x'];
-        // A frame of zstd 0.7, which its library still reads: magic number,
-        // content size 200, a block of 200 times the same byte, the end.
+        // A frame of zstd 0.7, which the library still reads: magic number, content size 200, a
+        // block of 200 equal bytes, end.
         let old = [
             0x27, 0xb5, 0x2f, 0xfd, 0x20, 200, 0x80, 0, 200, b'a', 0xc0, 0, 0,
         ];
@@ -490,7 +490,7 @@ mod tests {
     #[test]
     fn bytes_behind_the_frame_are_refused_even_if_they_hold_nothing() {
         let (descriptor, stored) = round_trip(Compression::Zstd(3), &[7; 100_000]);
-        // A skippable frame of four bytes, and a frame of none.
+        // A skippable frame of four bytes, and an empty frame.
         let skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip".to_vec();
         let empty = zstd::bulk::compress(b"", 1).unwrap();
         for more in [skippable, empty, vec![0]] {

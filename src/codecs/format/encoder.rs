@@ -1,4 +1,4 @@
-//! A segment in the making: records in, bytes out, from front to back.
+//! Encodes a segment from records, from front to back.
 
 use crate::codecs::format::block::{BlockHeader, TimeRanges};
 use crate::codecs::format::checkpoint::Checkpoint;
@@ -30,38 +30,38 @@ pub struct EncoderOptions {
     pub compression: Compression,
     /// A block is closed when its raw sections reach this many bytes.
     pub block_raw_len: usize,
-    /// Raw bytes of each part of a value in parts but the last.
+    /// Raw bytes of each part of a value in parts, except the last.
     pub part_raw_len: usize,
     /// Seed of the index hash; random, so that nobody can prepare keys for it.
     pub index_seed: u64,
 }
 
 impl EncoderOptions {
-    /// Raw bytes of a block. FORMAT.md 8 (L4).
+    /// Default raw bytes of a block. FORMAT.md 8 (L4).
     pub const BLOCK_RAW_LEN: usize = 256 << 10;
-    /// Raw bytes of a part: what a reader and a writer of a large value hold.
-    /// FORMAT.md 5.7.
+    /// Default raw bytes of a part, which is what a reader and a writer of a large value
+    /// hold in memory. FORMAT.md 5.7.
     pub const PART_RAW_LEN: usize = 1 << 20;
 }
 
-/// What became of a pushed record.
+/// The result of pushing a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is in the segment.
+    /// The record is in the segment.
     Stored,
-    /// The segment has a record with this key; the new one was dropped.
+    /// The segment already has a record with this key; the new one was dropped.
     Duplicate,
 }
 
-/// What became of a value that was pushed in pieces.
+/// The result of pushing a value in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushedPieces {
-    /// Its record is in the segment.
+    /// The value's record is in the segment.
     Stored,
-    /// The segment has a record with this key; the new one was dropped.
+    /// The segment already has a record with this key; the new one was dropped.
     Duplicate,
-    /// Its pieces were not as long together as was said: there is no record of
-    /// it, and what was written of it means nothing to a reader.
+    /// The total length of the pieces was not the announced one. There is no record, and
+    /// readers ignore the parts that were written.
     Abandoned,
 }
 
@@ -70,49 +70,49 @@ pub enum PushedPieces {
 pub struct SegmentSummary {
     /// The ids of the segment.
     pub ids: SegmentIds,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub size: u64,
-    /// `sha256:` and 64 digits. FORMAT.md 6.
+    /// `sha256:` and 64 hexadecimal digits. FORMAT.md 6.
     pub digest: String,
-    /// Records.
+    /// Number of records.
     pub records: u64,
-    /// Blocks.
+    /// Number of blocks.
     pub blocks: u64,
-    /// Bytes of all keys.
+    /// Total length of all keys in bytes.
     pub key_bytes: u64,
-    /// Bytes of all values.
+    /// Total length of all values in bytes.
     pub value_bytes: u64,
-    /// What the records hold.
+    /// Digests of the records' content.
     pub digests: ContentDigests,
 }
 
-/// A segment that has ended.
+/// The end of a segment.
 #[derive(Debug)]
 pub struct FinishedSegment {
-    /// The bytes that are to be written last.
+    /// The last bytes to write.
     pub rest: Vec<u8>,
-    /// What it holds.
+    /// What the segment holds.
     pub summary: SegmentSummary,
-    /// For [`SegmentEncoder::with_memory`].
+    /// Memory to pass to [`SegmentEncoder::with_memory`].
     pub memory: KeyIndexBuilder,
 }
 
-/// Turns records into the bytes of one segment.
+/// Encodes records into the bytes of one segment.
 ///
-/// The caller takes the bytes away as they come ([`SegmentEncoder::pending`])
-/// and writes them in order; nothing is ever changed behind.
+/// The caller takes the bytes as they come ([`SegmentEncoder::pending`]) and writes them
+/// in order; bytes that were handed out never change.
 ///
 /// # Memory
 ///
-/// One open block, one part of an open value, the bytes not yet taken, and the
-/// key index ([`KeyIndexBuilder`]).
+/// One open block, one part of an open value, the bytes not taken yet, and the key index
+/// ([`KeyIndexBuilder`]).
 #[derive(Debug)]
 pub struct SegmentEncoder {
     ids: SegmentIds,
     options: EncoderOptions,
     sections: SectionWriter,
     pending: Vec<u8>,
-    /// Bytes of the file so far, pending ones included.
+    /// Bytes of the file so far, including pending ones.
     file_len: u64,
     digest: SegmentDigest,
     toc: Toc,
@@ -120,7 +120,7 @@ pub struct SegmentEncoder {
     index: KeyIndexBuilder,
     columns: ColumnsBuilder,
     values: Vec<u8>,
-    /// Bytes of the open block's values in parts.
+    /// Bytes of the open block's values that are stored in parts.
     parted_len: u64,
     value: Option<OpenValue>,
     times: TimeRanges,
@@ -131,44 +131,44 @@ pub struct SegmentEncoder {
     checkpoint_entry: usize,
 }
 
-/// A value on its way into the segment, piece by piece.
+/// A value that is being pushed piece by piece.
 #[derive(Debug)]
 struct OpenValue {
     key: Vec<u8>,
     meta: ItemMeta,
-    /// Bytes it is to have.
+    /// Announced length in bytes.
     len: u64,
-    /// Bytes that came, written or not.
+    /// Bytes received so far, written or not.
     taken_len: u64,
-    /// Where its first part is, 0 before that is written.
+    /// Offset of the frame of its first part; 0 before that is written.
     place: u64,
-    /// Parts written, and their raw bytes.
+    /// Number of parts written.
     part_count: u32,
     written_len: u64,
     hasher: ValueHasher,
-    /// What is not yet enough for a part.
+    /// Bytes that do not fill a part yet.
     rest: Vec<u8>,
 }
 
 impl SegmentEncoder {
-    /// Blocks between two checkpoints: at most some 16 MiB of raw records have
-    /// to be found by scanning.
+    /// Blocks between two checkpoints: in a truncated file, at most some 16 MiB of raw
+    /// records have to be found by scanning.
     const CHECKPOINT_BLOCKS: usize = 64;
 
-    /// Starts a segment: file header and description are pending.
+    /// Starts a segment; its file header and description are pending.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: the compression level is not known.
+    /// - `InvalidInput`: zstd does not support the compression level.
     pub fn new(meta: &SegmentMeta, options: EncoderOptions) -> Result<Self> {
         Self::with_memory(meta, options, KeyIndexBuilder::new(options.index_seed))
     }
 
-    /// Starts a segment with the memory of one that is finished.
+    /// Like [`SegmentEncoder::new`], but reuses the memory of a finished segment.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: the compression level is not known.
+    /// - `InvalidInput`: zstd does not support the compression level.
     pub fn with_memory(
         meta: &SegmentMeta,
         options: EncoderOptions,
@@ -205,18 +205,19 @@ impl SegmentEncoder {
         Ok(encoder)
     }
 
-    /// Records so far.
+    /// Returns the number of records so far.
     pub fn record_count(&self) -> u64 {
         self.toc.record_count
     }
 
-    /// Returns the most bytes the finished segment can have with one record
-    /// more, for the size cap.
+    /// Returns an upper bound of the finished segment's size in bytes with one more
+    /// record, for the size limit.
     pub fn size_bound_with(&self, key_len: usize, value_len: u64) -> u64 {
         self.size_bound(key_len, 0).saturating_add(value_len)
     }
 
-    /// Returns the same for a record whose value goes into parts.
+    /// Like [`SegmentEncoder::size_bound_with`], for a record whose value is stored in
+    /// parts.
     pub fn size_bound_with_parts(&self, key_len: usize, value_len: u64) -> u64 {
         const PART_OVERHEAD: u64 = 96;
         debug_assert!(to_u64(FRAME_HEADER_SIZE + VALUE_PART_HEADER_SIZE) <= PART_OVERHEAD);
@@ -228,8 +229,8 @@ impl SegmentEncoder {
             .saturating_add(overhead)
     }
 
-    /// Bytes of the finished segment with a record more but for its value, whose
-    /// parts are so many frames.
+    /// Returns the same bound without the new record's value, whose parts add
+    /// `part_count` frames.
     fn size_bound(&self, key_len: usize, part_count: usize) -> u64 {
         let record = key_len
             .saturating_add(ColumnsBuilder::RECORD_LEN_MAX)
@@ -237,8 +238,8 @@ impl SegmentEncoder {
         // The open block, and one more if the record starts another.
         const BLOCK_OVERHEAD: usize = (FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE) * 2;
         let open = self.columns.raw_len().saturating_add(self.values.len());
-        // Two blocks, a checkpoint, the key index; each is in the TOC, and all
-        // since the last checkpoint are in the next one, too.
+        // Two blocks, a checkpoint and the key index. Each is in the TOC, and the next
+        // checkpoint also repeats all frames since the last one.
         let entries = self.toc.entries.len().saturating_add(4);
         let entries = entries.saturating_add(part_count);
         let unchecked = entries.saturating_sub(self.checkpoint_entry);
@@ -257,12 +258,12 @@ impl SegmentEncoder {
             .saturating_add(self.index.payload_len_max(1))
     }
 
-    /// Adds a record; a long value goes into parts.
+    /// Adds a record. A long value is stored in parts.
     ///
     /// # Errors
     ///
-    /// - `LimitExceeded`: the key or value is too long; `InvalidInput`: the key
-    ///   is empty. The segment is unchanged.
+    /// - `LimitExceeded`: the key or value is too long. The segment is unchanged.
+    /// - `InvalidInput`: the key is empty. The segment is unchanged.
     pub fn push(&mut self, record: &Record<'_>) -> Result<Pushed> {
         let value_len = to_u64(record.value.len());
         if value_len > VALUE_INLINE_LEN_MAX {
@@ -285,7 +286,7 @@ impl SegmentEncoder {
             return Ok(Pushed::Duplicate);
         }
         let hash = value_hash(record.value);
-        // The limit above is far below 2^32.
+        // The limit checked above is far below 2^32.
         let value_len = u32::try_from(record.value.len()).unwrap_or(u32::MAX);
         self.columns.push(record.key, value_len, hash, &record.meta);
         self.values.extend_from_slice(record.value);
@@ -293,15 +294,15 @@ impl SegmentEncoder {
         Ok(Pushed::Stored)
     }
 
-    /// Starts a record whose value comes in pieces and goes into parts as it
-    /// comes: [`SegmentEncoder::push_piece`] takes them, then
-    /// [`SegmentEncoder::end_value`] the record. A value that was started before
-    /// and not ended is abandoned.
+    /// Starts a record whose value comes in pieces and is stored in parts as it comes.
+    /// Push the pieces with [`SegmentEncoder::push_piece`], then add the record with
+    /// [`SegmentEncoder::end_value`]. A value that was started earlier and not ended is
+    /// abandoned.
     ///
     /// # Errors
     ///
-    /// - `LimitExceeded`: the key or value is too long; `InvalidInput`: one of
-    ///   them is empty. The segment is unchanged.
+    /// - `LimitExceeded`: the key or value is too long. The segment is unchanged.
+    /// - `InvalidInput`: the key or value is empty. The segment is unchanged.
     pub fn begin_value(&mut self, key: &[u8], meta: &ItemMeta, value_len: u64) -> Result<Pushed> {
         self.abandon_value();
         check_record(key, value_len)?;
@@ -312,8 +313,7 @@ impl SegmentEncoder {
         if self.index.contains(key) {
             return Ok(Pushed::Duplicate);
         }
-        // The parts stand before the block of their record, and behind the one
-        // before that.
+        // The parts must come before the block of their record and after the previous block.
         if !self.columns.accepts(meta) {
             self.flush_block();
         }
@@ -331,8 +331,8 @@ impl SegmentEncoder {
         Ok(Pushed::Stored)
     }
 
-    /// Takes the next bytes of the value that was begun. What is more than it
-    /// was to have is dropped, and so is the value at its end.
+    /// Takes the next bytes of the value in progress. Bytes beyond the announced length
+    /// are dropped, and the value is then abandoned at its end.
     pub fn push_piece(&mut self, piece: &[u8]) {
         let Some(mut value) = self.value.take() else {
             return;
@@ -362,8 +362,8 @@ impl SegmentEncoder {
         self.value = Some(value);
     }
 
-    /// Ends the value that was begun, and adds its record if the pieces were as
-    /// long together as was said.
+    /// Ends the value in progress, and adds its record if the pieces had the announced
+    /// total length.
     pub fn end_value(&mut self) -> PushedPieces {
         let Some(mut value) = self.value.take() else {
             return PushedPieces::Abandoned;
@@ -389,13 +389,13 @@ impl SegmentEncoder {
         PushedPieces::Stored
     }
 
-    /// Gives the value up that was begun, if there is one; the parts that were
-    /// written of it mean nothing to a reader.
+    /// Abandons the value in progress, if any. Readers ignore the parts that were
+    /// written.
     pub fn abandon_value(&mut self) {
         self.value = None;
     }
 
-    /// Says whether there are frames besides the description.
+    /// Returns whether there are frames besides the description.
     pub fn has_content(&self) -> bool {
         self.record_count() > 0 || self.toc.entries.len() > 1
     }
@@ -407,8 +407,8 @@ impl SegmentEncoder {
         self.toc.key_bytes = self.toc.key_bytes.saturating_add(to_u64(key.len()));
         self.toc.value_bytes = self.toc.value_bytes.saturating_add(value_len.into());
         let raw_len = self.columns.raw_len().saturating_add(self.values.len());
-        // A value in parts counts, too: its record is not to be lost with what
-        // is written long after it.
+        // Values in parts count too, so that their records are not lost together with data
+        // written long after them.
         let raw_len = to_u64(raw_len).saturating_add(self.parted_len);
         let is_full = raw_len >= to_u64(self.options.block_raw_len)
             || u64::from(self.columns.record_count()) >= Limits::default().block_record_count_max;
@@ -419,7 +419,7 @@ impl SegmentEncoder {
 
     fn emit_part(&mut self, value: &mut OpenValue, raw: &[u8]) {
         self.payload.clear();
-        // The header goes in front, but is known last.
+        // The header comes first but is known last.
         self.payload.resize(VALUE_PART_HEADER_SIZE, 0);
         let part = ValuePartHeader {
             value_len: value.len,
@@ -438,22 +438,22 @@ impl SegmentEncoder {
         self.toc.entries.push(TocEntry::of_part(&frame, &part));
     }
 
-    /// Returns the bytes that are to be written next.
+    /// Returns the bytes to write next.
     pub fn pending(&self) -> &[u8] {
         &self.pending
     }
 
-    /// Forgets the pending bytes: they have been written.
+    /// Drops the pending bytes, which have been written.
     pub fn clear_pending(&mut self) {
         self.pending.clear();
     }
 
-    /// Ends the segment; returns its last bytes, what it holds, and the memory
-    /// for another one.
+    /// Ends the segment; returns its last bytes, a summary, and the memory for another
+    /// segment.
     ///
     /// # Errors
     ///
-    /// - `LimitExceeded`: from [`KeyIndexBuilder::finish`].
+    /// - `LimitExceeded`: as for [`KeyIndexBuilder::finish`].
     pub fn finish(mut self) -> Result<FinishedSegment> {
         self.abandon_value();
         self.flush_block();
@@ -495,7 +495,7 @@ impl SegmentEncoder {
         }
         self.columns.finish(&mut self.raw);
         self.payload.clear();
-        // The header goes in front, but is known last.
+        // The header comes first but is known last.
         self.payload.resize(BLOCK_HEADER_SIZE, 0);
         let keys = self.sections.write(&self.raw, &mut self.payload);
         let values = self.sections.write(&self.values, &mut self.payload);
@@ -519,8 +519,8 @@ impl SegmentEncoder {
         }
     }
 
-    /// Writes the frame of `self.payload`, whose start is this header; the digest
-    /// covers that.
+    /// Writes a frame with the payload in `self.payload`, which starts with `header`. The
+    /// digest covers that header.
     fn emit_payload(&mut self, frame_type: FrameType, header: &[u8]) -> FrameHeader {
         for (slot, byte) in self.payload.iter_mut().zip(header) {
             *slot = *byte;
@@ -568,8 +568,8 @@ impl SegmentEncoder {
         Ok(())
     }
 
-    /// Writes a frame that is neither a block nor a value part nor the TOC, and
-    /// notes it there.
+    /// Writes a frame that is not a block, a value part or the TOC, and adds it to the
+    /// TOC.
     fn emit_frame(&mut self, frame_type: FrameType, payload: &[u8]) {
         let frame = self.emit_frame_bytes(frame_type, payload);
         self.toc.entries.push(TocEntry::of_frame(&frame));

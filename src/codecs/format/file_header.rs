@@ -7,7 +7,7 @@ use crate::codecs::format::layout::{FILE_HEADER_SIZE, FILE_MAGIC, VERSION_MAJOR,
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
 
-/// Says what the file is, and to which segment and snapshot it belongs.
+/// Identifies the file type, and the segment and snapshot that the file belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileHeader {
     /// Minor version of the writer; any is readable.
@@ -39,11 +39,12 @@ impl FileHeader {
         out.extend_from_slice(&header);
     }
 
-    /// Reads and checks a header.
+    /// Parses and checks a header.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`: cut, wrong magic or checksum, reserved bits (H1, H2).
+    /// - `Corrupt`: truncated, wrong magic number or checksum, or reserved bits set (H1,
+    ///   H2).
     /// - `Unsupported`: another major version (H3).
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let (major, header) = Self::decode_any_version(bytes).map_err(Error::corrupt)?;
@@ -60,13 +61,13 @@ impl FileHeader {
         reader.magic(&FILE_MAGIC)?;
         let major = reader.u16()?;
         let minor = reader.u16()?;
-        // The checksum comes before the fields it covers are believed.
+        // Check the checksum before trusting the fields it covers.
         let covered = prefix(bytes, CRC_OFFSET, structure)?;
         let mut end = ByteReader::new(bytes, structure);
         end.bytes(CRC_OFFSET)?;
         check_crc(structure, end.u32()?, crc32(covered))?;
         if major != VERSION_MAJOR {
-            // What follows may be laid out otherwise there.
+            // The rest may have another layout in that version.
             let zero = SegmentIds::decode(&mut ByteReader::new(&[0; 40], structure))?;
             return Ok((major, Self { minor, ids: zero }));
         }

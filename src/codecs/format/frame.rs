@@ -1,4 +1,4 @@
-//! The envelope around everything in a segment. FORMAT.md 5.2 and 5.3.
+//! Frames, which enclose everything in a segment. FORMAT.md 5.2 and 5.3.
 
 use crate::codecs::format::bytes::ByteReader;
 use crate::codecs::format::checksum::{check_crc, seeded_crc32};
@@ -13,22 +13,22 @@ pub enum FrameType {
     Meta,
     /// Records.
     Block,
-    /// Part of a value that stands outside its block.
+    /// Part of a value that is stored outside its block.
     ValuePart,
     /// Part of the table of contents.
     Checkpoint,
-    /// Which block holds a key.
+    /// The index from keys to blocks.
     KeyIndex,
-    /// Statistics; not written by 1.0.
+    /// Statistics; 1.0 does not write them.
     Stat,
     /// The table of contents.
     Toc,
-    /// Anything else, by its number.
+    /// Any other type, by its number.
     Other(u8),
 }
 
 impl FrameType {
-    /// Returns the number in the file.
+    /// Returns the number used in the file.
     pub fn to_raw(self) -> u8 {
         match self {
             Self::Meta => 1,
@@ -42,7 +42,7 @@ impl FrameType {
         }
     }
 
-    /// Names the number in the file.
+    /// Returns the type for a number in the file.
     pub fn from_raw(raw: u8) -> Self {
         match raw {
             1 => Self::Meta,
@@ -56,8 +56,8 @@ impl FrameType {
         }
     }
 
-    /// Says whether this build can read such a frame, or may skip it whatever
-    /// its critical bit says.
+    /// Returns whether this build can read such a frame, or may skip it regardless of its
+    /// critical bit.
     pub fn is_known(self) -> bool {
         match self {
             Self::Meta
@@ -91,22 +91,22 @@ impl FrameFlags {
         }
     }
 
-    /// Returns the byte in the file.
+    /// Returns the flags as a byte of the file.
     pub fn to_raw(self) -> u8 {
         self.0
     }
 
-    /// Takes the byte in the file.
+    /// Makes flags from a byte of the file.
     pub fn from_raw(raw: u8) -> Self {
         Self(raw)
     }
 
-    /// Says whether a reader that does not know the type must refuse it.
+    /// Returns whether a reader that does not know the type must refuse the frame.
     pub fn is_critical(self) -> bool {
         self.0 & Self::CRITICAL != 0
     }
 
-    /// Says whether the header carries a checksum of the payload.
+    /// Returns whether the header carries a checksum of the payload.
     pub fn has_payload_crc(self) -> bool {
         self.0 & Self::PAYLOAD_CRC != 0
     }
@@ -115,22 +115,22 @@ impl FrameFlags {
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// What the payload is.
+    /// The type of the payload.
     pub frame_type: FrameType,
     /// Its flag bits.
     pub flags: FrameFlags,
-    /// Zero-based place among the frames.
+    /// Zero-based number of the frame in the segment.
     pub sequence: u64,
-    /// Where the header stands, bytes from the start of the file.
+    /// Offset of the header from the start of the file, in bytes.
     pub offset: u64,
-    /// Bytes of the payload.
+    /// Length of the payload in bytes.
     pub stored_len: u64,
-    /// Checksum of the payload; 0 unless the flag says so.
+    /// CRC32 of the payload; 0 unless the flag is set.
     pub payload_crc: u32,
 }
 
 impl FrameHeader {
-    /// Makes the header of a payload about to be written at `offset`.
+    /// Makes the header of a payload that is about to be written at `offset`.
     pub fn new(
         ids: &SegmentIds,
         frame_type: FrameType,
@@ -155,12 +155,12 @@ impl FrameHeader {
         }
     }
 
-    /// Returns where the frame ends.
+    /// Returns the offset at which the frame ends.
     pub fn end(&self) -> u64 {
         self.payload_offset().saturating_add(self.stored_len)
     }
 
-    /// Returns where the payload starts.
+    /// Returns the offset at which the payload starts.
     pub fn payload_offset(&self) -> u64 {
         self.offset
             .saturating_add(crate::words::units::to_u64(FRAME_HEADER_SIZE))
@@ -183,12 +183,12 @@ impl FrameHeader {
         header
     }
 
-    /// Reads and checks a header that stands at `offset`.
+    /// Parses and checks a header at `offset`.
     ///
     /// # Errors
     ///
-    /// - Rules F1 to F3 and F5, as far as they concern the header alone; the
-    ///   sequence is the caller's to check.
+    /// - The defect for a broken rule F1, F2, F3 or F5, as far as it concerns the header
+    ///   alone. The caller checks the sequence number.
     pub fn decode(bytes: &[u8], ids: &SegmentIds, offset: u64) -> Result<Self, Defect> {
         const COVERED: usize = FRAME_HEADER_SIZE.saturating_sub(4);
         let structure = Structure::FrameHeader;
@@ -243,11 +243,11 @@ impl FrameHeader {
         Ok(header)
     }
 
-    /// Checks the payload against the header's checksum, if it carries one.
+    /// Checks the payload against the header's checksum, if there is one.
     ///
     /// # Errors
     ///
-    /// - `ChecksumMismatch` (F4).
+    /// - `ChecksumMismatch`: they do not match (F4).
     pub fn check_payload(&self, ids: &SegmentIds, payload: &[u8]) -> Result<(), Defect> {
         if !self.flags.has_payload_crc() {
             return Ok(());
@@ -324,7 +324,7 @@ mod tests {
         header.flags = FrameFlags(FrameFlags::CRITICAL);
         let defect = FrameHeader::decode(&header.encode(&IDS), &IDS, 64).unwrap_err();
         assert_eq!(defect.code(), "MCS009");
-        // Unused bits are ignored, reserved ones are not.
+        // Unused bits are ignored, but reserved bits are not.
         header.flags = FrameFlags(0b1000_0000);
         assert!(FrameHeader::decode(&header.encode(&IDS), &IDS, 64).is_ok());
         header.flags = FrameFlags(0b0000_0100);

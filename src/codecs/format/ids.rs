@@ -1,4 +1,4 @@
-//! The random names that tie the parts of a snapshot together.
+//! The random ids that tie the parts of a snapshot together.
 
 use std::fmt;
 
@@ -7,29 +7,29 @@ use serde::{Deserialize, Serialize};
 use crate::codecs::format::bytes::ByteReader;
 use crate::words::defect::{Defect, Structure};
 
-/// Which segment. FORMAT.md 5.1.
+/// The id of a segment. FORMAT.md 5.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SegmentId(pub [u8; 16]);
 
-/// Which snapshot. FORMAT.md 5.1.
+/// The id of a snapshot. FORMAT.md 5.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SnapshotId(pub [u8; 16]);
 
-/// Eight random bytes that stand in every frame of one segment. FORMAT.md 5.2.
+/// Eight random bytes that every frame of one segment carries. FORMAT.md 5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SyncMarker(pub [u8; 8]);
 
-/// The three ids that every part of a segment must carry.
+/// The three ids that every part of a segment carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentIds {
-    /// Which segment.
+    /// Id of the segment.
     pub segment: SegmentId,
-    /// Of which snapshot.
+    /// Id of its snapshot.
     pub snapshot: SnapshotId,
-    /// The mark of its frames.
+    /// The sync marker of its frames.
     pub sync: SyncMarker,
 }
 
@@ -45,7 +45,7 @@ impl SegmentIds {
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: fewer than 40 bytes are left.
     pub fn decode(reader: &mut ByteReader<'_>) -> Result<Self, Defect> {
         Ok(Self {
             segment: SegmentId(reader.array()?),
@@ -54,11 +54,11 @@ impl SegmentIds {
         })
     }
 
-    /// Compares the ids found in a part with those of the file.
+    /// Compares the ids of a part with those of the file.
     ///
     /// # Errors
     ///
-    /// - `Foreign`, with the first id that differs.
+    /// - `Foreign`: they differ; names the first id that does.
     pub fn check(&self, stored: &Self, structure: Structure) -> Result<(), Defect> {
         let foreign = |field, stored: String, computed: String| Defect::Foreign {
             structure,
@@ -87,7 +87,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads exactly `N` bytes of hexadecimal digits.
+/// Parses exactly `N` bytes from hexadecimal digits.
 pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != N.checked_mul(2)? {
@@ -96,7 +96,7 @@ pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         let pair = std::str::from_utf8(pair).ok()?;
-        // `from_str_radix` would also take a sign.
+        // `from_str_radix` would also accept a sign.
         if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }

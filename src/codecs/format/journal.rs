@@ -1,4 +1,4 @@
-//! What a dump writes down when it starts, so that it can go on after a kill.
+//! The journal that a dump writes when it starts, so that it can be resumed after a kill.
 //! FORMAT.md 5.13.
 
 use serde::{Deserialize, Serialize};
@@ -10,70 +10,69 @@ use crate::words::limits::SHARD_BITS;
 
 const FORMAT_NAME: &str = "mcsnap-journal";
 
-/// Longest journal that is read: some 200 bytes a node.
+/// Longest journal that is read, in bytes; a journal has some 200 bytes per node.
 pub const JOURNAL_LEN_MAX: u64 = 16 << 20;
 
-/// A dump that has begun.
+/// A dump in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Journal {
     /// Always `mcsnap-journal`.
     pub format: String,
     /// Always 1.
     pub version: u32,
-    /// The id that all its segments carry.
+    /// The id that all segments of the dump carry.
     pub snapshot_id: SnapshotId,
-    /// The writer's name and version.
+    /// Name and version of the writer.
     pub tool: String,
-    /// RFC 3339.
+    /// When the dump started. RFC 3339.
     pub started_at: String,
     /// Each node has 2^bits shards.
     pub shard_bits: u8,
-    /// Which items are dumped; none for all.
+    /// The selection of items to dump; `None` for all.
     #[serde(default)]
     pub select: Option<String>,
-    /// The run that writes the dump; none in a journal of an older mcsnap.
+    /// The run that writes the dump; `None` in a journal of an older mcsnap.
     #[serde(default)]
     pub owner: Option<JournalOwner>,
-    /// One a node, in the order given.
+    /// One entry per node, in the order given.
     pub nodes: Vec<JournalNode>,
 }
 
-/// A run of mcsnap that writes a dump: the first one, or the last that went on
-/// with it.
+/// A run of mcsnap that writes a dump: the first run, or the last one that resumed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalOwner {
-    /// Random, and another one for every run.
+    /// Random, and different for every run.
     pub id: String,
-    /// Name of its host, for people; empty if the host has none.
+    /// Name of its host, for messages; empty if the host has no name.
     pub host: String,
-    /// Its process, for people.
+    /// Its process id, for messages.
     pub pid: u32,
 }
 
-/// A node when the dump began.
+/// The state of a node when the dump began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalNode {
     /// As the user wrote it.
     pub address: String,
-    /// Of the server's process; 0 if the node did not answer.
+    /// Process id of the server; 0 if the node did not answer.
     pub pid: u64,
     /// Unix seconds on the server's clock; 0 if the node did not answer.
     pub server_started_at: u64,
-    /// Calls of `flush_all` by the server's count.
+    /// Number of `flush_all` calls that the server counted.
     pub flushes: u64,
-    /// The moment of the last flush as the server tells it, if it does.
+    /// The time of the last flush, if the server reports it.
     #[serde(default)]
     pub flushed_until: Option<u64>,
-    /// That moment was still to come.
+    /// Whether that time was still to come.
     #[serde(default)]
     pub is_flush_ahead: bool,
-    /// The LRU crawler was off, and is to be off again after the walk.
+    /// Whether the LRU crawler was off, and must be turned off again after the walk.
     #[serde(default)]
     pub is_crawler_off: bool,
 }
 
 impl Journal {
-    /// Makes a journal of this version.
+    /// Makes a journal of this version, without nodes.
     pub fn new(snapshot_id: SnapshotId, started_at: String) -> Self {
         Self {
             format: FORMAT_NAME.to_owned(),
@@ -88,20 +87,20 @@ impl Journal {
         }
     }
 
-    /// Returns the journal's bytes.
+    /// Returns the journal as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        // Structs of text, numbers and lists always serialise.
+        // Structs of text, numbers and lists can always be serialised.
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
     }
 
-    /// Reads a journal.
+    /// Parses a journal.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`: it is none, of another version, or of more shards than a dump can
-    ///   have.
+    /// - `Corrupt`: the bytes are not a journal, have another version, or have more
+    ///   shards than a dump can have.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let malformed = |reason: String| {
             let structure = Structure::Journal;
@@ -149,7 +148,7 @@ mod tests {
         });
         let text = String::from_utf8(journal.encode()).unwrap();
         assert_eq!(Journal::decode(text.as_bytes()).unwrap(), journal);
-        // An older mcsnap has written it without.
+        // The journal of an older mcsnap has no owner.
         let (before, after) = text.split_once("\n  \"owner\": {").unwrap();
         let after = after.split_once("},").unwrap().1;
         let older = Journal::decode(format!("{before}{after}").as_bytes()).unwrap();

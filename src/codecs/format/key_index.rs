@@ -1,4 +1,4 @@
-//! Which block holds a key: a hash table in pages. FORMAT.md 5.8.
+//! The key index, which maps a key to its block: a hash table in pages. FORMAT.md 5.8.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -13,17 +13,16 @@ use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind};
 use crate::words::units::to_u64;
 
-/// The shape of a key index; the TOC repeats it, so that a look-up reads one
-/// page and nothing else.
+/// The shape of a key index. The TOC repeats it, so that a look-up reads a single page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyIndexShape {
-    /// Of the index hash.
+    /// Seed of the index hash.
     pub seed: u64,
-    /// Pages; 0 only in a segment without records.
+    /// Number of pages; 0 only in a segment without records.
     pub page_count: u32,
-    /// Bytes of a page.
+    /// Size of a page in bytes.
     pub page_size: u32,
-    /// Bytes of a block number, 2 or 4.
+    /// Width of a block number in bytes, 2 or 4.
     pub block_number_width: u8,
 }
 
@@ -33,16 +32,16 @@ impl KeyIndexShape {
         place(index_hash(key, self.seed), self.page_count)
     }
 
-    /// Bytes of the pages.
+    /// Returns the total size of the pages in bytes.
     pub fn pages_len(&self) -> u64 {
         u64::from(self.page_count).saturating_mul(self.page_size.into())
     }
 
-    /// Checks the values that have few legal ones.
+    /// Checks the fields that have few legal values.
     ///
     /// # Errors
     ///
-    /// - `IllegalValue`.
+    /// - `IllegalValue`: a field has another value.
     pub fn check(&self, structure: Structure) -> Result<(), Defect> {
         let illegal = |field, stored| {
             Err(Defect::IllegalValue {
@@ -87,9 +86,9 @@ fn place(hash: u128, page_count: u32) -> (u32, u16) {
 /// The header of a key index frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyIndexHeader {
-    /// One a record.
+    /// Number of entries; one per record.
     pub entry_count: u64,
-    /// The rest.
+    /// The shape of the index.
     pub shape: KeyIndexShape,
 }
 
@@ -107,11 +106,11 @@ impl KeyIndexHeader {
         header
     }
 
-    /// Reads and checks the header of a payload of `stored_len` bytes.
+    /// Parses and checks the header of a payload of `stored_len` bytes.
     ///
     /// # Errors
     ///
-    /// - Rules X1 and X2.
+    /// - The defect for a broken rule X1 or X2.
     pub fn decode(payload: &[u8], stored_len: u64, ids: &SegmentIds) -> Result<Self, Defect> {
         const COVERED: usize = KEY_INDEX_HEADER_SIZE.saturating_sub(4);
         let structure = Structure::KeyIndex;
@@ -145,7 +144,7 @@ impl KeyIndexHeader {
     }
 }
 
-/// One page, checked.
+/// One checked page.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyIndexPage<'a> {
     entries: &'a [u8],
@@ -157,7 +156,7 @@ impl<'a> KeyIndexPage<'a> {
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     pub fn decode(
         page: &'a [u8],
         number: u32,
@@ -185,7 +184,7 @@ impl<'a> KeyIndexPage<'a> {
         }
         let mut last = None;
         for (fingerprint, block) in decoded.entries() {
-            // A look-up by halves would miss what is out of order.
+            // The binary search of a look-up would miss entries that are out of order.
             if last > Some((fingerprint, block)) {
                 return Err(Defect::IllegalValue {
                     structure,
@@ -194,24 +193,24 @@ impl<'a> KeyIndexPage<'a> {
                 });
             }
             last = Some((fingerprint, block));
-            // The greatest legal number is one below the count.
+            // The greatest legal number is one less than the count.
             let bound = block_count.saturating_sub(1);
             check_bound(structure, "block number", block.into(), bound)?;
         }
         Ok(decoded)
     }
 
-    /// Entries in this page.
+    /// Returns the number of entries in this page.
     pub fn len(&self) -> usize {
         self.entries.len().checked_div(self.entry_size).unwrap_or(0)
     }
 
-    /// Says whether no key falls into this page.
+    /// Returns whether this page has no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Visits the fingerprints and block numbers.
+    /// Visits the fingerprints with their block numbers.
     pub fn entries(&self) -> impl Iterator<Item = (u16, u32)> + use<'a> {
         self.entries
             .chunks_exact(self.entry_size)
@@ -221,7 +220,7 @@ impl<'a> KeyIndexPage<'a> {
     /// Visits the blocks that may hold a key with this fingerprint, each once.
     pub fn candidates(&self, fingerprint: u16) -> impl Iterator<Item = u32> + use<'a> {
         let mut last = None;
-        // Sorted, so the first one is found by halves.
+        // Entries are sorted, so a binary search locates the first.
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low.midpoint(high);
@@ -260,7 +259,7 @@ fn decode_entry(entry: &[u8]) -> Option<(u16, u32)> {
     Some((u16::from_le_bytes(*fingerprint), block))
 }
 
-/// A whole key index, checked once and then asked often.
+/// A whole key index, checked once for many look-ups.
 #[derive(Debug)]
 pub struct KeyIndex<'a> {
     shape: KeyIndexShape,
@@ -268,12 +267,12 @@ pub struct KeyIndex<'a> {
 }
 
 impl<'a> KeyIndex<'a> {
-    /// Checks the payload of a frame, page by page (X1 to X4). The error says
-    /// where in the payload it is.
+    /// Checks the payload of a frame page by page (X1 to X4). The error includes the
+    /// offset in the payload.
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     pub fn decode(
         payload: &'a [u8],
         ids: &SegmentIds,
@@ -301,12 +300,12 @@ impl<'a> KeyIndex<'a> {
         })
     }
 
-    /// Returns the shape, for comparison with the TOC's.
+    /// Returns the shape, to be compared with the TOC's.
     pub fn shape(&self) -> KeyIndexShape {
         self.shape
     }
 
-    /// Entries in all pages.
+    /// Returns the number of entries in all pages.
     pub fn len(&self) -> usize {
         self.pages
             .iter()
@@ -314,12 +313,12 @@ impl<'a> KeyIndex<'a> {
             .fold(0, usize::saturating_add)
     }
 
-    /// Says whether there are no keys.
+    /// Returns whether the index has no entries.
     pub fn is_empty(&self) -> bool {
         self.pages.iter().all(KeyIndexPage::is_empty)
     }
 
-    /// Says whether a look-up of the key leads to this block.
+    /// Returns whether a look-up of the key leads to this block.
     pub fn leads_to(&self, key: &[u8], block: u32) -> bool {
         let (page, fingerprint) = self.shape.place(key);
         let page = usize::try_from(page)
@@ -329,7 +328,7 @@ impl<'a> KeyIndex<'a> {
     }
 }
 
-/// Uses the hash itself: it is one already.
+/// A hasher that returns its input, which is a hash already.
 #[derive(Debug, Default)]
 struct IsHashed(u64);
 
@@ -349,8 +348,8 @@ impl Hasher for IsHashed {
     }
 }
 
-/// The 128 bits of an index hash in words of 32, so that a table entry has 20
-/// bytes instead of 32.
+/// The 128 bits of an index hash as 32-bit words, so that a table entry takes 20 bytes
+/// instead of 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct HashWords([u32; 4]);
 
@@ -379,11 +378,11 @@ impl HashWords {
     }
 }
 
-/// Gathers the keys of a segment, and knows those it has seen.
+/// Collects the keys of a segment, and detects repeated ones.
 ///
 /// # Memory
 ///
-/// 21 bytes a record in a table that doubles, so at most 48 bytes a record.
+/// 21 bytes per record in a table that doubles, so at most 48 bytes per record.
 #[derive(Debug)]
 pub struct KeyIndexBuilder {
     seed: u64,
@@ -391,13 +390,13 @@ pub struct KeyIndexBuilder {
 }
 
 impl KeyIndexBuilder {
-    /// Pages are filled to this share on average; the spread of a random
-    /// hash then overfills none of millions.
+    /// Average fill of a page in percent. With this margin, the spread of a random hash
+    /// does not overfill any of millions of pages.
     const FILL_PERCENT: usize = 80;
-    /// Tries of a page count, each some pages more, before giving up.
+    /// How many page counts to try, each some pages greater, before giving up.
     const TRY_COUNT_MAX: u32 = 32;
 
-    /// Starts with no keys.
+    /// Starts without keys.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -405,7 +404,8 @@ impl KeyIndexBuilder {
         }
     }
 
-    /// Adds a key of a block; false, and no change, if the segment has it.
+    /// Adds a key of a block. Returns false and changes nothing if the segment already
+    /// has the key.
     pub fn insert(&mut self, key: &[u8], block: u32) -> bool {
         let hash = HashWords::new(index_hash(key, self.seed));
         match self.blocks.entry(hash) {
@@ -417,25 +417,25 @@ impl KeyIndexBuilder {
         }
     }
 
-    /// Says whether the segment has a key.
+    /// Returns whether the segment has a key.
     pub fn contains(&self, key: &[u8]) -> bool {
         let hash = HashWords::new(index_hash(key, self.seed));
         self.blocks.contains_key(&hash)
     }
 
-    /// Keys so far.
+    /// Returns the number of keys so far.
     pub fn len(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Says whether there are no keys.
+    /// Returns whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
-    /// Returns an upper bound of the payload with `extra` keys more.
+    /// Returns an upper bound of the payload's length in bytes with `extra` more keys.
     pub fn payload_len_max(&self, extra: usize) -> u64 {
-        // The widest entries, and a tenth more for another try.
+        // Assume the widest entries, and a tenth more pages for another try.
         const CAPACITY: usize = (PAGE_SIZE.saturating_sub(PAGE_HEADER_SIZE)) / 6;
         let fill = CAPACITY.saturating_mul(Self::FILL_PERCENT) / 100;
         let pages = self.len().saturating_add(extra).div_ceil(fill);
@@ -447,8 +447,8 @@ impl KeyIndexBuilder {
         )
     }
 
-    /// Forgets all keys but not their memory, for the next segment: a table
-    /// that is made anew each time leaves holes of its size in the heap.
+    /// Forgets all keys but keeps their memory for the next segment: a table that is
+    /// allocated anew each time leaves holes of its size in the heap.
     pub fn recycle(&mut self, seed: u64) {
         self.blocks.clear();
         self.seed = seed;
@@ -458,8 +458,8 @@ impl KeyIndexBuilder {
     ///
     /// # Errors
     ///
-    /// - `LimitExceeded`: a page overflows whatever the page count, which a
-    ///   random seed rules out.
+    /// - `LimitExceeded`: a page overflows whatever the page count is, which a random
+    ///   seed rules out.
     pub fn finish(
         &self,
         ids: &SegmentIds,
@@ -497,7 +497,7 @@ impl KeyIndexBuilder {
         }))
     }
 
-    /// Writes header and pages; `None` when a page overflows.
+    /// Writes header and pages; returns `None` if a page overflows.
     fn encode(&self, shape: KeyIndexShape, ids: &SegmentIds) -> Option<Vec<u8>> {
         let mut entries: Vec<(u32, u16, u32)> = self
             .blocks
@@ -593,7 +593,7 @@ mod tests {
                 assert!(candidates.contains(&block), "key:{key}");
                 probes += candidates.len();
             }
-            // A 16-bit fingerprint among hundreds of entries is seldom shared.
+            // Few of some hundred entries share a 16-bit fingerprint.
             assert!(probes <= usize::try_from(key_count + key_count / 20).unwrap());
         }
     }
@@ -611,7 +611,7 @@ mod tests {
             encode_page(entries, 0, shape, &IDS, &mut page);
             KeyIndexPage::decode(&page, 0, &shape, &IDS, 9).map(|page| page.len())
         };
-        // Two keys of one block may have one fingerprint.
+        // Two keys of one block may have the same fingerprint.
         assert_eq!(decode(&[(0, 1, 3), (0, 1, 3), (0, 2, 0)]), Ok(3));
         for unordered in [[(0, 2, 0), (0, 1, 3)], [(0, 1, 3), (0, 1, 2)]] {
             assert_eq!(decode(&unordered).unwrap_err().code(), "MCS007");

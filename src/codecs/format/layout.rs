@@ -1,15 +1,15 @@
-//! Where each field stands: the tables of FORMAT.md section 5, as data.
+//! The position of each field: the tables of FORMAT.md section 5, as data.
 //!
-//! A test compares them with the document; the annotated dump of the small
-//! segment is drawn from them. The codecs read and write the same fields in the
+//! A test compares them with FORMAT.md, and the annotated dump of the small segment is
+//! drawn from them. The codecs read and write the same fields in the same order.
 //! same order.
 
 /// One field of a fixed structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Bytes from the start of the structure.
+    /// Offset from the start of the structure in bytes.
     pub offset: usize,
-    /// Bytes of the field.
+    /// Size of the field in bytes.
     pub size: usize,
     /// The field's name in FORMAT.md.
     pub name: &'static str,
@@ -39,7 +39,7 @@ pub const FRAME_HEADER_SIZE: usize = 48;
 pub const BLOCK_HEADER_SIZE: usize = 84;
 /// Bytes of a section descriptor.
 pub const SECTION_SIZE: usize = 20;
-/// Bytes of the start of a key section.
+/// Bytes at the start of a key section, before the directory.
 pub const COLUMNS_HEADER_SIZE: usize = 4;
 /// Bytes of a column's entry in the directory.
 pub const COLUMN_ENTRY_SIZE: usize = 8;
@@ -47,7 +47,7 @@ pub const COLUMN_ENTRY_SIZE: usize = 8;
 pub const VALUE_PART_HEADER_SIZE: usize = 48;
 /// Bytes of a key index's header.
 pub const KEY_INDEX_HEADER_SIZE: usize = 32;
-/// Bytes of the start of a key index page.
+/// Bytes at the start of a key index page, before its entries.
 pub const PAGE_HEADER_SIZE: usize = 8;
 /// Bytes of a key index page.
 pub const PAGE_SIZE: usize = 4096;
@@ -214,8 +214,8 @@ pub const TAIL: &[Field] = &[
     field(76, 4, "tail_crc"),
 ];
 
-/// Every fixed structure: the heading of its chapter in FORMAT.md, which table
-/// of the chapter, its size, its fields.
+/// Every fixed structure: the heading of its section in FORMAT.md, the number of the
+/// table in that section, its size in bytes, and its fields.
 pub const STRUCTURES: &[(&str, usize, usize, &[Field])] = &[
     ("5.1", 0, FILE_HEADER_SIZE, FILE_HEADER),
     ("5.2", 0, FRAME_HEADER_SIZE, FRAME_HEADER),

@@ -1,4 +1,4 @@
-//! The object that makes a snapshot exist. FORMAT.md 5.12.
+//! The manifest, the object that makes a snapshot exist. FORMAT.md 5.12.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,20 +19,20 @@ use crate::words::units::to_u64;
 const STRUCTURE: Structure = Structure::Manifest;
 const FORMAT_NAME: &str = "mcsnap";
 
-/// Where the checksum stands: `CHECKSUM_START`, 64 digits, `CHECKSUM_END`.
+/// The text before the checksum's 64 digits; `CHECKSUM_END` follows them.
 const CHECKSUM_START: &str = ",\n  \"checksum\": \"sha256:";
 const CHECKSUM_END: &str = "\"\n}\n";
 const CHECKSUM_LEN: usize = 64;
 
-/// What a job needs to know of a snapshot; reading, restoring and verifying may
-/// need different things.
+/// What a job does with a snapshot. Reading, restoring and verifying may require
+/// different features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// To read records.
+    /// Read records.
     Read,
-    /// To put them back.
+    /// Restore records.
     Restore,
-    /// To check them.
+    /// Verify records.
     Verify,
 }
 
@@ -41,42 +41,42 @@ pub enum Need {
 pub struct Manifest {
     /// Always `mcsnap`.
     pub format: String,
-    /// Of the format.
+    /// Version of the format.
     pub version: Version,
-    /// Names a reader must know, by job.
+    /// Features that a reader must know, by job.
     #[serde(default)]
     pub features: Features,
-    /// Which snapshot.
+    /// Id of the snapshot.
     pub snapshot_id: SnapshotId,
-    /// Its name, the same as its directory's when it was made.
+    /// Its name, which was also its directory's when it was made.
     pub name: String,
-    /// Snapshots whose segments this one borrows.
+    /// Snapshots whose segments this snapshot uses.
     #[serde(default)]
     pub parents: Vec<String>,
     /// Random, so that a writer recognises its own write.
     pub token: String,
-    /// The writer's name and version.
+    /// Name and version of the writer.
     pub tool: String,
-    /// RFC 3339, in 1970 or later.
+    /// When the dump started. RFC 3339, in 1970 or later.
     pub started_at: String,
-    /// RFC 3339, in 1970 or later.
+    /// When the dump finished. RFC 3339, in 1970 or later.
     pub finished_at: String,
-    /// The placement of the source cluster, if given.
+    /// The ring of the source cluster, if given.
     pub ring: Option<String>,
-    /// By which expression the dump chose; none if it took every item.
+    /// The selection expression of the dump; `None` if it took every item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select: Option<String>,
-    /// How keys are spread over shards.
+    /// How keys are distributed over shards.
     pub shard_hash: ShardHash,
-    /// One a node, in the order given.
+    /// One entry per node, in the order given.
     pub nodes: Vec<ManifestNode>,
-    /// One a segment.
+    /// One entry per segment.
     pub segments: Vec<ManifestSegment>,
-    /// The sums.
+    /// Sums over all segments.
     pub totals: Totals,
-    /// Of key, client flags and value, over all records.
+    /// Digest of keys, client flags and values over all records.
     pub content_digest: Digest128,
-    /// Of these and the exptime.
+    /// Digest of keys, client flags, values and exptimes over all records.
     pub content_digest_exptime: Digest128,
     /// How complete the snapshot is.
     pub verdict: Verdict,
@@ -85,9 +85,9 @@ pub struct Manifest {
 /// Major and minor version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// Another one is not readable.
+    /// Another major version is not readable.
     pub major: u64,
-    /// Any is readable.
+    /// Any minor version is readable.
     pub minor: u64,
 }
 
@@ -100,24 +100,24 @@ impl Default for Version {
     }
 }
 
-/// Names that a reader must know for a job.
+/// Features that a reader must know, by job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Features {
-    /// To read records.
+    /// Needed to read records.
     pub read: Vec<String>,
-    /// To put them back.
+    /// Needed to restore them.
     pub restore: Vec<String>,
-    /// To check them.
+    /// Needed to verify them.
     pub verify: Vec<String>,
 }
 
-/// The hash that spreads keys over shards.
+/// The hash that distributes keys over shards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardHash {
-    /// `xxh3-64`.
+    /// Always `xxh3-64`.
     pub algorithm: String,
-    /// A decimal number.
+    /// The seed as a decimal number.
     pub seed: String,
 }
 
@@ -135,20 +135,19 @@ impl Default for ShardHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Every item is stored, or gone for a known reason, and the servers' own
-    /// counts agree.
+    /// Every item is stored or is gone for a known reason, and the servers' own counts
+    /// agree.
     Complete,
-    /// No item is known to be lost, and the servers' counts leave open whether some
-    /// are.
+    /// No item is known to be lost, but the servers' counts do not rule it out.
     Unsure,
     /// Some items were lost.
     Lossy,
-    /// At least one node is missing, wholly or in part.
+    /// At least one node is missing, entirely or in part.
     Partial,
 }
 
 impl Verdict {
-    /// Judges by what became of the nodes.
+    /// Derives the verdict from the nodes.
     pub fn of(nodes: &[ManifestNode]) -> Self {
         if nodes.iter().any(|node| node.failure.is_some()) {
             Self::Partial
@@ -161,7 +160,7 @@ impl Verdict {
         }
     }
 
-    /// Returns the word in the manifest.
+    /// Returns the word used in the manifest.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -177,17 +176,17 @@ impl Verdict {
 pub struct ManifestNode {
     /// As the user wrote it.
     pub address: String,
-    /// memcached's version; empty if not known.
+    /// memcached's version; empty if unknown.
     pub server_version: String,
-    /// Of the server's process.
+    /// Process id of the server.
     #[serde(with = "decimal")]
     pub pid: u64,
-    /// Unix seconds, on the dumping host's clock.
+    /// When the server started, in Unix seconds on the dumping host's clock.
     #[serde(with = "decimal")]
     pub server_started_at: u64,
-    /// Seconds added to a server time to get the dumping host's.
+    /// Seconds to add to a server time to get the dumping host's time.
     pub clock_offset: String,
-    /// How the keys were listed, for people. FORMAT.md 5.12.
+    /// How the keys were listed, as text for people. FORMAT.md 5.12.
     pub walk: String,
     /// The node has 2^bits shards.
     pub shard_bits: u8,
@@ -197,19 +196,19 @@ pub struct ManifestNode {
     /// `curr_items` after the last value was read.
     #[serde(with = "decimal")]
     pub items_end: u64,
-    /// Loss: items that the server counts and does not list. FORMAT.md 5.12.
+    /// Loss: items that the server counts but does not list. FORMAT.md 5.12.
     #[serde(with = "decimal", default, skip_serializing_if = "is_zero")]
     pub unlisted: u64,
-    /// Neither outcome nor loss: at most so many further items may have been there
-    /// and were not listed; the server's counts do not decide it. FORMAT.md 5.12.
+    /// Neither outcome nor loss: an upper bound of further items that may have existed
+    /// and were not listed, which the server's counts do not decide. FORMAT.md 5.12.
     #[serde(with = "decimal", default, skip_serializing_if = "is_zero")]
     pub unsure: u64,
-    /// What became of each line of the walk.
+    /// The outcome of each line of the walk.
     pub counters: Counters,
-    /// The reasons of refused and failed items, with how many each.
+    /// The reasons for refused and failed items, with the number of each.
     #[serde(default)]
     pub reasons: Reasons,
-    /// Why the node was not read to its end.
+    /// Why the node was not read completely; `None` if it was.
     pub failure: Option<String>,
 }
 
@@ -228,11 +227,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What became of the lines of a walk.
+/// The outcomes of the lines of a walk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counters {
-    /// Lines of the walk, or items of a restart file; the sum of all below.
+    /// Lines of the walk, or items of a restart file; the sum of all fields below.
     #[serde(with = "decimal")]
     pub listed: u64,
     /// Outcome: in the snapshot.
@@ -244,18 +243,18 @@ pub struct Counters {
     /// Outcome: expired before its value was read.
     #[serde(with = "decimal")]
     pub expired: u64,
-    /// Outcome: listed again.
+    /// Outcome: listed more than once.
     #[serde(with = "decimal")]
     pub duplicate: u64,
-    /// Outcome: not what the dump was to take. Left out where there is none, for
-    /// readers that do not know it.
+    /// Outcome: not selected. Omitted from the file if 0, for readers that do not know
+    /// it.
     #[serde(with = "decimal", skip_serializing_if = "is_zero")]
     pub filtered: u64,
-    /// Loss: a key or value that no command can carry.
+    /// Loss: no command can carry the key or value.
     #[serde(with = "decimal")]
     pub refused: u64,
-    /// Loss: the server answered with an error, or an item of a restart file
-    /// contradicts itself.
+    /// Loss: the server answered with an error, or an item of a restart file is
+    /// inconsistent.
     #[serde(with = "decimal")]
     pub failed: u64,
     /// Loss: the node went away before its value was read.
@@ -271,8 +270,8 @@ impl Counters {
             .saturating_add(self.missing)
     }
 
-    /// Returns how many lines have an outcome or are a loss; equal to `listed`
-    /// when every line is accounted for.
+    /// Returns how many lines have an outcome or are a loss. This equals `listed` if
+    /// every line is accounted for.
     pub fn accounted(&self) -> u64 {
         self.stored
             .saturating_add(self.vanished)
@@ -306,54 +305,54 @@ impl Counters {
 pub struct ManifestSegment {
     /// Its name, relative to the manifest's directory.
     pub object: String,
-    /// Which segment.
+    /// Id of the segment.
     pub segment_id: SegmentId,
-    /// Bytes.
+    /// Size in bytes.
     #[serde(with = "decimal")]
     pub size: u64,
-    /// `sha256:` and 64 digits. FORMAT.md 6.
+    /// `sha256:` and 64 hexadecimal digits. FORMAT.md 6.
     pub digest: String,
-    /// Of the node in the manifest's list.
+    /// Index of its node in the manifest's list.
     pub node_index: u32,
-    /// Which shard of the node.
+    /// Number of the shard within the node, from 0.
     #[serde(with = "decimal")]
     pub shard_index: u64,
-    /// Zero-based place in the shard.
+    /// Zero-based number within the shard.
     pub sequence: u32,
-    /// Records.
+    /// Number of records.
     #[serde(with = "decimal")]
     pub records: u64,
-    /// Blocks.
+    /// Number of blocks.
     #[serde(with = "decimal")]
     pub blocks: u64,
-    /// Bytes of all keys.
+    /// Total length of all keys in bytes.
     #[serde(with = "decimal")]
     pub key_bytes: u64,
-    /// Bytes of all values.
+    /// Total length of all values in bytes.
     #[serde(with = "decimal")]
     pub value_bytes: u64,
-    /// Of key, client flags and value.
+    /// Digest of keys, client flags and values.
     pub content_digest: Digest128,
-    /// Of these and the exptime.
+    /// Digest of keys, client flags, values and exptimes.
     pub content_digest_exptime: Digest128,
 }
 
 /// The sums over all segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Segments.
+    /// Number of segments.
     #[serde(with = "decimal")]
     pub segments: u64,
-    /// Bytes of all segments.
+    /// Total size of all segments in bytes.
     #[serde(with = "decimal")]
     pub size: u64,
-    /// Records.
+    /// Number of records.
     #[serde(with = "decimal")]
     pub records: u64,
-    /// Bytes of all keys.
+    /// Total length of all keys in bytes.
     #[serde(with = "decimal")]
     pub key_bytes: u64,
-    /// Bytes of all values.
+    /// Total length of all values in bytes.
     #[serde(with = "decimal")]
     pub value_bytes: u64,
 }
@@ -375,7 +374,7 @@ impl Totals {
     }
 }
 
-/// A content digest, 32 hexadecimal digits in text.
+/// A content digest, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest128(pub u128);
@@ -402,7 +401,7 @@ impl TryFrom<String> for Digest128 {
     }
 }
 
-/// 64-bit numbers as decimal text: JSON readers round above 2^53.
+/// 64-bit numbers as decimal text, since JSON readers round above 2^53.
 mod decimal {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
@@ -416,7 +415,7 @@ mod decimal {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let text = String::deserialize(deserializer)?;
-        // `parse` would also take a plus sign.
+        // `parse` would also accept a plus sign.
         if !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(de::Error::custom(format!("\"{text}\" is not a number")));
         }
@@ -424,7 +423,7 @@ mod decimal {
     }
 }
 
-/// What any version of a manifest has.
+/// The fields that every version of a manifest has.
 #[derive(Deserialize)]
 struct Envelope {
     #[serde(default)]
@@ -433,7 +432,7 @@ struct Envelope {
 }
 
 impl Manifest {
-    /// Returns the content digests of all segments.
+    /// Returns the combined content digests of all segments.
     pub fn digests(segments: &[ManifestSegment]) -> ContentDigests {
         let mut digests = ContentDigests::default();
         for segment in segments {
@@ -445,7 +444,7 @@ impl Manifest {
         digests
     }
 
-    /// Returns what became of all lines of all walks.
+    /// Returns the combined counters of all nodes.
     pub fn counters(&self) -> Counters {
         let mut counters = Counters::default();
         for node in &self.nodes {
@@ -454,20 +453,20 @@ impl Manifest {
         counters
     }
 
-    /// Returns how many items of all nodes were counted and not listed.
+    /// Returns how many items of all nodes were counted but not listed.
     pub fn unlisted(&self) -> u64 {
         let unlisted = self.nodes.iter().map(|node| node.unlisted);
         unlisted.fold(0, u64::saturating_add)
     }
 
-    /// Returns how many items of all nodes may be missing beside those that were
+    /// Returns how many items of all nodes may be missing in addition to those that were
     /// lost.
     pub fn unsure(&self) -> u64 {
         let unsure = self.nodes.iter().map(|node| node.unsure);
         unsure.fold(0, u64::saturating_add)
     }
 
-    /// Returns how many nodes were not read to their end.
+    /// Returns how many nodes were not read completely.
     pub fn failed_nodes(&self) -> usize {
         let failed = self.nodes.iter().filter(|node| node.failure.is_some());
         failed.count()
@@ -479,9 +478,9 @@ impl Manifest {
         losses.fold(0, u64::saturating_add)
     }
 
-    /// Returns the manifest's bytes, checksum and all.
+    /// Returns the manifest's bytes, including the checksum.
     pub fn encode(&self) -> Vec<u8> {
-        // Structs of text, numbers and lists always serialise.
+        // Structs of text, numbers and lists can always be serialised.
         let body = serde_json::to_string_pretty(self).unwrap_or_default();
         let body = body.strip_suffix("\n}").unwrap_or(&body);
         let zeros = "0".repeat(CHECKSUM_LEN);
@@ -490,13 +489,13 @@ impl Manifest {
         format!("{body}{CHECKSUM_START}{checksum}{CHECKSUM_END}").into_bytes()
     }
 
-    /// Reads and checks a manifest (N1 to N7, N12).
+    /// Parses and checks a manifest (N1 to N7, N12).
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: not a manifest of a snapshot.
+    /// - `InvalidInput`: this is not the manifest of a snapshot.
     /// - `Unsupported`: another major version, or an unknown feature.
-    /// - `Corrupt`: any other rule.
+    /// - `Corrupt`: any other rule is broken.
     pub fn decode(bytes: &[u8], need: Need, limits: &Limits) -> Result<Self> {
         let len = to_u64(bytes.len());
         check_bound(STRUCTURE, "length", len, limits.manifest_len_max).map_err(Error::corrupt)?;
@@ -526,7 +525,7 @@ impl Manifest {
             Need::Restore => &self.features.restore,
             Need::Verify => &self.features.verify,
         };
-        // Restoring and verifying read, too.
+        // Restoring and verifying also read.
         match names.iter().chain(&self.features.read).next() {
             Some(name) => Err(Error::new(ErrorKind::Unsupported {
                 field: "snapshot feature",
@@ -537,12 +536,12 @@ impl Manifest {
         }
     }
 
-    /// Checks what no feature and no checksum tells, as every reader does; who
-    /// writes a manifest does it, too.
+    /// Checks everything that features and the checksum do not cover. Every reader does
+    /// this, and so does a writer.
     ///
     /// # Errors
     ///
-    /// - The first rule that is broken (N4 to N7).
+    /// - The defect for the first broken rule (N4 to N7).
     pub fn check(&self, limits: &Limits) -> std::result::Result<(), Defect> {
         check_moment(STRUCTURE, "started_at", &self.started_at)?;
         check_moment(STRUCTURE, "finished_at", &self.finished_at)?;
@@ -618,7 +617,7 @@ impl Manifest {
     }
 }
 
-/// Says whether a store could hold an object with this component in its name.
+/// Returns whether an object in a store could have this component in its name.
 fn is_plain(component: &str) -> bool {
     !component.is_empty()
         && !component.starts_with('.')
@@ -697,7 +696,7 @@ pub(crate) mod tests {
         Manifest::decode(bytes, Need::Read, &Limits::default())
     }
 
-    /// Makes the checksum of a changed manifest right again.
+    /// Corrects the checksum of a changed manifest.
     fn resealed(text: &str) -> Vec<u8> {
         let (body, _) = text.split_once(CHECKSUM_START).unwrap();
         let blank = format!("{body}{CHECKSUM_START}{}{CHECKSUM_END}", "0".repeat(64));

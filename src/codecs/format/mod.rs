@@ -1,9 +1,9 @@
 //! The file format byte for byte: pure functions over bytes, with no I/O.
 //!
-//! FORMAT.md is the specification. Every structure has its file, always of the
-//! same shape: a struct, `encode`, `decode`, tests. A decoder does not know the
-//! name of the object its bytes come from; it returns a [`Defect`], and the
-//! engine above adds the place.
+//! FORMAT.md is the specification. Every structure has its own file, always of the same
+//! shape: a struct, `encode`, `decode` and tests. A decoder does not know the name of the
+//! object its bytes come from; it returns a [`Defect`], and the engine above adds the
+//! location.
 //!
 //! [`Defect`]: crate::words::defect::Defect
 

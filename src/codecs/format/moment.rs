@@ -1,13 +1,13 @@
-//! Moments in manifests and descriptions: RFC 3339 text. FORMAT.md 5.12.
+//! Times in manifests and descriptions, as RFC 3339 text. FORMAT.md 5.12.
 
 use crate::words::defect::{Defect, Structure};
 use crate::words::units::UnixSecs;
 
-/// Reads a moment such as `2026-11-20T02:00:00Z` or `2026-11-20T03:00:00.5+01:00`,
-/// in 1970 or later; parts of a second are cut off. `None` for any other text.
+/// Parses a time such as `2026-11-20T02:00:00Z` or `2026-11-20T03:00:00.5+01:00`, in 1970
+/// or later; fractions of a second are dropped. Returns `None` for any other text.
 ///
-/// This is RFC 3339 and nothing else: with a date, a `T`, a time with seconds, and
-/// `Z` or an offset. A leap second counts as the first of the next minute.
+/// This accepts RFC 3339 and nothing else: a date, a `T`, a time with seconds, and `Z` or
+/// an offset. A leap second counts as the first second of the next minute.
 pub fn parse_moment(text: &str) -> Option<UnixSecs> {
     let mut reader = Reader(text.as_bytes());
     let year = reader.digits(4)?;
@@ -57,11 +57,11 @@ pub fn parse_moment(text: &str) -> Option<UnixSecs> {
     u64::try_from(seconds).ok().map(UnixSecs)
 }
 
-/// Refuses text that is no moment.
+/// Refuses text that is not a time.
 ///
 /// # Errors
 ///
-/// - `Malformed`.
+/// - `Malformed`: `text` is not RFC 3339.
 pub fn check_moment(structure: Structure, field: &str, text: &str) -> Result<(), Defect> {
     if parse_moment(text).is_some() {
         return Ok(());
@@ -114,7 +114,7 @@ fn days_of_month(year: i64, month: i64) -> Option<i64> {
 }
 
 fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
-    // An offset can move the last of 1969 into 1970.
+    // An offset can move the last day of 1969 into 1970.
     if year < 1969 {
         return None;
     }

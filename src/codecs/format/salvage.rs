@@ -1,4 +1,4 @@
-//! What can be told of a damaged segment from its bytes alone. FORMAT.md 9.
+//! What can be learned about a damaged segment from its bytes alone. FORMAT.md 9.
 
 use memchr::memmem;
 
@@ -8,33 +8,33 @@ use crate::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use crate::codecs::format::layout::{FRAME_HEADER_SIZE, FRAME_MARKER};
 use crate::words::defect::{Defect, Structure};
 
-/// Visits the places in `bytes` where a frame may start: where its marker is.
+/// Visits the positions in `bytes` where a frame may start, which are those of its
+/// marker.
 pub fn find_markers(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     memmem::find_iter(bytes, &FRAME_MARKER)
 }
 
-/// A frame header that was found somewhere, before anything of it is believed.
+/// A frame header found somewhere; none of its claims are checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameClaim {
     /// The sync marker it carries.
     pub sync: SyncMarker,
-    /// Its type, as stored.
+    /// Its type as stored.
     pub frame_type: u8,
-    /// Where it says it stands.
+    /// The offset at which it claims to be.
     pub offset: u64,
-    /// Bytes of the payload, as stored.
+    /// Length of the payload in bytes as stored.
     pub stored_len: u64,
 }
 
 impl FrameClaim {
-    /// Reads what 48 bytes say, if they start with the marker and may be a
-    /// header.
+    /// Parses 48 bytes if they start with the marker and may be a header.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = ByteReader::new(bytes, Structure::FrameHeader);
         reader.magic(&FRAME_MARKER).ok()?;
         let sync = SyncMarker(reader.array().ok()?);
         let frame_type = reader.u8().ok()?;
-        // Whatever has reserved bits set is no frame of this version.
+        // Bytes with reserved bits set are not a frame of this version.
         let flags = reader.u8().ok()?;
         reader.reserved(2, "field at offset 14").ok()?;
         if flags & FrameFlags::RESERVED != 0 {
@@ -52,13 +52,13 @@ impl FrameClaim {
     }
 }
 
-/// Reads a frame header wherever it stands: a salvage takes a frame of the
-/// segment also from a place where it does not belong.
+/// Parses and checks a frame header at any position: salvaging also accepts a frame of
+/// the segment that is in the wrong place.
 ///
 /// # Errors
 ///
-/// - Those of [`FrameHeader::decode`] but for the place; the checksum, seeded
-///   with the id of the segment, tells whether it is a frame of it.
+/// - As for [`FrameHeader::decode`], except for the place. The checksum, which is seeded
+///   with the segment's id, shows whether the frame belongs to the segment.
 pub fn decode_frame_anywhere(bytes: &[u8], segment: SegmentId) -> Result<FrameHeader, Defect> {
     let Some(claim) = FrameClaim::read(bytes) else {
         let structure = Structure::FrameHeader;
@@ -66,21 +66,21 @@ pub fn decode_frame_anywhere(bytes: &[u8], segment: SegmentId) -> Result<FrameHe
     };
     let ids = SegmentIds {
         segment,
-        // Stands in no frame header.
+        // A frame header does not contain it.
         snapshot: SnapshotId([0; 16]),
         sync: claim.sync,
     };
     FrameHeader::decode(bytes, &ids, claim.offset)
 }
 
-/// Returns a segment id under which the checksum of a frame header is right,
-/// for a segment whose own id is lost.
+/// Returns a segment id under which the checksum of a frame header is right, for a
+/// segment whose own id is lost.
 ///
-/// The id seeds the checksums, and a seed acts on a CRC32 only through the 32
-/// bits of state it leaves. These follow from one header and its checksum; any
-/// id that leaves the same state verifies the same. The last four of its bytes
-/// can bring about any state. The id fits this header whatever it is, so that
-/// it takes a second checksum of the same segment to confirm it.
+/// The id seeds the checksums, and a seed affects a CRC32 only through the 32 bits of
+/// state it leaves. One header and its checksum determine this state, and any id that
+/// leaves the same state verifies the same headers. The last four bytes of the id can
+/// produce any state. Since such an id exists for every header, a second checksum of the
+/// same segment is needed to confirm it.
 pub fn surrogate_id(header: &[u8]) -> Option<SegmentId> {
     const COVERED: usize = FRAME_HEADER_SIZE.saturating_sub(4);
     let (covered, rest) = header.split_at_checked(COVERED)?;
@@ -104,7 +104,7 @@ pub fn surrogate_id(header: &[u8]) -> Option<SegmentId> {
 /// The polynomial of the CRC32, 0x04c11db7, with its bits reflected.
 const POLYNOMIAL: u32 = 0xedb8_8320;
 
-/// Returns the state of a CRC32 after one byte more.
+/// Returns the state of a CRC32 after one more byte.
 fn step(state: u32, byte: u8) -> u32 {
     (0..8).fold(state ^ u32::from(byte), |state, _| {
         if state & 1 == 1 {
@@ -115,7 +115,7 @@ fn step(state: u32, byte: u8) -> u32 {
     })
 }
 
-/// Undoes [`step`]: the highest bit tells whether the polynomial was added.
+/// Undoes [`step`]; the highest bit shows whether the polynomial was added.
 fn step_back(state: u32, byte: u8) -> u32 {
     let before = (0..8).fold(state, |state, _| {
         if state & (1 << 31) == 0 {

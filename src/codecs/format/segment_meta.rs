@@ -1,4 +1,4 @@
-//! The description a segment carries of itself. FORMAT.md 5.4.
+//! The description that a segment carries of itself. FORMAT.md 5.4.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,41 +9,41 @@ use crate::words::defect::{Defect, Structure};
 use crate::words::limits::Limits;
 use crate::words::units::to_u64;
 
-/// What is needed to rebuild a lost manifest. Only the ids are required of a
-/// reader; every other member may be missing.
+/// The data needed to rebuild a lost manifest. A reader requires only the ids; every
+/// other member may be missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentMeta {
-    /// Which segment.
+    /// Id of the segment.
     pub segment_id: SegmentId,
-    /// Of which snapshot.
+    /// Id of its snapshot.
     pub snapshot_id: SnapshotId,
-    /// The mark of its frames.
+    /// The sync marker of its frames.
     pub sync_marker: SyncMarker,
-    /// The name the snapshot was to have.
+    /// The name that the snapshot was to have.
     #[serde(default)]
     pub snapshot_name: String,
     /// The node's address as the user wrote it.
     #[serde(default)]
     pub node: String,
-    /// Its zero-based place in the node list.
+    /// Zero-based index of the node in the node list.
     #[serde(default)]
     pub node_index: u32,
-    /// Which process of several wrote the segment, from 0.
+    /// Which of several processes wrote the segment, from 0.
     #[serde(default)]
     pub worker: u32,
-    /// Which try of that process, from 0.
+    /// Which attempt of that process, from 0.
     #[serde(default)]
     pub attempt: u32,
-    /// Which shard of the node.
+    /// Number of the shard within the node, from 0.
     #[serde(default)]
     pub shard_index: u64,
     /// The node has 2^bits shards.
     #[serde(default)]
     pub shard_bits: u8,
-    /// Zero-based place of the segment in its shard.
+    /// Zero-based number of the segment within its shard.
     #[serde(default)]
     pub sequence: u32,
-    /// Seconds added to a server time to get the dumping host's.
+    /// Seconds to add to a server time to get the dumping host's time.
     #[serde(default)]
     pub clock_offset: String,
     /// `none` or `zstd:LEVEL`.
@@ -52,17 +52,17 @@ pub struct SegmentMeta {
     /// memcached's version.
     #[serde(default)]
     pub server_version: String,
-    /// The writer's name and version.
+    /// Name and version of the writer.
     #[serde(default)]
     pub tool: String,
-    /// RFC 3339, in 1970 or later; empty if it is not known.
+    /// When the segment was created. RFC 3339, in 1970 or later; empty if unknown.
     #[serde(default)]
     pub created_at: String,
 }
 
 impl SegmentMeta {
-    /// Makes a description that says nothing but the ids, for a segment whose
-    /// own is lost.
+    /// Makes a description with nothing but the ids, for a segment whose own description
+    /// is lost.
     pub fn nameless(ids: &SegmentIds) -> Self {
         Self {
             segment_id: ids.segment,
@@ -95,15 +95,17 @@ impl SegmentMeta {
 
     /// Returns the payload of the frame.
     pub fn encode(&self) -> Vec<u8> {
-        // Plain structs of text and numbers always serialise.
+        // Plain structs of text and numbers can always be serialised.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads and checks a payload (M2 to M6).
+    /// Parses and checks a payload (M2 to M6).
     ///
     /// # Errors
     ///
-    /// - `AboveLimit`, `Malformed`, `IllegalValue`, `Foreign`.
+    /// - `AboveLimit`: the payload or the address is too long.
+    /// - `Malformed`, `IllegalValue`: a member is malformed or out of range.
+    /// - `Foreign`: the ids differ from `ids`.
     pub fn decode(payload: &[u8], ids: &SegmentIds, limits: &Limits) -> Result<Self, Defect> {
         let structure = Structure::Meta;
         check_bound(
@@ -126,11 +128,11 @@ impl SegmentMeta {
     }
 }
 
-/// Refuses an address that would swell a listing (L13).
+/// Refuses an address that would bloat a listing (L13).
 ///
 /// # Errors
 ///
-/// - `AboveLimit`.
+/// - `AboveLimit`: the address is too long.
 pub fn check_address(
     structure: Structure,
     field: &'static str,
@@ -141,11 +143,11 @@ pub fn check_address(
     check_bound(structure, field, len, limits.node_address_len_max)
 }
 
-/// Refuses more shards than a hash can tell apart.
+/// Refuses more shards than a hash can distinguish.
 ///
 /// # Errors
 ///
-/// - `IllegalValue`.
+/// - `IllegalValue`: there are too many.
 pub fn check_shard_bits(structure: Structure, shard_bits: u8) -> Result<(), Defect> {
     if u32::from(shard_bits) > u64::BITS {
         return Err(Defect::IllegalValue {

@@ -7,16 +7,16 @@ use crate::codecs::format::layout::{FILE_HEADER_SIZE, FRAME_HEADER_SIZE, TAIL_MA
 use crate::words::defect::{Defect, Structure};
 use crate::words::units::to_u64;
 
-/// Where a reader starts.
+/// The tail, where a reader starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tail {
     /// The ids of the segment.
     pub ids: SegmentIds,
-    /// Of the TOC frame.
+    /// Offset of the TOC frame.
     pub toc_offset: u64,
-    /// Bytes of the TOC frame, its header included.
+    /// Length of the TOC frame in bytes, including its header.
     pub toc_len: u64,
-    /// Bytes of the segment.
+    /// Length of the segment in bytes.
     pub file_len: u64,
 }
 
@@ -35,11 +35,11 @@ impl Tail {
         tail
     }
 
-    /// Reads and checks the last bytes of a segment of `file_len` bytes (A2 to A4).
+    /// Parses and checks the last bytes of a segment of `file_len` bytes (A2 to A4).
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     pub fn decode(bytes: &[u8], file_len: u64) -> Result<Self, Defect> {
         const COVERED: usize = TAIL_SIZE.saturating_sub(4);
         let structure = Structure::Tail;

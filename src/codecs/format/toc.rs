@@ -1,4 +1,4 @@
-//! Where every frame of a segment is. FORMAT.md 5.10.
+//! The table of contents: where every frame of a segment is. FORMAT.md 5.10.
 
 use crate::codecs::format::block::{BlockHeader, TimeRanges};
 use crate::codecs::format::bytes::{ByteReader, check_bound, check_count};
@@ -13,31 +13,31 @@ use crate::words::defect::{Defect, Structure};
 use crate::words::limits::Limits;
 use crate::words::units::to_u64;
 
-/// One frame, as the table of contents knows it.
+/// The entry of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TocEntry {
-    /// What the frame holds.
+    /// The type of the frame.
     pub frame_type: FrameType,
     /// Its flag bits, as stored.
     pub flags: u8,
-    /// 0 unknown; higher is hotter.
+    /// 0 if unknown; higher is hotter.
     pub temperature: u8,
-    /// Records, 0 unless a block.
+    /// Number of records; 0 unless the frame is a block.
     pub record_count: u32,
-    /// Of the frame header, from the start of the file.
+    /// Offset of the frame header from the start of the file, in bytes.
     pub offset: u64,
-    /// Bytes of the payload.
+    /// Length of the payload in bytes.
     pub stored_len: u64,
-    /// Bytes of the stored key section, 0 unless a block, as all below but the
-    /// lengths of values.
+    /// Length of the stored key section in bytes. This field and all below are 0 unless
+    /// the frame is a block; value lengths are also set for a value part.
     pub key_stored_len: u32,
-    /// Bytes of the stored value section, or of the stored part of a value.
+    /// Length of the stored value section, or of the stored part of a value, in bytes.
     pub value_stored_len: u32,
-    /// Bytes of the raw key section.
+    /// Length of the raw key section in bytes.
     pub key_raw_len: u32,
-    /// Bytes of the raw value section, or of the raw part of a value.
+    /// Length of the raw value section, or of the raw part of a value, in bytes.
     pub value_raw_len: u32,
-    /// What the times of the records span.
+    /// The ranges of the records' times.
     pub times: TimeRanges,
 }
 
@@ -87,15 +87,15 @@ impl TocEntry {
         }
     }
 
-    /// Returns where the frame ends.
+    /// Returns the offset at which the frame ends.
     pub fn end(&self) -> u64 {
         self.offset
             .saturating_add(to_u64(FRAME_HEADER_SIZE))
             .saturating_add(self.stored_len)
     }
 
-    /// Refuses a frame that must be understood and is not known (F5): whoever
-    /// reads the blocks alone would otherwise pass over it.
+    /// Refuses an unknown frame that must be understood (F5). A reader that reads only
+    /// the blocks would otherwise skip it.
     fn check_known(&self, structure: Structure) -> Result<(), Defect> {
         let flags = FrameFlags::from_raw(self.flags);
         if flags.is_critical() && !self.frame_type.is_known() {
@@ -108,12 +108,12 @@ impl TocEntry {
         Ok(())
     }
 
-    /// Says whether the frame is part of a value.
+    /// Returns whether the frame is part of a value.
     pub fn is_part(&self) -> bool {
         self.frame_type == FrameType::ValuePart
     }
 
-    /// Says whether the frame holds records.
+    /// Returns whether the frame holds records.
     pub fn is_block(&self) -> bool {
         self.frame_type == FrameType::Block
     }
@@ -143,7 +143,8 @@ impl TocEntry {
     ///
     /// # Errors
     ///
-    /// - `Truncated`, `ReservedNotZero`.
+    /// - `Truncated`, `ReservedNotZero`: the entry is incomplete, or a reserved byte is
+    ///   set.
     pub fn decode(reader: &mut ByteReader<'_>) -> Result<Self, Defect> {
         let frame_type = FrameType::from_raw(reader.u8()?);
         let flags = reader.u8()?;
@@ -184,17 +185,17 @@ impl TocEntry {
 /// The table of contents of a segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Toc {
-    /// Every frame but the TOC's own, in file order.
+    /// Every frame but the TOC frame itself, in file order.
     pub entries: Vec<TocEntry>,
-    /// Records of the segment.
+    /// Number of records in the segment.
     pub record_count: u64,
-    /// Bytes of all keys.
+    /// Total length of all keys in bytes.
     pub key_bytes: u64,
-    /// Bytes of all values.
+    /// Total length of all values in bytes.
     pub value_bytes: u64,
-    /// What the records hold.
+    /// Digests of the records' content.
     pub digests: ContentDigests,
-    /// Of the KEY_INDEX frame; 0 if there is none.
+    /// Offset of the KEY_INDEX frame; 0 if there is none.
     pub key_index_offset: u64,
     /// The shape of the key index.
     pub key_index: KeyIndexShape,
@@ -227,16 +228,16 @@ impl Toc {
         payload
     }
 
-    /// Reads and checks a payload whose frame starts at `toc_offset` (T1 to
-    /// T4, and F5 by the entries).
+    /// Parses and checks a payload whose frame starts at `toc_offset` (T1 to T4, and F5
+    /// for the entries).
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     ///
     /// # Memory
     ///
-    /// In proportion to the payload.
+    /// Proportional to the payload.
     pub fn decode(payload: &[u8], toc_offset: u64, limits: &Limits) -> Result<Self, Defect> {
         let structure = Structure::Toc;
         let mut reader = ByteReader::new(payload, structure);
@@ -354,7 +355,7 @@ impl Toc {
         Ok(())
     }
 
-    /// Visits the blocks, numbered from 0.
+    /// Visits the blocks in order; the first has number 0.
     pub fn blocks(&self) -> impl Iterator<Item = &TocEntry> {
         self.entries.iter().filter(|entry| entry.is_block())
     }

@@ -1,4 +1,4 @@
-//! One part of a value that stands outside its block. FORMAT.md 5.7.
+//! One part of a value that is stored outside its block. FORMAT.md 5.7.
 
 use crate::codecs::format::bytes::{ByteReader, check_bound, check_count, slice};
 use crate::codecs::format::checksum::{ValueHasher, check_crc, seeded_crc32};
@@ -14,18 +14,18 @@ const STRUCTURE: Structure = Structure::ValuePart;
 /// The fixed start of a value part's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValuePartHeader {
-    /// Bytes of the whole value; the same in all its parts.
+    /// Length of the whole value in bytes; the same in all its parts.
     pub value_len: u64,
     /// Bytes of the value before this part.
     pub value_offset: u64,
-    /// Zero-based number among the parts of the value.
+    /// Zero-based number of the part within the value.
     pub part_number: u32,
-    /// The bytes of this part, one at least.
+    /// The section with the bytes of this part; at least one byte.
     pub section: SectionDescriptor,
 }
 
 impl ValuePartHeader {
-    /// Returns the header's bytes, for the frame with this sequence.
+    /// Returns the header's bytes, for the frame with this sequence number.
     pub fn encode(&self, ids: &SegmentIds, sequence: u64) -> Vec<u8> {
         let mut header = Vec::with_capacity(VALUE_PART_HEADER_SIZE);
         header.extend_from_slice(&self.value_len.to_le_bytes());
@@ -38,11 +38,11 @@ impl ValuePartHeader {
         header
     }
 
-    /// Reads and checks the header at the start of a payload (P1 to P4).
+    /// Parses and checks the header at the start of a payload (P1 to P4).
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     pub fn decode(
         payload: &[u8],
         stored_len: u64,
@@ -75,7 +75,7 @@ impl ValuePartHeader {
         }
         let bound = limits.large_value_len_max;
         check_bound(STRUCTURE, "value_len", value_len, bound)?;
-        // A part starts where its bytes do not reach past the value's end.
+        // The part must not reach past the end of the value.
         let raw_len = header.section.raw_len.into();
         check_bound(STRUCTURE, "raw_len", raw_len, value_len)?;
         let bound = value_len.saturating_sub(raw_len);
@@ -85,22 +85,22 @@ impl ValuePartHeader {
         Ok(header)
     }
 
-    /// Returns how long the payload would be by its header's own words, which
-    /// are not checked; for a payload whose frame header is lost.
+    /// Returns the length of the payload in bytes that its header claims, unchecked. For
+    /// a payload whose frame header is lost.
     pub fn claimed_payload_len(payload: &[u8]) -> Option<u64> {
         let mut reader = ByteReader::new(payload, STRUCTURE);
-        // Up to the stored length of the section.
+        // Skip to the stored length of the section.
         reader.bytes(28).ok()?;
         let stored_len = reader.u32().ok()?;
         Some(to_u64(VALUE_PART_HEADER_SIZE).saturating_add(stored_len.into()))
     }
 
-    /// Bytes of the header and the section.
+    /// Returns the length of the header and the section in bytes.
     pub fn payload_len(&self) -> u64 {
         to_u64(VALUE_PART_HEADER_SIZE).saturating_add(self.section.stored_len.into())
     }
 
-    /// Bytes of the value up to the end of this part.
+    /// Returns the offset in the value at which this part ends.
     pub fn value_end(&self) -> u64 {
         self.value_offset
             .saturating_add(self.section.raw_len.into())
@@ -110,18 +110,18 @@ impl ValuePartHeader {
     ///
     /// # Errors
     ///
-    /// - `Truncated`.
+    /// - `Truncated`: the payload ends before the section does.
     pub fn stored_section<'a>(&self, payload: &'a [u8]) -> Result<&'a [u8], Defect> {
         let start = to_u64(VALUE_PART_HEADER_SIZE);
         slice(payload, start, self.section.stored_len.into(), STRUCTURE)
     }
 
-    /// Checks and decompresses the section of a payload into `raw`, which is
-    /// overwritten (P5).
+    /// Checks and decompresses the section of a payload into `raw`, which is overwritten
+    /// (P5).
     ///
     /// # Errors
     ///
-    /// - The defect of the rule that is broken.
+    /// - The defect for the broken rule.
     pub fn read(
         &self,
         payload: &[u8],
@@ -132,31 +132,30 @@ impl ValuePartHeader {
         sections.read(&self.section, stored, STRUCTURE, raw)
     }
 
-    /// Checks the stored bytes of a payload, without decompressing.
+    /// Checks the stored bytes of a payload without decompressing them.
     ///
     /// # Errors
     ///
-    /// - `Truncated`, `ChecksumMismatch`.
+    /// - `Truncated`, `ChecksumMismatch`: the stored bytes are incomplete or damaged.
     pub fn check_stored(&self, payload: &[u8]) -> Result<(), Defect> {
         let stored = self.stored_section(payload)?;
         self.section.check_stored(stored, STRUCTURE)
     }
 }
 
-/// A value that stands in parts, as its record describes it.
+/// A value in parts, as its record describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartedValue {
-    /// Where the frame of its first part starts, bytes from the start of the
-    /// file.
+    /// Offset of the frame of its first part from the start of the file, in bytes.
     pub place: u64,
-    /// Bytes of the value.
+    /// Length of the value in bytes.
     pub len: u32,
     /// XXH3-64 of the value.
     pub hash: u64,
 }
 
-/// The parts of one value as they come: each has to follow the one before, and
-/// together they have to be the value.
+/// Checks the parts of one value as they come: each must follow the one before it, and
+/// together they must be the value.
 #[derive(Clone, Debug)]
 pub struct PartChain {
     value: PartedValue,
@@ -176,18 +175,18 @@ impl PartChain {
         }
     }
 
-    /// Says whether all parts have been taken; never before the first.
+    /// Returns whether all parts have been taken; false before the first part.
     pub fn is_complete(&self) -> bool {
         self.next_number > 0 && self.len >= self.value.len.into()
     }
 
-    /// Takes the next part; after the last, the value has been checked, too
-    /// (P7, V1).
+    /// Takes the next part (P7). Taking the last part also checks the whole value (V1).
     ///
     /// # Errors
     ///
-    /// - `WrongPlace`, `CountMismatch`: it is not the next part of this value.
-    /// - `ValueHashMismatch`: it is the last, and the value is another.
+    /// - `WrongPlace`, `CountMismatch`: this is not the next part of the value.
+    /// - `ValueHashMismatch`: this is the last part, and the value does not match its
+    ///   hash.
     pub fn take(&mut self, header: &ValuePartHeader, raw: &[u8]) -> Result<(), Defect> {
         let wrong_place = |field, stored, computed| {
             Err(Defect::WrongPlace {
@@ -218,8 +217,8 @@ impl PartChain {
         Ok(())
     }
 
-    /// Returns what is wrong when there is no further part and the value is not
-    /// complete.
+    /// Returns the defect of a value that is not complete when there are no further
+    /// parts.
     pub fn cut_short(&self) -> Defect {
         Defect::Truncated {
             structure: STRUCTURE,
