@@ -1,5 +1,5 @@
-//! The binary protocol, as far as it is needed: for keys that no text command
-//! carries, and for times that none can tell. protocol_binary.h; deprecated, and in
+//! The parts of the binary protocol that mcsnap needs: for keys that no text command can
+//! carry, and for times that none can express. protocol_binary.h; deprecated, but in
 //! every version since 1.4.0.
 
 use byteorder::{BigEndian, ByteOrder as _};
@@ -26,16 +26,16 @@ const STATUS_TOO_LARGE: u16 = 3;
 /// Bytes of client flags and exptime in a set.
 const SET_EXTRAS_LEN: u8 = 8;
 
-/// What a server at its limit of connections says.
+/// What a server at its connection limit sends.
 const CONNECTION_REFUSAL: &[u8] = b"ERROR Too many open connections";
 
-/// Longest message of an error status that is taken.
+/// Longest accepted message of an error status, in bytes.
 const MESSAGE_LEN_MAX: u32 = 4096;
 
-/// Appends a read of a key of 1 to 250 bytes, any bytes. Unlike a meta get it
-/// counts as a use of the item.
+/// Appends a read of a key of 1 to 250 bytes, any bytes. Unlike a meta get, it counts as
+/// a use of the item.
 pub fn write_binary_get(key: &[u8], opaque: u32, out: &mut Vec<u8>) {
-    // No key of an item is longer than a byte can tell.
+    // An item's key always fits, since it has at most 250 bytes.
     let key_len = u16::try_from(key.len()).unwrap_or(u16::MAX);
     let mut header = [0; BINARY_HEADER_LEN];
     header[0] = REQUEST;
@@ -47,44 +47,44 @@ pub fn write_binary_get(key: &[u8], opaque: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(key);
 }
 
-/// What stands before a value, or instead of one.
+/// The part of a reply before the value, or in place of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BinaryHead<'a> {
     /// A value follows.
     Value {
-        /// The client's number.
+        /// The client's opaque number.
         client_flags: u64,
-        /// Bytes that follow.
+        /// Length of the value that follows, in bytes.
         value_len: u64,
         /// 0 on a server without CAS.
         cas: u64,
     },
-    /// There is no such key.
+    /// The key does not exist.
     Miss,
-    /// Any other status, and the server's words.
+    /// Any other status, with the server's message.
     Refused {
         /// The status field.
         status: u16,
-        /// Its text.
+        /// The message.
         message: &'a [u8],
     },
 }
 
-/// All of a set but key and value.
+/// Everything in a set except key and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BinarySetFields {
-    /// Whether to replace.
+    /// Whether the set may replace an item.
     pub mode: SetMode,
-    /// The client's number.
+    /// The client's opaque number.
     pub client_flags: u32,
-    /// 0 is never; up to 30 days relative, above absolute.
+    /// 0 means never; up to 30 days it is relative, above that absolute. Seconds.
     pub exptime: u32,
-    /// Comes back with the reply.
+    /// Returned with the reply.
     pub opaque: u32,
 }
 
-/// Appends what comes before the value in a set of a key of 1 to 250 bytes, any
-/// bytes. The value follows, with nothing after it; it has at most 4 GiB.
+/// Appends what precedes the value in a set of a key of 1 to 250 bytes, any bytes. The
+/// value follows, with nothing after it; it has at most 4 GiB.
 pub fn write_binary_set_head(
     key: &[u8],
     value_len: u64,
@@ -119,26 +119,26 @@ fn set_opcode(mode: SetMode) -> u8 {
 /// The reply to a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BinaryStoreReply<'a> {
-    /// The node has the item.
+    /// The node stored the item.
     Stored,
-    /// The key of an add is there.
+    /// The key of an add already exists.
     Exists,
     /// The item is larger than the node's largest.
     TooLarge,
-    /// Any other status, and the server's words.
+    /// Any other status, with the server's message.
     Refused {
         /// The status field.
         status: u16,
-        /// Its text.
+        /// The message.
         message: &'a [u8],
     },
 }
 
-/// Reads the reply to a set, with the opaque that it must carry.
+/// Parses the reply to a set that was sent with this `opaque`.
 ///
 /// # Errors
 ///
-/// - `Protocol`: the bytes are no such reply.
+/// - `Protocol`: the bytes are not such a reply.
 /// - `TooManyConnections`.
 pub fn parse_binary_store(
     bytes: &[u8],
@@ -161,11 +161,11 @@ pub fn parse_binary_store(
     Ok(Step::Done(reply, end))
 }
 
-/// Reads the reply to [`crate::codecs::protocol::request::BINARY_NOOP`].
+/// Parses the reply to [`crate::codecs::protocol::request::BINARY_NOOP`].
 ///
 /// # Errors
 ///
-/// - `Protocol`: the bytes are no such reply, as of a server that does not speak
+/// - `Protocol`: the bytes are not such a reply, as from a server that does not speak
 ///   this protocol.
 /// - `TooManyConnections`.
 pub fn parse_binary_noop(bytes: &[u8]) -> Result<Step<()>> {
@@ -178,11 +178,11 @@ pub fn parse_binary_noop(bytes: &[u8]) -> Result<Step<()>> {
     Ok(Step::Done((), len))
 }
 
-/// Reads the head of the reply to a get, with the opaque that it must carry.
+/// Parses the start of the reply to a get that was sent with this `opaque`.
 ///
 /// # Errors
 ///
-/// - `Protocol`: the bytes are no such reply.
+/// - `Protocol`: the bytes are not such a reply.
 /// - `TooManyConnections`.
 pub fn parse_binary_get(bytes: &[u8], opaque: u32) -> Result<Step<BinaryHead<'_>>> {
     let Step::Done(head, len) = parse_header(bytes, GET, opaque)? else {
@@ -199,7 +199,7 @@ pub fn parse_binary_get(bytes: &[u8], opaque: u32) -> Result<Step<BinaryHead<'_>
         };
         return Ok(Step::Done(head, end));
     }
-    // The client flags, which every value has.
+    // Every value is preceded by 4 bytes of client flags.
     let value_len = head.body_len.checked_sub(4);
     let (4, Some(value_len)) = (head.extras_len, value_len) else {
         return Err(Error::protocol(WANTED, bytes));
@@ -218,7 +218,7 @@ pub fn parse_binary_get(bytes: &[u8], opaque: u32) -> Result<Step<BinaryHead<'_>
 
 const WANTED: &str = "a reply of the binary protocol";
 
-/// What every reply begins with.
+/// The common start of all replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ReplyHeader {
     status: u16,
@@ -228,8 +228,8 @@ struct ReplyHeader {
 }
 
 fn parse_header(bytes: &[u8], wanted_opcode: u8, opaque: u32) -> Result<Step<ReplyHeader>> {
-    // What starts otherwise is shown at once, and not waited for; but for what a
-    // server says before it knows which protocol is spoken.
+    // Report other bytes at once instead of waiting for more, unless they are what a
+    // server sends before it knows which protocol the client speaks.
     if bytes.first().is_some_and(|&magic| magic != RESPONSE) {
         if CONNECTION_REFUSAL.starts_with(bytes) || bytes.starts_with(CONNECTION_REFUSAL) {
             match parse_line(bytes, WANTED)? {
@@ -271,7 +271,7 @@ fn parse_header(bytes: &[u8], wanted_opcode: u8, opaque: u32) -> Result<Step<Rep
     Ok(Step::Done(head, BINARY_HEADER_LEN))
 }
 
-/// Reads the words behind a header, which end the reply.
+/// Parses the message after a header, which ends the reply.
 fn parse_message<'a>(bytes: &'a [u8], head: &ReplyHeader, start: usize) -> Result<Step<&'a [u8]>> {
     if head.body_len > MESSAGE_LEN_MAX {
         return Err(Error::protocol(WANTED, bytes));
@@ -360,7 +360,7 @@ mod tests {
                 let whole = Step::Done(wanted, bytes.len());
                 bytes.extend_from_slice(b"\x81more");
                 assert_eq!(parse_binary_store(&bytes, mode, 7).unwrap(), whole);
-                // Of another set, or of another command.
+                // The reply to another set, or to another command.
                 assert!(parse_binary_store(&bytes, mode, 8).is_err());
                 bytes[1] ^= 3;
                 assert!(parse_binary_store(&bytes, mode, 7).is_err());

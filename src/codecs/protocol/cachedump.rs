@@ -1,22 +1,22 @@
-//! The lines of `stats cachedump`, for servers that have no crawler. The
-//! command is in no protocol.txt; `items.c` of each version defines it.
+//! The lines of `stats cachedump`, for servers without a crawler. protocol.txt does not
+//! describe the command; `items.c` of each version defines it.
 
 use crate::codecs::protocol::text::parse_u64;
 use crate::words::item::{Exptime, KEY_LEN_MAX};
 use crate::words::units::UnixSecs;
 
-/// How a listing goes on, or ends.
+/// The kinds of lines in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListingLine<'a> {
     /// An item; its text is parsed by [`parse_listed`].
     Item,
-    /// `END`: all that the server shows has been sent.
+    /// `END`: the server has sent all that it shows.
     End,
-    /// The server's refusal, its own words.
+    /// The server's refusal, in its own words.
     Refused(&'a [u8]),
 }
 
-/// Tells what a line is, without its end.
+/// Classifies a line, given without its end.
 pub fn classify_listing(line: &[u8]) -> ListingLine<'_> {
     match line {
         b"END" => ListingLine::End,
@@ -25,19 +25,19 @@ pub fn classify_listing(line: &[u8]) -> ListingLine<'_> {
     }
 }
 
-/// What a listing tells of one item.
+/// What a listing reports about one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedItem<'a> {
-    /// As it is: a key with a line end in it breaks the listing.
+    /// The key, unencoded: a line end in it breaks the listing.
     pub key: &'a [u8],
-    /// Bytes of the value.
+    /// Length of the value in bytes.
     pub value_len: u64,
-    /// The number as it stands; see [`exptime_of_listing`]. Servers before 1.2.4
-    /// write the last access here (`items.c`).
+    /// The number as listed; see [`exptime_of_listing`]. Servers before 1.2.4 list the
+    /// last access here (`items.c`).
     pub exptime: u64,
 }
 
-/// Reads `ITEM <key> [<bytes> b; <exptime> s]`; `None` for anything else.
+/// Parses `ITEM <key> [<bytes> b; <exptime> s]`; `None` for anything else.
 pub fn parse_listed(line: &[u8]) -> Option<ListedItem<'_>> {
     let (key, value_len, exptime) = split_tail(line.strip_prefix(b"ITEM ")?)?;
     (!key.is_empty() && key.len() <= KEY_LEN_MAX).then_some(())?;
@@ -48,14 +48,14 @@ pub fn parse_listed(line: &[u8]) -> Option<ListedItem<'_>> {
     })
 }
 
-/// Says whether an item ends with this line: one whose key has a line end in it
-/// goes on until a line does.
+/// Returns whether an item ends with this line. An item whose key contains line ends
+/// spans several lines.
 pub fn ends_item(line: &[u8]) -> bool {
     split_tail(line).is_some()
 }
 
-/// Splits off `[<bytes> b; <exptime> s]`, from the end, since a key may hold spaces
-/// and brackets.
+/// Splits off `[<bytes> b; <exptime> s]` from the end, since a key may contain spaces and
+/// brackets.
 fn split_tail(line: &[u8]) -> Option<(&[u8], u64, u64)> {
     let line = line.strip_suffix(b" s]")?;
     let (line, exptime) = line.split_at_checked(memchr::memrchr(b' ', line)?)?;
@@ -65,11 +65,10 @@ fn split_tail(line: &[u8]) -> Option<(&[u8], u64, u64)> {
     Some((key, value_len, parse_u64(exptime.get(1..)?)?))
 }
 
-/// Reads the exptime of a listing: absolute, on the server's clock.
+/// Converts the exptime of a listing, which is absolute and on the server's clock.
 ///
-/// Never is 0 since 1.4.26; before, it is the moment of the server's start (up to
-/// 1.4.17) or one 60 seconds before (up to 1.4.25), which no item that is alive can
-/// have for its end.
+/// Never is 0 since 1.4.26. Before, it is the time of the server's start (up to 1.4.17),
+/// or 60 seconds before the start (up to 1.4.25); no live item can have such an exptime.
 pub fn exptime_of_listing(exptime: u64, server_started_at: UnixSecs) -> Exptime {
     if exptime <= server_started_at.0 {
         Exptime::Never

@@ -1,5 +1,5 @@
-//! `gets`, `set` and `add`, for servers that have no meta commands. protocol.txt,
-//! "Retrieval command" and "Storage commands".
+//! `gets`, `set` and `add`, for servers without meta commands. protocol.txt, "Retrieval
+//! command" and "Storage commands".
 
 use std::io::Write as _;
 
@@ -8,17 +8,17 @@ use crate::codecs::protocol::request::{SetFields, SetMode};
 use crate::codecs::protocol::text::{Step, parse_i64, parse_line, parse_u64, words};
 use crate::words::error::{Error, Result};
 
-/// Keys in one command: 100 keys of 250 bytes are far below every bound that a
-/// server or a proxy has for a line.
+/// Most keys in one command: 100 keys of 250 bytes are far below every limit of servers
+/// and proxies on a line.
 pub const GETS_KEY_COUNT_MAX: usize = 100;
 
-/// Starts a command; [`write_gets_key`] adds keys, [`end_gets`] ends it. Without
-/// `has_gets` it is a `get`, which tells no CAS.
+/// Starts a command; [`write_gets_key`] adds keys and [`end_gets`] ends it. Without
+/// `has_gets` it is a `get`, whose reply has no CAS.
 pub fn start_gets(has_gets: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(if has_gets { b"gets" } else { b"get" });
 }
 
-/// Adds a key, which is one that text can carry.
+/// Adds a key that text can carry.
 pub fn write_gets_key(key: &[u8], out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(key);
@@ -29,32 +29,31 @@ pub fn end_gets(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What stands before a value, or instead of one.
+/// The line before a value, or the line in place of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GetsHead<'a> {
     /// `VALUE`: a value and CRLF follow.
     Value {
         /// Its key.
         key: &'a [u8],
-        /// The client's number.
+        /// The client's opaque number.
         client_flags: u64,
-        /// Bytes that follow, CRLF apart.
+        /// Length of the value that follows, without CRLF, in bytes.
         value_len: u64,
-        /// 0 on a server without CAS.
+        /// 0 on a server without CAS; `None` in the reply to a `get`.
         cas: Option<u64>,
     },
-    /// `END`: keys of this command that had no value are not there.
+    /// `END`: keys of this command without a value do not exist.
     End,
-    /// `ERROR`, `CLIENT_ERROR` or `SERVER_ERROR`, which ends the command's
-    /// reply.
+    /// `ERROR`, `CLIENT_ERROR` or `SERVER_ERROR`, which ends the reply.
     Refused(&'a [u8]),
 }
 
-/// Reads the line at the front of `bytes`.
+/// Parses the line at the front of `bytes`.
 ///
 /// # Errors
 ///
-/// - `Protocol`: the bytes are no reply to `gets`.
+/// - `Protocol`: the bytes are not a reply to `gets`.
 /// - `TooManyConnections`.
 pub fn parse_gets(bytes: &[u8]) -> Result<Step<GetsHead<'_>>> {
     const WANTED: &str = "VALUE or END";
@@ -89,17 +88,17 @@ fn parse_value(line: &[u8]) -> Option<GetsHead<'_>> {
     })
 }
 
-/// Reads client flags, which versions before 1.4.27 show as a signed number.
+/// Parses client flags, which versions before 1.4.27 show as a signed number.
 fn parse_client_flags(text: &[u8]) -> Option<u64> {
     let signed = |text| i32::try_from(parse_i64(text)?).ok();
     parse_u64(text).or_else(|| signed(text).map(|flags| flags.cast_unsigned().into()))
 }
 
-/// Appends what comes before the value in a set; the opaque, the quiet flag and
-/// the CAS are not for this way. The value and CRLF follow.
+/// Appends what precedes the value in a set. The opaque, the quiet flag and the CAS are
+/// ignored here. The value and CRLF follow.
 ///
-/// No reply is asked for quietly (`noreply`): versions before 1.6.0 then read a
-/// value that is too large as commands.
+/// The command does not use `noreply`: versions before 1.6.0 would then read a value that
+/// is too large as commands.
 pub fn write_classic_set_head(key: &[u8], value_len: u64, fields: &SetFields, out: &mut Vec<u8>) {
     let command: &[u8] = match fields.mode {
         SetMode::Add => b"add ",
@@ -120,17 +119,17 @@ pub fn write_classic_set_head(key: &[u8], value_len: u64, fields: &SetFields, ou
 pub enum StoreReply<'a> {
     /// `STORED`.
     Stored,
-    /// `NOT_STORED`: the key of an add is there.
+    /// `NOT_STORED`: the key of an add already exists.
     NotStored,
     /// `ERROR`, `CLIENT_ERROR` or `SERVER_ERROR`, the whole line.
     Refused(&'a [u8]),
 }
 
-/// Reads the reply at the front of `bytes`.
+/// Parses the reply at the front of `bytes`.
 ///
 /// # Errors
 ///
-/// - `Protocol`: the bytes are no reply to a set.
+/// - `Protocol`: the bytes are not a reply to a set.
 /// - `TooManyConnections`.
 pub fn parse_store(bytes: &[u8]) -> Result<Step<StoreReply<'_>>> {
     const WANTED: &str = "STORED, NOT_STORED or an error";
@@ -149,14 +148,14 @@ pub fn parse_store(bytes: &[u8]) -> Result<Step<StoreReply<'_>>> {
     Ok(Step::Done(reply, len))
 }
 
-/// Says whether a server that refuses a set so has skipped the value: where it
-/// did not understand the line before, it reads the value as commands.
+/// Returns whether a server that refuses a set with this line has skipped the value. A
+/// server that did not understand the command line reads the value as commands.
 pub fn has_skipped_value(refusal: &[u8]) -> bool {
     refusal.starts_with(b"SERVER_ERROR")
 }
 
-/// Makes the error of a reply that names a key nobody asked for, or in another
-/// order than asked.
+/// Makes the error of a reply that names a key that was not requested, or not in this
+/// order.
 pub fn foreign_key(key: &[u8]) -> Error {
     Error::protocol("the keys that were asked for, in their order", key)
 }
@@ -181,7 +180,7 @@ mod tests {
                 Some(value(b"k", 7, 3, Some(99))),
             ),
             (b"VALUE k 7 3\r\n", Some(value(b"k", 7, 3, None))),
-            // Of 1.4.26 and before.
+            // From 1.4.26 and earlier.
             (
                 b"VALUE k -2147483648 3 9\r\n",
                 Some(value(b"k", 0x8000_0000, 3, Some(9))),

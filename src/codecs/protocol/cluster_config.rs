@@ -1,5 +1,5 @@
-//! The list of nodes that a configuration endpoint gives. No section of
-//! protocol.txt: ElastiCache's auto discovery, which Memorystore speaks, too.
+//! The list of nodes that a configuration endpoint returns. protocol.txt does not have
+//! it; it is ElastiCache's auto discovery, which Memorystore also speaks.
 //!
 //! ```text
 //! CONFIG cluster 0 LEN\r\n
@@ -9,32 +9,31 @@
 //! END\r\n
 //! ```
 //!
-//! Older engines (before 1.4.14) have the same two lines as the value of a key.
-//! The length is not relied on: endpoints that merge the lists of others are
-//! known to count wrong, and to end their lines with `\r\n`.
+//! Older engines (before 1.4.14) have the same two lines as the value of a key. The
+//! length is not relied on: endpoints that merge other lists are known to miscount it,
+//! and to end their lines with `\r\n`.
 
 use crate::codecs::protocol::reply::{check_connection, is_refusal};
 use crate::codecs::protocol::text::{Step, parse_u64, split_line};
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// Asks for the list; since engine 1.4.14.
+/// Requests the list; since engine 1.4.14.
 pub const GET_CONFIG: &[u8] = b"config get cluster\r\n";
 
-/// Asks for the list as older engines have it.
+/// Requests the list from older engines.
 pub const GET_CONFIG_KEY: &[u8] = b"get AmazonElastiCache:cluster\r\n";
 
-/// Longest reply taken, in bytes: the nodes of the largest cluster a hundred
-/// times over.
+/// Longest accepted reply in bytes: a hundred times the nodes of the largest cluster.
 pub const CONFIG_LEN_MAX: usize = 1 << 20;
 
-/// What an endpoint says of its cluster.
+/// An endpoint's description of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterConfig {
-    /// Counts the changes of the list.
+    /// Number of changes to the list so far.
     pub version: u64,
-    /// The nodes in the order given; never empty. Those whose address is given
-    /// beside their name have both.
+    /// The nodes in the order given; never empty. A node whose address is given along
+    /// with its name has both.
     pub nodes: Vec<NodeSpec>,
 }
 
@@ -43,15 +42,15 @@ pub struct ClusterConfig {
 pub enum ConfigReply {
     /// A list.
     Config(ClusterConfig),
-    /// No list: the command is unknown or refused, or there is no such key.
+    /// There is no list: the command is unknown or refused, or the key does not exist.
     Absent,
 }
 
-/// Reads the reply at the front of `bytes`.
+/// Parses the reply at the front of `bytes`.
 ///
 /// # Errors
 ///
-/// - `Protocol`: the bytes are none, the list is empty or malformed, or the
+/// - `Protocol`: the bytes are not such a reply, the list is empty or malformed, or the
 ///   reply is longer than [`CONFIG_LEN_MAX`].
 /// - `Access`, `TooManyConnections`: the server refuses the connection.
 pub fn parse_config(bytes: &[u8]) -> Result<Step<ConfigReply>> {
@@ -109,7 +108,7 @@ fn parse_payload(lines: &[&[u8]]) -> Result<ClusterConfig> {
     Ok(ClusterConfig { version, nodes })
 }
 
-/// Reads `host|ip|port`; one of host and ip may be empty.
+/// Parses `host|ip|port`; either host or ip may be empty.
 fn parse_node(text: &[u8]) -> Option<NodeSpec> {
     let text = std::str::from_utf8(text).ok()?;
     let mut fields = text.split('|');
@@ -124,7 +123,7 @@ fn parse_node(text: &[u8]) -> Option<NodeSpec> {
         ip => Some(ip.parse().ok()?),
     };
     NodeSpec::is_host(host).then(|| NodeSpec {
-        // An address that stands for the host is no second one.
+        // An address that stands in for the host is not a second name.
         ip: address.filter(|_| ip != host),
         ..NodeSpec::new(host, port)
     })

@@ -1,21 +1,21 @@
-//! The wire's encodings of exptime; the only place that knows them.
+//! The wire encodings of exptime; no other module knows them.
 
 use crate::words::item::Exptime;
 use crate::words::units::UnixSecs;
 
-/// A TTL up to this is relative, above it absolute: 30 days, `REALTIME_MAXDELTA`
-/// in memcached.c.
+/// Largest relative TTL in seconds; greater numbers are absolute. 30 days,
+/// `REALTIME_MAXDELTA` in memcached.c.
 pub const RELATIVE_TTL_MAX: u64 = 30 * 24 * 60 * 60;
 
-/// The text protocol's exptime is a signed 32-bit number: versions differ in what
-/// they make of a greater one, and none keeps the item as long as it says.
+/// Greatest exptime of the text protocol, a signed 32-bit number. Versions treat a
+/// greater one differently, and none keeps the item as long as it says.
 pub const TEXT_EXPTIME_MAX: u64 = 0x7fff_ffff;
 
-/// The binary protocol's exptime is an unsigned 32-bit number, taken as it is by
-/// every version that speaks it (measured on 1.4.0 to 1.6.45).
+/// Greatest exptime of the binary protocol, an unsigned 32-bit number that every version
+/// with this protocol takes literally (measured on 1.4.0 to 1.6.45).
 pub const BINARY_EXPTIME_MAX: u64 = 0xffff_ffff;
 
-/// Reads `exp=` of a walk line: absolute, -1 is never.
+/// Reads `exp=` of a walk line: absolute Unix seconds; -1 means never.
 pub fn from_walk(number: i64) -> Option<Exptime> {
     match number {
         -1 => Some(Exptime::Never),
@@ -25,8 +25,8 @@ pub fn from_walk(number: i64) -> Option<Exptime> {
     }
 }
 
-/// Reads `t` of a meta reply: seconds left at `now` on the server's clock, -1
-/// is never.
+/// Reads `t` of a meta reply: seconds left at `now` on the server's clock; -1 means
+/// never.
 pub fn from_ttl(number: i64, now: UnixSecs) -> Option<Exptime> {
     match number {
         -1 => Some(Exptime::Never),
@@ -37,24 +37,24 @@ pub fn from_ttl(number: i64, now: UnixSecs) -> Option<Exptime> {
     }
 }
 
-/// The number that a set carries.
+/// The exptime that a set carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlToken {
     /// Send this number.
     Send(u64),
-    /// Send the greatest number there is: the item will expire earlier than it
-    /// should, in 2038 or, by the binary protocol, in 2106.
+    /// Send this number, the greatest one possible: the item will expire earlier than it
+    /// should, in 2038 or, with the binary protocol, in 2106.
     Clamped(u64),
     /// Do not send: the item has expired.
     Expired,
 }
 
-/// Chooses the number that makes an item expire at `exptime`, where `now` is
-/// the present on the server's clock, and `exptime` is on that clock, too. No
-/// number above `exptime_max` can be sent.
+/// Returns the number that makes an item expire at `exptime`. Both `exptime` and the
+/// current time `now` are on the server's clock. No number above `exptime_max` can be
+/// sent.
 ///
-/// Up to 30 days the time left is sent, since a server whose clock steps keeps
-/// it right; above, the moment.
+/// Up to 30 days this is the remaining time, which stays right on a server whose clock
+/// steps; above that, it is the absolute time.
 pub fn to_ttl_token(exptime: Exptime, now: UnixSecs, exptime_max: u64) -> TtlToken {
     let Exptime::At(at) = exptime else {
         return TtlToken::Send(0);

@@ -1,27 +1,27 @@
-//! How a key travels in a text command. protocol.txt, "Keys" and "Meta commands".
+//! How a text command carries a key. protocol.txt, "Keys" and "Meta commands".
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Longest key that base64 can carry, in bytes: its text must have at most 250.
+/// Longest key that base64 can carry, in bytes; its text has at most 250.
 pub const BASE64_KEY_LEN_MAX: usize = 186;
 
 /// How a key is written in a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyForm {
-    /// As it is.
+    /// Unchanged.
     Text,
     /// As base64, with the meta flag `b`.
     Base64,
 }
 
 impl KeyForm {
-    /// Chooses the form for a key; `None` for one that no text command can
-    /// carry: longer than 186 bytes with a space, a NUL, a line feed, or a
-    /// carriage return at its end.
+    /// Chooses the form of a key; `None` if no text command can carry it, because it is
+    /// longer than 186 bytes and has a space, a NUL, a line feed, or a carriage return at
+    /// its end.
     ///
-    /// Bytes that memcached takes as text though they look odd (tab: measured on 1.4
-    /// to 1.6) still go as base64 where they can: a proxy in between may be
+    /// Bytes that memcached accepts as text though they look odd (tab: measured on 1.4 to
+    /// 1.6) are still sent as base64 if possible, since a proxy in between may be
     /// stricter.
     pub fn of(key: &[u8]) -> Option<Self> {
         let is_plain = |&byte: &u8| byte > b' ' && byte != 0x7f;
@@ -34,10 +34,10 @@ impl KeyForm {
         Self::is_text(key).then_some(Self::Text)
     }
 
-    /// Says whether memcached itself takes a key as text, however odd it looks.
+    /// Returns whether memcached itself accepts a key as text, however odd it looks.
     ///
-    /// A NUL ends the command before 1.6.45 (measured on 1.6.18 and 1.6.38): what
-    /// lies before it is then asked for, another key.
+    /// A NUL ends the command before 1.6.45 (measured on 1.6.18 and 1.6.38), so the
+    /// command would name a different key, the bytes before the NUL.
     pub fn is_text(key: &[u8]) -> bool {
         let breaks_text = |&byte: &u8| byte == b' ' || byte == b'\n' || byte == 0;
         !key.iter().any(breaks_text) && key.last() != Some(&b'\r')

@@ -1,5 +1,5 @@
-//! The lines of `lru_crawler metadump`. protocol.txt, "LRU Crawler"; the fields
-//! differ by version, and unknown ones are passed over.
+//! The lines of `lru_crawler metadump`. protocol.txt, "LRU Crawler". The fields differ by
+//! version; unknown ones are skipped.
 
 use std::ops::RangeInclusive;
 
@@ -9,45 +9,45 @@ use crate::codecs::protocol::text::{parse_i64, parse_u64, words};
 use crate::words::item::{Exptime, KEY_LEN_MAX};
 use crate::words::units::UnixSecs;
 
-/// What a walk tells of one item, its key apart.
+/// What a walk reports about one item, except its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WalkItem {
-    /// On the server's clock.
+    /// When the item expires, on the server's clock.
     pub exptime: Option<Exptime>,
-    /// On the server's clock.
+    /// When a client last read the item, on the server's clock.
     pub last_access: Option<UnixSecs>,
     /// 0 on a server without CAS.
     pub cas: Option<u64>,
     /// Whether the item was read since it was stored.
     pub fetched: Option<bool>,
-    /// Slab class.
+    /// Slab class, 1 to 63.
     pub class: Option<u8>,
-    /// What memcached counts for the item: header, key, suffix, value.
+    /// Size of the item as memcached counts it: header, key, suffix and value, in bytes.
     pub item_size: Option<u64>,
     /// Client flags; since 1.6.24.
     pub client_flags: Option<u64>,
-    /// Bytes of the value, where the listing tells it as such.
+    /// Length of the value in bytes, if the listing has it as such.
     pub value_len: Option<u64>,
 }
 
 impl WalkItem {
-    /// Header of an item, its key's NUL and its value's CRLF, in bytes.
+    /// Header of an item, NUL of its key and CRLF of its value, in bytes.
     const ITEM_OVERHEAD: u64 = 48 + 1 + 2;
 
-    /// Returns how many bytes the value may have, by the item's size: one of these
-    /// numbers, whatever the version counts as the item beside it.
+    /// Returns the range of possible value lengths, by the item's size: the true length
+    /// is in it whatever else the version counts.
     pub fn value_lens(&self, key_len: u64) -> Option<RangeInclusive<u64>> {
         /// The header of a 32-bit build, the key's NUL and the value's CRLF.
         const AROUND_MIN: u64 = 32 + 1 + 2;
-        /// The header, CAS, and flags and length in words, as before 1.5.
+        /// The header, the CAS, and flags and length as text, as before 1.5.
         const AROUND_MAX: u64 = 128;
         let of_both = self.item_size?.checked_sub(key_len)?;
         let longest = of_both.checked_sub(AROUND_MIN)?;
         Some(of_both.saturating_sub(AROUND_MAX)..=longest)
     }
 
-    /// Returns the bytes of the value, exactly, where that can be told: servers
-    /// from 1.6.24 on tell all that the size is made of (measured up to 1.6.45).
+    /// Returns the exact length of the value in bytes if it can be determined. Servers
+    /// from 1.6.24 on report everything that makes up the size (measured up to 1.6.45).
     pub fn exact_value_len(&self, key_len: u64, settings: &ServerSettings) -> Option<u64> {
         if self.value_len.is_some() {
             return self.value_len;
@@ -66,29 +66,29 @@ impl WalkItem {
     }
 }
 
-/// How a walk goes on, or ends.
+/// The kinds of lines in a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WalkLine<'a> {
     /// An item; its text is parsed by [`parse_item`].
     Item,
     /// `OK`, the first line since 1.6.43.
     Started,
-    /// `END`: all has been sent.
+    /// `END`: everything has been sent.
     End,
     /// `BUSY`: another crawl is running.
     Busy,
-    /// `VERSION`: the answer to a question sent after the walk, where no line of
-    /// its own ends that.
+    /// `VERSION`: the answer to a command sent after the walk, for servers that do not
+    /// end a walk with a line of its own.
     Version,
-    /// The server's refusal, its own words.
+    /// The server's refusal, in its own words.
     Refused(&'a [u8]),
 }
 
-/// Tells what a line is, without its end.
+/// Classifies a line, given without its end.
 pub fn classify(line: &[u8]) -> WalkLine<'_> {
     match line {
         b"END" => WalkLine::End,
-        // There is nothing to list, which is an answer and no refusal.
+        // There is nothing to list, which is an answer and not a refusal.
         _ if line.starts_with(b"NOTSTARTED") => WalkLine::End,
         b"OK" => WalkLine::Started,
         _ if line.starts_with(b"key=") => WalkLine::Item,
@@ -98,10 +98,11 @@ pub fn classify(line: &[u8]) -> WalkLine<'_> {
     }
 }
 
-/// Reads an item's line; its key is decoded into `key`, which is overwritten.
-/// `None` for a line that is not one, such as one cut in the middle.
+/// Parses an item's line; decodes its key into `key`, which is overwritten. Returns
+/// `None` if the line is not an item's, for instance because it was cut.
 pub fn parse_item(line: &[u8], key: &mut Vec<u8>) -> Option<WalkItem> {
-    // No spaces in front, as for `classify`, which not every line goes through.
+    // Leading spaces are not accepted, as in `classify`, which not every line passes
+    // through.
     let line = line.strip_prefix(b"key=")?;
     let key_end = memchr::memchr(b' ', line).unwrap_or(line.len());
     let (encoded, rest) = line.split_at_checked(key_end)?;
@@ -125,7 +126,7 @@ pub fn parse_item(line: &[u8], key: &mut Vec<u8>) -> Option<WalkItem> {
     Some(item)
 }
 
-/// Undoes the percent encoding that every walk applies to every key.
+/// Decodes the percent encoding that every walk applies to every key.
 fn decode_key(encoded: &[u8], key: &mut Vec<u8>) -> Option<()> {
     key.clear();
     let mut rest = encoded;

@@ -1,8 +1,8 @@
 //! The memcached protocol as bytes: requests out, replies in, no sockets.
 //!
-//! Parsers take what has arrived so far and say either what it is and how long,
-//! or that more is needed; the sections named are those of memcached's
-//! `doc/protocol.txt`.
+//! A parser takes the bytes received so far, and returns either what they are and how
+//! many it took, or that more are needed. The sections named in comments are those of
+//! memcached's `doc/protocol.txt`.
 
 #![cfg_attr(
     not(test),

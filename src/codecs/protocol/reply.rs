@@ -9,7 +9,7 @@ use crate::words::error::{Error, ErrorKind, Result};
 pub struct ReplyFlags<'a>(&'a [u8]);
 
 impl<'a> ReplyFlags<'a> {
-    /// Returns the token of a flag, empty for one without.
+    /// Returns the token of a flag, empty if it has none; `None` if the flag is missing.
     pub fn get(self, flag: u8) -> Option<&'a [u8]> {
         words(self.0)
             .filter_map(|word| word.split_first())
@@ -21,7 +21,7 @@ impl<'a> ReplyFlags<'a> {
         self.0
     }
 
-    /// Says whether a flag is there.
+    /// Returns whether a flag is present.
     pub fn has(self, flag: u8) -> bool {
         self.get(flag).is_some()
     }
@@ -30,22 +30,22 @@ impl<'a> ReplyFlags<'a> {
 /// One reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
-    /// `VA`: the value and its flags.
+    /// `VA`: the value with its flags.
     Value {
         /// The data block without its CRLF.
         value: &'a [u8],
-        /// What was asked for.
+        /// The requested flags.
         flags: ReplyFlags<'a>,
     },
     /// `HD`: done.
     Done(ReplyFlags<'a>),
     /// `EN`: a get found nothing. Servers since 1.6.18 send flags back with it.
     Miss(ReplyFlags<'a>),
-    /// `NS`: a set was not to be done, such as an add of a key that is there.
+    /// `NS`: a set was not carried out, such as an add of an existing key.
     NotStored(ReplyFlags<'a>),
     /// `EX`: the CAS did not match.
     Exists(ReplyFlags<'a>),
-    /// `NF`: no such key.
+    /// `NF`: the key does not exist.
     NotFound(ReplyFlags<'a>),
     /// `MN`: the end of a batch.
     Noop,
@@ -53,25 +53,25 @@ pub enum Reply<'a> {
     Refused(&'a [u8]),
 }
 
-/// A reply, of a value only what stands before it.
+/// A reply, of which a value comes later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyHead<'a> {
-    /// `VA`: so many bytes and CRLF follow.
+    /// `VA`: this many bytes and CRLF follow.
     Value {
-        /// Bytes of the value.
+        /// Length of the value in bytes.
         value_len: u64,
-        /// What was asked for.
+        /// The requested flags.
         flags: ReplyFlags<'a>,
     },
-    /// Anything but `VA`, whole.
+    /// Any reply but `VA`, complete.
     Whole(Reply<'a>),
 }
 
-/// Reads the line at the front of `bytes`, for whoever takes a value in pieces.
+/// Parses the line at the front of `bytes`, for callers that take the value in pieces.
 ///
 /// # Errors
 ///
-/// - `Protocol`: the bytes are no reply to a meta command.
+/// - `Protocol`: the bytes are not a reply to a meta command.
 pub fn parse_reply_head(bytes: &[u8]) -> Result<Step<ReplyHead<'_>>> {
     const WANTED: &str = "a reply to a meta command";
     let Step::Done(line, consumed) = parse_line(bytes, WANTED)? else {
@@ -88,7 +88,7 @@ pub fn parse_reply_head(bytes: &[u8]) -> Result<Step<ReplyHead<'_>>> {
             let flags = ReplyFlags(parts.next().unwrap_or_default());
             return Ok(Step::Done(ReplyHead::Value { value_len, flags }, consumed));
         }
-        // Before 1.6.10 a success was OK.
+        // Before 1.6.10, success was reported as OK.
         b"HD" | b"OK" if is_code => Reply::Done(flags),
         b"EN" if is_code => Reply::Miss(flags),
         b"NS" if is_code => Reply::NotStored(flags),
@@ -104,12 +104,12 @@ pub fn parse_reply_head(bytes: &[u8]) -> Result<Step<ReplyHead<'_>>> {
     Ok(Step::Done(ReplyHead::Whole(reply), consumed))
 }
 
-/// Reads the reply at the front of `bytes`.
+/// Parses the reply at the front of `bytes`.
 ///
 /// # Errors
 ///
-/// - `Protocol`: the bytes are no reply to a meta command.
-/// - `LimitExceeded`: the value is longer than `value_len_max`.
+/// - `Protocol`: the bytes are not a reply to a meta command.
+/// - `LimitExceeded`: the value is longer than `value_len_max` bytes.
 pub fn parse_reply(bytes: &[u8], value_len_max: u64) -> Result<Step<Reply<'_>>> {
     match parse_reply_head(bytes)? {
         Step::Need => Ok(Step::Need),
@@ -142,20 +142,20 @@ pub fn is_refusal(line: &[u8]) -> bool {
         })
 }
 
-/// Says whether a line is what a server with a list of users (`-Y`) answers to
+/// Returns whether a line is the answer of a server with a list of users (`-Y`) to
 /// anything but a log-in.
 pub fn is_unauthenticated(line: &[u8]) -> bool {
     line.starts_with(b"CLIENT_ERROR unauthenticated")
 }
 
-/// Tells a refusal of the connection from one of a command: the server sends the
-/// former unasked, before it closes, so it is nobody's reply; or it answers
-/// every command so.
+/// Checks that a line does not refuse the whole connection. A server sends such a refusal
+/// unasked before it closes the connection, so it is not the reply to any command; or it
+/// answers every command with it.
 ///
 /// # Errors
 ///
 /// - `TooManyConnections`.
-/// - `Access`: it wants a log-in first.
+/// - `Access`: the server wants a log-in first.
 pub fn check_connection(line: &[u8]) -> Result<()> {
     if line.starts_with(b"ERROR Too many open connections") {
         return Err(Error::new(ErrorKind::TooManyConnections));

@@ -1,4 +1,5 @@
-//! Meta commands. protocol.txt, "Meta Get", "Meta Set", "Meta Delete".
+//! Writes requests: meta commands and others. protocol.txt, "Meta Get", "Meta Set", "Meta
+//! Delete".
 
 use std::io::Write as _;
 
@@ -7,23 +8,23 @@ use crate::codecs::protocol::key::KeyForm;
 /// Ends a batch: its reply comes after all others.
 pub const NOOP: &[u8] = b"mn\r\n";
 
-/// Asks for the walk of the whole hash table; since 1.6.9.
+/// Requests a walk of the whole hash table; since 1.6.9.
 pub const METADUMP_HASH: &[u8] = b"lru_crawler metadump hash\r\n";
 
-/// Asks for the walk of all slab classes' LRU lists in one crawl; since 1.4.31.
+/// Requests a walk of all slab classes' LRU lists in one crawl; since 1.4.31.
 pub const METADUMP_ALL: &[u8] = b"lru_crawler metadump all\r\n";
 
-/// Asks for a walk that no server does, since no class has this number: the
-/// refusal tells whether walks are to be had at all.
+/// Requests a walk that no server does, since no class has this number: the refusal shows
+/// whether walks are available at all.
 pub const METADUMP_PROBE: &[u8] = b"lru_crawler metadump 0\r\n";
 
-/// Starts the crawler's thread where it is off.
+/// Starts the crawler's thread if it is off.
 pub const CRAWLER_ENABLE: &[u8] = b"lru_crawler enable\r\n";
 
-/// Ends it.
+/// Stops the crawler's thread.
 pub const CRAWLER_DISABLE: &[u8] = b"lru_crawler disable\r\n";
 
-/// Asks for the walk of one slab class's LRU lists; since 1.4.31.
+/// Requests a walk of one slab class's LRU lists; since 1.4.31.
 pub fn metadump_class(class: u8) -> Vec<u8> {
     format!("lru_crawler metadump {class}\r\n").into_bytes()
 }
@@ -35,41 +36,40 @@ pub fn crawl_classes(classes: impl Iterator<Item = u8>) -> Vec<u8> {
     format!("lru_crawler crawl {}\r\n", classes.join(",")).into_bytes()
 }
 
-/// Asks for the keys of a slab class, the newest first: so many, or as many as the
-/// server shows, which are at most 2 MiB of them.
+/// Requests the keys of a slab class, newest first: up to `item_count_max`, or as many as
+/// the server shows, which is at most 2 MiB of them.
 pub fn cachedump(class: u8, item_count_max: Option<u64>) -> Vec<u8> {
-    // 0 is no limit.
+    // 0 means no limit.
     let limit = item_count_max.unwrap_or(0);
     format!("stats cachedump {class} {limit}\r\n").into_bytes()
 }
 
-/// Asks for the number of items in each slab class.
+/// Requests the number of items in each slab class.
 pub const STATS_ITEMS: &[u8] = b"stats items\r\n";
 
-/// Asks for the server's statistics.
+/// Requests the server's statistics.
 pub const STATS: &[u8] = b"stats\r\n";
 
-/// Asks for the server's version.
+/// Requests the server's version.
 pub const VERSION: &[u8] = b"version\r\n";
 
-/// Asks the crawler for nothing, which is an error.
+/// A crawler command without arguments, which is an error.
 pub const BARE_CRAWLER: &[u8] = b"lru_crawler\r\n";
 
-/// Asks for nothing in the binary protocol: magic 0x80, opcode 0x0a, and no key,
-/// extras, value or CAS. protocol_binary.h.
+/// A no-op in the binary protocol: magic 0x80, opcode 0x0a, and no key, extras, value or
+/// CAS. protocol_binary.h.
 pub const BINARY_NOOP: &[u8; 24] = &[
     0x80, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
 
-/// Asks for the memory of each slab class.
+/// Requests the memory of each slab class.
 pub const STATS_SLABS: &[u8] = b"stats slabs\r\n";
 
-/// Asks for the server's settings.
+/// Requests the server's settings.
 pub const STATS_SETTINGS: &[u8] = b"stats settings\r\n";
 
-/// Appends a read that leaves no trace: no LRU bump, no fetched mark (`u`).
-/// Asks for client flags, TTL, CAS and the value, and for a number to come back
-/// with them.
+/// Appends a read that leaves no trace: no LRU bump and no fetched mark (`u`). Requests
+/// client flags, TTL, CAS and the value, with `opaque` to be returned.
 pub fn write_get(key: &[u8], form: KeyForm, opaque: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"mg ");
     form.write(key, out);
@@ -78,8 +78,8 @@ pub fn write_get(key: &[u8], form: KeyForm, opaque: usize, out: &mut Vec<u8>) {
     let _ = write!(out, " f t c u v O{opaque}\r\n");
 }
 
-/// Appends a read of the CAS alone, which leaves no trace on an item that is not
-/// stale, or of which somebody has the win token.
+/// Appends a read of the CAS alone. It leaves no trace unless the item is stale and its
+/// win token is still free.
 pub fn write_get_cas(key: &[u8], form: KeyForm, out: &mut Vec<u8>) {
     out.extend_from_slice(b"mg ");
     form.write(key, out);
@@ -95,12 +95,11 @@ pub fn write_take_win_token(key: &[u8], form: KeyForm, out: &mut Vec<u8>) {
     out.extend_from_slice(b" s u\r\n");
 }
 
-/// Appends the command that marks an item stale, which also gives its win token
-/// to whoever asks next.
+/// Appends the command that marks an item stale, which also offers its win token to the
+/// next reader.
 ///
-/// With `compare` only that version is marked. With `keep` (memcached 1.6.27
-/// and later) the item has that version afterwards; without, the server gives
-/// it a new one.
+/// With `compare`, only that version is marked. With `keep` (memcached 1.6.27 and later),
+/// the item has that version afterwards; otherwise the server gives it a new one.
 pub fn write_mark_stale(
     key: &[u8],
     form: KeyForm,
@@ -122,30 +121,30 @@ pub fn write_mark_stale(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Asks for a set whose length is no number, which no server acts on: the words
-/// of its refusal tell how a meta set is written there, if at all.
+/// A set whose length is not a number, which no server executes. The refusal shows which
+/// syntax the server expects in a meta set, if it has meta sets at all.
 pub const SET_PROBE: &[u8] = b"ms k S-1\r\n";
 
-/// Asks for a key with a flag that servers have which can give an item its version
-/// (1.6.27 and later); the others refuse the flag.
+/// Requests a key with a flag that only servers that can give an item its version (1.6.27
+/// and later) accept; others refuse the flag.
 pub const EXPLICIT_CAS_PROBE: &[u8] = b"mg mcsnap:no-such-key E1 u\r\n";
 
-/// Appends a question whether a key is there, which leaves no trace. An item that
-/// is stale loses its win token by it.
+/// Appends a query whether a key exists, which leaves no trace, except that a stale item
+/// loses its win token.
 pub fn write_is_there(key: &[u8], form: KeyForm, out: &mut Vec<u8>) {
     write_take_win_token(key, form, out);
 }
 
-/// How a meta set is written.
+/// The syntax of a meta set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetSyntax {
-    /// Since 1.6.10: the length is a word of its own.
+    /// Since 1.6.10: the length is a separate word.
     Today,
-    /// 1.6.0 to 1.6.9: the length is the flag `S`, and there are no base64 keys.
+    /// 1.6.0 to 1.6.9: the length is the flag `S`, and base64 keys are not supported.
     FlagS,
 }
 
-/// Whether a set may replace what is there.
+/// Whether a set may replace an existing item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetMode {
     /// Store only if no item has the key.
@@ -154,27 +153,27 @@ pub enum SetMode {
     Set,
 }
 
-/// All of a set but key and value.
+/// Everything in a set except key and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetFields {
-    /// Whether to replace.
+    /// Whether the set may replace an item.
     pub mode: SetMode,
     /// The number for `T`, from [`crate::codecs::protocol::exptime::to_ttl_token`].
     pub ttl: u64,
-    /// The client's number.
+    /// The client's opaque number.
     pub client_flags: u64,
-    /// The version to give the item; memcached 1.6.27 and later.
+    /// The version to give the item; needs memcached 1.6.27 or later.
     pub cas: Option<u64>,
-    /// Comes back with the reply.
+    /// Returned with the reply.
     pub opaque: usize,
-    /// Whether a success has no reply.
+    /// Whether a success gets no reply.
     pub is_quiet: bool,
 }
 
 /// What follows the value in a set.
 pub const SET_TAIL: &[u8] = b"\r\n";
 
-/// Appends what comes before the value in a set.
+/// Appends what precedes the value in a set.
 pub fn write_set_head(
     syntax: SetSyntax,
     key: &[u8],
@@ -185,8 +184,9 @@ pub fn write_set_head(
 ) {
     out.extend_from_slice(b"ms ");
     form.write(key, out);
-    // First of all flags: a server that does not understand another one skips as
-    // many bytes as it has been told by then.
+    // The length precedes all flags: a server that does not understand one of them then
+    // knows how many bytes to skip.
+    //
     // Writing to a vector cannot fail.
     let _ = match syntax {
         SetSyntax::Today => write!(out, " {value_len}"),

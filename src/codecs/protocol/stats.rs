@@ -1,4 +1,4 @@
-//! The server's account of itself. protocol.txt, "Statistics".
+//! A server's statistics and settings. protocol.txt, "Statistics".
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,45 +8,46 @@ use crate::codecs::protocol::text::{Step, parse_line, parse_u64};
 use crate::words::error::{Error, Result};
 use crate::words::units::UnixSecs;
 
-/// A version of memcached, such as 1.6.18.
+/// A version of memcached, such as 1.6.18; each constant is the first version with a
+/// feature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerVersion(pub u32, pub u32, pub u32);
 
 impl ServerVersion {
     /// First with `gets`.
     pub const GETS: Self = Self(1, 2, 4);
-    /// First whose `stats cachedump` tells when items expire: before, it tells when
-    /// they were used last.
+    /// First whose `stats cachedump` reports when items expire; earlier ones report when
+    /// they were last used.
     pub const LISTING_TELLS_EXPTIME: Self = Self(1, 2, 4);
-    /// First that counts its seconds from 60 at its start, not from 0.
+    /// First that counts its seconds from 60 at its start instead of 0.
     pub const COUNTS_FROM_60: Self = Self(1, 4, 18);
     /// First with `lru_crawler metadump`.
     pub const METADUMP: Self = Self(1, 4, 31);
     /// First whose walk ends with `END`.
     pub const WALK_TERMINATOR: Self = Self(1, 5, 4);
-    /// First with `mg` as it is today.
+    /// First with today's `mg`.
     pub const META_GET: Self = Self(1, 6, 0);
     /// First with `metadump hash`.
     pub const METADUMP_HASH: Self = Self(1, 6, 9);
-    /// First with base64 keys, and with the set syntax of today.
+    /// First with base64 keys and today's set syntax.
     pub const META_COMMANDS: Self = Self(1, 6, 10);
-    /// First whose `md` compares a CAS: before, `C` always answers `EX`.
+    /// First whose `md` compares a CAS; before, `C` always answers `EX`.
     pub const META_DELETE_COMPARES: Self = Self(1, 6, 13);
     /// First whose `EN` carries the opaque of the request.
     pub const MISS_TELLS_OPAQUE: Self = Self(1, 6, 18);
-    /// First that can be built to take client flags above 32 bits.
+    /// First that can be built to accept client flags above 32 bits.
     pub const WIDE_CLIENT_FLAGS: Self = Self(1, 6, 22);
-    /// First that takes an explicit CAS (`E`).
+    /// First that accepts an explicit CAS (`E`).
     pub const EXPLICIT_CAS: Self = Self(1, 6, 27);
-    /// First whose walk tells client flags, and so the exact length of values.
+    /// First whose walk reports client flags, and so the exact length of values.
     pub const WALK_TELLS_FLAGS: Self = Self(1, 6, 24);
-    /// First whose walk gives way to a growing hash table instead of waiting
-    /// for it with locks held.
+    /// First whose walk yields to a growing hash table instead of waiting for it while
+    /// holding locks.
     pub const WALK_GIVES_WAY: Self = Self(1, 6, 28);
-    /// First that nothing can happen to when the client of a walk goes away.
+    /// First that survives the client of a walk disconnecting.
     pub const WALK_OUTLIVES_CLIENT: Self = Self(1, 6, 44);
 
-    /// Reads the leading numbers of a version text; a missing one is 0.
+    /// Parses the leading numbers of a version text; missing ones are 0.
     pub fn parse(text: &str) -> Self {
         let mut numbers = text.split('.').map(|part| {
             let digits = part
@@ -72,15 +73,15 @@ impl fmt::Display for ServerVersion {
 pub struct StatTable(BTreeMap<String, String>);
 
 impl StatTable {
-    /// Most entries taken from a server.
+    /// Most entries accepted from a server.
     const ENTRY_COUNT_MAX: usize = 10_000;
 
-    /// Returns a value.
+    /// Returns a value by name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Returns a value as a number; 0 where there is none.
+    /// Returns a value as a number; 0 if it is missing or not a number.
     pub fn number(&self, name: &str) -> u64 {
         self.get(name)
             .and_then(|text| parse_u64(text.as_bytes()))
@@ -92,7 +93,7 @@ impl StatTable {
 ///
 /// # Errors
 ///
-/// - `Protocol`: the bytes are no reply to `stats`.
+/// - `Protocol`: the bytes are not a reply to `stats`.
 /// - `Server`: the server refuses.
 pub fn parse_stats(bytes: &[u8], table: &mut StatTable) -> Result<(Step<()>, usize)> {
     const WANTED: &str = "memcached statistics";
@@ -125,8 +126,8 @@ pub fn parse_stats(bytes: &[u8], table: &mut StatTable) -> Result<(Step<()>, usi
     }
 }
 
-/// Reads the item count of every slab class out of a `stats items` table, by
-/// class. A class without items is not in it.
+/// Reads the item count of every slab class from a `stats items` table, by class. Classes
+/// without items are left out.
 pub fn slab_item_counts(table: &StatTable) -> BTreeMap<u8, u64> {
     let class_of = |name: &str| {
         let rest = name.strip_prefix("items:")?;
@@ -138,8 +139,8 @@ pub fn slab_item_counts(table: &StatTable) -> BTreeMap<u8, u64> {
         .collect()
 }
 
-/// Reads how long ago the longest unused item of each slab class was used, in seconds,
-/// out of a `stats items` table.
+/// Reads from a `stats items` table how long ago the longest unused item of each slab
+/// class was used, in seconds, by class.
 pub fn slab_ages(table: &StatTable) -> BTreeMap<u8, u64> {
     let mut ages = BTreeMap::new();
     for (name, text) in &table.0 {
@@ -159,23 +160,23 @@ pub fn slab_ages(table: &StatTable) -> BTreeMap<u8, u64> {
 /// The memory of a server's slab classes. `stats slabs`, protocol.txt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlabStats {
-    /// Bytes of all pages, those that no class has any more included; none where it
-    /// is not told.
+    /// Bytes of all pages, including those that no class has any more; `None` if the
+    /// server does not report it.
     pub page_bytes: Option<u64>,
-    /// Those of each class that has a page.
+    /// The memory of each class that has a page.
     pub classes: BTreeMap<u8, SlabClassStats>,
 }
 
 /// The memory of one slab class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlabClassStats {
-    /// Bytes of a chunk.
+    /// Size of a chunk in bytes.
     pub chunk_size: u64,
-    /// Pages.
+    /// Number of pages.
     pub pages: u64,
-    /// Chunks of all pages.
+    /// Number of chunks in all pages.
     pub chunks: u64,
-    /// Chunks that no item has.
+    /// Number of chunks without an item.
     pub free_chunks: u64,
 }
 
@@ -209,60 +210,60 @@ impl SlabStats {
     }
 }
 
-/// What tells that the LRU crawler gets on: both rise with each slab class that it
-/// has done.
+/// Shows that the LRU crawler makes progress: both counters rise with each slab class
+/// that it has finished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CrawlProgress {
-    /// Crawls that were started.
+    /// Number of crawls that were started.
     pub started: u64,
-    /// Items that were looked at.
+    /// Number of items that were examined.
     pub checked: u64,
 }
 
-/// What a job wants to know of a server.
+/// The statistics that jobs need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerStats {
     /// The version's text.
     pub version_text: String,
     /// The version.
     pub version: ServerVersion,
-    /// Of the process.
+    /// Process id.
     pub pid: u64,
     /// Seconds since the server started.
     pub uptime: u64,
     /// The server's clock.
     pub time: UnixSecs,
-    /// Items, expired ones that still take memory included.
+    /// Number of items, including expired ones that still take memory.
     pub curr_items: u64,
-    /// Bytes of the items, as [`ServerStats::curr_items`] counts them, without what
-    /// their chunks have left over.
+    /// Bytes of the items counted by [`ServerStats::curr_items`], without the unused rest
+    /// of their chunks.
     pub item_bytes: u64,
-    /// Bytes that all pages may have; 0 if not told.
+    /// Most bytes of all pages together; 0 if the server does not report it.
     pub memory_max: u64,
-    /// Pages that no slab class has any more.
+    /// Number of pages that no slab class has any more.
     pub free_pages: u64,
-    /// Items ever stored, old ones replaced included, since the start or the last
-    /// `stats reset`.
+    /// Items ever stored, including replacements, since the start or the last `stats
+    /// reset`.
     pub stored: u64,
-    /// Connections ever made, this one included; 0 if the server does not count.
+    /// Connections ever made, including this one; 0 if the server does not count them.
     pub total_connections: u64,
-    /// Bytes that its items take, keys, values and what describes them.
+    /// Bytes that its items take: keys, values and item metadata.
     pub bytes: u64,
     /// Bytes ever read from connections.
     pub bytes_read: u64,
-    /// Items thrown out for want of memory, since the start.
+    /// Items evicted for lack of memory, since the start.
     pub evictions: u64,
     /// Items that clients deleted, since the start or the last `stats reset`.
     pub deletes: u64,
     /// Calls of `flush_all`, since the start or the last `stats reset`.
     pub flushes: u64,
-    /// What has befallen items one by one.
+    /// Counters of what can remove items one by one.
     pub losses: LossCounters,
-    /// What takes items out of the server.
+    /// Counters of everything that removes items.
     pub deaths: DeathCounters,
     /// Whether a crawl is running.
     pub is_crawler_running: bool,
-    /// How far it is.
+    /// The crawler's progress.
     pub crawl_progress: CrawlProgress,
     /// Whether the hash table is growing.
     pub is_hash_expanding: bool,
@@ -271,7 +272,7 @@ pub struct ServerStats {
 }
 
 impl ServerStats {
-    /// Reads the general statistics.
+    /// Reads a table of general statistics.
     pub fn of(table: &StatTable) -> Self {
         let version_text = table.get("version").unwrap_or_default().to_owned();
         Self {
@@ -303,9 +304,9 @@ impl ServerStats {
         }
     }
 
-    /// Says whether the hash table will grow in the next moment, or a few more
-    /// items will make it grow, which it does above one and a half times its
-    /// buckets (`assoc.c`). One that may not grow says so for ever.
+    /// Returns whether the hash table is about to grow, or a few more items will make it
+    /// grow. It grows above one and a half times its number of buckets (`assoc.c`). For a
+    /// table that may not grow, this can stay true forever.
     pub fn is_hash_about_to_expand(&self) -> bool {
         let buckets = 1_u64.checked_shl(u32::try_from(self.hash_power_level).unwrap_or(0));
         let threshold = buckets.unwrap_or(0).saturating_mul(3) / 2;
@@ -314,19 +315,19 @@ impl ServerStats {
         self.hash_power_level > 0 && self.curr_items.saturating_add(margin) > threshold
     }
 
-    /// When the server started, on its own clock.
+    /// Returns when the server started, on its own clock.
     pub fn started_at(&self) -> UnixSecs {
         UnixSecs(self.time.0.saturating_sub(self.uptime))
     }
 }
 
-/// Commands that clients have sent, by what a job that reads or stores items counts
-/// of its own; since the start, or since the last `stats reset`.
+/// Commands that clients have sent, in the kinds that a job's own reads and stores are
+/// counted as; since the start or the last `stats reset`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandCounts {
-    /// Keys that were asked for.
+    /// Keys that were requested.
     pub gets: u64,
-    /// Items that were sent.
+    /// Items that were sent to be stored.
     pub sets: u64,
     /// Touches, increments and decrements.
     pub others: u64,
@@ -341,7 +342,7 @@ impl CommandCounts {
         "decr_misses",
     ];
 
-    /// Reads the general statistics; `None` where they do not tell.
+    /// Reads a table of general statistics; `None` if it does not have the counters.
     pub fn of(table: &StatTable) -> Option<Self> {
         table.get("cmd_get")?;
         let others = Self::OTHERS.map(|name| table.number(name));
@@ -352,7 +353,7 @@ impl CommandCounts {
         })
     }
 
-    /// Returns both together.
+    /// Returns the sum of both, kind by kind.
     pub fn plus(self, other: Self) -> Self {
         Self {
             gets: self.gets.saturating_add(other.gets),
@@ -361,7 +362,7 @@ impl CommandCounts {
         }
     }
 
-    /// Returns how many there are beyond so many, kind by kind.
+    /// Returns by how much this exceeds `other`, kind by kind; at least 0.
     pub fn beyond(self, other: Self) -> Self {
         Self {
             gets: self.gets.saturating_sub(other.gets),
@@ -371,15 +372,15 @@ impl CommandCounts {
     }
 }
 
-/// Counters of all that takes items out of a server one by one, or changes them
-/// so that they may go before the time that a walk told.
+/// Counters of everything that removes single items from a server, or changes them so
+/// that they may go before the time that a walk reported.
 ///
-/// The server counts since its start, or since the last `stats reset`.
+/// The server counts since its start or the last `stats reset`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LossCounters([u64; Self::NAMES.len()]);
 
 impl LossCounters {
-    /// A set may bring a TTL, as an increment may by `ma`; and one of a value
+    /// A set may bring a new TTL, and so may an increment by `ma`; a set whose value is
     /// too large removes the item.
     const NAMES: [&str; 12] = [
         "evictions",
@@ -400,8 +401,8 @@ impl LossCounters {
         Self(Self::NAMES.map(|name| table.number(name)))
     }
 
-    /// Returns how many items can have gone so until a later moment; `None`
-    /// where counters were reset meanwhile.
+    /// Returns how many items can have gone between this and a later moment; `None` if
+    /// counters were reset in between.
     pub fn until(&self, later: &Self) -> Option<u64> {
         let mut pairs = self.0.iter().zip(later.0);
         pairs.try_fold(0_u64, |sum, (&before, after)| {
@@ -409,16 +410,16 @@ impl LossCounters {
         })
     }
 
-    /// Returns how many items can have gone so since the counters began.
+    /// Returns how many items can have gone since the counters began.
     pub fn sum(&self) -> u64 {
         self.0.iter().copied().fold(0, u64::saturating_add)
     }
 }
 
-/// Counters of all that takes items out of a server, as far as its version counts
-/// it; the same item may be counted twice.
+/// Counters of everything that removes items from a server, as far as its version counts
+/// it. The same item may be counted twice.
 ///
-/// The server counts since its start, or since the last `stats reset`.
+/// The server counts since its start or the last `stats reset`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeathCounters([u64; Self::NAMES.len()]);
 
@@ -439,8 +440,8 @@ impl DeathCounters {
         Self(Self::NAMES.map(|name| table.number(name)))
     }
 
-    /// Returns how many items have gone until a later moment, at most; where
-    /// counters were reset meanwhile, all that they have counted since.
+    /// Returns the most items that can have gone between this and a later moment. If
+    /// counters were reset in between, returns what they have counted since.
     pub fn until(&self, later: &Self) -> u64 {
         let pairs = self.0.iter().zip(later.0);
         pairs.fold(0, |sum, (&before, after)| {
@@ -449,51 +450,53 @@ impl DeathCounters {
     }
 }
 
-/// What a job wants to know of a server's settings.
+/// The settings that jobs need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// Largest item, header included, in bytes.
+    /// Size of the largest item in bytes, including its header.
     pub item_size_max: u64,
-    /// A larger item, header included, is kept in several chunks; in bytes.
+    /// Size above which an item is stored in several chunks, in bytes, including its
+    /// header.
     pub chunk_size_max: u64,
-    /// Bytes of an item that the smallest chunk has room for, beside its header
-    /// (`-n`).
+    /// Bytes of an item that fit in the smallest chunk, besides its header (`-n`).
     pub chunk_room_min: u64,
-    /// How much larger the chunks of each slab class are than those of the one
-    /// before, in millionths (`-f`).
+    /// Ratio between the chunk sizes of a slab class and the one before it, in millionths
+    /// (`-f`).
     pub growth_millionths: u64,
-    /// Whether items are thrown out for new ones; else a set is refused (`-M`).
+    /// Whether items are evicted for new ones; otherwise a set is refused (`-M`).
     pub evicts: bool,
     /// Whether items have a CAS.
     pub has_cas: bool,
-    /// Whether walks are allowed (`-X` forbids them); true where not told.
+    /// Whether walks are allowed (`-X` forbids them); true if the server does not report
+    /// it.
     pub is_dump_allowed: bool,
-    /// Greatest client flags it stores; it cuts greater ones silently.
+    /// Greatest client flags that it stores; greater ones are silently truncated.
     pub client_flags_max: u64,
-    /// Whether the binary protocol is spoken on the port of the text protocol.
+    /// Whether the text protocol's port also speaks the binary protocol.
     pub has_binary_protocol: bool,
-    /// Whether it was started as a proxy, too, on all of its ports or some.
+    /// Whether it was also started as a proxy, on some or all of its ports.
     pub is_proxy_enabled: bool,
-    /// Whether the LRU crawler runs; none where it is not told.
+    /// Whether the LRU crawler runs; `None` if the server does not report it.
     pub is_crawler_on: Option<bool>,
-    /// Most items of a list that a crawl for expired ones looks at, 0 for all.
+    /// Most items of a list that a crawl for expired ones examines; 0 for all.
     pub crawl_count_max: u64,
-    /// Items set up to this moment were flushed, or will be when it comes; in the
-    /// server's own count of seconds, 0 for none. Where it is told.
+    /// Items set up to this time were flushed, or will be when it comes. In the server's
+    /// own count of seconds; 0 if nothing was flushed; `None` if the server does not
+    /// report it.
     pub flushed_until: Option<u64>,
 }
 
 impl ServerSettings {
-    /// Versions before 1.4.2 have no option `-I`, and do not tell it.
+    /// Versions before 1.4.2 have no option `-I` and do not report the size.
     const ITEM_SIZE_MAX: u64 = 1 << 20;
-    /// What memcached has without an option, from 1.5.0 on.
+    /// memcached's default from 1.5.0 on.
     const CHUNK_SIZE_MAX: u64 = 512 << 10;
-    /// What memcached has without the option `-n`.
+    /// memcached's default for `-n`.
     const CHUNK_ROOM_MIN: u64 = 48;
-    /// What memcached has without the option `-f`.
+    /// memcached's default for `-f`.
     const GROWTH_MILLIONTHS: u64 = 1_250_000;
 
-    /// Reads the settings.
+    /// Reads a table of settings.
     pub fn of(table: &StatTable) -> Self {
         let size = |name, default| match table.number(name) {
             0 => default,
@@ -526,7 +529,8 @@ impl ServerSettings {
     }
 }
 
-/// Reads a decimal number such as 1.25; none if it is no such number.
+/// Parses a decimal number such as 1.25 into millionths; `None` if it is not such a
+/// number.
 fn millionths(text: &str) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{:0<6}", part.get(..6).unwrap_or(part));
@@ -623,7 +627,7 @@ mod tests {
         };
         assert!(!stats(90_000).is_hash_about_to_expand());
         assert!(stats(98_000).is_hash_about_to_expand());
-        // Full: the server has not looked yet, which it does once a second.
+        // Full, but the server has not noticed yet: it checks once a second.
         assert!(stats(99_000).is_hash_about_to_expand());
         assert!(!ServerStats::default().is_hash_about_to_expand());
     }

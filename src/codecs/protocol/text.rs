@@ -1,21 +1,21 @@
-//! Lines and numbers, as the protocol writes them.
+//! Lines and numbers of the text protocol.
 
 use crate::words::error::{Error, Result};
 
-/// Longest line taken from a server, in bytes: a walk line holds a key of 250
-/// bytes as up to 750, and some 200 bytes of fields.
+/// Longest line accepted from a server, in bytes. A walk line has a key of 250 bytes,
+/// encoded in up to 750, and some 200 bytes of fields.
 pub const LINE_LEN_MAX: usize = 4096;
 
-/// What a parser makes of the bytes so far.
+/// The result of parsing the bytes received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<T> {
     /// The bytes are the beginning of something; more are needed.
     Need,
-    /// Something whole, and how many bytes it took.
+    /// Something complete, and how many bytes it took.
     Done(T, usize),
 }
 
-/// Returns the first line without its end, and the bytes it takes with it.
+/// Returns the first line without its end, and how many bytes it takes including its end.
 /// Both `\r\n` and a bare `\n` end a line.
 pub fn split_line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let end = memchr::memchr(b'\n', bytes)?;
@@ -26,14 +26,14 @@ pub fn split_line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     ))
 }
 
-/// Reads the line at the front of `bytes`, without its end.
+/// Parses the line at the front of `bytes`, and returns it without its end.
 ///
 /// # Errors
 ///
-/// - `Protocol`, with what was `wanted`: the line is longer than
-///   [`LINE_LEN_MAX`], whether its end has come or not.
+/// - `Protocol`, with what was `wanted`: the line is longer than [`LINE_LEN_MAX`],
+///   whether its end has arrived or not.
 pub fn parse_line<'a>(bytes: &'a [u8], wanted: &'static str) -> Result<Step<&'a [u8]>> {
-    // A line end beyond the longest line is not looked for.
+    // A line end beyond the longest line is not searched for.
     const LINE_END_MAX: usize = LINE_LEN_MAX.saturating_add(1);
     let window = bytes.get(..LINE_END_MAX).unwrap_or(bytes);
     match split_line(window) {
@@ -43,7 +43,7 @@ pub fn parse_line<'a>(bytes: &'a [u8], wanted: &'static str) -> Result<Step<&'a 
     }
 }
 
-/// Reads a decimal number, all digits.
+/// Parses a decimal number that consists of digits only.
 pub fn parse_u64(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -54,7 +54,7 @@ pub fn parse_u64(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Reads a decimal number that may have a minus sign.
+/// Parses a decimal number that may have a minus sign.
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     match text.strip_prefix(b"-") {
         Some(digits) => 0_i64.checked_sub_unsigned(parse_u64(digits)?),
@@ -62,7 +62,7 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// Visits the words between single spaces; empty ones are left out.
+/// Visits the words separated by spaces; empty ones are skipped.
 pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|&byte| byte == b' ')
         .filter(|word| !word.is_empty())
