@@ -2,7 +2,6 @@
 //!
 //! A test compares them with FORMAT.md, and the annotated dump of the small segment is
 //! drawn from them. The codecs read and write the same fields in the same order.
-//! same order.
 
 /// One field of a fixed structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

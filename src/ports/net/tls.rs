@@ -9,7 +9,6 @@
 //! few bytes. So the last bytes of a request go into a record of their own: whatever was
 //! left of the previous record is read when it arrives, and nothing can be left of the
 //! last one.
-//! arrives, and nothing can be left of it.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};

@@ -169,7 +169,6 @@ impl Connection {
     ///
     /// The buffer grows to the longest reply that `receive` does not take in parts, but
     /// not beyond the limit.
-    /// parts, and no further than the limit.
     pub fn exchange(
         &mut self,
         operation: &'static str,
