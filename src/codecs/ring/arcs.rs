@@ -1,26 +1,27 @@
-//! A ring of points, cut into the arcs that belong to its nodes.
+//! A ring of points, cut into the arcs of its nodes.
 //!
 //! # Invariants
 //!
-//! - `ends` has the last hash of every arc, strictly ascending, and after the last
-//!   but one the greatest hash there is, [`NEAR`] times.
-//! - `owners` has the node of every arc.
-//! - `starts[p]` is how many ends lie below the first hash of part `p`, where the
+//! - `ends` holds the last hash of every arc but the last, strictly ascending, and then
+//!   the greatest hash [`NEAR`] times.
+//! - `owners` holds the node of every arc.
+//! - `starts[p]` is the number of ends below the first hash of part `p`; the part of a
+//!   hash is given by its highest bits.
 //!   part of a hash is its highest bits.
 
 use crate::codecs::ring::point_rule::Search;
 
-/// Most bits of a hash that choose a part: 2^20 parts are 4 MiB.
+/// Most bits of a hash that select a part: 2^20 parts are 4 MiB.
 const PART_BITS_MAX: u32 = 20;
 
-/// Ends that are looked at from the start of a part on, all of them every time: a
-/// loop that stops at the right one is guessed wrongly by the processor half the
-/// time, which costs more than the hash of a key.
+/// How many ends to compare from the start of a part, always all of them: in a loop that
+/// stops at the right one, the processor mispredicts half the time, which costs more than
+/// hashing a key.
 const NEAR: usize = 4;
 
-/// Arcs, and a table that leads near the right one: no more than one end lies in a
-/// part on average, so that a look-up costs one step into the table and one after
-/// it, whatever the number of points.
+/// Arcs, with a table that leads near the right one. At most one end falls into a part on
+/// average, so that a look-up takes one step into the table and one after it, whatever
+/// the number of points.
 #[derive(Debug)]
 pub(super) struct Arcs {
     ends: Vec<u32>,
@@ -30,8 +31,8 @@ pub(super) struct Arcs {
 }
 
 impl Arcs {
-    /// Cuts a ring whose points have values strictly ascending. Without any
-    /// point, node 0 owns everything.
+    /// Cuts a ring whose points have strictly ascending values. Without any points, node
+    /// 0 owns everything.
     pub(super) fn new(points: Vec<(u32, u16)>, search: Search) -> Self {
         let (mut ends, owners) = match search {
             Search::AtOrAfter => at_or_after(points),
@@ -46,7 +47,7 @@ impl Arcs {
             while ends[at] < part << shift {
                 at += 1;
             }
-            // Below 2^32, since nodes and points of each are bounded.
+            // Below 2^32, since the number of nodes and of points per node are bounded.
             u32::try_from(at).unwrap_or(u32::MAX)
         });
         let starts = starts.collect();
@@ -65,7 +66,7 @@ impl Arcs {
         let near = &self.ends[at..at + NEAR];
         let below: usize = near.iter().map(|&end| usize::from(end < hash)).sum();
         at += below;
-        // Of many ends, half are left out at each step.
+        // Many ends are left: search them binarily.
         if below == NEAR {
             at += self.ends[at..].partition_point(|&end| end < hash);
         }
@@ -76,8 +77,8 @@ impl Arcs {
 /// The last hash of every arc but the last, and the owners of all.
 type EndsAndOwners = (Vec<u32>, Vec<u16>);
 
-/// Each point ends the arc that it owns; what lies beyond the last is the
-/// first one's.
+/// Each point ends the arc that it owns. Hashes beyond the last point belong to the
+/// first.
 fn at_or_after(points: Vec<(u32, u16)>) -> EndsAndOwners {
     let first = points.first().map_or(0, |&(_, owner)| owner);
     let (ends, mut owners): (Vec<_>, Vec<_>) = points.into_iter().unzip();
@@ -85,8 +86,8 @@ fn at_or_after(points: Vec<(u32, u16)>) -> EndsAndOwners {
     (ends, owners)
 }
 
-/// Each point starts the arc that it owns; what lies before the first is the
-/// last one's.
+/// Each point starts the arc that it owns. Hashes before the first point belong to the
+/// last.
 fn at_or_before(points: Vec<(u32, u16)>) -> EndsAndOwners {
     let last = points.last().map_or(0, |&(_, owner)| owner);
     let (mut ends, mut owners) = (Vec::new(), Vec::new());
@@ -102,7 +103,7 @@ fn at_or_before(points: Vec<(u32, u16)>) -> EndsAndOwners {
     (ends, owners)
 }
 
-/// As [`at_or_after`], but what lies before the first point is the last one's.
+/// Like [`at_or_after`], but hashes before the first point belong to the last.
 fn at_or_after_but_last_below(points: Vec<(u32, u16)>) -> EndsAndOwners {
     let ends = points.first().map(|&(value, _)| value);
     let last = points.last().map(|&(_, owner)| owner);
@@ -163,7 +164,7 @@ mod tests {
             state
         };
         for count in [1, 2, 3, 100, 5_000] {
-            // Half of the points crowd into one part.
+            // Half of the points fall into one part.
             let mut points: Vec<_> = (0..count)
                 .map(|i| (if i % 2 == 0 { next() } else { next() >> 14 }, i % 7))
                 .collect();

@@ -1,19 +1,19 @@
-//! Buckets: a key belongs to the bucket that its hash numbers.
+//! Buckets: the hash of a key selects a bucket, and the bucket has a node.
 
-/// Node numbers, one a bucket, and how a hash picks a bucket.
+/// The node number of each bucket, and how a hash selects a bucket.
 #[derive(Debug)]
 pub(super) struct Buckets {
     owners: Vec<u16>,
     pick: Pick,
 }
 
-/// How a hash picks one of the buckets.
+/// How a hash selects a bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pick {
-    /// By the remainder of the division by their number.
+    /// By the remainder of a division by the number of buckets.
     Remainder,
-    /// By its low bits: hash AND number less one. Where the number is no
-    /// power of two, some buckets are never picked; libmemcached has that, too.
+    /// By its low bits: hash AND (number of buckets - 1). If the number is not a power of
+    /// two, some buckets are never selected, as in libmemcached.
     LowBits,
     /// By a jump consistent hash.
     Jump,

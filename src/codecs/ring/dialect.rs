@@ -1,26 +1,26 @@
-//! What clients call the hash functions that they can be set to.
+//! Clients' own names of the hash functions they can be configured with.
 //!
-//! One name is several functions: twemproxy's `crc32` is 15 bits of what others
-//! call so, and a Java client's FNV hashes UTF-16 units. A ring's text takes
-//! what the client's own configuration says, and writes the function's one name
-//! back ([`KeyHash::NAMES`]).
+//! One name can mean several functions: twemproxy's `crc32` is 15 bits of what others
+//! call CRC-32, and a Java client's FNV hashes UTF-16 units. A ring's text accepts the
+//! name from the client's own configuration, and is written back with the function's only
+//! name here ([`KeyHash::NAMES`]).
 
 use crate::codecs::ring::hash::KeyHash;
 use crate::codecs::ring::point_rule::PointHash;
 use crate::codecs::ring::preset::Preset;
 
-/// The names of some clients' functions that mean others elsewhere.
+/// Function names of some clients that mean other functions elsewhere.
 struct Dialect {
-    /// Presets of these names, and with these before a colon.
+    /// Names of presets, or of all presets with this name before a colon.
     clients: &'static [&'static str],
     names: &'static [(&'static str, KeyHash)],
-    /// Whether it has no functions but these.
+    /// Whether these are all the functions of the client.
     has_all: bool,
 }
 
-/// The first one that has both a preset and a name counts.
+/// The first dialect that has both the preset and the name applies.
 const DIALECTS: [Dialect; 6] = [
-    // It keeps bits 16 to 30 of every hash, and its CRC-32 has but these 15.
+    // It keeps bits 16 to 30 of every hash, and its CRC-32 has only these 15 bits.
     Dialect {
         clients: &["xmemcached:php"],
         names: &[
@@ -90,8 +90,8 @@ impl Dialect {
     }
 }
 
-/// Returns the function that a client calls so in its configuration, or that has
-/// this name everywhere: `FNV1A_64_HASH`, `fnv1a_64` and `fnv1a-64` are one.
+/// Returns the function with this name in a client's configuration, or else with this
+/// general name. `FNV1A_64_HASH`, `fnv1a_64` and `fnv1a-64` are the same name.
 pub(super) fn hash_called(preset: &Preset, name: &str) -> Option<KeyHash> {
     let name = name.to_ascii_lowercase().replace('_', "-");
     let name = name.strip_suffix("-hash").unwrap_or(&name);
@@ -104,7 +104,7 @@ pub(super) fn hash_called(preset: &Preset, name: &str) -> Option<KeyHash> {
     KeyHash::from_name(name)
 }
 
-/// Lists the names that a preset's `hash=` takes.
+/// Lists the names that `hash=` accepts for a preset.
 pub(super) fn hash_names(preset: &Preset) -> Vec<&'static str> {
     let mut dialects = DIALECTS.iter().filter(|dialect| dialect.is_of(preset));
     match dialects.find(|dialect| dialect.has_all) {
@@ -117,10 +117,10 @@ pub(super) fn hash_names(preset: &Preset) -> Vec<&'static str> {
     }
 }
 
-/// Returns what a client hashes the labels of points with once keys are hashed
-/// with that; none where they have nothing to do with each other.
+/// Returns the hash for the labels of points when keys are hashed with `hash`; `None` if
+/// the two are independent.
 pub(super) fn point_hash_beside(preset: &Preset, hash: KeyHash) -> Option<PointHash> {
-    // The Java clients take four points of a digest, and of any other function one.
+    // The Java clients take four points from a digest, and one from any other function.
     let (client, setting) = preset.name.split_once(':')?;
     let is_one_for_both = ["spymemcached", "aws-elasticache-java", "xmemcached"].contains(&client)
         && setting.starts_with("ketama");

@@ -1,31 +1,30 @@
-//! Furc: a tree of bits that the key's hash grows (mcrouter's Ch3).
+//! Furc: the key's hash descends a tree of bits (mcrouter's Ch3).
 
 use crate::codecs::ring::hash::{murmur64a, spooky32};
 
 /// Seed of mcrouter's Murmur hashes.
 pub(super) const SEED: u64 = 4_193_360_111;
 
-/// Seed of the hash that weighs.
+/// Seed of the hash that applies weights.
 const WEIGHT_SEED: u32 = 0xface_2014;
 
-/// How often a key that lands beyond the last node is hashed on.
+/// How often a key that falls beyond the last node is hashed again.
 const TRIES_MAX: usize = 32;
 
-/// How many nodes a key is offered to by weight before the last one takes it.
+/// How many nodes a key is offered to by weight before the last of them takes it.
 const OFFERS_MAX: u32 = 32;
 
-/// Bits that a step leaves behind: as many as the deepest tree has levels.
+/// Bits that one step consumes: the number of levels of the deepest tree.
 const BITS_PER_STEP: usize = 23;
 
-/// Words of bits that most keys need no more than.
+/// Words of bits that are enough for most keys.
 const WORDS_OFTEN: usize = 16;
 
-/// Node numbers, in the client's order, and their weights.
+/// Node numbers in the client's order, and their weights.
 #[derive(Debug)]
 pub(super) struct Furc {
     owners: Vec<u16>,
-    /// For each node, below which hash it takes a key; none where weights do not
-    /// count.
+    /// For each node, the hash below which it takes a key; `None` if weights are ignored.
     thresholds: Option<Vec<u64>>,
 }
 
@@ -38,8 +37,8 @@ impl Furc {
         }
     }
 
-    /// Makes the tree of nodes with weights, where that of `full`, or else the
-    /// highest one, stands for 1.
+    /// Makes the tree of weighted nodes. The weight `full`, or else the highest weight,
+    /// stands for 1.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -67,7 +66,7 @@ impl Furc {
     }
 }
 
-/// Offers a key, with a growing suffix, to one node after the other.
+/// Offers a key, with a growing suffix, to one node after another.
 fn weigh(key: &[u8], thresholds: &[u64]) -> usize {
     let mut salted = key.to_vec();
     let mut index = 0;
@@ -77,13 +76,13 @@ fn weigh(key: &[u8], thresholds: &[u64]) -> usize {
             return index;
         }
         salted.truncate(key.len());
-        // The number's decimal digits, the last one first.
+        // The decimal digits of the number, last digit first.
         salted.extend(offer.to_string().bytes().rev());
     }
     index
 }
 
-/// `furc_hash` of mcrouter's lib/fbi/hash.c: an index below `count`.
+/// `furc_hash` of mcrouter's lib/fbi/hash.c: returns an index below `count`.
 fn furc(key: &[u8], count: usize) -> usize {
     if count <= 1 {
         return 0;
@@ -112,7 +111,7 @@ fn furc(key: &[u8], count: usize) -> usize {
     0
 }
 
-/// Bits of a key's hash, hashed on for as long as more are asked for.
+/// The bits of a key's hash, extended by further hashing as long as more are requested.
 struct Bits {
     words: Vec<u64>,
 }
@@ -167,8 +166,8 @@ mod tests {
 
     #[test]
     fn weights_can_be_parts_of_one_that_no_node_has() {
-        // Of a second implementation, which agrees with mcrouter's placements of
-        // the golden files.
+        // From a second implementation, which agrees with mcrouter's placements in the golden
+        // files.
         for (weights, owners) in [
             (
                 [50, 50, 50],

@@ -1,53 +1,51 @@
 //! The names under which nodes are put on a ring.
 //!
-//! A ring hashes this text, so `mc1` and `mc1.internal` and their address are
-//! three different nodes to it. Nothing is normalised.
+//! A ring hashes this text, so for a ring `mc1`, `mc1.internal` and their address are
+//! three different nodes. Nothing is normalised.
 
 use std::net::IpAddr;
 
 use crate::words::error::{Error, Result};
 use crate::words::node::{DEFAULT_PORT, NodeSpec};
 
-/// How a node's ring name is made from its host, address and port.
+/// How a node's name on the ring is made from its host, address and port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LabelFormat {
-    /// `host`, or `host:port` when the port is not 11211.
+    /// `host`, or `host:port` if the port is not 11211.
     #[default]
     PortUnlessDefault,
     /// `host:port`.
     HostPort,
-    /// `host:port`, brackets around an IPv6 address: PHP's memcache, which connects
-    /// to it only so.
+    /// `host:port`, with brackets around an IPv6 address: PHP's memcache, which only
+    /// connects to such an address with brackets.
     BracketsHostPort,
     /// `/host:port`, as libmemcached imitates spymemcached.
     SlashHostPort,
     /// `host/host:port`, as memcached's own proxy imitates EVCache.
     HostSlashHostPort,
-    /// `host/ip:port`, and `ip:port` for a node that is known by its address
-    /// alone: spymemcached.
+    /// `host/ip:port`, and `ip:port` for a node known only by its address: spymemcached.
     HostIpPort,
-    /// `host/ip:port`, and `/ip:port` for a node that is known by its address
-    /// alone: how Java prints an address, and how xmemcached takes it.
+    /// `host/ip:port`, and `/ip:port` for a node known only by its address: how Java
+    /// prints an address, and how xmemcached uses it.
     JavaAddress,
-    /// `host/ip:11211`, whatever the port, and `ip/ip:11211` for a node that is
-    /// known by its address alone: EVCache.
+    /// `host/ip:11211` whatever the port, and `ip/ip:11211` for a node known only by its
+    /// address: EVCache.
     HostIpDefaultPort,
     /// `ip:port`: Enyim.
     IpPort,
-    /// `ip:port` for a node that is known by its address, `Unspecified/host:port`
-    /// for one that has a name: how .NET prints an end point, and the Core fork of
-    /// Enyim takes it.
+    /// `ip:port` for a node known by its address, and `Unspecified/host:port` for one
+    /// with a name: how .NET prints an end point, and how the Core fork of Enyim uses it.
     DotNetEndPoint,
-    /// `ip`, or `ip:port` when the port is not 11211: xmemcached in the manner
-    /// of nginx.
+    /// `ip`, or `ip:port` if the port is not 11211: xmemcached in its nginx mode.
     IpPortUnlessDefault,
-    /// `host:port_None_None`, for no user and no password: python-binary-memcached.
-    /// With a user, give its label: `host:port_user_password`.
+    /// `host:port_None_None`, which stands for no user and no password:
+    /// python-binary-memcached. If there is a user, set the label
+    /// `host:port_user_password`.
     HostPortNoUser,
 }
 
 impl LabelFormat {
-    /// Every format under the name that a ring's text gives it.
+    /// Every format with its name in a ring's text.
     pub const NAMES: [(&'static str, Self); 12] = [
         ("port-unless-default", Self::PortUnlessDefault),
         ("host-port", Self::HostPort),
@@ -87,7 +85,8 @@ impl LabelFormat {
     }
 }
 
-/// `host/ip:port`; a node that has no host but its address has `before` there.
+/// Returns `host/ip:port`, with `before` in place of the host for a node known only by
+/// its address.
 fn java_address(node: &NodeSpec, before: &str) -> Result<String> {
     let ip = ip_of(node)?;
     let host = match node.host.parse::<IpAddr>() {
@@ -97,7 +96,7 @@ fn java_address(node: &NodeSpec, before: &str) -> Result<String> {
     Ok(format!("{host}{}:{}", java_ip_before_port(ip), node.port))
 }
 
-/// `InetAddress.getHostAddress`: Java writes an IPv6 address in full, eight groups
+/// `InetAddress.getHostAddress`: Java writes an IPv6 address in full, as eight groups
 /// without leading zeros.
 fn java_ip(ip: IpAddr) -> String {
     match ip {
@@ -106,7 +105,7 @@ fn java_ip(ip: IpAddr) -> String {
     }
 }
 
-/// The address in `InetSocketAddress.toString`: since Java 14 one of IPv6 has
+/// The address in `InetSocketAddress.toString`: since Java 14, an IPv6 address has
 /// brackets.
 fn java_ip_before_port(ip: IpAddr) -> String {
     match ip {
@@ -115,7 +114,7 @@ fn java_ip_before_port(ip: IpAddr) -> String {
     }
 }
 
-/// The address in .NET's `IPEndPoint.ToString`, the longest run of zeros left out.
+/// The address in .NET's `IPEndPoint.ToString`, which omits the longest run of zeros.
 fn dot_net_ip(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
@@ -136,7 +135,7 @@ fn ip_of(node: &NodeSpec) -> Result<IpAddr> {
     })
 }
 
-/// What a node that is a socket is called.
+/// How a node that is a socket is named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SocketName {
     /// Its path: php-memcached's `addServer`, Dalli, pymemcache.
@@ -147,14 +146,14 @@ pub enum SocketName {
     PathAndZero,
     /// `path:`: twemproxy.
     PathAndColon,
-    /// `unix://path:0`: PHP's memcache, which is given it so.
+    /// `unix://path:0`: PHP's memcache, which is configured with this text.
     UriAndZero,
     /// `path_None_None`: python-binary-memcached.
     PathNoUser,
 }
 
 impl SocketName {
-    /// Every name under the word that a ring's text has for it.
+    /// Every kind with its word in a ring's text.
     pub const NAMES: [(&'static str, Self); 5] = [
         ("path", Self::Path),
         ("path-0", Self::PathAndZero),
@@ -164,7 +163,7 @@ impl SocketName {
     ];
 }
 
-/// How the number of a label stands beside the node's name.
+/// How the number of a label is joined with the node's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numbering {
     /// `name-0`.
@@ -176,14 +175,14 @@ pub enum Numbering {
     Before,
 }
 
-/// What a node is called on a ring.
+/// How a node is named on a ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LabelRule {
-    /// Of a node with host and port.
+    /// The name of a node with host and port.
     pub format: LabelFormat,
-    /// Of a socket.
+    /// The name of a socket.
     pub socket: SocketName,
-    /// Of labels that have a number.
+    /// How labels are numbered.
     pub numbering: Numbering,
 }
 
@@ -196,12 +195,12 @@ impl LabelRule {
         }
     }
 
-    /// Returns the node's ring name: the label the user gave it, or else the one
-    /// of this format.
+    /// Returns the node's name on the ring: the user's label, or else the name in this
+    /// format.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: the name needs an address that is not known.
+    /// - `InvalidInput`: the name needs an address that is unknown.
     pub fn name(self, node: &NodeSpec) -> Result<String> {
         if let Some(label) = &node.label {
             return Ok(label.clone());
@@ -219,7 +218,7 @@ impl LabelRule {
         })
     }
 
-    /// Returns a name with a number.
+    /// Returns a name with a label's number.
     pub(super) fn numbered(self, name: &str, number: u32) -> String {
         match self.numbering {
             Numbering::Dash => format!("{name}-{number}"),

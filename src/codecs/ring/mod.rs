@@ -1,18 +1,18 @@
 //! Which node owns a key.
 //!
-//! A restore to other nodes must put every key where the clients will look
-//! for it, so a ring here is a client's rule to the last bit, rounding errors
-//! included. The golden files in `testdata/routing` were made by the clients
-//! themselves.
+//! A restore to other nodes must put every key where the clients will look for it, so a
+//! ring here reproduces a client's rule to the last bit, including rounding errors. The
+//! golden files in `testdata/routing` were made by the clients themselves.
 //!
-//! A [`RingRule`] is a part of the key ([`RoutedPart`]), a hash function
-//! ([`KeyHash`]), a way to share out hashes ([`Distribution`]) and names of nodes
-//! ([`LabelRule`]). A [`Preset`] is the rule of a client under its name, and
-//! [`RingSpec`] is what a user writes: a preset with parts of it replaced.
+//! A [`RingRule`] consists of a part of the key ([`RoutedPart`]), a hash function
+//! ([`KeyHash`]), a way to distribute hashes ([`Distribution`]) and names of nodes
+//! ([`LabelRule`]). A [`Preset`] is the named rule of a client, and [`RingSpec`] is what
+//! a user writes: a preset with some parts replaced.
 //!
 //! # Not here
 //!
-//! What clients do when a node is down: rings place keys for all nodes up.
+//! The behaviour of clients while a node is down: rings place keys as if all nodes were
+//! up.
 
 mod arcs;
 mod buckets;

@@ -1,4 +1,4 @@
-//! The order in which a client holds its nodes.
+//! The order in which a client keeps its nodes.
 
 use std::cmp::Ordering;
 
@@ -6,25 +6,26 @@ use crate::codecs::ring::label::LabelRule;
 use crate::words::error::Result;
 use crate::words::node::NodeSpec;
 
-/// One node with the number that lookups return for it.
+/// One node with the number that look-ups return for it.
 pub(super) type NumberedNode<'a> = (u16, &'a NodeSpec);
 
 /// How the client orders the nodes it was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NodeOrder {
-    /// Not at all.
+    /// In the given order.
     #[default]
     AsGiven,
     /// By host as bytes, then by port: libmemcached's SORT_HOSTS.
     ByHostAndPort,
     /// By the length of the name on the ring, then by its bytes: twemproxy.
     ByNameLength,
-    /// By `host:port`, digits compared as numbers: dskit, of Grafana's programs.
+    /// By `host:port`, with digits compared as numbers: dskit, which Grafana's programs
+    /// use.
     Natural,
 }
 
 impl NodeOrder {
-    /// Every order under the name that a ring's text gives it.
+    /// Every order with its name in a ring's text.
     pub const NAMES: [(&'static str, Self); 4] = [
         ("given", Self::AsGiven),
         ("host-port", Self::ByHostAndPort),
@@ -32,12 +33,11 @@ impl NodeOrder {
         ("natural", Self::Natural),
     ];
 
-    /// Numbers the nodes as given, then puts them in this order. Equal ones stay
-    /// as they are.
+    /// Numbers the nodes as given, then sorts them. The sort is stable.
     ///
     /// # Errors
     ///
-    /// - Those of [`LabelRule::name`].
+    /// - As for [`LabelRule::name`].
     pub(super) fn sort(
         self,
         nodes: &[NodeSpec],
@@ -60,7 +60,7 @@ impl NodeOrder {
             Self::Natural => {
                 let address = |node: &NodeSpec| match node.socket_path() {
                     Some(_) => node.host.clone(),
-                    // Go's JoinHostPort, with brackets around IPv6.
+                    // Go's JoinHostPort puts brackets around IPv6.
                     None => node.address(),
                 };
                 numbered.sort_by(|(_, a), (_, b)| natural(&address(a), &address(b)));
@@ -119,7 +119,7 @@ mod tests {
         // mc9, mc10, mc9:11212, a-longer-name.
         assert_eq!(sorted(NodeOrder::ByNameLength, &nodes), [2, 0, 1, 3]);
         assert_eq!(sorted(NodeOrder::Natural, &nodes), [3, 2, 1, 0]);
-        // A bracket comes after a colon.
+        // A bracket sorts after a colon.
         let bracketed = ["[fd00::1]:11211", "[fd00::1:a]:11211"];
         assert_eq!(sorted(NodeOrder::Natural, &bracketed), [1, 0]);
     }

@@ -1,4 +1,4 @@
-//! A ring with its nodes on it, ready to be asked.
+//! A ring with its nodes, ready for look-ups.
 
 use std::collections::HashMap;
 
@@ -19,11 +19,11 @@ use crate::words::limits::check_limit;
 use crate::words::node::NodeSpec;
 use crate::words::units::{counted, to_u64};
 
-/// Most nodes on one ring. Keeps a ring near 10 MB and a node's number in 16
+/// Most nodes on one ring. This keeps a ring near 10 MB, and a node's number within 16
 /// bits.
 pub const NODE_COUNT_MAX: u64 = 10_000;
 
-/// Where items go: by hashing, or to the node with their source's number.
+/// Where items go: by hashing, or to the node with the same number as their source.
 #[derive(Debug)]
 pub enum Placement {
     /// The ring decides, from the key alone.
@@ -37,9 +37,9 @@ impl Placement {
     ///
     /// # Errors
     ///
-    /// - Those of [`Ring::new`], for `node-for-node` as well.
-    /// - `InvalidInput` when two nodes have the same name on the ring: one of them
-    ///   would get every key of both and the other none.
+    /// - As for [`Ring::new`], also for `node-for-node`.
+    /// - `InvalidInput`: two nodes have the same name on the ring, so that one would get
+    ///   every key of both and the other none.
     pub fn new(spec: &RingSpec, nodes: &[NodeSpec]) -> Result<Self> {
         check_nodes(nodes)?;
         let Some(rule) = spec.rule() else {
@@ -49,9 +49,9 @@ impl Placement {
         Ok(Self::Ring(Ring::new(rule, nodes)?))
     }
 
-    /// Returns the index of the node that gets a key which lay on source node
-    /// `source_index`. With [`Placement::NodeForNode`] that is the same index,
-    /// and the caller makes sure that there are as many targets as sources.
+    /// Returns the index of the node that gets a key from source node `source_index`.
+    /// With [`Placement::NodeForNode`] it is the same index; the caller makes sure that
+    /// there are as many targets as sources.
     pub fn locate(&self, key: &[u8], source_index: usize) -> usize {
         match self {
             Self::Ring(ring) => ring.locate(key),
@@ -62,13 +62,13 @@ impl Placement {
 
 /// A rule from key to node.
 ///
-/// It places every key as if all nodes were up. What a client did while one
-/// was down cannot be told from the key.
+/// It places every key as if all nodes were up. A key does not show what a client did
+/// while a node was down.
 ///
 /// # Memory
 ///
-/// At most 160 points of 10 bytes for an average node, unless the rule has more;
-/// of 32 bytes where they are whole digests.
+/// At most 160 points of 10 bytes for an average node, unless the rule has more; 32 bytes
+/// per point if points are whole digests.
 ///
 /// # Examples
 ///
@@ -87,7 +87,7 @@ pub struct Ring {
     engine: Engine,
     key_hash: KeyHash,
     char_sign: CharSign,
-    /// None where all of a key is hashed.
+    /// `None` if all of a key is hashed.
     routed_part: Option<RoutedPart>,
 }
 
@@ -103,16 +103,15 @@ enum Engine {
 }
 
 impl Ring {
-    /// Puts nodes on a ring. Where two have the same name on it, what the client
-    /// makes of that is what comes of it.
+    /// Puts nodes on a ring. If two nodes have the same name on it, the result is what
+    /// the client makes of that.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` when there is no node, when two nodes have the same
-    ///   address, when a node's address is hashed and not known, or when a
-    ///   virtual bucket names a node that is not there.
-    /// - `InvalidInput` when weights make more than [`POINT_COUNT_MAX`] points.
-    /// - `LimitExceeded` when there are more than [`NODE_COUNT_MAX`] nodes.
+    /// - `InvalidInput`: there are no nodes, two nodes have the same address, the address
+    ///   of a node is hashed but unknown, or a virtual bucket names a missing node.
+    /// - `InvalidInput`: weights make more than [`POINT_COUNT_MAX`] points.
+    /// - `LimitExceeded`: there are more than [`NODE_COUNT_MAX`] nodes.
     pub fn new(rule: &RingRule, nodes: &[NodeSpec]) -> Result<Self> {
         check_nodes(nodes)?;
         let engine = if nodes.len() == 1 {
@@ -129,8 +128,7 @@ impl Ring {
         })
     }
 
-    /// Returns the index of the node that owns a key, in the list of nodes as
-    /// it was given.
+    /// Returns the index of the node that owns a key, in the list of nodes as given.
     pub fn locate(&self, key: &[u8]) -> usize {
         let number = match &self.routed_part {
             None => self.locate_part(Some(key)),
@@ -139,7 +137,7 @@ impl Ring {
         usize::from(number)
     }
 
-    /// Of what is hashed; without it the hash is 0.
+    /// Returns the node for the hashed part of a key; without one, the hash is 0.
     fn locate_part(&self, part: Option<&[u8]>) -> u16 {
         match &self.engine {
             Engine::Single => 0,
@@ -163,7 +161,7 @@ fn check_nodes(nodes: &[NodeSpec]) -> Result<()> {
         let allowed = "wanted at least one node";
         return Err(Error::invalid_input("nodes", "", allowed));
     }
-    // Checked before nodes are numbered: a number has 16 bits.
+    // Check this before nodes are numbered, since a number has 16 bits.
     check_limit("the number of nodes", to_u64(nodes.len()), NODE_COUNT_MAX)?;
     check_unique(nodes, |node| Ok(node.address()), "address")?;
     let label = |node: &NodeSpec| Ok(node.label.clone().unwrap_or_else(|| node.address()));
@@ -177,8 +175,8 @@ pub(super) fn check_names(rule: &RingRule, nodes: &[NodeSpec]) -> Result<()> {
     Ok(())
 }
 
-/// Nodes that share a name share all their points, so one of them would get
-/// every key of both and the other none.
+/// Refuses nodes that share a text. With the same name they would share all their points,
+/// so that one would get every key of both and the other none.
 fn check_unique(
     nodes: &[NodeSpec],
     text: impl Fn(&NodeSpec) -> Result<String>,
@@ -237,7 +235,7 @@ fn build_engine(rule: &RingRule, nodes: &[NumberedNode<'_>]) -> Result<Engine> {
     })
 }
 
-/// As many buckets for a node as its weight.
+/// Returns as many buckets for each node as its weight.
 fn repeat(nodes: &[NumberedNode<'_>]) -> Result<Vec<u16>> {
     let total = nodes.iter().map(|(_, node)| u64::from(node.weight)).sum();
     check_any_weight(total)?;
@@ -345,7 +343,7 @@ mod tests {
             refusal("evcache", &["10.0.0.1:1", "10.0.0.1:2"]),
             "node \"10.0.0.1:2\": has the same name in the ring as node \"10.0.0.1:1\" before it"
         );
-        // Without names they may have the same.
+        // On a ring without names, labels may equal addresses.
         let spec = "modula".parse().unwrap();
         assert!(Placement::new(&spec, &nodes(&["a", "b@a"])).is_ok());
     }

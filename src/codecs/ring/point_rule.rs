@@ -1,21 +1,21 @@
-//! How a ring of points is made and read, as a rule.
+//! The rule by which a ring of points is built and searched.
 
 use crate::codecs::ring::hash::KeyHash;
 use crate::words::node::NodeSpec;
 
-/// How a ring of points is made and read.
+/// How a ring of points is built and searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PointRule {
-    /// What makes points of a label.
+    /// How points are made from a label.
     pub hash: PointHash,
-    /// Points of a node of average weight. Those of [`PointHash::Md5`] and its
-    /// kin come by the four.
+    /// Points of a node of average weight. [`PointHash::Md5`] and similar ones make them
+    /// in fours.
     pub count: u32,
-    /// What weights do to that number.
+    /// How weights change that number.
     pub weights: PointWeights,
-    /// Which point has a hash.
+    /// Which point a hash belongs to.
     pub search: Search,
-    /// Which node has a point that several have.
+    /// Which node gets a point that several nodes have.
     pub ties: Ties,
 }
 
@@ -37,39 +37,39 @@ impl PointRule {
         ..Self::KETAMA
     };
 
-    /// Returns how many labels a node of average weight has.
+    /// Returns the number of labels of a node of average weight.
     pub(super) fn label_count(&self) -> u32 {
         self.count / self.hash.points_of_label()
     }
 }
 
-/// What makes points of a label.
+/// How points are made from a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PointHash {
     /// Four points: the words of its MD5 digest, little-endian.
     Md5,
-    /// Three points: the first words of its MD5 digest, though as many labels as
-    /// four would need (node hashring's `hash_ring`).
+    /// Three points: the first words of its MD5 digest, though as many labels as four
+    /// points would need (node hashring's `hash_ring`).
     Md5Three,
     /// Four points: the first words of its SHA-384 digest, little-endian.
     Sha384,
     /// One point: the first word of its SHA-1 digest, big-endian.
     Sha1,
-    /// One point: the function that hashes keys.
+    /// One point: the key hash of the ring.
     KeyHash,
-    /// One point: a function of its own.
+    /// One point: a hash of its own.
     Own(KeyHash),
-    /// One point: FNV-1a, which starts from 0 for a node's first label and as it
-    /// should for all others (Enyim).
+    /// One point: FNV-1a, which starts from 0 for a node's first label and correctly for
+    /// all others (Enyim).
     EnyimFnv32a,
-    /// One point without a label: a chain of CRC-32s that starts from host and
-    /// port (Cache::Memcached::Fast, nginx).
+    /// One point, without a label: a chain of CRC-32s that starts from host and port
+    /// (Cache::Memcached::Fast, nginx).
     Crc32Chain,
 }
 
 impl PointHash {
-    /// Every way under the name that a ring's text gives it. That of
-    /// [`PointHash::Own`] is the name of the function.
+    /// Every kind with its name in a ring's text. [`PointHash::Own`] goes by the name of
+    /// its function.
     pub const NAMES: [(&'static str, Self); 7] = [
         ("md5", Self::Md5),
         ("md5-3", Self::Md5Three),
@@ -80,7 +80,7 @@ impl PointHash {
         ("crc32-chain", Self::Crc32Chain),
     ];
 
-    /// Returns how many points a label is counted for.
+    /// Returns how many points count as made from one label.
     pub(super) fn points_of_label(self) -> u32 {
         match self {
             Self::Md5 | Self::Md5Three | Self::Sha384 => 4,
@@ -89,31 +89,30 @@ impl PointHash {
     }
 }
 
-/// What weights do to the number of a node's points.
+/// How weights change the number of a node's points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PointWeights {
-    /// Nothing.
+    /// Not at all.
     Ignored,
-    /// They multiply it.
+    /// The number is multiplied by the weight.
     Multiply,
-    /// Nodes share all points by weight, counted with floats of 32 bits.
+    /// Nodes share all points by weight, computed in 32-bit floats.
     Share32,
-    /// As [`PointWeights::Ignored`] for as long as no node has a weight above 1.
-    /// As soon as one has, libmemcached silently makes the points of
-    /// [`PointRule::KETAMA`] instead, but goes on to hash keys as before. A
-    /// client that chose its distribution after it got the nodes forgot their
-    /// weights; for such a client, give the nodes none.
+    /// Like [`PointWeights::Ignored`] while no node has a weight above 1. As soon as one
+    /// has, libmemcached silently makes the points of [`PointRule::KETAMA`] instead, but
+    /// continues to hash keys as before. A client that chose its distribution after it
+    /// got the nodes forgot their weights; for such a client, give the nodes no weights.
     Share32IfAnyAboveOne,
-    /// Nodes share all points by weight, counted with floats of 64 bits: the
-    /// share times the number (node memcached).
+    /// Nodes share all points by weight, computed in 64-bit floats as the share times the
+    /// number (node memcached).
     Share64,
-    /// The same, but first multiplied, then divided (Dalli).
+    /// The same, but multiplied first and then divided (Dalli).
     ShareProduct64,
 }
 
 impl PointWeights {
-    /// Returns what the client makes of a node's weight. libmemcached and those
-    /// that imitate it take 0 for 1; to others it is none.
+    /// Returns the client's value for a node's weight. libmemcached and its imitators
+    /// take 0 for 1; for others it is 0.
     pub(super) fn weight_of(self, node: &NodeSpec) -> u32 {
         match self {
             Self::Ignored | Self::Share32 | Self::Share32IfAnyAboveOne | Self::Share64 => {
@@ -123,7 +122,7 @@ impl PointWeights {
         }
     }
 
-    /// Every way under the name that a ring's text gives it.
+    /// Every kind with its name in a ring's text.
     pub const NAMES: [(&'static str, Self); 6] = [
         ("ignored", Self::Ignored),
         ("multiply", Self::Multiply),
@@ -134,20 +133,20 @@ impl PointWeights {
     ];
 }
 
-/// Which point has a hash.
+/// Which point a hash belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// The first one at or after it; beyond the last the first.
+    /// The first one at or after it; beyond the last one, the first.
     AtOrAfter,
-    /// The last one at or before it; below the first the last (Dalli).
+    /// The last one at or before it; below the first one, the last (Dalli).
     AtOrBefore,
-    /// The first one at or after it; beyond the last the first, but below the
-    /// first the last (Enyim).
+    /// The first one at or after it; beyond the last one, the first, but below the first
+    /// one, the last (Enyim).
     AtOrAfterButLastBelow,
 }
 
 impl Search {
-    /// Every way under the name that a ring's text gives it.
+    /// Every kind with its name in a ring's text.
     pub const NAMES: [(&'static str, Self); 3] = [
         ("at-or-after", Self::AtOrAfter),
         ("at-or-before", Self::AtOrBefore),
@@ -155,20 +154,20 @@ impl Search {
     ];
 }
 
-/// Which node has a point that several have.
+/// Which node gets a point that several nodes have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ties {
     /// The first of them: a stable sort, and a search that stops at the first.
     First,
-    /// The last of them: a map in which it replaced the others.
+    /// The last of them: it replaced the others in a map.
     Last,
-    /// The one whose place in the order of names is the point modulo their
-    /// number (xmemcached).
+    /// The one whose rank in the order of names is the point modulo their number
+    /// (xmemcached).
     ByPoint,
 }
 
 impl Ties {
-    /// Every way under the name that a ring's text gives it.
+    /// Every kind with its name in a ring's text.
     pub const NAMES: [(&'static str, Self); 3] = [
         ("first", Self::First),
         ("last", Self::Last),

@@ -1,5 +1,5 @@
-//! A ring of points: every node has many, and a key belongs to the node of a
-//! point near its hash.
+//! A ring of points: every node has many points, and a key belongs to the node of a point
+//! near its hash.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::codecs::ring::weights::{POINT_COUNT_MAX, check_any_weight, check_weig
 use crate::words::error::Result;
 use crate::words::node::NodeSpec;
 
-/// Makes the ring of nodes in the client's order.
+/// Builds the ring from nodes in the client's order.
 ///
 /// # Errors
 ///
-/// - Those of [`LabelRule::name`].
-/// - `InvalidInput`: more than [`POINT_COUNT_MAX`] points.
+/// - As for [`LabelRule::name`].
+/// - `InvalidInput`: there are more than [`POINT_COUNT_MAX`] points.
 pub(super) fn build(
     nodes: &[NumberedNode<'_>],
     rule: PointRule,
@@ -48,9 +48,9 @@ pub(super) fn build(
     let mut points = Vec::new();
     let mut names = Vec::new();
     for &(owner, node) in nodes {
-        // Far below, by the check.
+        // Far below 2^32, by the check above.
         let count = u32::try_from(labels_of(node)).unwrap_or(u32::MAX);
-        // Of 16 bits, since the number of nodes is.
+        // Fits, since node numbers have 16 bits.
         let position = u16::try_from(names.len()).unwrap_or(u16::MAX);
         let mut push = |value| points.push((value, position));
         if rule.hash == PointHash::Crc32Chain {
@@ -81,10 +81,10 @@ pub(super) fn build(
     Ok(Arcs::new(settle(points, rule.ties, &names), rule.search))
 }
 
-/// Sorts points of (value, place in the client's order) and leaves one owner for
-/// each value.
+/// Sorts points of (value, position in the client's order), and leaves one owner for each
+/// value.
 fn settle(mut points: Vec<(u32, u16)>, ties: Ties, names: &[(String, u16)]) -> Vec<(u32, u16)> {
-    // Stable: equal points stay in the order of the nodes.
+    // The sort is stable, so equal points stay in the order of the nodes.
     points.sort_by_key(|&(value, _)| value);
     match ties {
         Ties::First => points.dedup_by_key(|&mut (value, _)| value),
@@ -115,8 +115,8 @@ fn settle(mut points: Vec<(u32, u16)>, ties: Ties, names: &[(String, u16)]) -> V
     points
 }
 
-/// Points of one node from the CRC-32 of `host\0port`, each hashed on from the
-/// one before.
+/// Returns the points of one node from the CRC-32 of `host\0port`; each continues the
+/// hash of the one before.
 fn crc32_chain(node: &NodeSpec, count: u32) -> impl Iterator<Item = u32> {
     let base = match node.socket_path() {
         Some(_) => format!("{}\0", node.host),
@@ -132,7 +132,7 @@ fn crc32_chain(node: &NodeSpec, count: u32) -> impl Iterator<Item = u32> {
     })
 }
 
-/// How many labels a node gets.
+/// What decides how many labels a node gets.
 struct Share {
     labels: u32,
     weights: PointWeights,
@@ -151,11 +151,11 @@ impl Share {
         }
     }
 
-    /// Returns how many labels a node of a weight gets.
+    /// Returns the number of labels of a node with this weight.
     ///
-    /// Every step rounds as the client's does. It matters: with floats of 32 bits
-    /// 25 equal nodes get 39 labels and not 40, and with wider ones some 3 % of
-    /// the keys would go elsewhere.
+    /// Every step rounds as the client does, because rounding matters: in 32-bit floats,
+    /// 25 equal nodes get 39 labels instead of 40; in wider ones, some 3 % of the keys
+    /// would go elsewhere.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    /// Counts of equal nodes that get one label less than the others.
+    /// Returns the counts of equal nodes that get one label less than the others.
     fn rounded_down(weights: PointWeights) -> Vec<usize> {
         (1..=100)
             .filter(|&count| {
@@ -231,7 +231,7 @@ mod tests {
         let owners = |ties| settle(points.clone(), ties, &names);
         assert_eq!(owners(Ties::First), [(10, 0), (20, 0), (21, 0)]);
         assert_eq!(owners(Ties::Last), [(10, 0), (20, 1), (21, 1)]);
-        // By name the second node is the first.
+        // In the order of names, the second node is the first.
         assert_eq!(owners(Ties::ByPoint), [(10, 0), (20, 1), (21, 0)]);
     }
 }

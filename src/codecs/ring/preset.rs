@@ -1,7 +1,7 @@
 //! Rings by the names of the clients that have them.
 //!
-//! The distributions were read in the sources of the versions named here, and
-//! most are checked against what those clients did: `testdata/routing`.
+//! The distributions were derived from the sources of the versions named here, and most
+//! are checked against the behaviour of those clients: `testdata/routing`.
 
 use crate::codecs::ring::hash::{CharSign, KeyHash};
 use crate::codecs::ring::label::{LabelFormat, LabelRule, Numbering, SocketName};
@@ -11,29 +11,28 @@ use crate::codecs::ring::rendezvous::Score;
 use crate::codecs::ring::routed_part::{KeyCut, KeyPrefix, RoutedPart};
 use crate::codecs::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRule};
 
-/// A ring that has a name.
+/// A named ring.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
-    /// What `--ring` takes: the client, and after a colon its setting.
+    /// The value of `--ring`: the client, and its setting after a colon.
     pub name: &'static str,
-    /// The client and the versions that it stands for.
+    /// The client and versions that it stands for.
     pub client: &'static str,
-    /// What chooses it there, and what it is.
+    /// How to select it in the client, and what it is.
     pub about: &'static str,
     rule: Option<fn() -> RingRule>,
 }
 
 impl Preset {
-    /// Every preset, in the order in which lists show them.
+    /// Every preset, in the order of lists.
     pub const ALL: &'static [Self] = PRESETS;
 
-    /// Returns the preset of that name.
+    /// Returns the preset with this name.
     pub fn find(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// Returns the rule; `None` for `node-for-node`, where there is nothing to
-    /// hash.
+    /// Returns the rule; `None` for `node-for-node`, which hashes nothing.
     pub fn rule(&self) -> Option<RingRule> {
         self.rule.map(|rule| rule())
     }
@@ -622,8 +621,7 @@ fn unhashed(prefix: &[u8]) -> RoutedPart {
     }
 }
 
-/// A hash modulo the number of buckets, of which a node has as many as its
-/// weight.
+/// A hash modulo the number of buckets, where a node has as many buckets as its weight.
 fn repeated(key_hash: KeyHash) -> RingRule {
     RingRule {
         distribution: Distribution::Modula(BucketWeights::Repeat),
@@ -771,8 +769,8 @@ fn node_memcached(hash: PointHash, format: LabelFormat) -> RingRule {
 fn mcrouter(distribution: Distribution) -> RingRule {
     RingRule {
         distribution,
-        // The route before a key is hashed where it is stored at all: by default
-        // it is not, and a key that begins like one has none.
+        // A leading route is hashed if it is part of the stored key. By default mcrouter does
+        // not store routes, so a stored key that begins like one has no route.
         routed_part: RoutedPart {
             cut: KeyCut::Before {
                 stop: b"|#|".to_vec(),

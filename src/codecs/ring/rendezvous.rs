@@ -1,4 +1,4 @@
-//! Rendezvous: every node has a score for a key, and the highest has it.
+//! Rendezvous hashing: every node has a score for a key, and the highest score wins.
 
 use std::borrow::Cow;
 
@@ -9,45 +9,44 @@ use crate::codecs::ring::order::NumberedNode;
 use crate::codecs::ring::weights::{check_any_weight, check_weights};
 use crate::words::error::Result;
 
-/// Most weights of all nodes together where each costs every look-up a digest.
+/// Most weights of all nodes together if each of them costs every look-up a digest.
 const ELECTION_WEIGHT_MAX: u64 = 100_000;
 
 /// Seed of the key's hash in mcrouter's scores.
 const KEY_SEED: u64 = 2_718_281_828;
 
-/// What gives a node its score for a key.
+/// How a node's score for a key is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Score {
-    /// MurmurHash3 of `name-key`, as text, of which each character's low eight
-    /// bits are hashed: pymemcache given keys as `str`. Of equal scores the
-    /// greater name wins.
+    /// MurmurHash3 of the text `name-key`, taking the low eight bits of each character:
+    /// pymemcache with keys given as `str`. Among equal scores, the greater name wins.
     Murmur3Text,
-    /// The same of `name-b'key'`: pymemcache given keys as `bytes`, which it
+    /// The same with `name-b'key'`: pymemcache with keys given as `bytes`, which it
     /// prints as Python does.
     Murmur3Bytes,
-    /// mcrouter's Rendezvous. Of equal scores the later node wins.
+    /// mcrouter's Rendezvous. Among equal scores, the later node wins.
     Mcrouter,
-    /// mcrouter's WeightedRendezvous. Of equal scores the earlier node wins.
+    /// mcrouter's WeightedRendezvous. Among equal scores, the earlier node wins.
     McrouterWeighted,
-    /// The first word of the MD5 of `name-i` and the key, for every i below the
-    /// weight: xmemcached's election.
+    /// The first word of the MD5 of `name-i` and the key, for every i below the weight;
+    /// the highest counts: xmemcached's election.
     Md5Election,
 }
 
-/// One node, ready to be scored.
+/// One node, ready for scoring.
 #[derive(Debug)]
 struct Candidate {
     owner: u16,
     name: String,
     name_hash: u64,
-    /// `name-`, of which each character's low eight bits are hashed.
+    /// `name-`, with the low eight bits of each character hashed.
     start: Murmur3Start,
-    /// Of a weighted score, the share of the highest weight.
+    /// For weighted scores, the weight as a share of the highest weight.
     share: f64,
     weight: u32,
 }
 
-/// The nodes and their score.
+/// The nodes, and how they are scored.
 #[derive(Debug)]
 pub(super) struct Rendezvous {
     candidates: Vec<Candidate>,
@@ -56,12 +55,12 @@ pub(super) struct Rendezvous {
 }
 
 impl Rendezvous {
-    /// Names the nodes.
+    /// Computes the names of the nodes.
     ///
     /// # Errors
     ///
-    /// - Those of [`LabelRule::name`].
-    /// - `InvalidInput`: weights for which a look-up would take too long.
+    /// - As for [`LabelRule::name`].
+    /// - `InvalidInput`: a look-up would take too long with these weights.
     pub(super) fn new(nodes: &[NumberedNode<'_>], labels: LabelRule, score: Score) -> Result<Self> {
         if score == Score::Md5Election {
             let total = nodes.iter().map(|(_, node)| u64::from(node.weight)).sum();
@@ -82,7 +81,7 @@ impl Rendezvous {
             })
         };
         let mut candidates = nodes.iter().map(candidate).collect::<Result<Vec<_>>>()?;
-        // The later of equal scores wins below; so sorted, that is the greater name.
+        // The later of equal scores wins below; after this sort, it has the greater name.
         if matches!(score, Score::Murmur3Text | Score::Murmur3Bytes) {
             candidates.sort_by(|a, b| a.name.cmp(&b.name));
         }
@@ -115,7 +114,7 @@ impl Rendezvous {
                         text.extend_from_slice(key);
                         md5_words(&text)[0]
                     };
-                    // A node of weight 0 stands for no election.
+                    // A node of weight 0 is not a candidate.
                     (0..node.weight).map(score).max()
                 })
             }
@@ -151,9 +150,8 @@ impl Rendezvous {
     }
 }
 
-/// Returns the low eight bits of each character, as pymemcache's `ord(c) & 0xff`
-/// has them. A key that is not UTF-8 was not given as text; its bytes stand for
-/// themselves.
+/// Returns the low eight bits of each character, as pymemcache's `ord(c) & 0xff` does. A
+/// key that is not UTF-8 was not given as text; its bytes are used unchanged.
 fn low_bytes(key: &[u8]) -> Cow<'_, [u8]> {
     match std::str::from_utf8(key) {
         Ok(text) if !text.is_ascii() => text
@@ -164,7 +162,7 @@ fn low_bytes(key: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Writes bytes as Python prints them.
+/// Formats bytes as Python prints them.
 fn python_bytes(key: &[u8]) -> Vec<u8> {
     let quote = if key.contains(&b'\'') && !key.contains(&b'"') {
         b'"'

@@ -1,75 +1,76 @@
-//! Which bytes of a stored key the client hashed.
+//! The part of a stored key that the client hashed.
 
 use std::borrow::Cow;
 
 use crate::words::item::KEY_LEN_MAX;
 
-/// What part of a stored key is hashed. The default is all of it.
+/// Which part of a stored key is hashed. The default is all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoutedPart {
-    /// What the client puts before the keys it is given.
+    /// What the client prepends to keys.
     pub prefix: KeyPrefix,
-    /// Whether a leading `/region/cluster/` is left out: mcrouter.
+    /// Whether a leading `/region/cluster/` is left out, as in mcrouter.
     pub skips_route: bool,
-    /// What is left of the rest.
+    /// What is cut from the rest.
     pub cut: KeyCut,
-    /// What is hashed after it: mcrouter's salt.
+    /// What is appended before hashing: mcrouter's salt.
     pub salt: Vec<u8>,
 }
 
-/// What the client puts before keys.
+/// What the client prepends to keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KeyPrefix {
     /// Nothing, or something that it hashes like the rest.
     #[default]
     None,
-    /// This, which it does not hash, as when libmemcached's PREFIX_KEY is set. A
-    /// key that does not begin with it, or has nothing after it, was not
-    /// stored by that client; all of it is hashed.
+    /// This prefix, which it does not hash, as when libmemcached's PREFIX_KEY is set. A
+    /// key that does not begin with it, or has nothing after it, was not stored by that
+    /// client; such a key is hashed whole.
     Unhashed(Vec<u8>),
-    /// Something that it hashes, as when HASH_WITH_PREFIX_KEY is set, too; but
+    /// A prefix that it hashes, as when HASH_WITH_PREFIX_KEY is also set; but
     /// libmemcached then gives every key above 250 bytes the hash 0.
     Hashed,
 }
 
-/// What is cut out of a key.
+/// Which part of a key is kept for hashing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KeyCut {
-    /// Nothing: all is hashed.
+    /// The whole key.
     #[default]
     None,
-    /// What lies between the first of one byte and the first of another after
-    /// it; all where there is no such pair.
+    /// The part between the first `open` byte and the first `close` byte after it; the
+    /// whole key if there is no such pair.
     Tag {
-        /// Byte before it.
+        /// The byte before it.
         open: u8,
-        /// Byte after it.
+        /// The byte after it.
         close: u8,
-        /// Whether it may be empty (memcached's proxy), or then all is hashed
-        /// (twemproxy).
+        /// Whether an empty part counts (memcached's proxy); otherwise the whole key is hashed
+        /// then (twemproxy).
         may_be_empty: bool,
     },
-    /// What lies before the first of these bytes; all where they do not occur.
+    /// The part before the first occurrence of these bytes; the whole key if they do not
+    /// occur.
     Before {
-        /// The bytes.
+        /// The bytes that end it.
         stop: Vec<u8>,
-        /// Whether it may be empty, or then all is hashed (EVCache).
+        /// Whether an empty part counts; otherwise the whole key is hashed then (EVCache).
         may_be_empty: bool,
     },
 }
 
 impl RoutedPart {
-    /// Says whether all of every key is hashed and nothing else.
+    /// Returns whether all of every key is hashed, and nothing else.
     pub(super) fn is_whole(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Says whether keys that differ may be hashed alike.
+    /// Returns whether different keys may be hashed alike.
     pub(super) fn cuts(&self) -> bool {
         self.cut != KeyCut::None
     }
 
-    /// Returns what is hashed of a key; `None` where the client takes the hash 0
+    /// Returns the part of a key that is hashed; `None` if the client uses the hash 0
     /// instead.
     pub(super) fn of<'a>(&self, key: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let rest = match &self.prefix {
@@ -122,7 +123,7 @@ fn between(key: &[u8], open: u8, close: u8) -> Option<&[u8]> {
     Some(&rest[..memchr::memchr(close, rest)?])
 }
 
-/// Leaves out `/region/cluster/` where a key begins with it.
+/// Removes `/region/cluster/` from the start of a key.
 fn without_route(key: &[u8]) -> &[u8] {
     let Some(rest) = key.strip_prefix(b"/") else {
         return key;

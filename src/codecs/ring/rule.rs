@@ -7,50 +7,50 @@ use crate::codecs::ring::point_rule::{PointHash, PointRule};
 use crate::codecs::ring::rendezvous::Score;
 use crate::codecs::ring::routed_part::RoutedPart;
 
-/// Everything but the nodes that decides where a key goes. The default is
-/// what libmemcached does when no option is set.
+/// Everything but the nodes that decides where a key goes. The default is libmemcached's
+/// behaviour without any options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RingRule {
-    /// How hashes are shared out among the nodes.
+    /// How hashes are distributed over the nodes.
     pub distribution: Distribution,
-    /// What hashes the key.
+    /// The hash function for keys.
     pub key_hash: KeyHash,
-    /// What a byte above 127 is on the client's machine.
+    /// How the client's machine reads a byte above 127.
     pub char_sign: CharSign,
-    /// What part of a stored key is hashed.
+    /// Which part of a stored key is hashed.
     pub routed_part: RoutedPart,
-    /// How the client orders the nodes it was given.
+    /// How the client orders the given nodes.
     pub node_order: NodeOrder,
-    /// What nodes are called, where that matters.
+    /// How nodes are named, if names matter.
     pub labels: LabelRule,
 }
 
-/// How hashes are shared out among the nodes.
+/// How hashes are distributed over the nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Distribution {
     /// The hash modulo the number of buckets.
     Modula(BucketWeights),
-    /// The low bits of the hash number a bucket.
+    /// The low bits of the hash select a bucket.
     VirtualBucket {
-        /// The node of each bucket, as an index into the ordered list of
-        /// nodes; `None` takes the nodes themselves as buckets.
+        /// The node of each bucket, as an index into the ordered list of nodes; `None` uses the
+        /// nodes themselves as buckets.
         buckets: Option<Vec<usize>>,
     },
     /// A ring of points.
     Points(PointRule),
-    /// A ring of points that was asked only for equally spaced hashes; the key's
-    /// hash modulo their number chooses one (PHP's memcache).
+    /// A ring of points that is searched only for equally spaced hashes; the key's hash
+    /// modulo their number selects one of these (PHP's memcache).
     Slots {
         /// The ring.
         points: PointRule,
-        /// How many hashes.
+        /// The number of such hashes.
         count: u32,
     },
     /// A ring of points that are whole MD5 digests (python-binary-memcached).
     WidePoints,
-    /// The highest score.
+    /// The node with the highest score.
     Rendezvous(Score),
-    /// mcrouter's Ch3, which grows a tree of bits.
+    /// mcrouter's Ch3, which descends a tree of bits.
     Furc(FurcWeights),
     /// Jump consistent hash.
     Jump,
@@ -63,7 +63,7 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Says whether the names of nodes decide where keys go.
+    /// Returns whether the names of nodes decide where keys go.
     pub fn uses_names(&self) -> bool {
         match self {
             Self::Points(_) | Self::Slots { .. } | Self::WidePoints | Self::Rendezvous(_) => true,
@@ -71,7 +71,7 @@ impl Distribution {
         }
     }
 
-    /// Says whether the weights of nodes decide where keys go.
+    /// Returns whether the weights of nodes decide where keys go.
     pub fn uses_weights(&self) -> bool {
         use crate::codecs::ring::point_rule::PointWeights;
         match self {
@@ -87,8 +87,8 @@ impl Distribution {
         }
     }
 
-    /// Says whether the keys of all other nodes stay where they are when a node, or
-    /// the last one, is left out.
+    /// Returns whether the keys of all other nodes stay in place when a node, or only the
+    /// last one, is removed.
     pub fn keeps_keys_of_others(&self) -> bool {
         match self {
             Self::Points(_)
@@ -100,7 +100,7 @@ impl Distribution {
         }
     }
 
-    /// Returns the points of a ring that has some.
+    /// Returns the rule for points, if the distribution has points.
     pub(super) fn points_mut(&mut self) -> Option<&mut PointRule> {
         match self {
             Self::Points(points) | Self::Slots { points, .. } => Some(points),
@@ -114,42 +114,42 @@ impl Distribution {
     }
 }
 
-/// What weights do to buckets.
+/// How weights change the buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BucketWeights {
-    /// Nothing: one bucket a node.
+    /// Not at all: one bucket per node.
     #[default]
     Ignored,
-    /// A node has as many buckets, side by side.
+    /// A node has as many adjacent buckets as its weight.
     Repeat,
 }
 
 impl BucketWeights {
-    /// Every way under the name that a ring's text gives it.
+    /// Every kind with its name in a ring's text.
     pub const NAMES: [(&'static str, Self); 2] =
         [("ignored", Self::Ignored), ("repeat", Self::Repeat)];
 }
 
-/// What weights do to mcrouter's Ch3.
+/// How weights change mcrouter's Ch3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FurcWeights {
-    /// Nothing.
+    /// Not at all.
     Ignored,
-    /// A node takes this part of the keys that it is offered: WeightedCh3.
+    /// A node takes this share of the keys that it is offered: WeightedCh3.
     PartOf {
-        /// The weight that stands for 1.0; that of the heaviest node if `None`.
+        /// The weight that stands for 1.0; `None` means that of the heaviest node.
         full: Option<u32>,
     },
 }
 
 impl RingRule {
-    /// Says whether the names of nodes decide where keys go, or in which order the
-    /// client holds them.
+    /// Returns whether the names of nodes decide where keys go, or in which order the
+    /// client keeps the nodes.
     pub fn uses_names(&self) -> bool {
         self.distribution.uses_names() || self.node_order == NodeOrder::ByNameLength
     }
 
-    /// Says whether labels that a user gives nodes decide where keys go.
+    /// Returns whether labels that a user gives nodes decide where keys go.
     pub(super) fn uses_labels(&self) -> bool {
         let has_own_names = match &self.distribution {
             Distribution::Points(points) | Distribution::Slots { points, .. } => {
@@ -165,7 +165,7 @@ impl RingRule {
         self.uses_names() && !has_own_names
     }
 
-    /// Says whether the function that hashes keys can be another one.
+    /// Returns whether the hash function for keys can be replaced.
     pub(super) fn uses_key_hash(&self) -> bool {
         !matches!(
             self.distribution,
@@ -173,8 +173,8 @@ impl RingRule {
         )
     }
 
-    /// Says whether two rules are one ring, whatever the nodes; where none of those
-    /// is a socket, whatever sockets are called.
+    /// Returns whether two rules are the same ring for all nodes. Without sockets among
+    /// the nodes, the names of sockets do not count.
     pub(super) fn is_same_ring(&self, other: &Self, has_sockets: bool) -> bool {
         let bare = |rule: &Self| {
             let mut rule = rule.clone();
@@ -192,8 +192,7 @@ impl RingRule {
         bare(self) == bare(other)
     }
 
-    /// Says whether the client hashes characters, so that it can have no key that
-    /// is no UTF-8.
+    /// Returns whether the client hashes characters, so that its keys are always UTF-8.
     pub fn hashes_text(&self) -> bool {
         match self.distribution {
             Distribution::WidePoints => true,

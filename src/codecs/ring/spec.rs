@@ -1,4 +1,4 @@
-//! What the user asks for: a ring by name, with parts of it changed.
+//! A ring as the user specifies it: a preset with some parts replaced.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,22 +14,22 @@ use crate::codecs::ring::rule::{BucketWeights, Distribution, FurcWeights, RingRu
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// Most points of a node of average weight that a text may ask for.
+/// Most points that a text may request for a node of average weight.
 const NODE_POINT_COUNT_MAX: u32 = 10_000;
 
-/// Most virtual buckets that a text may ask for.
+/// Most virtual buckets that a text may request.
 const BUCKET_COUNT_MAX: usize = 65_536;
 
-/// Longest prefix, stop or salt, in bytes: that of a key.
+/// Longest prefix, stop or salt, in bytes; the same as for a key.
 const AFFIX_LEN_MAX: usize = crate::words::item::KEY_LEN_MAX;
 
-/// What stands between rings of a record. No ring's text has a space.
+/// The separator between rings in a record. A ring's text has no spaces.
 const OR: &str = " or ";
 
 /// The value of `--ring`: `NAME[,PART=VALUE]...`.
 ///
-/// The name is that of a [`Preset`], and each part replaces one of its rule. In
-/// a value a comma, a slash or a byte that cannot be typed is written `%XX`.
+/// The name is that of a [`Preset`], and each part replaces one of its rule. In a value,
+/// a comma, a slash or a byte that cannot be typed is written as `%XX`.
 ///
 /// # Examples
 ///
@@ -43,7 +43,7 @@ const OR: &str = " or ";
 #[derive(Clone, Debug)]
 pub struct RingSpec {
     preset: &'static Preset,
-    /// In the order of [`PARTS`].
+    /// The replaced parts, in the order of [`PARTS`].
     parts: Vec<(Part, String)>,
     rule: Option<RingRule>,
 }
@@ -80,7 +80,7 @@ enum Part {
     Buckets,
 }
 
-/// Every part: its name, what it takes, and what it means.
+/// Every part: its name, its values, and its meaning.
 const PARTS: [(&str, Part, &str); 19] = [
     (
         "hash",
@@ -140,7 +140,7 @@ impl Part {
 }
 
 impl RingSpec {
-    /// Returns the ring of a preset as it is.
+    /// Returns the ring of an unchanged preset.
     pub fn of(preset: &'static Preset) -> Self {
         Self {
             preset,
@@ -149,25 +149,24 @@ impl RingSpec {
         }
     }
 
-    /// Returns the preset that it names.
+    /// Returns the preset that it is based on.
     pub fn preset(&self) -> &'static Preset {
         self.preset
     }
 
-    /// Returns the prefix that is set, as it is written.
+    /// Returns the prefix as written, if it is set.
     pub(super) fn prefix(&self) -> Option<&str> {
         let mut parts = self.parts.iter();
         parts.find_map(|(part, value)| (*part == Part::Prefix).then_some(value.as_str()))
     }
 
-    /// Returns the rule behind the text; `None` where there is nothing to
-    /// hash.
+    /// Returns the rule; `None` if there is nothing to hash.
     pub fn rule(&self) -> Option<&RingRule> {
         self.rule.as_ref()
     }
 
-    /// Returns what to tell a user who gave weights, or labels, that this ring has no
-    /// use for. Labels of nodes that no ring of their kind names are no mistake.
+    /// Returns a warning if the nodes have weights or labels that this ring ignores.
+    /// Labels are fine on a ring that ignores the names of nodes altogether.
     pub fn warning_of(&self, nodes: &[NodeSpec]) -> Option<String> {
         let rule = self.rule()?;
         if nodes.len() > 1
@@ -187,7 +186,7 @@ impl RingSpec {
         None
     }
 
-    /// Says whether it is `node-for-node`.
+    /// Returns whether it is `node-for-node`.
     pub fn is_node_for_node(&self) -> bool {
         self.rule.is_none()
     }
@@ -195,9 +194,8 @@ impl RingSpec {
     /// Replaces one part.
     ///
     /// # Errors
-    ///
-    /// - `InvalidInput`: there is no such part, it takes no such value, or the
-    ///   ring has no use for it.
+    /// - `InvalidInput`: there is no such part, it does not accept the value, or the ring
+    ///   has no use for it.
     pub fn with(mut self, part: &str, value: &str) -> Result<Self> {
         let invalid =
             |reason: String| Error::invalid_input("ring", format!("{part}={value}"), reason);
@@ -229,24 +227,24 @@ impl RingSpec {
         Ok(self)
     }
 
-    /// Writes rings down for the record: one, or several that could not be told
-    /// apart, with `or` between. None for none.
+    /// Writes rings for a record: one ring, or several that could not be distinguished,
+    /// with `or` between them. `None` for an empty list.
     pub fn to_record(rings: &[Self]) -> Option<String> {
         let texts: Vec<String> = rings.iter().map(ToString::to_string).collect();
         (!texts.is_empty()).then(|| texts.join(OR))
     }
 
-    /// Reads what [`RingSpec::to_record`] has written.
+    /// Parses what [`RingSpec::to_record`] has written.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: one of them is no ring.
+    /// - `InvalidInput`: one of them is not a ring.
     pub fn from_record(text: &str) -> Result<Vec<Self>> {
         text.split(OR).map(str::parse).collect()
     }
 
-    /// Lists the parts that a text can replace: their names, the values that they
-    /// take, and what they mean.
+    /// Lists the parts that a text can replace: their names, accepted values, and
+    /// meanings.
     pub fn parts() -> Vec<(&'static str, String, &'static str)> {
         let values = |part| match part {
             Part::Hash => format!("{}, xxh3", names(&KeyHash::NAMES)),
@@ -281,9 +279,9 @@ impl RingSpec {
 
 /// Why a part cannot be set.
 enum Refusal {
-    /// It takes other values.
+    /// The part accepts other values.
     Value(String),
-    /// The ring has no use for it.
+    /// The ring has no use for the part.
     Part(&'static str),
 }
 
@@ -309,7 +307,7 @@ fn choose_hash(preset: &Preset, value: &str) -> std::result::Result<KeyHash, Ref
     hash_called(preset, value).ok_or_else(wanted)
 }
 
-/// Makes the rule of a preset with all these parts replaced.
+/// Makes the rule of a preset with these parts replaced.
 fn rule_of(
     preset: &Preset,
     parts: &[(Part, String)],
@@ -381,7 +379,7 @@ fn set(
                     "two ASCII characters, such as {}".to_owned(),
                 ));
             }
-            // memcached's own proxy hashes what is in an empty tag: nothing.
+            // memcached's built-in proxy hashes the content of an empty tag, which is nothing.
             rule.routed_part.cut = KeyCut::Tag {
                 open,
                 close,
@@ -465,7 +463,7 @@ fn set(
     Ok(())
 }
 
-/// A label of a digest has four points, so that fewer are none.
+/// Each label of a digest yields four points, so a count below four yields no label.
 fn check_points(points: &PointRule) -> std::result::Result<(), Refusal> {
     if points.label_count() == 0 {
         return Err(Refusal::Value(
@@ -475,13 +473,13 @@ fn check_points(points: &PointRule) -> std::result::Result<(), Refusal> {
     Ok(())
 }
 
-/// Reads bytes with `%XX` among them.
+/// Parses bytes that may be written as `%XX`.
 fn affix(value: &str) -> std::result::Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::with_capacity(value.len());
     let mut pieces = value.split('%');
     bytes.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
     for piece in pieces {
-        // `from_str_radix` would also take a plus sign.
+        // `from_str_radix` would also accept a plus sign.
         let digits = piece.get(..2);
         let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
@@ -521,7 +519,7 @@ impl FromStr for RingSpec {
     }
 }
 
-/// Names the presets that look like it, or else where to find them.
+/// Names the presets with a similar name, or else where to find them.
 fn unknown_name(name: &str) -> Error {
     const LETTERS: usize = 3;
     let lower = name.to_ascii_lowercase();

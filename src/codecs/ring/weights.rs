@@ -1,12 +1,11 @@
-//! How much the weights of nodes may make of a ring.
+//! Bounds on the weights of nodes.
 
 use crate::words::error::{Error, Result};
 
-/// Most points or buckets of all nodes together, which weights multiply.
+/// Most points or buckets of all nodes together, after multiplying by weights.
 pub const POINT_COUNT_MAX: u64 = 1 << 24;
 
-/// Refuses weights that make so much of something that a ring would not fit, or
-/// not answer in time.
+/// Refuses weights with which a ring would not fit into memory or not answer in time.
 pub(super) fn check_weights(what: &str, count: u64, most: u64) -> Result<()> {
     if count <= most {
         return Ok(());
@@ -16,7 +15,7 @@ pub(super) fn check_weights(what: &str, count: u64, most: u64) -> Result<()> {
     Err(Error::invalid_input("weights", found, allowed))
 }
 
-/// Refuses nodes of which none has any weight.
+/// Refuses nodes that all have weight 0.
 pub(super) fn check_any_weight(total: u64) -> Result<()> {
     if total > 0 {
         return Ok(());

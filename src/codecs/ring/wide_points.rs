@@ -1,15 +1,15 @@
-//! A ring of points that are whole MD5 digests: uhashring, of which
-//! python-binary-memcached makes its ring.
+//! A ring of points that are whole MD5 digests: uhashring, which python-binary-memcached
+//! uses for its ring.
 //!
-//! A point is so wide that no two are the same, and a key's hash is one of them
-//! only if the key is a label.
+//! Points are so wide that no two are equal, and a key's hash equals one of them only if
+//! the key is a label.
 
 use crate::codecs::ring::hash::md5_number;
 use crate::codecs::ring::label::LabelRule;
 use crate::codecs::ring::order::NumberedNode;
 use crate::words::error::Result;
 
-/// Points of a node; `NODE_COUNT_MAX` bounds those of all.
+/// Points per node; `NODE_COUNT_MAX` bounds their total.
 const POINT_COUNT: u32 = 160;
 
 /// The points in ascending order, each with the number of its node.
@@ -19,11 +19,11 @@ pub(super) struct WidePoints {
 }
 
 impl WidePoints {
-    /// Puts 160 points of each node on the ring; weights mean nothing to it.
+    /// Puts 160 points of each node on the ring, which has no weights.
     ///
     /// # Errors
     ///
-    /// - Those of [`LabelRule::name`].
+    /// - As for [`LabelRule::name`].
     pub(super) fn new(nodes: &[NumberedNode<'_>], labels: LabelRule) -> Result<Self> {
         let mut points = Vec::new();
         for &(owner, node) in nodes {
@@ -35,8 +35,8 @@ impl WidePoints {
         Ok(Self { points })
     }
 
-    /// Returns the number of the node that owns a key: that of the first point
-    /// after its hash, or of the first of all.
+    /// Returns the number of the node that owns a key: that of the first point after the
+    /// key's hash, or of the first point of all.
     pub(super) fn locate(&self, key: &[u8]) -> u16 {
         let hash = md5_number(key);
         let after = self.points.partition_point(|(point, _)| *point <= hash);

@@ -1,5 +1,5 @@
-//! What else a client may have: other names, weights and orders of its nodes,
-//! other hashes, prefixes that it does not hash.
+//! Guesses about a client's configuration: other names, weights and orders of its nodes,
+//! other hashes, and prefixes that it does not hash.
 
 use std::collections::HashSet;
 
@@ -8,17 +8,16 @@ use crate::codecs::ring::spec::RingSpec;
 use crate::words::node::NodeSpec;
 use crate::words::units::to_u64;
 
-/// Most prefixes that are tried as unhashed.
+/// Most prefixes to try as unhashed.
 const PREFIX_COUNT_MAX: usize = 4;
 
-/// Weights that are guessed, at most.
+/// Greatest weight to guess.
 pub(super) const WEIGHT_MAX: u32 = 32;
 
-/// Nodes as they may have to be written, and what was changed of them.
+/// One way to write the nodes, and how it differs from the given one.
 pub(super) type NodeForm = (Vec<NodeSpec>, Vec<NodeChange>);
 
-/// The nodes as given, first, and under the other names that a client may have
-/// for them.
+/// Returns the nodes as given, then under other names that a client may have for them.
 pub(super) fn node_forms(nodes: &[NodeSpec]) -> Vec<NodeForm> {
     let mut forms = vec![(nodes.to_vec(), Vec::new())];
     let by_address = |node: &NodeSpec| NodeSpec {
@@ -69,7 +68,7 @@ pub(super) fn with_part(specs: &[RingSpec], part: &str, value: &str) -> Vec<Ring
         .collect()
 }
 
-/// Rings that clients are often told to use without a name of their own.
+/// Rings that clients are often configured with but that have no name of their own.
 pub(super) fn variations() -> Vec<RingSpec> {
     const HASHES: [&str; 12] = [
         "one-at-a-time",
@@ -121,8 +120,8 @@ pub(super) fn variations() -> Vec<RingSpec> {
     hashed.chain(others).collect()
 }
 
-/// Returns what all keys begin with, up to each of its delimiters, the longest
-/// first; written as a ring's text has it.
+/// Returns the common beginnings of all keys that end at a delimiter, longest first, as
+/// written in a ring's text.
 pub(super) fn common_prefixes(sightings: &[Sighting]) -> Vec<String> {
     let mut keys = sightings.iter().map(|sighting| sighting.key.as_slice());
     let Some(first) = keys.next() else {
@@ -148,13 +147,14 @@ pub(super) fn common_prefixes(sightings: &[Sighting]) -> Vec<String> {
         .collect()
 }
 
-/// Returns the nodes with weights in whole numbers that fit how many items they
-/// have, the smallest first; none where those are even, or as given.
+/// Returns the nodes with whole weights that fit the number of items of each, smallest
+/// weights first. Weights that are all equal, or as given, are left out.
 ///
-/// The weights are rounded from the shares of each sum of all weights: the share
-/// of one node, of a ring of points, wavers by a tenth and more.
+/// For each plausible sum of weights, a node's weight is its share of that sum, rounded.
+/// Dividing by the share of one node instead would not do, because shares on a ring of
+/// points vary by a tenth and more.
 pub(super) fn guess_weights(populations: &[u64], nodes: &[NodeSpec]) -> Vec<Vec<NodeSpec>> {
-    /// Largest weight of a node of mean weight.
+    /// Largest average weight of the nodes.
     const MEAN_MAX: usize = 8;
     if populations.contains(&0) || populations.len() != nodes.len() {
         return Vec::new();
@@ -202,7 +202,7 @@ pub(super) fn reduce_weights(nodes: &[NodeSpec]) -> Vec<NodeSpec> {
     reduced.collect()
 }
 
-/// Returns all orders of some indexes, that of the indexes first.
+/// Returns all permutations of the indexes below `count`, the identity first.
 pub(super) fn permutations(count: usize) -> Vec<Vec<usize>> {
     let mut orders = vec![Vec::new()];
     for _ in 0..count {

@@ -1,10 +1,10 @@
-//! Which ring a client uses, by where its keys were found.
+//! Finds the ring that a client uses from where its keys were found.
 //!
-//! Every ring that has a name is tried, then rings with other hashes, prefixes
-//! that are not hashed, nodes under their other names, in another order, with
-//! weights that their shares of the keys suggest. What places the keys where
-//! they were found is an explanation; the more nodes and keys, the less an
-//! unrelated ring can do so by chance.
+//! It tries every named ring, then rings with other hashes, prefixes that are not hashed,
+//! and nodes under other names, in another order, or with weights that their shares of
+//! the keys suggest. A ring that places the keys where they were found is an explanation.
+//! The more nodes and keys there are, the less likely an unrelated ring does so by
+//! chance.
 
 mod explanation;
 mod guesses;
@@ -20,10 +20,10 @@ use crate::words::node::NodeSpec;
 
 pub use explanation::{Explanation, NodeChange, Sighting, Sureness, count_by_node};
 
-/// Finds the rings that explain where keys were found, the best first; none where
-/// no ring does, or where there are not two nodes to choose from.
+/// Finds the rings that explain where keys were found, best first. The result is empty if
+/// no ring does, or if there are fewer than two nodes.
 ///
-/// `populations` says how many items each node has; weights are guessed from it.
+/// `populations` is the number of items on each node, from which weights are guessed.
 pub fn explain(
     sightings: &[Sighting],
     nodes: &[NodeSpec],
@@ -38,7 +38,7 @@ pub fn explain(
         .map(RingSpec::of)
         .filter(|spec| spec.rule().is_some())
         .collect();
-    // Of several names for one ring, a client's default is likelier than a setting.
+    // Among several names of one ring, a client's default is likelier than a setting.
     named.sort_by_key(|spec| spec.preset().name.contains(':'));
     let forms = node_forms(nodes);
     trial.try_all(&named, &forms);
@@ -55,7 +55,7 @@ pub fn explain(
     if !trial.is_explained() {
         trial.improve_weights();
     }
-    // What fits only with nodes in another order may be another hash.
+    // What fits only with reordered nodes may be another hash.
     if !trial.is_explained_as_given() {
         trial.try_all(&variations(), &forms);
     }
@@ -67,8 +67,8 @@ pub fn explain(
     trial.into_explanations()
 }
 
-/// Says how well one ring explains where keys were found, the nodes as they are
-/// given; none where it is no ring or these nodes make none.
+/// Returns how well one ring explains where keys were found, with the nodes as given;
+/// `None` if it hashes nothing or cannot be built from these nodes.
 pub fn explain_by(
     ring: &RingSpec,
     sightings: &[Sighting],
@@ -91,8 +91,8 @@ mod tests {
         text.split(' ').map(|node| node.parse().unwrap()).collect()
     }
 
-    /// Keys where a client with that ring puts them, each found by the order in
-    /// which the investigator names the nodes.
+    /// Returns keys where a client with that ring puts them, with nodes numbered in the
+    /// investigator's order.
     fn sightings(
         ring: &str,
         clients: &str,
@@ -132,14 +132,14 @@ mod tests {
     fn every_named_ring_is_found_by_its_own_keys() {
         for preset in Preset::ALL {
             let Some(rule) = preset.rule() else { continue };
-            // Four, so that a virtual bucket without a map has all of them.
+            // Four nodes, so that a virtual bucket without a map has all of them.
             let named = "10.0.0.1 10.0.0.2:11212 10.0.0.3 10.0.0.4";
             let prefix = match &rule.routed_part.prefix {
                 KeyPrefix::Unhashed(prefix) => String::from_utf8(prefix.clone()).unwrap(),
                 KeyPrefix::None | KeyPrefix::Hashed => String::new(),
             };
-            // By the least difference of two rings, a hash of 15 bits that is never
-            // 0, not every sample can tell them apart.
+            // Where two rings differ least, by a 15-bit hash that is never 0, not every sample
+            // can distinguish them.
             let seen = sightings(preset.name, named, named, &prefix, 300);
             let found = explain(&seen, &nodes(named), &[]);
             let found = found.first().unwrap_or_else(|| panic!("{}", preset.name));
@@ -171,7 +171,7 @@ mod tests {
         let ring = "dalli,prefix=app1:,char=signed";
         let found = best(&sightings(ring, NODES, NODES, "app1:", 400), NODES);
         assert_eq!(found.ring.to_string(), "dalli,prefix=app1:");
-        // All clients that would have the prefix are named.
+        // All clients that would have the prefix are listed.
         let ring = "php-memcached,prefix=app1:";
         let found = best(&sightings(ring, NODES, NODES, "app1:", 400), NODES);
         assert!(
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn weights_are_found_however_the_shares_of_points_waver() {
-        // The third node has 4.5 times, not thrice, as many keys as the first.
+        // The third node has 4.5 times as many keys as the first, not three times.
         let named = "127.0.0.1:34456 127.0.0.1:47979 127.0.0.1:57335";
         let theirs = "127.0.0.1:34456 127.0.0.1:47979*2 127.0.0.1:57335*3";
         let found = best(
@@ -225,7 +225,7 @@ mod tests {
             named,
         );
         assert_eq!(found.nodes, nodes(theirs));
-        // More nodes than all weights could be tried for.
+        // Too many nodes to try all combinations of weights.
         let named: Vec<String> = (1..=14).map(|number| format!("10.0.0.{number}")).collect();
         let theirs = named.iter().zip([1, 2, 1, 4, 1, 1, 2, 1, 1, 3, 1, 1, 2, 4]);
         let theirs: Vec<String> = theirs
@@ -285,7 +285,7 @@ mod tests {
             .collect();
         let found = explain(&seen, &nodes("127.0.0.1:1 127.0.0.1:2"), &[100_000, 40]);
         assert!(found.is_empty(), "{found:?}");
-        // The true ring is found where it has nearly all on one node, too.
+        // The true ring is found even if nearly all its keys are on one node.
         let named = "a*20 b";
         let seen = sightings("dalli", named, named, "", 3_000);
         let found = explain(&seen, &nodes(named), &[]);
@@ -302,7 +302,7 @@ mod tests {
         );
         let rings: Vec<_> = found.iter().map(|found| found.ring.to_string()).collect();
         assert_eq!(rings, ["ketama-weighted"]);
-        // spymemcached's ring is another one elsewhere.
+        // spymemcached's ring differs on other nodes.
         let spec = |name: &str| name.parse::<RingSpec>().unwrap();
         assert!(found[0].alike.contains(&spec("spymemcached:ketama")));
         assert!(found[0].same.contains(&spec("pylibmc:ketama-weighted")));
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn one_key_that_speaks_against_a_ring_is_enough_where_nothing_strays() {
-        // enyim's ring is another one in one of these keys.
+        // Enyim's ring differs for one of these keys.
         let named = "127.0.0.1:40731 127.0.0.1:43853 127.0.0.1:46559";
         let enyim: RingSpec = "enyim:ketama".parse().unwrap();
         let rings = |seen: &[Sighting]| -> Vec<String> {
@@ -334,7 +334,7 @@ mod tests {
             .collect();
         assert_eq!(differing.len(), 1);
         assert_eq!(rings(&seen), ["ketama-weighted"]);
-        // Where others stray, it may be a stray itself.
+        // If other keys stray, this one may be a stray itself.
         let mut some_stray = seen.clone();
         for stray in some_stray.iter_mut().skip(1 + differing[0]).take(100) {
             stray.node = (stray.node + 1) % 3;
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn keys_that_a_ring_hashes_alike_are_one_piece_of_evidence() {
-        // No ring: an application that keeps two caches.
+        // No ring explains this: an application keeps two caches.
         let named = "127.0.0.1:1 127.0.0.2:1";
         for (first, second) in [("sess", "cache"), ("a", "b"), ("user", "feed")] {
             let seen: Vec<_> = (0..2_000)
@@ -358,7 +358,7 @@ mod tests {
             let is_certain = |one: &Explanation| one.sureness == Sureness::Certain;
             assert!(!found.iter().any(is_certain), "{first}");
         }
-        // With many such parts it is found as ever.
+        // With many such parts, the ring is found as usual.
         let ring: RingSpec = "evcache:partial-key".parse().unwrap();
         let named = "10.0.0.1=10.0.0.1 10.0.0.2=10.0.0.2";
         let placed = Ring::new(ring.rule().unwrap(), &nodes(named)).unwrap();
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_hash_that_needs_no_other_order_is_told_beside_one_that_does() {
-        // Of two nodes only the lowest bit counts, and the FNVs share it.
+        // With two nodes only the lowest bit counts, and it is the same in all FNVs.
         let ring = "libmemcached,hash=fnv1a-32";
         let named = "127.0.0.1:2 127.0.0.1:1";
         let seen = sightings(ring, named, named, "", 2_000);

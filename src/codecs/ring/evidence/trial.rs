@@ -1,5 +1,5 @@
-//! Rings tried on keys: where each one places them, and how that stands against
-//! chance and against the others.
+//! Tries rings on keys: where each one places them, and how that compares with chance and
+//! with the others.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,24 +18,24 @@ use crate::codecs::ring::spec::RingSpec;
 use crate::words::node::NodeSpec;
 use crate::words::units::{to_f64, to_u64};
 
-/// Explanations that are told, at most.
+/// Most explanations to report.
 const EXPLANATION_COUNT_MAX: usize = 5;
 
-/// One ring with its nodes, tried.
+/// One ring with its nodes, after a trial.
 pub(super) struct Candidate {
     ring: RingSpec,
     form: NodeForm,
     agreeing: u64,
-    /// Share of the keys that chance would place right.
+    /// Fraction of the keys that chance would place right.
     by_chance: f64,
-    /// How many keys speak for themselves: those of which the ring hashes the same
-    /// part lie together by its nature, and are one.
+    /// Number of independent keys: keys of which the ring hashes the same part are always
+    /// together, and count as one.
     independent: u64,
-    /// Where it places each key, by the order of the nodes given.
+    /// The node where it places each key, by the given order of nodes.
     placed: Vec<u16>,
-    /// Of nodes in another order, the index of each in the order given.
+    /// For reordered nodes, the index of each in the given order.
     order: Option<Vec<usize>>,
-    /// How many things had to be changed for it.
+    /// How many changes it needs.
     effort: usize,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Tries rings with nodes in all their forms.
+    /// Tries rings with all forms of the nodes.
     pub(super) fn try_all(&mut self, rings: &[RingSpec], forms: &[NodeForm]) {
         for (ring, rule) in distinct(rings) {
             for (nodes, changes) in forms {
@@ -81,8 +81,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Tries every order of a few nodes with weights: which bucket is whose shows
-    /// only where each node has one.
+    /// Tries every order of a few nodes with weights: the keys show which node has a
+    /// bucket only if each node has one bucket.
     pub(super) fn try_orders(&mut self, rings: &[RingSpec]) {
         const NODE_COUNT_MAX: usize = 5;
         let is_equal = self.nodes.iter().all(|node| node.weight == 1);
@@ -108,12 +108,12 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Tries rings with nodes of guessed weights: all of them on few keys, since
-    /// some rings take long, and the best on all keys.
+    /// Tries rings with guessed weights: all guesses on few keys, since some rings are
+    /// slow, and the best ones on all keys.
     pub(super) fn try_weights(&mut self, rings: &[RingSpec], guesses: &[Vec<NodeSpec>]) {
         const FEW: usize = 500;
         const BEST_COUNT: usize = 12;
-        /// Guesses for a ring of points: near ones place most keys alike.
+        /// Guesses to try for a ring of points, where similar weights place most keys alike.
         const GUESS_COUNT_MAX: usize = 24;
         let few = self.sightings.len().div_ceil(FEW).max(1);
         let few: Vec<Sighting> = self.sightings.iter().step_by(few).cloned().collect();
@@ -133,7 +133,7 @@ impl<'a> Trial<'a> {
                 }
             }
         }
-        // Stable: of equal ones, the least weights.
+        // The sort is stable: among equal ones, the least weights come first.
         tried.sort_by_key(|&(agreeing, ..)| std::cmp::Reverse(agreeing));
         for (_, ring, rule, nodes) in tried.into_iter().take(BEST_COUNT) {
             self.try_one(ring, rule, nodes, &[NodeChange::WeightsGuessed]);
@@ -141,7 +141,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Takes the best guesses of weights, and changes the weight of one node after
-    /// the other as long as more keys agree.
+    /// another as long as more keys agree.
     pub(super) fn improve_weights(&mut self) {
         const START_COUNT_MAX: usize = 6;
         const ROUND_COUNT_MAX: usize = 8;
@@ -194,8 +194,8 @@ impl<'a> Trial<'a> {
         nodes: &[NodeSpec],
         changes: &[NodeChange],
     ) {
-        // What needs addresses that nobody gave cannot be tried, and two nodes of
-        // one name make no ring.
+        // A ring that needs unknown addresses cannot be tried, and two nodes with one name do
+        // not make a ring.
         let Some(placed) = place(rule, nodes, self.sightings) else {
             return;
         };
@@ -279,9 +279,9 @@ impl<'a> Trial<'a> {
             .sum()
     }
 
-    /// Says how sure a ring is; none where it is no better than chance.
+    /// Returns how certain a ring is; `None` if it is no better than chance.
     pub(super) fn judge(&self, candidate: &Candidate) -> Option<Sureness> {
-        /// Powers of ten against chance: one in a million.
+        /// Required evidence against chance in powers of ten: one in a million.
         const EVIDENCE_MIN: f64 = 6.0;
         let total = to_f64(to_u64(self.sightings.len()));
         let share = to_f64(candidate.agreeing) / total;
@@ -289,15 +289,14 @@ impl<'a> Trial<'a> {
         if share <= chance {
             return None;
         }
-        // By how many powers of ten a ring of these shares, but unrelated, is
-        // unlikelier to place so many keys right (the divergence of the two
-        // shares), in any of all trials.
+        // The powers of ten by which an unrelated ring with these shares is less likely to
+        // place so many keys right (the divergence of the two shares), in any of all trials.
         let term = |part: f64, of: f64| match part > 0.0 {
             true => part * (part / of).log10(),
             false => 0.0,
         };
         let divergence = term(share, chance) + term(1.0 - share, 1.0 - chance);
-        // An order of the nodes that was found by the keys is one of all orders.
+        // An order of the nodes that was derived from the keys is one of all orders.
         let orders = match &candidate.order {
             Some(order) => (1..=order.len()).map(|n| to_f64(to_u64(n)).log10()).sum(),
             None => 0.0,
@@ -315,10 +314,10 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Says whether the keys that two rings place differently speak for the first
-    /// one, beyond what chance and a few strays do.
+    /// Returns whether the keys that two rings place differently favour the first one,
+    /// beyond what chance and a few strays can do.
     fn beats(&self, one: &Candidate, other: &Candidate) -> bool {
-        /// Powers of ten by which the other one has to be the less likely.
+        /// Powers of ten by which the other one must be less likely.
         const EVIDENCE_MIN: f64 = 3.0;
         let (mut for_one, mut for_other) = (0_u64, 0_u64);
         let (mut alike, mut strays) = (0_u64, 0_u64);
@@ -337,13 +336,13 @@ impl<'a> Trial<'a> {
             }
         }
         if for_other == 0 {
-            // If the other one were right, each of these keys would be a stray, and
-            // just here: as likely as strays are where the two rings agree (by the
-            // rule of succession, since none seen does not mean that there are none).
+            // If the other ring were right, each of these keys would be a stray, and exactly
+            // here: as likely as strays are where the two rings agree (by the rule of succession,
+            // since having seen none does not mean that there are none).
             let stray_share = to_f64(strays + 1) / to_f64(alike + 2);
             return -to_f64(for_one) * stray_share.log10() >= EVIDENCE_MIN;
         }
-        // Keys that speak for both are of two clients, or at random.
+        // Keys that favour both come from two clients, or are random.
         to_f64(for_one) - to_f64(for_other) >= 3.0 * to_f64(for_one + for_other).sqrt()
     }
 
@@ -352,7 +351,7 @@ impl<'a> Trial<'a> {
         candidates.any(|candidate| self.is_certain(candidate))
     }
 
-    /// Says whether the nodes need no change for it.
+    /// Returns whether some ring explains the keys without changes to the nodes.
     pub(super) fn is_explained_as_given(&self) -> bool {
         let mut as_given = self.candidates.iter().filter(|one| one.form.1.is_empty());
         as_given.any(|candidate| self.is_certain(candidate))
@@ -364,7 +363,7 @@ impl<'a> Trial<'a> {
 
     pub(super) fn into_explanations(mut self) -> Vec<Explanation> {
         let mut candidates = std::mem::take(&mut self.candidates);
-        // Stable: of equal ones the order of the list of presets stays.
+        // The sort is stable: equal ones stay in the order of presets.
         candidates.sort_by_key(|candidate| (u64::MAX - candidate.agreeing, candidate.effort));
         let Some(best) = candidates.first() else {
             return Vec::new();
@@ -377,7 +376,7 @@ impl<'a> Trial<'a> {
             let Some(sureness) = self.judge(&candidate).filter(|_| !is_beaten) else {
                 continue;
             };
-            // Whether a client sorts its nodes or was given them so cannot be seen.
+            // Keys do not show whether a client sorts its nodes or was given them sorted.
             let has_order = candidate.order.is_some();
             let earlier = known.get(&(candidate.placed.clone(), has_order));
             if let Some(earlier) = earlier.and_then(|&number| explanations.get_mut(number)) {
@@ -393,7 +392,7 @@ impl<'a> Trial<'a> {
                 explanations.push(self.explanation(candidate, sureness));
             }
         }
-        // What is told beside a surer one only because it is better than chance is
+        // An explanation that is less certain than the best one, but better than chance, is
         // noise: rings of one family share many points.
         if let Some(best) = explanations.first().map(|best| best.sureness) {
             explanations.retain(|explanation| explanation.sureness == best);
@@ -415,7 +414,7 @@ impl<'a> Trial<'a> {
             Some(prefix) => spec.clone().with("prefix", prefix).unwrap_or(spec),
             None => spec,
         });
-        // Of other hashes only those that are none of the named rings.
+        // Of the variations, keep only those that are not named rings.
         let named: Vec<RingSpec> = named.collect();
         let is_new = |spec: &RingSpec| {
             let rule = spec.rule();
@@ -467,7 +466,7 @@ fn count_agreeing(sightings: &[Sighting], placed: &[u16]) -> u64 {
     to_u64(agreeing.count())
 }
 
-/// Returns each rule once, with the first of its names.
+/// Returns each distinct rule with the first of its names.
 fn distinct(rings: &[RingSpec]) -> Vec<(&RingSpec, &RingRule)> {
     let mut distinct: Vec<(&RingSpec, &RingRule)> = Vec::new();
     for ring in rings {
@@ -480,12 +479,12 @@ fn distinct(rings: &[RingSpec]) -> Vec<(&RingSpec, &RingRule)> {
     distinct
 }
 
-/// Says whether a node is known by its place in the list alone.
+/// Returns whether a node is identified only by its position in the list.
 fn goes_by_order(rule: &RingRule) -> bool {
     !rule.distribution.uses_names() && rule.node_order == NodeOrder::AsGiven
 }
 
-/// Returns the nodes by the order given, of those by another order.
+/// Converts node numbers from another order to the given order.
 fn reorder(placed: Vec<u16>, order: &[usize]) -> Vec<u16> {
     let numbers: Vec<u16> = order
         .iter()
@@ -495,8 +494,8 @@ fn reorder(placed: Vec<u16>, order: &[usize]) -> Vec<u16> {
     placed.into_iter().map(number).collect()
 }
 
-/// Returns the node of each key; none where the nodes make no such ring, or two
-/// of them have one name on it.
+/// Returns the node of each key; `None` if no such ring can be built from the nodes, or
+/// two of them have the same name on it.
 pub(super) fn place(
     rule: &RingRule,
     nodes: &[NodeSpec],
@@ -511,7 +510,7 @@ pub(super) fn place(
     {
         return None;
     }
-    // Without its map it is only a ring for a power of two.
+    // Without its map, it only covers all nodes if their number is a power of two.
     if matches!(
         rule.distribution,
         Distribution::VirtualBucket { buckets: None }
@@ -524,9 +523,9 @@ pub(super) fn place(
     sightings.iter().map(node).collect()
 }
 
-/// Finds the order of the nodes in which slots are theirs: the index of the node
-/// that has most keys of each slot. None where that is the order given, or two
-/// slots would be of one node.
+/// Finds the order of the nodes that matches slots: for each slot, the index of the node
+/// with most of its keys. `None` if that is the given order, or if a node would get two
+/// slots.
 fn find_order(placed: &[u16], sightings: &[Sighting], node_count: usize) -> Option<Vec<usize>> {
     let mut counts = HashMap::<(u16, usize), u64>::new();
     for (&slot, sighting) in placed.iter().zip(sightings) {

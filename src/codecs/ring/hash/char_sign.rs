@@ -1,15 +1,15 @@
-//! How a client reads bytes that are no ASCII.
+//! How a client reads bytes that are not ASCII.
 
-/// How the client's machine reads a byte of 0x80 and above as a C `char`.
+/// How the client's machine reads a byte of 0x80 or above as a C `char`.
 ///
-/// The Jenkins one-at-a-time, FNV and Hsieh functions add plain `char`s, so
-/// their results for keys that are not ASCII differ between machines.
+/// The Jenkins one-at-a-time, FNV and Hsieh functions add plain `char`s, so their results
+/// for keys that are not ASCII differ between machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CharSign {
-    /// Negative, as on x86.
+    /// As a negative number, as on x86.
     #[default]
     Signed,
-    /// 128 to 255, as on Linux for ARM.
+    /// As 128 to 255, as on Linux for ARM.
     Unsigned,
 }
 

@@ -1,6 +1,6 @@
-//! Cyclic redundancy checks, and what clients keep of them.
+//! Cyclic redundancy checks, and the parts of them that clients use.
 
-/// twemproxy's `crc16`: the CCITT polynomial, but in 32 bits that nobody masks.
+/// twemproxy's `crc16`: the CCITT polynomial, but in 32 bits that are never masked.
 pub(super) fn crc16(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0_u32, |hash, &byte| {
         let [high_of_16, ..] = (hash >> 8).to_le_bytes();

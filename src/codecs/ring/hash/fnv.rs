@@ -1,4 +1,4 @@
-//! The Fowler-Noll-Vo functions, and what clients made of them.
+//! The Fowler-Noll-Vo functions, and clients' variants of them.
 
 use crate::codecs::ring::hash::char_sign::CharSign;
 use crate::codecs::ring::hash::java::utf16_units;
@@ -28,8 +28,8 @@ pub(super) fn fnv64(bytes: &[u8], sign: CharSign) -> u32 {
     low_half(hash)
 }
 
-/// The C source keeps the state in a `uint32_t`, which cuts the start value
-/// and the prime to their low halves.
+/// The C source keeps the state in a `uint32_t`, which truncates the start value and the
+/// prime to their low halves.
 pub(super) fn fnv64a(bytes: &[u8], sign: CharSign) -> u32 {
     let prime = low_half(FNV_64_PRIME);
     bytes.iter().fold(low_half(FNV_64_START), |hash, &byte| {
@@ -37,8 +37,8 @@ pub(super) fn fnv64a(bytes: &[u8], sign: CharSign) -> u32 {
     })
 }
 
-/// spymemcached's `FNV1_32_HASH` and `FNV1_64_HASH`: the state is a Java
-/// `long`, each UTF-16 unit is one step, and the low half counts.
+/// spymemcached's `FNV1_32_HASH` and `FNV1_64_HASH`: the state is a Java `long`, each
+/// UTF-16 unit is one step, and the low half is the result.
 pub(super) fn java_fnv(bytes: &[u8], start: u64, prime: u64) -> u32 {
     low_half(utf16_units(bytes).fold(start, |hash, unit| {
         hash.wrapping_mul(prime) ^ u64::from(unit)
@@ -52,8 +52,8 @@ pub(super) fn java_fnv_a(bytes: &[u8], start: u64, prime: u64) -> u32 {
     }))
 }
 
-/// FNV-1a of 32 bits over unsigned bytes, from a given state. Enyim's client
-/// hashes with an object that it has not initialised: its state is then 0.
+/// 32-bit FNV-1a over unsigned bytes, from a given state. Enyim's client hashes with an
+/// object that it has not initialised, so its state is then 0.
 pub(in crate::codecs::ring) fn fnv32a_from(start: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(start, |hash, &byte| {
         (hash ^ u32::from(byte)).wrapping_mul(FNV_32_PRIME)

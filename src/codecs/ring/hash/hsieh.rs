@@ -20,7 +20,7 @@ pub(super) fn hsieh(bytes: &[u8], sign: CharSign) -> u32 {
     hash.wrapping_add(hash >> 6)
 }
 
-/// Of the tail, only the third byte is read as a plain `char`.
+/// Mixes in the tail, of which only the third byte is read as a plain `char`.
 fn hsieh_tail(mut hash: u32, tail: &[u8], sign: CharSign) -> u32 {
     match *tail {
         [a, b, c] => {

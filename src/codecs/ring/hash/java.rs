@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Returns the units of a key. A key that is not UTF-8 was not written by such
-/// a client; its broken parts are read as U+FFFD, which is how Java reads them.
+/// Returns the UTF-16 units of a key. Such a client never writes a key that is not UTF-8;
+/// its malformed parts are read as U+FFFD, as Java reads them.
 pub(super) fn utf16_units(bytes: &[u8]) -> Units<'_> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => Units::Ascii(text.bytes()),
@@ -16,7 +16,7 @@ fn units_of(text: Cow<'_, str>) -> std::vec::IntoIter<u16> {
     units.into_iter()
 }
 
-/// An iterator over UTF-16 units that allocates for keys beyond ASCII alone.
+/// An iterator over UTF-16 units that allocates only for keys beyond ASCII.
 pub(super) enum Units<'a> {
     Ascii(std::str::Bytes<'a>),
     Other(std::vec::IntoIter<u16>),
@@ -33,7 +33,7 @@ impl Iterator for Units<'_> {
     }
 }
 
-/// `String.hashCode`, its 32 bits taken as unsigned.
+/// `String.hashCode`, with its 32 bits taken as unsigned.
 pub(super) fn string_hash(bytes: &[u8]) -> u32 {
     utf16_units(bytes).fold(0_u32, |hash, unit| {
         hash.wrapping_mul(31).wrapping_add(u32::from(unit))

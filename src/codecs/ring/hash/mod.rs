@@ -1,8 +1,8 @@
 //! The hash functions of clients and proxies, bit for bit.
 //!
-//! They are part of where every item of a running cluster lies, so each keeps
-//! the oddities of its source: 32-bit arithmetic under a 64-bit name, seeds
-//! made from the length, bytes read as signed `char`, strings read as UTF-16.
+//! The hashes decide where every item of a running cluster is stored, so each function
+//! keeps the oddities of its source: 32-bit arithmetic under a 64-bit name, seeds made
+//! from the length, bytes read as signed `char`, strings read as UTF-16.
 
 mod char_sign;
 mod crc;
@@ -23,10 +23,10 @@ pub(super) use murmur::{Murmur3End, Murmur3Start, murmur64a};
 pub(super) use spooky::spooky32;
 pub(super) use words::{low_half, md5_number, md5_words, sha1_word, sha384_words};
 
-/// The state before the first byte of FNV-1a with 32 bits.
+/// The state of 32-bit FNV-1a before the first byte.
 pub(super) const FNV_START: u32 = fnv::FNV_32_START;
 
-/// A hash function from key to number.
+/// A hash function from a key to a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyHash {
     /// Jenkins one-at-a-time: libmemcached's `DEFAULT`.
@@ -37,45 +37,43 @@ pub enum KeyHash {
     /// Bits 16 to 30 of the IEEE CRC-32: libmemcached's `CRC`, twemproxy's
     /// `crc32`, python-memcached since 1.60.
     Crc,
-    /// The same, but 1 instead of 0: python-memcached up to 1.59, PHP's
-    /// memcache.
+    /// Like `Crc`, but 1 instead of 0: python-memcached up to 1.59, PHP's memcache.
     CrcOrOne,
-    /// The whole IEEE CRC-32: twemproxy's `crc32a`, gomemcache, Dalli.
+    /// The full IEEE CRC-32: twemproxy's `crc32a`, gomemcache, Dalli.
     Crc32,
     /// The IEEE CRC-32 without its highest bit: mcrouter.
     Crc31,
-    /// twemproxy's `crc16`, in 32 bits.
+    /// twemproxy's `crc16`, which has 32 bits.
     Crc16,
-    /// FNV-1 of 32 bits.
+    /// 32-bit FNV-1.
     Fnv32,
-    /// FNV-1a of 32 bits.
+    /// 32-bit FNV-1a.
     Fnv32a,
     /// Bits 16 to 30 of FNV-1a, but 1 instead of 0: PHP's memcache.
     Fnv15OrOne,
-    /// FNV-1 with 64 bits of state, of which the low half counts.
+    /// FNV-1 with 64 bits of state, of which the low half is the result.
     Fnv64,
-    /// `fnv1a_64` of libmemcached and twemproxy: in spite of the name, 32 bits
-    /// of state.
+    /// `fnv1a_64` of libmemcached and twemproxy, which despite its name has 32 bits of
+    /// state.
     Fnv64a,
-    /// MurmurHash2, seeded from the length: libmemcached's `MURMUR`. Its releases
-    /// up to 1.0.18 give this for `MURMUR3`, too.
+    /// MurmurHash2, seeded from the length: libmemcached's `MURMUR`. Its releases up to
+    /// 1.0.18 use this for `MURMUR3`, too.
     Murmur2,
-    /// MurmurHash3 for x86, seeded from the length: `MURMUR3` as of
-    /// libmemcached 1.1.0.
+    /// MurmurHash3 for x86, seeded from the length: `MURMUR3` since libmemcached 1.1.0.
     Murmur3,
     /// lookup3's `hashlittle`: libmemcached's `JENKINS`.
     Jenkins,
     /// SuperFastHash, which most builds of libmemcached leave out.
     Hsieh,
-    /// The first four bytes of the SHA-384 digest, little-endian: the Java client
-    /// of ElastiCache since 1.2.0.
+    /// The first four bytes of the SHA-384 digest, little-endian: ElastiCache's Java
+    /// client since 1.2.0.
     Sha384,
     /// Java's `String.hashCode`, as an unsigned number.
     JavaString,
-    /// Bits 16 to 30 of Java's `String.hashCode`: xmemcached in the manner of PHP.
+    /// Bits 16 to 30 of Java's `String.hashCode`: xmemcached in its PHP mode.
     JavaString15,
-    /// 0 for every key: xmemcached in the manner of PHP with `CRC32_HASH`, of
-    /// which it keeps bits that are not there.
+    /// 0 for every key: xmemcached in its PHP mode with `CRC32_HASH`, which keeps bits
+    /// that do not exist.
     Zero,
     /// The absolute value of Java's `String.hashCode`: memjs.
     JavaStringAbsolute,
@@ -87,22 +85,22 @@ pub enum KeyHash {
     JavaFnv64,
     /// spymemcached's `FNV1A_64_HASH`, over UTF-16 units.
     JavaFnv64a,
-    /// Enyim's FNV-1a whose state was never set: it starts from 0.
+    /// FNV-1a that starts from 0, because Enyim never sets the state.
     EnyimFnv32a,
-    /// FNV-1a over bytes that are never negative: the Core fork of Enyim.
+    /// FNV-1a over unsigned bytes: the Core fork of Enyim.
     BytesFnv32a,
-    /// XXH3 of 64 bits: memcached's own proxy.
+    /// 64-bit XXH3: memcached's built-in proxy.
     Xxh3 {
-        /// Number that the hash starts from.
+        /// The seed of the hash.
         seed: u64,
     },
-    /// XXH64 without a seed: dskit, of Grafana's programs.
+    /// XXH64 without a seed: dskit, which Grafana's programs use.
     Xxh64,
 }
 
 impl KeyHash {
-    /// Every function under the name that a ring's text gives it. `xxh3` has
-    /// its seed from a part of its own.
+    /// Every function with its name in a ring's text. `xxh3` gets its seed from a
+    /// separate part.
     pub const NAMES: [(&'static str, Self); 28] = [
         ("one-at-a-time", Self::OneAtATime),
         ("md5", Self::Md5),
@@ -134,7 +132,7 @@ impl KeyHash {
         ("xxh64", Self::Xxh64),
     ];
 
-    /// Returns the function of that name.
+    /// Returns the function with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         if name == "xxh3" {
             return Some(Self::Xxh3 { seed: 0 });
@@ -153,7 +151,7 @@ impl KeyHash {
         found.unwrap_or_default()
     }
 
-    /// Says whether it hashes the UTF-16 units of a text.
+    /// Returns whether it hashes the UTF-16 units of a text.
     pub(super) fn is_of_text(self) -> bool {
         matches!(
             self,
@@ -167,7 +165,7 @@ impl KeyHash {
         )
     }
 
-    /// Returns the hash of the bytes in 32 bits, the low ones of a wider one.
+    /// Returns the hash of the bytes in 32 bits; of a wider hash, the low ones.
     pub fn hash(self, bytes: &[u8], sign: CharSign) -> u32 {
         match self {
             Self::OneAtATime => jenkins::one_at_a_time(bytes, sign),
@@ -201,7 +199,7 @@ impl KeyHash {
         }
     }
 
-    /// Returns the hash in the 64 bits that a jump hash takes.
+    /// Returns the hash in 64 bits, as a jump hash takes it.
     pub fn hash_wide(self, bytes: &[u8], sign: CharSign) -> u64 {
         if let Self::Xxh3 { seed } = self {
             xxh3_64_with_seed(bytes, seed)
@@ -255,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_functions_that_read_plain_char_depend_on_its_sign() {
-        // Eleven bytes: Hsieh's tail is then three bytes long.
+        // Eleven bytes, so that Hsieh's tail is three bytes long.
         let key = "caf\u{e9}/n\u{ef}\u{e9}".as_bytes();
         assert_eq!(key.len(), 11);
         for (function, _) in ALL {
@@ -295,7 +293,7 @@ mod tests {
     fn java_hashes_units_of_utf_16() {
         let hash = |text: &str| KeyHash::JavaString.hash(text.as_bytes(), CharSign::Signed);
         assert_eq!(hash("apple"), 93_029_210);
-        // "polygenelubricants" hashes to the least int there is.
+        // "polygenelubricants" hashes to the least int.
         assert_eq!(hash("polygenelubricants"), 0x8000_0000);
         let absolute = KeyHash::JavaStringAbsolute;
         assert_eq!(

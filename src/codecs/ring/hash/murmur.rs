@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::codecs::ring::hash::words::{padded_word, padded_word_64, wrapped_len};
 use crate::words::units::to_u64;
 
-/// MurmurHash2, 32 bits, seeded from the length as libmemcached has it.
+/// 32-bit MurmurHash2, seeded from the length as in libmemcached.
 pub(super) fn murmur2(bytes: &[u8]) -> u32 {
     const MULTIPLIER: u32 = 0x5bd1_e995;
     let len = wrapped_len(bytes);
@@ -23,12 +23,12 @@ pub(super) fn murmur2(bytes: &[u8]) -> u32 {
     hash ^ (hash >> 15)
 }
 
-/// MurmurHash3 for x86, 32 bits, seeded from the length as libmemcached has it.
+/// 32-bit MurmurHash3 for x86, seeded from the length as in libmemcached.
 pub(super) fn murmur3(bytes: &[u8]) -> u32 {
     murmur3_seeded(bytes, length_seed(wrapped_len(bytes)))
 }
 
-/// MurmurHash3 for x86, 32 bits.
+/// 32-bit MurmurHash3 for x86.
 fn murmur3_seeded(bytes: &[u8], seed: u32) -> u32 {
     let (words, tail) = bytes.as_chunks();
     let words = words.iter().map(|&word| scramble(u32::from_le_bytes(word)));
@@ -54,8 +54,8 @@ fn finish(mut hash: u32) -> u32 {
     hash ^ (hash >> 16)
 }
 
-/// A text that begins what is hashed: MurmurHash3 without a seed is as far as it
-/// comes with its whole words.
+/// The beginning of a hashed text, with MurmurHash3 (without a seed) already computed for
+/// its whole words.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::codecs::ring) struct Murmur3Start {
     hash: u32,
@@ -78,10 +78,10 @@ impl Murmur3Start {
         }
     }
 
-    /// Returns the hash of this text and the one that ends it.
+    /// Returns the hash of this text followed by `end`.
     pub(in crate::codecs::ring) fn hash(&self, end: &Murmur3End) -> u32 {
         let shifted = &end.shifted[self.tail_len];
-        // Both parts have bytes in it, in different places.
+        // The word has bytes of both parts, in different places.
         let first = scramble(shifted.first | self.tail);
         let hash = match &shifted.rest {
             None => self.hash ^ first,
@@ -94,8 +94,8 @@ impl Murmur3Start {
     }
 }
 
-/// A text that ends what is hashed, cut into words for each place in a word where
-/// it may begin: of many hashes of it, each needs only the last steps.
+/// The end of a hashed text, cut into words for each position in a word at which it may
+/// begin. When it is hashed after many beginnings, each hash takes only the last steps.
 #[derive(Debug)]
 pub(in crate::codecs::ring) struct Murmur3End {
     shifted: [Shifted; 4],
@@ -103,18 +103,18 @@ pub(in crate::codecs::ring) struct Murmur3End {
     len: u32,
 }
 
-/// The words of a text that begins so many bytes after the start of a word.
+/// The words of a text that begins at a given byte of a word.
 #[derive(Debug, Default)]
 struct Shifted {
-    /// As it is, since it has bytes of the start, too.
+    /// The first word, unscrambled, since it also has bytes of the beginning.
     first: u32,
-    /// If the first word is whole: the place of the whole words after it, and what
-    /// is left, scrambled.
+    /// If the first word is whole: the range of the whole words after it, and the rest,
+    /// scrambled.
     rest: Option<(Range<usize>, u32)>,
 }
 
 impl Murmur3End {
-    /// Cuts a text.
+    /// Cuts a text into words.
     pub(in crate::codecs::ring) fn new(text: &[u8]) -> Self {
         let mut scrambled = Vec::with_capacity(text.len() + 4);
         let shifted = std::array::from_fn(|shift| {
@@ -139,12 +139,12 @@ impl Murmur3End {
     }
 }
 
-/// Both Murmur functions of libmemcached are seeded from the length.
+/// The seed of libmemcached's Murmur functions, made from the length.
 fn length_seed(len: u32) -> u32 {
     len.wrapping_mul(0xdead_beef)
 }
 
-/// `MurmurHash64A`, as mcrouter hashes keys, tags and states.
+/// `MurmurHash64A`, with which mcrouter hashes keys, tags and states.
 pub(in crate::codecs::ring) fn murmur64a(bytes: &[u8], seed: u64) -> u64 {
     const MULTIPLIER: u64 = 0xc6a4_a793_5bd1_e995;
     let mut hash = seed ^ to_u64(bytes.len()).wrapping_mul(MULTIPLIER);

@@ -12,7 +12,7 @@ const WORDS: usize = 12;
 /// Bytes of a block of the long form.
 const BLOCK_LEN: usize = WORDS * 8;
 
-/// Keys below this length take the short form.
+/// Shorter keys, in bytes, take the short form.
 const LONG_FORM_MIN: usize = 2 * BLOCK_LEN;
 
 /// `SpookyHashV2::Hash32`.

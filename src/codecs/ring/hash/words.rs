@@ -1,4 +1,4 @@
-//! Bytes as words and digests as words, the way C sources take them.
+//! Bytes and digests as words, the way C sources read them.
 
 use md5::{Digest, Md5};
 use sha1::Sha1;
@@ -24,7 +24,7 @@ pub(super) fn padded_word_64(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// Returns the length as a C source holds it, in 32 bits.
+/// Returns the length truncated to 32 bits, as a C source holds it.
 pub(super) fn wrapped_len(bytes: &[u8]) -> u32 {
     low_half(to_u64(bytes.len()))
 }
@@ -34,25 +34,24 @@ pub(in crate::codecs::ring) fn low_half(word: u64) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
-/// Returns the MD5 digest as one number, big-endian, as Python's `hexdigest` reads.
+/// Returns the MD5 digest as one big-endian number, the value of Python's `hexdigest`.
 pub(in crate::codecs::ring) fn md5_number(bytes: &[u8]) -> u128 {
     u128::from_be_bytes(Md5::digest(bytes).into())
 }
 
-/// Returns the MD5 digest as four little-endian words: four points of a ring.
+/// Returns the MD5 digest as four little-endian words, which are four points of a ring.
 pub(in crate::codecs::ring) fn md5_words(bytes: &[u8]) -> [u32; 4] {
     let digest: [u8; 16] = Md5::digest(bytes).into();
     first_words(&digest)
 }
 
-/// Returns the first four of the twelve little-endian words of a SHA-384
-/// digest.
+/// Returns the first four of the twelve little-endian words of a SHA-384 digest.
 pub(in crate::codecs::ring) fn sha384_words(bytes: &[u8]) -> [u32; 4] {
     let digest: [u8; 48] = Sha384::digest(bytes).into();
     first_words(&digest)
 }
 
-/// Returns the first four bytes of the SHA-1 digest, the first one highest.
+/// Returns the first four bytes of the SHA-1 digest, big-endian.
 pub(in crate::codecs::ring) fn sha1_word(bytes: &[u8]) -> u32 {
     let digest: [u8; 20] = Sha1::digest(bytes).into();
     let [a, b, c, d, ..] = digest;
