@@ -1,14 +1,14 @@
-//! What a selection can look at.
+//! The facts that a selection can use.
 
 use crate::words::item::{Exptime, ItemMeta, SlabClass};
 use crate::words::units::UnixSecs;
 
-/// An item or a record, as far as it is known; `None` is *not told*.
+/// What is known of an item or a record; `None` means not reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate<'a> {
-    /// 1 to 250 bytes.
+    /// 1 to 250 bytes, any bytes.
     pub key: &'a [u8],
-    /// Bytes of the value.
+    /// Length of the value in bytes.
     pub value_len: Option<u64>,
     /// When it expires.
     pub exptime: Option<Exptime>,
@@ -16,14 +16,14 @@ pub struct Candidate<'a> {
     pub last_access: Option<UnixSecs>,
     /// The client's opaque number.
     pub client_flags: Option<u64>,
-    /// The allocator class.
+    /// The slab class.
     pub slab_class: Option<SlabClass>,
-    /// The moment that times are relative to.
+    /// The time that durations are relative to.
     pub now: UnixSecs,
 }
 
 impl<'a> Candidate<'a> {
-    /// Puts together what is known of an item or a record.
+    /// Collects what is known of an item or a record.
     pub fn new(key: &'a [u8], value_len: Option<u64>, meta: &ItemMeta, now: UnixSecs) -> Self {
         Self {
             key,
@@ -37,25 +37,25 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// What a selection looks at, beside the key.
+/// The attributes that a selection depends on, besides the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// `size`.
+    /// For `size`.
     pub value_len: bool,
-    /// `ttl`.
+    /// For `ttl`.
     pub exptime: bool,
-    /// `idle`.
+    /// For `idle`.
     pub last_access: bool,
-    /// `flags`.
+    /// For `flags`.
     pub client_flags: bool,
-    /// `class`.
+    /// For `class`.
     pub slab_class: bool,
-    /// `owner`: there are rings to bind.
+    /// For `owner`: there are rings to bind.
     pub owner: bool,
 }
 
 impl Needs {
-    /// Says whether the moment matters.
+    /// Returns whether the current time matters.
     pub fn now(&self) -> bool {
         self.exptime || self.last_access
     }

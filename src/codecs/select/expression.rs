@@ -8,16 +8,16 @@ use crate::codecs::select::owner::{OwnerAnswer, OwnerQuestion};
 use crate::codecs::select::term::{Missing, Term};
 use crate::words::error::Result;
 
-/// A tree of conditions, no deeper than the parser lets it become.
+/// A tree of conditions, no deeper than the parser allows.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expression {
-    /// Two or more, of which each must hold.
+    /// Two or more expressions, all of which must hold.
     All(Vec<Self>),
-    /// Two or more, of which one must hold.
+    /// Two or more expressions, any of which must hold.
     Any(Vec<Self>),
-    /// Must not hold.
+    /// The expression must not hold.
     Not(Box<Self>),
-    /// Must hold.
+    /// The term must hold.
     Term(Term),
 }
 
@@ -45,7 +45,7 @@ impl Expression {
         }
     }
 
-    /// Joins two by `and`.
+    /// Joins two expressions by `and`.
     pub(super) fn and(self, other: Self) -> Self {
         let mut parts = Vec::new();
         for side in [self, other] {
@@ -57,11 +57,11 @@ impl Expression {
         Self::All(parts)
     }
 
-    /// Asks what each `owner` term means.
+    /// Resolves each `owner` term.
     ///
     /// # Errors
     ///
-    /// - What `answer` fails with.
+    /// - Any error of `answer`.
     pub(super) fn bind(
         &mut self,
         answer: &mut dyn FnMut(&OwnerQuestion<'_>) -> Result<OwnerAnswer>,
@@ -103,8 +103,8 @@ impl Expression {
 }
 
 impl fmt::Display for Expression {
-    /// Writes it so that [`Selection::parse`](super::Selection::parse) makes the
-    /// same of it.
+    /// Writes the expression so that [`Selection::parse`](super::Selection::parse)
+    /// returns it again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All(parts) => {

@@ -1,19 +1,19 @@
-//! Yes, no, or nobody can tell: Kleene's three values.
+//! Yes, no, or undecided: Kleene's three-valued logic.
 
-/// What becomes of a candidate.
+/// The result of judging a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// It is one of those that were asked for.
+    /// The candidate is selected.
     Keep,
-    /// It is none of them.
+    /// The candidate is not selected.
     Drop,
-    /// What is known of it does not decide.
+    /// What is known of the candidate does not decide.
     Unknown,
 }
 
 impl Judgement {
-    /// Says whether to go on with the candidate: what is not known to be
-    /// unwanted is kept.
+    /// Returns whether to continue with the candidate: anything not known to be unwanted
+    /// is kept.
     pub fn keeps(self) -> bool {
         match self {
             Self::Keep | Self::Unknown => true,
@@ -21,7 +21,7 @@ impl Judgement {
         }
     }
 
-    /// Turns what is true, false or not known into a judgement.
+    /// Converts true, false or unknown to a judgement.
     pub(super) fn of(is_true: Option<bool>) -> Self {
         match is_true {
             Some(true) => Self::Keep,
@@ -30,7 +30,7 @@ impl Judgement {
         }
     }
 
-    /// Returns the opposite; what is not known stays so.
+    /// Returns the opposite; unknown stays unknown.
     pub(super) fn negated(self) -> Self {
         match self {
             Self::Keep => Self::Drop,
@@ -39,7 +39,7 @@ impl Judgement {
         }
     }
 
-    /// Drops if one drops, keeps if all keep.
+    /// Drops if any part drops, keeps if all parts keep.
     pub(super) fn all(parts: impl Iterator<Item = Self>) -> Self {
         let mut sum = Self::Keep;
         for part in parts {
@@ -52,7 +52,7 @@ impl Judgement {
         sum
     }
 
-    /// Keeps if one keeps, drops if all drop.
+    /// Keeps if any part keeps, drops if all parts drop.
     pub(super) fn any(parts: impl Iterator<Item = Self>) -> Self {
         Self::all(parts.map(Self::negated)).negated()
     }

@@ -1,8 +1,8 @@
-//! Which items or records a command is about: one grammar for all commands.
+//! Selects the items or records that a command works on: one grammar for all commands.
 //!
-//! [`Selection::parse`] reads an expression such as `prefix=user: and ttl>1h`;
-//! [`Selection::judge`] says of a [`Candidate`] whether it is kept. README has
-//! the table of terms.
+//! [`Selection::parse`] parses an expression such as `prefix=user: and ttl>1h`;
+//! [`Selection::judge`] decides whether a [`Candidate`] is kept. README has the table of
+//! terms.
 //!
 //! ```text
 //! expression = conjunction, { "or", conjunction }
@@ -12,18 +12,18 @@
 //! operator = "=" | "!=" | "<" | "<=" | ">" | ">="
 //! ```
 //!
-//! A value ends at a space, or at a parenthesis that it has not opened itself;
-//! one that starts with `'` or `"` ends at the next of the same, and has it
-//! doubled where it is meant.
+//! A value ends at a space, or at a parenthesis that it has not opened itself. A value
+//! that starts with `'` or `"` ends at the next such quote; a doubled quote stands for
+//! one.
 //!
-//! # What is not known
+//! # Unknown attributes
 //!
-//! Servers do not tell everything. A term about what was not told is neither
-//! true nor false, and `and`, `or`, `not` go on from there as Kleene had it:
-//! what decides the rest either way decides the whole. What stays undecided is
-//! [`Judgement::Unknown`]; every command keeps it and counts it apart, since a
-//! record that is too much costs less than one that is missing. `ttl=unknown`
-//! and its like are true or false always, for those who want it otherwise.
+//! Servers do not report everything. A term about an unreported attribute is neither true
+//! nor false, and `and`, `or` and `not` combine it as in Kleene's logic: if the rest
+//! decides the result either way, it is decided. Otherwise it is [`Judgement::Unknown`].
+//! Every command keeps such a candidate and counts it separately, since a superfluous
+//! record costs less than a missing one. `ttl=unknown` and similar terms are always true
+//! or false, for users who want something else.
 
 mod candidate;
 mod expression;

@@ -1,4 +1,5 @@
-//! Keys by the node that owns them; the rings themselves are elsewhere.
+//! Selects keys by the node that owns them; the rings themselves are implemented
+//! elsewhere.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +7,10 @@ use std::sync::Arc;
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// What an `owner` term asks, for whoever knows rings.
+/// The question of an `owner` term, for a caller that can build rings.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnerQuestion<'a> {
-    /// Keys of any of these are kept.
+    /// The nodes whose keys are kept.
     pub owners: &'a [NodeSpec],
     /// The ring's name, if the term gives one.
     pub ring: Option<&'a str>,
@@ -17,17 +18,17 @@ pub struct OwnerQuestion<'a> {
     pub nodes: Option<&'a [NodeSpec]>,
 }
 
-/// Says whether one of the owners has a key.
+/// Returns whether one of the owners has a key.
 pub type Owns = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
-/// What an `owner` term means.
+/// The answer for an `owner` term.
 #[derive(Clone)]
 pub struct OwnerAnswer {
     /// The ring's name.
     pub ring: String,
     /// All its nodes, in the order of the client's configuration.
     pub nodes: Vec<NodeSpec>,
-    /// Says whether one of the owners has a key.
+    /// Returns whether one of the owners has a key.
     pub owns: Owns,
 }
 
@@ -39,7 +40,8 @@ impl fmt::Debug for OwnerAnswer {
     }
 }
 
-/// `OWNER,.../RING/NODE,...`, of which ring and nodes may be left out.
+/// The value of an `owner` term, `OWNER,.../RING/NODE,...`; ring and nodes may be
+/// omitted.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     owners: Vec<NodeSpec>,
@@ -55,11 +57,11 @@ impl PartialEq for Owner {
 }
 
 impl Owner {
-    /// Reads a term's value.
+    /// Parses the value of a term.
     ///
     /// # Errors
     ///
-    /// - What is wrong with it.
+    /// - A description of what is wrong with it.
     pub(super) fn parse(text: &str) -> std::result::Result<Self, String> {
         let mut parts = text.splitn(3, '/');
         let owners = parse_nodes(parts.next().unwrap_or_default())?;
@@ -75,9 +77,9 @@ impl Owner {
         })
     }
 
-    /// Makes the term of these owners, on a ring that is still to be bound.
+    /// Makes the term for these owners, without a ring yet.
     pub(super) fn of(owners: &[NodeSpec]) -> Self {
-        // An owner is known by its address.
+        // An owner is identified by its address.
         let bare = |node: &NodeSpec| NodeSpec::new(node.host.clone(), node.port);
         Self {
             owners: owners.iter().map(bare).collect(),
@@ -87,18 +89,17 @@ impl Owner {
         }
     }
 
-    /// Says whether one of the owners has a key; `None` as long as no ring is
-    /// bound.
+    /// Returns whether one of the owners has a key; `None` until a ring is bound.
     pub(super) fn owns(&self, key: &[u8]) -> Option<bool> {
         self.owns.as_ref().map(|answer| (answer.owns)(key))
     }
 
-    /// Asks what the term means.
+    /// Resolves the term.
     ///
     /// # Errors
     ///
-    /// - What `answer` fails with.
-    /// - `InvalidInput`: a node whose name cannot be written here.
+    /// - Any error of `answer`.
+    /// - `InvalidInput`: the name of a node cannot be written here.
     pub(super) fn bind(
         &mut self,
         answer: &mut dyn FnMut(&OwnerQuestion<'_>) -> Result<OwnerAnswer>,
@@ -137,7 +138,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Letters of a bad node that a message shows.
+/// Most letters of a bad node that a message shows.
 const SHOWN_MAX: usize = 60;
 
 fn parse_nodes(text: &str) -> std::result::Result<Vec<NodeSpec>, String> {

@@ -1,4 +1,4 @@
-//! From text to a tree, with the place of whatever is wrong.
+//! Parses text into a tree, and reports the position of errors.
 
 use crate::codecs::select::expression::Expression;
 use crate::codecs::select::owner::Owner;
@@ -8,23 +8,23 @@ use crate::codecs::select::term::{Share, Term};
 use crate::words::error::{Error, Result};
 use crate::words::item::{KEY_LEN_MAX, unescape_bytes};
 
-/// Longest expression, in bytes. The nodes of a large ring fit.
+/// Longest expression in bytes. The nodes of a large ring fit.
 pub(super) const TEXT_LEN_MAX: usize = 1 << 20;
-/// Parentheses and `not` within each other.
+/// Deepest nesting of parentheses and `not`.
 const DEPTH_MAX: usize = 32;
-/// Terms of an expression.
+/// Most terms of an expression.
 const TERM_COUNT_MAX: usize = 256;
-/// Globs and regexes of an expression; each may take 1 MiB compiled.
+/// Most globs and regexes of an expression; each may take 1 MiB when compiled.
 const PATTERN_COUNT_MAX: usize = 32;
 
-/// What a user is told to give, whatever term it was to be.
+/// What a message tells the user to write when the term is unknown.
 const NAMES: &str = "key, prefix, glob, regex, ttl, size, class, idle, flags, sample or owner";
 
-/// Reads an expression.
+/// Parses an expression.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: it cannot be understood, or is beyond a bound.
+/// - `InvalidInput`: it is malformed or exceeds a bound.
 pub(super) fn parse(text: &str) -> Result<Expression> {
     let mut parser = Parser {
         text,
@@ -38,19 +38,19 @@ pub(super) fn parse(text: &str) -> Result<Expression> {
 
 /// What is wrong, and where.
 struct Trouble {
-    /// In bytes.
+    /// Position in bytes.
     at: usize,
-    /// Bytes of text that are wrong; 0 for all up to the next space.
+    /// Length of the wrong text in bytes; 0 means up to the next space.
     len: usize,
     wanted: String,
 }
 
 impl Trouble {
-    /// Letters of an expression that a message shows.
+    /// Most letters of an expression that a message shows.
     const SHOWN_MAX: usize = 60;
 
-    /// Makes the error: the expression as far as it is needed, the column, what
-    /// stands there, and what was wanted.
+    /// Makes the error: as much of the expression as needed, the column, the text there,
+    /// and what was wanted.
     fn of(self, text: &str) -> Error {
         let before = text.get(..self.at).unwrap_or(text);
         let rest = text.get(self.at..).unwrap_or_default();
@@ -81,14 +81,14 @@ type Parsed<T> = std::result::Result<T, Trouble>;
 
 struct Parser<'a> {
     text: &'a str,
-    /// Bytes read.
+    /// Number of bytes already parsed.
     at: usize,
     depth: usize,
     term_count: usize,
     pattern_count: usize,
 }
 
-/// What stands between a name and a value.
+/// The operator between a name and a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operator {
     Equal,
@@ -100,7 +100,7 @@ enum Operator {
 }
 
 impl Operator {
-    /// Longer ones first.
+    /// Longer operators come first.
     const ALL: [(&'static str, Self); 6] = [
         ("!=", Self::NotEqual),
         ("<=", Self::AtMost),
@@ -111,7 +111,7 @@ impl Operator {
     ];
 }
 
-/// A value with its place.
+/// A value and its position.
 struct Value {
     text: String,
     at: usize,
@@ -151,7 +151,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// The letters of a word, if one starts here.
+    /// Returns the letters of the word that starts here, if any.
     fn word(&self) -> &'a str {
         let rest = self.rest();
         let is_end = |letter: char| !letter.is_ascii_alphabetic() && letter != '_';
@@ -159,7 +159,7 @@ impl<'a> Parser<'a> {
         rest.get(..end).unwrap_or_default()
     }
 
-    /// Takes a word that joins, if it stands here.
+    /// Consumes a joining word if it is next.
     fn takes(&mut self, word: &str) -> bool {
         self.skip_spaces();
         let is_here = self.word() == word;
@@ -304,7 +304,7 @@ impl<'a> Parser<'a> {
                 self.skip(text.len());
                 Ok(operator)
             }
-            // To a shell, what follows was no part of the word.
+            // For a shell, what follows was not part of the word.
             None if rest.is_empty() && has_order => self.trouble(format!(
                 "{wanted}; in a shell, < and > need quotes around all"
             )),
@@ -325,7 +325,7 @@ impl<'a> Parser<'a> {
         Ok(value)
     }
 
-    /// Up to the next quote of the kind; two of them stand for one.
+    /// Parses up to the next quote of this kind; two of them stand for one.
     fn quoted(&mut self, quote: char) -> Parsed<Value> {
         let (start, rest) = (self.at, self.rest());
         let mut text = String::new();
@@ -354,7 +354,7 @@ impl<'a> Parser<'a> {
         self.trouble("this quote is not closed")
     }
 
-    /// Up to a space, or to a parenthesis that is not the value's own.
+    /// Parses up to a space, or up to a parenthesis that the value did not open.
     fn bare(&mut self) -> Parsed<Value> {
         let (start, rest) = (self.at, self.rest());
         let mut open = Vec::new();
@@ -367,7 +367,7 @@ impl<'a> Parser<'a> {
                     len = at;
                     break;
                 }
-                // What follows is meant as it is, in a glob or a regex.
+                // The next character is taken literally in a glob or a regex.
                 '\\' if !letters.as_str().starts_with(char::is_whitespace) => {
                     letters.next();
                 }
@@ -429,7 +429,7 @@ fn parse_key(value: &Value) -> Parsed<Vec<u8>> {
     Ok(key)
 }
 
-/// Makes the term of a number, and says whether its opposite is meant.
+/// Makes the term of a number, and returns whether its opposite is meant.
 fn number_term(quantity: Quantity, operator: Operator, value: &Value) -> Parsed<(Term, bool)> {
     let text = value.text.as_str();
     let trouble = |text: &str| {
@@ -476,12 +476,12 @@ fn number_term(quantity: Quantity, operator: Operator, value: &Value) -> Parsed<
     Ok((Term::Number(quantity, test), is_negated))
 }
 
-/// Checks that what an expression is written as can be read again: joined ones
-/// may be too much together.
+/// Checks that the written form of an expression can be parsed again, since joined
+/// expressions may exceed a bound together.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: which bound, and how much it is.
+/// - `InvalidInput`: names the bound and the value that exceeds it.
 pub(super) fn check_bounds(expression: &Expression) -> Result<()> {
     let mut bounds = Bounds::default();
     bounds.add(expression, 0);
@@ -508,7 +508,7 @@ pub(super) fn check_bounds(expression: &Expression) -> Result<()> {
     Ok(())
 }
 
-/// What an expression takes.
+/// The values of an expression that have bounds.
 #[derive(Debug, Default)]
 struct Bounds {
     depth: usize,
@@ -517,7 +517,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// Counts as reading the written form would.
+    /// Counts as parsing the written form would.
     fn add(&mut self, expression: &Expression, depth: usize) {
         self.depth = self.depth.max(depth);
         let deeper = depth.saturating_add(1);
@@ -608,7 +608,7 @@ mod tests {
                 "not(prefix=tmp: or ttl<60s)and size<1MiB",
                 "not (prefix=tmp: or ttl<1m) and size<1MiB",
             ),
-            // A word is one only where one can stand.
+            // `and` and `or` are keywords only where a keyword can stand.
             ("prefix=and or prefix=or", "prefix=and or prefix=or"),
         ] {
             assert_eq!(written(text), canonical, "{text}");

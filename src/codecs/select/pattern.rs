@@ -1,4 +1,4 @@
-//! Patterns of keys: a glob for a whole key, a regex for a part of it.
+//! Patterns for keys: a glob matches a whole key, a regex any part of it.
 
 use std::fmt::Write as _;
 
@@ -7,16 +7,16 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::words::item::unescape_bytes;
 
-/// How a pattern is written.
+/// The syntax of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {
-    /// `*` any bytes, `?` any one, `[a-z]`, `{this,that}`; the whole key.
+    /// `*` any bytes, `?` any one byte, `[a-z]`, `{this,that}`; matches the whole key.
     Glob,
-    /// As the `regex` crate has it, of bytes; any part of the key.
+    /// The syntax of the `regex` crate, on bytes; matches any part of the key.
     Regex,
 }
 
-/// A pattern, ready to be compared with keys.
+/// A compiled pattern.
 #[derive(Clone, Debug)]
 pub(super) struct KeyPattern {
     syntax: Syntax,
@@ -31,17 +31,17 @@ impl PartialEq for KeyPattern {
 }
 
 impl KeyPattern {
-    /// Longest pattern, in bytes of text: some can make a parser go as deep as
+    /// Longest pattern in bytes of text: some patterns make a parser recurse as deep as
     /// they are long.
     const TEXT_LEN_MAX: usize = 4096;
-    /// Bytes of a compiled pattern.
+    /// Largest compiled pattern in bytes.
     const COMPILED_LEN_MAX: usize = 1 << 20;
 
-    /// Reads a pattern; in both syntaxes `\xNN` is a byte.
+    /// Parses a pattern; in both syntaxes `\xNN` is a byte.
     ///
     /// # Errors
     ///
-    /// - What is wrong with it.
+    /// - A description of what is wrong with it.
     pub(super) fn parse(syntax: Syntax, text: &str) -> Result<Self, String> {
         if text.len() > Self::TEXT_LEN_MAX {
             return Err(format!("wanted at most {} bytes", Self::TEXT_LEN_MAX));
@@ -51,7 +51,7 @@ impl KeyPattern {
             Syntax::Regex => text.to_owned(),
         };
         let regex = RegexBuilder::new(&translated)
-            // Keys are bytes: `.` is any one of them, and `\xff` that byte.
+            // Keys are bytes: `.` is any byte, and `\xff` is that byte.
             .unicode(false)
             .dot_matches_new_line(true)
             .size_limit(Self::COMPILED_LEN_MAX)
@@ -77,7 +77,8 @@ impl KeyPattern {
     }
 }
 
-/// What the crate says of a bad pattern is a drawing of several lines.
+/// Returns the line of the message that names the cause. The crate describes a bad
+/// pattern as a drawing of several lines.
 fn first_cause(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(bytes) => format!("it takes more than {bytes} bytes compiled"),
@@ -92,15 +93,15 @@ fn first_cause(error: &regex::Error) -> String {
     }
 }
 
-/// Where the letters begin that stand for bytes while a glob is translated.
+/// The first of the letters that stand for bytes while a glob is translated.
 const STAND_INS: u32 = 0xe000;
 
-/// Turns a glob into a regex of bytes.
+/// Translates a glob to a regex on bytes.
 ///
-/// The translator knows text only, and what is no text is replaced before and
-/// put back after: a byte by a letter that Unicode gives no meaning. Letters
-/// beyond ASCII are taken for their bytes in the same way, so that none is
-/// mistaken for a stand-in.
+/// The translator handles only text, so bytes are replaced before the translation and
+/// restored after it: each byte by a letter to which Unicode gives no meaning. Letters
+/// beyond ASCII are replaced by their bytes in the same way, so that none is mistaken for
+/// a stand-in.
 fn translate_glob(text: &str) -> Result<String, String> {
     let glob = GlobBuilder::new(&with_stand_ins(text)?)
         .backslash_escape(true)
@@ -128,7 +129,7 @@ fn with_stand_ins(text: &str) -> Result<String, String> {
             .strip_prefix('\\')
             .and_then(|after| after.chars().next());
         match after {
-            // Any letter may follow; a backslash is not a start once more.
+            // Any letter may follow; an escaped backslash does not start another escape.
             Some(after) if after.is_ascii() => {
                 let _ = write!(replaced, "\\{after}");
                 rest = rest.get(2..).unwrap_or_default();
@@ -147,8 +148,8 @@ fn with_stand_ins(text: &str) -> Result<String, String> {
     Ok(replaced)
 }
 
-/// Puts the bytes back, in the regex: a stand-in is there as the three bytes of
-/// its UTF-8, ee 80 80 to ee 83 bf.
+/// Restores the bytes in the regex, where a stand-in is the three bytes of its UTF-8, ee
+/// 80 80 to ee 83 bf.
 fn without_stand_ins(regex: &str) -> String {
     const WRITTEN_LEN: usize = "\\xee\\x80\\x80".len();
     let mut restored = String::with_capacity(regex.len());

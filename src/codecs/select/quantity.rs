@@ -1,4 +1,4 @@
-//! Numbers of an item, how they are written, and how they compare.
+//! Numbers of an item: how they are written and compared.
 
 use std::fmt;
 
@@ -6,33 +6,33 @@ use crate::codecs::select::candidate::{Candidate, Needs};
 use crate::words::item::{Exptime, SlabClass};
 use crate::words::units::UnixSecs;
 
-/// A number that an item has, or that its server did not tell.
+/// A number that an item may have, as far as its server reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quantity {
-    /// Seconds until it expires; 0 for what has expired.
+    /// Seconds until the item expires; 0 if it has expired.
     Ttl,
-    /// Bytes of the value.
+    /// Length of the value in bytes.
     Size,
-    /// Allocator class.
+    /// Slab class.
     Class,
-    /// Seconds since a client last read it.
+    /// Seconds since a client last read the item.
     Idle,
     /// The client's opaque number.
     Flags,
 }
 
-/// What a number must be.
+/// A condition on a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Test {
-    /// Within bounds.
+    /// It is within bounds.
     Is(Comparison),
-    /// Without an end; of a TTL alone.
+    /// It has no end; only for a TTL.
     Never,
-    /// Not told.
+    /// It was not reported.
     Unknown,
 }
 
-/// Bounds of a number.
+/// Bounds on a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
     Equal(u64),
@@ -40,7 +40,7 @@ pub(super) enum Comparison {
     AtMost(u64),
     Above(u64),
     AtLeast(u64),
-    /// Both ends are within.
+    /// Both bounds are included.
     Between(u64, u64),
 }
 
@@ -57,13 +57,12 @@ impl Comparison {
     }
 }
 
-/// What is left of a life without an end: more than any bound that can be
-/// written.
+/// The TTL of an item that never expires: more than any bound that can be written.
 const FOR_EVER: u64 = u64::MAX;
 /// Longest time that can be written, in seconds: some 300,000 years.
 const TIME_MAX: u64 = 10_000_000_000_000;
-/// Greatest size that can be written: 1 EiB. Up to here, sizes in binary units
-/// are read without rounding.
+/// Greatest size that can be written: 1 EiB. Up to this, sizes in binary units are read
+/// without rounding.
 const SIZE_MAX: u64 = 1 << 60;
 
 const DAY: u64 = 86_400;
@@ -96,8 +95,8 @@ impl Quantity {
         needs
     }
 
-    /// Says whether a candidate's number is what it must be; `None` if nobody
-    /// told it.
+    /// Returns whether a candidate's number meets a condition; `None` if the number was
+    /// not reported.
     pub(super) fn test(self, test: Test, candidate: &Candidate<'_>) -> Option<bool> {
         let number = self.of(candidate);
         match test {
@@ -123,7 +122,7 @@ impl Quantity {
         }
     }
 
-    /// Reads a number as it is written for this quantity.
+    /// Parses a number in the notation of this quantity.
     pub(super) fn parse_number(self, text: &str) -> Option<u64> {
         match self {
             Self::Ttl | Self::Idle => parse_time(text),
@@ -133,7 +132,7 @@ impl Quantity {
         }
     }
 
-    /// Says how a number is written.
+    /// Describes how a number is written.
     pub(super) fn wanted(self) -> &'static str {
         match self {
             Self::Ttl => "a length of time such as 90s, 1h or 7d, a range of two, never or unknown",
@@ -152,7 +151,7 @@ impl Quantity {
         }
     }
 
-    /// Writes operator and value; `is_negated` for `!=` where there is `=`.
+    /// Writes operator and value; `is_negated` writes `!=` instead of `=`.
     pub(super) fn write_test(
         self,
         test: Test,
@@ -181,7 +180,7 @@ impl Quantity {
 }
 
 impl Test {
-    /// Says whether it is written with `=`, so that `!=` is its opposite.
+    /// Returns whether the test is written with `=`, so that `!=` is its opposite.
     pub(super) fn is_equality(self) -> bool {
         match self {
             Self::Never | Self::Unknown => true,
@@ -196,7 +195,7 @@ impl Test {
     }
 }
 
-/// Reads digits and nothing else: `parse` would also take a sign.
+/// Parses digits and nothing else: `parse` would also accept a sign.
 fn parse_digits(text: &str) -> Option<u64> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
@@ -210,7 +209,7 @@ fn parse_flags(text: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|_| is_number)
 }
 
-/// Reads whole seconds, with or without their unit.
+/// Parses whole seconds, with or without a unit.
 fn parse_time(text: &str) -> Option<u64> {
     let seconds = parse_digits(text).or_else(|| {
         let span: jiff::Span = text.parse().ok()?;

@@ -1,4 +1,4 @@
-//! What a command is told to keep, whole and checked.
+//! A complete, checked selection.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use crate::codecs::select::term::{Missing, Term};
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 
-/// Keeps items or records by key and metadata; by default every one.
+/// Selects items or records by key and metadata; the default selects every one.
 ///
 /// # Examples
 ///
@@ -45,21 +45,21 @@ impl Selection {
     /// Keeps every item.
     pub const EVERYTHING: Self = Self { expression: None };
 
-    /// Reads an expression.
+    /// Parses an expression.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`, with the column of what cannot be understood, or the
-    ///   bound that is passed.
+    /// - `InvalidInput`: with the column of the malformed part, or with the bound that is
+    ///   exceeded.
     pub fn parse(text: &str) -> Result<Self> {
         Self::of(parse(text)?)
     }
 
-    /// Keeps keys that start so.
+    /// Keeps keys that start with these bytes.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: beyond a bound.
+    /// - `InvalidInput`: the expression exceeds a bound.
     pub fn prefix(start: &[u8]) -> Result<Self> {
         Self::of(Expression::Term(Term::Prefix(start.to_vec())))
     }
@@ -68,7 +68,7 @@ impl Selection {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: the pattern cannot be understood.
+    /// - `InvalidInput`: the pattern is malformed.
     pub fn glob(pattern: &str) -> Result<Self> {
         let pattern = KeyPattern::parse(Syntax::Glob, pattern)
             .map_err(|reason| Error::invalid_input("glob", pattern, reason))?;
@@ -79,7 +79,7 @@ impl Selection {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: beyond a bound.
+    /// - `InvalidInput`: the expression exceeds a bound.
     pub fn owners(owners: &[NodeSpec]) -> Result<Self> {
         Self::of(Expression::Term(Term::Owner(Owner::of(owners))))
     }
@@ -88,7 +88,7 @@ impl Selection {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: together they are beyond a bound.
+    /// - `InvalidInput`: together they exceed a bound.
     pub fn and(self, other: Self) -> Result<Self> {
         match (self.expression, other.expression) {
             (Some(one), Some(two)) => Self::of(one.and(two)),
@@ -105,13 +105,13 @@ impl Selection {
         })
     }
 
-    /// Asks what each `owner` term means; after that, it is written with ring
-    /// and nodes. A term that is not bound is unknown for every key.
+    /// Resolves each `owner` term; after that, the term is written with ring and nodes. A
+    /// term that is not resolved is unknown for every key.
     ///
     /// # Errors
     ///
-    /// - What `answer` fails with.
-    /// - `InvalidInput`: too long with all the nodes, or one of them cannot be
+    /// - Any error of `answer`.
+    /// - `InvalidInput`: the expression is too long with all nodes, or a node cannot be
     ///   written.
     pub fn bind(
         mut self,
@@ -124,32 +124,31 @@ impl Selection {
         Ok(self)
     }
 
-    /// Says whether every item is kept, whatever it is.
+    /// Returns whether every item is kept unconditionally.
     pub fn is_everything(&self) -> bool {
         self.expression.is_none()
     }
 
-    /// Returns the attributes it looks at.
+    /// Returns the attributes that the selection depends on.
     pub fn needs(&self) -> Needs {
         let expression = self.expression.as_ref();
         expression.map(Expression::needs).unwrap_or_default()
     }
 
-    /// Judges a candidate of which all is known that will be: what is `None` was
-    /// not told, and `ttl=unknown` and its like are true of it.
+    /// Judges a candidate about which nothing more will be known: `None` means that the
+    /// server did not report it, so `ttl=unknown` and similar terms are true.
     pub fn judge(&self, candidate: &Candidate<'_>) -> Judgement {
         self.judge_with(candidate, Missing::ForGood)
     }
 
-    /// Judges a candidate of which more may be known later: what is `None` now
-    /// may be told then. Kept or dropped now, it is so then; unknown now may
+    /// Judges a candidate about which more may be known later: a `None` may be filled in.
+    /// [`Judgement::Keep`] and [`Judgement::Drop`] are final; [`Judgement::Unknown`] may
     /// become either.
     pub fn judge_early(&self, candidate: &Candidate<'_>) -> Judgement {
         self.judge_with(candidate, Missing::SoFar)
     }
 
-    /// Judges early a candidate whose value is known to be of one of these lengths,
-    /// in bytes.
+    /// Judges early a candidate whose value has one of these lengths, in bytes.
     pub fn judge_early_of(
         &self,
         candidate: &Candidate<'_>,
@@ -176,8 +175,8 @@ impl Selection {
 }
 
 impl fmt::Display for Selection {
-    /// Writes an expression that [`Selection::parse`] makes the same of; nothing
-    /// for what keeps every item.
+    /// Writes an expression that [`Selection::parse`] parses to the same selection;
+    /// writes nothing if every item is kept.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.expression {
             Some(expression) => expression.fmt(f),

@@ -13,35 +13,35 @@ use crate::words::item::escape_bytes;
 /// A condition.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Term {
-    /// The whole key.
+    /// The key equals this.
     Key(Vec<u8>),
-    /// The start of the key.
+    /// The key starts with this.
     Prefix(Vec<u8>),
-    /// A glob or a regex.
+    /// The key matches a glob or a regex.
     Pattern(KeyPattern),
-    /// A number.
+    /// A number meets a condition.
     Number(Quantity, Test),
-    /// A share of all keys.
+    /// The key belongs to a sample of all keys.
     Sample(Share),
-    /// Those of a node.
+    /// The key belongs to a node.
     Owner(Owner),
 }
 
-/// Whether `None` of a candidate may still become something.
+/// Whether a `None` of a candidate may still be filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// More is told later.
+    /// More may be reported later.
     SoFar,
-    /// Nobody tells.
+    /// Nothing more will be reported.
     ForGood,
 }
 
-/// Millionths of all keys, 0 to 1,000,000.
+/// A share of all keys in millionths, 0 to 1,000,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share(u32);
 
-/// Of the hash that samples. Any but 0, by which keys are spread over shards: a
-/// sample takes of each shard alike.
+/// Seed of the sampling hash. It differs from 0, the seed by which keys are distributed
+/// over shards, so that a sample takes the same share of each shard.
 const SAMPLE_SEED: u64 = 0x6d63_736e_6170_0001;
 
 impl Share {
@@ -49,7 +49,7 @@ impl Share {
     /// Millionths in a percent.
     const PERCENT: u32 = 10_000;
 
-    /// Reads percents with up to four decimals.
+    /// Parses a percentage with up to four decimals.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let number = text.strip_suffix('%')?;
         let (percents, decimals) = number.split_once('.').unwrap_or((number, "0"));
@@ -64,11 +64,11 @@ impl Share {
         (share <= Self::WHOLE).then_some(Self(share))
     }
 
-    /// Says whether a key is in the sample. A greater sample has all keys of a
-    /// lesser one.
+    /// Returns whether a key is in the sample. A larger sample contains every smaller
+    /// one.
     fn has(self, key: &[u8]) -> bool {
         let hash = u128::from(xxh3_64_with_seed(key, SAMPLE_SEED));
-        // The hash as a fraction of its range, in millionths.
+        // Computes the hash as a fraction of its range, in millionths.
         hash.saturating_mul(Self::WHOLE.into()) >> 64 < u128::from(self.0)
     }
 }
@@ -86,7 +86,7 @@ impl fmt::Display for Share {
 }
 
 impl Term {
-    /// Says whether it holds; `None` if what is known does not decide.
+    /// Returns whether the term holds; `None` if what is known does not decide.
     pub(super) fn holds(&self, candidate: &Candidate<'_>, missing: Missing) -> Option<bool> {
         let key = candidate.key;
         match self {
@@ -96,7 +96,7 @@ impl Term {
             Self::Number(quantity, test) => {
                 let held = quantity.test(*test, candidate);
                 let is_open = missing == Missing::SoFar && *test == Test::Unknown;
-                // What is told now stays told.
+                // What is reported now will not become unknown.
                 held.filter(|&held| !(is_open && held))
             }
             Self::Sample(share) => Some(share.has(key)),
@@ -115,7 +115,7 @@ impl Term {
         }
     }
 
-    /// Says whether its opposite can be written with `!=`.
+    /// Returns whether the opposite can be written with `!=`.
     pub(super) fn is_equality(&self) -> bool {
         match self {
             Self::Number(_, test) => test.is_equality(),
@@ -127,7 +127,8 @@ impl Term {
         }
     }
 
-    /// Writes the term, or with `!=` its opposite if it [can be](Term::is_equality).
+    /// Writes the term, or its opposite with `!=` if that is
+    /// [possible](Term::is_equality).
     pub(super) fn write(&self, is_negated: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let equal = if is_negated { "!=" } else { "=" };
         match self {
@@ -150,7 +151,7 @@ impl Term {
     }
 }
 
-/// A value as it must be written: in quotes, if it would end too early.
+/// Writes a value, in quotes if it would otherwise end too early.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -199,7 +200,7 @@ mod tests {
         let mut sizes = [0_u32; 4];
         for number in 0..KEYS {
             let key = format!("user:{number}").into_bytes();
-            // As shard_of has it: the top bits of the hash with seed 0.
+            // As in `shard_of`: the top bits of the hash with seed 0.
             let shard = usize::try_from(xxh3_64_with_seed(&key, 0) >> 62).unwrap();
             sizes[shard] += 1;
             let has = shares.map(|share| share.has(&key));

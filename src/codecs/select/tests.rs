@@ -1,4 +1,4 @@
-//! Random expressions beside an evaluator that knows nothing of the real one.
+//! Random expressions, compared with an evaluator that shares no code with the real one.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::words::units::UnixSecs;
 
 const NOW: u64 = 1_795_140_000;
 
-/// An item by itself, with a key.
+/// An item that owns its data.
 #[derive(Clone, Debug)]
 struct Item {
     key: &'static str,
@@ -30,14 +30,14 @@ impl Item {
     }
 }
 
-/// False, unknown, true: and is the least, or the greatest.
+/// 0 is false, 1 unknown, 2 true: `and` is the minimum, `or` the maximum.
 type Truth = u8;
 
 fn truth(is_true: Option<bool>) -> Truth {
     is_true.map_or(1, |is_true| if is_true { 2 } else { 0 })
 }
 
-/// Terms as they are written, and what they mean in plain words.
+/// Terms as they are written, with what they mean in plain code.
 type Meaning = fn(&Item) -> Option<bool>;
 
 fn left(item: &Item) -> Option<i128> {
@@ -104,7 +104,7 @@ enum Plain {
     Not(Box<Plain>),
     All(Vec<Plain>),
     Any(Vec<Plain>),
-    /// Parentheses that nobody needs, and spaces.
+    /// Redundant parentheses and spaces.
     Loose(Box<Plain>),
 }
 
@@ -183,7 +183,7 @@ fn item() -> impl Strategy<Value = Item> {
         )
 }
 
-/// Keys of even length are those of node a.
+/// Node a owns the keys of even length.
 fn bound(text: &str) -> Selection {
     let selection = Selection::parse(text).unwrap();
     let mut answer = |_: &OwnerQuestion<'_>| {

@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-/// Lets through so many tokens a second.
+/// Lets through a number of tokens per second.
 ///
-/// Time is an argument, counted from any moment; one that is before the last one
-/// is taken for that. Who takes tokens has a ticket, and waits until all that was
-/// taken before it has been let through: callers go in the order in which they
-/// come, each for what those before it took, so that none is passed over. After a
-/// pause at most [`TokenBucket::BURST`] of tokens are there at once.
+/// Time is an argument, counted from any moment; a time before the previous one is taken
+/// for that. A caller that takes tokens gets a ticket, and waits until everything taken
+/// before it has been let through. So callers go in the order in which they come, each
+/// paying for what those before it took, and none is passed over. After a pause, at most
+/// [`TokenBucket::BURST`] worth of tokens is available at once.
 #[derive(Clone, Debug, Default)]
 pub struct TokenBucket {
-    /// Tokens a second; `None` lets everything through.
+    /// Tokens per second; `None` lets everything through.
     rate: Option<f64>,
-    /// When `let_through` was counted.
+    /// When `let_through` was computed.
     at: Duration,
     /// Tokens that the rate has let through since the beginning.
     let_through: f64,
-    /// Tokens that were taken, or have been forfeited since nobody took them.
+    /// Tokens that were taken, or that were forfeited because nobody took them.
     taken: f64,
 }
 
-/// A place in line.
+/// A place in the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ticket(f64);
 
@@ -29,10 +29,10 @@ impl TokenBucket {
     /// How long tokens are kept that nobody takes.
     pub const BURST: Duration = Duration::from_millis(100);
 
-    /// The longest wait that is told at once; who has waited asks again.
+    /// The longest wait returned at once; after it, the caller asks again.
     const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 
-    /// Returns a bucket with this rate, tokens a second; `None` lets everything
+    /// Makes a bucket with this rate in tokens per second; `None` lets everything
     /// through.
     pub fn new(rate: Option<f64>, now: Duration) -> Self {
         let mut bucket = Self::default();
@@ -40,19 +40,19 @@ impl TokenBucket {
         bucket
     }
 
-    /// Changes the rate from now on; tickets keep their places.
+    /// Changes the rate from now on; tickets keep their place.
     pub fn set_rate(&mut self, rate: Option<f64>, now: Duration) {
         self.let_through = match self.rate {
             Some(_) => self.let_through_until(now),
-            // Nobody owes what was free.
+            // What was free need not be paid back.
             None => self.taken,
         };
         self.at = self.at.max(now);
         self.rate = rate;
     }
 
-    /// Takes tokens, and returns the place in line. The caller may use them when
-    /// [`TokenBucket::wait`] says so.
+    /// Takes tokens, and returns the place in the queue. The caller may use them once
+    /// [`TokenBucket::wait`] returns zero.
     pub fn take(&mut self, tokens: f64, now: Duration) -> Ticket {
         let Some(rate) = self.rate else {
             return Ticket::default();
@@ -64,15 +64,14 @@ impl TokenBucket {
         ticket
     }
 
-    /// Corrects what was taken, when it turns out to have been more or, by a
-    /// negative number, less.
+    /// Corrects the number of tokens taken; `tokens` is negative if fewer were used.
     pub fn correct(&mut self, tokens: f64) {
         if self.rate.is_some() {
             self.taken += tokens;
         }
     }
 
-    /// Returns how long the holder of a ticket still has to wait, at most an hour.
+    /// Returns how long the holder of a ticket still has to wait; at most an hour.
     pub fn wait(&self, ticket: Ticket, now: Duration) -> Duration {
         let Some(rate) = self.rate else {
             return Duration::ZERO;
@@ -82,8 +81,7 @@ impl TokenBucket {
             return Duration::ZERO;
         }
         let wait = Duration::try_from_secs_f64(left).unwrap_or(Self::WAIT_MAX);
-        // A wait of less than nothing that a clock shows would be asked for again
-        // and again.
+        // A wait below the resolution of the clock would have to be repeated again and again.
         wait.clamp(Duration::from_nanos(1), Self::WAIT_MAX)
     }
 
@@ -99,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// What one of many callers has got.
+    /// The state of one of many callers.
     #[derive(Clone, Copy, Debug, Default)]
     struct Caller {
         /// When it comes again, or may use what it has taken.
@@ -108,8 +106,8 @@ mod tests {
         got: f64,
     }
 
-    /// Lets callers take, wait and work in turn; returns what each got, and when
-    /// it was how much.
+    /// Makes callers take, wait and work in turn; returns what each got, and the time and
+    /// amount of each grant.
     fn simulate(
         mut bucket: TokenBucket,
         caller_count: usize,
@@ -138,7 +136,7 @@ mod tests {
             }
             caller.holds = None;
             caller.got += tokens;
-            // Work takes time, or nothing would get on.
+            // Work takes some time, or time would not advance.
             caller.at = now + work.max(Duration::from_nanos(100));
             grants.push((now, tokens));
         }
@@ -170,13 +168,13 @@ mod tests {
                 let seconds = 40;
                 let (got, grants) = simulate(bucket, caller_count, seconds, |_| {
                     let tokens = (batch * fullness * (0.5 + number())).ceil().min(batch.ceil());
-                    // As long as one caller alone can work and keep the rate.
+                    // At most as long as a single caller can work and still keep the rate.
                     (tokens, Duration::from_secs_f64(number() * 0.2 * tokens / rate))
                 });
                 let sum: f64 = got.iter().sum();
                 let wanted = rate * f64::from(u32::try_from(seconds).unwrap());
                 prop_assert!((sum / wanted - 1.0).abs() < 0.05, "{caller_count}: {sum} {wanted}");
-                // At 10 a second some come once more than others.
+                // At 10 per second, some callers come once more than others.
                 let mean = sum / got.len() as f64;
                 let slack = 0.3 * mean + 2.0 * batch;
                 for one in &got {
@@ -222,12 +220,12 @@ mod tests {
         let ticket = bucket.take(1.0, Duration::ZERO);
         let wait = |bucket: &TokenBucket, now| bucket.wait(ticket, now).as_millis();
         assert_eq!(wait(&bucket, Duration::ZERO), 10_000);
-        // After a second ten are let through; the rest comes ten times as fast.
+        // After one second ten are let through; the rest comes ten times as fast.
         bucket.set_rate(Some(100.0), SECOND);
         assert_eq!(wait(&bucket, SECOND), 900);
         bucket.set_rate(None, SECOND);
         assert_eq!(wait(&bucket, SECOND), 0);
-        // What was free is no debt.
+        // What was free need not be paid back.
         assert_eq!(bucket.take(1e9, SECOND), Ticket::default());
         bucket.set_rate(Some(10.0), 2 * SECOND);
         let next = bucket.take(1.0, 2 * SECOND);

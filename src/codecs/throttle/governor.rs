@@ -1,62 +1,61 @@
-//! How much may be asked for at a time, by how long a server's other clients wait.
+//! Decides how much to request at a time from how long a server's other clients wait.
 
 use std::time::Duration;
 
 use crate::words::units::to_f64;
 
-/// How much a server may be asked for at a time.
+/// How much to request from a server at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// Items that may be on their way, 4 or more.
+    /// Most items in flight, 4 or more.
     pub items: u64,
-    /// Rest after each batch, as a multiple of the time that the batch took.
+    /// Rest after each batch, as a multiple of the batch's duration.
     pub rest: f64,
 }
 
-/// Finds the pace at which one in a hundred probes takes longer than it may.
+/// Finds the pace at which one in a hundred probes is slow.
 ///
-/// A server works on one batch for as long as it takes, and a client that comes
-/// meanwhile waits: so the size of what is on its way is what a client feels. The
-/// governor lets it grow a little with each probe that is quick, and cuts it at
-/// each that is slow, in such a proportion that it stays where one in a hundred is
-/// slow, which is the 99th percentile. Where the smallest batches are still too
-/// much, there is a rest between them.
+/// A server works on a batch until it is done, and a client that comes meanwhile waits.
+/// So what a client feels is the size of what is in flight. The governor lets the size
+/// grow a little with each quick probe and cuts it at each slow one. The proportion is
+/// such that the size settles where one probe in a hundred is slow, which is the 99th
+/// percentile. If even the smallest batches are too much, there is a rest between them.
 #[derive(Clone, Debug)]
 pub struct Governor {
-    /// What the 99th percentile may rise by.
+    /// How far the 99th percentile may rise.
     bound: Duration,
-    /// The 99th percentile without our load; `None` while it is not known.
+    /// The 99th percentile without our load; `None` while unknown.
     baseline: Option<Duration>,
-    /// Items on their way; below [`Governor::ITEMS_MIN`], a share of the time
-    /// with that many.
+    /// Items in flight; below [`Governor::ITEMS_MIN`], a share of the time with that
+    /// many.
     level: f64,
 }
 
 impl Governor {
-    /// Items on their way at the beginning: so many take a server some 0.1 ms.
+    /// Items in flight at first; a server needs some 0.1 ms for them.
     pub const ITEMS_START: u64 = 32;
 
-    /// Fewest items on their way. Half as many would take as long: it is the turn
-    /// that costs.
+    /// Fewest items in flight. Half as many would take as long, because the round itself
+    /// dominates.
     pub const ITEMS_MIN: u64 = 4;
 
-    /// Most items on their way.
+    /// Most items in flight.
     pub const ITEMS_MAX: u64 = 4096;
 
-    /// At worst a server works for us this part of the time.
+    /// Least share of the time that a server works for us.
     const SHARE_MIN: f64 = 1.0 / 16.0;
 
-    /// What a slow probe leaves of the level.
+    /// Factor of the level after a slow probe.
     const CUT: f64 = 0.85;
 
-    /// What a quick probe makes of it: 99 of them make good for one cut.
+    /// Factor of the level after a quick probe: 99 of them make up for one cut.
     const GROWTH: f64 = 1.001_643;
 
-    /// The part of the bound that is aimed at; the rest is for what a client feels
-    /// and a probe does not.
+    /// The part of the bound to aim at; the rest is for delays that a client feels and a
+    /// probe does not.
     const AIM: f64 = 0.5;
 
-    /// Starts carefully.
+    /// Makes a governor that starts carefully.
     pub fn new(bound: Duration) -> Self {
         Self {
             bound,
@@ -65,8 +64,8 @@ impl Governor {
         }
     }
 
-    /// Takes how long probes took while nothing was asked for; `None` of them
-    /// changes nothing.
+    /// Sets the baseline from the times of probes while nothing was requested; no probes
+    /// change nothing.
     pub fn rebase(&mut self, quiet: &mut [Duration]) {
         if let Some(baseline) = p99(quiet) {
             self.baseline = Some(baseline);
@@ -78,7 +77,8 @@ impl Governor {
         self.baseline
     }
 
-    /// Returns how long a probe may take before it counts as slow.
+    /// Returns how long a probe may take before it counts as slow; `None` without a
+    /// baseline.
     pub fn slow(&self) -> Option<Duration> {
         let baseline = self.baseline?;
         Some(baseline.saturating_add(self.bound.mul_f64(Self::AIM)))
@@ -89,7 +89,7 @@ impl Governor {
         self.bound = bound;
     }
 
-    /// Takes how long a probe took beside our load.
+    /// Records the time of a probe under our load.
     pub fn note(&mut self, probe: Duration) {
         let Some(slow) = self.slow() else {
             return;
@@ -103,7 +103,7 @@ impl Governor {
         self.level = (self.level * factor).clamp(least, to_f64(Self::ITEMS_MAX));
     }
 
-    /// Returns the pace of now.
+    /// Returns the current pace.
     pub fn pace(&self) -> Pace {
         let least = to_f64(Self::ITEMS_MIN);
         if self.level < least {
@@ -119,9 +119,9 @@ impl Governor {
     }
 }
 
-/// Returns the 99th percentile of some times, which are in order afterwards; `None` of
-/// none. The greatest of two or more never is it: a single one that is far off may
-/// have met something that does not come again.
+/// Returns the 99th percentile of some times, and sorts them; `None` if there are none.
+/// With two or more times, it is never the greatest: a single outlier may have a cause
+/// that does not recur.
 fn p99(times: &mut [Duration]) -> Option<Duration> {
     times.sort_unstable();
     let at = times.len().saturating_mul(99) / 100;
@@ -129,7 +129,7 @@ fn p99(times: &mut [Duration]) -> Option<Duration> {
     times.get(at.min(greatest.saturating_sub(1))).copied()
 }
 
-/// The whole number below; levels are between bounds that fit.
+/// Rounds down to a whole number; levels are within bounds that fit.
 fn whole(level: f64) -> u64 {
     let seconds = Duration::try_from_secs_f64(level).unwrap_or_default();
     seconds.as_secs()
@@ -155,8 +155,8 @@ mod tests {
         }
     }
 
-    /// Runs a governor beside a server that takes so many microseconds an item,
-    /// and has noise of its own; returns the share of slow probes and the pace.
+    /// Runs a governor for a server that takes `cost` microseconds per item and has noise
+    /// of its own; returns the share of slow probes and the pace.
     fn run(cost: f64, noise: f64, is_ours: bool) -> (f64, Pace) {
         let mut number = numbers();
         let mut governor = Governor::new(BOUND);
@@ -170,8 +170,7 @@ mod tests {
         let mut slow = 0;
         for probe in 0..20_000 {
             let pace = governor.pace();
-            // A probe meets a batch on its way, for as long as is left of it, or
-            // the rest after it.
+            // A probe meets the rest of a batch in flight, or the rest period after it.
             let batch = cost * to_f64(pace.items);
             let meets = number() < 1.0 / (1.0 + pace.rest);
             let ours = if is_ours && meets {
@@ -218,7 +217,7 @@ mod tests {
     #[test]
     fn the_pace_stays_between_its_bounds_and_comes_back() {
         let mut governor = Governor::new(BOUND);
-        // Without a baseline nothing is known to be slow.
+        // Without a baseline, nothing counts as slow.
         governor.note(Duration::from_secs(9));
         let start = Pace {
             items: Governor::ITEMS_START,

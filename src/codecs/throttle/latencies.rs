@@ -1,10 +1,10 @@
-//! How long many probes took, in little memory.
+//! Stores the times of many probes in little memory.
 
 use std::time::Duration;
 
 use crate::words::units::to_u64;
 
-/// Counts of times by their size, each known to a sixteenth.
+/// Counts of times by size, each known to one sixteenth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latencies {
     counts: Vec<u64>,
@@ -27,13 +27,13 @@ impl Latencies {
         self.count = self.count.saturating_add(1);
     }
 
-    /// Returns how many times there are.
+    /// Returns the number of times.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Returns the time that so many percent are not above; `None` where there are
-    /// no times.
+    /// Returns the time that `percent` percent of the times do not exceed; `None` if
+    /// there are none.
     pub fn percentile(&self, percent: u64) -> Option<Duration> {
         let wanted = self.count.saturating_mul(percent).div_ceil(100).max(1);
         let mut seen: u64 = 0;
@@ -57,7 +57,7 @@ impl Latencies {
         usize::try_from(place).unwrap_or(usize::MAX)
     }
 
-    /// The least time at a place.
+    /// Returns the least time, in nanoseconds, that is counted at a place.
     fn least(place: u64) -> u64 {
         if place < 2 * Self::STEPS {
             return place;

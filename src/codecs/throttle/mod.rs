@@ -1,7 +1,7 @@
-//! How much may be asked of servers: so much a second, and so much at a time.
+//! How much to request from servers: per second, and at a time.
 //!
-//! Pure: moments are arguments, counted from one that the caller chooses, and
-//! whoever must wait is told for how long.
+//! This code is pure: times are arguments, counted from a moment that the caller chooses,
+//! and waits are returned as durations.
 
 mod bucket;
 mod governor;

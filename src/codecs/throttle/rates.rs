@@ -1,4 +1,4 @@
-//! Most items and bytes a second, as a user sets them.
+//! Limits on items and bytes per second, as a user sets them.
 
 use std::time::Duration;
 
@@ -7,36 +7,36 @@ use crate::words::error::{Error, Result};
 use crate::words::limits::check_range;
 use crate::words::units::to_f64;
 
-/// Most items and most bytes a second; each is unlimited where it is `None`.
+/// Most items and most bytes per second; `None` means unlimited.
 ///
-/// An item is one that a server is asked for, or sent; its bytes are those of its
-/// key and value.
+/// An item is one that is requested from a server, or sent to it. Its bytes are those of
+/// its key and value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate {
-    /// 1 or more.
+    /// At least 1.
     pub items: Option<u64>,
-    /// [`Rate::BYTES_MIN`] or more.
+    /// At least [`Rate::BYTES_MIN`].
     pub bytes: Option<u64>,
 }
 
 impl Rate {
-    /// Least bytes a second: with fewer an item of 1 MiB would take half an hour.
+    /// Least bytes per second: with fewer, an item of 1 MiB would take half an hour.
     pub const BYTES_MIN: u64 = 1024;
 
-    /// Most of either a second: beyond it no clock tells two of them apart.
+    /// Greatest limit on either: beyond it, no clock can distinguish two of them.
     pub const MAX: u64 = 1_000_000_000_000;
 
-    /// Into how many batches a second's worth is cut: half of what a bucket keeps is
-    /// in one, so that one that comes late has lost nothing.
+    /// Number of batches into which a second's worth is cut. A batch has half of what a
+    /// bucket keeps, so that a late batch loses nothing.
     const BATCHES_PER_SECOND: u64 = 20;
 
-    /// Says whether neither is limited.
+    /// Returns whether neither is limited.
     pub fn is_unlimited(&self) -> bool {
         self.items.is_none() && self.bytes.is_none()
     }
 
-    /// Returns the most items, and bytes, to ask for at once, so that the rate is
-    /// even over any time that a person notices.
+    /// Returns the most items and bytes to request at once, so that the rate is even over
+    /// any time that a person notices.
     pub fn batch_max(&self) -> (u64, u64) {
         let share = |rate: Option<u64>| {
             rate.map_or(u64::MAX, |rate| (rate / Self::BATCHES_PER_SECOND).max(1))
@@ -45,23 +45,22 @@ impl Rate {
     }
 }
 
-/// Limits of a job: over all nodes and connections together, and over those of
-/// each node.
+/// Limits of a job: over all nodes together, and per node. Each covers all connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// All nodes together.
+    /// Over all nodes together.
     pub total: Rate,
-    /// Each node.
+    /// For each node.
     pub node: Rate,
 }
 
 impl Rates {
-    /// Checks that each limit is in its range, and that those of a node are not
-    /// above those of all together, where they would never come to bear.
+    /// Checks that each limit is in its range, and that a node's limit does not exceed
+    /// the total, where it would have no effect.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with the name of the limit.
+    /// - `InvalidInput`, with the name of the limit.
     pub fn validate(&self) -> Result<()> {
         let Self { total, node } = self;
         for (name, rate, least) in [
@@ -106,7 +105,7 @@ pub(crate) struct RateBuckets {
     bytes: TokenBucket,
 }
 
-/// Places in both lines.
+/// A place in the queue of each bucket.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RateTicket {
     items: Ticket,
@@ -128,7 +127,7 @@ impl RateBuckets {
         }
     }
 
-    /// Replaces a number of bytes that were taken by what they turned out to be.
+    /// Corrects the bytes taken to the bytes that have moved.
     pub(crate) fn correct_bytes(&mut self, taken: u64, moved: u64) {
         self.bytes.correct(to_f64(moved) - to_f64(taken));
     }

@@ -1,10 +1,10 @@
-//! Values longer than a chunk: a chain of chunks, each naming the next.
+//! Values longer than a chunk: a chain of chunks, each of which refers to the next.
 
 use crate::codecs::warm_file::layout::{CHUNK_HEADER_LEN, ChunkHeader, flag};
 use crate::codecs::warm_file::slab_classes::SlabClasses;
 use crate::words::units::to_u64;
 
-/// The file as addresses in the memory of the server.
+/// The file seen as addresses in the server's memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Memory<'a> {
     pub(super) bytes: &'a [u8],
@@ -19,13 +19,12 @@ impl<'a> Memory<'a> {
         self.base.saturating_add(to_u64(offset))
     }
 
-    /// Returns the chunk at an address, if one can start there that names
-    /// `previous` as the one before it.
+    /// Returns the chunk at an address, if a chunk that names `previous` as its
+    /// predecessor can start there.
     ///
-    /// A chunk names one predecessor, and the first of a chain names none. So
-    /// no chunk is reached twice: chains neither meet nor come back to where
-    /// they were, and following all of a file takes no more steps than it has
-    /// chunks, whoever made it.
+    /// A chunk names one predecessor, and the first of a chain names none. So no chunk is
+    /// reached twice: chains cannot merge or loop, and following all chains of a file
+    /// takes no more steps than it has chunks, even in a malicious file.
     fn chunk_after(self, previous: usize, address: u64) -> Option<Place> {
         let offset = usize::try_from(address.checked_sub(self.base)?).ok()?;
         let header = ChunkHeader::decode(self.bytes.get(offset..)?)?;
@@ -40,14 +39,14 @@ impl<'a> Memory<'a> {
     }
 }
 
-/// Where a chunk of a chain is, and how many bytes it may have.
+/// The position of a chunk of a chain, and its size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) offset: usize,
     pub(super) len: usize,
 }
 
-/// The data of the chunks of a chain, in order; ends after the first error.
+/// The data of the chunks of a chain in order; ends after the first error.
 #[derive(Clone, Debug)]
 pub(super) struct Chain<'a> {
     memory: Memory<'a>,
@@ -56,8 +55,8 @@ pub(super) struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    /// Starts at the chunk inside an item, if one can be there: one that names
-    /// none before it, and whose next one knows it.
+    /// Starts at the chunk inside an item, if it can be one: it must have no predecessor,
+    /// and its successor must name it.
     pub(super) fn start(memory: Memory<'a>, place: Place, own_class: u8) -> Option<Self> {
         let end = place.offset.checked_add(place.len)?;
         let header = ChunkHeader::decode(memory.bytes.get(place.offset..end)?)?;
@@ -81,7 +80,7 @@ impl<'a> Chain<'a> {
         let data = chunk.get(CHUNK_HEADER_LEN..data_end);
         let data = data.ok_or("a chunk of its value is longer than its place")?;
         if header.next != 0 {
-            // The chunk inside the item is only the head of the chain.
+            // The chunk inside the item is only the head of the chain, and may be empty.
             if used == 0 && !self.is_first {
                 return Err("a chunk of its value is empty, and not the last");
             }
@@ -102,11 +101,11 @@ impl<'a> Iterator for Chain<'a> {
     }
 }
 
-/// The bytes of a value, in order, none of the pieces empty.
+/// The bytes of a value in order, in pieces that are never empty.
 #[derive(Clone, Debug)]
 pub struct Pieces<'a> {
     pub(super) source: Source<'a>,
-    /// Bytes that are still to come: what follows is the CRLF.
+    /// Bytes still to come; the CRLF follows them.
     pub(super) left: usize,
 }
 
@@ -119,7 +118,7 @@ pub(super) enum Source<'a> {
 impl<'a> Iterator for Pieces<'a> {
     type Item = &'a [u8];
 
-    /// Ends early only where the file has changed since the item was found.
+    /// Ends early only if the file has changed since the item was found.
     fn next(&mut self) -> Option<&'a [u8]> {
         while self.left > 0 {
             let piece = match &mut self.source {

@@ -1,14 +1,14 @@
-//! A restart file as pages, and those as chunks.
+//! A restart file as pages, and pages as chunks.
 
 use crate::codecs::warm_file::chain::Memory;
 use crate::codecs::warm_file::meta::Meta;
 
-/// A restart file, and what its `.meta` says of it.
+/// A restart file with the information from its `.meta`.
 #[derive(Clone, Copy, Debug)]
 pub struct WarmFile<'a> {
     pub(super) memory: Memory<'a>,
     pub(super) meta: &'a Meta,
-    /// Bytes of client flags: 4, or 8 where memcached was built so.
+    /// Length of client flags in bytes: 4, or 8 if memcached was built that way.
     pub(super) client_flags_len: usize,
 }
 
@@ -27,7 +27,7 @@ impl<'a> WarmFile<'a> {
         count.unwrap_or(0)
     }
 
-    /// Returns a chunk of a page, of a class that exists.
+    /// Returns a chunk of a page; the class must exist.
     pub(super) fn chunk(&self, page: usize, class: u8, number: usize) -> Option<Chunk<'a>> {
         let len = self.memory.classes.size(class)?;
         let start = page.checked_mul(self.memory.page_size)?;

@@ -1,36 +1,36 @@
-//! What an item takes in the memory of a server. `do_item_alloc` in items.c.
+//! The memory that an item takes in a server. `do_item_alloc` in items.c.
 
 use crate::codecs::warm_file::layout::{CAS_LEN, ITEM_HEADER_LEN};
 use crate::codecs::warm_file::slab_classes::SlabClasses;
 use crate::words::units::to_u64;
 
-/// Bytes of the head of a chunk in a chain, as C rounds it up.
+/// Length of the header of a chunk in a chain, in bytes, as C rounds it up.
 const CHUNK_HEADER_SIZE: u64 = 48;
-/// The line end that memcached keeps behind a value.
+/// Length of the line end that memcached stores after a value.
 const LINE_END_LEN: u64 = 2;
 
-/// The lengths that decide how much memory an item takes.
+/// The lengths that determine how much memory an item takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ItemLengths {
-    /// Bytes of the key, as the server has it.
+    /// Length of the key in bytes, as the server stores it.
     pub key: u64,
-    /// Bytes of the value.
+    /// Length of the value in bytes.
     pub value: u64,
-    /// Client flags; unknown ones count as 0, which take no bytes.
+    /// Client flags; unknown flags count as 0, which take no space.
     pub client_flags: Option<u64>,
 }
 
 impl ItemLengths {
-    /// Returns the size of the item: head, CAS, key, client flags and value. A
-    /// server without CAS (`-C`) takes 8 bytes less.
+    /// Returns the size of the item in bytes: header, CAS, key, client flags and value.
+    /// Without CAS (`-C`) a server takes 8 bytes less.
     pub fn item_size(self) -> u64 {
         self.head_size()
             .saturating_add(self.value)
             .saturating_add(LINE_END_LEN)
     }
 
-    /// Returns the class of the item, and the bytes of the chunk or of all the
-    /// chunks that the server gives it: more than the item's size.
+    /// Returns the class of the item, and the total size in bytes of the chunks that the
+    /// server gives it, which exceeds the item's size.
     pub fn chunks(self, classes: &SlabClasses) -> (u8, u64) {
         let mut bytes: u64 = 0;
         let class = self.each_chunk(classes, |class, count| {
@@ -40,8 +40,8 @@ impl ItemLengths {
         (class, bytes)
     }
 
-    /// Names the classes of the chunks that the server gives the item, and how many
-    /// of each; returns the class of the item.
+    /// Passes the class and number of the chunks that the server gives the item to
+    /// `take`; returns the class of the item.
     pub fn each_chunk(self, classes: &SlabClasses, mut take: impl FnMut(u8, u64)) -> u8 {
         let class_of = |len: u64| classes.class_of(usize::try_from(len).unwrap_or(usize::MAX));
         let class = class_of(self.item_size());
@@ -50,7 +50,7 @@ impl ItemLengths {
             take(class, 1);
             return class;
         }
-        // Too large for any chunk: the head is in one, the value in a chain.
+        // Too large for any chunk: the header is in one chunk, the value in a chain.
         take(
             class_of(self.head_size().saturating_add(CHUNK_HEADER_SIZE)),
             1,
@@ -83,7 +83,7 @@ impl ItemLengths {
 mod tests {
     use super::*;
 
-    // tests/it/inspect_memory.rs compares with what a real server counts.
+    // tests/it/inspect_memory.rs compares this with the counts of a real server.
     #[test]
     fn an_item_takes_the_chunk_of_its_class_or_a_chain() {
         let classes = SlabClasses::of_defaults();
@@ -93,9 +93,9 @@ mod tests {
             (5, 32, Some(7), 100, (2, 120)),
             (5, 32, Some(u64::MAX), 104, (2, 120)),
             (10, 524_219, Some(0), 524_288, (39, 524_288)),
-            // A head of 115 bytes in a chunk of 120, all in one more chunk.
+            // A header of 115 bytes in a chunk of 120, everything else in one more chunk.
             (10, 524_220, Some(0), 524_289, (39, 524_288 + 120)),
-            // Two whole chunks, and 100 bytes in a third of 152.
+            // Two whole chunks, and 100 bytes in a third chunk of 152.
             (
                 10,
                 2 * (524_288 - 48) + 98,

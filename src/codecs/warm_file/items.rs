@@ -12,27 +12,27 @@ use crate::codecs::warm_file::slab_classes::SlabClasses;
 use crate::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, KEY_LEN_MAX, SlabClass};
 use crate::words::units::to_u64;
 
-/// What a chunk turned out to hold.
+/// The content of a chunk.
 #[derive(Clone, Debug)]
 pub enum Found<'a> {
     /// An item that a client would have found.
     Live(WarmItem<'a>),
-    /// One that had expired when the server stopped.
+    /// An item that had expired when the server stopped.
     Expired,
-    /// One that `flush_all` had removed, though it was still there.
+    /// An item that `flush_all` had invalidated but that was still in memory.
     Flushed,
-    /// One that was deleted or replaced while a client was being sent it.
+    /// An item that was deleted or replaced while a client was being sent it.
     Unlinked,
-    /// What should be an item, or a page of them, and contradicts itself.
+    /// An inconsistent item, or a page of items whose class cannot be determined.
     Damaged {
-        /// Bytes from the start of the file.
+        /// Offset from the start of the file in bytes.
         offset: u64,
-        /// What about it.
+        /// What is wrong with it.
         why: &'static str,
     },
     /// An item whose value is in extstore.
     External {
-        /// Bytes from the start of the file.
+        /// Offset from the start of the file in bytes.
         offset: u64,
     },
 }
@@ -40,48 +40,48 @@ pub enum Found<'a> {
 /// An item of a stopped server.
 #[derive(Clone, Debug)]
 pub struct WarmItem<'a> {
-    /// Where it begins, in bytes from the start of the file.
+    /// Offset of the item's chunk from the start of the file, in bytes.
     pub offset: u64,
     /// 1 to 250 bytes, any bytes.
     pub key: &'a [u8],
-    /// All but the value, times on the clock of the server's host.
+    /// Everything but the value, with times on the clock of the server's host.
     pub meta: ItemMeta,
     value: Pieces<'a>,
 }
 
 impl<'a> WarmItem<'a> {
-    /// Returns the bytes of the value.
+    /// Returns the length of the value in bytes.
     pub fn value_len(&self) -> usize {
         self.value.left
     }
 
-    /// Visits the value: one piece, or one for each chunk of a long value.
+    /// Visits the value in pieces: one piece, or one for each chunk of a long value.
     pub fn pieces(&self) -> Pieces<'a> {
         self.value.clone()
     }
 }
 
-/// The parts of an item in its chunk.
+/// The parts of an item within its chunk.
 #[derive(Clone, Copy, Debug)]
 struct Parts<'a> {
     header: ItemHeader,
     key: &'a [u8],
     client_flags: u64,
     cas: u64,
-    /// Where the data begins in the chunk, or the chain of chunks.
+    /// Offset of the data in the chunk, or of the chain of chunks.
     data_start: usize,
 }
 
 impl<'a> WarmFile<'a> {
-    /// Pages that are looked at before a file is taken for what it should be:
-    /// there is one for each class at the start of every file.
+    /// Number of pages to examine before a file is accepted: every file has one page of
+    /// each class at its start.
     const SAMPLE_PAGE_COUNT: usize = 64;
 
-    /// Takes a file, after a look at its first pages.
+    /// Opens a file after examining its first pages.
     ///
     /// # Errors
     ///
-    /// - [`Refusal`]: it is not the file that the `.meta` tells of.
+    /// - [`Refusal`]: it is not the file that the `.meta` describes.
     pub fn open(
         bytes: &'a [u8],
         meta: &'a Meta,
@@ -117,7 +117,7 @@ impl<'a> WarmFile<'a> {
                 break;
             }
         }
-        // A damaged page or two are no reason to give up the others.
+        // One or two damaged pages are no reason to give up the others.
         if unknown.len().saturating_mul(2) > looked_at {
             if unknown.iter().any(|&page| file.is_big_endian(page)) {
                 return Err(Refusal::ForeignMachine {
@@ -133,7 +133,7 @@ impl<'a> WarmFile<'a> {
         Ok(file)
     }
 
-    /// Visits what is in a page, free chunks left out.
+    /// Visits the content of a page, without free chunks.
     pub fn page(&self, page: usize) -> Chunks<'a> {
         let (class, count) = match self.use_of(page) {
             PageUse::None => (0, 0),
@@ -152,8 +152,8 @@ impl<'a> WarmFile<'a> {
         }
     }
 
-    /// Tells what is in a chunk; `None` for one that is free, or part of an item
-    /// elsewhere, or not yet an item.
+    /// Returns the content of a chunk; `None` if it is free, belongs to an item
+    /// elsewhere, or is not an item yet.
     fn read(&self, chunk: Chunk<'a>) -> Option<Found<'a>> {
         let header = ItemHeader::decode(chunk.bytes)?;
         let damaged = |why| Found::Damaged {
@@ -164,8 +164,7 @@ impl<'a> WarmFile<'a> {
             if header.has(flag::SLABBED | flag::CHUNK) {
                 return None;
             }
-            // Upload had not ended, or the item was out of the table, but not
-            // yet free.
+            // The upload had not ended, or the item was removed from the table but not freed yet.
             return self.parts(chunk, header).ok().and_then(|parts| {
                 let is_whole = self.value(chunk, &parts).is_ok();
                 is_whole.then_some(Found::Unlinked)
@@ -195,8 +194,8 @@ impl<'a> WarmFile<'a> {
         })
     }
 
-    /// An item with its value elsewhere has the length of the value, and not its
-    /// bytes; one that has both is an item with a mark too many.
+    /// Reads an item in extstore. Such an item has the length of the value but not its
+    /// bytes; an item with both has a wrong mark.
     fn read_external(&self, chunk: Chunk<'a>, header: ItemHeader) -> Found<'a> {
         let plain = ItemHeader {
             flags: header.flags & !flag::HDR,
@@ -207,7 +206,7 @@ impl<'a> WarmFile<'a> {
             .and_then(|parts| self.value(chunk, &parts))
             .is_ok();
         let offset = to_u64(chunk.offset);
-        // Such items are small, and so in a small class.
+        // Such items are small, and therefore in a small class.
         let is_possible = header.flags & !flag::KNOWN == 0
             && !header.has(flag::SLABBED | flag::CHUNK | flag::CHUNKED)
             && header.has(flag::CAS) == self.meta.has_cas
@@ -219,7 +218,7 @@ impl<'a> WarmFile<'a> {
         Found::External { offset }
     }
 
-    /// Takes the head of an item apart.
+    /// Splits the header of an item into its parts.
     fn parts(&self, chunk: Chunk<'a>, header: ItemHeader) -> Result<Parts<'a>, &'static str> {
         const CUT: &str = "its chunk is too short for it";
         if header.flags & !flag::KNOWN != 0 {
@@ -265,7 +264,7 @@ impl<'a> WarmFile<'a> {
         })
     }
 
-    /// Finds the value of an item, and checks all that can be checked.
+    /// Finds the value of an item, and checks everything that can be checked.
     fn value(&self, chunk: Chunk<'a>, parts: &Parts<'a>) -> Result<Pieces<'a>, &'static str> {
         let header = parts.header;
         let classes = self.memory.classes;
@@ -327,7 +326,7 @@ impl<'a> WarmFile<'a> {
         })
     }
 
-    /// `item_is_flushed` in items.c, of all versions.
+    /// `item_is_flushed` in items.c, for all versions.
     fn is_flushed(&self, parts: &Parts<'_>) -> bool {
         let Meta {
             oldest_live,
@@ -366,12 +365,12 @@ impl<'a> WarmFile<'a> {
     }
 }
 
-/// What is in the chunks of a page.
+/// Visits the content of the chunks of a page.
 #[derive(Clone, Debug)]
 pub struct Chunks<'a> {
     file: WarmFile<'a>,
     page: usize,
-    /// 0 for a page that is none.
+    /// 0 if the page has no class.
     class: u8,
     next: usize,
     count: usize,

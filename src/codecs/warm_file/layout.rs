@@ -1,14 +1,14 @@
-//! Where things are in a chunk: `struct _stritem` and `struct _strchunk` in
-//! memcached.h, on a 64-bit little-endian machine.
+//! The layout of chunks: `struct _stritem` and `struct _strchunk` in memcached.h, on a
+//! 64-bit little-endian machine.
 
-/// Bytes before the CAS, if there is one, and the key.
+/// Bytes before the CAS, if there is one, and before the key.
 pub(super) const ITEM_HEADER_LEN: usize = 48;
-/// Bytes of a CAS.
+/// Length of a CAS in bytes.
 pub(super) const CAS_LEN: usize = 8;
-/// Bytes of a chunk of a chain before its data.
+/// Bytes before the data in a chunk of a chain.
 pub(super) const CHUNK_HEADER_LEN: usize = 42;
 
-/// Marks of an item.
+/// Flag bits of an item.
 pub(super) mod flag {
     pub(in crate::codecs::warm_file) const LINKED: u16 = 1;
     pub(in crate::codecs::warm_file) const CAS: u16 = 2;
@@ -22,7 +22,7 @@ pub(super) mod flag {
     pub(in crate::codecs::warm_file) const TOKEN_SENT: u16 = 512;
     pub(in crate::codecs::warm_file) const STALE: u16 = 2048;
     pub(in crate::codecs::warm_file) const KEY_BINARY: u16 = 4096;
-    /// All that a version up to 1.6.45 sets; 1024 is reserved.
+    /// All bits that versions up to 1.6.45 set; 1024 is reserved.
     pub(in crate::codecs::warm_file) const KNOWN: u16 = LINKED
         | CAS
         | SLABBED
@@ -37,17 +37,17 @@ pub(super) mod flag {
         | KEY_BINARY;
 }
 
-/// The start of every chunk that may hold an item.
+/// The header of every chunk that may hold an item.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ItemHeader {
-    /// Seconds of the server's clock.
+    /// Seconds on the server's clock.
     pub(super) time: u32,
-    /// The same; 0 for never.
+    /// Seconds on the server's clock; 0 means never.
     pub(super) exptime: u32,
-    /// Bytes of the value with its CRLF.
+    /// Length of the value in bytes, including its CRLF.
     pub(super) data_len: u32,
     pub(super) flags: u16,
-    /// The class, without the two bits that tell the LRU list.
+    /// The class, without the two bits that select the LRU list.
     pub(super) class: u8,
     pub(super) key_len: u8,
 }
@@ -69,8 +69,8 @@ impl ItemHeader {
         self.flags & flag != 0
     }
 
-    /// Where the data of an item begins in its chunk: after the head, the CAS, the
-    /// key with its zero byte, and the client flags. `ITEM_data` in memcached.h.
+    /// Returns where the data of an item begins in its chunk: after the header, the CAS,
+    /// the key with its zero byte, and the client flags. `ITEM_data` in memcached.h.
     pub(super) fn data_start(self, client_flags_len: usize) -> Option<usize> {
         let cas_len = if self.has(flag::CAS) { CAS_LEN } else { 0 };
         let flags_len = if self.has(flag::CFLAGS) {
@@ -85,7 +85,7 @@ impl ItemHeader {
             .checked_add(flags_len)
     }
 
-    /// What memcached counts as the size of an item. `ITEM_ntotal` in
+    /// Returns the size of an item in bytes as memcached counts it. `ITEM_ntotal` in
     /// memcached.h.
     pub(super) fn item_len(self, client_flags_len: usize) -> Option<usize> {
         let data_len = usize::try_from(self.data_len).ok()?;
@@ -93,17 +93,17 @@ impl ItemHeader {
     }
 }
 
-/// The start of one chunk of a chain.
+/// The header of a chunk of a chain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChunkHeader {
-    /// Addresses in the memory of the server; 0 for none.
+    /// Address in the server's memory; 0 if there is no next chunk.
     pub(super) next: u64,
     pub(super) prev: u64,
-    /// Bytes of data.
+    /// Length of the data in bytes.
     pub(super) used: u32,
     pub(super) flags: u16,
     pub(super) class: u8,
-    /// In the chunk inside the item: of which class the chunk of the item is.
+    /// In the chunk inside the item, the class of the item's own chunk.
     pub(super) own_class: u8,
 }
 

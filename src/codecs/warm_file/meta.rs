@@ -1,70 +1,70 @@
-//! The `.meta` beside a restart file: what the server was set to, and when it
-//! stopped. `_mc_meta_save_cb` in memcached.c.
+//! The `.meta` beside a restart file: the server's settings, and when it stopped.
+//! `_mc_meta_save_cb` in memcached.c.
 
 use std::ops::RangeInclusive;
 
 use crate::codecs::warm_file::refusal::{Refusal, shown};
 use crate::words::units::UnixSecs;
 
-/// What a stopped server told of itself.
+/// What a stopped server has recorded about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// The factor from chunk size to chunk size (`-f`), or the sizes themselves
-    /// with `-` between them (`-o slab_sizes`).
+    /// The growth factor of chunk sizes (`-f`), or the sizes themselves separated by `-`
+    /// (`-o slab_sizes`).
     pub slab_config: String,
-    /// Bytes of the restart file (`-m`).
+    /// Size of the restart file in bytes (`-m`).
     pub file_size: u64,
-    /// Bytes of key and value that the smallest chunk has room for (`-n`).
+    /// Bytes of key and value that fit in the smallest chunk (`-n`).
     pub chunk_size: u32,
-    /// Bytes of the largest item (`-I`).
+    /// Size of the largest item in bytes (`-I`).
     pub item_size_max: u32,
-    /// Bytes of the largest chunk; larger items are chains of chunks.
+    /// Size of the largest chunk in bytes; larger items are chains of chunks.
     pub slab_chunk_size_max: u32,
-    /// Bytes of a page.
+    /// Size of a page in bytes.
     pub slab_page_size: u32,
-    /// Whether items have a CAS (not `-C`).
+    /// Whether items have a CAS (false with `-C`).
     pub has_cas: bool,
     /// Whether pages may move between classes.
     pub slab_reassign: bool,
-    /// The server's clock when it stopped: seconds since `process_started`, as
-    /// all times of items are.
+    /// The server's clock when it stopped: seconds since `process_started`, like all
+    /// times of items.
     pub current_time: u32,
-    /// Where the server's clock starts.
+    /// The zero of the server's clock.
     pub process_started: UnixSecs,
-    /// When the server stopped, by the clock of its host.
+    /// When the server stopped, on the clock of its host.
     pub stop_time: UnixSecs,
-    /// Items last stored at this time or before are flushed (`flush_all`); 0 for
-    /// none.
+    /// Items last stored at this time or before are flushed (`flush_all`); 0 if nothing
+    /// was flushed. Server's clock.
     pub oldest_live: u32,
-    /// Items with a smaller CAS are flushed, too, by older versions such as
-    /// 1.6.18; 0 for none.
+    /// Older versions, such as 1.6.18, also flush items with a smaller CAS; 0 if nothing
+    /// was flushed.
     pub oldest_cas: u64,
-    /// The address of the file's first byte in the memory of the server.
+    /// The address of the file's first byte in the server's memory.
     pub old_base: u64,
 }
 
 impl Meta {
-    /// Longest text that is read, in bytes: memcached writes some 350, and at
-    /// most 4096 for one value.
+    /// Longest text that is read, in bytes. memcached writes some 350, and at most 4096
+    /// for one value.
     pub const LEN_MAX: usize = 64 << 10;
 
-    /// Seconds by which `process_started` is earlier than the start itself, by
-    /// what the server says of its uptime: `ITEM_UPDATE_INTERVAL` in memcached.h.
+    /// Seconds by which `process_started` is earlier than the start that the server's
+    /// uptime implies: `ITEM_UPDATE_INTERVAL` in memcached.h.
     const START_LEAD: i64 = 60;
-    /// Offsets within these seconds are none. `stop_time` is taken when all
-    /// threads have ended and the file is on its disk, which can be long after
-    /// the clock of the server ticked last; a real offset so small only makes
-    /// items expire that much early, where a false one would make them late.
+    /// Offsets within this range of seconds count as 0. `stop_time` is taken when all
+    /// threads have ended and the file is on its disk, which can be long after the last
+    /// tick of the server's clock. Ignoring a real offset this small makes items expire
+    /// that much early, while applying a false one would make them expire late.
     const CLOCK_TOLERANCE: RangeInclusive<i64> = -2..=60;
 
-    /// Reads the text.
+    /// Parses the text of a `.meta`.
     ///
     /// # Errors
     ///
-    /// - [`Refusal`]: the first thing that is missing, or that no server writes.
+    /// - [`Refusal`]: the first field that is missing or that no server writes.
     pub fn parse(text: &[u8]) -> Result<Self, Refusal> {
         const WORD: u64 = u32::MAX as u64;
-        /// 64 TiB; and no sum below can overflow.
+        /// 64 TiB, so that no sum below can overflow.
         const FILE_SIZE_MAX: u64 = 1 << 46;
         /// `ITEM_SIZE_MAX_UPPER_LIMIT` in memcached.h.
         const ITEM_SIZE_MAX: u64 = 1 << 30;
@@ -74,7 +74,7 @@ impl Meta {
         let fields = Fields::of(text)?;
         let word = |name, range: RangeInclusive<u64>, wanted| {
             let number = fields.number(name, range, wanted)?;
-            // The ranges say so.
+            // The ranges make this fit.
             Ok(u32::try_from(number).unwrap_or(u32::MAX))
         };
         let slab_page_size = word(
@@ -131,8 +131,8 @@ impl Meta {
         Ok(meta)
     }
 
-    /// Seconds to add to the server's times to get those of its host's clock
-    /// when it stopped.
+    /// Returns the seconds to add to the server's times to get its host's time when it
+    /// stopped.
     pub fn clock_offset(&self) -> i64 {
         let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
         let by_server = signed(self.process_started.0).saturating_add(self.current_time.into());
@@ -150,7 +150,7 @@ impl Meta {
         server.saturating_add_signed(self.clock_offset())
     }
 
-    /// Returns when the server was started, as its statistics tell it.
+    /// Returns when the server was started, as its statistics report it.
     pub fn server_started_at(&self) -> UnixSecs {
         self.to_host_time(0).saturating_add_signed(Self::START_LEAD)
     }
@@ -162,7 +162,7 @@ struct Fields<'a>(Vec<(&'a [u8], &'a [u8])>);
 impl<'a> Fields<'a> {
     fn of(text: &'a [u8]) -> Result<Self, Refusal> {
         let unknown = |line| Refusal::UnknownLine { line: shown(line) };
-        // What was cut inside a line must not be taken for a shorter number.
+        // A number that was cut off must not be read as a shorter one.
         let Some((b'\n', text)) = text.split_last() else {
             return Err(Refusal::MissingField {
                 field: "its last line",
@@ -243,7 +243,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads digits and nothing else, not even a sign.
+/// Parses digits and nothing else, not even a sign.
 fn parse_digits(text: &[u8], radix: u32) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let is_plain = text.bytes().all(|byte| char::from(byte).is_digit(radix));
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(meta.old_base, 0x7f3a_d520_0000);
         assert_eq!(meta.server_started_at(), UnixSecs(1_795_267_293));
         assert_eq!(meta.to_host_time(63), UnixSecs(1_795_267_296));
-        // What later versions add is nothing to us, and what they drop neither.
+        // Fields that later versions add or drop do not matter.
         let other = TEXT.replace("Koldest_cas 0", "Knew thing");
         assert_eq!(Meta::parse(other.as_bytes()), Ok(meta));
     }
@@ -303,7 +303,7 @@ mod tests {
             for wrong in ["", "x", "-1", "+1", "1 ", "99999999999999999999999"] {
                 let text = TEXT.replace(line, &format!("K{name} {wrong}"));
                 let found = Meta::parse(text.as_bytes());
-                // The factor is for SlabClasses to read.
+                // `SlabClasses` parses the factor.
                 let is_read = (is_used || name == "oldest_cas") && name != "slab_config";
                 assert_eq!(found.is_err(), is_read, "{name} {wrong:?}: {found:?}");
             }

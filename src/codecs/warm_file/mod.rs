@@ -1,19 +1,19 @@
 //! The restart file of memcached (its option `-e`), as bytes.
 //!
-//! A server that is stopped with SIGUSR1 leaves the memory of its items in a
-//! file, and what is needed to make sense of it in a second one, `.meta`. Here
-//! both are read: [`Meta`] is the second, [`SlabClasses`] how pages are cut into
-//! chunks, and [`WarmFile`] walks the pages and yields the items that a client of
-//! the server would have found at the moment it stopped.
+//! A server that is stopped with SIGUSR1 leaves the memory of its items in a file, and
+//! the information needed to interpret it in a second file, `.meta`. This module reads
+//! both: [`Meta`] is the second file, [`SlabClasses`] describes how pages are cut into
+//! chunks, and [`WarmFile`] walks the pages and yields the items that a client of the
+//! server would have found at the moment it stopped.
 //!
-//! The file has no checksums, so a changed value cannot be told from a right one.
-//! What does contradict itself is reported with its place, and never trusted:
-//! every offset is checked, and every chain of chunks ends.
+//! The file has no checksums, so a changed value cannot be detected. Inconsistencies are
+//! reported with their position and never trusted: every offset is checked, and every
+//! chain of chunks ends.
 //!
 //! # Source
 //!
-//! memcached 1.6.45: restart.c, slabs.c, items.c, memcached.h; the layout is the
-//! same in all versions from 1.5.18 on.
+//! memcached 1.6.45: restart.c, slabs.c, items.c, memcached.h. The layout is the same in
+//! all versions since 1.5.18.
 
 #![cfg_attr(
     not(test),

@@ -1,5 +1,5 @@
-//! What the pages of a restart file are used for, which nothing but their
-//! chunks tells.
+//! Determines what the pages of a restart file are used for, which only their chunks
+//! show.
 
 use std::cmp::Ordering;
 
@@ -16,13 +16,13 @@ pub(super) enum PageUse {
 }
 
 impl<'a> WarmFile<'a> {
-    /// Items with client flags that are asked how long those are.
+    /// Number of items with client flags from which to determine the length of the flags.
     const SAMPLE_ITEM_COUNT: usize = 256;
 
-    /// Finds out the class of a page, which only its chunks tell.
+    /// Determines the class of a page from its chunks, which alone show it.
     ///
-    /// All of them tell it, so that the changed header of one does not hide the
-    /// others, and so that nothing inside a value can be taken for an item.
+    /// All chunks are considered, so that the damaged header of one does not hide the
+    /// others, and so that nothing inside a value can be mistaken for an item.
     pub(super) fn use_of(&self, page: usize) -> PageUse {
         let start = page.saturating_mul(self.memory.page_size);
         let Some(head) = self.memory.bytes.get(start..) else {
@@ -31,7 +31,7 @@ impl<'a> WarmFile<'a> {
         let Some(head) = head.get(..ITEM_HEADER_LEN) else {
             return PageUse::None;
         };
-        // So the server marks what no class uses; old chunks may follow.
+        // The server marks pages without a class this way; old chunks may follow.
         if head.iter().all(|&byte| byte == 0) {
             return PageUse::None;
         }
@@ -44,7 +44,7 @@ impl<'a> WarmFile<'a> {
         if count_of(first) > 0 && agreement(first) == count_of(first) {
             return PageUse::Class(first);
         }
-        // Of two classes that as large a part of the chunks tells, neither.
+        // If two classes fit equally well, choose neither.
         let mut best = (PageUse::Unknown, 0_usize, 1_usize);
         for class in 1..=self.memory.classes.count() {
             let (agreeing, all) = (agreement(class), count_of(class));
@@ -61,7 +61,7 @@ impl<'a> WarmFile<'a> {
         best.0
     }
 
-    /// Says whether a chunk looks like one of its class.
+    /// Returns whether a chunk looks like one of its class.
     fn is_of_class(&self, chunk: Chunk<'a>) -> bool {
         let Some(header) = ItemHeader::decode(chunk.bytes) else {
             return false;
@@ -70,7 +70,7 @@ impl<'a> WarmFile<'a> {
             return false;
         }
         if header.has(flag::CHUNKED) {
-            // Such an item counts as one of the largest class wherever it is.
+            // Such an item counts as one of the largest class, wherever it is.
             return header.class == self.memory.classes.count()
                 && self.chain_starts(chunk, header).any(|place| {
                     let own = place.offset.checked_add(41);
@@ -86,8 +86,8 @@ impl<'a> WarmFile<'a> {
         header.class == chunk.class && (!is_whole || fits(4) || fits(8))
     }
 
-    /// Returns where the chain of a long item can start: right behind its head,
-    /// or at the next multiple of 8 where processors need that.
+    /// Returns where the chain of a long item can start: directly after its header, or at
+    /// the next multiple of 8 on processors that need that.
     pub(super) fn chain_starts(
         &self,
         chunk: Chunk<'a>,
@@ -106,8 +106,8 @@ impl<'a> WarmFile<'a> {
         })
     }
 
-    /// Asks the items of a page how many bytes of client flags they have: with
-    /// the right number, the CRLF after the value is at the end.
+    /// Determines from the items of a page how long their client flags are: with the
+    /// right length, the CRLF after the value is at the end.
     pub(super) fn ask_flags_len(&self, page: usize, class: u8, votes: &mut [usize; 2]) {
         for chunk in self.chunks_as(page, class) {
             if votes.iter().sum::<usize>() >= Self::SAMPLE_ITEM_COUNT {
@@ -132,7 +132,7 @@ impl<'a> WarmFile<'a> {
         }
     }
 
-    /// Says whether the numbers of a page make sense the other way round.
+    /// Returns whether the numbers of a page make sense in big-endian order.
     pub(super) fn is_big_endian(&self, page: usize) -> bool {
         let start = page.saturating_mul(self.memory.page_size);
         let head = self.memory.bytes.get(start..).unwrap_or_default();

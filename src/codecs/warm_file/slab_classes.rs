@@ -4,16 +4,16 @@ use crate::codecs::warm_file::layout::ITEM_HEADER_LEN;
 use crate::codecs::warm_file::meta::Meta;
 use crate::codecs::warm_file::refusal::Refusal;
 
-/// How large the chunks of each class are, and how many a page has.
+/// The chunk size of each class, and the number of its chunks in a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlabClasses {
     page_size: usize,
-    /// Of class 1, class 2, and so on, in bytes.
+    /// Chunk sizes of class 1, class 2, and so on, in bytes.
     sizes: Vec<usize>,
 }
 
 impl SlabClasses {
-    /// Most classes; `MAX_NUMBER_OF_SLAB_CLASSES` in memcached.h counts class 0,
+    /// Most classes. `MAX_NUMBER_OF_SLAB_CLASSES` in memcached.h also counts class 0,
     /// which holds no items.
     pub const COUNT_MAX: usize = 63;
     /// Sizes are multiples of this; `CHUNK_ALIGN_BYTES` in memcached.h.
@@ -29,8 +29,8 @@ impl SlabClasses {
             Layout::Sizes(sizes) => sizes,
             Layout::Factor(factor) => by_factor(meta.chunk_size, meta.slab_chunk_size_max, factor),
         };
-        // Only those of a list can be so small; memcached would write the start
-        // of one item over the end of another.
+        // Only sizes from a list can be this small; memcached would write the start of one item
+        // over the end of another.
         let too_small =
             |&&size: &&u32| usize::try_from(size).is_ok_and(|size| size < ITEM_HEADER_LEN);
         if let Some(&size) = sizes.iter().find(too_small) {
@@ -44,17 +44,17 @@ impl SlabClasses {
         })
     }
 
-    /// Returns the classes of a server whose options say nothing about them:
-    /// `-n 48`, `-f 1.25`, pages of 1 MiB, chunks of up to half a page.
+    /// Returns the classes of a server with default options: `-n 48`, `-f 1.25`, pages of
+    /// 1 MiB, chunks of up to half a page.
     pub fn of_defaults() -> Self {
         const CHUNK_SIZE_MAX: u32 = 512 << 10;
         Self::of_options(48, 1.25, CHUNK_SIZE_MAX)
     }
 
-    /// Returns the classes of a server with these options: `-n`, `-f`, and
-    /// `slab_chunk_max` in bytes; pages are of 1 MiB.
+    /// Returns the classes of a server with the given `-n`, `-f` and `slab_chunk_max`, in
+    /// bytes; pages have 1 MiB.
     pub fn of_options(chunk_room_min: u32, factor: f64, chunk_size_max: u32) -> Self {
-        // A factor that does not grow would make the same class again and again.
+        // A factor that does not grow would repeat the same class forever.
         let mut sizes = by_factor(chunk_room_min, chunk_size_max, factor.max(1.01));
         sizes.push(chunk_size_max);
         let to_usize = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
@@ -64,24 +64,25 @@ impl SlabClasses {
         }
     }
 
-    /// Returns the number of classes, which is that of the largest.
+    /// Returns the number of classes, which is also the number of the largest class.
     pub fn count(&self) -> u8 {
         u8::try_from(self.sizes.len()).unwrap_or(u8::MAX)
     }
 
-    /// Returns the bytes of a chunk of a class; `None` if there is no such class.
+    /// Returns the chunk size of a class in bytes; `None` if the class does not exist.
     pub fn size(&self, class: u8) -> Option<usize> {
         let index = usize::from(class).checked_sub(1)?;
         self.sizes.get(index).copied()
     }
 
-    /// Returns how many chunks of a class a page has.
+    /// Returns the number of chunks of a class in a page; `None` if the class does not
+    /// exist.
     pub fn chunk_count(&self, class: u8) -> Option<usize> {
         self.page_size.checked_div(self.size(class)?)
     }
 
-    /// Returns the class of an item of so many bytes: the smallest it fits in;
-    /// the largest, if it fits in none. `slabs_clsid` in slabs.c.
+    /// Returns the class of an item of this many bytes: the smallest class that it fits
+    /// in, or the largest class if it fits in none. `slabs_clsid` in slabs.c.
     pub fn class_of(&self, len: usize) -> u8 {
         let smaller = self.sizes.partition_point(|&size| size < len);
         let class = u8::try_from(smaller.saturating_add(1)).unwrap_or(u8::MAX);
@@ -89,7 +90,7 @@ impl SlabClasses {
     }
 }
 
-/// The two ways to say which classes there are.
+/// The two ways to specify the classes.
 enum Layout {
     Factor(f64),
     Sizes(Vec<u32>),
@@ -104,8 +105,8 @@ impl Layout {
             wanted,
         };
         let whole: Option<u32> = text.parse().ok();
-        // A number alone can be either: a list of one size, or a factor. Sizes are
-        // not below `-n`, nor of use where no item fits; no factor is so large.
+        // A single number can be either a list of one size or a factor. A size is never below
+        // `-n`, and is useless if no item fits; a factor is never so large.
         let is_size = whole.is_some_and(|size| size >= meta.chunk_size.max(48));
         if !is_size && !text.contains('-') {
             let factor: Option<f64> = text.trim().parse().ok();
@@ -153,7 +154,7 @@ fn aligned(size: u32) -> u32 {
         .unwrap_or(size)
 }
 
-/// Multiplies as C does: in floating point, cut to a whole number.
+/// Multiplies as C does: in floating point, truncated to a whole number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -178,7 +179,7 @@ mod tests {
         SlabClasses::of(&meta).map(|classes| classes.sizes)
     }
 
-    // tests/it/warm_file.rs compares with what real servers have.
+    // tests/it/warm_file.rs compares this with real servers.
     #[test]
     fn sizes_are_those_of_the_server() {
         let sizes = classes("1.25", 48).unwrap();
@@ -191,7 +192,7 @@ mod tests {
             classes("100-200-5000", 48).unwrap(),
             [104, 200, 5000, 524_288]
         );
-        // A list of one, and a factor, look the same but for their size.
+        // A list of one size and a factor only differ in magnitude.
         assert_eq!(classes("100", 48).unwrap(), [104, 524_288]);
         assert_eq!(classes("2", 48).unwrap()[..3], [96, 192, 384]);
     }
