@@ -1,87 +1,86 @@
-//! Why a server does not let us in, though it is there.
+//! Why a server that is up does not let us in.
 
-/// What stands between us and a server. Nothing of it goes away by trying again.
+/// An obstacle to using a server, which does not go away by retrying.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessProblem {
-    /// It was spoken to in plain text.
+    /// The server speaks TLS, but was addressed in plain text.
     #[error("the server speaks TLS, and was spoken to without it")]
     TlsWanted,
-    /// It was spoken to in TLS.
+    /// The server does not speak TLS, but was addressed in TLS.
     #[error("the server does not speak TLS")]
     TlsNotSpoken,
-    /// No trusted authority has signed its certificate.
+    /// No trusted authority has signed the server's certificate.
     #[error("the server's certificate is not signed by a trusted authority")]
     UnknownIssuer,
-    /// Its certificate may sign others, and so may not stand for a server.
+    /// The server's certificate is an authority's, which may not identify a server.
     #[error(
         "the server shows the certificate of an authority (CA:TRUE, as openssl req -x509 makes \
          them), which may not stand for a server; make one with CA:FALSE"
     )]
     AuthorityAsServer,
-    /// Its certificate is for somebody else.
+    /// The server's certificate is for another name.
     #[error("the server's certificate is for {found}, not for {wanted}")]
     WrongName {
-        /// The names in it.
+        /// The names in the certificate.
         found: String,
-        /// The name that was wanted.
+        /// The expected name.
         wanted: String,
     },
-    /// Its certificate is of another time.
+    /// The server's certificate has expired or is not valid yet.
     #[error("the server's certificate has expired, or is not valid yet, by this host's clock")]
     WrongTime,
-    /// It asks who we are.
+    /// The server wants a client certificate.
     #[error("the server wants a client certificate")]
     ClientCertificateWanted,
-    /// It knows who we are.
+    /// The server rejects the client certificate.
     #[error("the server does not accept the client certificate")]
     ClientCertificateRefused,
-    /// Anything else about TLS.
+    /// Any other TLS problem.
     #[error("TLS: {words}")]
     Tls {
-        /// What, in one line.
+        /// The problem in one line.
         words: String,
     },
-    /// It was started with a list of users (`-Y`).
+    /// The server was started with a list of users (`-Y`), and wants a log-in.
     #[error("the server wants a user and a password")]
     AuthenticationWanted,
-    /// They are not in its list.
+    /// The server rejects the user or the password.
     #[error("the server does not accept the user or the password")]
     AuthenticationRefused,
-    /// It speaks the binary protocol alone, which has no command that lists keys
-    /// and none that reads a TTL.
+    /// The server speaks only the binary protocol, which cannot list keys or read a TTL.
     #[error(
         "the server speaks the binary protocol only ({option}), in which no key can be listed and \
          no TTL read"
     )]
     BinaryOnly {
-        /// What it was started with, as far as that shows.
+        /// The option it was started with, as far as can be determined.
         option: &'static str,
     },
-    /// It answers, but not as memcached does.
+    /// The peer answers, but not as memcached does.
     #[error("wanted {wanted}, got \"{got}\"")]
     NotMemcached {
-        /// What would have been right.
+        /// The expected reply.
         wanted: &'static str,
-        /// The first bytes of what came, escaped.
+        /// The first bytes of the actual reply, escaped.
         got: String,
     },
-    /// It is there, and tells nothing of itself.
+    /// The server answers but reveals nothing about itself.
     #[error(
         "it answers version, and hangs up at stats, as the proxy twemproxy does; if it is a \
          proxy, name the servers behind it"
     )]
     NoStats,
-    /// It holds no items.
+    /// The peer is a proxy, which holds no items.
     #[error("this is a proxy, not a server: {sign}; name the servers behind it")]
     Proxy {
-        /// What gave it away.
+        /// The sign by which it was recognised.
         sign: String,
     },
 }
 
 impl AccessProblem {
-    /// Says whether the caller's settings are wrong for this server.
+    /// Returns whether the caller's settings are wrong for this server.
     pub fn is_of_settings(&self) -> bool {
         match self {
             Self::TlsWanted

@@ -1,15 +1,15 @@
-//! The wish to stop, as a value that every long loop looks at.
+//! A request to stop, as a value that every long loop checks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::words::error::{Error, ErrorKind, Result};
 
-/// A flag that one side raises and the other side looks at.
+/// A flag that one side raises and the other side checks.
 ///
-/// Clones share the flag. It never goes down again. A child is up when its
-/// parent is, but not the other way round: a job can stop its own threads
-/// without stopping its caller.
+/// Clones share the flag. Once raised, it stays raised. A child is raised whenever its
+/// parent is, but not vice versa: a job can stop its own threads without stopping its
+/// caller.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     flag: Arc<AtomicBool>,
@@ -17,12 +17,12 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Returns a flag that is down.
+    /// Returns a flag that is not raised.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns a flag of its own that is also up when this one is.
+    /// Returns a child flag, which is also raised when this one is.
     #[must_use]
     pub fn child(&self) -> Self {
         let mut parents = self.parents.clone();
@@ -38,26 +38,26 @@ impl Cancel {
         self.flag.store(true, Ordering::Relaxed);
     }
 
-    /// Says whether the flag is up.
+    /// Returns whether the flag is raised.
     pub fn is_canceled(&self) -> bool {
         let is_up = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
         is_up(&self.flag) || self.parents.iter().any(is_up)
     }
 
-    /// Returns an error if the flag is up.
+    /// Returns an error if the flag is raised.
     ///
     /// # Errors
     ///
-    /// - `Canceled` when the flag is up.
+    /// - `Canceled`: the flag is raised.
     pub fn check(&self) -> Result<()> {
         if self.is_canceled() {
-            // Nothing else makes this error: it stands for a person's wish alone.
+            // Nothing else makes this error: it always means that a person wants to stop.
             return Err(Error::new(ErrorKind::Canceled));
         }
         Ok(())
     }
 
-    /// Returns the bare flag, for a signal handler to raise.
+    /// Returns the underlying flag, for a signal handler to raise.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.flag)
     }

@@ -1,47 +1,47 @@
-//! What can be wrong with a snapshot, as values.
+//! Everything that can be wrong with a snapshot, as values.
 //!
-//! The same defect is an error where a job cannot go on ([`crate::words::error`]) and
-//! a finding where it can (`verify`). FORMAT.md section 11 lists the codes.
+//! The same defect is an error when a job cannot continue ([`crate::words::error`]) and a
+//! finding when it can (`verify`). FORMAT.md section 11 lists the codes.
 
 use std::fmt;
 
 use crate::words::units::{counted, grouped};
 
-/// The part of a snapshot in which something is wrong.
+/// The part of a snapshot that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Structure {
     /// The first 64 bytes of a segment.
     FileHeader,
-    /// The envelope of a frame.
+    /// The header of a frame.
     FrameHeader,
-    /// The text that describes the segment.
+    /// The description of the segment.
     Meta,
-    /// The fixed start of a block's payload.
+    /// The header of a block.
     BlockHeader,
     /// Keys and metadata of a block.
     KeySection,
     /// Values of a block.
     ValueSection,
-    /// One part of a value that stands outside its block.
+    /// One part of a value that is stored outside its block.
     ValuePart,
-    /// Part of the table of contents written on the way.
+    /// Part of the table of contents, written along the way.
     Checkpoint,
-    /// Which block holds a key.
+    /// The index from keys to blocks.
     KeyIndex,
     /// One page of the key index.
     KeyIndexPage,
-    /// Where every frame is.
+    /// The table of contents, which locates every frame.
     Toc,
     /// The fixed end of a segment.
     Tail,
-    /// The payload of a frame with no finer structure.
+    /// The payload of a frame, not specified further.
     FramePayload,
     /// A segment as a whole.
     Segment,
     /// The manifest.
     Manifest,
-    /// The journal of a dump that has not finished.
+    /// The journal of an unfinished dump.
     Journal,
 }
 
@@ -68,66 +68,66 @@ impl fmt::Display for Structure {
     }
 }
 
-/// One thing wrong with the bytes of a snapshot.
+/// A defect in the bytes of a snapshot.
 ///
-/// `stored` is what the bytes say, `computed` what the reader found instead.
+/// `stored` is the value in the file, `computed` the one that the reader determined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Defect {
     /// The bytes end before the structure does.
     #[error("{structure} is cut short: needs {}, has {}", counted(*.needed, "byte"), grouped(*.found))]
     Truncated {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
-        /// Bytes the structure needs.
+        /// How many bytes the structure needs.
         needed: u64,
-        /// Bytes there are.
+        /// How many bytes there are.
         found: u64,
     },
     /// The structure does not start with its magic number.
     #[error("{structure} does not start with its magic number")]
     BadMagic {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
     },
-    /// The bytes are not those that were written.
+    /// The bytes are not the ones that were written.
     #[error("{structure} checksum mismatch: stored {stored:08x}, computed {computed:08x}")]
     ChecksumMismatch {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
         /// The checksum in the file.
         stored: u32,
         /// The checksum of the bytes.
         computed: u32,
     },
-    /// A bit that must be zero is not.
+    /// A bit that must be zero is set.
     #[error("{structure}: reserved {field} is not zero")]
     ReservedNotZero {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
-        /// Which field.
+        /// The field with the bit.
         field: &'static str,
     },
     /// The structure belongs to another segment or snapshot.
     #[error("{structure}: {field} is {stored}, not {computed}: it belongs elsewhere")]
     Foreign {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
-        /// Which id.
+        /// The id that differs.
         field: &'static str,
         /// The id in the structure.
         stored: String,
-        /// The id of the file around it.
+        /// The id of the enclosing file.
         computed: String,
     },
-    /// The structure says it stands in another place.
+    /// The structure says that it belongs in another place.
     #[error("{structure}: {field} is {stored}, but it stands at {computed}")]
     WrongPlace {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
         /// Offset or sequence number.
         field: &'static str,
-        /// The place in the structure.
+        /// The place according to the structure.
         stored: u64,
         /// The place where it was found.
         computed: u64,
@@ -135,29 +135,29 @@ pub enum Defect {
     /// A field has a value that the format does not allow.
     #[error("{structure}: {field} has the illegal value {stored}")]
     IllegalValue {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
-        /// Which field.
+        /// The field.
         field: &'static str,
         /// The value.
         stored: u64,
     },
-    /// A length or count is above what a reader accepts.
+    /// A length or count exceeds what a reader accepts.
     #[error("{structure}: {field} is {stored}, above the limit of {bound}")]
     AboveLimit {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
-        /// Which field.
+        /// The field.
         field: &'static str,
         /// The value.
         stored: u64,
         /// The limit.
         bound: u64,
     },
-    /// A part that must be understood is not known to this build.
+    /// A part that must be understood is unknown to this build.
     #[error("{structure}: unknown critical {what} {stored}; a newer mcsnap may read it")]
     UnknownCritical {
-        /// Which part.
+        /// The part that contains it.
         structure: Structure,
         /// Frame type, column or feature.
         what: &'static str,
@@ -167,24 +167,24 @@ pub enum Defect {
     /// Two numbers that must be equal are not.
     #[error("{structure}: {field} is {stored}, but {computed} was found")]
     CountMismatch {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
-        /// Which number.
+        /// The field with the number.
         field: &'static str,
         /// The number in the file.
         stored: u64,
-        /// The number that was found.
+        /// The actual number.
         computed: u64,
     },
-    /// The compressed bytes do not decompress to what was promised.
+    /// The compressed bytes do not decompress to the announced length.
     #[error("{structure} does not decompress to {}", counted(*.raw_len, "byte"))]
     Decompression {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
-        /// The promised length.
+        /// The announced length in bytes.
         raw_len: u64,
     },
-    /// A value is not the one its record describes.
+    /// A value does not match its record.
     #[error("value hash mismatch: stored {stored:016x}, computed {computed:016x}")]
     ValueHashMismatch {
         /// The hash in the record.
@@ -198,7 +198,7 @@ pub enum Defect {
         /// The key, escaped.
         key: String,
     },
-    /// A key is in a segment of another shard.
+    /// A key is in a segment of the wrong shard.
     #[error("key \"{key}\" belongs to shard {computed}, not {stored}")]
     WrongShard {
         /// The key, escaped.
@@ -208,63 +208,63 @@ pub enum Defect {
         /// The shard of the key.
         computed: u64,
     },
-    /// The text of a manifest or description cannot be understood.
+    /// The text of a manifest or description is malformed.
     #[error("{structure} cannot be understood: {reason}")]
     Malformed {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
-        /// The parser's words.
+        /// The parser's message.
         reason: String,
     },
     /// A digest does not match what it covers.
     #[error("{structure}: {field} mismatch: stored {stored}, computed {computed}")]
     DigestMismatch {
-        /// Which part.
+        /// The damaged part.
         structure: Structure,
-        /// Which digest.
+        /// The name of the digest.
         field: &'static str,
         /// The digest in the file.
         stored: String,
         /// The digest of the bytes.
         computed: String,
     },
-    /// A segment that the manifest names is not there.
+    /// A segment that the manifest names is missing.
     #[error("the manifest names this segment, but it is missing")]
     SegmentMissing,
-    /// There are segments, but no manifest to name them.
+    /// There are segments, but there is no manifest.
     #[error("the manifest is missing")]
     ManifestMissing,
-    /// The segment is not as long as the manifest says.
+    /// The segment's size differs from the manifest's.
     #[error("segment has {}, but the manifest says {}", counted(*.computed, "byte"), grouped(*.stored))]
     SegmentSize {
-        /// The size in the manifest.
+        /// The size in the manifest, in bytes.
         stored: u64,
-        /// The size of the object.
+        /// The size of the object, in bytes.
         computed: u64,
     },
-    /// A file in the snapshot that the manifest does not name.
+    /// The manifest does not name this file of the snapshot.
     #[error("the manifest does not name this object; nothing reads it")]
     Stray,
-    /// The snapshot was made with a known loss, or may have been.
+    /// The dump lost items, or may have, and the manifest says so.
     #[error("the dump itself {}: the snapshot is {verdict}", known_loss(*losses, *unsure))]
     KnownLoss {
-        /// Losses in the manifest.
+        /// Number of losses in the manifest.
         losses: u64,
-        /// Items in the manifest that may be missing beside those.
+        /// Number of further items that may be missing, in the manifest.
         unsure: u64,
         /// The manifest's verdict.
         verdict: String,
     },
-    /// The bytes are not there to judge: the store fails, or they are of a
-    /// version that this build does not read.
+    /// The bytes cannot be judged: the store fails, or they have a version that this
+    /// build does not read.
     #[error("it cannot be read: {reason}")]
     Unreadable {
-        /// What failed, and why.
+        /// What failed and why.
         reason: String,
     },
 }
 
-/// Says what the dump of a snapshot lost, or may have.
+/// Describes what the dump of a snapshot lost, or may have lost.
 fn known_loss(losses: u64, unsure: u64) -> String {
     let lost = match losses {
         1 => "lost 1 item or node".to_owned(),
@@ -313,7 +313,7 @@ impl Defect {
         }
     }
 
-    /// Returns how bad a defect of this kind is.
+    /// Returns the severity of this kind of defect.
     pub fn severity(&self) -> Severity {
         match self {
             Self::Stray | Self::KnownLoss { .. } => Severity::Warning,
@@ -341,10 +341,10 @@ impl Defect {
     }
 }
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Legal, but odd; nothing is lost by it.
+    /// Legal but unusual; nothing is lost.
     Warning,
     /// Data is lost or wrong.
     Error,

@@ -1,4 +1,4 @@
-//! The one error of the library: what failed, where, and why.
+//! The library's only error type: what failed, where, and why.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -14,22 +14,22 @@ use crate::words::location::Location;
 /// A result with the library's error.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a job, or one step of it, cannot go on.
+/// Why a job, or a step of it, cannot continue.
 ///
-/// One word wide, so that a `Result` stays cheap.
+/// It is one word wide, so that a `Result` stays cheap.
 pub struct Error(Box<Repr>);
 
 struct Repr {
     kind: ErrorKind,
     location: Option<Location>,
     source: Option<Box<dyn StdError + Send + Sync>>,
-    /// Another thread has ended, and its error says why.
+    /// Another thread has ended, and that thread's error is the cause.
     is_of_partner: bool,
-    /// How long the same was tried again and again, if it was.
+    /// How long the operation was retried, if it was.
     tried_for: Option<Duration>,
 }
 
-/// What went wrong, one level only; the cause is in [`StdError::source`].
+/// What went wrong, at one level only; the cause is in [`StdError::source`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -39,25 +39,25 @@ pub enum ErrorKind {
         /// What was tried.
         operation: Operation,
     },
-    /// Bytes of a snapshot are wrong.
+    /// The bytes of a snapshot are wrong.
     #[error("{0}")]
     Corrupt(Defect),
-    /// The bytes or the server are of a kind this build does not handle.
+    /// The bytes or the server are of a kind that this build does not support.
     #[error("{field} {found} is not supported: {supported}")]
     Unsupported {
-        /// What about it.
+        /// The unsupported property.
         field: &'static str,
-        /// What was found.
+        /// Its value.
         found: String,
-        /// What would be accepted, and what to do.
+        /// What is supported, and what to do.
         supported: String,
     },
-    /// A bound on outside input was passed.
+    /// Outside input exceeds a limit.
     #[error("{limit} would be {needed}; the limit is {bound}")]
     LimitExceeded {
         /// The name of the limit.
         limit: &'static str,
-        /// What was asked for.
+        /// The requested value.
         needed: u64,
         /// The limit.
         bound: u64,
@@ -65,9 +65,9 @@ pub enum ErrorKind {
     /// The other side does not speak the protocol.
     #[error("wanted {wanted}, got \"{got}\"")]
     Protocol {
-        /// What would have been right.
+        /// The expected reply.
         wanted: &'static str,
-        /// The first 64 bytes of what came, escaped.
+        /// The first 64 bytes of the actual reply, escaped.
         got: String,
     },
     /// The server refused, in its own words.
@@ -76,86 +76,86 @@ pub enum ErrorKind {
         /// Its line, without the line end.
         words: String,
     },
-    /// The server is there, and does not let us in.
+    /// The server is up, but does not let us in.
     #[error("{0}")]
     Access(AccessProblem),
-    /// The server is doing something that excludes this.
+    /// The server is busy with something that excludes this.
     #[error("server is already running an LRU crawl; retry later")]
     Busy,
-    /// The server is at its limit of connections.
+    /// The server has reached its connection limit.
     #[error("server takes no more connections (its option -c)")]
     TooManyConnections,
-    /// Nothing came in time.
+    /// Nothing arrived in time.
     #[error("{operation}: no reply within {}", in_seconds(*.limit_ms))]
     Timeout {
-        /// What was waited for.
+        /// The operation that was waited for.
         operation: &'static str,
-        /// How long, in milliseconds.
+        /// The time limit in milliseconds.
         limit_ms: u64,
     },
-    /// Bytes came or went, but hardly any.
+    /// Bytes moved, but too slowly.
     #[error(
         "{operation}: {moved} bytes in {window:?}, which is slower than {bytes_per_sec} bytes/s"
     )]
     Slow {
-        /// What they belong to.
+        /// The operation to which they belong.
         operation: &'static str,
-        /// How many, both ways.
+        /// How many bytes moved, in both directions.
         moved: u64,
-        /// How long was waited for them.
+        /// How long they were waited for.
         window: Duration,
-        /// The least rate.
+        /// The required rate.
         bytes_per_sec: u64,
     },
-    /// The other side went away.
+    /// The other side closed the connection.
     #[error("server closed the connection")]
     Closed,
-    /// The server is not the one it was.
+    /// The server is no longer the one that it was.
     #[error("{what}")]
     NodeChanged {
         /// What has happened to it.
         what: &'static str,
     },
-    /// A snapshot or object is not there.
+    /// A snapshot or object does not exist.
     #[error("{what} does not exist")]
     NotFound {
-        /// What.
+        /// Its name.
         what: String,
     },
-    /// A snapshot or object is there already.
+    /// A snapshot or object already exists.
     #[error("{what} already exists")]
     AlreadyExists {
-        /// What.
+        /// Its name.
         what: String,
     },
-    /// Another process is writing it.
+    /// Another process is writing the object.
     #[error("{what} is being written by another process")]
     Locked {
-        /// What.
+        /// Its name.
         what: String,
     },
     /// Another run has taken over what this one was writing.
     #[error("{what} is not this run's any more: {why}; nothing of it was removed")]
     Superseded {
-        /// What was being written.
+        /// The object that was being written.
         what: String,
-        /// Who has it, or what else tells so.
+        /// Who took it over, or what else shows this.
         why: String,
     },
-    /// Something is so that cannot be.
+    /// A state that cannot occur without a bug.
     #[error("this is a bug in mcsnap; please report it: {what}")]
     Internal {
-        /// What was found.
+        /// The state.
         what: String,
     },
-    /// What the caller asked for makes no sense.
+    /// The caller's input is invalid.
     #[error("{field} \"{value}\": {allowed}")]
     InvalidInput {
-        /// Which input.
+        /// The name of the input.
         field: &'static str,
-        /// What it was.
+        /// Its value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: String,
     },
     /// The caller raised the cancel flag.
@@ -164,7 +164,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the word by which programs know the kind.
+    /// Returns the word that identifies the kind to programs.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Io { .. } => "io",
@@ -191,7 +191,7 @@ impl ErrorKind {
     }
 }
 
-/// Writes a length of time: in seconds where these are whole.
+/// Formats a length of time: in seconds if they are whole, otherwise in milliseconds.
 fn in_seconds(millis: u64) -> String {
     match millis % 1000 {
         0 if millis > 0 => format!("{} s", millis / 1000),
@@ -199,7 +199,7 @@ fn in_seconds(millis: u64) -> String {
     }
 }
 
-/// An operation of the system that can fail.
+/// An operating system operation that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
@@ -223,7 +223,7 @@ pub enum Operation {
     List,
     /// Map a file into memory.
     Map,
-    /// Find the address of a host.
+    /// Resolve the name of a host.
     Resolve,
     /// Connect to a node.
     Connect,
@@ -252,7 +252,7 @@ impl fmt::Display for Operation {
 }
 
 impl Error {
-    /// Makes an error with no place and no cause yet.
+    /// Makes an error without a location and a cause.
     pub fn new(kind: ErrorKind) -> Self {
         Self(Box::new(Repr {
             kind,
@@ -263,38 +263,38 @@ impl Error {
         }))
     }
 
-    /// Makes an error of a failed system call on an object.
+    /// Makes the error of a failed system call on an object.
     pub fn io(operation: Operation, object: impl Into<String>, source: io::Error) -> Self {
         Self::new(ErrorKind::Io { operation })
             .at(Location::object(object))
             .caused_by(source)
     }
 
-    /// Makes an error of a failed system call on a connection.
+    /// Makes the error of a failed system call on a connection.
     pub fn net(operation: Operation, node: impl Into<String>, source: io::Error) -> Self {
         Self::new(ErrorKind::Io { operation })
             .at(Location::node(node))
             .caused_by(source)
     }
 
-    /// Makes an error of wrong bytes.
+    /// Makes the error of wrong bytes.
     pub fn corrupt(defect: Defect) -> Self {
         Self::new(ErrorKind::Corrupt(defect))
     }
 
-    /// Makes an error of a peer that does not speak the protocol.
+    /// Makes the error of a peer that does not speak the protocol.
     pub fn protocol(wanted: &'static str, got: &[u8]) -> Self {
         const SHOWN_LEN_MAX: usize = 64;
         let shown = escape_bytes(got.get(..SHOWN_LEN_MAX).unwrap_or(got));
         Self::new(ErrorKind::Protocol { wanted, got: shown })
     }
 
-    /// Makes an error of a server that does not let us in.
+    /// Makes the error of a server that does not let us in.
     pub fn access(problem: AccessProblem) -> Self {
         Self::new(ErrorKind::Access(problem))
     }
 
-    /// Makes an error of an input that makes no sense.
+    /// Makes the error of an invalid input.
     pub fn invalid_input(
         field: &'static str,
         value: impl Into<String>,
@@ -307,8 +307,8 @@ impl Error {
         })
     }
 
-    /// Makes the error of a file that a setting names and that cannot be used:
-    /// the setting is as wrong as one that cannot be understood.
+    /// Makes the error of an unusable file that a setting names. It counts as an invalid
+    /// setting.
     pub fn unusable_file(
         field: &'static str,
         path: &Path,
@@ -318,35 +318,35 @@ impl Error {
         Self::invalid_input(field, path.to_string_lossy(), operation.to_string()).caused_by(source)
     }
 
-    /// Returns the error that the others follow from, if there is one: a stop, and a
-    /// thread whose partner has ended, follow from whatever else there is.
+    /// Returns the root cause among several errors, if any: cancellation and threads
+    /// whose partner has ended are consequences of the other errors.
     pub fn first_cause(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
         let errors = errors.into_iter();
         errors.min_by_key(|error| (error.is_canceled(), error.is_of_partner()))
     }
 
-    /// Makes an error of something that cannot be, unless mcsnap is wrong.
+    /// Makes the error of a state that only a bug in mcsnap can cause.
     pub fn internal(what: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal { what: what.into() })
     }
 
-    /// Makes the error of a thread whose partner has ended too early. The
-    /// partner's own error is the one to report; only where it has none, which
-    /// cannot be, is this one.
+    /// Makes the error of a thread whose partner ended too early. The partner's own error
+    /// is the one to report. This one is only reported if the partner has none, which
+    /// cannot happen.
     pub(crate) fn partner_ended(partner: &'static str) -> Self {
         let mut error = Self::internal(format!("{partner} has ended too early, without an error"));
         error.0.is_of_partner = true;
         error
     }
 
-    /// Adds the place, unless a deeper floor knew it already.
+    /// Adds the location, unless the error already has one.
     #[must_use]
     pub fn at(mut self, location: Location) -> Self {
         self.0.location.get_or_insert(location);
         self
     }
 
-    /// Replaces the place by one that says more.
+    /// Replaces the location by a more specific one.
     #[must_use]
     pub(crate) fn moved_to(mut self, location: Location) -> Self {
         self.0.location = Some(location);
@@ -360,25 +360,25 @@ impl Error {
         self
     }
 
-    /// Adds that the same was tried again and again for so long.
+    /// Adds how long the operation was retried.
     #[must_use]
     pub(crate) fn tried_for(mut self, time: Duration) -> Self {
         self.0.tried_for = Some(time);
         self
     }
 
-    /// Returns what went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
-    /// Returns where, if known.
+    /// Returns the location, if known.
     pub fn location(&self) -> Option<&Location> {
         self.0.location.as_ref()
     }
 
-    /// Says whether the same call may succeed later with nothing changed by
-    /// the caller: a busy, silent or vanished server.
+    /// Returns whether the same call may succeed later without any change by the caller:
+    /// the server is busy, silent or gone.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             ErrorKind::Busy
@@ -407,27 +407,27 @@ impl Error {
         }
     }
 
-    /// Says whether the caller stopped the job.
+    /// Returns whether the caller stopped the job.
     pub fn is_canceled(&self) -> bool {
         *self.kind() == ErrorKind::Canceled
     }
 
-    /// Says whether the error of another thread says more.
+    /// Returns whether another thread's error says more.
     pub(crate) fn is_of_partner(&self) -> bool {
         self.0.is_of_partner
     }
 
-    /// Says whether mcsnap itself is wrong.
+    /// Returns whether the cause is a bug in mcsnap.
     pub fn is_internal(&self) -> bool {
         matches!(self.kind(), ErrorKind::Internal { .. })
     }
 
-    /// Writes the error and its causes in one line.
+    /// Formats the error and its causes as one line.
     pub fn to_chain(&self) -> String {
         self.with_causes(self.to_string())
     }
 
-    /// Writes the error and its causes in one line, without the place.
+    /// Formats the error and its causes as one line, without the location.
     pub fn to_reason(&self) -> String {
         self.with_causes(self.kind_text())
     }

@@ -1,4 +1,4 @@
-//! What was found to be wrong, and where.
+//! A defect and its location.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use crate::words::error::{Error, ErrorKind, Operation};
 use crate::words::item::escape_controls;
 use crate::words::location::Location;
 
-/// One defect, and where it is.
+/// A defect and its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Where.
+    /// Where it is.
     pub location: Location,
-    /// What.
+    /// What is wrong.
     pub defect: Defect,
 }
 
 impl Finding {
-    /// Puts a defect at its place.
+    /// Makes a finding from a location and a defect.
     pub fn new(location: Location, defect: Defect) -> Self {
         Self { location, defect }
     }
 
-    /// Takes the defect out of an error that is about bytes; `place` is where it
-    /// is, if the error does not say.
+    /// Extracts the defect from an error about bytes; `place` is its location if the
+    /// error has none.
     ///
     /// # Errors
     ///
@@ -37,10 +37,10 @@ impl Finding {
         Ok(Self::new(location, defect.clone()))
     }
 
-    /// Takes whatever keeps one object from being read as a finding, so that a
-    /// job can go on with the others: wrong bytes as [`Finding::from_error`]
-    /// does; a store that fails, an object that is not there and one of an
-    /// unsupported version as [`Defect::Unreadable`].
+    /// Converts any error that prevents one object from being read to a finding, so that
+    /// a job can continue with the others. Wrong bytes are converted as by
+    /// [`Finding::from_error`]; a failing store, a missing object and an unsupported
+    /// version become [`Defect::Unreadable`].
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Finding {
         Ok(Self::new(location, Defect::Unreadable { reason }))
     }
 
-    /// Returns how bad it is.
+    /// Returns the severity.
     pub fn severity(&self) -> Severity {
         self.defect.severity()
     }
@@ -87,7 +87,7 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names and reasons may hold what the file does.
+        // Names and reasons may contain any bytes of the file.
         let text = format!("{}: {}", self.location, self.defect);
         let text = escape_controls(&text);
         write!(f, "{} {}: {text}", self.defect.code(), self.severity())

@@ -1,14 +1,14 @@
-//! What memcached holds: an item, its metadata, and the same at rest.
+//! What memcached holds: an item, its metadata, and a stored record of both.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::words::units::UnixSecs;
 
-/// When an item stops to exist.
+/// When an item expires.
 ///
-/// The wire has three encodings of this idea (`exp=-1` in a walk, `0` in a
-/// storage command, a TTL of -1 in a meta reply); this is the only one inside.
+/// The wire has three encodings of this (`exp=-1` in a walk, `0` in a storage command, a
+/// TTL of -1 in a meta reply); internally there is only this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exptime {
     /// The item stays until it is deleted or evicted.
@@ -21,7 +21,7 @@ pub enum Exptime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cas(pub u64);
 
-/// A server's allocator class for an item, 1 to 63.
+/// A server's slab class for an item, 1 to 63.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlabClass(pub u8);
 
@@ -72,7 +72,7 @@ impl Attribute {
     }
 }
 
-/// The marks of an item; each is yes, no, or not told by the server.
+/// The marks of an item; each is set, not set, or not reported by the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Attributes {
     values: u8,
@@ -83,20 +83,19 @@ impl Attributes {
     /// Bits that have a meaning.
     pub const MASK: u8 = 0b0001_1111;
 
-    /// Puts together what [`Attributes::to_bits`] took apart; `None` when a
-    /// bit has no meaning or a mark is set that is not known.
+    /// Reverses [`Attributes::to_bits`]; `None` if a bit has no meaning, or a mark is set
+    /// that is not known.
     pub fn from_bits(values: u8, known: u8) -> Option<Self> {
         let legal = known & !Self::MASK == 0 && values & !known == 0;
         legal.then_some(Self { values, known })
     }
 
-    /// Returns the values and the known bits, in the order of
-    /// [`Attribute::ALL`] from bit 0.
+    /// Returns the values and the known bits; bit 0 is the first of [`Attribute::ALL`].
     pub fn to_bits(self) -> (u8, u8) {
         (self.values, self.known)
     }
 
-    /// Records that the server told this mark.
+    /// Sets a mark that the server reported.
     pub fn set(&mut self, attribute: Attribute, value: bool) {
         self.known |= attribute.mask();
         if value {
@@ -106,20 +105,20 @@ impl Attributes {
         }
     }
 
-    /// Returns a mark; `None` when the server did not tell it.
+    /// Returns a mark; `None` if the server did not report it.
     pub fn get(self, attribute: Attribute) -> Option<bool> {
         let known = self.known & attribute.mask() != 0;
         known.then_some(self.values & attribute.mask() != 0)
     }
 
-    /// Says whether the mark is known and set.
+    /// Returns whether the mark is known and set.
     pub fn has(self, attribute: Attribute) -> bool {
         self.get(attribute) == Some(true)
     }
 }
 
-/// All that goes with a key and a value. `None` is *the server did not tell*,
-/// which is not zero.
+/// Everything that belongs to a key and a value. `None` means *not reported by the
+/// server*, which is not zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ItemMeta {
     /// The client's opaque number; 32 bits on most servers, 64 on some.
@@ -130,13 +129,13 @@ pub struct ItemMeta {
     pub last_access: Option<UnixSecs>,
     /// The server's token for this version.
     pub cas: Option<Cas>,
-    /// The allocator class.
+    /// The slab class.
     pub slab_class: Option<SlabClass>,
     /// Fetched, stale, win-sent, key-is-binary, incompressible.
     pub attributes: Attributes,
 }
 
-/// An item at rest, borrowed from a decoded block or from a reply.
+/// A stored item, borrowed from a decoded block or from a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// 1 to 250 bytes, any bytes.
@@ -150,8 +149,8 @@ pub struct Record<'a> {
 /// Longest key, in bytes; `KEY_MAX_LENGTH` in memcached.h.
 pub const KEY_LEN_MAX: usize = 250;
 
-/// Writes a key for people: printable ASCII as it is, any other byte as
-/// `\xNN`, a backslash doubled, cut at 64 bytes with `...`.
+/// Formats a key for people: printable ASCII is unchanged, any other byte is `\xNN`, a
+/// backslash is doubled, and the result is cut at 64 bytes with `...`.
 pub fn escape_key(key: &[u8]) -> String {
     const SHOWN_LEN_MAX: usize = 64;
     let mut text = escape_bytes(key.get(..SHOWN_LEN_MAX).unwrap_or(key));
@@ -161,8 +160,8 @@ pub fn escape_key(key: &[u8]) -> String {
     text
 }
 
-/// Writes text from outside for people: what would move a cursor, start a line or
-/// turn the direction of writing is escaped as `\xNN`, all else is as it was.
+/// Formats outside text for people: characters that move the cursor, start a line or
+/// change the writing direction are escaped as `\xNN`; everything else is unchanged.
 pub fn escape_controls(text: &str) -> Cow<'_, str> {
     let is_control = |letter: char| {
         letter.is_control()
@@ -183,7 +182,7 @@ pub fn escape_controls(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Writes bytes for people as [`escape_key`] does, all of them.
+/// Formats bytes for people like [`escape_key`], without cutting.
 pub fn escape_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
@@ -199,8 +198,8 @@ pub fn escape_bytes(bytes: &[u8]) -> String {
     text
 }
 
-/// Reads what [`escape_bytes`] wrote. Other text stands for its bytes in UTF-8;
-/// `None` for a backslash with neither `\\` nor `xNN` after it.
+/// Parses what [`escape_bytes`] wrote. Other text stands for its UTF-8 bytes. Returns
+/// `None` if a backslash is followed by neither a backslash nor `xNN`.
 pub fn unescape_bytes(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -214,7 +213,7 @@ pub fn unescape_bytes(text: &str) -> Option<Vec<u8>> {
         } else {
             let (digits, after) = after.strip_prefix(b"x")?.split_at_checked(2)?;
             let digits = std::str::from_utf8(digits).ok()?;
-            // `from_str_radix` would also take a sign.
+            // `from_str_radix` would also accept a sign.
             if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                 return None;
             }

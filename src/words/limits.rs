@@ -1,4 +1,4 @@
-//! Bounds on what comes from outside; each has a name that its error gives.
+//! Bounds on outside input; each has a name that its error reports.
 
 use std::ops::RangeInclusive;
 
@@ -8,11 +8,11 @@ use crate::words::units::to_u64;
 /// Longest value stored inside a block, in bytes. FORMAT.md 8 (L3).
 pub const VALUE_LEN_MAX: u64 = 64 << 20;
 
-/// A writer puts a longer value into parts, in bytes, so that nobody who reads
-/// it has to hold it whole. FORMAT.md 5.7.
+/// Longest value in bytes that a writer stores inside a block. A longer one is stored in
+/// parts, so that no reader has to hold it in memory as a whole. FORMAT.md 5.7.
 pub const VALUE_INLINE_LEN_MAX: u64 = 8 << 20;
 
-/// Longest value in parts, in bytes. FORMAT.md 8 (L14).
+/// Longest value stored in parts, in bytes. FORMAT.md 8 (L14).
 pub const LARGE_VALUE_LEN_MAX: u64 = 1 << 30;
 
 /// Longest address of a node, in bytes. FORMAT.md 8 (L13).
@@ -21,45 +21,45 @@ pub const NODE_ADDRESS_LEN_MAX: usize = 4096;
 /// How many connections a job may have to one node.
 pub const CONNECTION_COUNTS: RangeInclusive<u64> = 1..=256;
 
-/// How many nodes may be dumped side by side.
+/// How many nodes may be dumped in parallel.
 pub const PARALLEL_NODE_COUNTS: RangeInclusive<u64> = 1..=10_000;
 
-/// Into 2 to the power of what a node's keys may be split; each part has a
+/// A node's keys may be split into 2 to the power of this many shards; each shard has a
 /// thread and an open file.
 pub const SHARD_BITS: RangeInclusive<u64> = 0..=8;
 
-/// How many threads a job may work with.
+/// How many threads a job may use.
 pub const THREAD_COUNTS: RangeInclusive<u64> = 1..=1024;
 
-/// How many records a segment may be cut at.
+/// Allowed values for the number of records after which a segment ends.
 pub const SEGMENT_RECORD_COUNTS: RangeInclusive<u64> = 1..=1 << 32;
 
-/// Sizes in bytes where none at all makes no sense.
+/// Sizes in bytes that must not be 0.
 pub const SIZES: RangeInclusive<u64> = 1..=u64::MAX;
 
-/// Bounds a reader checks before it allocates or seeks. FORMAT.md section 8
-/// gives the reason for each default.
+/// Bounds that a reader checks before it allocates or seeks. FORMAT.md section 8 explains
+/// each default.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of a manifest.
+    /// Length of a manifest in bytes.
     pub manifest_len_max: u64,
-    /// Bytes of a node's address, which a listing repeats for every record.
+    /// Length of a node's address in bytes; a listing repeats it for every record.
     pub node_address_len_max: u64,
-    /// Bytes of a META frame's text.
+    /// Length of the text of a META frame in bytes.
     pub meta_len_max: u64,
-    /// Raw bytes of a block's key section.
+    /// Raw length of a block's key section in bytes.
     pub key_section_len_max: u64,
-    /// Raw bytes of a block's value section.
+    /// Raw length of a block's value section in bytes.
     pub value_section_len_max: u64,
-    /// Raw bytes of one part of a value.
+    /// Raw length of one part of a value in bytes.
     pub value_part_len_max: u64,
-    /// Bytes of a value in parts.
+    /// Length of a value in parts in bytes.
     pub large_value_len_max: u64,
-    /// Records of one block.
+    /// Number of records of one block.
     pub block_record_count_max: u64,
-    /// Entries of a segment's table of contents.
+    /// Number of entries of a segment's table of contents.
     pub toc_entry_count_max: u64,
-    /// Records of one segment.
+    /// Number of records of one segment.
     pub segment_record_count_max: u64,
 }
 
@@ -80,7 +80,7 @@ impl Default for Limits {
     }
 }
 
-/// Returns an error when `needed` is above the limit.
+/// Returns an error if `needed` exceeds the limit.
 ///
 /// # Errors
 ///
@@ -96,7 +96,7 @@ pub fn check_limit(limit: &'static str, needed: u64, bound: u64) -> Result<()> {
     Ok(())
 }
 
-/// Returns an error when an option is not in its range.
+/// Returns an error if an option is out of its range.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Where something happened.
+//! Where something happened: in a stored object or at a node.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Location {
-    /// In a stored object.
+    /// A place in a stored object.
     Object {
         /// The object's name in its store, or its path.
         object: String,
@@ -14,10 +14,10 @@ pub enum Location {
         block: Option<u64>,
         /// Zero-based record number in the block.
         record: Option<u64>,
-        /// Bytes from the start of the object.
+        /// Offset from the start of the object in bytes.
         offset: Option<u64>,
     },
-    /// At a node.
+    /// A node, or a key at a node.
     Node {
         /// The node as the user wrote it.
         node: String,
@@ -27,7 +27,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Names an object as a whole.
+    /// Returns the location of an object as a whole.
     pub fn object(object: impl Into<String>) -> Self {
         Self::Object {
             object: object.into(),
@@ -37,7 +37,7 @@ impl Location {
         }
     }
 
-    /// Names a place in an object.
+    /// Returns the location of a place in an object.
     pub fn offset(object: impl Into<String>, offset: u64) -> Self {
         Self::Object {
             object: object.into(),
@@ -47,7 +47,7 @@ impl Location {
         }
     }
 
-    /// Names a node.
+    /// Returns the location of a node.
     pub fn node(node: impl Into<String>) -> Self {
         Self::Node {
             node: node.into(),

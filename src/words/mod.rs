@@ -1,4 +1,4 @@
-//! What all floors talk about: small types and their errors, without any I/O.
+//! The vocabulary of all floors: small types and their errors, without any I/O.
 
 pub mod access;
 pub mod cancel;

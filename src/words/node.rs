@@ -1,4 +1,4 @@
-//! Which memcached server is meant, and how a client names it.
+//! A memcached server, and how a client names it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,40 +9,40 @@ use std::str::FromStr;
 use crate::words::error::{Error, Result};
 use crate::words::limits::NODE_ADDRESS_LEN_MAX;
 
-/// memcached's own port, used where a node gives none.
+/// memcached's own port, used if a node has none.
 pub const DEFAULT_PORT: u16 = 11211;
 
-/// What may stand before the path of a socket.
+/// What may precede the path of a socket.
 const SOCKET_PREFIX: &str = "unix:";
 
 /// One node as the user wrote it: `host[:port][=ip][*weight][@label]`, or
 /// `unix:path[*weight][@label]`.
 ///
-/// An IPv6 address stands in brackets when a port follows. The host text is
-/// kept as it was typed, since rings hash it; it is never normalised. An
-/// absolute path needs no `unix:` before it.
+/// An IPv6 address needs brackets when a port follows. The host text is kept exactly as
+/// typed and never normalised, since rings hash it. An absolute path needs no `unix:`
+/// before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeSpec {
-    /// Host name or address, exactly as configured in the client; or the path
-    /// of a socket, which has a slash in it and a host never has.
+    /// Host name or address, exactly as configured in the client; or the path of a
+    /// socket. A path contains a slash, which a host never does.
     pub host: String,
-    /// TCP port; of a socket [`DEFAULT_PORT`], which rings leave out of a name.
-    /// libmemcached has the path alone, too, where php-memcached adds one server;
-    /// where it adds a list of them, or pylibmc a socket, `path:0`, which is for
-    /// the ring to say.
+    /// TCP port. For a socket it is [`DEFAULT_PORT`], which rings omit from a name:
+    /// libmemcached also uses the path alone where php-memcached adds one server.
+    /// php-memcached adding a list of servers, or pylibmc adding a socket, uses `path:0`;
+    /// the ring handles that.
     pub port: u16,
-    /// The address to connect to and to put in labels that need one, when it
-    /// is not what the host resolves to.
+    /// The address to connect to, and to use in labels that need one, if it is not what
+    /// the host resolves to.
     pub ip: Option<IpAddr>,
-    /// The client's weight for this node; 1 where it has none. To some clients 0 is
-    /// 1, to others a node without keys.
+    /// The client's weight for this node; 1 if it has none. Some clients treat 0 as 1,
+    /// others as a node without keys.
     pub weight: u32,
-    /// A name that replaces the one the ring would make.
+    /// A name that replaces the one that the ring would make.
     pub label: Option<String>,
 }
 
 impl NodeSpec {
-    /// Makes a node of weight 1 with no label.
+    /// Makes a node with weight 1 and no label.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             host: host.into(),
@@ -53,7 +53,7 @@ impl NodeSpec {
         }
     }
 
-    /// Says whether a text can be a host of a node: a name, or an address without
+    /// Returns whether a text can be a node's host: a name, or an address without
     /// brackets.
     pub fn is_host(text: &str) -> bool {
         let is_legal = text.bytes().all(is_legal_byte) && !text.contains(['/', '=', '*', '@']);
@@ -61,14 +61,14 @@ impl NodeSpec {
         is_legal && !text.is_empty() && (!text.contains([':', '[', ']']) || is_address())
     }
 
-    /// Returns the path of the socket, where the node is one.
+    /// Returns the path of the socket, if the node is one.
     pub fn socket_path(&self) -> Option<&Path> {
         let is_path = self.host.contains('/');
         is_path.then(|| Path::new(&self.host))
     }
 
-    /// Returns `host:port`, brackets around an IPv6 address, or `unix:path`: how
-    /// the node is named in reports and messages.
+    /// Returns the node's name in reports and messages: `host:port`, with brackets around
+    /// an IPv6 address, or `unix:path`.
     pub fn address(&self) -> String {
         if self.socket_path().is_some() {
             format!("{SOCKET_PREFIX}{}", self.host)
@@ -79,8 +79,8 @@ impl NodeSpec {
         }
     }
 
-    /// Returns the IP address and port, where the node gives one or is written so;
-    /// no name is looked up.
+    /// Returns the IP address and port if the node has a literal or given address; no
+    /// name is resolved.
     fn ip_address(&self) -> Option<String> {
         let ip = self.ip.or_else(|| self.host.parse().ok())?;
         Some(SocketAddr::new(ip, self.port).to_string())
@@ -130,27 +130,27 @@ impl FromStr for NodeSpec {
     }
 }
 
-/// A list of nodes in which another node is found, be it under another name: by
-/// `host:port` or path, else by the IP address of both.
+/// A list of nodes that recognises a node even under another name: first by `host:port`
+/// or path, then by IP address.
 #[derive(Clone, Debug, Default)]
 pub struct NodeIndex {
     by_address: HashMap<String, usize>,
 }
 
 impl NodeIndex {
-    /// Takes nodes with their numbers.
+    /// Makes a list of nodes with their numbers.
     pub fn new(nodes: impl Iterator<Item = (usize, NodeSpec)> + Clone) -> Self {
         let by_ip = nodes
             .clone()
             .filter_map(|(index, node)| Some((node.ip_address()?, index)));
         let by_name = nodes.map(|(index, node)| (node.address(), index));
-        // A name says more than the address of another node.
+        // Names come last, so that they override the addresses of other nodes.
         Self {
             by_address: by_ip.chain(by_name).collect(),
         }
     }
 
-    /// Returns the number of the node that this one is.
+    /// Returns the number of the listed node that equals this node.
     pub fn find(&self, node: &NodeSpec) -> Option<usize> {
         let by_ip = || self.by_address.get(&node.ip_address()?);
         let found = self.by_address.get(&node.address());
@@ -188,7 +188,7 @@ fn parse(text: &str) -> Option<NodeSpec> {
         weight,
         label: label.map(str::to_owned),
     });
-    // A longer one could not be written down in a snapshot.
+    // A longer one could not be stored in a snapshot.
     node.filter(|node| node.address().len() <= NODE_ADDRESS_LEN_MAX)
 }
 
@@ -196,7 +196,7 @@ fn is_legal_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b",\\\"'".contains(&byte)
 }
 
-/// Says whether a weight stands after the label, where it would be part of it.
+/// Returns whether a weight stands after the label, where it would be part of the label.
 fn ends_with_weight(label: &str) -> bool {
     label.rsplit_once('*').is_some_and(|(_, weight)| {
         !weight.is_empty()
@@ -206,14 +206,14 @@ fn ends_with_weight(label: &str) -> bool {
     })
 }
 
-/// Says whether a text is a path, and no node for what it has in it.
+/// Returns whether a text is a path but contains characters that make it invalid as a
+/// node.
 fn is_odd_socket(text: &str) -> bool {
     let front = text.split(['*', '@']).next().unwrap_or(text);
     parse_socket(front).is_some_and(|path| !path.bytes().all(is_legal_byte))
 }
 
-/// Returns the path of a socket. Without a slash in it, `unix:11212` is a host
-/// and a port.
+/// Returns the path of a socket. Without a slash, `unix:11212` is a host and a port.
 fn parse_socket(text: &str) -> Option<&str> {
     let path = text.strip_prefix(SOCKET_PREFIX);
     match path.filter(|path| path.contains('/')) {
@@ -235,7 +235,7 @@ fn parse_host_and_port(text: &str) -> Option<(&str, u16)> {
     }
     match text.split_once(':') {
         Some((host, port)) if !port.contains(':') => Some((host, parse_port(port)?)),
-        // Two colons and no brackets: an IPv6 address alone.
+        // Two colons and no brackets: a bare IPv6 address.
         Some(_) => text
             .parse::<std::net::Ipv6Addr>()
             .ok()
@@ -293,7 +293,7 @@ mod tests {
             ("cache=10.0.0.2", Some(1)),
             ("[::1]:1", Some(2)),
             ("localhost:1=::1", Some(2)),
-            // The name says more.
+            // The name takes precedence.
             ("mc4=10.0.0.1", Some(3)),
             ("unix:/m.sock", Some(4)),
             ("mc5", None),

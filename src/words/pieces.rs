@@ -1,4 +1,4 @@
-//! Values that come piece by piece, for those that nobody is to hold whole.
+//! Values that come piece by piece because they are too large to hold in memory.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use crate::words::error::Result;
 
 /// The bytes of a value in pieces, from front to back.
 pub trait Pieces {
-    /// Returns the next piece, which is never empty; nothing after the last.
+    /// Returns the next piece, which is never empty, or `None` after the last.
     ///
-    /// The last piece comes only once the value is known to be the one that was
-    /// stored: whoever got all pieces has a sound value, and whoever got an
-    /// error has not got all of it.
+    /// The last piece comes only after the value was verified to be the one that was
+    /// stored. So a caller that gets all pieces has a sound value, and a caller that gets
+    /// an error has only part of it.
     ///
     /// # Errors
     ///
-    /// - Whatever keeps the value from being read; nothing comes after that.
+    /// - Anything that prevents the value from being read; nothing comes after an error.
     fn next_piece(&mut self) -> Result<Option<&[u8]>>;
 }
 
-/// A value too large to be held, that can be read as often as it takes.
+/// A value too large to hold in memory, which can be read any number of times.
 pub trait LargeValue: fmt::Debug + Send + Sync {
-    /// Bytes of the value.
+    /// Returns the length of the value in bytes.
     fn len(&self) -> u64;
 
-    /// Says whether there are none.
+    /// Returns whether the value has no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Starts at the front of the value.
+    /// Starts reading at the front of the value.
     fn open(&self) -> Box<dyn Pieces + '_>;
 }

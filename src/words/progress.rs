@@ -1,12 +1,12 @@
-//! What a running job tells of itself.
+//! Events that a running job reports.
 
 use std::time::Duration;
 
-/// One thing that happened in a job.
+/// An event of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The job starts; totals are estimates, 0 when unknown.
+    /// The job starts. Totals are estimates, and 0 if unknown.
     Started {
         /// `dump`, `inspect`, `restore`, `ring plan`, `salvage` or `verify`.
         job: &'static str,
@@ -15,75 +15,75 @@ pub enum Event {
         /// Bytes the job expects to handle.
         bytes_total: u64,
     },
-    /// A node is begun with; jobs that handle one node at a time, or do not see
-    /// nodes, tell no such thing.
+    /// A node is started. Jobs that handle nodes one at a time, or do not see nodes, do
+    /// not report this.
     NodeStarted {
-        /// Zero-based place of the node.
+        /// Zero-based index of the node.
         node_index: u32,
         /// The node, as the user wrote it.
         node: String,
         /// Items the job expects to handle there.
         items_total: u64,
     },
-    /// The keys of a node are walked from now on.
+    /// The walk of a node's keys starts.
     WalkStarted {
-        /// Zero-based place of the node.
+        /// Zero-based index of the node.
         node_index: u32,
-        /// How long the server may be silent while the rest of the walk is read where
-        /// the job is stopped, since it may not survive it otherwise. `None` where it is
-        /// left at once.
+        /// If the job is stopped, the rest of the walk is read, because the server may not
+        /// survive it otherwise; this is how long the server may be silent meanwhile. `None` if
+        /// the walk is abandoned at once.
         rest: Option<Duration>,
     },
-    /// The walk of a node's keys is over.
+    /// The walk of a node's keys has ended.
     WalkEnded {
-        /// Zero-based place of the node.
+        /// Zero-based index of the node.
         node_index: u32,
     },
-    /// A node does not answer, and is asked again for some time; told once, before
-    /// the job starts.
+    /// A node does not answer and is asked again for some time. Reported once, before the
+    /// job starts.
     NodeAwaited {
         /// The node, as the user wrote it.
         node: String,
-        /// Why it does not answer, in words.
+        /// Why it does not answer, as text.
         reason: String,
-        /// How long it is asked at most.
+        /// How long to keep asking at most.
         limit: Duration,
     },
-    /// Some more is done, since the last such event.
+    /// More has been done since the last event of this kind.
     Advanced {
-        /// The node it was done at, if it was begun with.
+        /// Index of the node at which it was done, if that node was started.
         node_index: Option<u32>,
-        /// Items done since.
+        /// Number of items done since.
         items: u64,
-        /// Bytes done since: values for a dump or a restore, stored bytes for
-        /// a verify, stored keys for an inspection, keys for a plan of a ring.
+        /// Bytes done since: of values in a dump or restore, of stored bytes in a verify, of
+        /// stored keys in an inspection, of keys in a ring plan.
         bytes: u64,
     },
-    /// A node is done with.
+    /// A node is finished.
     NodeFinished {
-        /// Its zero-based place, if it was begun with.
+        /// Zero-based index of the node, if it was started.
         node_index: Option<u32>,
         /// The node, as the user wrote it.
         node: String,
-        /// Items of this node.
+        /// Number of items of this node.
         items: u64,
-        /// `None`, or why the node did not finish.
+        /// Why the node did not finish; `None` if it did.
         failure: Option<String>,
     },
-    /// The job is over.
+    /// The job has ended.
     Finished,
 }
 
-/// Where a job sends its events.
+/// Receives the events of a job.
 ///
-/// An implementer is called from many threads at once and returns quickly: a
-/// slow one slows the job.
+/// Implementations are called from many threads at once and must return quickly: a slow
+/// one slows the job.
 pub trait Progress: Sync {
-    /// Takes one event.
+    /// Handles one event.
     fn event(&self, event: Event);
 }
 
-/// Drops every event.
+/// Ignores every event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoProgress;
 
@@ -91,13 +91,12 @@ impl Progress for NoProgress {
     fn event(&self, _event: Event) {}
 }
 
-/// A job that has told that it starts; tells that it is over when it is dropped,
-/// however it ends.
+/// A job that has reported its start; reports its end when dropped, however the job ends.
 #[must_use = "the job is over when this is dropped"]
 pub(crate) struct RunningJob<'a>(&'a dyn Progress);
 
 impl<'a> RunningJob<'a> {
-    /// Tells that a job starts; totals are as in [`Event::Started`].
+    /// Reports the start of a job; totals are as in [`Event::Started`].
     pub(crate) fn start(
         progress: &'a dyn Progress,
         job: &'static str,

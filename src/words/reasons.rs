@@ -1,19 +1,19 @@
-//! Why items were lost, with how many each.
+//! Why items were lost, with a count for each reason.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Counts by reason; a server whose words differ for each item cannot fill the
-/// memory with them.
+/// Counts by reason. Their number is bounded, so that a server whose messages differ for
+/// each item cannot fill the memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Reasons(BTreeMap<String, u64>);
 
 impl Reasons {
-    /// Most reasons kept apart.
+    /// Most reasons that are kept apart.
     const COUNT_MAX: usize = 50;
-    /// Stands for all further ones.
+    /// Collects all further reasons.
     const OTHER: &'static str = "other";
 
     /// Counts one item.
@@ -21,7 +21,7 @@ impl Reasons {
         self.add_many(reason, 1);
     }
 
-    /// Counts some items with one reason.
+    /// Counts several items with one reason.
     pub fn add_many(&mut self, reason: &str, count: u64) {
         let is_full = self.0.len() >= Self::COUNT_MAX && !self.0.contains_key(reason);
         let reason = if is_full { Self::OTHER } else { reason };
@@ -36,7 +36,7 @@ impl Reasons {
         }
     }
 
-    /// Visits the reasons, in the order of their words.
+    /// Visits the reasons in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0
             .iter()

@@ -1,4 +1,4 @@
-//! Quantities with their units.
+//! Quantities with units, and how numbers are written.
 
 use std::borrow::Cow;
 
@@ -10,15 +10,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct UnixSecs(pub u64);
 
 impl UnixSecs {
-    /// Converts a system time, which must not lie before 1970; an earlier
-    /// one gives 0.
+    /// Converts a system time; a time before 1970 gives 0.
     pub fn from_system_time(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Self(since.as_secs())
     }
 
-    /// Moves the moment by a signed number of seconds, stopping at 0 and at
-    /// the largest value.
+    /// Moves the time by a signed number of seconds, saturating at 0 and at the largest
+    /// value.
     #[must_use]
     pub fn saturating_add_signed(self, seconds: i64) -> Self {
         Self(self.0.saturating_add_signed(seconds))
@@ -31,7 +30,7 @@ impl fmt::Display for UnixSecs {
     }
 }
 
-/// Returns `part` of `whole` in percent; 100 when the whole is 0.
+/// Returns `part` as a percentage of `whole`; 100 if the whole is 0.
 pub fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         return 100.0;
@@ -39,8 +38,8 @@ pub fn percent(part: u64, whole: u64) -> f64 {
     to_f64(part) * 100.0 / to_f64(whole)
 }
 
-/// Converts a count to a float for display and ratios; above 2^53 the last
-/// digits are rounded.
+/// Converts a count to a float for display and ratios; above 2^53 the last digits are
+/// rounded.
 #[expect(
     clippy::cast_precision_loss,
     reason = "for display and ratios only, where 53 bits are plenty"
@@ -55,10 +54,9 @@ pub fn to_u64(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
-/// Returns the form of a noun that goes with a number: `key` for 1, else `keys`.
+/// Returns the form of a noun that goes with a number: `key` for 1, otherwise `keys`.
 ///
-/// The noun is a regular one: `s` is added to it, or `ies` in place of a `y` after a
-/// consonant.
+/// The noun must be regular: `s` is appended, or `ies` replaces a `y` after a consonant.
 pub fn plural(number: u64, noun: &str) -> Cow<'_, str> {
     if number == 1 {
         return Cow::Borrowed(noun);
@@ -69,17 +67,18 @@ pub fn plural(number: u64, noun: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns the form of a verb that goes with a number: the first for 1.
+/// Returns the form of a verb that goes with a number: the first for 1, otherwise the
+/// second.
 pub fn verb(number: u64, [one, many]: [&str; 2]) -> &str {
     if number == 1 { one } else { many }
 }
 
-/// Writes a number of things: `1 key`, `1,234 keys`.
+/// Formats a number with its noun: `1 key`, `1,234 keys`.
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {}", grouped(number), plural(number, noun))
 }
 
-/// Writes a number with a comma after each three digits: `1,234,567`.
+/// Formats a number with a comma after every three digits: `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len().saturating_add(digits.len() / 3));
