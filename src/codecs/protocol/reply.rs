@@ -132,7 +132,7 @@ pub fn parse_reply(bytes: &[u8], value_len_max: u64) -> Result<Step<Reply<'_>>> 
     }
 }
 
-/// Says whether a line is one of the three kinds of error.
+/// Returns whether a line is one of the three kinds of error.
 pub fn is_refusal(line: &[u8]) -> bool {
     [&b"ERROR"[..], b"CLIENT_ERROR", b"SERVER_ERROR"]
         .iter()

@@ -71,7 +71,7 @@ impl<'a> Chain<'a> {
     }
 
     fn step(&mut self, place: Place) -> Result<&'a [u8], &'static str> {
-        const BROKEN: &str = "a chunk of its value is not one";
+        const BROKEN: &str = "a chunk of its value is invalid";
         let end = place.offset.checked_add(place.len).ok_or(BROKEN)?;
         let chunk = self.memory.bytes.get(place.offset..end).ok_or(BROKEN)?;
         let header = ChunkHeader::decode(chunk).ok_or(BROKEN)?;
@@ -82,10 +82,10 @@ impl<'a> Chain<'a> {
         if header.next != 0 {
             // The chunk inside the item is only the head of the chain, and may be empty.
             if used == 0 && !self.is_first {
-                return Err("a chunk of its value is empty, and not the last");
+                return Err("a chunk of its value is empty but not the last");
             }
             let next = self.memory.chunk_after(place.offset, header.next);
-            self.place = Some(next.ok_or("its value goes on where no chunk of it is")?);
+            self.place = Some(next.ok_or("its value continues where no chunk of it is")?);
         }
         self.is_first = false;
         Ok(data)

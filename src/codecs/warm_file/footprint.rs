@@ -83,7 +83,7 @@ impl ItemLengths {
 mod tests {
     use super::*;
 
-    // tests/it/inspect_memory.rs compares this with the counts of a real server.
+    // tests/it/inspect_behaviour.rs compares this with the counts of a real server.
     #[test]
     fn an_item_takes_the_chunk_of_its_class_or_a_chain() {
         let classes = SlabClasses::of_defaults();

@@ -212,7 +212,7 @@ impl<'a> WarmFile<'a> {
             && header.has(flag::CAS) == self.meta.has_cas
             && (1..=KEY_LEN_MAX).contains(&usize::from(header.key_len));
         if is_whole || !is_possible {
-            let why = "it is marked as one of extstore, and is none";
+            let why = "it is marked as in extstore, but is not";
             return Found::Damaged { offset, why };
         }
         Found::External { offset }
@@ -274,7 +274,7 @@ impl<'a> WarmFile<'a> {
             .ok_or("it is too long")?;
         let is_long = total > classes.size(classes.count()).unwrap_or(0);
         if header.has(flag::CHUNKED) != is_long {
-            return Err("it is a chain of chunks and too short for one, or too long and none");
+            return Err("its length contradicts its mark for a chain of chunks");
         }
         let class = if is_long {
             classes.count()
@@ -315,7 +315,7 @@ impl<'a> WarmFile<'a> {
             }
         }
         if found_len != data_len {
-            return Err("the chunks of its value are not as long together as it is");
+            return Err("the chunks of its value do not add up to its length");
         }
         if &end != b"\r\n" {
             return Err("its value does not end where its length says");

@@ -24,7 +24,7 @@ impl FlushMarks {
     /// Returns what has flushed the server, according to later marks of the same process.
     pub fn find_flush(&self, later: &Self) -> Option<&'static str> {
         const CALLED: &str = "flush_all was called on the server meanwhile";
-        if !self.tells_like(later) {
+        if !self.both_report_time(later) {
             // A count that fell was reset.
             return (later.count > self.count).then_some(CALLED);
         }
@@ -40,13 +40,13 @@ impl FlushMarks {
     }
 
     /// Returns whether both report the time, which is then authoritative.
-    fn tells_like(&self, later: &Self) -> bool {
+    fn both_report_time(&self, later: &Self) -> bool {
         self.until.is_some() && later.until.is_some()
     }
 
     /// Returns true if there was certainly no flush in between.
     pub fn excludes_flush(&self, later: &Self) -> bool {
-        self.tells_like(later) && self.until == later.until && self.is_ahead == later.is_ahead
+        self.both_report_time(later) && self.until == later.until && self.is_ahead == later.is_ahead
     }
 }
 

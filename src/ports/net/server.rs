@@ -12,7 +12,7 @@ use crate::codecs::protocol::text::{Step, parse_line};
 use crate::ports::net::connection::{Connection, Received};
 use crate::ports::net::diagnosis::{explain, knows_no_crawler, not_memcached};
 use crate::ports::net::options::NetOptions;
-use crate::ports::net::version_probe::{find_version, is_told};
+use crate::ports::net::version_probe::{find_version, names_version};
 use crate::words::access::AccessProblem;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
@@ -101,7 +101,7 @@ pub fn meet_server(node: &NodeSpec, options: &NetOptions, cancel: &Cancel) -> Re
         let sign = format!("its version is \"{version}\"");
         return Err(Error::access(AccessProblem::Proxy { sign }).at(Location::node(node.address())));
     }
-    if !is_told(version) {
+    if !names_version(version) {
         report.stats.version = find_version(&mut Connection::connect(node, options, cancel)?)?;
         tracing::info!(
             node = node.address(),

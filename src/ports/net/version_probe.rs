@@ -14,7 +14,7 @@ const GET_OF_NOTHING: &[u8] = b"gets mcsnap:nothing\r\n";
 const META_GET_OF_NOTHING: &[u8] = b"mg bWNzbmFwOm5vdGhpbmc= b u O1\r\n";
 
 /// Returns whether a version text names a version.
-pub(super) fn is_told(version: &str) -> bool {
+pub(super) fn names_version(version: &str) -> bool {
     version.starts_with(|first: char| first.is_ascii_digit())
 }
 

@@ -38,7 +38,7 @@ pub struct LocalStore {
     map_choice: MapChoice,
     mode: FileMode,
     /// Whether the user was warned that this store has no locks.
-    has_told_of_locks: Arc<AtomicBool>,
+    has_warned_of_locks: Arc<AtomicBool>,
 }
 
 impl LocalStore {
@@ -56,7 +56,7 @@ impl LocalStore {
                 root: root.into(),
                 map_choice: MapChoice::default(),
                 mode: FileMode::default(),
-                has_told_of_locks: Arc::default(),
+                has_warned_of_locks: Arc::default(),
             }),
             Ok(_) => Err(Error::invalid_input(
                 "store",
@@ -238,7 +238,7 @@ impl Store for LocalStore {
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
         let path = self.path(prefix)?;
         let lock = PrefixLock::take(&self.root, self.mode, &path, lock_file)?;
-        if !lock.is_held() && !self.has_told_of_locks.swap(true, Ordering::Relaxed) {
+        if !lock.is_held() && !self.has_warned_of_locks.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "{}: this file system has no locks; nothing keeps two runs from writing one \
                  snapshot at the same time, so start only one",

@@ -179,7 +179,7 @@ impl NodeBrake {
     }
 
     /// Starts carefully again if there were no probes before.
-    fn see_again(&self) {
+    fn resume_probing(&self) {
         if !self.end_blindness() {
             return;
         }
@@ -223,7 +223,7 @@ impl<'a> Watcher<'a> {
     fn run(&mut self) -> Result<()> {
         self.count()?;
         self.probe()?;
-        self.brake.see_again();
+        self.brake.resume_probing();
         let mut next_count = Instant::now() + FIRST_COUNT_AFTER;
         loop {
             if Instant::now() >= next_count {
@@ -235,7 +235,7 @@ impl<'a> Watcher<'a> {
             let pause = if !is_shared {
                 next_count.saturating_duration_since(Instant::now())
             } else if self.next_quiet.is_none_or(|next| Instant::now() >= next) {
-                self.listen_to_silence()?;
+                self.measure_quiet()?;
                 continue;
             } else {
                 let latency = self.probe()?;
@@ -305,7 +305,7 @@ impl<'a> Watcher<'a> {
 
     /// Lets nothing through and sends some probes; the time these take is not our fault.
     /// If something of ours stays in flight, this is tried again later.
-    fn listen_to_silence(&mut self) -> Result<()> {
+    fn measure_quiet(&mut self) -> Result<()> {
         let began = Instant::now();
         let held = self.hold();
         if !held.is_drained {
@@ -550,11 +550,11 @@ mod tests {
             let mut watcher = Watcher::new(&brake, connection);
             let baseline = || brake.lock().governor.baseline();
             let pass = brake.enter(1, 1, &cancel).unwrap();
-            watcher.listen_to_silence().unwrap();
+            watcher.measure_quiet().unwrap();
             assert_eq!(baseline(), None);
             assert!(watcher.next_quiet.is_some());
             drop(pass);
-            watcher.listen_to_silence().unwrap();
+            watcher.measure_quiet().unwrap();
             assert!(baseline().is_some());
         });
     }
