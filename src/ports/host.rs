@@ -38,6 +38,19 @@ pub fn open_files_max() -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
+/// Raises the number of files and sockets that this process may have open to the most
+/// that the system allows. Many systems start a process with 1,024, for the sake of old
+/// programs. This is for programs: a library should not change its process.
+pub fn raise_open_files_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // If this fails the limit stays as it is, and jobs look at it anyway.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+}
+
 /// Returns the system's directory for temporary files.
 pub fn temporary_directory() -> PathBuf {
     env::temp_dir()

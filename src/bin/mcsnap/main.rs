@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Err(error) => return command_line::end(&error, format, &Cli::command(), &arguments),
     };
     let command = cli.command.rule;
+    mcsnap::ports::host::raise_open_files_limit();
     let world = World::new(command.name);
     let signals = Signals::default();
     let held = match command.has_walks {

@@ -14,12 +14,13 @@ use crate::jobs::restore::filter::RecordFilter;
 use crate::jobs::restore::node_sink::{NodeLoad, NodeSink, Shared};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
-use crate::jobs::restore::targets::{LeftOut, TargetPlan};
+use crate::jobs::restore::targets::{LeftOut, TargetNode, TargetPlan};
 use crate::ports::host::{self, Stopwatch};
-use crate::ports::net::{Asked, NodeBrake};
-use crate::ports::threads::{Pool, side_by_side, with_crew};
+use crate::ports::net::{Asked, NetOptions, NodeBrake};
+use crate::ports::threads::{Crew, Pool, side_by_side, with_crew};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
+use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress, RunningJob};
 
 /// Files and sockets for all but the nodes: segments, scratch files, the log.
@@ -96,35 +97,7 @@ impl RestorePlan {
             is_stopped: &is_stopped,
             progress,
         };
-        // A node that gets nothing has one sink, which counts.
-        let sinks = self.targets.iter().map(|plan| match plan.target {
-            Ok(_) => self.options.connection_count,
-            Err(_) => 1,
-        });
-        let sinks: Vec<usize> = sinks.collect();
-        // A sink has a connection or two, and in the other case a node has two more.
-        let wanted = sinks.iter().sum::<usize>().saturating_mul(2);
-        let wanted = wanted.saturating_add(self.targets.len().saturating_mul(2));
-        let descriptors = host::open_files_max().saturating_sub(RESERVED_DESCRIPTORS);
-        let is_short = wanted > descriptors;
-        if is_short {
-            tracing::warn!(
-                "the process may have no more than {} files open (ulimit -n), so the nodes are \
-                 filled in turn, and nobody looks how long their other clients wait",
-                host::open_files_max()
-            );
-        }
-        let pump_options = PumpOptions {
-            name: "load",
-            sinks,
-            open_max: if is_short {
-                descriptors / 2
-            } else {
-                usize::MAX
-            },
-            outlet_count: self.options.thread_count,
-            memory_max: PumpOptions::MEMORY_MAX,
-        };
+        let (pump_options, is_short) = self.pump_options();
         let open = |lane, has_enough| NodeSink::open(lane, has_enough, shared);
         let read = |lanes: &Lanes| self.read_blocks(lanes, &stop, reading);
         let watch_stop = stop.child();
@@ -136,34 +109,17 @@ impl RestorePlan {
                 .iter()
                 .map(|brake| brake.watched(&watch_stop))
                 .collect();
-            let watch_stop = &watch_stop;
-            let net = &self.options.net;
-            let reached = self.targets.iter().zip(&brakes);
-            let reached = reached.filter_map(|(plan, brake)| {
+            let nodes = self.targets.iter().zip(&brakes);
+            let reached = nodes.filter_map(|(plan, brake)| {
                 let target = plan.target.as_ref().ok()?;
                 Some((&plan.node, target, brake))
             });
-            if is_short {
-                for (_, _, brake) in reached.clone() {
-                    brake.do_without_probes();
-                }
-                if let Some(watch) = &evictions {
-                    let nodes = reached.map(|(node, target, _)| (node, target)).collect();
-                    crew.start("evictions", move || {
-                        watch.watch_in_turn(nodes, net, watch_stop)
-                    })?;
-                }
-            } else {
-                for (node, target, brake) in reached {
-                    crew.start("probe", move || brake.watch(node, net, watch_stop))?;
-                    if let Some(watch) = &evictions {
-                        let nodes = vec![(node, target)];
-                        crew.start("evictions", move || {
-                            watch.watch_in_turn(nodes, net, watch_stop);
-                        })?;
-                    }
-                }
-            }
+            let watching = Watching {
+                evictions: evictions.as_ref(),
+                net: &self.options.net,
+                stop: &watch_stop,
+            };
+            watching.start(crew, reached.collect(), is_short)?;
             Ok(pump(&pump_options, &stop, open, read))
         })?;
         let mut loads: Vec<NodeLoad> = pumped.lanes.into_iter().map(NodeLoad::merged).collect();
@@ -207,6 +163,42 @@ impl RestorePlan {
         Ok(EndedRestore { report, error })
     }
 
+    /// Decides how many sinks each node has, and how many are open at a time; says
+    /// whether there are too few descriptors for all of them.
+    fn pump_options(&self) -> (PumpOptions, bool) {
+        // A node that gets nothing has one sink, which counts.
+        let sinks = self.targets.iter().map(|plan| match plan.target {
+            Ok(_) => self.options.connection_count,
+            Err(_) => 1,
+        });
+        let sinks: Vec<usize> = sinks.collect();
+        // A sink has a connection or two, and beside them a node has two more.
+        let wanted = sinks.iter().sum::<usize>().saturating_mul(2);
+        let wanted = wanted.saturating_add(self.targets.len().saturating_mul(2));
+        let descriptors = host::open_files_max().saturating_sub(RESERVED_DESCRIPTORS);
+        let is_short = wanted > descriptors;
+        if is_short {
+            tracing::warn!(
+                "the process may have no more than {} files open (ulimit -n), so the nodes are \
+                 filled in turn, and nobody looks how long their other clients wait",
+                host::open_files_max()
+            );
+        }
+        let open_max = if is_short {
+            descriptors / 2
+        } else {
+            usize::MAX
+        };
+        let options = PumpOptions {
+            name: "load",
+            sinks,
+            open_max,
+            outlet_count: self.options.thread_count,
+            memory_max: PumpOptions::MEMORY_MAX,
+        };
+        (options, is_short)
+    }
+
     /// Reads all blocks on a pool of threads, and routes their records.
     fn read_blocks(&self, lanes: &Lanes, stop: &Cancel, reading: Reading<'_>) -> Result<()> {
         let pool = Pool::new("read", self.options.thread_count)?;
@@ -234,6 +226,53 @@ impl RestorePlan {
         // follow from another thread's.
         let errors = results.into_iter().filter_map(Result::err);
         Error::first_cause(errors).map_or(Ok(()), Err)
+    }
+}
+
+/// What looks at the nodes while they are filled.
+#[derive(Clone, Copy)]
+struct Watching<'a> {
+    evictions: Option<&'a EvictionWatch<'a>>,
+    net: &'a NetOptions,
+    stop: &'a Cancel,
+}
+
+impl<'env> Watching<'env> {
+    /// Starts the threads: two for each node, or if descriptors are short one for all
+    /// nodes, which looks at evictions only.
+    fn start<'scope>(
+        self,
+        crew: Crew<'scope, 'env>,
+        reached: Vec<(&'env NodeSpec, &'env TargetNode, &'env NodeBrake)>,
+        is_short: bool,
+    ) -> Result<()>
+    where
+        'env: 'scope,
+    {
+        let Watching {
+            evictions,
+            net,
+            stop,
+        } = self;
+        if is_short {
+            for (_, _, brake) in &reached {
+                brake.do_without_probes();
+            }
+            let nodes = reached.into_iter().map(|(node, target, _)| (node, target));
+            let nodes = nodes.collect();
+            if let Some(watch) = evictions {
+                crew.start("evictions", move || watch.watch_in_turn(nodes, net, stop))?;
+            }
+            return Ok(());
+        }
+        for (node, target, brake) in reached {
+            crew.start("probe", move || brake.watch(node, net, stop))?;
+            if let Some(watch) = evictions {
+                let nodes = vec![(node, target)];
+                crew.start("evictions", move || watch.watch_in_turn(nodes, net, stop))?;
+            }
+        }
+        Ok(())
     }
 }
 
