@@ -295,7 +295,7 @@ impl Connection<'_> {
                 Some(())
             }
             Step::Repeat(bytes, pause) => {
-                while !self.shared.is_over() && self.stream.write_all(bytes).is_ok() {
+                while self.write(bytes).is_some() {
                     thread::sleep(*pause);
                 }
                 None

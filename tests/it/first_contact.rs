@@ -198,12 +198,28 @@ fn many_servers_that_do_not_come_cost_one_wait() {
 
 #[test]
 fn a_server_at_its_limit_of_connections_is_waited_for() {
-    let source = Memcached::start_with(&["-c", "64"]);
-    fill(&source, 100);
-    let address = source.address();
+    let workdir = Workdir::new("full-server");
+    let [from, to] = [(), ()].map(|()| Memcached::start_with(&["-c", "64"]));
+    fill(&from, 100);
+    workdir
+        .mcsnap(&["dump", "--to=s", "--name=sound", &from.address()])
+        .succeeds();
+    let (wait, from, to) = ("--wait-for-node=5m", from.address(), to.address());
+    let dump = ["dump", "--to=s", "--name=a", "--connections=1", wait, &from];
+    let restore = ["restore", "s/sound", "--connections=1", wait, "--to", &to];
+    let workdir = &workdir;
+    thread::scope(|scope| {
+        for (arguments, address) in [(&dump[..], &from), (&restore, &to)] {
+            scope.spawn(move || check_full_server(workdir, arguments, address));
+        }
+    });
+}
+
+/// Runs a job while the server has as many connections as it takes, and then not.
+fn check_full_server(workdir: &Workdir, arguments: &[&str], address: &str) {
     // The server accepts, says that it has too many, and hangs up.
     let is_full = || {
-        let mut stream = TcpStream::connect(&address).unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
         let limit = Duration::from_millis(300);
         stream.set_read_timeout(Some(limit)).unwrap();
         let mut byte = [0];
@@ -212,28 +228,15 @@ fn a_server_at_its_limit_of_connections_is_waited_for() {
             Err(_) => Some(stream),
         }
     };
-    let workdir = Workdir::new("full-server");
-    let wait = "--wait-for-node=5m";
-    let dump = [
-        "dump",
-        "--to=s",
-        "--name=a",
-        "--connections=1",
-        wait,
-        &address,
-    ];
-    let restore = ["restore", "s/a", "--connections=1", wait, "--to", &address];
-    for arguments in [&dump[..], &restore[..]] {
-        let mut held = Vec::new();
-        while let Some(stream) = is_full() {
-            held.push(stream);
-            assert!(held.len() < 1000, "the server takes any number");
-        }
-        let running = Watched::start(&workdir, arguments);
-        running.wait_for("server takes no more connections", 1);
-        drop(held);
-        running.end(0);
+    let mut held = Vec::new();
+    while let Some(stream) = is_full() {
+        held.push(stream);
+        assert!(held.len() < 1000, "the server takes any number");
     }
+    let running = Watched::start(workdir, arguments);
+    running.wait_for("server takes no more connections", 1);
+    drop(held);
+    running.end(0);
 }
 
 #[test]

@@ -316,11 +316,11 @@ fn missing(records: &BTreeMap<Vec<u8>, Stored>, counts: Counts) -> Vec<String> {
 }
 
 const MANY: Counts = Counts {
-    still: 30_000,
-    live: 20_000,
-    gone: 5000,
-    short: 5000,
-    few: 500,
+    still: 12_000,
+    live: 8000,
+    gone: 2000,
+    short: 2000,
+    few: 200,
 };
 
 #[test]

@@ -3,6 +3,7 @@
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcsnap::words::units::UnixSecs;
@@ -90,6 +91,15 @@ fn assert_fails(first: impl Into<Vec<Rule>>, words: &str) {
     assert!(!workdir.join("s/a").exists());
 }
 
+/// Each of these dumps fails with its words, and is tried again and again before.
+fn fail_side_by_side<const N: usize>(dumps: [([Rule; 1], &str); N]) {
+    thread::scope(|scope| {
+        for (rules, words) in dumps {
+            scope.spawn(move || assert_fails(rules, words));
+        }
+    });
+}
+
 /// The dump ends with this code; its report.
 fn report(first: impl Into<Vec<Rule>>, code: i32) -> Value {
     let (output, _, _) = dump(first, &[]);
@@ -118,24 +128,33 @@ fn a_server_that_tells_no_slab_classes_is_dumped_by_its_hash_table() {
 #[test]
 fn a_walk_that_breaks_off_is_told_as_it_was() {
     let some = || Step::reply([line("a"), line("b"), "key=c ex".to_owned()].concat());
-    assert_fails(
-        on_walk([some(), Step::Close]),
-        "server closed the connection",
-    );
-    let reset = Rule::new("lru_crawler metadump hash", [Step::Reset]);
-    assert_fails(
-        [reset],
-        "cannot read: Connection reset by peer (os error 104)",
-    );
-    let garbage = on_walk([Step::reply("\u{7f}ELF\n")]);
-    assert_fails(garbage, r#"wanted a line of a walk, got "\x7fELF""#);
-    let refusal = on_walk([some(), Step::reply("\nSERVER_ERROR out of memory\r\n")]);
-    assert_fails(refusal, "server answered: SERVER_ERROR out of memory");
-    let unknown = on_walk([Step::reply("ERROR an unknown error happened\r\n")]);
-    assert_fails(unknown, "server answered: ERROR an unknown error happened");
     let pipelined = "ERROR cannot pipeline other commands before metadump";
-    let refused = on_walk([Step::reply(format!("{pipelined}\r\n"))]);
-    assert_fails(refused, &format!("server answered: {pipelined}"));
+    fail_side_by_side([
+        (
+            on_walk([some(), Step::Close]),
+            "server closed the connection",
+        ),
+        (
+            on_walk([Step::Reset]),
+            "cannot read: Connection reset by peer (os error 104)",
+        ),
+        (
+            on_walk([Step::reply("\u{7f}ELF\n")]),
+            r#"wanted a line of a walk, got "\x7fELF""#,
+        ),
+        (
+            on_walk([some(), Step::reply("\nSERVER_ERROR out of memory\r\n")]),
+            "server answered: SERVER_ERROR out of memory",
+        ),
+        (
+            on_walk([Step::reply("ERROR an unknown error happened\r\n")]),
+            "server answered: ERROR an unknown error happened",
+        ),
+        (
+            on_walk([Step::reply(format!("{pipelined}\r\n"))]),
+            &format!("server answered: {pipelined}"),
+        ),
+    ]);
 }
 
 /// As versions before 1.5.15 were seen to list, while clients changed what is there.
@@ -432,7 +451,6 @@ fn a_server_that_is_restarted_or_flushed_meanwhile_is_no_good() {
     let pids: Vec<String> = (1..100).map(|pid| format!("STAT pid {pid}\r\n")).collect();
     let pids: Vec<&str> = pids.iter().map(String::as_str).collect();
     let restarted = stats_in_turn("1.6.18", &pids);
-    assert_fails([restarted], "the server was restarted meanwhile");
     let flushed = stats_in_turn(
         "1.6.18",
         &[
@@ -441,7 +459,10 @@ fn a_server_that_is_restarted_or_flushed_meanwhile_is_no_good() {
             "STAT cmd_flush 5\r\n",
         ],
     );
-    assert_fails([flushed], "flush_all was called on the server meanwhile");
+    fail_side_by_side([
+        ([restarted], "the server was restarted meanwhile"),
+        ([flushed], "flush_all was called on the server meanwhile"),
+    ]);
     // Once, and it is read from the beginning.
     let restarted = stats_in_turn("1.6.18", &["", "", "STAT pid 2\r\nSTAT uptime 3\r\n"]);
     let report = report([restarted], 0);
@@ -479,13 +500,18 @@ fn a_real_flush_meanwhile_is_noticed() {
 /// Each byte comes in time, and the end never.
 #[test]
 fn statistics_without_an_end_are_given_up() {
-    for request in ["stats settings", "stats\r", "lru_crawler metadump 0"] {
-        let drops = Step::Repeat(b"STAT a".to_vec(), Duration::from_millis(200));
-        let (output, ..) = dump([Rule::new(request, [drops])], &[]);
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{errors}");
-        assert!(errors.ends_with(": no reply within 6 s\n"), "{errors}");
-    }
+    // They wait side by side: each for all the time that an answer may take.
+    thread::scope(|scope| {
+        for request in ["stats settings", "stats\r", "lru_crawler metadump 0"] {
+            scope.spawn(move || {
+                let drops = Step::Repeat(b"STAT a".to_vec(), Duration::from_millis(200));
+                let (output, ..) = dump([Rule::new(request, [drops])], &[]);
+                let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(output.status.code(), Some(1), "{errors}");
+                assert!(errors.ends_with(": no reply within 6 s\n"), "{errors}");
+            });
+        }
+    });
     // More entries than any server has, each of another name.
     let entries = |count: usize| -> String {
         (0..count)
@@ -522,7 +548,7 @@ fn a_hash_table_that_grows_or_will_in_a_moment_is_waited_for() {
     let grown = "STAT hash_power_level 5\r\nSTAT hash_is_expanding 0\r\nSTAT curr_items 25\r\n";
     // It lists three of them.
     let more = ["--max-missing=100"];
-    for (version, asks) in [("1.6.9", 5), ("1.6.27", 5), ("1.6.28", 3)] {
+    let check = |version: &str, asks: usize| {
         // The plan, the counts before, then before each start of a walk; then the
         // counts after, and the end.
         let stats = stats_in_turn(version, &[full, full, full, growing, grown]);
@@ -532,10 +558,18 @@ fn a_hash_table_that_grows_or_will_in_a_moment_is_waited_for() {
         let received = String::from_utf8_lossy(&server.received().concat()).into_owned();
         let before = received.split("metadump hash").next().unwrap();
         assert_eq!(before.matches("stats\r\n").count(), asks, "{version}");
-    }
-    // One that is full for good may not grow, and is walked after all.
-    let (output, ..) = dump([stats_in_turn("1.6.18", &[full])], &more);
-    assert_eq!(output.status.code(), Some(0));
+    };
+    let check = &check;
+    thread::scope(|scope| {
+        for (version, asks) in [("1.6.9", 5), ("1.6.27", 5), ("1.6.28", 3)] {
+            scope.spawn(move || check(version, asks));
+        }
+        // One that is full for good may not grow, and is walked after all.
+        scope.spawn(|| {
+            let (output, ..) = dump([stats_in_turn("1.6.18", &[full])], &more);
+            assert_eq!(output.status.code(), Some(0));
+        });
+    });
 }
 
 /// Asking for a walk while another client's is not read blocks a thread of the

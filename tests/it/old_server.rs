@@ -4,9 +4,10 @@
 //! The versions are played by [`AgeingProxy`] in front of a real server.
 
 use std::collections::BTreeMap;
-
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use mcsnap::words::item::{Attribute, Cas, Exptime, SlabClass};
 use mcsnap::words::units::UnixSecs;
@@ -16,8 +17,9 @@ use crate::ageing_proxy::{Age, AgeingProxy, Cut, ReplyFault, Version, binary_set
 use crate::client::{Client, Fetched, Fields, Item, meta_flag};
 use crate::dump_report::assert_accounted;
 use crate::fake_server::{FakeServer, Rule, Step};
+use crate::fault::{Call, Fault, Harm, was_killed};
 use crate::memcached::Memcached;
-use crate::running_job::{segment_files, wait_until};
+use crate::running_job::segment_files;
 use crate::stored::records;
 use crate::workdir::Workdir;
 
@@ -429,7 +431,8 @@ fn a_service_without_a_crawler_is_listed_as_far_as_it_shows() {
 #[test]
 fn a_listing_that_ends_at_two_mebibytes_says_how_much_is_missing() {
     let server = Memcached::start_with(&["-m", "256"]);
-    let items = (0..20_000).map(|number| Item::new(format!("{number:0>240}"), "v"));
+    let count = 9000;
+    let items = (0..count).map(|number| Item::new(format!("{number:0>240}"), "v"));
     server.client().load(items);
     for version in [(1, 2, 8), (1, 4, 13)] {
         let proxy = AgeingProxy::start(&server.address(), Age::of(version));
@@ -438,7 +441,7 @@ fn a_listing_that_ends_at_two_mebibytes_says_how_much_is_missing() {
         let stored = report["stored"].as_u64().unwrap();
         // ITEM, a key of 240 bytes, [1 b; and ten digits s], CRLF.
         assert!((7000..8400).contains(&stored), "{stored}");
-        assert_eq!(report["unlisted"], 20_000 - stored);
+        assert_eq!(report["unlisted"], count - stored);
         assert_eq!(report["verdict"], "lossy");
         let output = workdir
             .mcsnap(&["dump", "--to", "s", "--name", "b"])
@@ -447,7 +450,7 @@ fn a_listing_that_ends_at_two_mebibytes_says_how_much_is_missing() {
         let text = String::from_utf8(output.stdout).unwrap().replace(',', "");
         let line = format!(
             "{} items: the server counts them and its listing does not show them",
-            20_000 - stored
+            count - stored
         );
         assert!(text.contains(&line), "{text}");
         // And whoever opens the snapshot is told.
@@ -620,19 +623,19 @@ fn the_win_token_of_a_stale_item_is_given_back_by_every_version() {
 #[test]
 fn a_dump_that_goes_on_turns_the_crawler_off_that_a_killed_one_left_on() {
     let server = Memcached::start_with(&["-m", "256"]);
-    load_plain(&server, 40_000, 2000);
+    load_plain(&server, 4000, 2000);
     let proxy = AgeingProxy::start(&server.address(), Age::of((1, 4, 31)));
     let workdir = Workdir::new("crawler-left-on");
+    fs::create_dir(workdir.join("s")).unwrap();
     let address = proxy.address();
     let arguments = ["dump", "--to", "s", "--name", "a", "--compression=none"];
     let arguments = [&arguments[..], &["--segment-size=1MiB", &address]].concat();
-    let mut child = workdir.mcsnap(&arguments).spawn();
-    wait_until("sealed segments", || {
-        let files = segment_files(&workdir, "a");
-        files.iter().any(|name| name.ends_with(".mcs"))
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
+    // When some segments of eight are sealed.
+    let fault = Fault::at(&[Call::Create], 7, Harm::KillBefore);
+    let (output, _) = fault.run(workdir.mcsnap(&arguments), &workdir.join("s"));
+    assert!(was_killed(&output), "{output:?}");
+    let files = segment_files(&workdir, "a");
+    assert!(files.iter().any(|name| name.ends_with(".mcs")));
     assert!(proxy.is_crawler_on());
     let output = workdir.mcsnap(&arguments).arg("--resume").succeeds();
     assert!(!proxy.is_crawler_on(), "{output:?}");
@@ -663,6 +666,8 @@ fn what_new_keys_hide_is_no_complete_dump() {
                     break;
                 }
                 client.set(&format!("new:{at}"), 0, 0, b"v");
+                // Some in each pass over the lists, and not a server full of them.
+                thread::sleep(Duration::from_millis(1));
             }
         });
         let arguments = [

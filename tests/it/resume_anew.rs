@@ -340,7 +340,7 @@ fn plan(server: &Memcached, age_max: u64) -> DumpPlan {
         selection: Selection::EVERYTHING,
         busy_timeout: Duration::from_secs(90),
         is_sole: false,
-        brake: Brake::default(),
+        brake: Brake::full_speed(),
         nodes: vec![server.address().parse().unwrap()],
         name: "a".to_owned(),
         rings: Vec::new(),

@@ -3,6 +3,7 @@
 
 use std::io::{BufReader, Read as _};
 use std::process::{Child, Output};
+use std::thread;
 
 use serde_json::Value;
 
@@ -146,9 +147,11 @@ fn what_other_servers_gave_is_kept_where_one_dies_for_good() {
 #[test]
 fn a_server_that_is_silent_for_a_while_is_tried_again() {
     // Where its listing tells no CAS, what this run has sealed stays all the same.
-    for more in [&[][..], &["-C"]] {
-        check_silent_for_a_while(&filled_with("k", more));
-    }
+    thread::scope(|scope| {
+        for more in [&[][..], &["-C"]] {
+            scope.spawn(move || check_silent_for_a_while(&filled_with("k", more)));
+        }
+    });
 }
 
 fn check_silent_for_a_while(server: &Memcached) {
@@ -246,9 +249,11 @@ fn what_a_dead_server_gave_is_in_a_partial_snapshot_and_said_to_be_unsure() {
 #[test]
 fn what_a_server_listed_before_it_went_away_for_good_is_told_as_missing() {
     // What was read of it is no less where its listing tells no CAS.
-    for more in [&[][..], &["-C"]] {
-        check_gone_for_good(filled_with("gone", more));
-    }
+    thread::scope(|scope| {
+        for more in [&[][..], &["-C"]] {
+            scope.spawn(move || check_gone_for_good(filled_with("gone", more)));
+        }
+    });
 }
 
 fn check_gone_for_good(mut gone: Memcached) {

@@ -1,11 +1,14 @@
 //! A dump that was killed when it had sealed some of its segments.
 
+use std::fs;
+
 use crate::client::Item;
+use crate::fault::{Call, Fault, Harm, was_killed};
 use crate::memcached::Memcached;
-use crate::running_job::{segment_files, wait_until};
+use crate::running_job::segment_files;
 use crate::workdir::Workdir;
 
-pub(crate) const KEY_COUNT: u32 = 20_000;
+pub(crate) const KEY_COUNT: u32 = 4000;
 
 /// Keys of one server, most of them with a TTL that is far away.
 pub(crate) fn items(range: std::ops::Range<u32>, word: &str) -> Vec<Item> {
@@ -39,12 +42,15 @@ pub(crate) fn half_dumped(server_arguments: &[&str], more: &[&str]) -> (Memcache
     let server = Memcached::start_with(&[&["-m", "256"], server_arguments].concat());
     server.client().load(items(0..KEY_COUNT, "old"));
     let workdir = Workdir::new("compared");
+    fs::create_dir(workdir.join("s")).unwrap();
     let address = server.address();
-    let mut child = workdir.mcsnap(&arguments("a", &address, more)).spawn();
-    wait_until("sealed segments", || sealed(&workdir).len() >= 50);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    // Of the files of some forty segments, and some others.
+    let fault = Fault::at(&[Call::Create], 25, Harm::KillBefore);
+    let run = workdir.mcsnap(&arguments("a", &address, more));
+    let (output, _) = fault.run(run, &workdir.join("s"));
+    assert!(was_killed(&output), "{output:?}");
     let count = sealed(&workdir).len();
+    assert!(count >= 10, "{count} segments are too few to mean anything");
     assert!(!workdir.join("s/a/manifest.json").exists());
     (server, workdir, count)
 }

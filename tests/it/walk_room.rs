@@ -37,7 +37,7 @@ const KEY_COUNT: usize = 40_000;
 fn server() -> Memcached {
     // Without its maintainer no crawl begins but ours.
     let server = Memcached::start_with(&["-m", "256", "-o", "no_lru_maintainer"]);
-    let items = (0..KEY_COUNT).map(|_| Item::new(noisy_key(), [b'v'; 300]));
+    let items = (0..KEY_COUNT).map(|_| Item::new(noisy_key(), [b'v'; 1000]));
     assert_eq!(server.client().load(items), KEY_COUNT);
     server
 }
