@@ -21,13 +21,13 @@ mod proofs;
 
 #[cfg(test)]
 #[expect(dead_code, reason = "shared; not all of it is used here")]
-#[path = "../it/client.rs"]
+#[path = "../it/harness/client.rs"]
 mod client;
 #[cfg(test)]
 #[expect(dead_code, reason = "shared; not all of it is used here")]
-#[path = "../it/memcached.rs"]
+#[path = "../it/harness/memcached.rs"]
 mod memcached;
 #[cfg(test)]
 #[expect(dead_code, reason = "shared; not all of it is used here")]
-#[path = "../it/workdir.rs"]
+#[path = "../it/harness/workdir.rs"]
 mod workdir;

@@ -3,19 +3,19 @@
 //!
 //! The checks themselves are those of the property tests in `tests/it`.
 
-#[path = "../../../tests/it/decoder_checks.rs"]
+#[path = "../../../tests/it/harness/decoder_checks.rs"]
 mod decoder_checks;
 #[expect(dead_code, reason = "the tests use more of it")]
-#[path = "../../../tests/it/forge.rs"]
+#[path = "../../../tests/it/harness/forge.rs"]
 mod forge;
-#[path = "../../../tests/it/forge_manifest.rs"]
+#[path = "../../../tests/it/harness/forge_manifest.rs"]
 mod forge_manifest;
-#[path = "../../../tests/it/forge_recipe.rs"]
+#[path = "../../../tests/it/harness/forge_recipe.rs"]
 mod forge_recipe;
-#[path = "../../../tests/it/forge_warm_file.rs"]
+#[path = "../../../tests/it/harness/forge_warm_file.rs"]
 mod forge_warm_file;
 #[expect(dead_code, reason = "the tests use more of it")]
-#[path = "../../../tests/it/sound_segments.rs"]
+#[path = "../../../tests/it/harness/sound_segments.rs"]
 mod sound_segments;
 
 pub mod seeds;

@@ -1,0 +1,31 @@
+//! What a test waits for while a program runs, and does to it.
+
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::workdir::Workdir;
+
+/// Waits until something is so, and fails where it does not become so.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The files of segments, sealed or not, that a dump into `s` has begun.
+pub(crate) fn segment_files(workdir: &Workdir, name: &str) -> Vec<String> {
+    let place = workdir.join(format!("s/{name}/segments"));
+    let entries = place.read_dir().into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.collect()
+}
+
+/// Sends a signal by its name without `SIG`, such as `STOP`.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &pid]).status();
+    assert!(sent.unwrap().success());
+}
