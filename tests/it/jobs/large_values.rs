@@ -27,13 +27,13 @@ use mcsnap::words::item::{Attribute, Cas, Exptime, ItemMeta, Record};
 use mcsnap::words::limits::VALUE_LEN_MAX;
 use mcsnap::words::pieces::{LargeValue, Pieces};
 use mcsnap::words::units::{UnixSecs, to_u64};
-use serde_json::Value;
 
 use crate::format::snapshot_property::{Cut, manifest, noise, shard_options};
 use crate::harness::client::meta_flag;
 use crate::harness::fake_server::{FakeServer, Step};
 use crate::harness::made_pieces::MadePieces;
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::run_json;
 use crate::harness::workdir::Workdir;
 
 const MIB: usize = 1 << 20;
@@ -98,11 +98,6 @@ fn write_snapshot(workdir: &Workdir, items: &[(&str, usize, ItemMeta)]) {
     snapshot
         .publish(&manifest(&snapshot, segments, 0), 1)
         .unwrap();
-}
-
-fn run_json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {
-    let output = workdir.mcsnap(arguments).arg("--format=json").exits(code);
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Flips a bit in the last part of a value.

@@ -6,12 +6,8 @@ use serde_json::Value;
 
 use crate::harness::client::{Item, meta_flag};
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::run_json;
 use crate::harness::workdir::Workdir;
-
-fn run_json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {
-    let output = workdir.mcsnap(arguments).arg("--format=json").exits(code);
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 /// Every record has an outcome, or is a loss.
 fn assert_accounted(report: &Value) {

@@ -5,17 +5,13 @@ use serde_json::Value;
 
 use crate::harness::client::Item;
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::run_json;
 use crate::harness::workdir::Workdir;
 
 const KEY_COUNT: usize = 3000;
 
 fn key(at: usize) -> String {
     format!("key:{at}")
-}
-
-fn run_json(workdir: &Workdir, arguments: &[&str]) -> Value {
-    let output = workdir.mcsnap(arguments).arg("--format=json").succeeds();
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Two servers that have the same keys, with values that name the server.
@@ -58,10 +54,10 @@ fn without_a_ring_the_first_node_has_the_say() {
         let target = Memcached::start();
         let to = target.address();
         let arguments = ["restore", "s/a", "--mode", mode, "--to", &to];
-        let plan = run_json(&workdir, &[&arguments[..], &["--dry-run"]].concat());
+        let plan = run_json(&workdir, &[&arguments[..], &["--dry-run"]].concat(), 0);
         assert_eq!(plan["duplicates"], KEY_COUNT);
         assert_eq!(plan["nodes"][0]["keys"], KEY_COUNT);
-        let report = run_json(&workdir, &arguments);
+        let report = run_json(&workdir, &arguments, 0);
         assert_eq!(report["stored"], KEY_COUNT, "{report}");
         assert_eq!(report["existing"], 0);
         assert_eq!(report["duplicates"], KEY_COUNT);
@@ -78,7 +74,7 @@ fn where_the_ring_looks_is_the_value_that_counts() {
     dump(&workdir, &servers, &["--ring", ring]);
     let to = servers.each_ref().map(Memcached::address).join(",");
     let target = Memcached::start();
-    let report = run_json(&workdir, &["restore", "s/a", "--to", &target.address()]);
+    let report = run_json(&workdir, &["restore", "s/a", "--to", &target.address()], 0);
     assert_eq!(
         (&report["stored"], &report["duplicates"]),
         (&KEY_COUNT.into(), &KEY_COUNT.into())
@@ -114,7 +110,7 @@ fn only_the_nodes_that_are_named_are_restored() {
         let target = Memcached::start();
         let to = target.address();
         let arguments = ["restore", "s/a", "--to", &to, "--nodes", &second];
-        let report = run_json(&workdir, &[&arguments[..], ring].concat());
+        let report = run_json(&workdir, &[&arguments[..], ring].concat(), 0);
         assert_eq!(report["records"], KEY_COUNT);
         assert_eq!(
             (&report["stored"], &report["duplicates"]),
@@ -138,7 +134,7 @@ fn node_for_node_no_record_is_a_double() {
     let targets = [Memcached::start(), Memcached::start()];
     let to = targets.each_ref().map(Memcached::address).join(",");
     let arguments = ["restore", "s/a", "--to", &to, "--ring", "node-for-node"];
-    let report = run_json(&workdir, &arguments);
+    let report = run_json(&workdir, &arguments, 0);
     assert_eq!(report["stored"], 2 * KEY_COUNT);
     assert_eq!(report["duplicates"], 0);
     for (target, name) in targets.iter().zip(["first", "second"]) {

@@ -10,17 +10,8 @@ use crate::format::snapshot_property::noise;
 use crate::harness::ageing_proxy::{Age, AgeingProxy};
 use crate::harness::client::{Client, Item};
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::{number, run_json};
 use crate::harness::workdir::Workdir;
-
-fn run_json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {
-    let output = workdir.mcsnap(arguments).arg("--format=json").exits(code);
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn number(report: &Value, name: &str) -> u64 {
-    let number = report[name].as_u64();
-    number.unwrap_or_else(|| panic!("no {name} in {report}"))
-}
 
 /// Items of these sizes, and a snapshot of them, `s/a`.
 fn make_snapshot(workdir: &Workdir, sizes: &[usize]) -> Vec<Item> {

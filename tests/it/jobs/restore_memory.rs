@@ -6,17 +6,8 @@ use serde_json::Value;
 
 use crate::harness::client::Item;
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::{number, run_json};
 use crate::harness::workdir::Workdir;
-
-fn run_json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {
-    let output = workdir.mcsnap(arguments).arg("--format=json").exits(code);
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn number(report: &Value, name: &str) -> u64 {
-    let number = report[name].as_u64();
-    number.unwrap_or_else(|| panic!("no {name} in {report}"))
-}
 
 /// A snapshot `s/a` of so many items of each of these sizes.
 fn make_snapshot(workdir: &Workdir, sizes: &[(usize, usize)]) {

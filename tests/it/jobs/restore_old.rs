@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::harness::ageing_proxy::{Age, AgeingProxy, Cut, Version, binary_set};
 use crate::harness::client::{Client, Item, meta_flag};
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::number;
 use crate::harness::workdir::Workdir;
 
 /// In 2039: beyond what a text command can tell.
@@ -108,11 +109,6 @@ fn run_json(workdir: &Workdir, arguments: &[&str], code: i32) -> (Value, String)
     let output = workdir.mcsnap(arguments).arg("--format=json").exits(code);
     let log = String::from_utf8(output.stderr).unwrap();
     (serde_json::from_slice(&output.stdout).unwrap(), log)
-}
-
-fn number(report: &Value, name: &str) -> u64 {
-    let number = report[name].as_u64();
-    number.unwrap_or_else(|| panic!("no {name} in {report}"))
 }
 
 /// What a server has under each key: flags, value, exptime, and whether it is stale.

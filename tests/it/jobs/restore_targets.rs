@@ -6,20 +6,11 @@ use serde_json::Value;
 
 use crate::harness::client::Item;
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::{number, run_json};
 use crate::harness::running_job::wait_until;
 use crate::harness::workdir::Workdir;
 
 const KEY_COUNT: u64 = 3000;
-
-fn run_json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {
-    let output = workdir.mcsnap(arguments).arg("--format=json").exits(code);
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn number(report: &Value, name: &str) -> u64 {
-    let number = report[name].as_u64();
-    number.unwrap_or_else(|| panic!("no {name} in {report}"))
-}
 
 /// A snapshot `s/a` of so many keys.
 fn make_snapshot(workdir: &Workdir, count: u64, value_len: usize) {

@@ -12,6 +12,7 @@ use crate::harness::client::Item;
 use crate::harness::fake_server::{FakeServer, Rule, Step};
 use crate::harness::fault::{Call, Fault, Harm, was_killed};
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::stderr_of;
 use crate::harness::running_job::{segment_files, signal, wait_until};
 use crate::harness::workdir::Workdir;
 
@@ -500,10 +501,6 @@ fn killed(workdir: &Workdir, arguments: &[&str], name: &str) -> usize {
     child.kill().unwrap();
     child.wait().unwrap();
     sealed(workdir, name).len()
-}
-
-fn stderr_of(output: &std::process::Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! and says what is left and what to do with it.
 
 use std::fs;
-use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -20,16 +19,9 @@ use serde_json::Value;
 
 use crate::harness::client::Item;
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::{report_of, stderr_of};
 use crate::harness::unfinished_dump::{KEY_COUNT, arguments, half_dumped, sealed};
 use crate::harness::workdir::Workdir;
-
-fn stderr_of(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn report_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 /// Moves the beginning of the dump into the past, or into the future; returns it as
 /// the journal has it.

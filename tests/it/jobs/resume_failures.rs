@@ -2,13 +2,14 @@
 //! given up at once.
 
 use std::io::{BufReader, Read as _};
-use std::process::{Child, Output};
+use std::process::Child;
 use std::thread;
 
 use serde_json::Value;
 
 use crate::harness::client::Item;
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::{report_of, stderr_of};
 use crate::harness::running_job::{segment_files, signal, wait_until};
 use crate::harness::workdir::Workdir;
 
@@ -57,14 +58,6 @@ fn wait_for_sealed(workdir: &Workdir, node_index: u32, count: usize) {
         let sealed = files.filter(|file| file.starts_with(&start) && file.ends_with(".mcs"));
         sealed.count() >= count
     });
-}
-
-fn stderr_of(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn report_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Reads what a job says up to the line that has these words, which it returns.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::harness::client::Item;
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::run_json;
 use crate::harness::workdir::Workdir;
 
 /// A cluster, and the names of its servers as a client has them.
@@ -50,17 +51,12 @@ fn keys(count: u32) -> impl Iterator<Item = String> {
     (0..count).map(|number| format!("user:{number}:profile"))
 }
 
-fn json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {
-    let output = workdir.mcsnap(arguments).arg("--format=json").exits(code);
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 #[test]
 fn the_ring_of_live_servers_is_found_and_recorded_and_proposed() {
     let cluster = Cluster::start(3);
     cluster.fill("dalli", &cluster.nodes, keys(3_000));
     let workdir = Workdir::new("ring-detect");
-    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
+    let report = run_json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
     let best = &report["found"][0];
     assert_eq!(best["ring"], "dalli");
     assert_eq!(best["sure"], "certain");
@@ -79,14 +75,14 @@ fn the_ring_of_live_servers_is_found_and_recorded_and_proposed() {
         "mcsnap: ring \"\": wanted the rule by which the client places keys on 2 nodes; the \
          snapshot records dalli: give --ring dalli\n"
     );
-    let of_snapshot = json(&workdir, &["ring", "detect", "--snapshot=s/a"], 0);
+    let of_snapshot = run_json(&workdir, &["ring", "detect", "--snapshot=s/a"], 0);
     assert_eq!(of_snapshot["found"][0]["ring"], "dalli");
 
     let dump = ["dump", "--to=s", "--name=b", "--ring=detect", "-q"];
-    let report = json(&workdir, &cluster.arguments(&dump), 0);
+    let report = run_json(&workdir, &cluster.arguments(&dump), 0);
     assert_eq!(report["ring"], "dalli");
     let dump = ["dump", "--to=s", "--name=c", "-q"];
-    let report = json(&workdir, &cluster.arguments(&dump), 0);
+    let report = run_json(&workdir, &cluster.arguments(&dump), 0);
     assert_eq!(report.get("ring"), Some(&Value::Null));
 }
 
@@ -96,7 +92,7 @@ fn nodes_in_any_order_are_enough_where_a_ring_goes_by_their_order() {
     let theirs = [2, 1, 0].map(|index: usize| cluster.nodes[index].clone());
     cluster.fill("php-memcached", &theirs, keys(2_000));
     let workdir = Workdir::new("ring-order");
-    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
+    let report = run_json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
     let best = &report["found"][0];
     let names = best["same_as"].as_array().unwrap();
     assert!(names.contains(&"php-memcached".into()), "{best}");
@@ -134,12 +130,12 @@ fn nodes_named_for_a_snapshot_are_its_nodes_by_address_whatever_the_order() {
     let asked = |nodes: &[String]| {
         let nodes = nodes.iter().map(String::as_str);
         let all: Vec<&str> = detect.into_iter().chain(nodes).collect();
-        json(&workdir, &all, 0)
+        run_json(&workdir, &all, 0)
     };
     let (of_snapshot, live) = (asked(&theirs), {
         let nodes = theirs.iter().map(String::as_str);
         let all: Vec<&str> = ["ring", "detect"].into_iter().chain(nodes).collect();
-        json(&workdir, &all, 0)
+        run_json(&workdir, &all, 0)
     });
     assert_eq!(of_snapshot["found"][0]["nodes"], serde_json::json!(theirs));
     assert_eq!(of_snapshot["found"][0]["changes"], serde_json::json!([]));
@@ -211,7 +207,7 @@ fn strays_are_named_with_where_they_belong() {
     cluster.servers[other].client().set("lost", 0, 0, b"value");
     let workdir = Workdir::new("ring-strays");
     let detect = cluster.arguments(&["ring", "detect", "--sample=100000"]);
-    let report = json(&workdir, &detect, 0);
+    let report = run_json(&workdir, &detect, 0);
     let best = &report["found"][0];
     assert_eq!(
         (&best["ring"], &best["strays"]),
@@ -244,7 +240,7 @@ fn rings_that_these_keys_cannot_tell_apart_are_all_recorded() {
     let cluster = Cluster::start(3);
     cluster.fill("spymemcached:ketama", &cluster.nodes, keys(3_000));
     let workdir = Workdir::new("ring-alike");
-    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
+    let report = run_json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
     let best = &report["found"][0];
     let alike = best["alike_here"].as_array().unwrap();
     assert!(alike.contains(&"spymemcached:ketama".into()), "{best}");
@@ -277,7 +273,7 @@ fn weights_that_nobody_gave_show_in_how_much_each_server_has() {
         .collect();
     cluster.fill("ketama-weighted", &theirs, keys(9_000));
     let workdir = Workdir::new("ring-weights");
-    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
+    let report = run_json(&workdir, &cluster.arguments(&["ring", "detect"]), 0);
     let best = &report["found"][0];
     assert_eq!(best["ring"], "ketama-weighted");
     let wanted: Vec<String> = theirs
@@ -294,7 +290,7 @@ fn one_ring_can_be_asked_for_and_less_than_certain_is_no_success() {
     let workdir = Workdir::new("ring-asked");
     let ask = |ring: &str, code| {
         let arguments = cluster.arguments(&["ring", "detect", "--ring", ring]);
-        json(&workdir, &arguments, code)["found"][0].clone()
+        run_json(&workdir, &arguments, code)["found"][0].clone()
     };
     assert_eq!(ask("dalli", 0)["sure"], "certain");
     let other = ask("modula", 4);
@@ -368,7 +364,7 @@ fn a_dump_warns_of_a_ring_that_the_keys_contradict_and_records_it() {
 
     cluster.fill("dalli", &cluster.nodes, keys(1_500).skip(90));
     let detect = ["ring", "detect", "--ring=modula"];
-    let strays = json(&workdir, &cluster.arguments(&detect), 4)["found"][0]["strays"].clone();
+    let strays = run_json(&workdir, &cluster.arguments(&detect), 4)["found"][0]["strays"].clone();
     let warning = format!(
         "{strays} of 1,500 keys lie elsewhere than modula puts them on these nodes, and it is \
          recorded all the same; `mcsnap ring detect` finds the ring"
@@ -397,7 +393,7 @@ fn a_cluster_that_no_ring_explains_is_told_so() {
             .load(keys(500).map(|key| Item::new(key, "value")));
     }
     let workdir = Workdir::new("ring-none");
-    let report = json(&workdir, &cluster.arguments(&["ring", "detect"]), 4);
+    let report = run_json(&workdir, &cluster.arguments(&["ring", "detect"]), 4);
     assert_eq!(report["found"], serde_json::json!([]));
     let text = workdir
         .mcsnap(&cluster.arguments(&["ring", "detect"]))

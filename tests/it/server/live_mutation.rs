@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::harness::ageing_proxy::{Age, AgeingProxy};
 use crate::harness::client::{Client, Item};
-use crate::harness::dump_report::assert_accounted;
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::assert_accounted;
 use crate::harness::stored::{Stored, records};
 use crate::harness::workdir::Workdir;
 

@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use crate::harness::ageing_proxy::{Age, AgeingProxy, Cut, ReplyFault, Version, binary_set};
 use crate::harness::client::{Client, Fetched, Fields, Item, meta_flag};
-use crate::harness::dump_report::assert_accounted;
 use crate::harness::fake_server::{FakeServer, Rule, Step};
 use crate::harness::fault::{Call, Fault, Harm, was_killed};
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::assert_accounted;
 use crate::harness::running_job::segment_files;
 use crate::harness::stored::records;
 use crate::harness::workdir::Workdir;

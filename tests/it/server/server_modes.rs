@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::harness::ageing_proxy::binary_set;
 use crate::harness::client::{Client, Item};
-use crate::harness::dump_report::{assert_accounted, number};
 use crate::harness::memcached::Memcached;
+use crate::harness::reports::{assert_accounted, number};
 use crate::harness::stored::{Stored, records};
 use crate::harness::workdir::Workdir;
 
