@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget, TermLike};
 
@@ -24,11 +24,19 @@ pub(crate) fn make_bars() -> MultiProgress {
     MultiProgress::with_draw_target(target)
 }
 
-/// The terminal that stderr is.
+/// The terminal that stderr is. What is drawn is gathered, and written at once: what the
+/// terminal echoes of a key comes between two drawings then, and never into the middle
+/// of one, or of the code that moves the cursor.
 #[derive(Debug, Default)]
 struct Screen {
+    drawn: Mutex<Drawn>,
+}
+
+#[derive(Debug, Default)]
+struct Drawn {
+    text: String,
     /// Something was written since the cursor was moved away from the end.
-    is_at_end: AtomicBool,
+    is_at_end: bool,
 }
 
 impl Screen {
@@ -39,10 +47,19 @@ impl Screen {
         size.map_or((80, 24), |size| (size.ws_col, size.ws_row))
     }
 
-    fn move_cursor(count: usize, way: char) -> io::Result<()> {
+    fn drawn(&self) -> MutexGuard<'_, Drawn> {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self, text: &str) -> io::Result<()> {
+        self.drawn().text.push_str(text);
+        Ok(())
+    }
+
+    fn move_cursor(&self, count: usize, way: char) -> io::Result<()> {
         match count {
             0 => Ok(()),
-            count => write!(io::stderr(), "\x1b[{count}{way}"),
+            count => self.draw(&format!("\x1b[{count}{way}")),
         }
     }
 }
@@ -57,38 +74,42 @@ impl TermLike for Screen {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        Self::move_cursor(n, 'A')
+        self.move_cursor(n, 'A')
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        Self::move_cursor(n, 'B')
+        self.move_cursor(n, 'B')
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        Self::move_cursor(n, 'C')
+        self.move_cursor(n, 'C')
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        Self::move_cursor(n, 'D')
+        self.move_cursor(n, 'D')
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
-        io::stderr().write_all(format!("{text}\n").as_bytes())
+        self.draw(&format!("{text}\n"))
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.is_at_end.store(true, Ordering::Relaxed);
-        io::stderr().write_all(text.as_bytes())
+        let mut drawn = self.drawn();
+        drawn.is_at_end = true;
+        drawn.text.push_str(text);
+        Ok(())
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        io::stderr().write_all(b"\r\x1b[2K")
+        self.draw("\r\x1b[2K")
     }
 
     fn flush(&self) -> io::Result<()> {
-        if self.is_at_end.swap(false, Ordering::Relaxed) {
-            Self::move_cursor(MARGIN, 'D')?;
+        let mut drawn = self.drawn();
+        if std::mem::take(&mut drawn.is_at_end) {
+            drawn.text.push_str(&format!("\x1b[{MARGIN}D"));
         }
-        io::stderr().flush()
+        let text = std::mem::take(&mut drawn.text);
+        io::stderr().write_all(text.as_bytes())
     }
 }
