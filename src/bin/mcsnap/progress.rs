@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -251,10 +251,7 @@ impl Renderer {
             }
             None => format!("{node}: {items}"),
         };
-        if self.kind == ProgressKind::Bars {
-            // The terminal is the user's; a lost line there is no loss.
-            let _ = self.bars.println(escape_controls(&line));
-        }
+        self.write_above_bars(&escape_controls(&line));
         self.write_text(|| line.clone());
     }
 
@@ -289,16 +286,25 @@ impl Renderer {
         });
     }
 
+    /// Writes a line above the bars, where there are any. Not by `println` of the bars:
+    /// while none of them is drawn yet, that ends no line, and the next text would be
+    /// written over it.
+    fn write_above_bars(&self, line: &str) {
+        if self.kind == ProgressKind::Bars {
+            self.bars.suspend(|| {
+                // The terminal is the user's; a lost line there is no loss.
+                let _ = writeln!(io::stderr(), "{line}");
+            });
+        }
+    }
+
     /// Tells that the limits have changed.
     pub(crate) fn tell_limits(&self, text: &str, limits: Value) {
         let mut event = json!({"event": "limits"});
         event["limits"] = limits;
         self.write_json(|| event.clone());
         let line = format!("{}: limits are now: {text}", self.job().name);
-        if self.kind == ProgressKind::Bars {
-            // The terminal is the user's; a lost line there is no loss.
-            let _ = self.bars.println(&line);
-        }
+        self.write_above_bars(&line);
         self.write_text(|| line.clone());
     }
 

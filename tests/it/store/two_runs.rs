@@ -345,7 +345,7 @@ fn a_dump_that_another_one_finishes_meanwhile_leaves_its_snapshot_whole() {
 fn what_does_not_add_up_is_not_published() {
     type Harm = fn(&mut mcsnap::codecs::format::manifest::Manifest);
     let cases: [(&str, Harm); 5] = [
-        ("tells of 0 nodes, and 1 were", |manifest| {
+        ("has 0 nodes, but 1 were to be dumped", |manifest| {
             manifest.nodes.clear();
         }),
         ("no reader would take the manifest", |manifest| {
@@ -354,7 +354,7 @@ fn what_does_not_add_up_is_not_published() {
         ("no reader would take the manifest", |manifest| {
             manifest.nodes[0].counters.listed += 1;
         }),
-        ("tells of 2 nodes, and 1 were", |manifest| {
+        ("has 2 nodes, but 1 were to be dumped", |manifest| {
             manifest.nodes.push(manifest.nodes[0].clone());
         }),
         ("no reader would take the manifest", |manifest| {
