@@ -82,11 +82,14 @@ impl StuckDump {
     }
 
     fn wait_for_line(&self, part: &str) {
+        let mut told = Vec::new();
         loop {
-            let line = self.stderr.recv_timeout(LIMIT).unwrap();
+            let line = self.stderr.recv_timeout(LIMIT);
+            let line = line.unwrap_or_else(|error| panic!("{error}: {told:#?}"));
             if line.contains(part) {
                 return;
             }
+            told.push(line);
         }
     }
 
@@ -145,7 +148,10 @@ fn check(workdir: &Workdir, server: &Memcached, report: &Value, walk: &str) {
 
 fn arguments<'a>(address: &'a str, memory: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let dump = ["dump", address, "--to=s", "--spool-dir=p", "--format=json"];
-    [&dump[..], &["--connections=1", memory], more].concat()
+    // So that the first thing to write comes soon: what compresses well is fetched, and
+    // held, to the end before there is enough of it for one write.
+    let plain = ["--connections=1", "--compression=none", memory];
+    [&dump[..], &plain, more].concat()
 }
 
 fn workdir(name: &str) -> Workdir {
