@@ -1,6 +1,7 @@
 //! Samples the stored items to find out whether they are still there.
 
-use std::collections::BinaryHeap;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -16,10 +17,10 @@ use crate::ports::net::{Connection, Received};
 use crate::words::error::{Error, Result};
 use crate::words::units::{UnixSecs, to_u64};
 
-/// A key of a sample.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A key of a sample. Two are equal if their keys are.
+#[derive(Clone, Debug)]
 struct SampledKey {
-    /// A hash of the key. Keys are chosen by it, so it is the first field.
+    /// A hash of the key, by which keys are chosen.
     order: u64,
     key: Vec<u8>,
     is_base64: bool,
@@ -28,22 +29,34 @@ struct SampledKey {
     value_len: u64,
 }
 
-/// A random sample of the stored keys, each with the same chance: those with the lowest
-/// hashes. This makes samples of several loaders easy to merge, and a key that is stored
-/// twice counts once.
-#[derive(Clone, Debug, Default)]
-pub struct KeySample {
-    /// A heap with the highest hash on top.
-    keys: BinaryHeap<SampledKey>,
-}
-
-impl PartialEq for KeySample {
-    fn eq(&self, other: &Self) -> bool {
-        self.clone().keys.into_sorted_vec() == other.clone().keys.into_sorted_vec()
+impl Ord for SampledKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let order = self.order.cmp(&other.order);
+        order.then_with(|| self.key.cmp(&other.key))
     }
 }
 
-impl Eq for KeySample {}
+impl PartialOrd for SampledKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for SampledKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for SampledKey {}
+
+/// A random sample of the stored keys, each with the same chance: those with the lowest
+/// hashes. This makes samples of several loaders easy to merge, and a key that is stored
+/// twice counts once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeySample {
+    keys: BTreeSet<SampledKey>,
+}
 
 impl KeySample {
     /// The most keys in a sample.
@@ -91,16 +104,14 @@ impl KeySample {
 
     fn is_wanted(&self, order: u64) -> bool {
         let is_full = self.keys.len() >= Self::COUNT_MAX;
-        !is_full || self.keys.peek().is_some_and(|last| order < last.order)
+        !is_full || self.keys.last().is_some_and(|last| order < last.order)
     }
 
     fn insert(&mut self, key: SampledKey) {
-        if self.keys.iter().any(|other| other.key == key.key) {
-            return;
-        }
-        self.keys.push(key);
+        // A key that is there already stays as it is.
+        self.keys.insert(key);
         if self.keys.len() > Self::COUNT_MAX {
-            self.keys.pop();
+            self.keys.pop_last();
         }
     }
 }
@@ -171,7 +182,7 @@ pub fn look_for(
     /// A server's clock ticks once a second, and may be one more second late.
     const CLOCK_TOLERANCE: u64 = 2;
     let now = host_now.0.saturating_add(CLOCK_TOLERANCE);
-    let keys = sample.keys.clone().into_sorted_vec();
+    let keys = &sample.keys;
     let alive: Vec<&SampledKey> = keys
         .iter()
         .filter(|key| key.expires_at.is_none_or(|at| at > now))
