@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::words::error::Result;
+use crate::words::units::to_u64;
 
 /// The bytes of a value in pieces, from front to back.
 pub trait Pieces {
@@ -28,6 +29,76 @@ pub trait LargeValue: fmt::Debug + Send + Sync {
         self.len() == 0
     }
 
+    /// Returns how many bytes it takes in memory while nobody reads it; 0 if it is read
+    /// from elsewhere.
+    fn held_len(&self) -> u64 {
+        0
+    }
+
     /// Starts reading at the front of the value.
     fn open(&self) -> Box<dyn Pieces + '_>;
+}
+
+/// A value that is in memory after all. It is sent piece by piece, so that nobody has to
+/// copy it as a whole.
+pub struct HeldValue(Box<[u8]>);
+
+impl HeldValue {
+    const PIECE_LEN: usize = 256 << 10;
+
+    /// Copies a value.
+    pub fn new(value: &[u8]) -> Self {
+        Self(value.into())
+    }
+}
+
+impl fmt::Debug for HeldValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeldValue({} bytes)", self.0.len())
+    }
+}
+
+impl LargeValue for HeldValue {
+    fn len(&self) -> u64 {
+        to_u64(self.0.len())
+    }
+
+    fn held_len(&self) -> u64 {
+        self.len()
+    }
+
+    fn open(&self) -> Box<dyn Pieces + '_> {
+        Box::new(HeldPieces(self.0.chunks(Self::PIECE_LEN)))
+    }
+}
+
+struct HeldPieces<'a>(std::slice::Chunks<'a, u8>);
+
+impl Pieces for HeldPieces<'_> {
+    fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+        Ok(self.0.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_value_comes_whole_any_number_of_times() {
+        for len in [0, 1, HeldValue::PIECE_LEN, 2 * HeldValue::PIECE_LEN + 1] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(len).collect();
+            let value = HeldValue::new(&bytes);
+            assert_eq!((value.len(), value.held_len()), (to_u64(len), to_u64(len)));
+            for _ in 0..2 {
+                let mut pieces = value.open();
+                let mut read = Vec::new();
+                while let Some(piece) = pieces.next_piece().unwrap() {
+                    assert!(!piece.is_empty());
+                    read.extend_from_slice(piece);
+                }
+                assert_eq!(read, bytes);
+            }
+        }
+    }
 }

@@ -31,8 +31,16 @@ struct BatchItem {
 }
 
 impl ItemBatch {
+    /// Items of this length make room for themselves and for nothing more.
+    const LARGE_LEN: usize = 64 << 10;
+
     /// Adds an item.
     pub fn push(&mut self, record: &Record<'_>) {
+        let len = record.key.len().saturating_add(record.value.len());
+        if len > Self::LARGE_LEN {
+            // Doubling would take as much again for nothing: such a batch goes soon.
+            self.bytes.reserve_exact(len);
+        }
         self.items.push(BatchItem {
             start: self.bytes.len(),
             key_len: record.key.len(),
@@ -51,7 +59,14 @@ impl ItemBatch {
 
     /// Bytes that it can hold without more memory.
     pub(super) fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        let items = self.items.capacity().saturating_mul(size_of::<BatchItem>());
+        self.bytes.capacity().saturating_add(items)
+    }
+
+    /// Bytes that it takes in memory.
+    pub(super) fn held_len(&self) -> usize {
+        let items = self.items.len().saturating_mul(size_of::<BatchItem>());
+        self.bytes.len().saturating_add(items)
     }
 
     /// Bytes of all keys and values.

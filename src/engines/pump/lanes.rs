@@ -105,7 +105,7 @@ impl Lanes {
 
     /// Says whether a batch is large enough to go.
     pub(super) fn is_full(&self, batch: &ItemBatch) -> bool {
-        batch.byte_len() >= self.limits.batch || batch.len() >= BATCH_COUNT_MAX
+        batch.held_len() >= self.limits.batch || batch.len() >= BATCH_COUNT_MAX
     }
 
     /// Puts something into a lane; waits while there is no room, also where the job is

@@ -29,12 +29,12 @@ impl Load {
         }
     }
 
-    /// Returns the bytes that it takes in memory: the value of a large item stays where
+    /// Returns the bytes that it takes in memory: the value of a large item may stay where
     /// it is.
     pub(super) fn held_bytes(&self) -> u64 {
         match self {
-            Self::Batch(batch) => to_u64(batch.byte_len()),
-            Self::Large(item) => to_u64(item.key.len()),
+            Self::Batch(batch) => to_u64(batch.held_len()),
+            Self::Large(item) => to_u64(item.key.len()).saturating_add(item.value.held_len()),
         }
     }
 }

@@ -14,7 +14,11 @@ use crate::jobs::restore::filter::RecordFilter;
 use crate::jobs::restore::plan::RestorePlan;
 use crate::words::error::{Error, Result};
 use crate::words::item::Record;
+use crate::words::pieces::HeldValue;
 use crate::words::progress::{Event, Progress};
+
+/// A longer value is sent by itself, so that no request has to hold it.
+const INLINE_LEN_MAX: usize = 1 << 20;
 
 /// What all reading threads share.
 #[derive(Clone, Copy)]
@@ -86,6 +90,14 @@ impl Reading<'_> {
                     let node = plan.locate(key, source);
                     let meta = plan.clocks.adjust(meta, task.clock_offset, node);
                     match stored.value {
+                        StoredValue::Inline(value) if value.len() > INLINE_LEN_MAX => {
+                            let item = LargeItem {
+                                key: key.to_vec(),
+                                meta,
+                                value: Box::new(HeldValue::new(value)),
+                            };
+                            outlet.push_large(item, node)?;
+                        }
                         StoredValue::Inline(value) => {
                             outlet.push(&Record { key, value, meta }, node)?;
                         }
