@@ -254,6 +254,7 @@ fn restore_classic(place: &str, server: &Server) {
         ring: None,
         mode: SetMode::Add,
         connection_count: CONNECTION_COUNT as usize,
+        memory_limit: mcsnap::words::budget::MemoryLimit::None,
         thread_count: std::thread::available_parallelism().unwrap().get(),
         net: NetOptions::default(),
         selection: Selection::default(),

@@ -1,6 +1,7 @@
 //! Everything that reaches outside the process: the network, the store of files, the host
 //! and its threads.
 
+pub mod control_group;
 pub mod host;
 pub mod net;
 pub mod store;

@@ -1,6 +1,7 @@
 //! The vocabulary of all floors: small types and their errors, without any I/O.
 
 pub mod access;
+pub mod budget;
 pub mod cancel;
 pub mod defect;
 pub mod error;

@@ -12,6 +12,7 @@ mod exit;
 mod failure;
 mod job_watch;
 mod logging;
+mod memory;
 mod progress;
 mod registry;
 mod reload;

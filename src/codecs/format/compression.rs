@@ -195,6 +195,22 @@ impl SectionWriter {
         })
     }
 
+    /// Returns how many bytes of memory a compressor takes once it has compressed a section
+    /// of this length.
+    ///
+    /// # Errors
+    ///
+    /// - As [`SectionWriter::new`].
+    pub fn memory(compression: Compression, section_len: usize) -> Result<u64> {
+        let mut writer = Self::new(compression)?;
+        // zstd chooses the sizes of its tables by the level and the length alone, so any
+        // bytes will do. It has no stable function that returns them beforehand.
+        writer.compress(&vec![0; section_len]);
+        let tables = writer.compressor.as_mut();
+        let tables = tables.map_or(0, |compressor| compressor.context_mut().sizeof());
+        Ok(to_u64(tables.saturating_add(writer.stored.capacity())))
+    }
+
     /// Appends a section to `out`, compressed if that pays, or else plain.
     pub fn write(&mut self, raw: &[u8], out: &mut Vec<u8>) -> SectionDescriptor {
         let raw_crc = crc32(raw);

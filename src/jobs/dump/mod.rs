@@ -17,6 +17,8 @@ mod same_server;
 mod shard_sink;
 mod vanishing;
 mod warm_file;
+mod warm_file_width;
+mod width;
 
 pub use node_plan::NodePlan;
 pub use plan::{DumpOptions, DumpPlan, ResumeOptions, Start};

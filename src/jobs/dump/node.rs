@@ -18,6 +18,7 @@ use crate::jobs::dump::balance::balance;
 use crate::jobs::dump::plan::DumpOptions;
 use crate::jobs::dump::shard_sink::{ShardResult, ShardSink};
 use crate::jobs::dump::vanishing::{ReadOutcome, find_mass_loss, has_witness};
+use crate::jobs::dump::width::DumpWidth;
 use crate::ports::net::{Asked, Connection, FlushMarks, ServerReport, ask_server};
 use crate::ports::threads::with_crew;
 use crate::words::cancel::Cancel;
@@ -56,8 +57,8 @@ pub(super) struct NodeJob<'a> {
     pub(super) options: &'a DumpOptions,
     /// Shared by all nodes.
     pub(super) spool_memory: &'a SpoolMemory,
-    /// Bytes of items on their way to the segments.
-    pub(super) pump_memory: u64,
+    /// How much the node's threads may hold.
+    pub(super) width: DumpWidth,
     pub(super) snapshot: &'a SnapshotWriter,
     pub(super) node: &'a NodeSpec,
     pub(super) node_index: u32,
@@ -118,6 +119,7 @@ impl NodeJob<'_> {
         );
         let fetcher_options = FetcherOptions {
             net: self.options.net.clone(),
+            whole_value_len_max: self.width.whole_value_len_max,
             ..FetcherOptions::default()
         };
         let brake = self.options.brake.node(&self.node.address(), Asked::Gets);
@@ -158,7 +160,7 @@ impl NodeJob<'_> {
             sinks: vec![1; shard_count.unwrap_or(1)],
             open_max: usize::MAX,
             outlet_count: self.options.connection_count,
-            memory_max: self.pump_memory,
+            memory_max: self.width.pump_memory,
         };
         let open = |shard, _| Ok(ShardSink::new(self.snapshot, self.shard_options(shard)));
         let ((walked, tally), shards) = pump(&pump_options, &stop, open, read).into_result()?;

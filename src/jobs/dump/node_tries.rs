@@ -11,6 +11,7 @@ use crate::jobs::dump::node::{
     NodeDump, NodeJob, change_since, counters_of, is_of_node, unreached_node,
 };
 use crate::jobs::dump::plan::DumpPlan;
+use crate::jobs::dump::width::DumpWidth;
 use crate::ports::net::{ServerReport, pause_for};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
@@ -30,7 +31,7 @@ struct NodeContext<'a> {
     node: &'a NodeSpec,
     started: &'a StartedDump,
     spool_memory: &'a SpoolMemory,
-    pump_memory: u64,
+    width: DumpWidth,
     stop: &'a Cancel,
     progress: &'a dyn Progress,
 }
@@ -46,7 +47,7 @@ impl DumpPlan {
         index: usize,
         started: &StartedDump,
         spool_memory: &SpoolMemory,
-        pump_memory: u64,
+        width: DumpWidth,
         stop: &Cancel,
         progress: &dyn Progress,
     ) -> Result<NodeDump> {
@@ -67,7 +68,7 @@ impl DumpPlan {
             node: &plan.node,
             started,
             spool_memory,
-            pump_memory,
+            width,
             stop,
             progress,
         };
@@ -208,7 +209,7 @@ impl DumpPlan {
         let job = NodeJob {
             options: &self.options,
             spool_memory: context.spool_memory,
-            pump_memory: context.pump_memory,
+            width: context.width,
             snapshot: &started.snapshot,
             node: context.node,
             node_index: context.node_index,

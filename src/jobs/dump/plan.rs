@@ -14,6 +14,7 @@ use crate::jobs::dump::node_plan::NodePlan;
 use crate::jobs::dump::same_server::check_same_server;
 use crate::ports::host;
 use crate::ports::net::{Brake, Compared, NetOptions, ask_all, clock_warning, with_address};
+use crate::words::budget::MemoryLimit;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::limits::{
@@ -48,6 +49,9 @@ pub struct DumpOptions {
     /// Bytes of listed keys held in packed form, for all nodes together; at least 1.
     /// Beyond half of it, keys are spilled as fast as the disk takes them.
     pub spool_memory_max: usize,
+    /// How much memory the job may take. Fewer nodes are dumped at a time if that is
+    /// needed, and less waits between threads.
+    pub memory_limit: MemoryLimit,
     /// The directory for spilled keys, in unnamed files.
     pub spool_directory: PathBuf,
     /// Connection options.
@@ -97,6 +101,7 @@ impl Default for DumpOptions {
             parallel_node_count: 8,
             shard_bits: 0,
             spool_memory_max: 128 << 20,
+            memory_limit: MemoryLimit::None,
             spool_directory: host::temporary_directory(),
             net: NetOptions::default(),
             is_partial_allowed: false,
@@ -188,7 +193,8 @@ impl DumpPlan {
     /// # Errors
     ///
     /// - `InvalidInput`: an option is out of its range; there is no node, or one appears
-    ///   twice, even under two names; a ring that these nodes cannot form.
+    ///   twice, even under two names; a ring that these nodes cannot form; a memory limit
+    ///   that is too low.
     /// - The first node's error, unless partial snapshots are allowed and at least one
     ///   node answers.
     pub fn make_watched(
@@ -225,11 +231,13 @@ impl DumpPlan {
         }
         warn_of_clocks(&nodes);
         check_same_server(&nodes, &options.net, cancel)?;
-        Ok(Self {
+        let plan = Self {
             options,
             nodes,
             start: None,
-        })
+        };
+        plan.check_memory()?;
+        Ok(plan)
     }
 
     /// Returns the number of items of all nodes, as the nodes count them.

@@ -9,7 +9,6 @@ use crate::codecs::format::manifest::{
     Version,
 };
 use crate::codecs::ring::RingSpec;
-use crate::engines::pump::PumpOptions;
 use crate::engines::snapshot::SnapshotWriter;
 use crate::engines::source::SpoolMemory;
 use crate::jobs::dump::beginning::{StartedDump, to_text};
@@ -24,7 +23,7 @@ use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::location::Location;
 use crate::words::progress::{Event, Progress};
-use crate::words::units::{UnixSecs, to_u64};
+use crate::words::units::UnixSecs;
 
 impl DumpPlan {
     /// Dumps all nodes into a store and publishes the snapshot.
@@ -46,9 +45,12 @@ impl DumpPlan {
     ///
     /// # Memory
     ///
-    /// The bound of the spools, and 64 MiB of items on their way, both for all nodes
-    /// together; for each node that runs, for each shard an open block, and 48 bytes for each record of an
-    /// open segment; for each connection its buffer and the value it reads.
+    /// [`DumpOptions::memory_limit`]. Without one, the bound of the spools, and 64 MiB of
+    /// items on their way, both for all nodes together; for each node that runs, for each
+    /// shard an open block, and 48 bytes for each record of an open segment; for each
+    /// connection its buffer and the value it reads.
+    ///
+    /// [`DumpOptions::memory_limit`]: crate::jobs::dump::DumpOptions::memory_limit
     pub fn run(
         &self,
         store: Arc<dyn Store>,
@@ -182,31 +184,6 @@ impl DumpPlan {
         })
     }
 
-    /// Returns how many nodes are dumped side by side: as many as were asked for, or as
-    /// there are files and sockets for.
-    fn nodes_at_once(&self) -> usize {
-        /// For all but the nodes: the lock, the journal, the log.
-        const RESERVED: usize = 32;
-        /// Of a node, beside its connections and the segment of each shard: those of the
-        /// walk and of the probes, and scratch files.
-        const OTHERS: usize = 10;
-        let options = &self.options;
-        let shards = 1_usize.checked_shl(options.shard_bits.into()).unwrap_or(1);
-        // Some keys can only be read by a second connection of a fetcher.
-        let connections = options.connection_count.saturating_mul(2);
-        let of_node = connections.saturating_add(shards).saturating_add(OTHERS);
-        let all = host::open_files_max();
-        let most = (all.saturating_sub(RESERVED) / of_node).max(1);
-        let wanted = options.parallel_node_count.min(self.nodes.len());
-        if most < wanted {
-            tracing::warn!(
-                "{most} of {wanted} nodes are dumped at a time, since the process may have no \
-                 more than {all} files open (ulimit -n)"
-            );
-        }
-        most.min(wanted).max(1)
-    }
-
     /// Dumps the nodes, `parallel_node_count` at a time; returns them in the given order.
     fn dump_nodes(
         &self,
@@ -215,17 +192,16 @@ impl DumpPlan {
         progress: &dyn Progress,
     ) -> Result<Vec<NodeDump>> {
         let stop = cancel.child();
-        let spool_memory = SpoolMemory::new(self.options.spool_memory_max);
-        let at_once = self.nodes_at_once();
-        let pump_memory = PumpOptions::MEMORY_MAX / to_u64(at_once);
+        let width = self.width()?;
+        let spool_memory = SpoolMemory::new(width.spool_memory);
         let dump = |index| {
             // A failed node is no reason to stop the others: their segments are kept. An
             // error means that the snapshot cannot be finished.
-            self.dump_node(index, started, &spool_memory, pump_memory, &stop, progress)
+            self.dump_node(index, started, &spool_memory, width, &stop, progress)
                 .inspect_err(|_| stop.cancel())
         };
         let indexes = (0..self.nodes.len()).collect();
-        let results = side_by_side("node", indexes, at_once, &stop, dump)?;
+        let results = side_by_side("node", indexes, width.nodes_at_once, &stop, dump)?;
         cancel.check()?;
         let mut dumps: Vec<NodeDump> = Vec::new();
         let mut errors = Vec::new();

@@ -23,10 +23,11 @@ use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::{RestartFile, Store};
 use crate::ports::threads::side_by_side;
+use crate::words::budget::MemoryLimit;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::item::Record;
-use crate::words::limits::{LARGE_VALUE_LEN_MAX, THREAD_COUNTS, VALUE_INLINE_LEN_MAX, check_range};
+use crate::words::limits::{LARGE_VALUE_LEN_MAX, THREAD_COUNTS, check_range};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress};
@@ -54,6 +55,8 @@ pub struct WarmFileOptions {
     pub shard_bits: u8,
     /// Threads that read pages.
     pub thread_count: usize,
+    /// How much memory the job may take.
+    pub memory_limit: MemoryLimit,
     /// Which items are dumped. Times are relative to the moment the server stopped.
     pub selection: Selection,
 }
@@ -106,8 +109,8 @@ impl WarmFilePlan {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: an option is out of its range; the file or its `.meta` cannot be
-    ///   read; there is no `.meta`, so the server did not stop properly or runs again; or
+    /// - `InvalidInput`: an option is out of its range; the memory limit is too low; the
+    ///   file or its `.meta` cannot be read; there is no `.meta`, so the server did not stop properly or runs again; or
     ///   a [`Refusal`].
     /// - `Io`, `LimitExceeded`.
     pub fn make(mut options: WarmFileOptions) -> Result<Self> {
@@ -130,12 +133,14 @@ impl WarmFilePlan {
         let meta = Meta::parse(file.meta()).map_err(refused)?;
         let classes = SlabClasses::of(&meta).map_err(refused)?;
         WarmFile::open(file.bytes()?, &meta, &classes).map_err(refused)?;
-        Ok(Self {
+        let plan = Self {
             options,
             meta,
             classes,
             file,
-        })
+        };
+        plan.width()?;
+        Ok(plan)
     }
 
     /// Returns the node's address in the snapshot: the given one, or one made from the
@@ -253,17 +258,18 @@ impl WarmFilePlan {
         let next_page = AtomicUsize::new(0);
         let shard_of = |key: &[u8]| shard_of(key, self.options.shard_bits);
         let route = |key: &[u8]| usize::try_from(shard_of(key)).unwrap_or(usize::MAX);
+        let width = self.width()?;
         let read = |lanes: &Lanes| -> Result<Tally> {
             let read_some = || {
                 let mut tally = Tally::default();
                 let mut outlet = Outlet::new(lanes, &route);
-                let read =
-                    self.read_pages(&file, &next_page, &mut outlet, &mut tally, &stop, progress);
+                let source = (&file, &next_page, width.whole_value_len_max);
+                let read = self.read_pages(source, &mut outlet, &mut tally, &stop, progress);
                 // The others need not continue.
                 read.inspect_err(|_| stop.cancel()).map(|()| tally)
             };
-            let readers = vec![(); self.options.thread_count];
-            let count = readers.len();
+            let count = width.thread_count;
+            let readers = vec![(); count];
             let tallies = side_by_side("page", readers, count, &stop, |()| read_some())?;
             let mut all = Tally::default();
             let mut errors = Vec::new();
@@ -280,8 +286,8 @@ impl WarmFilePlan {
             name: "shard",
             sinks: vec![1; shard_count.unwrap_or(1)],
             open_max: usize::MAX,
-            outlet_count: self.options.thread_count,
-            memory_max: PumpOptions::MEMORY_MAX,
+            outlet_count: width.thread_count,
+            memory_max: width.pump_memory,
         };
         let open = |shard, _| {
             Ok(ShardSink::new(
@@ -300,8 +306,7 @@ impl WarmFilePlan {
     /// Reads one page after the other until there are no more.
     fn read_pages(
         &self,
-        file: &WarmFile<'_>,
-        next_page: &AtomicUsize,
+        (file, next_page, whole_len_max): (&WarmFile<'_>, &AtomicUsize, u64),
         outlet: &mut Outlet<'_>,
         tally: &mut Tally,
         stop: &Cancel,
@@ -327,7 +332,7 @@ impl WarmFilePlan {
                         tally.counters.refused = tally.counters.refused.saturating_add(1);
                         tally.reasons.add(TOO_LONG);
                     }
-                    Found::Live(item) if to_u64(item.value_len()) > VALUE_INLINE_LEN_MAX => {
+                    Found::Live(item) if to_u64(item.value_len()) > whole_len_max => {
                         let value_len = to_u64(item.value_len());
                         outlet.begin_large(item.key, &item.meta, value_len)?;
                         item.pieces().try_for_each(|piece| outlet.piece(piece))?;

@@ -24,7 +24,7 @@ impl RestorePlan {
         begin: impl Fn() -> S + Sync,
         visit: impl Fn(&mut S, &KeyRecord<'_>, &BlockTask) -> Result<()> + Sync,
     ) -> Result<Vec<S>> {
-        let pool = Pool::new("keys", self.options.thread_count)?;
+        let pool = Pool::new("keys", self.thread_count()?)?;
         let cursor = Cursor::new(&self.snapshot, &self.segments);
         let states = pool.broadcast(|| {
             let mut state = begin();

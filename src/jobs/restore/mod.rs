@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod targets;
 mod unheld;
+mod width;
 
 pub use capacity::{Capacity, Fit};
 pub use clocks::TtlClock;

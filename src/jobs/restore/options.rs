@@ -9,6 +9,7 @@ use crate::engines::sink::SetProtocol;
 use crate::jobs::restore::clocks::TtlClock;
 use crate::ports::host;
 use crate::ports::net::{Brake, NetOptions};
+use crate::words::budget::MemoryLimit;
 use crate::words::error::Result;
 use crate::words::item::Exptime;
 use crate::words::limits::{CONNECTION_COUNTS, THREAD_COUNTS, check_range};
@@ -28,6 +29,9 @@ pub struct RestoreOptions {
     pub connection_count: usize,
     /// Threads that read and decompress, 1 to 1024.
     pub thread_count: usize,
+    /// How much memory the job may take. Fewer threads and connections are used if that
+    /// is needed, and less waits between them.
+    pub memory_limit: MemoryLimit,
     /// Connection options.
     pub net: NetOptions,
     /// Which records are restored.
@@ -68,6 +72,7 @@ impl Default for RestoreOptions {
             mode: SetMode::Add,
             connection_count: 4,
             thread_count: 2,
+            memory_limit: MemoryLimit::None,
             net: NetOptions::default(),
             selection: Selection::default(),
             at: None,

@@ -69,7 +69,7 @@ impl RestorePlan {
     ///
     /// - `InvalidInput`: an option is out of its range; an address that is not in the
     ///   snapshot; no ring for several nodes, nodes that cannot form a ring, or a
-    ///   selection of owners that are not among them.
+    ///   selection of owners that are not among them; a memory limit that is too low.
     /// - `Corrupt`: a selection by time without a given moment, and the manifest does not
     ///   record when the dump ended.
     /// - A node's error, unless partial restores are allowed and at least one node
@@ -117,7 +117,7 @@ impl RestorePlan {
         for warning in &clock_warnings {
             tracing::warn!("{warning}");
         }
-        Ok(Self {
+        let plan = Self {
             options,
             snapshot,
             targets,
@@ -130,7 +130,9 @@ impl RestorePlan {
             clocks,
             duplicate_keys: OnceLock::new(),
             estimated: OnceLock::new(),
-        })
+        };
+        plan.check_memory()?;
+        Ok(plan)
     }
 
     /// Returns what a node reported about itself, if it answered.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::codecs::format::compression::SectionReader;
-use crate::engines::pump::{Lanes, Outlet, PumpOptions, pump};
+use crate::engines::pump::{Lanes, Outlet, pump};
 use crate::engines::sink::{TextCheck, Unheld};
 use crate::jobs::restore::block_reader::Reading;
 use crate::jobs::restore::cursor::{Cursor, Damage};
@@ -15,16 +15,13 @@ use crate::jobs::restore::node_sink::{NodeLoad, NodeSink, Shared};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
 use crate::jobs::restore::targets::{LeftOut, TargetNode, TargetPlan};
-use crate::ports::host::{self, Stopwatch};
+use crate::ports::host::Stopwatch;
 use crate::ports::net::{Asked, NetOptions, NodeBrake};
 use crate::ports::threads::{Crew, Pool, side_by_side, with_crew};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress, RunningJob};
-
-/// Files and sockets for all but the nodes: segments, scratch files, the log.
-const RESERVED_DESCRIPTORS: usize = 64;
 
 /// How many nodes are asked at a time at the end, so that many silent nodes cost few
 /// timeouts.
@@ -40,9 +37,12 @@ impl RestorePlan {
     ///
     /// # Memory
     ///
-    /// 64 MiB of items on their way, whatever the number of nodes; for each reading
-    /// thread one decompressed block and one item; for each connection two batches of
-    /// 256 KiB, or a part of a value, and its buffer.
+    /// [`RestoreOptions::memory_limit`]. Without one, 64 MiB of items on their way,
+    /// whatever the number of nodes; for each reading thread one decompressed block and
+    /// one item; for each connection two batches of 256 KiB, or a part of a value, and
+    /// its buffer.
+    ///
+    /// [`RestoreOptions::memory_limit`]: crate::jobs::restore::RestoreOptions::memory_limit
     pub fn run(&self, cancel: &Cancel, progress: &dyn Progress) -> Result<RestoreReport> {
         self.run_or_report(cancel, progress)?.into_result()
     }
@@ -97,9 +97,9 @@ impl RestorePlan {
             is_stopped: &is_stopped,
             progress,
         };
-        let (pump_options, is_short) = self.pump_options();
+        let width = self.width()?;
         let open = |lane, has_enough| NodeSink::open(lane, has_enough, shared);
-        let read = |lanes: &Lanes| self.read_blocks(lanes, &stop, reading);
+        let read = |lanes: &Lanes| self.read_blocks(lanes, width.thread_count, &stop, reading);
         let watch_stop = stop.child();
         let evictions = self.options.evictions_max;
         let evictions = evictions.map(|most| EvictionWatch::new(most, &is_stopped));
@@ -119,8 +119,8 @@ impl RestorePlan {
                 net: &self.options.net,
                 stop: &watch_stop,
             };
-            watching.start(crew, reached.collect(), is_short)?;
-            Ok(pump(&pump_options, &stop, open, read))
+            watching.start(crew, reached.collect(), width.has_probes)?;
+            Ok(pump(&width.pump, &stop, open, read))
         })?;
         let mut loads: Vec<NodeLoad> = pumped.lanes.into_iter().map(NodeLoad::merged).collect();
         let read = pumped.error.map_or(Ok(()), Err);
@@ -163,45 +163,15 @@ impl RestorePlan {
         Ok(EndedRestore { report, error })
     }
 
-    /// Decides how many sinks each node has, and how many are open at a time; says
-    /// whether there are too few descriptors for all of them.
-    fn pump_options(&self) -> (PumpOptions, bool) {
-        // A node that gets nothing has one sink, which counts.
-        let sinks = self.targets.iter().map(|plan| match plan.target {
-            Ok(_) => self.options.connection_count,
-            Err(_) => 1,
-        });
-        let sinks: Vec<usize> = sinks.collect();
-        // A sink has a connection or two, and beside them a node has two more.
-        let wanted = sinks.iter().sum::<usize>().saturating_mul(2);
-        let wanted = wanted.saturating_add(self.targets.len().saturating_mul(2));
-        let descriptors = host::open_files_max().saturating_sub(RESERVED_DESCRIPTORS);
-        let is_short = wanted > descriptors;
-        if is_short {
-            tracing::warn!(
-                "the process may have no more than {} files open (ulimit -n), so the nodes are \
-                 filled in turn, and nobody looks how long their other clients wait",
-                host::open_files_max()
-            );
-        }
-        let open_max = if is_short {
-            descriptors / 2
-        } else {
-            usize::MAX
-        };
-        let options = PumpOptions {
-            name: "load",
-            sinks,
-            open_max,
-            outlet_count: self.options.thread_count,
-            memory_max: PumpOptions::MEMORY_MAX,
-        };
-        (options, is_short)
-    }
-
     /// Reads all blocks on a pool of threads, and routes their records.
-    fn read_blocks(&self, lanes: &Lanes, stop: &Cancel, reading: Reading<'_>) -> Result<()> {
-        let pool = Pool::new("read", self.options.thread_count)?;
+    fn read_blocks(
+        &self,
+        lanes: &Lanes,
+        thread_count: usize,
+        stop: &Cancel,
+        reading: Reading<'_>,
+    ) -> Result<()> {
+        let pool = Pool::new("read", thread_count)?;
         let cursor = Cursor::new(&self.snapshot, &self.segments);
         // Records are routed one by one.
         let route = |_: &[u8]| usize::MAX;
@@ -238,13 +208,13 @@ struct Watching<'a> {
 }
 
 impl<'env> Watching<'env> {
-    /// Starts the threads: two for each node, or if descriptors are short one for all
-    /// nodes, which looks at evictions only.
+    /// Starts the threads: two for each node, or without probes one for all nodes, which
+    /// looks at evictions only.
     fn start<'scope>(
         self,
         crew: Crew<'scope, 'env>,
         reached: Vec<(&'env NodeSpec, &'env TargetNode, &'env NodeBrake)>,
-        is_short: bool,
+        has_probes: bool,
     ) -> Result<()>
     where
         'env: 'scope,
@@ -254,7 +224,7 @@ impl<'env> Watching<'env> {
             net,
             stop,
         } = self;
-        if is_short {
+        if !has_probes {
             for (_, _, brake) in &reached {
                 brake.do_without_probes();
             }

@@ -15,6 +15,7 @@ pub(crate) mod forge_tests;
 pub(crate) mod forge_warm_file;
 pub(crate) mod made_pieces;
 pub(crate) mod memcached;
+pub(crate) mod memory_peak;
 pub(crate) mod mounted;
 pub(crate) mod reports;
 pub(crate) mod running_job;

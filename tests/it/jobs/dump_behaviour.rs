@@ -5,10 +5,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use mcsnap::codecs::format::compression::Compression;
-use mcsnap::codecs::select::Selection;
 use mcsnap::engines::source::WalkKind;
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan};
-use mcsnap::ports::net::{Brake, NetOptions};
 use mcsnap::ports::store::MemoryStore;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::progress::{Event, Progress};
@@ -473,7 +471,6 @@ fn a_fetcher_that_panics_ends_the_dump() {
         let options = DumpOptions {
             nodes: vec![server.address().parse().unwrap()],
             name: "a".to_owned(),
-            rings: Vec::new(),
             segment_size_max: 1 << 20,
             segment_record_count_max: 100_000,
             compression: Compression::None,
@@ -482,15 +479,8 @@ fn a_fetcher_that_panics_ends_the_dump() {
             parallel_node_count: 1,
             shard_bits: 1,
             spool_memory_max: 1 << 20,
-            spool_directory: std::env::temp_dir(),
-            net: NetOptions::default(),
-            is_partial_allowed: false,
             walk: Some(walk),
-            resume: None,
-            selection: Selection::EVERYTHING,
-            busy_timeout: Duration::from_secs(90),
-            is_sole: false,
-            brake: Brake::default(),
+            ..DumpOptions::default()
         };
         let plan = DumpPlan::make(options, &Cancel::new()).unwrap();
         let (sender, ended) = mpsc::channel();

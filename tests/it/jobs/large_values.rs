@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +32,7 @@ use crate::harness::client::meta_flag;
 use crate::harness::fake_server::{FakeServer, Step};
 use crate::harness::made_pieces::MadePieces;
 use crate::harness::memcached::Memcached;
+use crate::harness::memory_peak::peak_kib;
 use crate::harness::reports::run_json;
 use crate::harness::workdir::Workdir;
 
@@ -420,7 +420,7 @@ fn peak_of(workdir: &Workdir, arguments: &[&str]) -> (u64, u64, usize) {
         errors.read_to_string(&mut text).unwrap();
         text
     });
-    let peak = watch(&mut child);
+    let peak = peak_kib(&mut child, "VmHWM");
     let complaints = complaints.join().unwrap();
     assert!(
         child.wait().unwrap().success(),
@@ -428,21 +428,6 @@ fn peak_of(workdir: &Workdir, arguments: &[&str]) -> (u64, u64, usize) {
     );
     let (hash, len) = reader.join().unwrap();
     (peak, hash, len)
-}
-
-/// The peak as the kernel keeps it, which only grows: it is asked for until the
-/// end.
-fn watch(child: &mut Child) -> u64 {
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let found = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        peak = peak.max(found.unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    peak
 }
 
 #[test]

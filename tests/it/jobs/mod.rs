@@ -5,6 +5,7 @@ pub(crate) mod few_descriptors;
 pub(crate) mod inspect_behaviour;
 pub(crate) mod large_values;
 pub(crate) mod look_behaviour;
+pub(crate) mod memory_limit;
 pub(crate) mod naming;
 pub(crate) mod pump;
 pub(crate) mod restore_behaviour;

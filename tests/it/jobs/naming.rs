@@ -2,14 +2,12 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::ids::SnapshotId;
 use mcsnap::codecs::format::journal::Journal;
-use mcsnap::codecs::select::Selection;
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan};
-use mcsnap::ports::net::{Brake, NetOptions};
 use mcsnap::ports::store::create_directory;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::{ErrorKind, Result};
@@ -305,23 +303,14 @@ fn of_two_runs_whose_names_differ_by_chance_one_gives_way() {
         let options = DumpOptions {
             nodes: nodes.map(|node| node.address().parse().unwrap()).to_vec(),
             name: name.to_owned(),
-            rings: Vec::new(),
             segment_size_max: 1 << 20,
             segment_record_count_max: 20,
             compression: Compression::None,
             connection_count: 1,
             parallel_node_count: 1,
-            shard_bits: 0,
             spool_memory_max: 1 << 20,
-            spool_directory: std::env::temp_dir(),
-            net: NetOptions::default(),
-            is_partial_allowed: false,
-            walk: None,
-            resume: None,
-            selection: Selection::EVERYTHING,
-            busy_timeout: Duration::from_secs(90),
             is_sole,
-            brake: Brake::default(),
+            ..DumpOptions::default()
         };
         let plan = DumpPlan::make(options, &Cancel::new())?;
         let store = create_directory(&to)?;

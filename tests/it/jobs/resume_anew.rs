@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mcsnap::codecs::format::compression::Compression;
-use mcsnap::codecs::select::Selection;
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan, ResumeOptions, Start};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
-use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::net::Brake;
 use mcsnap::ports::store::{Fault, FaultyStore, MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::ErrorKind;
@@ -323,29 +322,21 @@ fn an_age_may_stand_in_every_layer_and_no_flag_takes_a_server_for_one() {
 
 fn plan(server: &Memcached, age_max: u64) -> DumpPlan {
     let options = DumpOptions {
-        walk: None,
         resume: Some(ResumeOptions {
             age_max: Duration::from_secs(age_max),
             is_any_name: false,
             takes_shard_bits: false,
         }),
-        selection: Selection::EVERYTHING,
-        busy_timeout: Duration::from_secs(90),
-        is_sole: false,
         brake: Brake::full_speed(),
         nodes: vec![server.address().parse().unwrap()],
         name: "a".to_owned(),
-        rings: Vec::new(),
         segment_size_max: 1 << 20,
         segment_record_count_max: 30,
         compression: Compression::None,
         connection_count: 1,
         parallel_node_count: 1,
-        shard_bits: 0,
         spool_memory_max: 1 << 20,
-        spool_directory: std::env::temp_dir(),
-        net: NetOptions::default(),
-        is_partial_allowed: false,
+        ..DumpOptions::default()
     };
     DumpPlan::make(options, &Cancel::new()).unwrap()
 }

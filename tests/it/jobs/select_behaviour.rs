@@ -12,8 +12,7 @@ use mcsnap::codecs::select::Selection;
 use mcsnap::engines::snapshot::SnapshotReader;
 use mcsnap::jobs::inspect::{InspectOptions, PrefixDepth, inspect};
 use mcsnap::jobs::ls::{ListingOptions, list};
-use mcsnap::jobs::restore::{RestoreOptions, RestorePlan, RestoreReport, TtlClock};
-use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::jobs::restore::{RestoreOptions, RestorePlan, RestoreReport};
 use mcsnap::ports::store::{FaultyStore, MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::item::{Exptime, ItemMeta, SlabClass, unescape_bytes};
@@ -418,22 +417,10 @@ fn restore(store: impl Store + 'static, target: &Memcached, expression: &str) ->
     let snapshot = SnapshotReader::open(Arc::new(store), NAME, Need::Restore).unwrap();
     let options = RestoreOptions {
         nodes: vec![target.address().parse().unwrap()],
-        ring: None,
         mode: SetMode::Set,
         connection_count: 1,
-        thread_count: 2,
-        net: NetOptions::default(),
         selection: Selection::parse(expression).unwrap(),
-        at: None,
-        exptime_if_unknown: None,
-        set_protocol: None,
-        source_nodes: Vec::new(),
-        scratch_directory: std::env::temp_dir(),
-        is_partial_allowed: false,
-        only_for: Vec::new(),
-        evictions_max: None,
-        ttl_clock: TtlClock::Servers,
-        brake: Brake::default(),
+        ..RestoreOptions::default()
     };
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();

@@ -12,6 +12,7 @@ use mcsnap::jobs::restore::{RestoreOptions, TtlClock};
 use mcsnap::jobs::salvage::{SalvageOptions, salvage};
 use mcsnap::ports::net::{Brake, BrakeOptions, NetOptions};
 use mcsnap::ports::store::{MemoryStore, Store, open_damaged_place};
+use mcsnap::words::budget::MemoryLimit;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::{Error, ErrorKind};
 use mcsnap::words::progress::NoProgress;
@@ -72,6 +73,7 @@ fn a_dump_is_refused_numbers_out_of_range() {
         parallel_node_count: 1,
         shard_bits: 0,
         spool_memory_max: 1 << 20,
+        memory_limit: MemoryLimit::None,
         spool_directory: std::env::temp_dir(),
         net: NetOptions::default(),
         is_partial_allowed: false,
@@ -155,6 +157,7 @@ fn a_restore_is_refused_numbers_out_of_range() {
         mode: SetMode::Add,
         connection_count: 1,
         thread_count: 1,
+        memory_limit: MemoryLimit::None,
         net: NetOptions::default(),
         selection: Selection::EVERYTHING,
         at: None,
@@ -193,6 +196,7 @@ fn a_dump_of_a_restart_file_is_refused_numbers_out_of_range() {
         compression: Compression::None,
         shard_bits: 0,
         thread_count: 1,
+        memory_limit: MemoryLimit::None,
         selection: Selection::EVERYTHING,
     };
     let rows: [Row<WarmFileOptions>; 4] = [

@@ -2,14 +2,11 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
 
-use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::manifest::Need;
 use mcsnap::engines::snapshot::SnapshotReader;
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
-use mcsnap::ports::net::{Brake, NetOptions};
 use mcsnap::ports::store::{Fault as StoreFault, FaultyStore, MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::progress::NoProgress;
@@ -23,25 +20,15 @@ const NAME: &str = "night";
 
 fn plan(server: &Memcached) -> DumpPlan {
     let options = DumpOptions {
-        walk: None,
-        resume: None,
-        selection: mcsnap::codecs::select::Selection::EVERYTHING,
-        busy_timeout: Duration::from_secs(90),
-        is_sole: false,
-        brake: Brake::default(),
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
-        rings: Vec::new(),
         segment_size_max: 1 << 20,
         segment_record_count_max: 100,
-        compression: Compression::Zstd(1),
         connection_count: 2,
         parallel_node_count: 1,
         shard_bits: 1,
         spool_memory_max: 1 << 20,
-        spool_directory: std::env::temp_dir(),
-        net: NetOptions::default(),
-        is_partial_allowed: false,
+        ..DumpOptions::default()
     };
     DumpPlan::make(options, &Cancel::new()).unwrap()
 }

@@ -11,7 +11,6 @@ use mcsnap::codecs::format::manifest::ManifestSegment;
 use mcsnap::engines::snapshot::{Leftover, ShardOptions, ShardWriter, SnapshotWriter, Unfinished};
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan, ResumeOptions};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
-use mcsnap::ports::net::{Brake, NetOptions};
 use mcsnap::ports::store::{
     Fault, FaultyStore, MemoryStore, ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock,
 };
@@ -296,29 +295,20 @@ impl<F: Fn() + Sync> Progress for Meanwhile<F> {
 
 fn plan(server: &Memcached, is_resumable: bool) -> DumpPlan {
     let options = DumpOptions {
-        walk: None,
         resume: is_resumable.then_some(ResumeOptions {
             age_max: Duration::from_secs(3600),
             is_any_name: false,
             takes_shard_bits: false,
         }),
-        selection: mcsnap::codecs::select::Selection::EVERYTHING,
-        busy_timeout: Duration::from_secs(90),
-        is_sole: false,
-        brake: Brake::default(),
         nodes: vec![server.address().parse().unwrap()],
         name: NAME.to_owned(),
-        rings: Vec::new(),
         segment_size_max: 1 << 20,
         segment_record_count_max: 20,
         compression: Compression::None,
         connection_count: 1,
         parallel_node_count: 1,
-        shard_bits: 0,
         spool_memory_max: 1 << 20,
-        spool_directory: std::env::temp_dir(),
-        net: NetOptions::default(),
-        is_partial_allowed: false,
+        ..DumpOptions::default()
     };
     DumpPlan::make(options, &Cancel::new()).unwrap()
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::brake::BrakeArgs;
 use crate::connect::{ConnectArgs, WaitArgs};
+use crate::memory::MemoryArgs;
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, Section, expressions, list, ring_or_detect, switch, text,
 };
@@ -82,6 +83,9 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "DIR")]
     #[serde(deserialize_with = "text")]
     pub(crate) spool_dir: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) memory: MemoryArgs,
     /// Permissions of new files, such as 640 for a group [default: 600]
     ///
     /// Three octal digits: 6 for the owner, and 0, 4 or 6 for the group and for

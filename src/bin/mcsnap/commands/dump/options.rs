@@ -100,6 +100,7 @@ pub(super) fn options(
             &or(&settings.spool_memory, "128MiB"),
             1 << 20,
         )?),
+        memory_limit: settings.memory.limit()?,
         spool_directory: or(
             &settings.spool_dir,
             to.strip_prefix("file://").unwrap_or(to),

@@ -16,6 +16,7 @@ use crate::commands::dump::kept::{kept_text, with_kept};
 use crate::commands::dump::space::Space;
 use crate::connect::NodeList;
 use crate::context::Context;
+use crate::memory;
 use crate::render::{counted, given_json, given_rows, millis, print_text, size, without_address};
 use crate::settings::{Format, Given};
 
@@ -61,6 +62,7 @@ pub(super) fn print_plan(
             "clock_warnings": plan_clock_warnings(plan),
             "shard_count": 1_u32 << options.shard_bits,
             "spool_memory_max": options.spool_memory_max,
+            "memory_max": memory::plan_json(options.memory_limit),
             "timeout_ms": millis(options.net.timeout),
             "ring": RingSpec::to_record(&options.rings),
             "select": (!options.selection.is_everything()).then(|| options.selection.to_string()),
@@ -115,6 +117,7 @@ pub(super) fn print_plan(
             .map(|text| ("warning", text)),
     );
     rows.push(brake::plan_row(options.brake.options()));
+    rows.extend(memory::plan_row(options.memory_limit));
     if let Some(ring) = RingSpec::to_record(&options.rings) {
         rows.push(("ring", ring));
     }

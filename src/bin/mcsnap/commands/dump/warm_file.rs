@@ -18,6 +18,7 @@ use crate::commands::dump::unfinished::leave_unfinished;
 use crate::connect::NodeList;
 use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
+use crate::memory;
 use crate::render::record::moment;
 use crate::render::{count, counted, given_json, given_rows, print_text, size};
 use crate::settings::{DETECT, Format, Given, parse_file_mode, parse_sources, parse_threads};
@@ -103,6 +104,7 @@ pub(super) fn warm_file_options(options: DumpOptions, path: &str) -> Result<Warm
         compression: options.compression,
         shard_bits: options.shard_bits,
         thread_count: parse_threads(None)?,
+        memory_limit: options.memory_limit,
         selection: options.selection,
     })
 }
@@ -169,6 +171,7 @@ fn print_warm_file_plan(
             "segment_record_count_max": options.segment_record_count_max,
             "shard_count": 1_u32 << options.shard_bits,
             "thread_count": options.thread_count,
+            "memory_max": memory::plan_json(options.memory_limit),
             "settings": given_json(given),
         }));
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::brake::BrakeArgs;
 use crate::connect::{ConnectArgs, WaitArgs};
+use crate::memory::MemoryArgs;
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, Section, expressions, list, ring, switch, text,
 };
@@ -43,6 +44,9 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
     pub(crate) threads: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) memory: MemoryArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) wait: WaitArgs,

@@ -49,6 +49,7 @@ pub(super) fn options(
         )?,
         connection_count: usize::try_from(connections)?,
         thread_count: parse_threads(settings.threads.as_deref())?,
+        memory_limit: settings.memory.limit()?,
         net,
         selection: parse_select(&settings.select)?,
         at: settings.at.as_deref().map(parse_moment).transpose()?,

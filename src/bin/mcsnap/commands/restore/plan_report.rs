@@ -13,6 +13,7 @@ use crate::commands::restore::shared_rows::{
 };
 use crate::connect::NodeList;
 use crate::context::Context;
+use crate::memory;
 use crate::render::{
     count, counted, finding_json, given_json, given_rows, not_text_count, not_text_example,
     not_text_row, print_text, size,
@@ -69,6 +70,7 @@ pub(super) fn print_estimate(
             "cannot_hold": estimate.unheld.iter().map(unheld_json).collect::<Vec<_>>(),
             "damaged": estimate.damaged,
             "findings": estimate.findings.iter().map(finding_json).collect::<Vec<_>>(),
+            "memory_max": memory::plan_json(plan.options.memory_limit),
             "brake": brake::plan_json(plan.options.brake.options()),
             "settings": given_json(given),
         }));
@@ -120,6 +122,7 @@ pub(super) fn print_estimate(
             .map(|lacking| ("note", lacking.to_string())),
     );
     rows.push(brake::plan_row(plan.options.brake.options()));
+    rows.extend(memory::plan_row(plan.options.memory_limit));
     rows.extend(not_text_row(estimate.not_text.as_ref()));
     rows.extend(damage_rows(estimate.damaged, &estimate.findings));
     rows.extend(given_rows(given));

@@ -1,0 +1,71 @@
+//! How many threads read a restart file, and how much memory they get.
+
+use crate::engines::pump::PumpOptions;
+use crate::jobs::dump::warm_file::WarmFilePlan;
+use crate::jobs::dump::width::{WHOLE_VALUE_LEN, writer_memory};
+use crate::ports::host;
+use crate::words::budget::{Budget, Need};
+use crate::words::error::Result;
+use crate::words::limits::VALUE_INLINE_LEN_MAX;
+use crate::words::units::to_u64;
+
+/// How wide the dump of a restart file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WarmFileWidth {
+    /// Threads that read pages.
+    pub(super) thread_count: usize,
+    /// Bytes of items on their way to the segments.
+    pub(super) pump_memory: u64,
+    /// Longer values are read in pieces.
+    pub(super) whole_value_len_max: u64,
+}
+
+/// Memory of a thread that reads pages: a value, and the pieces of a long one.
+const PAGE_READER: u64 = (4 << 20) + Need::THREAD_MEMORY;
+
+impl WarmFilePlan {
+    /// Decides how wide the dump is.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: the memory limit is too low for a single thread.
+    pub(super) fn width(&self) -> Result<WarmFileWidth> {
+        let options = &self.options;
+        let budget = Budget {
+            memory: options.memory_limit,
+            files: to_u64(host::open_files_max()),
+        };
+        // Of the file each item takes at least this much.
+        const ITEM_LEN: u64 = 48;
+        let shards = to_u64(1_usize.checked_shl(options.shard_bits.into()).unwrap_or(1));
+        let records = (self.meta.file_size / ITEM_LEN).div_ceil(shards);
+        let records = options.segment_record_count_max.min(records);
+        let writer = writer_memory(options.compression, records)?;
+        let process = Need {
+            memory: Need::PROCESS_MEMORY.saturating_add(writer.saturating_mul(shards)),
+            files: 0,
+        };
+        let reader = Need {
+            memory: PAGE_READER,
+            files: 0,
+        };
+        let queues = budget.queues(process.and(reader), PumpOptions::MEMORY_MAX);
+        let fixed = process.and(Need {
+            memory: queues,
+            files: 0,
+        });
+        let fit = budget.fit(fixed, reader, options.thread_count)?;
+        let Some(left) = fit.memory_left else {
+            return Ok(WarmFileWidth {
+                thread_count: options.thread_count,
+                pump_memory: PumpOptions::MEMORY_MAX,
+                whole_value_len_max: VALUE_INLINE_LEN_MAX,
+            });
+        };
+        Ok(WarmFileWidth {
+            thread_count: fit.count,
+            pump_memory: left.saturating_add(queues).min(PumpOptions::MEMORY_MAX),
+            whole_value_len_max: WHOLE_VALUE_LEN,
+        })
+    }
+}

@@ -1,0 +1,284 @@
+//! How many nodes a dump reads side by side, and how much memory its parts get.
+
+use crate::codecs::format::compression::{Compression, SectionWriter};
+use crate::codecs::format::encoder::EncoderOptions;
+use crate::engines::pump::PumpOptions;
+use crate::jobs::dump::plan::DumpPlan;
+use crate::ports::host;
+use crate::words::budget::{Budget, Fit, Need, Scarce};
+use crate::words::error::Result;
+use crate::words::limits::VALUE_INLINE_LEN_MAX;
+use crate::words::units::to_u64;
+
+/// How wide a dump is, and how much its parts may hold in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DumpWidth {
+    /// Nodes that are dumped side by side.
+    pub(super) nodes_at_once: usize,
+    /// Bytes of listed keys, for all nodes together.
+    pub(super) spool_memory: usize,
+    /// Bytes of items on their way to the segments, for each node.
+    pub(super) pump_memory: u64,
+    /// Longer values are read in pieces.
+    pub(super) whole_value_len_max: u64,
+}
+
+/// Values that are read whole if memory is limited: a connection holds one, and what it
+/// is copied to holds another.
+pub(super) const WHOLE_VALUE_LEN: u64 = 256 << 10;
+
+/// Memory of a connection that reads values: its buffer, twice at most while it grows;
+/// its requests; and the values of a batch that wait, or the pieces of a long value.
+const CONNECTION: u64 = (3 << 20) + Need::THREAD_MEMORY;
+
+/// Memory of a node beside its connections and writers: the connections of the walk and
+/// of the probe, the piece of the walk that is packed, and the thread that spills it.
+const NODE: u64 = (2 << 20) + 4 * Need::THREAD_MEMORY;
+
+/// Memory of a writer beside its key index and its compressor: the open block in columns
+/// and compressed, a part of a value, and what waits to be written.
+const WRITER: u64 = (8 << 20) + Need::THREAD_MEMORY;
+
+/// Memory of the key index for each record of an open segment, while it grows and while
+/// it is written.
+const INDEX_ENTRY: u64 = 80;
+
+/// The most memory set aside for items on their way and for listed keys. Beyond it, other
+/// nodes are of more use.
+const QUEUES_MOST: u64 = 128 << 20;
+
+impl DumpPlan {
+    /// Decides how wide the dump is, and warns if it is narrower than was asked for.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: the memory limit is too low for a single node.
+    pub(super) fn width(&self) -> Result<DumpWidth> {
+        let (width, fit) = self.fit_into(self.budget())?;
+        let (count, wanted) = (fit.count, self.wanted_at_once());
+        match fit.scarce {
+            Some(Scarce::Files) => tracing::warn!(
+                "{count} of {wanted} nodes are dumped at a time, since the process may have no \
+                 more than {} files open (ulimit -n)",
+                host::open_files_max()
+            ),
+            Some(Scarce::Memory) => tracing::info!(
+                "{count} of {wanted} nodes are dumped at a time, to stay within {} MiB of memory",
+                self.options.memory_limit.bytes().unwrap_or(0) >> 20
+            ),
+            None => {}
+        }
+        Ok(width)
+    }
+
+    /// Checks that the memory limit is high enough.
+    ///
+    /// # Errors
+    ///
+    /// - As [`DumpPlan::width`].
+    pub(super) fn check_memory(&self) -> Result<()> {
+        self.fit_into(self.budget()).map(drop)
+    }
+
+    fn budget(&self) -> Budget {
+        Budget {
+            memory: self.options.memory_limit,
+            files: to_u64(host::open_files_max()),
+        }
+    }
+
+    fn wanted_at_once(&self) -> usize {
+        self.options.parallel_node_count.min(self.nodes.len())
+    }
+
+    fn fit_into(&self, budget: Budget) -> Result<(DumpWidth, Fit)> {
+        let options = &self.options;
+        let node = self.node_need()?;
+        let process = Need {
+            memory: Need::PROCESS_MEMORY,
+            files: RESERVED_FILES,
+        };
+        let queues = budget.queues(process.and(node), QUEUES_MOST);
+        let fixed = process.and(Need {
+            memory: queues,
+            files: 0,
+        });
+        let fit = budget.fit(fixed, node, self.wanted_at_once())?;
+        let count = to_u64(fit.count.max(1));
+        let Some(left) = fit.memory_left else {
+            let width = DumpWidth {
+                nodes_at_once: fit.count.max(1),
+                spool_memory: options.spool_memory_max,
+                pump_memory: PumpOptions::MEMORY_MAX / count,
+                whole_value_len_max: VALUE_INLINE_LEN_MAX,
+            };
+            return Ok((width, fit));
+        };
+        let left = left.saturating_add(queues);
+        let half = usize::try_from(left / 2).unwrap_or(usize::MAX);
+        let spool_memory = options.spool_memory_max.min(half);
+        let pump_memory = left.saturating_sub(to_u64(spool_memory));
+        let width = DumpWidth {
+            nodes_at_once: fit.count.max(1),
+            spool_memory,
+            pump_memory: pump_memory.min(PumpOptions::MEMORY_MAX) / count,
+            whole_value_len_max: WHOLE_VALUE_LEN,
+        };
+        Ok((width, fit))
+    }
+
+    /// Returns what the largest node needs.
+    fn node_need(&self) -> Result<Need> {
+        let options = &self.options;
+        let items = self.nodes.iter().filter_map(|node| {
+            let source = node.source.as_ref().ok()?;
+            Some(source.server.stats.curr_items)
+        });
+        // Items that are set during the dump are listed, too.
+        let items = items.max().unwrap_or(0);
+        let items = items.saturating_add(items / 10);
+        let shards = 1_usize.checked_shl(options.shard_bits.into()).unwrap_or(1);
+        let of_shard = items.div_ceil(to_u64(shards)).saturating_add(1024);
+        let writer = writer_memory(
+            options.compression,
+            options.segment_record_count_max.min(of_shard),
+        )?;
+        let connections = options.connection_count;
+        let memory = CONNECTION
+            .saturating_mul(to_u64(connections))
+            .saturating_add(writer.saturating_mul(to_u64(shards)))
+            .saturating_add(NODE);
+        // Some keys can only be read by a second connection of a fetcher.
+        let files = connections.saturating_mul(2).saturating_add(shards);
+        Ok(Need {
+            memory,
+            files: to_u64(files).saturating_add(OTHER_FILES),
+        })
+    }
+}
+
+/// Files for all but the nodes: the lock, the journal, the log.
+const RESERVED_FILES: u64 = 32;
+
+/// Files and sockets of a node, beside its connections and the segment of each shard:
+/// those of the walk and of the probes, and scratch files.
+const OTHER_FILES: u64 = 10;
+
+/// Returns the memory that the writer of a shard takes, with this many records in a
+/// segment at most.
+pub(super) fn writer_memory(compression: Compression, records: u64) -> Result<u64> {
+    let compressor = SectionWriter::memory(compression, EncoderOptions::PART_RAW_LEN)?;
+    let index = records.saturating_mul(INDEX_ENTRY);
+    Ok(WRITER.saturating_add(compressor).saturating_add(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codecs::protocol::stats::{ServerStats, ServerVersion};
+    use crate::engines::source::{ReadStrategy, SourceNode, WalkKind};
+    use crate::jobs::dump::node_plan::NodePlan;
+    use crate::jobs::dump::plan::DumpOptions;
+    use crate::ports::net::ServerReport;
+    use crate::words::budget::MemoryLimit;
+
+    /// A dump of so many nodes, each of which has so many items.
+    fn plan(node_count: usize, item_count: u64, options: DumpOptions) -> DumpPlan {
+        let strategy = ReadStrategy {
+            version: ServerVersion::META_COMMANDS,
+            walk: WalkKind::Hash,
+            turns_crawler_on: false,
+            has_meta_get: true,
+            has_gets: true,
+            has_base64_keys: true,
+            has_binary_protocol: true,
+        };
+        let stats = ServerStats {
+            curr_items: item_count,
+            ..ServerStats::default()
+        };
+        let server = ServerReport {
+            stats,
+            ..ServerReport::default()
+        };
+        let node = NodePlan {
+            node: "a:1".parse().unwrap(),
+            source: Ok(SourceNode { server, strategy }),
+        };
+        DumpPlan {
+            options,
+            nodes: vec![node; node_count],
+            start: None,
+        }
+    }
+
+    fn width(plan: &DumpPlan, memory: MemoryLimit, files: u64) -> Result<DumpWidth> {
+        let (width, _) = plan.fit_into(Budget { memory, files })?;
+        Ok(width)
+    }
+
+    #[test]
+    fn without_a_limit_the_options_alone_decide() {
+        let width = width(
+            &plan(40, 10_000_000, DumpOptions::default()),
+            MemoryLimit::None,
+            1024,
+        );
+        let expected = DumpWidth {
+            nodes_at_once: 8,
+            spool_memory: 128 << 20,
+            pump_memory: PumpOptions::MEMORY_MAX / 8,
+            whole_value_len_max: VALUE_INLINE_LEN_MAX,
+        };
+        assert_eq!(width.unwrap(), expected);
+    }
+
+    #[test]
+    fn all_that_runs_at_a_time_fits_into_the_limit() {
+        let options = || DumpOptions {
+            parallel_node_count: 100,
+            ..DumpOptions::default()
+        };
+        for items in [0, 1000, 1_000_000, u64::MAX] {
+            let plan = plan(100, items, options());
+            let node = plan.node_need().unwrap().memory;
+            let mut before = 0;
+            for limit in [128_u64, 256, 1024, 16 << 10].map(|mebibytes| mebibytes << 20) {
+                let width = width(&plan, MemoryLimit::Asked(limit), 1 << 20).unwrap();
+                let at_once = to_u64(width.nodes_at_once);
+                let queues = to_u64(width.spool_memory) + width.pump_memory * at_once;
+                assert!(
+                    Need::PROCESS_MEMORY + node * at_once + queues <= limit,
+                    "{items} {limit}"
+                );
+                assert!(queues >= Budget::QUEUES_LEAST - at_once);
+                assert!(width.nodes_at_once >= before);
+                before = width.nodes_at_once;
+            }
+            assert_eq!(before, 100, "{items}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_too_little_gets_one_node_at_a_time_and_a_wish_an_error() {
+        let plan = plan(9, 1_000_000, DumpOptions::default());
+        let one = width(&plan, MemoryLimit::OfHost(1 << 20), 1024).unwrap();
+        assert_eq!(one.nodes_at_once, 1);
+        width(&plan, MemoryLimit::Asked(16 << 20), 1024).unwrap_err();
+        let few = width(&plan, MemoryLimit::None, 60).unwrap();
+        assert_eq!(few.nodes_at_once, 1);
+    }
+
+    #[test]
+    fn a_stronger_compressor_needs_more() {
+        let of = |compression| writer_memory(compression, 1000).unwrap();
+        let [none, fast, strong] = [
+            Compression::None,
+            Compression::Zstd(1),
+            Compression::Zstd(19),
+        ]
+        .map(of);
+        assert!(none < fast && fast < strong, "{none} {fast} {strong}");
+        assert!(strong < 64 << 20, "{strong}");
+    }
+}
