@@ -23,6 +23,7 @@ mod segment_identity;
 mod segment_pool;
 mod segment_reader;
 mod segment_value;
+mod shard_sink;
 mod shard_writer;
 mod writer;
 
@@ -42,5 +43,6 @@ pub use segment_identity::{Identity, stated_identity};
 pub use segment_pool::SegmentPool;
 pub use segment_reader::{BlockFrame, FoundRecord, Opening, SegmentReader};
 pub use segment_value::SegmentValue;
+pub use shard_sink::{ShardResult, ShardSink};
 pub use shard_writer::{ShardOptions, ShardWriter};
 pub use writer::{SnapshotWriter, check_name_is_free, check_not_finished};

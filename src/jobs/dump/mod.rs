@@ -14,7 +14,6 @@ mod plan;
 mod report;
 mod run;
 mod same_server;
-mod shard_sink;
 mod vanishing;
 mod warm_file;
 mod warm_file_width;

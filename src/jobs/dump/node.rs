@@ -9,14 +9,15 @@ use crate::codecs::format::journal::JournalNode;
 use crate::codecs::format::manifest::{Counters, ManifestNode, ManifestSegment, Totals};
 use crate::codecs::protocol::stats::ServerStats;
 use crate::engines::pump::{Lanes, Outlet, PumpOptions, pump};
-use crate::engines::snapshot::{ShardOptions, SnapshotWriter, visit_records};
+use crate::engines::snapshot::{
+    ShardOptions, ShardResult, ShardSink, SnapshotWriter, visit_records,
+};
 use crate::engines::source::{
     FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, SpoolMemory,
     Walk, WalkReport,
 };
 use crate::jobs::dump::balance::balance;
 use crate::jobs::dump::plan::DumpOptions;
-use crate::jobs::dump::shard_sink::{ShardResult, ShardSink};
 use crate::jobs::dump::vanishing::{ReadOutcome, find_mass_loss, has_witness};
 use crate::jobs::dump::width::DumpWidth;
 use crate::ports::net::{Asked, Connection, FlushMarks, ServerReport, ask_server};

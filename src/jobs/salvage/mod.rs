@@ -2,6 +2,7 @@
 
 mod report;
 mod run;
+mod shard;
 mod sources;
 
 pub use report::{SalvageReport, SalvagedSegment};

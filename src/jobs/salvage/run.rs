@@ -1,35 +1,28 @@
-//! Salvages shard by shard, many at a time.
+//! Salvages shard by shard, many at a time, and publishes what was recovered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::compression::Compression;
-use crate::codecs::format::encoder::{Pushed, PushedPieces};
 use crate::codecs::format::manifest::{
     Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
     Version,
 };
-use crate::engines::snapshot::{
-    DamagedSegment, SalvagedRecord, SalvagedValue, SegmentSalvage, ShardOptions, ShardWriter,
-    SnapshotWriter,
-};
+use crate::engines::pump::PumpOptions;
+use crate::engines::snapshot::{ShardOptions, SnapshotWriter};
 use crate::jobs::salvage::report::{SalvageReport, SalvagedSegment};
+use crate::jobs::salvage::shard::{ShardJob, ShardSalvage};
 use crate::jobs::salvage::sources::{Source, Sources, describe, find_sources};
 use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::{DamagedPlace, Store};
 use crate::ports::threads::side_by_side;
 use crate::words::cancel::Cancel;
-use crate::words::defect::Defect;
-use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
-use crate::words::item::{Record, escape_key};
 use crate::words::limits::{Limits, SEGMENT_RECORD_COUNTS, SIZES, THREAD_COUNTS, check_range};
-use crate::words::location::Location;
-use crate::words::pieces::Pieces;
 use crate::words::progress::{Event, Progress};
 use crate::words::units::{counted, to_u64};
 
@@ -44,7 +37,8 @@ pub struct SalvageOptions {
     pub segment_record_count_max: u64,
     /// How sections are compressed.
     pub compression: Compression,
-    /// How many shards are processed at a time.
+    /// How many shards are processed at a time; each has a thread that reads and one that
+    /// writes.
     pub thread_count: usize,
 }
 
@@ -80,8 +74,9 @@ const REASON: &str = "damaged in the snapshot that was salvaged";
 ///
 /// # Memory
 ///
-/// For each thread one block, the table of contents of a segment, and the key index of
-/// the segment being written.
+/// 64 MiB of records on their way, whatever the number of shards. For each shard that is
+/// processed one block, the table of contents of a segment, the key index of the segment
+/// being written, and where a value is in parts five of its parts.
 pub fn salvage(
     input: &DamagedPlace,
     output: Arc<dyn Store>,
@@ -114,21 +109,6 @@ pub fn salvage(
     }
     progress.event(Event::Finished);
     result
-}
-
-/// The result of one shard.
-#[derive(Debug)]
-struct ShardSalvage {
-    node: usize,
-    segments: Vec<ManifestSegment>,
-    files: Vec<SalvagedSegment>,
-    /// Records of keys that another record of the segment has.
-    duplicates: u64,
-    /// Records whose values are too large to be written, although they can be read.
-    refused: u64,
-    /// Records that belong to another shard, and the first of them.
-    misplaced: u64,
-    first_misplaced: Option<Finding>,
 }
 
 /// Writes every node with the number of shards that it should have. If that turns out to
@@ -170,17 +150,18 @@ fn write_all(
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<ShardSalvage>> {
-    // Each shard has one writer, since its segments are numbered in sequence.
+    // Each shard has one reader and one writer, since of two records of a key the first
+    // is kept, and segments are numbered in sequence.
     let mut shards: BTreeMap<(usize, u64), Vec<&Source>> = BTreeMap::new();
     for source in &sources.sources {
         let shard = (source.node, source.shard_index);
         shards.entry(shard).or_default().push(source);
     }
-    for sources in shards.values_mut() {
-        sources.sort_by_key(|source| source.sequence);
-    }
     let now = host::now();
-    let write = |((node, shard_index), files): ((usize, u64), Vec<&Source>)| {
+    let stop = cancel.child();
+    let at_once = options.thread_count.min(shards.len()).max(1);
+    let write = |((node, shard_index), mut files): ((usize, u64), Vec<&Source>)| {
+        files.sort_by_key(|source| source.sequence);
         let described = sources.nodes.get(node);
         let shard_options = ShardOptions {
             segment_size_max: options.segment_size_max,
@@ -197,133 +178,25 @@ fn write_all(
             created_at: now,
             first_sequence: 0,
         };
-        let store = &*sources.store;
-        write_shard(
+        let job = ShardJob {
             snapshot,
-            store,
+            store: &*sources.store,
             node,
-            shard_options,
-            &files,
-            cancel,
+            options: shard_options,
+            files,
+            memory_max: PumpOptions::MEMORY_MAX / to_u64(at_once),
+            stop: &stop,
             progress,
-        )
+        };
+        job.run()
     };
     let shards = shards.into_iter().collect();
-    let written = side_by_side("salvage", shards, options.thread_count, cancel, write)?;
-    written.into_iter().collect()
-}
-
-fn write_shard(
-    snapshot: &SnapshotWriter,
-    store: &dyn Store,
-    node: usize,
-    options: ShardOptions,
-    files: &[&Source],
-    cancel: &Cancel,
-    progress: &dyn Progress,
-) -> Result<ShardSalvage> {
-    let (shard_index, shard_bits) = (options.shard_index, options.shard_bits);
-    let mut writer = ShardWriter::new(snapshot, options);
-    let mut shard = ShardSalvage {
-        node,
-        segments: Vec::new(),
-        files: Vec::new(),
-        duplicates: 0,
-        refused: 0,
-        misplaced: 0,
-        first_misplaced: None,
-    };
-    for file in files {
-        let object = match file.file.open(store) {
-            Ok(object) => object,
-            Err(error) => {
-                let place = store.describe(&file.file.object);
-                let finding = Finding::from_any_error(error, &place)?;
-                shard.files.push(unreadable(place, file, finding));
-                continue;
-            }
-        };
-        let place = object.describe().to_owned();
-        let limits = Limits::default();
-        let segment = DamagedSegment::open(object, place.clone(), file.identity, &limits, cancel)?;
-        let salvage = segment.salvage(file.records_total, cancel, &mut |record| {
-            let belongs = shard_of(record.key, shard_bits);
-            if belongs != shard_index {
-                shard.misplaced = shard.misplaced.saturating_add(1);
-                shard.first_misplaced.get_or_insert_with(|| {
-                    let key = escape_key(record.key);
-                    let (stored, computed) = (shard_index, belongs);
-                    let defect = Defect::WrongShard {
-                        key,
-                        stored,
-                        computed,
-                    };
-                    Finding::new(Location::object(place.clone()), defect)
-                });
-                return Ok(());
-            }
-            match write_record(&mut writer, record) {
-                // An abandoned value is counted where it was read.
-                Ok(PushedPieces::Stored | PushedPieces::Abandoned) => {}
-                Ok(PushedPieces::Duplicate) => {
-                    shard.duplicates = shard.duplicates.saturating_add(1);
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::LimitExceeded { .. }) => {
-                    shard.refused = shard.refused.saturating_add(1);
-                }
-                Err(error) => return Err(error),
-            }
-            Ok(())
-        })?;
-        progress.event(Event::Advanced {
-            node_index: None,
-            items: salvage.records,
-            bytes: salvage.size,
-        });
-        shard.files.push(SalvagedSegment { place, salvage });
+    let written = side_by_side("salvage", shards, at_once, &stop, write)?;
+    let (shards, errors): (Vec<_>, Vec<_>) = written.into_iter().partition(Result::is_ok);
+    match Error::first_cause(errors.into_iter().filter_map(Result::err)) {
+        Some(error) => Err(error),
+        None => shards.into_iter().collect(),
     }
-    shard.segments = writer.finish()?;
-    Ok(shard)
-}
-
-fn write_record(writer: &mut ShardWriter<'_>, record: SalvagedRecord<'_>) -> Result<PushedPieces> {
-    let SalvagedRecord { key, meta, value } = record;
-    match value {
-        SalvagedValue::Whole(value) => Ok(match writer.push(&Record { key, value, meta })? {
-            Pushed::Stored => PushedPieces::Stored,
-            Pushed::Duplicate => PushedPieces::Duplicate,
-        }),
-        SalvagedValue::Pieces { len, pieces } => {
-            let mut sound = SoundPieces(pieces);
-            writer.push_large(key, &meta, len, &mut sound)
-        }
-    }
-}
-
-/// Pieces that end where they cannot be read; the value is then abandoned.
-struct SoundPieces<'a>(&'a mut dyn Pieces);
-
-impl Pieces for SoundPieces<'_> {
-    fn next_piece(&mut self) -> Result<Option<&[u8]>> {
-        match self.0.next_piece() {
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => Ok(None),
-            piece => piece,
-        }
-    }
-}
-
-/// A file that could be examined before, but can no longer be opened.
-fn unreadable(place: String, file: &Source, finding: Finding) -> SalvagedSegment {
-    let salvage = SegmentSalvage {
-        size: file.size,
-        bytes_lost: file.size,
-        bytes_unreadable: file.size,
-        records_lost: file.records_total.unwrap_or(0),
-        is_loss_unknown: file.records_total.is_none(),
-        findings: vec![finding],
-        ..SegmentSalvage::default()
-    };
-    SalvagedSegment { place, salvage }
 }
 
 fn publish(
@@ -359,7 +232,7 @@ fn publish(
             .files
             .iter()
             .map(|file| file.salvage.records_lost)
-            .fold(shard.refused, u64::saturating_add);
+            .fold(0, u64::saturating_add);
         records_lost = records_lost.saturating_add(in_files);
         let known = known_losses.entry(shard.node).or_default();
         *known = known.saturating_add(in_files);

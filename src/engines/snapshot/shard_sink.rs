@@ -3,26 +3,31 @@
 use crate::codecs::format::encoder::{Pushed, PushedPieces};
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::engines::pump::{Load, Sink, Taken};
-use crate::engines::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
+use crate::engines::snapshot::shard_writer::{ShardOptions, ShardWriter};
+use crate::engines::snapshot::writer::SnapshotWriter;
 use crate::words::error::Result;
 
 /// Writes all items that arrive into one shard.
-pub(super) struct ShardSink<'a> {
+#[derive(Debug)]
+pub struct ShardSink<'a> {
     writer: ShardWriter<'a>,
     written: ShardResult,
 }
 
 /// What was written.
 #[derive(Debug, Default)]
-pub(super) struct ShardResult {
-    pub(super) segments: Vec<ManifestSegment>,
-    pub(super) stored: u64,
-    pub(super) duplicate: u64,
+pub struct ShardResult {
+    /// The segments, in sequence.
+    pub segments: Vec<ManifestSegment>,
+    /// Items that are in them.
+    pub stored: u64,
+    /// Items that were dropped because the open segment had another one of the key.
+    pub duplicate: u64,
 }
 
 impl ShardResult {
     /// Adds what was written of another shard.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self) {
         self.segments.extend(other.segments);
         self.stored = self.stored.saturating_add(other.stored);
         self.duplicate = self.duplicate.saturating_add(other.duplicate);
@@ -30,7 +35,8 @@ impl ShardResult {
 }
 
 impl<'a> ShardSink<'a> {
-    pub(super) fn new(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
+    /// Creates a shard. No segment is created before the first item.
+    pub fn new(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
         Self {
             writer: ShardWriter::new(snapshot, options),
             written: ShardResult::default(),
