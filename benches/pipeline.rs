@@ -272,7 +272,7 @@ fn restore_classic(place: &str, server: &Server) {
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();
     let report = plan.run(&cancel, &NoProgress).unwrap();
-    assert!(!report.has_losses() && report.totals().stored == report.records);
+    assert!(!report.has_losses() && report.totals().fates.stored == report.records);
 }
 
 /// Reads all items over several connections and appends what comes, as it

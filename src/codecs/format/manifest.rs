@@ -10,8 +10,10 @@ use crate::codecs::format::ids::{SegmentId, SnapshotId, to_hex};
 use crate::codecs::format::layout::{VERSION_MAJOR, VERSION_MINOR};
 use crate::codecs::format::moment::check_moment;
 use crate::codecs::format::segment_meta::{check_address, check_shard_bits};
+use crate::words::decimal;
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::fates::Fates;
 use crate::words::limits::Limits;
 use crate::words::reasons::Reasons;
 use crate::words::units::to_u64;
@@ -197,14 +199,14 @@ pub struct ManifestNode {
     #[serde(with = "decimal")]
     pub items_end: u64,
     /// Loss: items that the server counts but does not list. FORMAT.md 5.12.
-    #[serde(with = "decimal", default, skip_serializing_if = "is_zero")]
+    #[serde(with = "decimal", default, skip_serializing_if = "decimal::is_zero")]
     pub unlisted: u64,
     /// Neither outcome nor loss: an upper bound of further items that may have existed
     /// and were not listed, which the server's counts do not decide. FORMAT.md 5.12.
-    #[serde(with = "decimal", default, skip_serializing_if = "is_zero")]
+    #[serde(with = "decimal", default, skip_serializing_if = "decimal::is_zero")]
     pub unsure: u64,
     /// The outcome of each line of the walk.
-    pub counters: Counters,
+    pub counters: Fates,
     /// The reasons for refused and failed items, with the number of each.
     #[serde(default)]
     pub reasons: Reasons,
@@ -216,87 +218,6 @@ impl ManifestNode {
     /// Returns how many items were lost, listed or not.
     pub fn losses(&self) -> u64 {
         self.counters.losses().saturating_add(self.unlisted)
-    }
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands a field over by reference"
-)]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-/// The outcomes of the lines of a walk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Counters {
-    /// Lines of the walk, or items of a restart file; the sum of all fields below.
-    #[serde(with = "decimal")]
-    pub listed: u64,
-    /// Outcome: in the snapshot.
-    #[serde(with = "decimal")]
-    pub stored: u64,
-    /// Outcome: deleted or evicted before its value was read.
-    #[serde(with = "decimal")]
-    pub vanished: u64,
-    /// Outcome: expired before its value was read.
-    #[serde(with = "decimal")]
-    pub expired: u64,
-    /// Outcome: listed more than once.
-    #[serde(with = "decimal")]
-    pub duplicate: u64,
-    /// Outcome: not selected. Omitted from the file if 0, for readers that do not know
-    /// it.
-    #[serde(with = "decimal", skip_serializing_if = "is_zero")]
-    pub filtered: u64,
-    /// Loss: no command can carry the key or value.
-    #[serde(with = "decimal")]
-    pub refused: u64,
-    /// Loss: the server answered with an error, or an item of a restart file is
-    /// inconsistent.
-    #[serde(with = "decimal")]
-    pub failed: u64,
-    /// Loss: the node went away before its value was read.
-    #[serde(with = "decimal")]
-    pub missing: u64,
-}
-
-impl Counters {
-    /// Returns how many items were lost.
-    pub fn losses(&self) -> u64 {
-        self.refused
-            .saturating_add(self.failed)
-            .saturating_add(self.missing)
-    }
-
-    /// Returns how many lines have an outcome or are a loss. This equals `listed` if
-    /// every line is accounted for.
-    pub fn accounted(&self) -> u64 {
-        self.stored
-            .saturating_add(self.vanished)
-            .saturating_add(self.expired)
-            .saturating_add(self.duplicate)
-            .saturating_add(self.filtered)
-            .saturating_add(self.losses())
-    }
-
-    /// Adds the counts of another part.
-    pub fn merge(&mut self, other: &Self) {
-        let pairs = [
-            (&mut self.listed, other.listed),
-            (&mut self.stored, other.stored),
-            (&mut self.vanished, other.vanished),
-            (&mut self.expired, other.expired),
-            (&mut self.duplicate, other.duplicate),
-            (&mut self.filtered, other.filtered),
-            (&mut self.refused, other.refused),
-            (&mut self.failed, other.failed),
-            (&mut self.missing, other.missing),
-        ];
-        for (sum, count) in pairs {
-            *sum = sum.saturating_add(count);
-        }
     }
 }
 
@@ -401,28 +322,6 @@ impl TryFrom<String> for Digest128 {
     }
 }
 
-/// 64-bit numbers as decimal text, since JSON readers round above 2^53.
-mod decimal {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes fields by reference"
-    )]
-    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(number)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        // `parse` would also accept a plus sign.
-        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(de::Error::custom(format!("\"{text}\" is not a number")));
-        }
-        text.parse().map_err(de::Error::custom)
-    }
-}
-
 /// The fields that every version of a manifest has.
 #[derive(Deserialize)]
 struct Envelope {
@@ -445,8 +344,8 @@ impl Manifest {
     }
 
     /// Returns the combined counters of all nodes.
-    pub fn counters(&self) -> Counters {
-        let mut counters = Counters::default();
+    pub fn counters(&self) -> Fates {
+        let mut counters = Fates::default();
         for node in &self.nodes {
             counters.merge(&node.counters);
         }
@@ -590,7 +489,7 @@ impl Manifest {
             check_count(
                 STRUCTURE,
                 "counters.listed",
-                counters.listed,
+                counters.taken,
                 counters.accounted(),
             )?;
         }
@@ -782,10 +681,10 @@ pub(crate) mod tests {
         let mut manifest = manifest();
         let plain = String::from_utf8(manifest.encode()).unwrap();
         assert!(!plain.contains("select") && !plain.contains("filtered"));
-        let counters = Counters {
-            listed: 9,
+        let counters = Fates {
+            taken: 9,
             filtered: 9,
-            ..Counters::default()
+            ..Fates::default()
         };
         let node = ManifestNode {
             address: "a:1".to_owned(),

@@ -1,6 +1,7 @@
 //! Counts what became of the records that loaders took.
 
 use crate::engines::sink::presence::KeySample;
+use crate::words::fates::Fates;
 use crate::words::item::escape_key;
 use crate::words::reasons::Reasons;
 use crate::words::units::to_u64;
@@ -8,30 +9,10 @@ use crate::words::units::to_u64;
 /// What became of the records that a loader took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadTally {
-    /// Records taken: the sum of all outcomes and losses.
-    pub taken: u64,
-    /// Outcome: stored by the node.
-    pub stored: u64,
+    /// Records taken, by what became of them.
+    pub fates: Fates,
     /// Length of the keys and values that the node reported as stored.
     pub stored_bytes: u64,
-    /// Outcome: in mode *add*, the node already has the key.
-    pub existing: u64,
-    /// Outcome: expired since the dump.
-    pub expired: u64,
-    /// Loss: larger than the node's largest item.
-    pub too_large: u64,
-    /// Loss: no set can carry it, for example because an odd key is too long.
-    pub refused: u64,
-    /// Loss: the node answered with an error.
-    pub failed: u64,
-    /// Loss: not sent, because the node went away or the restore was stopped.
-    pub unsent: u64,
-    /// Neither outcome nor loss: sent to a node that went away before it answered. The
-    /// node may have them.
-    pub unsure: u64,
-    /// Loss: the node reported them as stored, but by its own count of stored items it
-    /// did not store them.
-    pub not_kept: u64,
     /// Stored records that expire in 2038 or 2106, earlier than they should.
     pub clamped: u64,
     /// Stored records with a CAS assigned by the node instead of the snapshot's.
@@ -49,45 +30,12 @@ impl LoadTally {
     /// The most keys of too large records that are kept.
     pub const TOO_LARGE_KEY_COUNT_MAX: usize = 5;
 
-    /// Returns how many records were lost.
-    pub fn losses(&self) -> u64 {
-        self.too_large
-            .saturating_add(self.refused)
-            .saturating_add(self.failed)
-            .saturating_add(self.unsent)
-            .saturating_add(self.not_kept)
-    }
-
-    /// Returns how many records have an outcome or are lost; equals `taken` if every
-    /// record is accounted for.
-    pub fn accounted(&self) -> u64 {
-        self.stored
-            .saturating_add(self.existing)
-            .saturating_add(self.expired)
-            .saturating_add(self.unsure)
-            .saturating_add(self.losses())
-    }
-
     /// Adds another loader's counts.
     pub fn merge(&mut self, other: &Self) {
-        let pairs = [
-            (&mut self.taken, other.taken),
-            (&mut self.stored, other.stored),
-            (&mut self.stored_bytes, other.stored_bytes),
-            (&mut self.existing, other.existing),
-            (&mut self.expired, other.expired),
-            (&mut self.too_large, other.too_large),
-            (&mut self.refused, other.refused),
-            (&mut self.failed, other.failed),
-            (&mut self.unsent, other.unsent),
-            (&mut self.unsure, other.unsure),
-            (&mut self.not_kept, other.not_kept),
-            (&mut self.clamped, other.clamped),
-            (&mut self.without_cas, other.without_cas),
-        ];
-        for (sum, count) in pairs {
-            *sum = sum.saturating_add(count);
-        }
+        self.fates.merge(&other.fates);
+        self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
+        self.clamped = self.clamped.saturating_add(other.clamped);
+        self.without_cas = self.without_cas.saturating_add(other.without_cas);
         self.reasons.merge(&other.reasons);
         for key in &other.too_large_keys {
             self.note_too_large(|| key.clone());
@@ -97,15 +45,15 @@ impl LoadTally {
 
     /// Counts records that are not sent.
     pub fn leave_out(&mut self, count: u64) {
-        self.taken = self.taken.saturating_add(count);
-        self.unsent = self.unsent.saturating_add(count);
+        self.fates.taken = self.fates.taken.saturating_add(count);
+        self.fates.unsent = self.fates.unsent.saturating_add(count);
     }
 
     /// Moves records that the node reported as stored, but did not keep, to the losses.
     pub fn retract_stored(&mut self, count: u64) {
-        let count = count.min(self.stored);
-        self.stored = self.stored.saturating_sub(count);
-        self.not_kept = self.not_kept.saturating_add(count);
+        let count = count.min(self.fates.stored);
+        self.fates.stored = self.fates.stored.saturating_sub(count);
+        self.fates.not_kept = self.fates.not_kept.saturating_add(count);
     }
 
     pub(super) fn count(
@@ -117,26 +65,26 @@ impl LoadTally {
     ) {
         match outcome {
             SetOutcome::Stored => {
-                self.stored = self.stored.saturating_add(1);
+                self.fates.stored = self.fates.stored.saturating_add(1);
                 let len = to_u64(key.len()).saturating_add(value_len);
                 self.stored_bytes = self.stored_bytes.saturating_add(len);
                 if is_clamped {
                     self.clamped = self.clamped.saturating_add(1);
                 }
             }
-            SetOutcome::Existing => self.existing = self.existing.saturating_add(1),
-            SetOutcome::Expired => self.expired = self.expired.saturating_add(1),
+            SetOutcome::Existing => self.fates.existing = self.fates.existing.saturating_add(1),
+            SetOutcome::Expired => self.fates.expired = self.fates.expired.saturating_add(1),
             SetOutcome::TooLarge => {
-                self.too_large = self.too_large.saturating_add(1);
+                self.fates.too_large = self.fates.too_large.saturating_add(1);
                 self.note_too_large(|| escape_key(key));
             }
             SetOutcome::Refused(reason) => {
-                self.refused = self.refused.saturating_add(1);
+                self.fates.refused = self.fates.refused.saturating_add(1);
                 self.reasons.add(reason);
             }
             SetOutcome::Failed(words) => {
                 tracing::debug!(key = escape_key(key), words, "set failed");
-                self.failed = self.failed.saturating_add(1);
+                self.fates.failed = self.fates.failed.saturating_add(1);
                 self.reasons.add(words);
             }
         }

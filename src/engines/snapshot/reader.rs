@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::codecs::format::manifest::{
-    Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash,
-    Totals, Verdict, Version,
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash, Totals, Verdict,
+    Version,
 };
 use crate::codecs::format::moment::parse_moment;
 use crate::codecs::format::segment_meta::SegmentMeta;
@@ -13,6 +13,7 @@ use crate::engines::snapshot::files::{MANIFEST, SEGMENTS};
 use crate::engines::snapshot::segment_reader::{Opening, SegmentReader};
 use crate::ports::store::{ObjectInfo, Store};
 use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::fates::Fates;
 use crate::words::limits::{Limits, check_limit};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
@@ -298,10 +299,10 @@ fn describe_lone_segment(
             items_end: toc.record_count,
             unlisted: 0,
             unsure: 0,
-            counters: Counters {
-                listed: toc.record_count,
+            counters: Fates {
+                taken: toc.record_count,
                 stored: toc.record_count,
-                ..Counters::default()
+                ..Fates::default()
             },
             reasons: Reasons::default(),
             failure: None,

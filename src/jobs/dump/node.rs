@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::journal::JournalNode;
-use crate::codecs::format::manifest::{Counters, ManifestNode, ManifestSegment, Totals};
+use crate::codecs::format::manifest::{ManifestNode, ManifestSegment, Totals};
 use crate::codecs::protocol::stats::ServerStats;
 use crate::engines::pump::{Lanes, Outlet, PumpOptions, pump};
 use crate::engines::snapshot::{
@@ -24,6 +24,7 @@ use crate::ports::net::{Asked, Connection, FlushMarks, ServerReport, ask_server}
 use crate::ports::threads::with_crew;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::fates::Fates;
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress};
@@ -186,7 +187,7 @@ impl NodeJob<'_> {
         }
         let outcome = ReadOutcome {
             read: tally.delivered,
-            vanished: tally.counters.vanished,
+            vanished: tally.fates.vanished,
             witnesses: &tally.witnesses,
         };
         let at_end = Connection::connect(self.node, &self.options.net, cancel)
@@ -314,10 +315,10 @@ impl NodeJob<'_> {
         items_end: u64,
         failure: Option<&Error>,
     ) -> (ManifestNode, u64) {
-        let mut counters = Counters {
+        let mut counters = Fates {
             stored: written.stored,
-            duplicate: tally.counters.duplicate.saturating_add(written.duplicate),
-            ..tally.counters
+            duplicate: tally.fates.duplicate.saturating_add(written.duplicate),
+            ..tally.fates
         };
         counters.merge(&counters_of(self.kept));
         let unaccounted = balance(&mut counters, &mut tally.reasons);
@@ -490,12 +491,12 @@ pub(super) fn change_since(before: &JournalNode, server: &ServerReport) -> Optio
 }
 
 /// Counts the records of kept segments as if they had just been listed.
-pub(super) fn counters_of(kept: &[ManifestSegment]) -> Counters {
+pub(super) fn counters_of(kept: &[ManifestSegment]) -> Fates {
     let records = Totals::of(kept).records;
-    Counters {
-        listed: records,
+    Fates {
+        taken: records,
         stored: records,
-        ..Counters::default()
+        ..Fates::default()
     }
 }
 
@@ -513,7 +514,7 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
         shard_bits: options.shard_bits,
         items_start: 0,
         items_end: 0,
-        counters: Counters::default(),
+        counters: Fates::default(),
         reasons: Reasons::default(),
         failure: None,
     }

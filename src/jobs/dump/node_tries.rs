@@ -319,7 +319,7 @@ impl NodeDump {
             return;
         }
         let (counters, before) = (&self.node.counters, &earlier.counters);
-        if counters.stored == before.stored && counters.listed < before.listed {
+        if counters.stored == before.stored && counters.taken < before.taken {
             self.node = ManifestNode {
                 failure: self.node.failure.take(),
                 ..earlier

@@ -123,7 +123,8 @@ pub struct Tolerance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codecs::format::manifest::{Counters, ManifestNode};
+    use crate::codecs::format::manifest::ManifestNode;
+    use crate::words::fates::Fates;
     use crate::words::reasons::Reasons;
 
     fn report(stored: u64, unlisted: u64, unsure: u64) -> DumpReport {
@@ -140,10 +141,10 @@ mod tests {
             items_end: stored,
             unlisted,
             unsure,
-            counters: Counters {
-                listed: stored,
+            counters: Fates {
+                taken: stored,
                 stored,
-                ..Counters::default()
+                ..Fates::default()
             },
             reasons: Reasons::default(),
             failure: None,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::compression::Compression;
-use crate::codecs::format::manifest::{Counters, Manifest, ManifestNode};
+use crate::codecs::format::manifest::{Manifest, ManifestNode};
 use crate::codecs::ring::RingSpec;
 use crate::codecs::select::{Candidate, Selection};
 use crate::codecs::warm_file::{Found, Meta, Refusal, SlabClasses, WarmFile, WarmItem};
@@ -25,6 +25,7 @@ use crate::ports::threads::side_by_side;
 use crate::words::budget::MemoryLimit;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::fates::Fates;
 use crate::words::item::Record;
 use crate::words::limits::{LARGE_VALUE_LEN_MAX, THREAD_COUNTS, check_range};
 use crate::words::location::Location;
@@ -91,14 +92,14 @@ pub struct WarmFilePlan {
 /// What became of the items of some pages.
 #[derive(Debug, Default)]
 struct Tally {
-    /// All counters except `stored` and `duplicate`.
-    counters: Counters,
+    /// All fates except `stored` and `duplicate`.
+    fates: Fates,
     reasons: Reasons,
 }
 
 impl Tally {
     fn merge(&mut self, other: &Self) {
-        self.counters.merge(&other.counters);
+        self.fates.merge(&other.fates);
         self.reasons.merge(&other.reasons);
     }
 }
@@ -322,13 +323,13 @@ impl WarmFilePlan {
             self.file.bytes()?;
             let (mut items, mut bytes) = (0_u64, 0_u64);
             for found in file.page(page) {
-                tally.counters.listed = tally.counters.listed.saturating_add(1);
+                tally.fates.taken = tally.fates.taken.saturating_add(1);
                 match found {
                     Found::Live(item) if !self.selects(&item) => {
-                        tally.counters.filtered = tally.counters.filtered.saturating_add(1);
+                        tally.fates.filtered = tally.fates.filtered.saturating_add(1);
                     }
                     Found::Live(item) if to_u64(item.value_len()) > LARGE_VALUE_LEN_MAX => {
-                        tally.counters.refused = tally.counters.refused.saturating_add(1);
+                        tally.fates.refused = tally.fates.refused.saturating_add(1);
                         tally.reasons.add(TOO_LONG);
                     }
                     Found::Live(item) if to_u64(item.value_len()) > whole_len_max => {
@@ -353,13 +354,13 @@ impl WarmFilePlan {
                         outlet.item(&record)?;
                     }
                     Found::Expired => {
-                        tally.counters.expired = tally.counters.expired.saturating_add(1);
+                        tally.fates.expired = tally.fates.expired.saturating_add(1);
                     }
                     Found::Flushed | Found::Unlinked => {
-                        tally.counters.vanished = tally.counters.vanished.saturating_add(1);
+                        tally.fates.vanished = tally.fates.vanished.saturating_add(1);
                     }
                     Found::Damaged { offset, why } => {
-                        tally.counters.failed = tally.counters.failed.saturating_add(1);
+                        tally.fates.failed = tally.fates.failed.saturating_add(1);
                         let reason = format!("damaged at offset {offset} of the file: {why}");
                         tally.reasons.add(&reason);
                     }
@@ -402,9 +403,9 @@ impl WarmFilePlan {
     /// Makes the server's manifest entry; also returns by how many items its counters do
     /// not add up.
     fn describe_node(&self, mut tally: Tally, written: &ShardResult) -> (ManifestNode, u64) {
-        let mut counters = Counters {
+        let mut counters = Fates {
             stored: written.stored,
-            ..tally.counters
+            ..tally.fates
         };
         if written.duplicate > 0 {
             // No server has a key twice, so one of the two records is not what it was.
@@ -422,8 +423,8 @@ impl WarmFilePlan {
             clock_offset: self.meta.clock_offset().to_string(),
             walk: "warm-file".to_owned(),
             shard_bits: self.options.shard_bits,
-            items_start: counters.listed,
-            items_end: counters.listed,
+            items_start: counters.taken,
+            items_end: counters.taken,
             unlisted: 0,
             unsure: 0,
             counters,

@@ -140,7 +140,7 @@ impl RestorePlan {
         let nodes = nodes.filter_map(|((plan, load), end)| {
             // Records of a node that is not in `only_for` were not selected.
             let is_meant = !matches!(plan.target, Err(LeftOut::NotMeant));
-            (is_meant || load.tally.taken > 0).then(|| finish_node(plan, load, end, progress))
+            (is_meant || load.tally.fates.taken > 0).then(|| finish_node(plan, load, end, progress))
         });
         let mut report = RestoreReport {
             records: totals.records,
@@ -270,7 +270,7 @@ fn finish_node(
     progress.event(Event::NodeFinished {
         node_index: None,
         node: node.address(),
-        items: load.tally.stored,
+        items: load.tally.fates.stored,
         failure: failure.clone(),
     });
     NodeRestore {

@@ -335,7 +335,7 @@ fn account(
     counters.stored = stored;
     counters.duplicate = counters.duplicate.saturating_add(duplicates);
     counters.failed = counters.failed.saturating_add(lost);
-    counters.listed = counters.accounted();
+    counters.taken = counters.accounted();
     if lost > 0 {
         node.reasons.add_many(REASON, lost);
     }

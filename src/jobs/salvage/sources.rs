@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::codecs::format::ids::{SegmentId, SnapshotId};
-use crate::codecs::format::manifest::{Counters, Manifest, ManifestNode, Need};
+use crate::codecs::format::manifest::{Manifest, ManifestNode, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::engines::snapshot::{DamagedSegment, Identity, SnapshotReader, stated_identity};
 use crate::engines::snapshot::{MANIFEST, SEGMENTS};
@@ -15,6 +15,7 @@ use crate::ports::store::{DamagedPlace, ObjectReader, Store};
 use crate::words::cancel::Cancel;
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::fates::Fates;
 use crate::words::finding::Finding;
 use crate::words::limits::Limits;
 use crate::words::location::Location;
@@ -444,7 +445,7 @@ fn node_of(meta: Option<&SegmentMeta>) -> ManifestNode {
         items_end: 0,
         unlisted: 0,
         unsure: 0,
-        counters: Counters::default(),
+        counters: Fates::default(),
         reasons: Reasons::default(),
         failure: Some("salvaged without a manifest: more segments may be missing".to_owned()),
     }

@@ -905,7 +905,7 @@ fn snapshots() -> Vec<Case> {
             "a dump that lost two items",
             |snapshot| {
                 let counters = &mut snapshot.manifest.nodes[0].counters;
-                counters.listed += 2;
+                counters.taken += 2;
                 counters.failed += 2;
                 snapshot.manifest.nodes[0]
                     .reasons

@@ -15,10 +15,11 @@ use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder, SegmentSum
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
 use mcsnap::codecs::format::layout::{TOC_ENTRY_SIZE, TOC_HEADER_SIZE};
 use mcsnap::codecs::format::manifest::{
-    Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals,
-    Verdict, Version,
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
+    Version,
 };
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::words::fates::Fates;
 use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
 use mcsnap::words::reasons::Reasons;
 use mcsnap::words::units::UnixSecs;
@@ -402,7 +403,7 @@ impl Snapshot {
             items_end: 0,
             unlisted: 0,
             unsure: 0,
-            counters: Counters::default(),
+            counters: Fates::default(),
             reasons: Reasons::default(),
             failure: None,
         });
@@ -455,7 +456,7 @@ impl Snapshot {
         let object = format!("segments/n{node:04}-s{shard:03}-{sequence:05}-{number:02x}.mcs");
         named.items_start += summary.records;
         named.items_end += summary.records;
-        named.counters.listed += summary.records;
+        named.counters.taken += summary.records;
         named.counters.stored += summary.records;
         self.manifest.segments.push(ManifestSegment {
             object: object.clone(),
@@ -509,7 +510,7 @@ pub(crate) fn cluster() -> Snapshot {
             snapshot.add(0, shard, 1, Compression::None, &rest);
         } else {
             // These vanished before they were read.
-            snapshot.manifest.nodes[0].counters.listed += u64::try_from(rest.len()).unwrap();
+            snapshot.manifest.nodes[0].counters.taken += u64::try_from(rest.len()).unwrap();
             snapshot.manifest.nodes[0].counters.vanished += u64::try_from(rest.len()).unwrap();
         }
     }
@@ -565,7 +566,7 @@ fn golden_snapshots_are_written_as_ever_and_read() {
     let node = &mut selected.manifest.nodes[0];
     node.items_start += 9;
     node.items_end += 9;
-    node.counters.listed += 9;
+    node.counters.taken += 9;
     node.counters.filtered = 9;
     for (file, bytes) in selected.files() {
         check(&format!("valid/selected/{file}"), &bytes);

@@ -7,13 +7,14 @@ use mcsnap::codecs::format::checksum::shard_of;
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::Pushed;
 use mcsnap::codecs::format::manifest::{
-    Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash,
-    Totals, Verdict, Version,
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash, Totals, Verdict,
+    Version,
 };
 use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use mcsnap::ports::store::{MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
+use mcsnap::words::fates::Fates;
 use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
 use mcsnap::words::progress::NoProgress;
 use mcsnap::words::reasons::Reasons;
@@ -169,10 +170,10 @@ pub(crate) fn manifest(
             items_end: stored,
             unlisted: 0,
             unsure: 0,
-            counters: Counters {
-                listed: stored,
+            counters: Fates {
+                taken: stored,
                 stored,
-                ..Counters::default()
+                ..Fates::default()
             },
             reasons: Reasons::default(),
             failure: None,

@@ -2,9 +2,10 @@
 
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, to_hex};
 use mcsnap::codecs::format::manifest::{
-    Counters, Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals,
-    Verdict, Version,
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
+    Version,
 };
+use mcsnap::words::fates::Fates;
 use mcsnap::words::reasons::Reasons;
 use sha2::{Digest as _, Sha256};
 
@@ -45,11 +46,11 @@ pub(crate) fn sound() -> Vec<u8> {
         items_end: 7,
         unlisted: 0,
         unsure: 0,
-        counters: Counters {
-            listed: 7,
+        counters: Fates {
+            taken: 7,
             stored: 6,
             failed: 1,
-            ..Counters::default()
+            ..Fates::default()
         },
         reasons,
         failure: None,

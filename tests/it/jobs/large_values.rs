@@ -387,9 +387,12 @@ fn a_connection_that_breaks_within_a_value_is_begun_again_from_its_start() {
     let loaded = loader.load_large(&large_item("big", len, None)).unwrap();
     assert!(matches!(loaded, LargeLoad::Counted));
     let tally = loader.into_tally();
-    assert_eq!((tally.taken, tally.stored, tally.failed), (2, 1, 1));
+    assert_eq!(
+        (tally.fates.taken, tally.fates.stored, tally.fates.failed),
+        (2, 1, 1)
+    );
     assert_eq!(tally.stored_bytes, to_u64(len + 3));
-    assert_eq!(tally.accounted(), tally.taken);
+    assert_eq!(tally.fates.accounted(), tally.fates.taken);
     let received = fake.received();
     assert_eq!(received.len(), 3);
     assert!(received[1].starts_with(&request));

@@ -342,7 +342,7 @@ fn what_does_not_add_up_is_not_published() {
             manifest.totals.size += 1;
         }),
         ("no reader would take the manifest", |manifest| {
-            manifest.nodes[0].counters.listed += 1;
+            manifest.nodes[0].counters.taken += 1;
         }),
         ("has 2 nodes, but 1 were to be dumped", |manifest| {
             manifest.nodes.push(manifest.nodes[0].clone());
@@ -375,7 +375,7 @@ fn what_does_not_add_up_is_not_published() {
     let mut wrong = manifest(&writer, seal(&writer, 0, &["a", "b"]), 0);
     wrong.nodes.push(wrong.nodes[0].clone());
     for node in &mut wrong.nodes {
-        (node.counters.listed, node.counters.stored) = (1, 1);
+        (node.counters.taken, node.counters.stored) = (1, 1);
     }
     let error = writer.publish(&wrong, 2).unwrap_err();
     assert!(

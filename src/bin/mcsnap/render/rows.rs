@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mcsnap::codecs::format::manifest::Counters;
 use mcsnap::engines::sink::NotText;
+use mcsnap::words::fates::Fates;
 use mcsnap::words::item::escape_bytes;
 use serde_json::{Value, json};
 
@@ -43,9 +43,9 @@ pub(crate) fn not_text_example(found: Option<&NotText>) -> Option<String> {
 }
 
 /// Writes what became of the items that were listed.
-pub(crate) fn items_text(is_selected: bool, counters: &Counters) -> String {
+pub(crate) fn items_text(is_selected: bool, counters: &Fates) -> String {
     // Each key once, however often it was shown: lists are walked several times.
-    let listed = counters.listed.saturating_sub(counters.duplicate);
+    let listed = counters.taken.saturating_sub(counters.duplicate);
     let mut text = format!(
         "{} listed: {} stored, {} vanished, {} expired",
         count(listed),

@@ -148,7 +148,7 @@ impl<'a> Loader<'a> {
     /// - The node no longer answers: what it has not confirmed is counted as unsure if it
     ///   was sent, and as unsent if not, as is everything passed to later calls.
     pub fn load(&mut self, batch: &ItemBatch) -> Result<()> {
-        self.tally.taken = self.tally.taken.saturating_add(to_u64(batch.len()));
+        self.tally.fates.taken = self.tally.fates.taken.saturating_add(to_u64(batch.len()));
         let host_now = host::now();
         let mut sent: Vec<Sent> = batch
             .iter()
@@ -202,7 +202,7 @@ impl<'a> Loader<'a> {
         if let Some(error) = unread {
             return Ok(LargeLoad::Unread(error));
         }
-        self.tally.taken = self.tally.taken.saturating_add(1);
+        self.tally.fates.taken = self.tally.fates.taken.saturating_add(1);
         self.count(&sent, &item.key, value_len, &item.meta);
         stored.map(|()| LargeLoad::Counted)
     }
@@ -220,9 +220,9 @@ impl<'a> Loader<'a> {
     fn count(&mut self, sent: &Sent, key: &[u8], value_len: u64, meta: &ItemMeta) {
         let Some(outcome) = &sent.outcome else {
             let count = if sent.was_sent {
-                &mut self.tally.unsure
+                &mut self.tally.fates.unsure
             } else {
-                &mut self.tally.unsent
+                &mut self.tally.fates.unsent
             };
             *count = count.saturating_add(1);
             return;
@@ -624,7 +624,10 @@ mod tests {
             assert!(error.is_canceled(), "{error}");
         });
         let tally = loader.into_tally();
-        assert_eq!((tally.taken, tally.unsent, tally.unsure), (1, 1, 0));
+        assert_eq!(
+            (tally.fates.taken, tally.fates.unsent, tally.fates.unsure),
+            (1, 1, 0)
+        );
     }
 
     /// A value that raises a flag when its first piece is read.
@@ -677,7 +680,10 @@ mod tests {
         }
         loader.load(&batch).unwrap();
         let tally = loader.into_tally();
-        assert_eq!((tally.taken, tally.unsent, tally.unsure), (3, 3, 0));
+        assert_eq!(
+            (tally.fates.taken, tally.fates.unsent, tally.fates.unsure),
+            (3, 3, 0)
+        );
     }
 
     #[test]
@@ -714,7 +720,7 @@ mod tests {
             let operation = Operation::Connect;
             assert_eq!(*error.kind(), ErrorKind::Io { operation });
         });
-        assert_eq!(loader.into_tally().unsent, 1);
+        assert_eq!(loader.into_tally().fates.unsent, 1);
     }
 
     /// A server that refuses one of the quiet sets of a connection and accepts everything
@@ -761,7 +767,7 @@ mod tests {
             loader.load(&batch).unwrap();
             loader.into_tally()
         });
-        assert_eq!(tally.stored, 3);
+        assert_eq!(tally.fates.stored, 3);
         // Two are set quietly and then with replies, one with a reply, and its win token
         // is taken.
         let sent = brake.sent();

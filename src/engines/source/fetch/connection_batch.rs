@@ -165,7 +165,7 @@ impl ConnectionBatch {
     fn count_missing(&self, answered: usize, tally: &mut FetchTally) {
         let left = self.batch.len().saturating_sub(answered);
         let missing = to_u64(left.saturating_add(self.refused_together.len()));
-        tally.counters.missing = tally.counters.missing.saturating_add(missing);
+        tally.fates.missing = tally.fates.missing.saturating_add(missing);
     }
 
     /// Requests the keys that are not answered yet and reads the replies in order.
@@ -528,11 +528,11 @@ impl Reader<'_> {
     fn count_missed(&mut self, count: usize) {
         for _ in 0..count {
             let walked = self.batch.walked(self.cursor.answered);
-            let counters = &mut self.tally.counters;
+            let fates = &mut self.tally.fates;
             if self.context.has_expired(&walked) {
-                counters.expired = counters.expired.saturating_add(1);
+                fates.expired = fates.expired.saturating_add(1);
             } else {
-                counters.vanished = counters.vanished.saturating_add(1);
+                fates.vanished = fates.vanished.saturating_add(1);
             }
             self.cursor.answered = self.cursor.answered.saturating_add(1);
         }
@@ -549,7 +549,7 @@ impl Reader<'_> {
         for _ in 0..count {
             let key = self.batch.key(self.cursor.answered);
             tracing::debug!(key = escape_key(key), %words, "read failed");
-            self.tally.counters.failed = self.tally.counters.failed.saturating_add(1);
+            self.tally.fates.failed = self.tally.fates.failed.saturating_add(1);
             self.tally.reasons.add(&words);
             self.cursor.answered = self.cursor.answered.saturating_add(1);
         }
@@ -637,7 +637,7 @@ mod tests {
         }
     }
 
-    /// Feeds a transcript of replies in two parts; returns the notes, the counters, and
+    /// Feeds a transcript of replies in two parts; returns the notes, the fates, and
     /// whether every key was answered.
     fn read(
         protocol: KeyProtocol,
@@ -767,10 +767,10 @@ mod tests {
                 assert_eq!(notes.0, wanted, "{protocol:?} split at {split}");
                 // Three keys of one byte, values of 1, 10 and 6.
                 assert_eq!((tally.delivered, tally.delivered_bytes), (3, 3 + 17));
-                let counters = tally.counters;
-                assert_eq!((counters.vanished, counters.failed), (vanished, failed));
+                let fates = tally.fates;
+                assert_eq!((fates.vanished, fates.failed), (vanished, failed));
                 // Longer than this test allows.
-                assert_eq!(counters.refused, 1);
+                assert_eq!(fates.refused, 1);
             }
         }
     }
@@ -849,7 +849,7 @@ mod tests {
                     )
                 })
                 .map(|read| {
-                    read.map(|(notes, tally, _)| (notes.0, tally.counters.vanished))
+                    read.map(|(notes, tally, _)| (notes.0, tally.fates.vanished))
                         .ok()
                 })
                 .collect::<Vec<_>>()
@@ -888,11 +888,11 @@ mod tests {
             let (notes, tally, is_done) = read(CLASSIC, &keys, stream, split).unwrap();
             assert!(is_done);
             assert_eq!(notes.0, ["k99=x f0", "k200=y f0"]);
-            assert_eq!(tally.counters.vanished, 248);
+            assert_eq!(tally.fates.vanished, 248);
         }
         // A hundred keys that were refused together are requested again.
         let (_, tally, _) = read(CLASSIC, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
-        assert_eq!(tally.counters.failed, 0);
+        assert_eq!(tally.fates.failed, 0);
     }
 
     #[test]

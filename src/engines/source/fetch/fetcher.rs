@@ -85,10 +85,10 @@ impl<'a> Fetcher<'a> {
     /// Returns how many items are finished, with any outcome except those given up
     /// unread, and how many bytes were passed on.
     pub fn done(&self) -> (u64, u64) {
-        let counters = &self.tally.counters;
-        let unread = counters.duplicate.saturating_add(counters.missing);
+        let fates = &self.tally.fates;
+        let unread = fates.duplicate.saturating_add(fates.missing);
         (
-            counters.listed.saturating_sub(unread),
+            fates.taken.saturating_sub(unread),
             self.tally.delivered_bytes,
         )
     }
@@ -115,14 +115,14 @@ impl<'a> Fetcher<'a> {
                 // Counted when it was read from its segment.
                 Seen::Kept => return Ok(()),
                 Seen::Listed => {
-                    let counters = &mut self.tally.counters;
-                    counters.listed = counters.listed.saturating_add(1);
-                    counters.duplicate = counters.duplicate.saturating_add(1);
+                    let fates = &mut self.tally.fates;
+                    fates.taken = fates.taken.saturating_add(1);
+                    fates.duplicate = fates.duplicate.saturating_add(1);
                     return Ok(());
                 }
             }
         }
-        self.tally.counters.listed = self.tally.counters.listed.saturating_add(1);
+        self.tally.fates.taken = self.tally.fates.taken.saturating_add(1);
         let Some(walked) = walked else {
             self.tally
                 .refuse("a line of the walk could not be understood");

@@ -50,7 +50,7 @@ fn document(report: &DumpReport) -> Value {
         "value_bytes": totals.value_bytes,
         "content_digest": manifest.content_digest,
         "content_digest_exptime": manifest.content_digest_exptime,
-        "listed": counters.listed,
+        "listed": counters.taken,
         "stored": counters.stored,
         "vanished": counters.vanished,
         "expired": counters.expired,
@@ -112,7 +112,7 @@ fn rows(report: &DumpReport, braked: &[BrakeReport]) -> Vec<(&'static str, Strin
         rows.push(("node", node_text(node)));
         if node.unlisted > 0 {
             // Each key once, however many walks have shown it.
-            let seen = node.counters.listed.saturating_sub(node.counters.duplicate);
+            let seen = node.counters.taken.saturating_sub(node.counters.duplicate);
             let share = share_text(seen, seen.saturating_add(node.unlisted));
             let unlisted = counted(node.unlisted, "item");
             let reason = "the server counts them, and its listing does not show them";
@@ -245,7 +245,7 @@ fn node_json(node: &ManifestNode) -> Value {
         "walk": node.walk,
         "items_start": node.items_start,
         "items_end": node.items_end,
-        "listed": node.counters.listed,
+        "listed": node.counters.taken,
         "stored": node.counters.stored,
         "vanished": node.counters.vanished,
         "expired": node.counters.expired,

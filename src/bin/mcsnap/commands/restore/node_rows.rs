@@ -8,17 +8,17 @@ use crate::render::{count, counted, counted_with, size, without_address};
 
 pub(super) fn tally_json(tally: &LoadTally) -> Value {
     json!({
-        "taken": tally.taken,
-        "stored": tally.stored,
+        "taken": tally.fates.taken,
+        "stored": tally.fates.stored,
         "stored_bytes": tally.stored_bytes,
-        "existing": tally.existing,
-        "expired": tally.expired,
-        "too_large": tally.too_large,
-        "refused": tally.refused,
-        "failed": tally.failed,
-        "unsent": tally.unsent,
-        "unsure": tally.unsure,
-        "not_kept": tally.not_kept,
+        "existing": tally.fates.existing,
+        "expired": tally.fates.expired,
+        "too_large": tally.fates.too_large,
+        "refused": tally.fates.refused,
+        "failed": tally.fates.failed,
+        "unsent": tally.fates.unsent,
+        "unsure": tally.fates.unsure,
+        "not_kept": tally.fates.not_kept,
         "clamped": tally.clamped,
         "without_cas": tally.without_cas,
         "reasons": tally.reasons,
@@ -89,7 +89,7 @@ pub(super) fn too_large_row(node: &NodeRestore) -> Option<(&'static str, String)
         .iter()
         .map(|key| format!("\"{key}\""))
         .collect();
-    let what = match tally.too_large {
+    let what = match tally.fates.too_large {
         0 => return None,
         1 => "1 record is larger than an item of this node may be".to_owned(),
         many => format!(
@@ -124,9 +124,9 @@ pub(super) fn node_text(node: &NodeRestore, is_asked_at_end: bool) -> String {
     format!(
         "{}  {} stored, {}; {} existing{now}{}{}",
         node.node,
-        count(node.tally.stored),
+        count(node.tally.fates.stored),
         size(node.tally.stored_bytes),
-        count(node.tally.existing),
+        count(node.tally.fates.existing),
         evicted.unwrap_or_default(),
         failure.unwrap_or_default(),
     )
@@ -134,7 +134,7 @@ pub(super) fn node_text(node: &NodeRestore, is_asked_at_end: bool) -> String {
 
 /// Says so where nobody knows whether the node has some records.
 pub(super) fn unsure_row(node: &NodeRestore) -> Option<(&'static str, String)> {
-    let unsure = Some(node.tally.unsure).filter(|&unsure| unsure > 0)?;
+    let unsure = Some(node.tally.fates.unsure).filter(|&unsure| unsure > 0)?;
     let sent = counted_with(unsure, "record", ["was", "were"]);
     let text = format!(
         "{}  {sent} sent and not answered: the node went away, and may have any of them",
