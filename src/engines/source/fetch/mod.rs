@@ -7,9 +7,11 @@ mod dialect;
 mod fetcher;
 mod job;
 mod reply_context;
+mod reply_reader;
 mod tally;
+mod win_tokens;
 
-pub use connection_batch::TOO_LONG;
 pub use fetcher::Fetcher;
 pub use job::{FetchJob, FetcherOptions};
+pub use reply_reader::TOO_LONG;
 pub use tally::{FetchTally, Witness};
