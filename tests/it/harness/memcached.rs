@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::client::Client;
+use super::running_job::send_signal;
 
 /// Names the memcached binary that tests start; without it, the one in `PATH`.
 const BINARY_VARIABLE: &str = "TEST_MEMCACHED";
@@ -199,13 +200,7 @@ impl Memcached {
 
     /// Sends a signal by its name without `SIG`, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        // The shell's own `kill`, because std sends no signal but KILL.
-        let status = Command::new("sh")
-            .args(["-c", r#"kill -s "$1" "$2""#, "sh", name])
-            .arg(self.pid().to_string())
-            .status()
-            .unwrap();
-        assert!(status.success(), "kill -s {name} {}: {status}", self.pid());
+        send_signal(self.pid(), name);
     }
 
     /// Makes the server silent: it accepts connections and answers nothing.

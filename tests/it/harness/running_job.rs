@@ -1,8 +1,10 @@
 //! What a test waits for while a program runs, and does to it.
 
-use std::process::{Child, Command};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::workdir::Workdir;
 
@@ -25,7 +27,24 @@ pub(crate) fn segment_files(workdir: &Workdir, name: &str) -> Vec<String> {
 
 /// Sends a signal by its name without `SIG`, such as `STOP`.
 pub(crate) fn signal(child: &Child, name: &str) {
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-s", name, &pid]).status();
-    assert!(sent.unwrap().success());
+    send_signal(child.id(), name);
+}
+
+/// Does the same to a process by its id. No program is started for it: that could take
+/// longer than what is to be caught in the middle.
+pub(crate) fn send_signal(pid: u32, name: &str) {
+    let signal = match name {
+        "CONT" => Signal::CONT,
+        "HUP" => Signal::HUP,
+        "INT" => Signal::INT,
+        "STOP" => Signal::STOP,
+        "TERM" => Signal::TERM,
+        "TSTP" => Signal::TSTP,
+        "TTIN" => Signal::TTIN,
+        "TTOU" => Signal::TTOU,
+        "USR1" => Signal::USR1,
+        _ => panic!("no signal {name}"),
+    };
+    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
 }

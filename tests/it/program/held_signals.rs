@@ -1,40 +1,20 @@
 //! SIGTSTP and its like in the middle of a walk: the process stops when that is over.
 
 use std::fs;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::fake_server::{FakeServer, Rule, Step};
+use crate::harness::running_job::{send_signal, wait_until};
 use crate::harness::workdir::Workdir;
-
-/// Far more than a loaded machine needs.
-const LIMIT: Duration = Duration::from_secs(50);
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what} did not come");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
 
 /// The state of a process, as `ps` shows it.
 fn state_of(pid: u32) -> char {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, rest) = text.rsplit_once(") ").unwrap();
     rest.chars().next().unwrap()
-}
-
-/// Sends a signal by its name: std sends no signal but KILL.
-fn send(pid: u32, name: &str) {
-    let script = r#"kill -s "$1" "$2""#;
-    let status = Command::new("sh")
-        .args(["-c", script, "sh", name, &pid.to_string()])
-        .status();
-    assert!(status.unwrap().success(), "kill -s {name} {pid}");
 }
 
 /// Whether a signal was sent to the process and has not acted.
@@ -83,17 +63,17 @@ fn a_process_stops_when_its_walk_is_over_and_goes_on_from_there() {
         let child = workdir.mcsnap(&dump).own_group().spawn();
         let pid = child.id();
         wait_until("the walk", || is_walked.load(Ordering::SeqCst));
-        send(pid, name);
+        send_signal(pid, name);
         assert!(is_pending(pid, signal) && state_of(pid) != 'T');
         // One that is taken back does nothing.
-        send(pid, "CONT");
+        send_signal(pid, "CONT");
         wait_until("the end of it", || !is_pending(pid, signal));
-        send(pid, name);
+        send_signal(pid, name);
         assert!(is_pending(pid, signal) && state_of(pid) != 'T');
         may_end.store(true, Ordering::SeqCst);
         wait_until("the stop", || state_of(pid) == 'T');
         may_answer.store(true, Ordering::SeqCst);
-        send(pid, "CONT");
+        send_signal(pid, "CONT");
         let output = child.wait_with_output().unwrap();
         // The one key has gone meanwhile, by the script.
         assert_eq!(output.status.code(), Some(0), "{name} {output:?}");
@@ -113,7 +93,7 @@ fn a_process_that_walks_nothing_stops_at_once() {
         .spawn();
     let pid = child.id();
     wait_until("the question", || !server.received().is_empty());
-    send(pid, "TSTP");
+    send_signal(pid, "TSTP");
     wait_until("the stop", || state_of(pid) == 'T');
     child.kill().unwrap();
     child.wait().unwrap();
@@ -142,7 +122,7 @@ fn a_walk_that_is_interrupted_is_read_to_its_end() {
     let dump = ["dump", &server.address(), "--to=s", "--timeout=50s", "-q"];
     let mut child = workdir.mcsnap(&dump).spawn();
     wait_until("the walk", || is_walked.load(Ordering::SeqCst));
-    send(child.id(), "INT");
+    send_signal(child.id(), "INT");
     // A silence is no reason to go away.
     let silence = Instant::now() + Duration::from_secs(2);
     while Instant::now() < silence {
