@@ -88,16 +88,23 @@ pub(crate) enum Harm {
 pub(crate) struct Gate(PathBuf);
 
 impl Gate {
+    /// Lets all calls go on.
     pub(crate) fn open(&self) {
-        fs::write(&self.0, "").unwrap();
+        // More than any test has calls.
+        self.open_for(1 << 40);
+    }
+
+    /// Lets so many calls go on, with those that it let go on before.
+    pub(crate) fn open_for(&self, count: u64) {
+        fs::File::create(&self.0).unwrap().set_len(count).unwrap();
     }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // Nobody may be left behind that waits for it.
-        if !self.0.exists() {
-            let _ = fs::write(&self.0, "");
+        // Nobody may be left behind that waits for it; the directory may be gone.
+        if self.0.parent().unwrap().exists() {
+            self.open();
         }
     }
 }
@@ -190,13 +197,21 @@ impl Fault {
             Harm::Wait => "wait".to_owned(),
         };
         run.env("LD_PRELOAD", shim())
-            .env("FAULT_UNDER", under.canonicalize().unwrap())
+            .env("FAULT_UNDER", canonical(under))
             .env("FAULT_CALLS", names.join(","))
             .env("FAULT_FROM", self.first.to_string())
             .env("FAULT_TO", self.last.to_string())
             .env("FAULT_HARM", harm)
             .env("FAULT_LOG", log)
     }
+}
+
+/// The path without links, also of what is not there yet.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|error| {
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{path:?}");
+        canonical(path.parent().unwrap()).join(path.file_name().unwrap())
+    })
 }
 
 /// Returns the call of this number, if there were so many.

@@ -2,7 +2,8 @@
  *
  * Loaded by LD_PRELOAD. Counted are the calls on files below FAULT_UNDER, of
  * the kinds that FAULT_CALLS names, over all threads; each is told to the file
- * FAULT_LOG, as a line of number, kind and path. From call FAULT_FROM to call FAULT_TO,
+ * FAULT_LOG, as a line of number, kind and path. With FAULT_NAMES, only files are counted
+ * whose name is of this pattern of a shell. From call FAULT_FROM to call FAULT_TO,
  * the first one being 1, FAULT_HARM is done:
  *
  *   a number     the call fails with this errno
@@ -10,11 +11,13 @@
  *   kill-after   the process is killed when the call is done
  *   interrupt    the call fails with EINTR, the next one of the thread does not
  *   short        at most half of the bytes are written or read
- *   wait         the call waits until there is a file FAULT_LOG.open
+ *   wait         the call waits until the file FAULT_LOG.open has a byte for it: the first
+ *                byte is for call FAULT_FROM, the next one for the next
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,12 +25,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-static const char *under, *calls, *harm;
+static const char *under, *names, *calls, *harm;
 static long from, to;
 static int log_fd = -1;
 static atomic_long count;
@@ -36,6 +40,7 @@ static _Thread_local int is_retry;
 __attribute__((constructor)) static void start(void) {
     const char *log = getenv("FAULT_LOG");
     under = getenv("FAULT_UNDER");
+    names = getenv("FAULT_NAMES");
     calls = getenv("FAULT_CALLS");
     harm = getenv("FAULT_HARM");
     if (!under || !calls || !harm || !log) return;
@@ -49,11 +54,13 @@ static void die(void) {
     for (;;) pause();
 }
 
-/* Whether a call is one of those that are counted and harmed. */
-static int is_chosen(const char *kind, const char *path) {
+/* The number of a call, if it is one of those that are counted and harmed; or else 0. */
+static long is_chosen(const char *kind, const char *path) {
     if (log_fd < 0) return 0;
     size_t len = strlen(under);
     if (strncmp(path, under, len) != 0 || (path[len] != '/' && path[len] != 0)) return 0;
+    const char *name = strrchr(path, '/');
+    if (names && (!name || fnmatch(names, name + 1, 0) != 0)) return 0;
     const char *at = calls;
     size_t kind_len = strlen(kind);
     while ((at = strstr(at, kind))) {
@@ -66,10 +73,10 @@ static int is_chosen(const char *kind, const char *path) {
     char line[PATH_MAX + 64];
     int line_len = snprintf(line, sizeof line, "%ld %s %s\n", number, kind, path);
     syscall(SYS_write, log_fd, line, line_len);
-    return number >= from && number <= to;
+    return number >= from && number <= to ? number : 0;
 }
 
-static int is_fd_chosen(const char *kind, int fd) {
+static long is_fd_chosen(const char *kind, int fd) {
     char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t len = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
@@ -78,18 +85,19 @@ static int is_fd_chosen(const char *kind, int fd) {
     return is_chosen(kind, path);
 }
 
-static void wait_for_gate(void) {
+static void wait_for_gate(long number) {
     char gate[PATH_MAX];
+    struct stat found;
     snprintf(gate, sizeof gate, "%s.open", getenv("FAULT_LOG"));
-    while (syscall(SYS_faccessat, AT_FDCWD, gate, F_OK) != 0) usleep(1000);
+    while (stat(gate, &found) != 0 || found.st_size <= number - from) usleep(1000);
 }
 
 /* Returns whether the call is to fail, with errno set. */
-static int fails(int is_chosen) {
+static int fails(long is_chosen) {
     if (!is_chosen) return 0;
     if (!strcmp(harm, "kill-before")) die();
     if (!strcmp(harm, "wait")) {
-        wait_for_gate();
+        wait_for_gate(is_chosen);
         return 0;
     }
     if (!strcmp(harm, "interrupt")) {
@@ -101,18 +109,18 @@ static int fails(int is_chosen) {
     return errno != 0;
 }
 
-static size_t len_of(int is_chosen, size_t len) {
+static size_t len_of(long is_chosen, size_t len) {
     return is_chosen && !strcmp(harm, "short") && len > 1 ? len / 2 : len;
 }
 
-static long after(int is_chosen, long result) {
+static long after(long is_chosen, long result) {
     if (is_chosen && !strcmp(harm, "kill-after")) die();
     return result;
 }
 
 #define HARMED(chosen_by, call)                  \
     do {                                         \
-        int chosen = (chosen_by);                \
+        long chosen = (chosen_by);               \
         if (fails(chosen)) return -1;            \
         return after(chosen, (call));            \
     } while (0)

@@ -13,6 +13,7 @@ pub(crate) mod forge_manifest;
 pub(crate) mod forge_recipe;
 pub(crate) mod forge_tests;
 pub(crate) mod forge_warm_file;
+pub(crate) mod held_dump;
 pub(crate) mod made_pieces;
 pub(crate) mod memcached;
 pub(crate) mod memory_peak;

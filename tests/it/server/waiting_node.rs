@@ -6,11 +6,19 @@ use std::process::Child;
 use serde_json::Value;
 
 use crate::harness::client::Item;
+use crate::harness::fault::Gate;
+use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
-use crate::harness::running_job::{segment_files, signal, wait_until};
+use crate::harness::running_job::{segment_files, wait_until};
 use crate::harness::workdir::Workdir;
 
 const KEY_COUNT: u64 = 20_000;
+
+/// As the dumps are told.
+const SEGMENT_RECORDS: usize = 1000;
+
+/// How many segments a dump has begun when it halts.
+const HELD_AT: usize = 2;
 
 fn fill(server: &Memcached, prefix: &str, count: u64) {
     let value = vec![b'v'; 1500];
@@ -34,7 +42,7 @@ fn arguments<'a>(first: &'a str, second: &'a str) -> [&'a str; 10] {
         "dump",
         "--to=s",
         "--name=a",
-        "--segment-size=1MiB",
+        "--segment-records=1000",
         "--parallel-nodes=1",
         "--compression=none",
         "--progress=none",
@@ -56,12 +64,19 @@ fn wait_for_segments(workdir: &Workdir, node_index: u32, count: usize) {
 /// Dumps two servers one after the other, and does something to the second while
 /// the first is read.
 fn dump_with(first: &Memcached, second: &str, workdir: &Workdir, what: impl FnOnce()) -> Child {
-    let child = workdir.mcsnap(&arguments(&first.address(), second)).spawn();
-    wait_for_segments(workdir, 0, 1);
-    signal(&child, "STOP");
+    let (child, gate) = start_dump(first, second, workdir);
     what();
-    signal(&child, "CONT");
+    gate.open();
     child
+}
+
+/// Starts a dump that halts while the first server is read.
+fn start_dump(first: &Memcached, second: &str, workdir: &Workdir) -> (Child, Gate) {
+    let run = workdir.mcsnap(&arguments(&first.address(), second));
+    let (run, gate) = hold(run, workdir, "*", HELD_AT);
+    let child = run.spawn();
+    wait_for_segments(workdir, 0, 1);
+    (child, gate)
 }
 
 fn assert_whole(child: Child, second_count: u64) {
@@ -117,11 +132,14 @@ fn a_dump_of_a_server_restarted_before_its_turn_goes_on_after_a_kill() {
     let mut second = Memcached::start_at(HOST, &["-m", "256"], &[]);
     let address = second.address();
     let workdir = Workdir::new("waiting-resumed");
-    let mut child = dump_with(&first, &address, &workdir, || {
-        restart(&mut second);
-        fill(&second, "new", KEY_COUNT);
-    });
-    wait_for_segments(&workdir, 1, 4);
+    let (mut child, gate) = start_dump(&first, &address, &workdir);
+    restart(&mut second);
+    fill(&second, "new", KEY_COUNT);
+    // All of the first server and some of the second: each of the two writers of the first
+    // one may have a last segment that is not full.
+    let of_first = usize::try_from(KEY_COUNT).unwrap() / SEGMENT_RECORDS + 2;
+    gate.open_for((of_first + 8 - HELD_AT).try_into().unwrap());
+    wait_for_segments(&workdir, 1, 6);
     child.kill().unwrap();
     child.wait().unwrap();
     let output = workdir
