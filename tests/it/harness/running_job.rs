@@ -1,11 +1,13 @@
 //! What a test waits for while a program runs, and does to it.
 
-use std::process::Child;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::harness::fault::Gate;
 use crate::harness::workdir::Workdir;
 
 /// Waits until something is so, and fails where it does not become so.
@@ -47,4 +49,18 @@ pub(crate) fn send_signal(pid: u32, name: &str) {
     };
     let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
+}
+
+/// Tells a job to stop by a signal, and opens the gate at which it halts when it has said
+/// that it stops; returns its output, which has that line too.
+pub(crate) fn stop_at_gate(mut child: Child, gate: &Gate, name: &str) -> Output {
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut told = Vec::new();
+    signal(&child, name);
+    stderr.read_until(b'\n', &mut told).unwrap();
+    gate.open();
+    stderr.read_to_end(&mut told).unwrap();
+    let mut output = child.wait_with_output().unwrap();
+    output.stderr = told;
+    output
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::process::Child;
 
 use mcsnap::codecs::format::ids::SnapshotId;
 use mcsnap::codecs::format::journal::Journal;
@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use crate::harness::client::Item;
 use crate::harness::fake_server::{FakeServer, Rule, Step};
-use crate::harness::fault::{Call, Fault, Harm, was_killed};
+use crate::harness::fault::{Call, Fault, Gate, Harm, was_killed};
+use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
 use crate::harness::reports::stderr_of;
-use crate::harness::running_job::{segment_files, signal, wait_until};
-use crate::harness::workdir::Workdir;
+use crate::harness::running_job::{segment_files, signal, stop_at_gate, wait_until};
+use crate::harness::workdir::{Run, Workdir};
 
 const KEY_COUNT: u64 = 20_000;
 
@@ -60,14 +61,16 @@ fn sealed(workdir: &Workdir, name: &str) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-fn kill(child: &mut std::process::Child, name: &str) -> Option<i32> {
-    signal(child, name);
-    child.wait().unwrap().code()
-}
-
-/// Waits until a dump has sealed some segments.
-fn wait_for_segments(workdir: &Workdir, name: &str, count: usize) {
-    wait_until("sealed segments", || sealed_count(workdir, name) >= count);
+/// Starts a dump that halts when it has sealed at least two segments.
+fn start_held(run: Run, workdir: &Workdir) -> (Child, Gate) {
+    let before = sealed_count(workdir, "a");
+    // One more, since each of its two shards has a writer.
+    let (run, gate) = hold(run, workdir, "*", 3);
+    let child = run.spawn();
+    wait_until("sealed segments", || {
+        sealed_count(workdir, "a") >= before + 2
+    });
+    (child, gate)
 }
 
 fn sealed_count(workdir: &Workdir, name: &str) -> usize {
@@ -139,14 +142,8 @@ fn a_dump_killed_again_and_again_gets_there() {
     let whole = resume(&workdir, "whole", &[&address]);
     let mut before = 0;
     for round in 1..=4 {
-        let mut child = workdir
-            .mcsnap(&arguments("a", &[&address]))
-            .arg("--resume")
-            .spawn();
-        wait_for_segments(&workdir, "a", before + 2);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        before = sealed(&workdir, "a").len();
+        let run = workdir.mcsnap(&arguments("a", &[&address]));
+        before = killed(&workdir, run.arg("--resume"));
         assert!(before >= 2 * round);
     }
     let report = resume(&workdir, "a", &[&address]);
@@ -181,9 +178,10 @@ fn what_changed_meanwhile_is_taken_as_it_is_now() {
     let server = filled_server();
     let address = server.address();
     let workdir = Workdir::new("changed");
-    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
-    wait_for_segments(&workdir, "a", 2);
-    assert_eq!(kill(&mut child, "TERM"), Some(143));
+    let run = workdir.mcsnap(&arguments("a", &[&address]));
+    let (child, gate) = start_held(run, &workdir);
+    let output = stop_at_gate(child, &gate, "TERM");
+    assert_eq!(output.status.code(), Some(143));
     let mut client = server.client();
     client.load((0..100).map(|at| Item::new(format!("new:{at}"), "n")));
     let report = resume(&workdir, "a", &[&address]);
@@ -203,12 +201,9 @@ fn a_stopped_dump_keeps_what_it_sealed_and_says_how_to_go_on() {
         let workdir = Workdir::new("stopped");
         // Whatever the tests themselves are to ignore.
         let defaults = ["env", "--default-signal=HUP,INT,TERM"];
-        let child = workdir
-            .mcsnap_by(&defaults, arguments("a", &[&address]))
-            .spawn();
-        wait_for_segments(&workdir, "a", 1);
-        signal(&child, name);
-        let output = child.wait_with_output().unwrap();
+        let run = workdir.mcsnap_by(&defaults, arguments("a", &[&address]));
+        let (child, gate) = start_held(run, &workdir);
+        let output = stop_at_gate(child, &gate, name);
         assert_eq!(output.status.code(), Some(code));
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         let ended =
@@ -229,7 +224,7 @@ fn a_stopped_dump_keeps_what_it_sealed_and_says_how_to_go_on() {
             "{message}"
         );
         let report = resume(&workdir, "a", &[&address]);
-        assert!(report["kept_segments"].as_u64().unwrap() >= 1);
+        assert!(report["kept_segments"].as_u64().unwrap() >= 2);
         assert_eq!(report["records"], KEY_COUNT);
     }
 }
@@ -240,11 +235,10 @@ fn a_dump_that_is_to_ignore_the_end_of_its_terminal_ignores_it() {
     let server = filled_server();
     let address = server.address();
     let workdir = Workdir::new("nohup");
-    let child = workdir
-        .mcsnap_by(&["env", "--ignore-signal=HUP"], arguments("a", &[&address]))
-        .spawn();
-    wait_for_segments(&workdir, "a", 1);
+    let run = workdir.mcsnap_by(&["env", "--ignore-signal=HUP"], arguments("a", &[&address]));
+    let (child, gate) = start_held(run, &workdir);
     signal(&child, "HUP");
+    gate.open();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
 }
@@ -265,12 +259,9 @@ fn a_dump_stopped_before_it_had_anything_leaves_nothing() {
     let address = server.address();
     let workdir = Workdir::new("nothing-sealed");
     let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !workdir.join("s/a/dump.json").exists() {
-        assert!(Instant::now() < deadline, "the dump does not start");
-        std::thread::yield_now();
-    }
-    assert_eq!(kill(&mut child, "INT"), Some(130));
+    wait_until("the dump starts", || workdir.join("s/a/dump.json").exists());
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(!workdir.join("s/a").exists(), "something is left");
 }
 
@@ -279,10 +270,7 @@ fn nothing_but_its_own_files_is_removed() {
     let server = filled_server();
     let address = server.address();
     let workdir = Workdir::new("own-files");
-    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
-    wait_for_segments(&workdir, "a", 2);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    killed(&workdir, workdir.mcsnap(&arguments("a", &[&address])));
     let place = workdir.join("s/a/segments");
     let foreign = [
         place.join("notes.txt"),
@@ -310,10 +298,7 @@ fn another_dump_is_not_gone_on_with() {
     let other = Memcached::start();
     let (address, second) = (server.address(), other.address());
     let workdir = Workdir::new("another");
-    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
-    wait_for_segments(&workdir, "a", 1);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    killed(&workdir, workdir.mcsnap(&arguments("a", &[&address])));
     let refusal = |arguments: &[&str], code| {
         let output = workdir.mcsnap(arguments).arg("--resume").exits(code);
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -379,9 +364,8 @@ fn a_running_dump_is_left_alone() {
     let server = filled_server();
     let address = server.address();
     let workdir = Workdir::new("running");
-    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
-    wait_for_segments(&workdir, "a", 1);
-    signal(&child, "STOP");
+    let run = workdir.mcsnap(&arguments("a", &[&address]));
+    let (mut child, gate) = start_held(run, &workdir);
     for resume in ["--resume", "--resume=false"] {
         let output = workdir
             .mcsnap(&arguments("a", &[&address]))
@@ -394,7 +378,7 @@ fn a_running_dump_is_left_alone() {
             "{message}"
         );
     }
-    signal(&child, "CONT");
+    gate.open();
     assert!(child.wait().unwrap().success());
     workdir.mcsnap(&["verify", "--deep", "s/a"]).succeeds();
 }
@@ -422,10 +406,7 @@ fn without_a_name_the_dump_of_the_same_servers_is_found() {
     };
     // There is none yet.
     run(&other.address(), 0);
-    let mut child = workdir.mcsnap(&arguments("a", &[&address])).spawn();
-    wait_for_segments(&workdir, "a", 1);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    killed(&workdir, workdir.mcsnap(&arguments("a", &[&address])));
     // Not of these servers.
     run(&other.address(), 0);
     assert!(workdir.join("s/a/dump.json").exists());
@@ -484,10 +465,7 @@ fn what_is_not_said_again_is_as_it_was() {
     let workdir = Workdir::new("as-it-was");
     let mut sharded = arguments("a", &[&address]);
     sharded.push("--shards=4");
-    let mut child = workdir.mcsnap(&sharded).spawn();
-    wait_for_segments(&workdir, "a", 2);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    killed(&workdir, workdir.mcsnap(&sharded));
     let report = resume(&workdir, "a", &[&address]);
     assert_eq!(report["records"], KEY_COUNT);
     assert!(report["kept_segments"].as_u64().unwrap() >= 2);
@@ -495,12 +473,11 @@ fn what_is_not_said_again_is_as_it_was() {
 }
 
 /// A dump that was killed with something sealed; returns how many segments.
-fn killed(workdir: &Workdir, arguments: &[&str], name: &str) -> usize {
-    let mut child = workdir.mcsnap(arguments).spawn();
-    wait_for_segments(workdir, name, 2);
+fn killed(workdir: &Workdir, run: Run) -> usize {
+    let (mut child, _gate) = start_held(run, workdir);
     child.kill().unwrap();
     child.wait().unwrap();
-    sealed(workdir, name).len()
+    sealed_count(workdir, "a")
 }
 
 #[test]
@@ -509,7 +486,10 @@ fn the_same_servers_in_another_order_start_anew_and_say_so() {
     second.client().set("key", 0, 0, b"value");
     let (address, other) = (server.address(), second.address());
     let workdir = Workdir::new("order");
-    killed(&workdir, &arguments("a", &[&address, &other]), "a");
+    killed(
+        &workdir,
+        workdir.mcsnap(&arguments("a", &[&address, &other])),
+    );
     let nameless = ["dump", "--to", "s", "--resume", "--progress=none"];
     let root = workdir.path().canonicalize().unwrap().display().to_string();
     let left = |select: &str| {
@@ -555,7 +535,7 @@ fn a_selection_by_owner_is_found_again() {
     let select = format!("--select=owner={address}");
     let mut selecting = arguments("a", &[&address]);
     selecting.extend([&select[..], "--ring=ketama"]);
-    let count = killed(&workdir, &selecting, "a");
+    let count = killed(&workdir, workdir.mcsnap(&selecting));
     let nameless = selecting
         .iter()
         .filter(|argument| !["--name", "a"].contains(argument));
@@ -584,7 +564,7 @@ fn a_dry_run_tells_what_would_be_kept_and_changes_nothing() {
     let (plan, _) = dry("a", "--format=text", 0);
     assert!(plan.contains(nothing), "{plan}");
     assert!(!workdir.join("s").exists());
-    let count = killed(&workdir, &arguments("a", &[&address]), "a");
+    let count = killed(&workdir, workdir.mcsnap(&arguments("a", &[&address])));
     let listing = || {
         let mut names: Vec<_> = fs::read_dir(workdir.join("s/a/segments"))
             .unwrap()
@@ -633,7 +613,7 @@ fn who_looks_at_an_unfinished_dump_is_told_how_it_goes_on() {
     let server = filled_server();
     let address = server.address();
     let workdir = Workdir::new("look");
-    killed(&workdir, &arguments("a", &[&address]), "a");
+    killed(&workdir, workdir.mcsnap(&arguments("a", &[&address])));
     let root = workdir.path().canonicalize().unwrap().display().to_string();
     for command in [
         &["verify", "s/a"][..],

@@ -8,10 +8,12 @@ use std::thread;
 use serde_json::Value;
 
 use crate::harness::client::Item;
+use crate::harness::fault::Gate;
+use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
 use crate::harness::reports::{report_of, stderr_of};
-use crate::harness::running_job::{segment_files, signal, wait_until};
-use crate::harness::workdir::Workdir;
+use crate::harness::running_job::{segment_files, wait_until};
+use crate::harness::workdir::{Run, Workdir};
 
 const KEY_COUNT: u64 = 20_000;
 
@@ -60,6 +62,15 @@ fn wait_for_sealed(workdir: &Workdir, node_index: u32, count: usize) {
     });
 }
 
+/// Starts a dump that halts when it has sealed four segments of the first server.
+fn start_held(run: Run, workdir: &Workdir) -> (Child, Gate) {
+    // One more, since each of its two shards has a writer.
+    let (run, gate) = hold(run, workdir, "n0000-*", 5);
+    let child = run.spawn();
+    wait_for_sealed(workdir, 0, 4);
+    (child, gate)
+}
+
 /// Reads what a job says up to the line that has these words, which it returns.
 fn read_until(stderr: &mut impl std::io::BufRead, words: &str) -> String {
     let mut line = String::new();
@@ -93,11 +104,10 @@ fn what_other_servers_gave_is_kept_where_one_dies_for_good() {
     let workdir = Workdir::new("dies");
     // One after the other: those that come later are read, too.
     let nodes = [&first[..], &second];
-    let child = workdir
-        .mcsnap(&arguments(&nodes, &["--parallel-nodes=1"]))
-        .spawn();
-    wait_for_sealed(&workdir, 0, 4);
+    let run = workdir.mcsnap(&arguments(&nodes, &["--parallel-nodes=1"]));
+    let (child, gate) = start_held(run, &workdir);
     dying.kill();
+    gate.open();
     let output = child.wait_with_output().unwrap();
     let message = stderr_of(&output);
     assert_eq!(output.status.code(), Some(1), "{message}");
@@ -150,12 +160,11 @@ fn a_server_that_is_silent_for_a_while_is_tried_again() {
 fn check_silent_for_a_while(server: &Memcached) {
     let address = server.address();
     let workdir = Workdir::new("silent");
-    let mut child = workdir
-        .mcsnap(&arguments(&[&address], &["--timeout=1s"]))
-        .spawn();
+    let run = workdir.mcsnap(&arguments(&[&address], &["--timeout=1s"]));
+    let (mut child, gate) = start_held(run, &workdir);
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    wait_for_sealed(&workdir, 0, 4);
     server.stop();
+    gate.open();
     let told = read_until(&mut stderr, "it is tried again");
     server.resume();
     assert!(
@@ -193,13 +202,12 @@ fn a_server_that_is_restarted_in_the_middle_is_read_as_it_is_then() {
     let mut server = filled("old");
     let address = server.address();
     let workdir = Workdir::new("restarted");
-    let child = workdir.mcsnap(&arguments(&[&address], &[])).spawn();
-    wait_for_sealed(&workdir, 0, 4);
-    signal(&child, "STOP");
+    let run = workdir.mcsnap(&arguments(&[&address], &[]));
+    let (child, gate) = start_held(run, &workdir);
     server.kill();
     restart(&mut server);
     fill(&server, "new", 50);
-    signal(&child, "CONT");
+    gate.open();
     let output = child.wait_with_output().unwrap();
     let message = stderr_of(&output);
     assert_eq!(output.status.code(), Some(0), "{message}");
@@ -220,8 +228,8 @@ fn what_a_dead_server_gave_is_in_a_partial_snapshot_and_said_to_be_unsure() {
     let (first, second) = (dying.address(), healthy.address());
     let nodes = [&first[..], &second];
     let workdir = Workdir::new("unconfirmed");
-    let mut child = workdir.mcsnap(&arguments(&nodes, &[])).spawn();
-    wait_for_sealed(&workdir, 0, 4);
+    let run = workdir.mcsnap(&arguments(&nodes, &[]));
+    let (mut child, _gate) = start_held(run, &workdir);
     wait_for_sealed(&workdir, 1, 1);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -253,16 +261,10 @@ fn check_gone_for_good(mut gone: Memcached) {
     let stays = filled("stays");
     let (first, second) = (gone.address(), stays.address());
     let workdir = Workdir::new("gone-for-good");
-    let slowly = [
-        "--allow-partial",
-        "--node-items-per-second=5000",
-        "--shards=1",
-    ];
-    let child = workdir
-        .mcsnap(&arguments(&[&first, &second], &slowly))
-        .spawn();
-    wait_for_sealed(&workdir, 0, 3);
+    let run = workdir.mcsnap(&arguments(&[&first, &second], &["--allow-partial"]));
+    let (child, gate) = start_held(run, &workdir);
     gone.kill();
+    gate.open();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr_of(&output));
     let report = report_of(&output);
@@ -271,7 +273,7 @@ fn check_gone_for_good(mut gone: Memcached) {
     // How much of the list was read until then is chance.
     let listed = number("listed");
     assert!(listed <= KEY_COUNT && number("missing") > 0, "{node}");
-    assert!(number("stored") >= 300, "{node}");
+    assert!(number("stored") >= 400, "{node}");
     assert_eq!(number("stored") + number("missing"), listed, "{node}");
     assert_eq!(report["nodes"][1]["stored"], KEY_COUNT);
     assert_eq!(report["completeness_percent"], Value::Null);
@@ -283,10 +285,12 @@ fn what_was_sealed_of_a_server_without_cas_stays_where_it_died_before_its_turn()
     let (healthy, mut dying) = (filled("h"), filled_with("d", &["-C"]));
     let (first, second) = (healthy.address(), dying.address());
     let nodes = [&first[..], &second];
-    let slowly = ["--node-items-per-second=5000", "--shards=1"];
     let workdir = Workdir::new("died-before");
-    let mut child = workdir.mcsnap(&arguments(&nodes, &slowly)).spawn();
-    wait_for_sealed(&workdir, 0, 1);
+    let run = workdir.mcsnap(&arguments(&nodes, &["--shards=1"]));
+    // Each server's fourth.
+    let (run, _gate) = hold(run, &workdir, "n*-s000-00003-*", 0);
+    let mut child = run.spawn();
+    wait_for_sealed(&workdir, 0, 3);
     wait_for_sealed(&workdir, 1, 3);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -297,11 +301,18 @@ fn what_was_sealed_of_a_server_without_cas_stays_where_it_died_before_its_turn()
             .count()
     };
     let [of_healthy, of_dying] = ["n0000-", "n0001-"].map(sealed);
-    let more = ["--resume", "--allow-partial", "--parallel-nodes=1"];
-    let more = [&slowly[..], &more].concat();
-    let child = workdir.mcsnap(&arguments(&nodes, &more)).spawn();
+    let more = [
+        "--resume",
+        "--allow-partial",
+        "--parallel-nodes=1",
+        "--shards=1",
+    ];
+    let run = workdir.mcsnap(&arguments(&nodes, &more));
+    let (run, gate) = hold(run, &workdir, "*", 2);
+    let child = run.spawn();
     wait_for_sealed(&workdir, 0, of_healthy + 2);
     dying.kill();
+    gate.open();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr_of(&output));
     let report = report_of(&output);
@@ -316,9 +327,8 @@ fn an_earlier_run_of_which_nothing_is_left_makes_no_partial_snapshot() {
     let mut server = filled("k");
     let address = server.address();
     let workdir = Workdir::new("nothing-left");
-    let slowly = ["--node-items-per-second=5000", "--shards=1"];
-    let mut child = workdir.mcsnap(&arguments(&[&address], &slowly)).spawn();
-    wait_for_sealed(&workdir, 0, 3);
+    let run = workdir.mcsnap(&arguments(&[&address], &[]));
+    let (mut child, _gate) = start_held(run, &workdir);
     child.kill().unwrap();
     child.wait().unwrap();
     let sealed = || {
@@ -329,13 +339,15 @@ fn an_earlier_run_of_which_nothing_is_left_makes_no_partial_snapshot() {
     let before = sealed();
     // Each has another CAS then.
     fill(&server, "k", KEY_COUNT);
-    let more = [&slowly[..], &["--resume", "--allow-partial"]].concat();
-    let child = workdir.mcsnap(&arguments(&[&address], &more)).spawn();
+    let run = workdir.mcsnap(&arguments(&[&address], &["--resume", "--allow-partial"]));
+    let (run, gate) = hold(run, &workdir, "*", 2);
+    let child = run.spawn();
     wait_until("segments of this run alone", || {
         let now = sealed();
         !now.is_empty() && now.iter().all(|file| !before.contains(file))
     });
     server.kill();
+    gate.open();
     let output = child.wait_with_output().unwrap();
     let message = stderr_of(&output);
     assert_eq!(output.status.code(), Some(1), "{message}");

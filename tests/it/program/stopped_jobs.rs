@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use crate::harness::client::Item;
 use crate::harness::fake_server::{FakeServer, Rule, Step};
+use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
-use crate::harness::running_job::{segment_files, signal, wait_until};
+use crate::harness::running_job::{segment_files, signal, stop_at_gate, wait_until};
 use crate::harness::workdir::{Run, Workdir};
 use crate::server::misbehaving_server::{line, rules, stats};
 
@@ -139,21 +140,22 @@ fn a_stopped_dump_reports_what_was_read_and_what_is_kept() {
             "--format=text"
         };
         let arguments = ["dump", "--to", "s", "--name=a", "--segment-size=1MiB"];
-        let child = workdir
+        let run = workdir
             .mcsnap_by(&DEFAULTS, arguments)
             .arg("--compression=none")
             .arg("--connections=1")
             .arg(format)
-            .arg(&address)
-            .spawn();
+            .arg(&address);
+        // One of the two writers has sealed one of them.
+        let (run, gate) = hold(run, &workdir, "*", 2);
+        let child = run.spawn();
         wait_until("a sealed segment", || {
             let files = segment_files(&workdir, "a");
             files.iter().any(|file| file.ends_with(".mcs"))
         });
         // What is not read yet is not read any more.
         server.stop();
-        signal(&child, "INT");
-        let output = child.wait_with_output().unwrap();
+        let output = stop_at_gate(child, &gate, "INT");
         server.resume();
         assert_eq!(output.status.code(), Some(130));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
