@@ -48,8 +48,8 @@ fn assert_same_as(workdir: &Workdir, server: &Memcached, report: &Value) {
     for (key, (value, flags, exptime)) in &wanted {
         let (found, found_flags, found_exptime) = &restored[key];
         assert!(found == value && found_flags == flags, "{key:?}");
-        // A clock ticks between the two.
-        assert!(found_exptime.abs_diff(*exptime) <= 2, "{key:?}");
+        // Their clocks tick apart, and late where a machine is loaded.
+        assert!(found_exptime.abs_diff(*exptime) <= 60, "{key:?}");
     }
 }
 
