@@ -7,7 +7,8 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -240,6 +241,17 @@ impl Drop for Memcached {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A loopback address of the caller alone, so that no other test can take the port of a
+/// server that is gone and is to come back, or is to stay away.
+pub(crate) fn own_host() -> String {
+    static COUNT: AtomicU8 = AtomicU8::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    // Other processes of the tests may run at the same time.
+    let [.., high, low] = process::id().to_be_bytes();
+    // The addresses of 127.0.0.0 are those that tests name.
+    format!("127.{}.{high}.{}", 1 + number % 254, 1 + low % 254)
 }
 
 /// Says whether the servers that tests start know an option.

@@ -1,5 +1,6 @@
 //! What a test waits for while a program runs, and does to it.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Output};
 use std::thread;
@@ -63,4 +64,33 @@ pub(crate) fn stop_at_gate(mut child: Child, gate: &Gate, name: &str) -> Output 
     let mut output = child.wait_with_output().unwrap();
     output.stderr = told;
     output
+}
+
+/// A restore of many items that takes far longer than any test, until it is let go on.
+#[derive(Debug)]
+pub(crate) struct SlowRestore<'a> {
+    pub(crate) child: Child,
+    workdir: &'a Workdir,
+}
+
+impl SlowRestore<'_> {
+    const LIMIT: &'static str = "restore:\n  items-per-second: 100\n";
+    const NO_LIMIT: &'static str = "restore:\n  items-per-second: 1M\n";
+
+    pub(crate) fn start<'a>(workdir: &'a Workdir, arguments: &[&str]) -> SlowRestore<'a> {
+        fs::write(workdir.join("slow.yaml"), SlowRestore::LIMIT).unwrap();
+        let run = workdir.mcsnap(&["restore", "--config=slow.yaml"]);
+        let run = arguments
+            .iter()
+            .fold(run, |run, argument| run.arg(argument));
+        let child = run.spawn();
+        SlowRestore { child, workdir }
+    }
+
+    /// Lets it go on at full speed, and waits for its end.
+    pub(crate) fn finish(self) -> Output {
+        fs::write(self.workdir.join("slow.yaml"), SlowRestore::NO_LIMIT).unwrap();
+        signal(&self.child, "USR1");
+        self.child.wait_with_output().unwrap()
+    }
 }

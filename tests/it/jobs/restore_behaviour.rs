@@ -1,12 +1,13 @@
 //! What a restore does with records that do not simply fit.
 
-use std::time::{Duration, Instant};
+use std::fs;
 
 use serde_json::Value;
 
 use crate::harness::client::{Item, meta_flag};
 use crate::harness::memcached::Memcached;
 use crate::harness::reports::run_json;
+use crate::harness::running_job::{SlowRestore, wait_until};
 use crate::harness::workdir::Workdir;
 
 /// Every record has an outcome, or is a loss.
@@ -131,30 +132,40 @@ fn items_evicted_again_are_a_loss() {
     assert!(report["evicted"].as_u64().unwrap() > 0, "{report}");
 }
 
+/// Makes a snapshot `s/a` of a server with items that expire soon after; on a slow machine
+/// they are given more time.
+pub(crate) fn dump_before_it_expires(
+    workdir: &Workdir,
+    source: &Memcached,
+    items: impl Fn(i64) -> Vec<Item>,
+) {
+    for ttl in [3, 6, 12, 24, 48] {
+        source.client().load(items(ttl));
+        let there = source.client().stats("")["curr_items"].clone();
+        let dump = ["dump", "--to=s", "--name=a", &source.address()];
+        let report = run_json(workdir, &dump, 0);
+        if report["stored"] == there.parse::<u64>().unwrap() {
+            return;
+        }
+        fs::remove_dir_all(workdir.join("s")).unwrap();
+    }
+    panic!("a dump takes longer than a minute");
+}
+
 #[test]
 fn what_has_expired_since_the_dump_is_not_restored() {
     let (source, target) = (Memcached::start(), Memcached::start());
-    source.client().load([
-        Item::new("brief", "x").ttl(5),
-        Item::new("long", "x").ttl(1000),
-    ]);
     let workdir = Workdir::new("expired");
-    let report = run_json(
-        &workdir,
-        &["dump", "--to", "s", "--name", "a", &source.address()],
-        0,
-    );
-    assert_eq!(report["stored"], 2);
-    // The source itself tells when its clock has come so far.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while source.client().get("brief").is_some() {
-        assert!(Instant::now() < deadline, "the item does not expire");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    // Both servers and this host show whole seconds.
-    std::thread::sleep(Duration::from_millis(1100));
+    source.client().set("long", 0, 1000, b"x");
+    dump_before_it_expires(&workdir, &source, |ttl| {
+        vec![Item::new("brief", "x").ttl(ttl)]
+    });
     let to = target.address();
-    let plan = run_json(&workdir, &["restore", "s/a", "--dry-run", "--to", &to], 0);
+    let mut plan = Value::Null;
+    wait_until("the item expires", || {
+        plan = run_json(&workdir, &["restore", "s/a", "--dry-run", "--to", &to], 0);
+        plan["nodes"][0]["expired"] != 0
+    });
     assert_eq!(
         (&plan["nodes"][0]["keys"], &plan["nodes"][0]["expired"]),
         (&1.into(), &1.into())
@@ -229,16 +240,16 @@ fn a_damaged_block_costs_its_own_records_only() {
         ])
         .succeeds();
     let directory = workdir.join("s/a/segments");
-    let segment = std::fs::read_dir(directory)
+    let segment = fs::read_dir(directory)
         .unwrap()
         .next()
         .unwrap()
         .unwrap()
         .path();
-    let mut bytes = std::fs::read(&segment).unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    std::fs::write(&segment, bytes).unwrap();
+    fs::write(&segment, bytes).unwrap();
     for depth in ["--data", "--deep"] {
         let report = run_json(&workdir, &["verify", "s/a", depth], 3);
         assert_eq!(report["errors"], 1, "{report}");
@@ -262,25 +273,21 @@ fn a_node_that_dies_midway_is_named_and_the_others_are_filled() {
     let mut dying = Memcached::start_with(&["-m", "512"]);
     source
         .client()
-        .load((0..60_000).map(|at| Item::new(format!("key:{at}"), vec![b'x'; 2000])));
+        .load((0..20_000).map(|at| Item::new(format!("key:{at}"), vec![b'x'; 100])));
     let workdir = Workdir::new("dying-target");
     workdir
         .mcsnap(&["dump", "--to", "s", "--name", "a", &source.address()])
         .succeeds();
     let to = format!("{},{}", healthy.address(), dying.address());
-    let child = workdir
-        .mcsnap(&[
-            "restore", "s/a", "--ring", "modula", "--format", "json", "--to", &to,
-        ])
-        .spawn();
+    let arguments = ["s/a", "--ring=modula", "--format=json", "--to", &to];
+    let restore = SlowRestore::start(&workdir, &arguments);
     let mut client = dying.client();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while client.stats("")["curr_items"] == "0" {
-        assert!(Instant::now() < deadline, "the restore does not start");
-    }
+    wait_until("the restore starts", || {
+        client.stats("")["curr_items"] != "0"
+    });
     drop(client);
     dying.kill();
-    let output = child.wait_with_output().unwrap();
+    let output = restore.finish();
     assert_eq!(
         output.status.code(),
         Some(3),
@@ -310,28 +317,19 @@ fn a_flush_during_a_restore_is_no_success() {
     let target = Memcached::start_with(&["-m", "512"]);
     source
         .client()
-        .load((0..60_000).map(|at| Item::new(format!("key:{at}"), vec![b'x'; 2000])));
+        .load((0..20_000).map(|at| Item::new(format!("key:{at}"), vec![b'x'; 100])));
     let workdir = Workdir::new("flushed");
     workdir
         .mcsnap(&["dump", "--to", "s", "--name", "a", &source.address()])
         .succeeds();
-    let child = workdir
-        .mcsnap(&[
-            "restore",
-            "s/a",
-            "--format",
-            "json",
-            "--to",
-            &target.address(),
-        ])
-        .spawn();
+    let arguments = ["s/a", "--format=json", "--to", &target.address()];
+    let restore = SlowRestore::start(&workdir, &arguments);
     let mut client = target.client();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while client.stats("")["curr_items"] == "0" {
-        assert!(Instant::now() < deadline, "the restore does not start");
-    }
+    wait_until("the restore starts", || {
+        client.stats("")["curr_items"] != "0"
+    });
     client.flush_all();
-    let output = child.wait_with_output().unwrap();
+    let output = restore.finish();
     assert_eq!(
         output.status.code(),
         Some(3),

@@ -11,7 +11,9 @@ use crate::harness::ageing_proxy::{Age, AgeingProxy};
 use crate::harness::client::{Client, Item};
 use crate::harness::memcached::Memcached;
 use crate::harness::reports::{number, run_json};
+use crate::harness::running_job::wait_until;
 use crate::harness::workdir::Workdir;
+use crate::jobs::restore_behaviour::dump_before_it_expires;
 
 /// Items of these sizes, and a snapshot of them, `s/a`.
 fn make_snapshot(workdir: &Workdir, sizes: &[usize]) -> Vec<Item> {
@@ -343,25 +345,16 @@ fn what_is_too_large_is_named_with_what_to_do() {
 fn a_snapshot_of_which_all_has_expired_says_so_first() {
     let workdir = Workdir::new("kept-expired");
     let source = Memcached::start();
-    let mut client = source.client();
-    client.load((0..100).map(|at| Item::new(format!("key:{at}"), "value").ttl(3)));
-    workdir
-        .mcsnap(&["dump", "--to", "s", "--name=a", &source.address()])
-        .succeeds();
-    let (target, deadline) = (
-        Memcached::start(),
-        std::time::Instant::now() + std::time::Duration::from_secs(60),
-    );
+    dump_before_it_expires(&workdir, &source, |ttl| {
+        let item = |at| Item::new(format!("key:{at}"), "value").ttl(ttl);
+        (0..100).map(item).collect()
+    });
+    let target = Memcached::start();
     let to = target.address();
-    // Until this host's clock has come so far, too.
-    loop {
+    wait_until("the items expire", || {
         let plan = run_json(&workdir, &["restore", "s/a", "--dry-run", "--to", &to], 0);
-        if plan["nodes"][0]["expired"] == 100 {
-            break;
-        }
-        assert!(std::time::Instant::now() < deadline, "nothing expires");
-        client.wait_for_tick();
-    }
+        plan["nodes"][0]["expired"] == 100
+    });
     let output = workdir.mcsnap(&["restore", "s/a", "--to", &to]).succeeds();
     let text = String::from_utf8(output.stdout).unwrap();
     let words = "nothing restored: all 100 records have expired";

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::harness::client::Item;
-use crate::harness::memcached::Memcached;
+use crate::harness::memcached::{Memcached, own_host};
 use crate::harness::reports::{number, run_json};
-use crate::harness::running_job::wait_until;
+use crate::harness::running_job::{SlowRestore, wait_until};
 use crate::harness::workdir::Workdir;
 
 const KEY_COUNT: u64 = 3000;
@@ -24,7 +24,7 @@ fn make_snapshot(workdir: &Workdir, count: u64, value_len: usize) {
 
 /// An address at which nobody listens any more.
 fn dead_address() -> String {
-    let mut server = Memcached::start_at("127.0.0.96", &[], &[]);
+    let mut server = Memcached::start_at(&own_host(), &[], &[]);
     server.kill();
     server.address()
 }
@@ -207,10 +207,9 @@ fn a_server_that_is_not_of_the_ring_is_refused() {
 #[test]
 fn what_a_dying_server_did_not_answer_is_unsure() {
     let workdir = Workdir::new("unsure");
-    make_snapshot(&workdir, 60_000, 2000);
-    let target = Memcached::start_with(&["-m", "512"]);
+    make_snapshot(&workdir, 20_000, 100);
+    let target = Memcached::start();
     let arguments = [
-        "restore",
         "s/a",
         "--progress=none",
         "--connections=2",
@@ -218,11 +217,11 @@ fn what_a_dying_server_did_not_answer_is_unsure() {
         "--to",
         &target.address(),
     ];
-    let child = workdir.mcsnap(&arguments).spawn();
+    let restore = SlowRestore::start(&workdir, &arguments);
     let mut client = target.client();
     wait_until("the first items", || client.stats("")["curr_items"] != "0");
     target.stop();
-    let output = child.wait_with_output().unwrap();
+    let output = restore.finish();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{text}");
     let row = text
@@ -249,17 +248,15 @@ fn what_a_flush_takes_of_a_target_meanwhile_is_looked_for() {
         .mcsnap(&["dump", "--to=s", "--name=a", &from])
         .succeeds();
     let to = target.address();
-    let arguments = ["restore", "s/a", "--to", &to, "--format=json"];
-    let child = workdir
-        .mcsnap(&arguments)
-        .arg("--items-per-second=2000")
-        .spawn();
-    wait_until("half of it is there", || {
+    let arguments = ["s/a", "--to", &to, "--format=json"];
+    let restore = SlowRestore::start(&workdir, &arguments);
+    // Of so many the sample has some.
+    wait_until("a part of it is there", || {
         let items = target.client().stats("")["curr_items"].clone();
-        items.parse::<u64>().unwrap() > 2000
+        items.parse::<u64>().unwrap() >= 300
     });
     assert_eq!(target.client().command("flush_all"), "OK");
-    let output = child.wait_with_output().unwrap();
+    let output = restore.finish();
     assert_eq!(output.status.code(), Some(3));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let seen = &report["nodes"][0]["presence"];

@@ -10,16 +10,12 @@ use serde_json::Value;
 use crate::harness::client::Item;
 use crate::harness::fault::Gate;
 use crate::harness::held_dump::hold;
-use crate::harness::memcached::Memcached;
+use crate::harness::memcached::{Memcached, own_host};
 use crate::harness::reports::{report_of, stderr_of};
 use crate::harness::running_job::{segment_files, wait_until};
 use crate::harness::workdir::{Run, Workdir};
 
 const KEY_COUNT: u64 = 20_000;
-
-/// An address of this file alone, so that nobody takes the port of a server that
-/// is restarted.
-const HOST: &str = "127.0.0.98";
 
 fn fill(server: &Memcached, prefix: &str, count: u64) {
     let value = vec![b'v'; 700];
@@ -33,15 +29,16 @@ fn filled(prefix: &str) -> Memcached {
 
 fn filled_with(prefix: &str, more: &[&str]) -> Memcached {
     let arguments = [&["-m", "256"], more].concat();
-    let server = Memcached::start_at(HOST, &arguments, &[]);
+    let server = Memcached::start_at(&own_host(), &arguments, &[]);
     fill(&server, prefix, KEY_COUNT);
     server
 }
 
 /// Starts a server with no items in the place of one that is gone.
 fn restart(server: &mut Memcached) {
-    let port = server.port().to_string();
-    *server = Memcached::start_at(HOST, &["-m", "256", "-p", &port], &[]);
+    let address = server.address();
+    let (host, port) = address.split_once(':').unwrap();
+    *server = Memcached::start_at(host, &["-m", "256", "-p", port], &[]);
 }
 
 fn arguments<'a>(nodes: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::client::Item;
 use crate::harness::fault::Gate;
 use crate::harness::held_dump::hold;
-use crate::harness::memcached::Memcached;
+use crate::harness::memcached::{Memcached, own_host};
 use crate::harness::running_job::{segment_files, wait_until};
 use crate::harness::workdir::Workdir;
 
@@ -26,15 +26,12 @@ fn fill(server: &Memcached, prefix: &str, count: u64) {
     server.client().load(items);
 }
 
-/// An address of this file alone, so that nobody takes the port of a server that
-/// is restarted.
-const HOST: &str = "127.0.0.97";
-
 /// Kills a server, and starts one with no items in its place.
 fn restart(server: &mut Memcached) {
     server.kill();
-    let port = server.port().to_string();
-    *server = Memcached::start_at(HOST, &["-m", "256", "-p", &port], &[]);
+    let address = server.address();
+    let (host, port) = address.split_once(':').unwrap();
+    *server = Memcached::start_at(host, &["-m", "256", "-p", port], &[]);
 }
 
 fn arguments<'a>(first: &'a str, second: &'a str) -> [&'a str; 10] {
@@ -93,7 +90,7 @@ fn assert_whole(child: Child, second_count: u64) {
 fn a_server_that_is_restarted_before_its_turn_is_dumped_as_it_is_then() {
     let first = Memcached::start_with(&["-m", "256"]);
     fill(&first, "first", KEY_COUNT);
-    let mut second = Memcached::start_at(HOST, &["-m", "256"], &[]);
+    let mut second = Memcached::start_at(&own_host(), &["-m", "256"], &[]);
     fill(&second, "old", 100);
     let address = second.address();
     let workdir = Workdir::new("waiting-restarted");
@@ -129,7 +126,7 @@ fn a_server_that_is_flushed_before_its_turn_is_dumped_as_it_is_then() {
 fn a_dump_of_a_server_restarted_before_its_turn_goes_on_after_a_kill() {
     let first = Memcached::start_with(&["-m", "256"]);
     fill(&first, "first", KEY_COUNT);
-    let mut second = Memcached::start_at(HOST, &["-m", "256"], &[]);
+    let mut second = Memcached::start_at(&own_host(), &["-m", "256"], &[]);
     let address = second.address();
     let workdir = Workdir::new("waiting-resumed");
     let (mut child, gate) = start_dump(&first, &address, &workdir);
