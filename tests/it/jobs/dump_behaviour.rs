@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::engines::source::WalkKind;
@@ -15,7 +15,9 @@ use serde_json::Value;
 use crate::harness::ageing_proxy::binary_set;
 use crate::harness::client::Item;
 use crate::harness::fake_server::{FakeServer, Rule, Step};
+use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
+use crate::harness::running_job::{segment_files, wait_until};
 use crate::harness::workdir::Workdir;
 
 fn dump_json(workdir: &Workdir, arguments: &[&str], code: i32) -> Value {
@@ -197,11 +199,11 @@ fn a_long_key_with_a_nul_is_not_taken_for_what_lies_before_it() {
 
 #[test]
 fn a_node_that_dies_midway_is_named_and_the_others_finish() {
-    let value = |at: u64| vec![at.to_le_bytes()[0]; 2000];
+    let value = |at: u64| vec![at.to_le_bytes()[0]; 500];
     let fill = |server: &Memcached| {
         server
             .client()
-            .load((0..40_000).map(|at| Item::new(format!("key:{at}"), value(at))));
+            .load((0..5000).map(|at| Item::new(format!("key:{at}"), value(at))));
     };
     for (flag, code) in [("--allow-partial", 3), ("--allow-partial=false", 1)] {
         let healthy = Memcached::start_with(&["-m", "256"]);
@@ -210,26 +212,20 @@ fn a_node_that_dies_midway_is_named_and_the_others_finish() {
         fill(&dying);
         let (first, second) = (healthy.address(), dying.address());
         let workdir = Workdir::new("dying");
-        let child = workdir
+        let run = workdir
             .mcsnap(&["dump", "--to", "s", "--name", "a", "--format", "json", flag])
-            .arg("--segment-size=1MiB")
+            .arg("--segment-records=100")
+            .arg("--compression=none")
             .arg(&first)
-            .arg(&second)
-            .spawn();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let has_begun = || {
-            let entries = std::fs::read_dir(workdir.join("s/a/segments"))
-                .into_iter()
-                .flatten();
-            entries
-                .flatten()
-                .any(|entry| entry.file_name().to_string_lossy().starts_with("n0001"))
-        };
-        while !has_begun() {
-            assert!(Instant::now() < deadline, "the dump does not start");
-            std::thread::yield_now();
-        }
+            .arg(&second);
+        let (run, gate) = hold(run, &workdir, "n0001-*", 2);
+        let child = run.spawn();
+        wait_until("the second node is read", || {
+            let files = segment_files(&workdir, "a");
+            files.iter().any(|name| name.starts_with("n0001"))
+        });
         dying.kill();
+        gate.open();
         let output = child.wait_with_output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{errors}");
@@ -239,7 +235,7 @@ fn a_node_that_dies_midway_is_named_and_the_others_finish() {
             let advice = advice.split_once("; pass --resume --name a to go on with ");
             let (records, rest) = advice.unwrap().1.split_once(" records of ").unwrap();
             let records: u64 = records.replace(',', "").parse().unwrap();
-            assert!(records >= 40_000, "{errors}");
+            assert!(records >= 5000, "{errors}");
             assert_eq!(
                 rest,
                 "2 servers, or --allow-partial for a snapshot of what other servers give"
@@ -248,7 +244,7 @@ fn a_node_that_dies_midway_is_named_and_the_others_finish() {
         }
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["verdict"], "partial");
-        assert_eq!(report["nodes"][0]["stored"], 40_000);
+        assert_eq!(report["nodes"][0]["stored"], 5000);
         assert_eq!(report["nodes"][0]["failure"], Value::Null);
         let dead = &report["nodes"][1];
         assert!(

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::harness::ageing_proxy::{Age, AgeingProxy};
 use crate::harness::client::Item;
 use crate::harness::fake_server::{FakeServer, Rule, Step};
+use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
 use crate::harness::running_job::{segment_files, signal, wait_until};
 use crate::harness::workdir::Workdir;
@@ -222,16 +223,19 @@ fn a_silent_walk_of_a_server_that_lives_is_waited_for() {
 fn a_stopped_server_is_given_up_soon() {
     let server = Memcached::start_with(&["-m", "256"]);
     let value = vec![b'v'; 2000];
-    let items = (0..60_000).map(|at| Item::new(format!("key:{at}"), value.clone()));
+    let items = (0..10_000).map(|at| Item::new(format!("key:{at}"), value.clone()));
     server.client().load(items);
     let workdir = Workdir::new("stopped");
-    let child = workdir
+    let run = workdir
         .mcsnap(&["dump", "--to", "s", "--name", "a", "--timeout", "1s"])
+        .arg("--compression=none")
         .arg("--segment-size=1MiB")
-        .arg(server.address())
-        .spawn();
+        .arg(server.address());
+    let (run, gate) = hold(run, &workdir, "*", 2);
+    let child = run.spawn();
     wait_until("the dump starts", || has_segments(&workdir));
     server.stop();
+    gate.open();
     let started = Instant::now();
     let output = child.wait_with_output().unwrap();
     assert!(started.elapsed() < SOON, "after {:?}", started.elapsed());
@@ -256,7 +260,7 @@ fn a_stopped_server_is_given_up_soon() {
         .succeeds();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(report["kept_records"].as_u64().unwrap() > 0, "{report}");
-    assert_eq!(report["records"], 60_000);
+    assert_eq!(report["records"], 10_000);
 }
 
 fn has_segments(workdir: &Workdir) -> bool {
@@ -476,16 +480,19 @@ fn a_server_that_is_restarted_or_flushed_meanwhile_is_no_good() {
 fn a_real_flush_meanwhile_is_noticed() {
     let server = Memcached::start_with(&["-m", "256"]);
     let value = vec![b'v'; 2000];
-    let items = (0..60_000).map(|at| Item::new(format!("key:{at}"), value.clone()));
+    let items = (0..10_000).map(|at| Item::new(format!("key:{at}"), value.clone()));
     let mut client = server.client();
     client.load(items);
     let workdir = Workdir::new("flushed");
-    let child = workdir
+    let run = workdir
         .mcsnap(&["dump", "--to", "s", "--name", "a", "--segment-size=1MiB"])
-        .arg(server.address())
-        .spawn();
+        .arg("--compression=none")
+        .arg(server.address());
+    let (run, gate) = hold(run, &workdir, "*", 2);
+    let child = run.spawn();
     wait_until("the dump starts", || has_segments(&workdir));
     client.flush_all();
+    gate.open();
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{errors}");

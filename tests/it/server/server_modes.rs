@@ -280,8 +280,11 @@ fn items_that_have_expired_are_no_loss_where_lists_pass_them_over() {
         client.load((0..5000).map(|at| {
             let key = format!("expiring:{at}");
             let value = value(&key, at * 7919 % 3000);
-            Item::new(key, value).ttl(1)
+            Item::new(key, value)
         }));
+        // No item is stored after the first of these has expired: it would take its place.
+        let touches = (0..5000).map(|at| format!("touch expiring:{at} 1 noreply\r\n"));
+        client.send(touches.collect::<String>().as_bytes());
         // More than the second that a TTL of 1 lasts, rounded up.
         (0..3).for_each(|_| client.wait_for_tick());
         assert_eq!(client.stats("")["curr_items"], "6000");
