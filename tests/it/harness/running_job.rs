@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,5 +93,15 @@ impl SlowRestore<'_> {
         fs::write(self.workdir.join("slow.yaml"), SlowRestore::NO_LIMIT).unwrap();
         signal(&self.child, "USR1");
         self.child.wait_with_output().unwrap()
+    }
+}
+
+/// Raises a flag when it goes out of scope, also by a failure.
+#[derive(Debug)]
+pub(crate) struct RaiseOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for RaiseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }

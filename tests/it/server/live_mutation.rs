@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mcsnap::words::item::Exptime;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::harness::workdir::Workdir;
 /// Between two rounds of a writer: a server in use, not one at its limit.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How far the server's clock, which ticks once a second, can be off.
+/// How far off an exptime can be by the server's clock, which ticks once a second.
 const TICK: Duration = Duration::from_secs(2);
 
 /// One write of a key, which happened between two moments.
@@ -49,8 +49,15 @@ impl Log {
         log.entry(key.to_owned()).or_default().push(write);
     }
 
-    /// Whether a value was that key's at some moment between two.
-    fn was_so(&self, key: &str, value: &[u8], from: Instant, to: Instant) -> bool {
+    /// Whether a value was that key's at some moment between two. At the first of them the
+    /// server's clock was behind by some time.
+    fn was_so(
+        &self,
+        key: &str,
+        value: &[u8],
+        (from, to): (Instant, Instant),
+        behind: Duration,
+    ) -> bool {
         let log = self.0.lock().unwrap();
         let Some(writes) = log.get(key) else {
             return false;
@@ -58,7 +65,9 @@ impl Log {
         writes.iter().enumerate().any(|(index, write)| {
             let next = writes.get(index + 1);
             let is_replaced_before = next.is_some_and(|next| next.after < from);
-            let is_expired_before = write.ttl.is_some_and(|ttl| write.after + ttl + TICK < from);
+            let is_expired_before = write
+                .ttl
+                .is_some_and(|ttl| write.after + ttl + TICK + behind < from);
             write.value.as_deref() == Some(value)
                 && write.before <= to
                 && !is_replaced_before
@@ -209,7 +218,7 @@ fn check(server: &Memcached, address: &str, counts: Counts, walk: &str) -> (Valu
     fill(&mut server.client(), &log, counts);
     let is_over = AtomicBool::new(false);
     let workdir = Workdir::new("mutation");
-    let (output, from, to) = thread::scope(|scope| {
+    let (output, from, to, behind) = thread::scope(|scope| {
         let (log, is_over) = (&log, &is_over);
         let writers = [
             scope.spawn(move || replace(server.client(), log, counts, is_over)),
@@ -231,6 +240,7 @@ fn check(server: &Memcached, address: &str, counts: Counts, walk: &str) -> (Valu
             thread::sleep(PAUSE);
         }
         let from = Instant::now();
+        let behind = time_behind(server);
         let output = workdir
             .mcsnap(&["dump", "--to", "s", "--name", "a", "--format", "json"])
             .arg(format!("--walk={walk}"))
@@ -253,7 +263,7 @@ fn check(server: &Memcached, address: &str, counts: Counts, walk: &str) -> (Valu
         for writer in writers {
             writer.join().unwrap();
         }
-        (output, from, to)
+        (output, from, to, behind)
     });
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{errors}");
@@ -262,7 +272,7 @@ fn check(server: &Memcached, address: &str, counts: Counts, walk: &str) -> (Valu
     assert_accounted(&report);
     let records = records(&workdir.join("s/a"));
     assert_eq!(records.len(), number("stored"));
-    assert_true(&records, &log, from, to);
+    assert_true(&records, &log, (from, to), behind);
     let missing = missing(&records, counts);
     assert!(
         missing.len() <= number("unlisted") + number("unsure"),
@@ -284,11 +294,24 @@ fn check(server: &Memcached, address: &str, counts: Counts, walk: &str) -> (Valu
     (report, missing)
 }
 
-fn assert_true(records: &BTreeMap<Vec<u8>, Stored>, log: &Log, from: Instant, to: Instant) {
+/// How far a server's clock, which ticks late where the machine is loaded, is behind.
+fn time_behind(server: &Memcached) -> Duration {
+    let time = server.client().stats("")["time"].parse().unwrap();
+    let time = UNIX_EPOCH + Duration::from_secs(time);
+    // It may be ahead by a part of a second.
+    SystemTime::now().duration_since(time).unwrap_or_default()
+}
+
+fn assert_true(
+    records: &BTreeMap<Vec<u8>, Stored>,
+    log: &Log,
+    (from, to): (Instant, Instant),
+    behind: Duration,
+) {
     for (key, record) in records {
         let key = std::str::from_utf8(key).unwrap();
         assert!(
-            log.was_so(key, &record.value, from, to),
+            log.was_so(key, &record.value, (from, to), behind),
             "{key} was never {:?} meanwhile; it was {:?}, from {from:?} to {to:?}",
             String::from_utf8_lossy(&record.value),
             log.0.lock().unwrap().get(key)

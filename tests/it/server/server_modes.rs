@@ -10,6 +10,7 @@ use crate::harness::ageing_proxy::binary_set;
 use crate::harness::client::{Client, Item};
 use crate::harness::memcached::Memcached;
 use crate::harness::reports::{assert_accounted, number};
+use crate::harness::running_job::RaiseOnDrop;
 use crate::harness::stored::{Stored, records};
 use crate::harness::workdir::Workdir;
 
@@ -368,15 +369,6 @@ fn of_several_dumps_the_last_one_turns_the_crawler_off() {
             assert_eq!(report["verdict"], "complete");
         }
         assert_eq!(server.client().stats("settings")["lru_crawler"], "no");
-    }
-}
-
-/// Raises a flag when it goes out of scope, also by a failure.
-struct RaiseOnDrop<'a>(&'a std::sync::atomic::AtomicBool);
-
-impl Drop for RaiseOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A dump of a server in use misses no key that lives through it.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mcsnap::codecs::format::compression::SectionReader;
 use mcsnap::codecs::format::manifest::Need;
@@ -10,9 +10,10 @@ use mcsnap::ports::store::{MapChoice, open_snapshot_place};
 
 use crate::harness::client::Item;
 use crate::harness::memcached::Memcached;
+use crate::harness::running_job::{RaiseOnDrop, wait_until};
 use crate::harness::workdir::Workdir;
 
-const KEY_COUNT: u64 = 300_000;
+const KEY_COUNT: u64 = 100_000;
 
 fn key(number: u64) -> String {
     format!("user:{number}:profile")
@@ -37,6 +38,7 @@ fn no_key_is_missing_after_a_dump_under_gets_and_sets() {
     server.client().load(items);
     let workdir = Workdir::new("under-load");
     let is_over = AtomicBool::new(false);
+    let (write_rounds, read_rounds) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let writer = || {
             let mut client = server.client();
@@ -52,8 +54,8 @@ fn no_key_is_missing_after_a_dump_under_gets_and_sets() {
                 });
                 client.load(items);
                 version += 1;
+                write_rounds.fetch_add(1, Ordering::Relaxed);
             }
-            version
         };
         let reader = || {
             let mut client = server.client();
@@ -67,18 +69,33 @@ fn no_key_is_missing_after_a_dump_under_gets_and_sets() {
                 });
                 let keys: Vec<String> = numbers.map(key).collect();
                 client.fetch_all(&keys);
+                read_rounds.fetch_add(1, Ordering::Relaxed);
             }
         };
-        let writing = scope.spawn(writer);
+        // Or a failure in here would wait for them for ever.
+        let _end = RaiseOnDrop(&is_over);
+        scope.spawn(writer);
         scope.spawn(reader);
+        let rounds = || [&write_rounds, &read_rounds].map(|rounds| rounds.load(Ordering::Relaxed));
+        wait_until("there is a load", || {
+            rounds().iter().all(|&rounds| rounds > 1)
+        });
+        let before = rounds();
         let address = server.address();
         let dumped = workdir
             .mcsnap(&[
                 "dump", "--to", "s", "--name", "a", "--format", "json", &address,
             ])
             .run();
+        let after = rounds();
         is_over.store(true, Ordering::Relaxed);
-        assert!(writing.join().unwrap() > 2, "there was no load");
+        assert!(
+            before
+                .iter()
+                .zip(after)
+                .all(|(&before, after)| before < after),
+            "there was no load"
+        );
         assert_eq!(
             dumped.status.code(),
             Some(0),
