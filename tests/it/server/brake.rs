@@ -284,18 +284,16 @@ fn a_signal_has_the_limits_of_the_file_taken_over() {
 
 #[test]
 fn a_signal_without_a_file_changes_nothing_and_ends_nothing() {
-    let server = filled(300, 10);
+    let go_on = Arc::new(AtomicBool::new(false));
+    let value = [
+        Step::Await(Arc::clone(&go_on)),
+        Step::reply("VA 1 f7 t-1 c5 O?\r\nv\r\n"),
+    ];
+    let server = FakeServer::ruled(rules([Rule::new("mg ", value)], 100, Others::None));
     let workdir = Workdir::new("no-file");
     let address = server.address();
     let mut child = workdir
-        .mcsnap(&[
-            "dump",
-            "--to=s",
-            "--name=a",
-            "--progress=lines",
-            "--items-per-second=100",
-            &address,
-        ])
+        .mcsnap(&["dump", "--to=s", "--name=a", "--progress=lines", &address])
         .spawn();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     lines.find(|line| line.as_ref().unwrap().contains("started"));
@@ -303,6 +301,7 @@ fn a_signal_without_a_file_changes_nothing_and_ends_nothing() {
     let words =
         "SIGUSR1: the limits stay as they are: there is no configuration file; --config names one";
     assert!(lines.any(|line| line.unwrap().contains(words)));
+    go_on.store(true, Ordering::SeqCst);
     assert!(child.wait().unwrap().success());
 }
 
@@ -335,14 +334,15 @@ fn limits_hold_for_a_dump_and_a_restore_and_a_large_value_is_no_slow_server() {
         ],
         550,
     );
-    // 6 MiB at 4 MiB a second, of which 100 ms may be there at the start.
-    let rate = "--bytes-per-second=4MiB";
+    // 6 MiB at 2 MiB a second, of which 100 ms may be there at the start. The server, which
+    // may be late itself, has less time to answer.
+    let rate = "--bytes-per-second=2MiB";
     elapsed(
-        &["dump", "--to=s", "--name=b", "--timeout=500ms", rate, &from],
-        1200,
+        &["dump", "--to=s", "--name=b", "--timeout=2s", rate, &from],
+        2400,
     );
     let to = format!("--to={to}");
-    elapsed(&["restore", "s/a", &to, "--timeout=500ms", rate], 1200);
+    elapsed(&["restore", "s/a", &to, "--timeout=2s", rate], 2400);
     elapsed(
         &[
             "restore",

@@ -286,12 +286,12 @@ fn a_server_that_is_silent_is_waited_for() {
     let arguments = [
         "dump",
         "--to=s",
-        "--timeout=200ms",
+        "--timeout=1s",
         "--wait-for-node=5m",
         &address,
     ];
     let running = Watched::start(&workdir, &arguments);
-    running.wait_for("no reply within 200 ms", 1);
+    running.wait_for("no reply within 1 s", 1);
     source.resume();
     running.end(0);
 }
