@@ -86,6 +86,8 @@ fn no_key_is_missing_after_a_dump_under_gets_and_sets() {
             .mcsnap(&[
                 "dump", "--to", "s", "--name", "a", "--format", "json", &address,
             ])
+            // Not held back for the sake of the others, who get all that is left.
+            .arg("--full-speed")
             .run();
         let after = rounds();
         is_over.store(true, Ordering::Relaxed);

@@ -274,7 +274,21 @@ fn a_full_or_failing_disk_for_the_list_of_keys_is_told_as_such() {
                 continue;
             }
             let fault = Fault::at(&[call], number, Harm::Error(errno));
-            let (output, counted) = fault.run(workdir.mcsnap(&into("a")), &workdir.join("p"));
+            let run = || {
+                // Keys are listed at full speed all the same; those in memory come first.
+                let slow = workdir.mcsnap(&into("a")).arg("--items-per-second=10000");
+                fault.run(slow, &workdir.join("p"))
+            };
+            let (mut output, mut counted) = run();
+            // A server on a loaded machine may list even more slowly: then all is well.
+            for _ in 0..20 {
+                if counted.len() >= number {
+                    break;
+                }
+                assert_eq!(done(&output).code, 0, "{call:?}: {output:?}");
+                fs::remove_dir_all(workdir.join("s/a")).unwrap();
+                (output, counted) = run();
+            }
             assert!(counted.len() >= number, "{call:?}: {counted:?}");
             check_told(&done(&output), &place, cause);
             // Told before the directory of the snapshot is made, where that can be.
