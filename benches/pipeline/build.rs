@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde::Serialize;
+
 use crate::machine::first_line;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Build {
     pub(crate) program: String,
-    pub(crate) version: String,
+    version: String,
 }
 
 impl Build {

@@ -46,6 +46,7 @@ fn draw(results: &Results, file: &Path) -> Result<(), Box<dyn Error>> {
         .disable_y_mesh()
         .y_labels(0)
         .x_desc("wall time, as a multiple of the floor in the same round")
+        .light_line_style(TRANSPARENT)
         .label_style(("sans-serif", 13))
         .draw()?;
     let rows_end = rows.len() as f64;

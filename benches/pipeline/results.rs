@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::arguments::Arguments;
+use crate::build::Build;
 use crate::cost::Cost;
 use crate::job::{Job, Who};
 use crate::machine::Machine;
@@ -21,8 +22,8 @@ pub(crate) struct Results {
     warm_up: u64,
     is_full_speed: bool,
     machine: Machine,
-    this: String,
-    other: Option<String>,
+    this: Build,
+    other: Option<Build>,
     notes: Vec<String>,
     pub(crate) rows: Vec<Row>,
     /// Empty unless asked for.
@@ -64,8 +65,8 @@ impl Results {
             warm_up: arguments.warm_up,
             is_full_speed: arguments.full_speed,
             machine,
-            this: scene.this.version.clone(),
-            other: scene.other.as_ref().map(|build| build.version.clone()),
+            this: scene.this.clone(),
+            other: scene.other.clone(),
             notes: scene.notes(&arguments.jobs),
             rows: jobs.iter().flat_map(rows).collect(),
             file_calls,

@@ -45,11 +45,12 @@ pub(crate) fn run(scene: &Scene, arguments: &Arguments) -> Vec<JobRounds> {
     all
 }
 
-/// Another one begins in each round, and every second round goes backwards: so nobody
-/// always runs first, and nobody always runs after the same one.
+/// Every second round goes backwards, and every second one begins with another: so nobody
+/// always runs first, and nobody always runs after the same one. Of three, each order
+/// comes once in six rounds.
 fn order(round: u64, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
-    order.rotate_left(round as usize % count);
+    order.rotate_left((round / 2) as usize % count);
     if round % 2 == 1 {
         order.reverse();
     }
