@@ -10,8 +10,9 @@ use mcsnap::words::units::UnixSecs;
 /// So the instructions of one item are a thousandth of those that are printed.
 pub(crate) const ITEM_COUNT: usize = 1_000;
 
-/// The moment at which the items expire: far away, so that none is gone.
-const EXPIRES_AT: u64 = 4_000_000_000;
+/// The moment at which the items expire: far away, so that none is gone, and before 2038,
+/// beyond which a server is told another time.
+const EXPIRES_AT: u64 = 2_100_000_000;
 
 /// Items in the order in which a walk lists them.
 #[derive(Debug)]
