@@ -1,0 +1,44 @@
+//! Reads ranges of an object, by a map or by a call.
+
+use std::borrow::Cow;
+
+use crate::codecs::format::bytes::slice;
+use crate::ports::store::ObjectReader;
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::{Error, Result};
+
+/// Returns a range of an object, borrowed if it is mapped. The caller has limited the
+/// length.
+pub(super) fn read_range(
+    object: &dyn ObjectReader,
+    offset: u64,
+    len: u64,
+) -> Result<Cow<'_, [u8]>> {
+    if let Some(bytes) = object.as_bytes() {
+        let bytes = slice(bytes, offset, len, Structure::Segment).map_err(Error::corrupt)?;
+        return Ok(Cow::Borrowed(bytes));
+    }
+    read_range_by_call(object, offset, len).map(Cow::Owned)
+}
+
+/// Returns a copy of a range of an object.
+pub(super) fn read_range_by_call(
+    object: &dyn ObjectReader,
+    offset: u64,
+    len: u64,
+) -> Result<Vec<u8>> {
+    // A length beyond the object is refused before memory is allocated for it.
+    let end = offset.saturating_add(len);
+    if end > object.size() {
+        let (needed, found) = (end, object.size());
+        let defect = Defect::Truncated {
+            structure: Structure::Segment,
+            needed,
+            found,
+        };
+        return Err(Error::corrupt(defect));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    object.read_at(offset, &mut bytes)?;
+    Ok(bytes)
+}
