@@ -1,13 +1,11 @@
 //! A user and a password, which are never printed.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::words::error::{Error, Operation, Result};
-use crate::words::units::to_u64;
+use crate::ports::host;
+use crate::words::error::{Error, ErrorKind, Result};
 
 /// A user and a password, for servers with a list of users (`-Y`).
 pub struct Credentials {
@@ -19,7 +17,7 @@ pub struct Credentials {
 impl Credentials {
     /// Longest file that is read, in bytes: a longer one holds no password, but is the
     /// wrong file.
-    const FILE_LEN_MAX: usize = 4096;
+    const FILE_LEN_MAX: u64 = 4096;
 
     /// Parses `user:password`.
     ///
@@ -40,18 +38,16 @@ impl Credentials {
     ///
     /// - `InvalidInput`, which does not show what the file holds.
     pub fn read_file(path: &Path) -> Result<Self> {
-        let failed = |operation, error| Error::unusable_file("auth-file", path, operation, error);
-        let file = File::open(path).map_err(|error| failed(Operation::Open, error))?;
-        let mut bytes = Vec::new();
-        file.take(to_u64(Self::FILE_LEN_MAX).saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| failed(Operation::Read, error))?;
-        let text = String::from_utf8(bytes)
-            .ok()
-            .filter(|text| text.len() <= Self::FILE_LEN_MAX);
         let wrong =
             |allowed: &str| Error::invalid_input("auth-file", path.to_string_lossy(), allowed);
-        let text = text.ok_or_else(|| wrong("wanted a text of at most 4096 bytes"))?;
+        let read = host::read_named_file("auth-file", path, Self::FILE_LEN_MAX);
+        let text = read.map_err(|error| {
+            let is_too_long = matches!(error.kind(), ErrorKind::LimitExceeded { .. });
+            if is_too_long {
+                return wrong("wanted a text of at most 4096 bytes");
+            }
+            error
+        })?;
         let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
         let made = match lines.as_slice() {
             [line] => Self::parse(line),
