@@ -18,6 +18,7 @@ mod registry;
 mod reload;
 mod render;
 mod screen;
+mod segment_args;
 mod settings;
 mod signals;
 mod snapshots;

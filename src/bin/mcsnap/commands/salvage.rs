@@ -13,9 +13,8 @@ use crate::command::Command;
 use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
 use crate::render::{count, counted, finding_json, print, told};
-use crate::settings::{
-    Format, Section, parse_count, parse_file_mode, parse_size, parse_threads, text,
-};
+use crate::segment_args::SegmentArgs;
+use crate::settings::{Format, Section, parse_file_mode, parse_threads, text};
 use crate::snapshots::required_snapshot;
 
 /// Write a new snapshot of what is still sound in a damaged one
@@ -34,20 +33,9 @@ pub(crate) struct SalvageArgs {
     #[arg(long, value_name = "NAME")]
     #[serde(deserialize_with = "text")]
     pub(crate) name: Option<String>,
-    /// Most bytes of a segment file [default: 256MiB]
-    #[arg(long, value_name = "BYTES")]
-    #[serde(deserialize_with = "text")]
-    pub(crate) segment_size: Option<String>,
-    /// Most records of a segment file [default: 500000]
-    ///
-    /// Bounds the memory of a writer: up to 48 bytes a record.
-    #[arg(long, value_name = "COUNT")]
-    #[serde(deserialize_with = "text")]
-    pub(crate) segment_records: Option<String>,
-    /// Compression: none, or zstd:LEVEL with 1 to 22 [default: zstd:1]
-    #[arg(long, value_name = "KIND")]
-    #[serde(deserialize_with = "text")]
-    pub(crate) compression: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) segments: SegmentArgs,
     /// Permissions of new files, such as 640 for a group [default: 600]
     ///
     /// Three octal digits: 6 for the owner, and 0, 4 or 6 for the group and for
@@ -73,9 +61,6 @@ impl Command for SalvageArgs {
         let to = settings.to.as_deref().ok_or_else(|| {
             UsageError("where should the new snapshot go? pass --to DIR".to_owned())
         })?;
-        let or = |setting: &Option<String>, default: &str| {
-            setting.clone().unwrap_or_else(|| default.to_owned())
-        };
         let mode = parse_file_mode(settings.file_mode.as_deref())?;
         let input = open_damaged_place(place)?;
         let name = match settings.name.as_deref() {
@@ -84,18 +69,9 @@ impl Command for SalvageArgs {
         };
         let options = SalvageOptions {
             name,
-            segment_size_max: parse_size(
-                "segment-size",
-                &or(&settings.segment_size, "256MiB"),
-                1 << 20,
-            )?,
-            segment_record_count_max: parse_count(
-                "segment-records",
-                &or(&settings.segment_records, "500000"),
-                1,
-                1 << 32,
-            )?,
-            compression: or(&settings.compression, "zstd:1").parse()?,
+            segment_size_max: settings.segments.size_max()?,
+            segment_record_count_max: settings.segments.record_count_max()?,
+            compression: settings.segments.compression()?,
             thread_count: parse_threads(settings.threads.as_deref())?,
         };
         let store = create_directory_as(to, mode)?;

@@ -141,7 +141,7 @@ mod tests {
         };
         let Resolved { settings, given } = resolve(&flags, &variables, &file).unwrap();
         assert_eq!(settings.to.as_deref(), Some("/flag"));
-        assert_eq!(settings.segment_size.as_deref(), Some("2MiB"));
+        assert_eq!(settings.segments.segment_size.as_deref(), Some("2MiB"));
         assert_eq!(settings.connections.as_deref(), Some("3"));
         assert_eq!(settings.nodes, ["a", "b"]);
         assert_eq!(settings.allow_partial, Some(true));

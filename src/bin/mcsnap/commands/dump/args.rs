@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::brake::BrakeArgs;
 use crate::connect::{ConnectArgs, WaitArgs};
 use crate::memory::MemoryArgs;
+use crate::segment_args::SegmentArgs;
 use crate::settings::{
     SELECT_HELP, SELECT_LONG_HELP, Section, expressions, list, ring_or_detect, switch, text,
 };
@@ -57,20 +58,9 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
     pub(crate) shards: Option<String>,
-    /// Most bytes of a segment file [default: 256MiB]
-    #[arg(long, value_name = "BYTES")]
-    #[serde(deserialize_with = "text")]
-    pub(crate) segment_size: Option<String>,
-    /// Most records of a segment file [default: 500000]
-    ///
-    /// Bounds the memory of a writer: up to 48 bytes a record.
-    #[arg(long, value_name = "COUNT")]
-    #[serde(deserialize_with = "text")]
-    pub(crate) segment_records: Option<String>,
-    /// Compression: none, or zstd:LEVEL with 1 to 22 [default: zstd:1]
-    #[arg(long, value_name = "KIND")]
-    #[serde(deserialize_with = "text")]
-    pub(crate) compression: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) segments: SegmentArgs,
     /// Bytes of listed keys kept in memory, of all servers together [default: 128MiB]
     ///
     /// A short key takes about 10. What is above half of it goes into a nameless
