@@ -370,15 +370,7 @@ fn set(
             rule.routed_part.skips_route = true;
         }
         Part::Tag => {
-            let pair = affix(value)?;
-            let [open, close] = *pair.as_slice() else {
-                return Err(Refusal::Value("two characters, such as {}".to_owned()));
-            };
-            if !pair.is_ascii() {
-                return Err(Refusal::Value(
-                    "two ASCII characters, such as {}".to_owned(),
-                ));
-            }
+            let (open, close) = parse_tag(value)?;
             // memcached's built-in proxy hashes the content of an empty tag, which is nothing.
             rule.routed_part.cut = KeyCut::Tag {
                 open,
@@ -403,15 +395,7 @@ fn set(
         }
         Part::Label => rule.labels.format = choose(&LabelFormat::NAMES, value)?,
         Part::Socket => rule.labels.socket = choose(&SocketName::NAMES, value)?,
-        Part::Weights => {
-            if let Distribution::Modula(weights) = &mut rule.distribution {
-                *weights = choose(&BucketWeights::NAMES, value)?;
-            } else if let Some(points) = rule.distribution.points_mut() {
-                points.weights = choose(&PointWeights::NAMES, value)?;
-            } else {
-                return Err(Refusal::Part("has its own way with weights"));
-            }
-        }
+        Part::Weights => set_weights(&mut rule.distribution, value)?,
         Part::FullWeight => {
             let Distribution::Furc(FurcWeights::PartOf { full }) = &mut rule.distribution else {
                 return Err(Refusal::Part("does not weigh as mcrouter's WeightedCh3"));
@@ -446,21 +430,50 @@ fn set(
             let Distribution::VirtualBucket { buckets } = &mut rule.distribution else {
                 return Err(Refusal::Part("has no virtual buckets"));
             };
-            let parsed: Option<Vec<usize>> = value
-                .split(':')
-                .take(BUCKET_COUNT_MAX + 1)
-                .map(|number| number.parse().ok())
-                .collect();
-            let parsed = parsed.filter(|parsed| parsed.len() <= BUCKET_COUNT_MAX);
-            let wanted = || {
-                Refusal::Value(format!(
-                    "at most {BUCKET_COUNT_MAX} numbers of nodes from 0 on with colons between"
-                ))
-            };
-            *buckets = Some(parsed.ok_or_else(wanted)?);
+            *buckets = Some(parse_buckets(value)?);
         }
     }
     Ok(())
+}
+
+/// Parses what opens and closes a tag.
+fn parse_tag(value: &str) -> std::result::Result<(u8, u8), Refusal> {
+    let pair = affix(value)?;
+    let [open, close] = *pair.as_slice() else {
+        return Err(Refusal::Value("two characters, such as {}".to_owned()));
+    };
+    if !pair.is_ascii() {
+        return Err(Refusal::Value(
+            "two ASCII characters, such as {}".to_owned(),
+        ));
+    }
+    Ok((open, close))
+}
+
+fn set_weights(distribution: &mut Distribution, value: &str) -> std::result::Result<(), Refusal> {
+    if let Distribution::Modula(weights) = distribution {
+        *weights = choose(&BucketWeights::NAMES, value)?;
+    } else if let Some(points) = distribution.points_mut() {
+        points.weights = choose(&PointWeights::NAMES, value)?;
+    } else {
+        return Err(Refusal::Part("has its own way with weights"));
+    }
+    Ok(())
+}
+
+/// Parses the node of each virtual bucket.
+fn parse_buckets(value: &str) -> std::result::Result<Vec<usize>, Refusal> {
+    let parsed: Option<Vec<usize>> = value
+        .split(':')
+        .take(BUCKET_COUNT_MAX + 1)
+        .map(|number| number.parse().ok())
+        .collect();
+    let parsed = parsed.filter(|parsed| parsed.len() <= BUCKET_COUNT_MAX);
+    parsed.ok_or_else(|| {
+        Refusal::Value(format!(
+            "at most {BUCKET_COUNT_MAX} numbers of nodes from 0 on with colons between"
+        ))
+    })
 }
 
 /// Each label of a digest yields four points, so a count below four yields no label.

@@ -190,18 +190,7 @@ impl NodeJob<'_> {
             vanished: tally.fates.vanished,
             witnesses: &tally.witnesses,
         };
-        let at_end = Connection::connect(self.node, &self.options.net, cancel)
-            .and_then(|mut connection| ask_server(&mut connection))
-            .map(|report| self.server.succeeded_by(report));
-        let (items_end, failure) = match at_end {
-            Ok(report) => (
-                report.stats.curr_items,
-                errors
-                    .node
-                    .or_else(|| self.find_change(&report, outcome, cancel)),
-            ),
-            Err(error) => (0, errors.node.or(Some(error))),
-        };
+        let (items_end, failure) = self.look_at_end(errors.node, outcome, cancel);
         let win_tokens_returned = tally.win_tokens_returned;
         let win_tokens_kept = tally.win_tokens_kept;
         let unknown_kept = tally.unknown_kept;
@@ -346,6 +335,26 @@ impl NodeJob<'_> {
             clock_offset: self.server.clock_offset.to_string(),
             items_start: stats.curr_items,
             ..unreached_node(self.node, self.options)
+        }
+    }
+
+    /// Returns how many items the node has at the end, and why its dump is not whole,
+    /// if it has failed or was changed meanwhile.
+    fn look_at_end(
+        &self,
+        failure: Option<Error>,
+        outcome: ReadOutcome<'_>,
+        cancel: &Cancel,
+    ) -> (u64, Option<Error>) {
+        let at_end = Connection::connect(self.node, &self.options.net, cancel)
+            .and_then(|mut connection| ask_server(&mut connection))
+            .map(|report| self.server.succeeded_by(report));
+        match at_end {
+            Ok(report) => {
+                let change = || self.find_change(&report, outcome, cancel);
+                (report.stats.curr_items, failure.or_else(change))
+            }
+            Err(error) => (0, failure.or(Some(error))),
         }
     }
 

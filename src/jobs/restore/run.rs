@@ -15,6 +15,7 @@ use crate::jobs::restore::node_sink::{NodeLoad, NodeSink, Shared};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
 use crate::jobs::restore::targets::{LeftOut, TargetNode, TargetPlan};
+use crate::jobs::restore::unheld::UnheldGroup;
 use crate::ports::host::Stopwatch;
 use crate::ports::net::{Asked, NetOptions, NodeBrake};
 use crate::ports::threads::{Crew, Pool, side_by_side, with_crew};
@@ -61,14 +62,7 @@ impl RestorePlan {
         let _running = RunningJob::start(progress, "restore", totals.records, bytes);
         let duplicate_keys = self.duplicate_keys(cancel)?;
         let unheld = self.find_unheld(duplicate_keys, cancel)?;
-        for lacking in &unheld {
-            // An item with another CAS has lost only that number.
-            if lacking.what == Unheld::Cas {
-                tracing::warn!(target: "mcsnap::note", "{lacking}");
-            } else {
-                tracing::warn!("{lacking}");
-            }
-        }
+        warn_of_unheld(&unheld);
         let stop = cancel.child();
         let is_stopped = AtomicBool::new(false);
         let damage = Mutex::new(Damage::default());
@@ -243,6 +237,17 @@ impl<'env> Watching<'env> {
             }
         }
         Ok(())
+    }
+}
+
+fn warn_of_unheld(unheld: &[UnheldGroup]) {
+    for lacking in unheld {
+        // An item with another CAS has lost only that number.
+        if lacking.what == Unheld::Cas {
+            tracing::warn!(target: "mcsnap::note", "{lacking}");
+        } else {
+            tracing::warn!("{lacking}");
+        }
     }
 }
 

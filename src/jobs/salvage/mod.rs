@@ -1,5 +1,6 @@
 //! Recovers what is left of a damaged snapshot or segment as a new snapshot.
 
+mod publish;
 mod report;
 mod run;
 mod shard;

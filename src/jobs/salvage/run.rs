@@ -1,20 +1,15 @@
-//! Salvages shard by shard, many at a time, and publishes what was recovered.
+//! Salvages shard by shard, many at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::codecs::format::compression::Compression;
-use crate::codecs::format::manifest::{
-    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
-    Version,
-};
 use crate::engines::pump::PumpOptions;
 use crate::engines::snapshot::{ShardOptions, SnapshotWriter};
-use crate::jobs::salvage::report::{SalvageReport, SalvagedSegment};
+use crate::jobs::salvage::publish::publish;
+use crate::jobs::salvage::report::SalvageReport;
 use crate::jobs::salvage::shard::{ShardJob, ShardSalvage};
-use crate::jobs::salvage::sources::{Source, Sources, describe, find_sources};
+use crate::jobs::salvage::sources::{Source, Sources, find_sources};
 use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::{DamagedPlace, Store};
@@ -24,7 +19,7 @@ use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
 use crate::words::limits::{Limits, SEGMENT_RECORD_COUNTS, SIZES, THREAD_COUNTS, check_range};
 use crate::words::progress::{Event, Progress};
-use crate::words::units::{counted, to_u64};
+use crate::words::units::to_u64;
 
 /// The options of a salvage.
 #[derive(Clone, Debug)]
@@ -55,9 +50,6 @@ impl SalvageOptions {
         check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)
     }
 }
-
-/// The reason recorded for records that a salvaged node has lost.
-const REASON: &str = "damaged in the snapshot that was salvaged";
 
 /// Writes a new snapshot of every record that can still be proved. The input is only
 /// read.
@@ -196,147 +188,5 @@ fn write_all(
     match Error::first_cause(errors.into_iter().filter_map(Result::err)) {
         Some(error) => Err(error),
         None => shards.into_iter().collect(),
-    }
-}
-
-fn publish(
-    snapshot: &SnapshotWriter,
-    input: &DamagedPlace,
-    sources: Sources,
-    shards: Vec<ShardSalvage>,
-    cancel: &Cancel,
-    clock: Stopwatch,
-) -> Result<SalvageReport> {
-    let Sources {
-        manifest: original,
-        mut nodes,
-        findings,
-        segments_missing,
-        blocks_missing,
-        records_missing,
-        is_all_there,
-        created_at,
-        ..
-    } = sources;
-    let mut is_loss_unknown = !is_all_there;
-    let mut records_lost = records_missing;
-    let (mut segments, mut files) = (Vec::new(), Vec::<SalvagedSegment>::new());
-    let mut duplicates: u64 = 0;
-    let mut known_losses: BTreeMap<usize, u64> = BTreeMap::new();
-    let mut node_duplicates: BTreeMap<usize, u64> = BTreeMap::new();
-    for shard in shards {
-        duplicates = duplicates.saturating_add(shard.duplicates);
-        let of_node = node_duplicates.entry(shard.node).or_default();
-        *of_node = of_node.saturating_add(shard.duplicates);
-        let in_files = shard
-            .files
-            .iter()
-            .map(|file| file.salvage.records_lost)
-            .fold(0, u64::saturating_add);
-        records_lost = records_lost.saturating_add(in_files);
-        let known = known_losses.entry(shard.node).or_default();
-        *known = known.saturating_add(in_files);
-        is_loss_unknown |= shard.files.iter().any(|file| file.salvage.is_loss_unknown);
-        segments.extend(shard.segments);
-        files.extend(shard.files);
-    }
-    let totals = Totals::of(&segments);
-    // A snapshot of an empty cache is complete without records.
-    let is_empty_by_right = original
-        .as_ref()
-        .is_some_and(|manifest| manifest.totals.records == 0);
-    if totals.records == 0 && !is_empty_by_right {
-        let unreadable: u64 = files.iter().map(|file| file.salvage.bytes_unreadable).sum();
-        let mut allowed = "no record in it can be proved to be sound".to_owned();
-        if unreadable > 0 {
-            allowed.push_str(&format!(
-                "; {} of it cannot be read",
-                counted(unreadable, "byte")
-            ));
-        }
-        return Err(Error::invalid_input("damaged", describe(input), allowed));
-    }
-    let node_count = nodes.len();
-    for (index, node) in nodes.iter_mut().enumerate() {
-        let known = known_losses.get(&index).copied().unwrap_or(0);
-        let duplicates = node_duplicates.get(&index).copied().unwrap_or(0);
-        account(node, index, &segments, known, duplicates);
-    }
-    let digests = Manifest::digests(&segments);
-    let now = Timestamp::now();
-    let now = Timestamp::from_second(now.as_second())
-        .unwrap_or(now)
-        .to_string();
-    // The times are those of the items, not of the salvage, since readers of the snapshot
-    // compute with them.
-    let (started_at, finished_at) = match &original {
-        Some(manifest) => (manifest.started_at.clone(), manifest.finished_at.clone()),
-        None => {
-            let at = created_at.unwrap_or(now);
-            (at.clone(), at)
-        }
-    };
-    let manifest = Manifest {
-        format: "mcsnap".to_owned(),
-        version: Version::default(),
-        features: Features::default(),
-        snapshot_id: snapshot.id(),
-        name: snapshot.name().to_owned(),
-        parents: Vec::new(),
-        token: snapshot.token().to_owned(),
-        tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION"), " salvage").to_owned(),
-        started_at,
-        finished_at,
-        ring: original.as_ref().and_then(|manifest| manifest.ring.clone()),
-        select: original
-            .as_ref()
-            .and_then(|manifest| manifest.select.clone()),
-        shard_hash: ShardHash::default(),
-        verdict: Verdict::of(&nodes),
-        nodes,
-        totals,
-        content_digest: Digest128(digests.content),
-        content_digest_exptime: Digest128(digests.content_exptime),
-        segments,
-    };
-    cancel.check()?;
-    snapshot.publish(&manifest, node_count)?;
-    Ok(SalvageReport {
-        place: snapshot.describe(),
-        manifest,
-        segments: files,
-        findings,
-        segments_missing,
-        blocks_missing,
-        records_lost,
-        is_loss_unknown,
-        duplicates,
-        elapsed: clock.elapsed(),
-    })
-}
-
-/// Corrects a node's counters: what is missing now is a loss.
-fn account(
-    node: &mut ManifestNode,
-    index: usize,
-    segments: &[ManifestSegment],
-    known: u64,
-    duplicates: u64,
-) {
-    let stored = segments
-        .iter()
-        .filter(|segment| usize::try_from(segment.node_index) == Ok(index))
-        .map(|segment| segment.records)
-        .fold(0, u64::saturating_add);
-    let counters = &mut node.counters;
-    // Without a manifest there are no counters, and those of the walk are not known.
-    let kept = stored.saturating_add(duplicates);
-    let lost = counters.stored.saturating_sub(kept).max(known);
-    counters.stored = stored;
-    counters.duplicate = counters.duplicate.saturating_add(duplicates);
-    counters.failed = counters.failed.saturating_add(lost);
-    counters.taken = counters.accounted();
-    if lost > 0 {
-        node.reasons.add_many(REASON, lost);
     }
 }

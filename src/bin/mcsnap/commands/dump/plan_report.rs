@@ -6,7 +6,7 @@ use anyhow::Result;
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::ring::RingSpec;
 use mcsnap::engines::source::{SourceNode, WalkKind};
-use mcsnap::jobs::dump::{DumpPlan, Kept};
+use mcsnap::jobs::dump::{DumpPlan, Kept, NodePlan};
 use mcsnap::ports::net::{Compared, clock_warning};
 use mcsnap::words::units::to_u64;
 use serde_json::{Value, json};
@@ -31,23 +31,9 @@ pub(super) fn print_plan(
 ) -> Result<()> {
     let options = &plan.options;
     if context.format == Format::Json {
-        let nodes: Vec<Value> = plan
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(index, node)| match &node.source {
-                Ok(SourceNode { server, strategy }) => json!({"node": node.node.address(),
-                    "from": list.origin(index),
-                    "server_version": server.stats.version_text,
-                    "items": server.stats.curr_items,
-                    "walk": strategy.walk.as_str(),
-                    "turns_crawler_on": strategy.turns_crawler_on,
-                    "values": strategy.read_name(),
-                    "known_gap": strategy.known_gap(),
-                    "clock_offset_s": server.clock_offset}),
-                Err(reason) => json!({"node": node.node.address(), "from": list.origin(index),
-                    "failure": reason}),
-            })
+        let nodes: Vec<Value> = (0..)
+            .zip(&plan.nodes)
+            .map(|(index, node)| node_json(node, index, list))
             .collect();
         let document = json!({
             "schema": "mcsnap.dump-plan/1",
@@ -133,6 +119,22 @@ pub(super) fn print_plan(
     rows.push(("space", space.to_text()));
     rows.extend(given_rows(given));
     print_text(&rows)
+}
+
+fn node_json(node: &NodePlan, index: usize, list: &NodeList) -> Value {
+    match &node.source {
+        Ok(SourceNode { server, strategy }) => json!({"node": node.node.address(),
+            "from": list.origin(index),
+            "server_version": server.stats.version_text,
+            "items": server.stats.curr_items,
+            "walk": strategy.walk.as_str(),
+            "turns_crawler_on": strategy.turns_crawler_on,
+            "values": strategy.read_name(),
+            "known_gap": strategy.known_gap(),
+            "clock_offset_s": server.clock_offset}),
+        Err(reason) => json!({"node": node.node.address(), "from": list.origin(index),
+            "failure": reason}),
+    }
 }
 
 /// Says which servers' clocks are far from this host's.

@@ -110,26 +110,8 @@ fn rows(report: &DumpReport, braked: &[BrakeReport]) -> Vec<(&'static str, Strin
     }
     for node in &manifest.nodes {
         rows.push(("node", node_text(node)));
-        if node.unlisted > 0 {
-            // Each key once, however many walks have shown it.
-            let seen = node.counters.taken.saturating_sub(node.counters.duplicate);
-            let share = share_text(seen, seen.saturating_add(node.unlisted));
-            let unlisted = counted(node.unlisted, "item");
-            let reason = "the server counts them, and its listing does not show them";
-            let text = format!("{unlisted}: {reason} ({share} % could be seen)");
-            rows.push(("lost", text));
-        }
-        if node.unsure > 0 {
-            let unsure = count(node.unsure);
-            let known = node.counters.stored.saturating_add(node.losses());
-            let share = share_text(node.unsure, known.saturating_add(node.unsure));
-            let text = format!(
-                "up to {unsure} more items may have been there ({share} %): the server counts them, \
-                 and they may as well have expired, or been set, removed or in use while it listed \
-                 its keys; --max-unsure accepts that"
-            );
-            rows.push(("unsure", text));
-        }
+        rows.extend(unlisted_row(node));
+        rows.extend(unsure_row(node));
         rows.extend(
             node.reasons
                 .iter()
@@ -203,6 +185,36 @@ fn rows(report: &DumpReport, braked: &[BrakeReport]) -> Vec<(&'static str, Strin
     ));
     rows.push(("digest", manifest.content_digest.to_string()));
     rows
+}
+
+/// Says how many items the node did not list.
+fn unlisted_row(node: &ManifestNode) -> Option<(&'static str, String)> {
+    if node.unlisted == 0 {
+        return None;
+    }
+    // Each key once, however many walks have shown it.
+    let seen = node.counters.taken.saturating_sub(node.counters.duplicate);
+    let share = share_text(seen, seen.saturating_add(node.unlisted));
+    let unlisted = counted(node.unlisted, "item");
+    let reason = "the server counts them, and its listing does not show them";
+    let text = format!("{unlisted}: {reason} ({share} % could be seen)");
+    Some(("lost", text))
+}
+
+/// Says how many items may have been there without being listed.
+fn unsure_row(node: &ManifestNode) -> Option<(&'static str, String)> {
+    if node.unsure == 0 {
+        return None;
+    }
+    let unsure = count(node.unsure);
+    let known = node.counters.stored.saturating_add(node.losses());
+    let share = share_text(node.unsure, known.saturating_add(node.unsure));
+    let text = format!(
+        "up to {unsure} more items may have been there ({share} %): the server counts them, \
+         and they may as well have expired, or been set, removed or in use while it listed \
+         its keys; --max-unsure accepts that"
+    );
+    Some(("unsure", text))
 }
 
 /// Writes a percentage with four digits, and never 100 for less than all.
