@@ -44,5 +44,5 @@ pub(crate) fn restore_classic(place: &str, address: &str) {
     let cancel = Cancel::new();
     let plan = RestorePlan::make(snapshot, options, &cancel).unwrap();
     let report = plan.run(&cancel, &NoProgress).unwrap();
-    assert!(!report.has_losses() && report.totals().fates.stored == report.records);
+    assert!(!report.has_losses() && report.totals().counters.stored == report.records);
 }

@@ -3,10 +3,10 @@
 pub mod access;
 pub mod budget;
 pub mod cancel;
+pub mod counters;
 pub mod decimal;
 pub mod defect;
 pub mod error;
-pub mod fates;
 pub mod finding;
 pub mod item;
 pub mod limits;

@@ -10,10 +10,10 @@ use crate::codecs::format::ids::{SegmentId, SnapshotId, to_hex};
 use crate::codecs::format::layout::{VERSION_MAJOR, VERSION_MINOR};
 use crate::codecs::format::moment::check_moment;
 use crate::codecs::format::segment_meta::{check_address, check_shard_bits};
+use crate::words::counters::Counters;
 use crate::words::decimal;
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
-use crate::words::fates::Fates;
 use crate::words::limits::Limits;
 use crate::words::reasons::Reasons;
 use crate::words::units::to_u64;
@@ -206,7 +206,7 @@ pub struct ManifestNode {
     #[serde(with = "decimal", default, skip_serializing_if = "decimal::is_zero")]
     pub unsure: u64,
     /// The outcome of each line of the walk.
-    pub counters: Fates,
+    pub counters: Counters,
     /// The reasons for refused and failed items, with the number of each.
     #[serde(default)]
     pub reasons: Reasons,
@@ -344,8 +344,8 @@ impl Manifest {
     }
 
     /// Returns the combined counters of all nodes.
-    pub fn counters(&self) -> Fates {
-        let mut counters = Fates::default();
+    pub fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
         for node in &self.nodes {
             counters.merge(&node.counters);
         }
@@ -681,10 +681,10 @@ pub(crate) mod tests {
         let mut manifest = manifest();
         let plain = String::from_utf8(manifest.encode()).unwrap();
         assert!(!plain.contains("select") && !plain.contains("filtered"));
-        let counters = Fates {
+        let counters = Counters {
             taken: 9,
             filtered: 9,
-            ..Fates::default()
+            ..Counters::default()
         };
         let node = ManifestNode {
             address: "a:1".to_owned(),

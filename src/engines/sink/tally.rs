@@ -1,7 +1,7 @@
 //! Counts what became of the records that loaders took.
 
 use crate::engines::sink::presence::KeySample;
-use crate::words::fates::Fates;
+use crate::words::counters::Counters;
 use crate::words::item::escape_key;
 use crate::words::reasons::Reasons;
 use crate::words::units::to_u64;
@@ -10,7 +10,7 @@ use crate::words::units::to_u64;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadTally {
     /// Records taken, by what became of them.
-    pub fates: Fates,
+    pub counters: Counters,
     /// Length of the keys and values that the node reported as stored.
     pub stored_bytes: u64,
     /// Stored records that expire in 2038 or 2106, earlier than they should.
@@ -32,7 +32,7 @@ impl LoadTally {
 
     /// Adds another loader's counts.
     pub fn merge(&mut self, other: &Self) {
-        self.fates.merge(&other.fates);
+        self.counters.merge(&other.counters);
         self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
         self.clamped = self.clamped.saturating_add(other.clamped);
         self.without_cas = self.without_cas.saturating_add(other.without_cas);
@@ -45,15 +45,15 @@ impl LoadTally {
 
     /// Counts records that are not sent.
     pub fn leave_out(&mut self, count: u64) {
-        self.fates.taken = self.fates.taken.saturating_add(count);
-        self.fates.unsent = self.fates.unsent.saturating_add(count);
+        self.counters.taken = self.counters.taken.saturating_add(count);
+        self.counters.unsent = self.counters.unsent.saturating_add(count);
     }
 
     /// Moves records that the node reported as stored, but did not keep, to the losses.
     pub fn retract_stored(&mut self, count: u64) {
-        let count = count.min(self.fates.stored);
-        self.fates.stored = self.fates.stored.saturating_sub(count);
-        self.fates.not_kept = self.fates.not_kept.saturating_add(count);
+        let count = count.min(self.counters.stored);
+        self.counters.stored = self.counters.stored.saturating_sub(count);
+        self.counters.not_kept = self.counters.not_kept.saturating_add(count);
     }
 
     pub(super) fn count(
@@ -65,26 +65,28 @@ impl LoadTally {
     ) {
         match outcome {
             SetOutcome::Stored => {
-                self.fates.stored = self.fates.stored.saturating_add(1);
+                self.counters.stored = self.counters.stored.saturating_add(1);
                 let len = to_u64(key.len()).saturating_add(value_len);
                 self.stored_bytes = self.stored_bytes.saturating_add(len);
                 if is_clamped {
                     self.clamped = self.clamped.saturating_add(1);
                 }
             }
-            SetOutcome::Existing => self.fates.existing = self.fates.existing.saturating_add(1),
-            SetOutcome::Expired => self.fates.expired = self.fates.expired.saturating_add(1),
+            SetOutcome::Existing => {
+                self.counters.existing = self.counters.existing.saturating_add(1)
+            }
+            SetOutcome::Expired => self.counters.expired = self.counters.expired.saturating_add(1),
             SetOutcome::TooLarge => {
-                self.fates.too_large = self.fates.too_large.saturating_add(1);
+                self.counters.too_large = self.counters.too_large.saturating_add(1);
                 self.note_too_large(|| escape_key(key));
             }
             SetOutcome::Refused(reason) => {
-                self.fates.refused = self.fates.refused.saturating_add(1);
+                self.counters.refused = self.counters.refused.saturating_add(1);
                 self.reasons.add(reason);
             }
             SetOutcome::Failed(words) => {
                 tracing::debug!(key = escape_key(key), words, "set failed");
-                self.fates.failed = self.fates.failed.saturating_add(1);
+                self.counters.failed = self.counters.failed.saturating_add(1);
                 self.reasons.add(words);
             }
         }

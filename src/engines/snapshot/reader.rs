@@ -13,8 +13,8 @@ use crate::engines::snapshot::files::{MANIFEST, SEGMENTS};
 use crate::engines::snapshot::segment_opening::Opening;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::ports::store::{ObjectInfo, Store};
+use crate::words::counters::Counters;
 use crate::words::error::{Error, ErrorKind, Result};
-use crate::words::fates::Fates;
 use crate::words::limits::{Limits, check_limit};
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
@@ -300,10 +300,10 @@ fn describe_lone_segment(
             items_end: toc.record_count,
             unlisted: 0,
             unsure: 0,
-            counters: Fates {
+            counters: Counters {
                 taken: toc.record_count,
                 stored: toc.record_count,
-                ..Fates::default()
+                ..Counters::default()
             },
             reasons: Reasons::default(),
             failure: None,

@@ -23,8 +23,8 @@ use crate::jobs::dump::width::DumpWidth;
 use crate::ports::net::{Asked, Connection, FlushMarks, ServerReport, ask_server};
 use crate::ports::threads::with_crew;
 use crate::words::cancel::Cancel;
+use crate::words::counters::Counters;
 use crate::words::error::{Error, ErrorKind, Result};
-use crate::words::fates::Fates;
 use crate::words::location::Location;
 use crate::words::node::NodeSpec;
 use crate::words::progress::{Event, Progress};
@@ -187,7 +187,7 @@ impl NodeJob<'_> {
         }
         let outcome = ReadOutcome {
             read: tally.delivered,
-            vanished: tally.fates.vanished,
+            vanished: tally.counters.vanished,
             witnesses: &tally.witnesses,
         };
         let (items_end, failure) = self.look_at_end(errors.node, outcome, cancel);
@@ -304,10 +304,10 @@ impl NodeJob<'_> {
         items_end: u64,
         failure: Option<&Error>,
     ) -> (ManifestNode, u64) {
-        let mut counters = Fates {
+        let mut counters = Counters {
             stored: written.stored,
-            duplicate: tally.fates.duplicate.saturating_add(written.duplicate),
-            ..tally.fates
+            duplicate: tally.counters.duplicate.saturating_add(written.duplicate),
+            ..tally.counters
         };
         counters.merge(&counters_of(self.kept));
         let unaccounted = balance(&mut counters, &mut tally.reasons);
@@ -500,12 +500,12 @@ pub(super) fn change_since(before: &JournalNode, server: &ServerReport) -> Optio
 }
 
 /// Counts the records of kept segments as if they had just been listed.
-pub(super) fn counters_of(kept: &[ManifestSegment]) -> Fates {
+pub(super) fn counters_of(kept: &[ManifestSegment]) -> Counters {
     let records = Totals::of(kept).records;
-    Fates {
+    Counters {
         taken: records,
         stored: records,
-        ..Fates::default()
+        ..Counters::default()
     }
 }
 
@@ -523,7 +523,7 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
         shard_bits: options.shard_bits,
         items_start: 0,
         items_end: 0,
-        counters: Fates::default(),
+        counters: Counters::default(),
         reasons: Reasons::default(),
         failure: None,
     }

@@ -124,7 +124,7 @@ pub struct Tolerance {
 mod tests {
     use super::*;
     use crate::codecs::format::manifest::ManifestNode;
-    use crate::words::fates::Fates;
+    use crate::words::counters::Counters;
     use crate::words::reasons::Reasons;
 
     fn report(stored: u64, unlisted: u64, unsure: u64) -> DumpReport {
@@ -141,10 +141,10 @@ mod tests {
             items_end: stored,
             unlisted,
             unsure,
-            counters: Fates {
+            counters: Counters {
                 taken: stored,
                 stored,
-                ..Fates::default()
+                ..Counters::default()
             },
             reasons: Reasons::default(),
             failure: None,

@@ -24,8 +24,8 @@ use crate::ports::store::{RestartFile, Store};
 use crate::ports::threads::side_by_side;
 use crate::words::budget::MemoryLimit;
 use crate::words::cancel::Cancel;
+use crate::words::counters::Counters;
 use crate::words::error::{Error, ErrorKind, Result};
-use crate::words::fates::Fates;
 use crate::words::item::Record;
 use crate::words::limits::{LARGE_VALUE_LEN_MAX, THREAD_COUNTS, check_range};
 use crate::words::location::Location;
@@ -92,14 +92,14 @@ pub struct WarmFilePlan {
 /// What became of the items of some pages.
 #[derive(Debug, Default)]
 struct Tally {
-    /// All fates except `stored` and `duplicate`.
-    fates: Fates,
+    /// All counters except `stored` and `duplicate`.
+    counters: Counters,
     reasons: Reasons,
 }
 
 impl Tally {
     fn merge(&mut self, other: &Self) {
-        self.fates.merge(&other.fates);
+        self.counters.merge(&other.counters);
         self.reasons.merge(&other.reasons);
     }
 }
@@ -323,13 +323,13 @@ impl WarmFilePlan {
             self.file.bytes()?;
             let (mut items, mut bytes) = (0_u64, 0_u64);
             for found in file.page(page) {
-                tally.fates.taken = tally.fates.taken.saturating_add(1);
+                tally.counters.taken = tally.counters.taken.saturating_add(1);
                 match found {
                     Found::Live(item) if !self.selects(&item) => {
-                        tally.fates.filtered = tally.fates.filtered.saturating_add(1);
+                        tally.counters.filtered = tally.counters.filtered.saturating_add(1);
                     }
                     Found::Live(item) if to_u64(item.value_len()) > LARGE_VALUE_LEN_MAX => {
-                        tally.fates.refused = tally.fates.refused.saturating_add(1);
+                        tally.counters.refused = tally.counters.refused.saturating_add(1);
                         tally.reasons.add(TOO_LONG);
                     }
                     Found::Live(item) if to_u64(item.value_len()) > whole_len_max => {
@@ -354,13 +354,13 @@ impl WarmFilePlan {
                         outlet.item(&record)?;
                     }
                     Found::Expired => {
-                        tally.fates.expired = tally.fates.expired.saturating_add(1);
+                        tally.counters.expired = tally.counters.expired.saturating_add(1);
                     }
                     Found::Flushed | Found::Unlinked => {
-                        tally.fates.vanished = tally.fates.vanished.saturating_add(1);
+                        tally.counters.vanished = tally.counters.vanished.saturating_add(1);
                     }
                     Found::Damaged { offset, why } => {
-                        tally.fates.failed = tally.fates.failed.saturating_add(1);
+                        tally.counters.failed = tally.counters.failed.saturating_add(1);
                         let reason = format!("damaged at offset {offset} of the file: {why}");
                         tally.reasons.add(&reason);
                     }
@@ -403,9 +403,9 @@ impl WarmFilePlan {
     /// Makes the server's manifest entry; also returns by how many items its counters do
     /// not add up.
     fn describe_node(&self, mut tally: Tally, written: &ShardResult) -> (ManifestNode, u64) {
-        let mut counters = Fates {
+        let mut counters = Counters {
             stored: written.stored,
-            ..tally.fates
+            ..tally.counters
         };
         if written.duplicate > 0 {
             // No server has a key twice, so one of the two records is not what it was.

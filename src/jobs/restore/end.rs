@@ -64,7 +64,7 @@ impl RestorePlan {
         // Items that clients deleted are not lost.
         let deleted = after.deletes.saturating_sub(before.deletes);
         let explained = after.curr_items.saturating_add(deleted);
-        let may_be_gone = change.is_some() || evicted > 0 || explained < tally.fates.stored;
+        let may_be_gone = change.is_some() || evicted > 0 || explained < tally.counters.stored;
         if may_be_gone && !tally.sample.is_empty() {
             let now = host::now();
             end.presence = look_for(&tally.sample, strategy, &mut connection, now)?;
@@ -93,13 +93,13 @@ fn count_not_kept(before: &ServerReport, after: &ServerReport, tally: &LoadTally
     if after.stats.bytes_read < read_least {
         return 0;
     }
-    tally.fates.stored.saturating_sub(risen)
+    tally.counters.stored.saturating_sub(risen)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::fates::Fates;
+    use crate::words::counters::Counters;
 
     #[test]
     fn what_a_node_does_not_count_is_not_kept() {
@@ -110,9 +110,9 @@ mod tests {
             report
         };
         let tally = LoadTally {
-            fates: Fates {
+            counters: Counters {
                 stored: 100,
-                ..Fates::default()
+                ..Counters::default()
             },
             stored_bytes: 5000,
             ..LoadTally::default()

@@ -122,8 +122,8 @@ impl RestoreReport {
         self.unaccounted() > 0
             || self.damaged > 0
             || self.unsent > 0
-            || self.totals().fates.losses() > 0
-            || self.totals().fates.unsure > 0
+            || self.totals().counters.losses() > 0
+            || self.totals().counters.unsure > 0
             || self.has_evicted_too_many()
             || self
                 .nodes
@@ -136,14 +136,14 @@ impl RestoreReport {
         let totals = self.totals();
         let apart = self.filtered.saturating_add(self.duplicates);
         let selected = self.records.saturating_sub(apart);
-        selected > 0 && totals.fates.expired == selected
+        selected > 0 && totals.counters.expired == selected
     }
 
     /// Returns how many records have an outcome or are lost; equals `records` if every
     /// record is accounted for.
     pub fn accounted(&self) -> u64 {
         self.totals()
-            .fates
+            .counters
             .accounted()
             .saturating_add(self.damaged)
             .saturating_add(self.unsent)
@@ -161,16 +161,16 @@ impl RestoreReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::fates::Fates;
+    use crate::words::counters::Counters;
 
     #[test]
     fn a_record_without_an_outcome_or_with_two_is_a_loss() {
         for (stored, unaccounted) in [(7, 0), (6, 1), (9, 2)] {
             let tally = LoadTally {
-                fates: Fates {
+                counters: Counters {
                     taken: 7,
                     stored,
-                    ..Fates::default()
+                    ..Counters::default()
                 },
                 ..LoadTally::default()
             };

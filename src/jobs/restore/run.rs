@@ -134,7 +134,8 @@ impl RestorePlan {
         let nodes = nodes.filter_map(|((plan, load), end)| {
             // Records of a node that is not in `only_for` were not selected.
             let is_meant = !matches!(plan.target, Err(LeftOut::NotMeant));
-            (is_meant || load.tally.fates.taken > 0).then(|| finish_node(plan, load, end, progress))
+            (is_meant || load.tally.counters.taken > 0)
+                .then(|| finish_node(plan, load, end, progress))
         });
         let mut report = RestoreReport {
             records: totals.records,
@@ -275,7 +276,7 @@ fn finish_node(
     progress.event(Event::NodeFinished {
         node_index: None,
         node: node.address(),
-        items: load.tally.fates.stored,
+        items: load.tally.counters.stored,
         failure: failure.clone(),
     });
     NodeRestore {

@@ -13,9 +13,9 @@ use crate::engines::snapshot::{DamagedSegment, Identity, SnapshotReader, stated_
 use crate::engines::snapshot::{MANIFEST, SEGMENTS};
 use crate::ports::store::{DamagedPlace, ObjectReader, Store};
 use crate::words::cancel::Cancel;
+use crate::words::counters::Counters;
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
-use crate::words::fates::Fates;
 use crate::words::finding::Finding;
 use crate::words::limits::Limits;
 use crate::words::location::Location;
@@ -445,7 +445,7 @@ fn node_of(meta: Option<&SegmentMeta>) -> ManifestNode {
         items_end: 0,
         unlisted: 0,
         unsure: 0,
-        counters: Fates::default(),
+        counters: Counters::default(),
         reasons: Reasons::default(),
         failure: Some("salvaged without a manifest: more segments may be missing".to_owned()),
     }

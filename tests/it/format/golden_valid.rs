@@ -19,7 +19,7 @@ use mcsnap::codecs::format::manifest::{
     Version,
 };
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
-use mcsnap::words::fates::Fates;
+use mcsnap::words::counters::Counters;
 use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
 use mcsnap::words::reasons::Reasons;
 use mcsnap::words::units::UnixSecs;
@@ -403,7 +403,7 @@ impl Snapshot {
             items_end: 0,
             unlisted: 0,
             unsure: 0,
-            counters: Fates::default(),
+            counters: Counters::default(),
             reasons: Reasons::default(),
             failure: None,
         });

@@ -14,7 +14,7 @@ use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotReader, Snaps
 use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use mcsnap::ports::store::{MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
-use mcsnap::words::fates::Fates;
+use mcsnap::words::counters::Counters;
 use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
 use mcsnap::words::progress::NoProgress;
 use mcsnap::words::reasons::Reasons;
@@ -170,10 +170,10 @@ pub(crate) fn manifest(
             items_end: stored,
             unlisted: 0,
             unsure: 0,
-            counters: Fates {
+            counters: Counters {
                 taken: stored,
                 stored,
-                ..Fates::default()
+                ..Counters::default()
             },
             reasons: Reasons::default(),
             failure: None,

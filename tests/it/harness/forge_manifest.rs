@@ -5,7 +5,7 @@ use mcsnap::codecs::format::manifest::{
     Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
     Version,
 };
-use mcsnap::words::fates::Fates;
+use mcsnap::words::counters::Counters;
 use mcsnap::words::reasons::Reasons;
 use sha2::{Digest as _, Sha256};
 
@@ -46,11 +46,11 @@ pub(crate) fn sound() -> Vec<u8> {
         items_end: 7,
         unlisted: 0,
         unsure: 0,
-        counters: Fates {
+        counters: Counters {
             taken: 7,
             stored: 6,
             failed: 1,
-            ..Fates::default()
+            ..Counters::default()
         },
         reasons,
         failure: None,

@@ -388,11 +388,15 @@ fn a_connection_that_breaks_within_a_value_is_begun_again_from_its_start() {
     assert!(matches!(loaded, LargeLoad::Counted));
     let tally = loader.into_tally();
     assert_eq!(
-        (tally.fates.taken, tally.fates.stored, tally.fates.failed),
+        (
+            tally.counters.taken,
+            tally.counters.stored,
+            tally.counters.failed
+        ),
         (2, 1, 1)
     );
     assert_eq!(tally.stored_bytes, to_u64(len + 3));
-    assert_eq!(tally.fates.accounted(), tally.fates.taken);
+    assert_eq!(tally.counters.accounted(), tally.counters.taken);
     let received = fake.received();
     assert_eq!(received.len(), 3);
     assert!(received[1].starts_with(&request));

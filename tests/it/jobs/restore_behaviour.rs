@@ -13,7 +13,7 @@ use crate::harness::workdir::Workdir;
 /// Every record has an outcome, or is a loss.
 fn assert_accounted(report: &Value) {
     let number = |name: &str| report[name].as_u64().unwrap();
-    let fates = [
+    let counters = [
         "stored",
         "existing",
         "expired",
@@ -25,7 +25,7 @@ fn assert_accounted(report: &Value) {
         "unsure",
         "not_kept",
     ];
-    let sum: u64 = fates.into_iter().map(number).sum();
+    let sum: u64 = counters.into_iter().map(number).sum();
     assert_eq!(number("records"), sum + number("damaged"), "{report}");
     assert_eq!(number("unaccounted"), 0, "{report}");
 }

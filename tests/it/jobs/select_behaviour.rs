@@ -436,7 +436,7 @@ fn of_blocks_that_are_dropped_no_value_is_read() {
     let read = |expression: &str, stored: u64| {
         let counting = FaultyStore::counting(store.clone());
         let report = restore(counting.clone(), &target, expression);
-        assert_eq!(report.totals().fates.stored, stored, "{report:?}");
+        assert_eq!(report.totals().counters.stored, stored, "{report:?}");
         assert_eq!(report.filtered, 600 - stored, "{expression}");
         assert_eq!(report.accounted(), 600, "{expression}");
         assert!(!report.has_losses());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mcsnap::engines::sink::NotText;
-use mcsnap::words::fates::Fates;
+use mcsnap::words::counters::Counters;
 use mcsnap::words::item::escape_bytes;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ pub(crate) fn not_text_example(found: Option<&NotText>) -> Option<String> {
 }
 
 /// Writes what became of the items that were listed.
-pub(crate) fn items_text(is_selected: bool, counters: &Fates) -> String {
+pub(crate) fn items_text(is_selected: bool, counters: &Counters) -> String {
     // Each key once, however often it was shown: lists are walked several times.
     let listed = counters.taken.saturating_sub(counters.duplicate);
     let mut text = format!(

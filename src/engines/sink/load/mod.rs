@@ -148,7 +148,11 @@ impl<'a> Loader<'a> {
     /// - The node no longer answers: what it has not confirmed is counted as unsure if it
     ///   was sent, and as unsent if not, as is everything passed to later calls.
     pub fn load(&mut self, batch: &ItemBatch) -> Result<()> {
-        self.tally.fates.taken = self.tally.fates.taken.saturating_add(to_u64(batch.len()));
+        self.tally.counters.taken = self
+            .tally
+            .counters
+            .taken
+            .saturating_add(to_u64(batch.len()));
         let host_now = host::now();
         let mut sent: Vec<Sent> = batch
             .iter()
@@ -202,7 +206,7 @@ impl<'a> Loader<'a> {
         if let Some(error) = unread {
             return Ok(LargeLoad::Unread(error));
         }
-        self.tally.fates.taken = self.tally.fates.taken.saturating_add(1);
+        self.tally.counters.taken = self.tally.counters.taken.saturating_add(1);
         self.count(&sent, &item.key, value_len, &item.meta);
         stored.map(|()| LargeLoad::Counted)
     }
@@ -220,9 +224,9 @@ impl<'a> Loader<'a> {
     fn count(&mut self, sent: &Sent, key: &[u8], value_len: u64, meta: &ItemMeta) {
         let Some(outcome) = &sent.outcome else {
             let count = if sent.was_sent {
-                &mut self.tally.fates.unsure
+                &mut self.tally.counters.unsure
             } else {
-                &mut self.tally.fates.unsent
+                &mut self.tally.counters.unsent
             };
             *count = count.saturating_add(1);
             return;
@@ -625,7 +629,11 @@ mod tests {
         });
         let tally = loader.into_tally();
         assert_eq!(
-            (tally.fates.taken, tally.fates.unsent, tally.fates.unsure),
+            (
+                tally.counters.taken,
+                tally.counters.unsent,
+                tally.counters.unsure
+            ),
             (1, 1, 0)
         );
     }
@@ -681,7 +689,11 @@ mod tests {
         loader.load(&batch).unwrap();
         let tally = loader.into_tally();
         assert_eq!(
-            (tally.fates.taken, tally.fates.unsent, tally.fates.unsure),
+            (
+                tally.counters.taken,
+                tally.counters.unsent,
+                tally.counters.unsure
+            ),
             (3, 3, 0)
         );
     }
@@ -720,7 +732,7 @@ mod tests {
             let operation = Operation::Connect;
             assert_eq!(*error.kind(), ErrorKind::Io { operation });
         });
-        assert_eq!(loader.into_tally().fates.unsent, 1);
+        assert_eq!(loader.into_tally().counters.unsent, 1);
     }
 
     /// A server that refuses one of the quiet sets of a connection and accepts everything
@@ -767,7 +779,7 @@ mod tests {
             loader.load(&batch).unwrap();
             loader.into_tally()
         });
-        assert_eq!(tally.fates.stored, 3);
+        assert_eq!(tally.counters.stored, 3);
         // Two are set quietly and then with replies, one with a reply, and its win token
         // is taken.
         let sent = brake.sent();

@@ -121,7 +121,7 @@ impl ConnectionBatch {
     fn count_missing(&self, answered: usize, tally: &mut FetchTally) {
         let left = self.batch.len().saturating_sub(answered);
         let missing = to_u64(left.saturating_add(self.refused_together.len()));
-        tally.fates.missing = tally.fates.missing.saturating_add(missing);
+        tally.counters.missing = tally.counters.missing.saturating_add(missing);
     }
 
     /// Requests the keys that are not answered yet and reads the replies in order.

@@ -85,10 +85,10 @@ impl<'a> Fetcher<'a> {
     /// Returns how many items are finished, with any outcome except those given up
     /// unread, and how many bytes were passed on.
     pub fn done(&self) -> (u64, u64) {
-        let fates = &self.tally.fates;
-        let unread = fates.duplicate.saturating_add(fates.missing);
+        let counters = &self.tally.counters;
+        let unread = counters.duplicate.saturating_add(counters.missing);
         (
-            fates.taken.saturating_sub(unread),
+            counters.taken.saturating_sub(unread),
             self.tally.delivered_bytes,
         )
     }
@@ -115,14 +115,14 @@ impl<'a> Fetcher<'a> {
                 // Counted when it was read from its segment.
                 Seen::Kept => return Ok(()),
                 Seen::Listed => {
-                    let fates = &mut self.tally.fates;
-                    fates.taken = fates.taken.saturating_add(1);
-                    fates.duplicate = fates.duplicate.saturating_add(1);
+                    let counters = &mut self.tally.counters;
+                    counters.taken = counters.taken.saturating_add(1);
+                    counters.duplicate = counters.duplicate.saturating_add(1);
                     return Ok(());
                 }
             }
         }
-        self.tally.fates.taken = self.tally.fates.taken.saturating_add(1);
+        self.tally.counters.taken = self.tally.counters.taken.saturating_add(1);
         let Some(walked) = walked else {
             self.tally
                 .refuse("a line of the walk could not be understood");

@@ -249,11 +249,11 @@ impl ReplyReader<'_> {
     fn count_missed(&mut self, count: usize) {
         for _ in 0..count {
             let walked = self.batch.walked(self.cursor.answered);
-            let fates = &mut self.tally.fates;
+            let counters = &mut self.tally.counters;
             if self.context.has_expired(&walked) {
-                fates.expired = fates.expired.saturating_add(1);
+                counters.expired = counters.expired.saturating_add(1);
             } else {
-                fates.vanished = fates.vanished.saturating_add(1);
+                counters.vanished = counters.vanished.saturating_add(1);
             }
             self.cursor.answered = self.cursor.answered.saturating_add(1);
         }
@@ -270,7 +270,7 @@ impl ReplyReader<'_> {
         for _ in 0..count {
             let key = self.batch.key(self.cursor.answered);
             tracing::debug!(key = escape_key(key), %words, "read failed");
-            self.tally.fates.failed = self.tally.fates.failed.saturating_add(1);
+            self.tally.counters.failed = self.tally.counters.failed.saturating_add(1);
             self.tally.reasons.add(&words);
             self.cursor.answered = self.cursor.answered.saturating_add(1);
         }
@@ -357,7 +357,7 @@ mod tests {
         }
     }
 
-    /// Feeds a transcript of replies in two parts; returns the notes, the fates, and
+    /// Feeds a transcript of replies in two parts; returns the notes, the counters, and
     /// whether every key was answered.
     fn read(
         protocol: KeyProtocol,
@@ -488,10 +488,10 @@ mod tests {
                 assert_eq!(notes.0, wanted, "{protocol:?} split at {split}");
                 // Three keys of one byte, values of 1, 10 and 6.
                 assert_eq!((tally.delivered, tally.delivered_bytes), (3, 3 + 17));
-                let fates = tally.fates;
-                assert_eq!((fates.vanished, fates.failed), (vanished, failed));
+                let counters = tally.counters;
+                assert_eq!((counters.vanished, counters.failed), (vanished, failed));
                 // Longer than this test allows.
-                assert_eq!(fates.refused, 1);
+                assert_eq!(counters.refused, 1);
             }
         }
     }
@@ -570,7 +570,7 @@ mod tests {
                     )
                 })
                 .map(|read| {
-                    read.map(|(notes, tally, _)| (notes.0, tally.fates.vanished))
+                    read.map(|(notes, tally, _)| (notes.0, tally.counters.vanished))
                         .ok()
                 })
                 .collect::<Vec<_>>()
@@ -609,10 +609,10 @@ mod tests {
             let (notes, tally, is_done) = read(CLASSIC, &keys, stream, split).unwrap();
             assert!(is_done);
             assert_eq!(notes.0, ["k99=x f0", "k200=y f0"]);
-            assert_eq!(tally.fates.vanished, 248);
+            assert_eq!(tally.counters.vanished, 248);
         }
         // A hundred keys that were refused together are requested again.
         let (_, tally, _) = read(CLASSIC, &keys, b"SERVER_ERROR x\r\n", 0).unwrap();
-        assert_eq!(tally.fates.failed, 0);
+        assert_eq!(tally.counters.failed, 0);
     }
 }

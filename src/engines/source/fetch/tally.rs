@@ -1,7 +1,7 @@
 //! Counts what became of the lines that a fetcher took.
 
 use crate::codecs::protocol::key::KeyForm;
-use crate::words::fates::Fates;
+use crate::words::counters::Counters;
 use crate::words::item::Cas;
 use crate::words::reasons::Reasons;
 
@@ -9,8 +9,8 @@ use crate::words::reasons::Reasons;
 /// `duplicate`, so `delivered` stands for both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchTally {
-    /// All fates except `stored` and the writer's part of `duplicate`.
-    pub fates: Fates,
+    /// All counters except `stored` and the writer's part of `duplicate`.
+    pub counters: Counters,
     /// Items passed on.
     pub delivered: u64,
     /// Total length of their keys and values.
@@ -53,17 +53,17 @@ impl FetchTally {
     }
 
     pub(super) fn filter(&mut self) {
-        self.fates.filtered = self.fates.filtered.saturating_add(1);
+        self.counters.filtered = self.counters.filtered.saturating_add(1);
     }
 
     pub(super) fn refuse(&mut self, reason: &str) {
-        self.fates.refused = self.fates.refused.saturating_add(1);
+        self.counters.refused = self.counters.refused.saturating_add(1);
         self.reasons.add(reason);
     }
 
     /// Adds another fetcher's counts.
     pub fn merge(&mut self, other: &Self) {
-        self.fates.merge(&other.fates);
+        self.counters.merge(&other.counters);
         self.delivered = self.delivered.saturating_add(other.delivered);
         self.delivered_bytes = self.delivered_bytes.saturating_add(other.delivered_bytes);
         self.win_tokens_returned = self

@@ -1,7 +1,7 @@
 //! What stands in the lines and cells of an inspection.
 
 use mcsnap::jobs::inspect::{Bucket, PrefixRow, Tally};
-use mcsnap::words::fates::Fates;
+use mcsnap::words::counters::Counters;
 use mcsnap::words::item::Exptime;
 use mcsnap::words::units::{UnixSecs, to_f64};
 
@@ -56,7 +56,7 @@ pub(super) fn one_line(text: &str) -> String {
     fit_end(&plain(text), WIDTH.saturating_sub(LABEL_WIDTH + 2))
 }
 
-pub(super) fn lost_line(counters: &Fates, unlisted: u64) -> String {
+pub(super) fn lost_line(counters: &Counters, unlisted: u64) -> String {
     lost_text(&[
         (counters.refused, "refused"),
         (counters.failed, "failed"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mcsnap::jobs::inspect::LengthRange;
-use mcsnap::words::fates::Fates;
+use mcsnap::words::counters::Counters;
 use mcsnap::words::units::to_u64;
 
 use crate::commands::inspect::cells::{
@@ -19,8 +19,8 @@ const FAILURE_LEN_MAX: usize = 300;
 
 impl Inspection<'_> {
     /// Adds up what became of the lines of the walks that were looked at.
-    fn counters(self) -> Fates {
-        let mut counters = Fates::default();
+    fn counters(self) -> Counters {
+        let mut counters = Counters::default();
         for (node, _) in self.nodes() {
             counters.merge(&node.counters);
         }

@@ -8,17 +8,17 @@ use crate::render::{count, counted, counted_with, size, without_address};
 
 pub(super) fn tally_json(tally: &LoadTally) -> Value {
     json!({
-        "taken": tally.fates.taken,
-        "stored": tally.fates.stored,
+        "taken": tally.counters.taken,
+        "stored": tally.counters.stored,
         "stored_bytes": tally.stored_bytes,
-        "existing": tally.fates.existing,
-        "expired": tally.fates.expired,
-        "too_large": tally.fates.too_large,
-        "refused": tally.fates.refused,
-        "failed": tally.fates.failed,
-        "unsent": tally.fates.unsent,
-        "unsure": tally.fates.unsure,
-        "not_kept": tally.fates.not_kept,
+        "existing": tally.counters.existing,
+        "expired": tally.counters.expired,
+        "too_large": tally.counters.too_large,
+        "refused": tally.counters.refused,
+        "failed": tally.counters.failed,
+        "unsent": tally.counters.unsent,
+        "unsure": tally.counters.unsure,
+        "not_kept": tally.counters.not_kept,
         "clamped": tally.clamped,
         "without_cas": tally.without_cas,
         "reasons": tally.reasons,
@@ -89,7 +89,7 @@ pub(super) fn too_large_row(node: &NodeRestore) -> Option<(&'static str, String)
         .iter()
         .map(|key| format!("\"{key}\""))
         .collect();
-    let what = match tally.fates.too_large {
+    let what = match tally.counters.too_large {
         0 => return None,
         1 => "1 record is larger than an item of this node may be".to_owned(),
         many => format!(
@@ -124,9 +124,9 @@ pub(super) fn node_text(node: &NodeRestore, is_asked_at_end: bool) -> String {
     format!(
         "{}  {} stored, {}; {} existing{now}{}{}",
         node.node,
-        count(node.tally.fates.stored),
+        count(node.tally.counters.stored),
         size(node.tally.stored_bytes),
-        count(node.tally.fates.existing),
+        count(node.tally.counters.existing),
         evicted.unwrap_or_default(),
         failure.unwrap_or_default(),
     )
@@ -134,7 +134,7 @@ pub(super) fn node_text(node: &NodeRestore, is_asked_at_end: bool) -> String {
 
 /// Says so where nobody knows whether the node has some records.
 pub(super) fn unsure_row(node: &NodeRestore) -> Option<(&'static str, String)> {
-    let unsure = Some(node.tally.fates.unsure).filter(|&unsure| unsure > 0)?;
+    let unsure = Some(node.tally.counters.unsure).filter(|&unsure| unsure > 0)?;
     let sent = counted_with(unsure, "record", ["was", "were"]);
     let text = format!(
         "{}  {sent} sent and not answered: the node went away, and may have any of them",

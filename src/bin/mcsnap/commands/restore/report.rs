@@ -58,7 +58,7 @@ fn document(
         })
         .collect();
     let mut document = tally_json(&totals);
-    document["unsent"] = json!(totals.fates.unsent.saturating_add(report.unsent));
+    document["unsent"] = json!(totals.counters.unsent.saturating_add(report.unsent));
     document["stopped"] = json!(report.is_stopped);
     document["only_for"] = only_for_json(plan);
     document["clock_warnings"] = json!(plan.clock_warnings);
@@ -144,8 +144,8 @@ fn rows(
                 .iter()
                 .map(|(reason, n)| ("lost", format!("{}: {reason}", counted(n, "record")))),
         );
-        if node.tally.fates.not_kept > 0 {
-            let not_kept = counted(node.tally.fates.not_kept, "record");
+        if node.tally.counters.not_kept > 0 {
+            let not_kept = counted(node.tally.counters.not_kept, "record");
             let why = "the node said that it stored them, and does not count them as stored";
             rows.push(("lost", format!("{not_kept}: {why}")));
         }
@@ -157,9 +157,9 @@ fn rows(
         format!(
             "{} in the snapshot: {} stored, {} existing, {} expired{}",
             count(report.records),
-            count(totals.fates.stored),
-            count(totals.fates.existing),
-            count(totals.fates.expired),
+            count(totals.counters.stored),
+            count(totals.counters.existing),
+            count(totals.counters.expired),
             duplicates_text(report.duplicates),
         ),
     ));
@@ -168,11 +168,14 @@ fn rows(
         .iter()
         .any(|node| node.presence.is_some_and(|seen| seen.gone > 0));
     let losses = [
-        (totals.fates.too_large, "too large"),
-        (totals.fates.refused, "refused"),
-        (totals.fates.failed, "failed"),
-        (totals.fates.unsent.saturating_add(report.unsent), "unsent"),
-        (totals.fates.not_kept, "not kept"),
+        (totals.counters.too_large, "too large"),
+        (totals.counters.refused, "refused"),
+        (totals.counters.failed, "failed"),
+        (
+            totals.counters.unsent.saturating_add(report.unsent),
+            "unsent",
+        ),
+        (totals.counters.not_kept, "not kept"),
         (report.damaged, "damaged"),
     ];
     let lost = lost_text(&losses);
@@ -185,10 +188,11 @@ fn rows(
         },
     ));
     // What was stored lacks its CAS; where nothing was, there is nothing to note.
-    let is_seen = |lacking: &&UnheldGroup| totals.fates.stored > 0 || lacking.what != Unheld::Cas;
+    let is_seen =
+        |lacking: &&UnheldGroup| totals.counters.stored > 0 || lacking.what != Unheld::Cas;
     let unheld = report.unheld.iter().filter(is_seen);
     rows.extend(unheld.map(|lacking| ("note", lacking.to_string())));
-    rows.extend(clock_rows(plan, totals.fates.expired));
+    rows.extend(clock_rows(plan, totals.counters.expired));
     if totals.clamped > 0 {
         let clamped = counted_with(totals.clamped, "record", ["expires", "expire"]);
         rows.push((

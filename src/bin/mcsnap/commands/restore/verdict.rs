@@ -8,14 +8,14 @@ use crate::render::{count, counted_with};
 /// Says so where the nodes had some of the keys, or all of them.
 fn existing_text(report: &RestoreReport) -> String {
     let totals = report.totals();
-    let there = match totals.fates.existing {
+    let there = match totals.counters.existing {
         1 => "1 key was there already, and keeps its value".to_owned(),
         keys => format!(
             "{} keys were there already, and keep their values",
             count(keys)
         ),
     };
-    match totals.fates.stored {
+    match totals.counters.stored {
         0 => format!("nothing restored: {there}; --mode set replaces them"),
         _ => format!("restored; {there}"),
     }
@@ -39,17 +39,19 @@ pub(super) fn verdict(snapshot_verdict: Verdict, report: &RestoreReport) -> Stri
         return evictions_text(report);
     }
     let words = match (report.has_losses(), snapshot_verdict) {
-        (true, _) if report.totals().fates.stored == 0 && report.totals().fates.unsure == 0 => {
+        (true, _)
+            if report.totals().counters.stored == 0 && report.totals().counters.unsure == 0 =>
+        {
             "nothing restored, with losses"
         }
         (true, _) => "restored, with losses",
         (false, _) if report.is_all_expired() => {
-            return match report.totals().fates.expired {
+            return match report.totals().counters.expired {
                 1 => "nothing restored: the only record has expired".to_owned(),
                 all => format!("nothing restored: all {} records have expired", count(all)),
             };
         }
-        (false, verdict) if report.totals().fates.existing > 0 => {
+        (false, verdict) if report.totals().counters.existing > 0 => {
             let lack = match verdict {
                 Verdict::Complete => "",
                 Verdict::Unsure => "; the dump may have missed items",

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::decimal;
 
-/// How many items had which fate: outcomes, which are as they should be, and losses.
+/// How many items came to which end: outcomes, which are as they should be, and losses.
 ///
 /// A manifest records those that an item of a dump can have. FORMAT.md 5.12.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Fates {
+pub struct Counters {
     /// Items taken, such as the lines of a walk or the records for a node; the sum of all
     /// fields below.
     #[serde(rename = "listed", with = "decimal")]
@@ -60,7 +60,7 @@ pub struct Fates {
     pub not_kept: u64,
 }
 
-impl Fates {
+impl Counters {
     /// Returns how many items were lost.
     pub fn losses(&self) -> u64 {
         let losses = [
@@ -118,8 +118,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fate_is_an_outcome_or_a_loss_and_a_manifest_has_those_of_a_dump() {
-        let of_dump = Fates {
+    fn each_end_is_an_outcome_or_a_loss_and_a_manifest_has_those_of_a_dump() {
+        let of_dump = Counters {
             taken: 9,
             stored: 1,
             vanished: 1,
@@ -129,10 +129,10 @@ mod tests {
             refused: 2,
             failed: 1,
             missing: 1,
-            ..Fates::default()
+            ..Counters::default()
         };
         assert_eq!((of_dump.accounted(), of_dump.losses()), (9, 4));
-        let mut all = Fates {
+        let mut all = Counters {
             existing: 1,
             unsure: 1,
             too_large: 1,
@@ -142,12 +142,12 @@ mod tests {
         };
         assert_eq!((all.accounted(), all.losses()), (14, 7));
         let text = serde_json::to_string(&all).unwrap();
-        assert_eq!(serde_json::from_str::<Fates>(&text).unwrap(), of_dump);
+        assert_eq!(serde_json::from_str::<Counters>(&text).unwrap(), of_dump);
         assert_eq!(
             text,
             r#"{"listed":"9","stored":"1","vanished":"1","expired":"1","duplicate":"1","filtered":"1","refused":"2","failed":"1","missing":"1"}"#
         );
-        let none = serde_json::to_string(&Fates::default()).unwrap();
+        let none = serde_json::to_string(&Counters::default()).unwrap();
         assert!(!none.contains("filtered"), "{none}");
         all.merge(&all.clone());
         assert_eq!((all.taken, all.accounted(), all.losses()), (18, 28, 14));
