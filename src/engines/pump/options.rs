@@ -5,10 +5,10 @@
 pub struct PumpOptions {
     /// Part of the names of the sinks' threads.
     pub name: &'static str,
-    /// The lanes, each by the number of its sinks, which have a thread each.
+    /// The queues, each by the number of its sinks, which have a thread each.
     pub sinks: Vec<usize>,
-    /// Most sinks that are open at a time. If the lanes want more, so many threads serve
-    /// all of them in turn: each closes its sink when it goes to another lane.
+    /// Most sinks that are open at a time. If the queues want more, so many threads serve
+    /// all of them in turn: each closes its sink when it goes to another queue.
     pub open_max: usize,
     /// Threads that read, each with an outlet of its own.
     pub outlet_count: usize,

@@ -5,8 +5,8 @@ use std::fmt;
 use crossbeam_channel::{Sender, bounded};
 
 use crate::engines::pump::batch::{ItemBatch, LargeItem};
-use crate::engines::pump::lanes::Lanes;
 use crate::engines::pump::load::Load;
+use crate::engines::pump::queues::Queues;
 use crate::engines::pump::streamed::StreamedValue;
 use crate::words::error::{Error, Result};
 use crate::words::item::{ItemMeta, Record};
@@ -48,9 +48,9 @@ pub trait ItemSink {
     fn abandon_large(&mut self);
 }
 
-/// Gathers items for each lane, and hands them on in batches.
+/// Gathers items for each queue, and hands them on in batches.
 pub struct Outlet<'a> {
-    lanes: &'a Lanes,
+    queues: &'a Queues,
     route: &'a (dyn Fn(&[u8]) -> usize + Sync),
     batches: Vec<ItemBatch>,
     large: Option<LargeOnItsWay>,
@@ -70,30 +70,30 @@ struct LargeOnItsWay {
 }
 
 impl<'a> Outlet<'a> {
-    /// Makes a way into the lanes, for one thread. `route` returns the lane of a key, for
+    /// Makes a way into the queues, for one thread. `route` returns the queue of a key, for
     /// items that come by [`ItemSink`].
-    pub fn new(lanes: &'a Lanes, route: &'a (dyn Fn(&[u8]) -> usize + Sync)) -> Self {
+    pub fn new(queues: &'a Queues, route: &'a (dyn Fn(&[u8]) -> usize + Sync)) -> Self {
         Self {
-            lanes,
+            queues,
             route,
-            batches: (0..lanes.count()).map(|_| ItemBatch::default()).collect(),
+            batches: (0..queues.count()).map(|_| ItemBatch::default()).collect(),
             large: None,
         }
     }
 
-    /// Adds a record to a lane.
+    /// Adds a record to a queue.
     ///
     /// # Errors
     ///
-    /// - `Internal`: a sink has failed, which tells why; or there is no such lane.
-    pub fn push(&mut self, record: &Record<'_>, lane: usize) -> Result<()> {
-        let Some(batch) = self.batches.get_mut(lane) else {
-            let what = format!("a key belongs to lane {lane}, which is not there");
+    /// - `Internal`: a sink has failed, which tells why; or there is no such queue.
+    pub fn push(&mut self, record: &Record<'_>, queue: usize) -> Result<()> {
+        let Some(batch) = self.batches.get_mut(queue) else {
+            let what = format!("a key belongs to queue {queue}, which is not there");
             return Err(Error::internal(what));
         };
         batch.push(record);
-        if self.lanes.is_full(batch) {
-            return self.send(lane);
+        if self.queues.is_full(batch) {
+            return self.send(queue);
         }
         Ok(())
     }
@@ -103,8 +103,8 @@ impl<'a> Outlet<'a> {
     /// # Errors
     ///
     /// - As [`Outlet::push`].
-    pub fn push_large(&mut self, item: LargeItem, lane: usize) -> Result<()> {
-        self.lanes.send(lane, Load::Large(item))
+    pub fn push_large(&mut self, item: LargeItem, queue: usize) -> Result<()> {
+        self.queues.send(queue, Load::Large(item))
     }
 
     /// Hands on what is left. What is not is lost, and that is for its owner to count.
@@ -113,22 +113,26 @@ impl<'a> Outlet<'a> {
     ///
     /// - As [`Outlet::push`].
     pub fn flush(&mut self) -> Result<()> {
-        (0..self.batches.len()).try_for_each(|lane| self.send(lane))
+        (0..self.batches.len()).try_for_each(|queue| self.send(queue))
     }
 
-    fn send(&mut self, lane: usize) -> Result<()> {
-        let Some(batch) = self.batches.get_mut(lane).filter(|batch| !batch.is_empty()) else {
+    fn send(&mut self, queue: usize) -> Result<()> {
+        let Some(batch) = self
+            .batches
+            .get_mut(queue)
+            .filter(|batch| !batch.is_empty())
+        else {
             return Ok(());
         };
-        let full = std::mem::replace(batch, self.lanes.spare_batch());
-        self.lanes.send(lane, Load::Batch(full))
+        let full = std::mem::replace(batch, self.queues.spare_batch());
+        self.queues.send(queue, Load::Batch(full))
     }
 }
 
 impl ItemSink for Outlet<'_> {
     fn item(&mut self, record: &Record<'_>) -> Result<()> {
-        let lane = (self.route)(record.key);
-        self.push(record, lane)
+        let queue = (self.route)(record.key);
+        self.push(record, queue)
     }
 
     fn begin_large(&mut self, key: &[u8], meta: &ItemMeta, value_len: u64) -> Result<()> {
@@ -142,8 +146,8 @@ impl ItemSink for Outlet<'_> {
             meta: *meta,
             value: Box::new(StreamedValue::new(value_len, pieces)),
         };
-        let lane = (self.route)(key);
-        self.push_large(item, lane)
+        let queue = (self.route)(key);
+        self.push_large(item, queue)
     }
 
     fn piece(&mut self, bytes: &[u8]) -> Result<()> {

@@ -1,13 +1,13 @@
 //! The pump itself: sinks on threads, fed by those who read.
 
-use crate::engines::pump::lanes::Lanes;
 use crate::engines::pump::load::Load;
 use crate::engines::pump::options::PumpOptions;
+use crate::engines::pump::queues::Queues;
 use crate::ports::threads::{Worker, with_crew};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 
-/// Takes what comes in a lane.
+/// Takes what comes in a queue.
 pub trait Sink {
     /// What it returns at its end.
     type Output: Send;
@@ -32,7 +32,7 @@ pub trait Sink {
 pub enum Taken {
     /// It does.
     More,
-    /// It leaves the rest to the others of its lane; the last of them gets it all the
+    /// It leaves the rest to the others of its queue; the last of them gets it all the
     /// same, so that everything is counted, and nobody waits for ever.
     Enough,
 }
@@ -42,9 +42,9 @@ pub enum Taken {
 pub struct Pumped<R, T> {
     /// What feeding returned, if it did not fail.
     pub fed: Option<R>,
-    /// What the sinks of each lane returned, in the order of the lanes; those that
+    /// What the sinks of each queue returned, in the order of the queues; those that
     /// failed are left out.
-    pub lanes: Vec<Vec<T>>,
+    pub queues: Vec<Vec<T>>,
     /// The first cause, if anything failed. What follows from it, and a stop, are passed
     /// over where there is something else.
     pub error: Option<Error>,
@@ -58,16 +58,16 @@ impl<R, T> Pumped<R, T> {
     /// - The first cause.
     pub fn into_result(self) -> Result<(R, Vec<Vec<T>>)> {
         match (self.error, self.fed) {
-            (None, Some(fed)) => Ok((fed, self.lanes)),
+            (None, Some(fed)) => Ok((fed, self.queues)),
             (error, _) => Err(error.unwrap_or_else(no_cause)),
         }
     }
 }
 
-/// Opens sinks, each on a thread, has `feed` push items into outlets of the lanes, and
+/// Opens sinks, each on a thread, has `feed` push items into outlets of the queues, and
 /// ends the sinks when it returns.
 ///
-/// `open` gets the number of the lane, and whether a sink of the lane has had enough
+/// `open` gets the number of the queue, and whether a sink of the queue has had enough
 /// already: then the new one only counts what comes.
 ///
 /// `stop` is raised as soon as anything fails, a thread that cannot be had included.
@@ -75,26 +75,26 @@ pub fn pump<K: Sink, R>(
     options: &PumpOptions,
     stop: &Cancel,
     open: impl Fn(usize, bool) -> Result<K> + Sync,
-    feed: impl FnOnce(&Lanes) -> Result<R>,
+    feed: impl FnOnce(&Queues) -> Result<R>,
 ) -> Pumped<R, K::Output> {
-    let lanes = Lanes::new(options);
+    let queues = Queues::new(options);
     let wanted = options.sinks.iter().sum::<usize>();
     let servers: Vec<Option<usize>> = if wanted <= options.open_max {
         let each = options.sinks.iter().enumerate();
-        let of_lane = each.flat_map(|(lane, &count)| std::iter::repeat_n(lane, count));
-        of_lane.map(Some).collect()
+        let of_queue = each.flat_map(|(queue, &count)| std::iter::repeat_n(queue, count));
+        of_queue.map(Some).collect()
     } else {
         vec![None; options.open_max.max(1)]
     };
     let serve = |home: Option<usize>| {
-        let _guard = FailOnPanic(&lanes);
+        let _guard = FailOnPanic(&queues);
         let served = match home {
-            Some(lane) => serve_lane(&lanes, lane, &open),
-            None => serve_all(&lanes, &open),
+            Some(queue) => serve_queue(&queues, queue, &open),
+            None => serve_all(&queues, &open),
         };
         if served.is_err() {
             stop.cancel();
-            lanes.fail();
+            queues.fail();
         }
         served
     };
@@ -110,10 +110,10 @@ pub fn pump<K: Sink, R>(
             }
         }
         // Closed on panics of those who feed, too.
-        let closer = CloseAtEnd(&lanes);
+        let closer = CloseAtEnd(&queues);
         let fed = match failure {
             Some(error) => Err(error),
-            None => feed(&lanes),
+            None => feed(&queues),
         };
         if fed.is_err() {
             stop.cancel();
@@ -127,9 +127,9 @@ pub fn pump<K: Sink, R>(
     for served in served {
         match served {
             Ok(served) => {
-                for (lane, output) in served {
-                    if let Some(of_lane) = outputs.get_mut(lane) {
-                        of_lane.push(output);
+                for (queue, output) in served {
+                    if let Some(of_queue) = outputs.get_mut(queue) {
+                        of_queue.push(output);
                     }
                 }
             }
@@ -139,59 +139,59 @@ pub fn pump<K: Sink, R>(
     let fed = fed.map_err(|error| errors.push(error)).ok();
     Pumped {
         fed,
-        lanes: outputs,
+        queues: outputs,
         error: Error::first_cause(errors),
     }
 }
 
-/// What sinks returned, each with its lane.
+/// What sinks returned, each with its queue.
 type Served<K> = Vec<(usize, <K as Sink>::Output)>;
 
-/// Serves one lane until nothing more comes.
-fn serve_lane<K: Sink>(
-    lanes: &Lanes,
-    lane: usize,
+/// Serves one queue until nothing more comes.
+fn serve_queue<K: Sink>(
+    queues: &Queues,
+    queue: usize,
     open: &impl Fn(usize, bool) -> Result<K>,
 ) -> Result<Served<K>> {
-    let mut sink = open(lane, false)?;
+    let mut sink = open(queue, false)?;
     let mut has_enough = false;
-    while let Some(taking) = lanes.receive(lane) {
+    while let Some(taking) = queues.receive(queue) {
         let Some(load) = taking.load() else { continue };
         if sink.take(load)? == Taken::Enough && !has_enough {
             has_enough = true;
-            if !lanes.leave(lane) {
+            if !queues.leave(queue) {
                 break;
             }
         }
     }
-    Ok(vec![(lane, sink.finish()?)])
+    Ok(vec![(queue, sink.finish()?)])
 }
 
-/// Serves whatever lane has something, one at a time, until nothing more comes.
+/// Serves whatever queue has something, one at a time, until nothing more comes.
 fn serve_all<K: Sink>(
-    lanes: &Lanes,
+    queues: &Queues,
     open: &impl Fn(usize, bool) -> Result<K>,
 ) -> Result<Served<K>> {
     let mut served = Vec::new();
     let mut current: Option<(usize, K)> = None;
     loop {
-        let at = current.as_ref().map(|(lane, _)| *lane);
-        let next = lanes.receive_any(at);
-        let lane = next.as_ref().map(|next| next.0);
-        if let Some((before, sink)) = current.take_if(|(at, _)| Some(*at) != lane) {
+        let at = current.as_ref().map(|(queue, _)| *queue);
+        let next = queues.receive_any(at);
+        let queue = next.as_ref().map(|next| next.0);
+        if let Some((before, sink)) = current.take_if(|(at, _)| Some(*at) != queue) {
             served.push((before, sink.finish()?));
         }
-        let Some((lane, has_enough, taking)) = next else {
+        let Some((queue, has_enough, taking)) = next else {
             return Ok(served);
         };
         let (_, sink) = match &mut current {
             Some(current) => current,
-            none => none.insert((lane, open(lane, has_enough)?)),
+            none => none.insert((queue, open(queue, has_enough)?)),
         };
         if let Some(load) = taking.load()
             && sink.take(load)? == Taken::Enough
         {
-            lanes.leave(lane);
+            queues.leave(queue);
         }
     }
 }
@@ -200,7 +200,7 @@ fn no_cause() -> Error {
     Error::internal("something failed, and nothing says why")
 }
 
-struct CloseAtEnd<'a>(&'a Lanes);
+struct CloseAtEnd<'a>(&'a Queues);
 
 impl Drop for CloseAtEnd<'_> {
     fn drop(&mut self) {
@@ -208,7 +208,7 @@ impl Drop for CloseAtEnd<'_> {
     }
 }
 
-struct FailOnPanic<'a>(&'a Lanes);
+struct FailOnPanic<'a>(&'a Queues);
 
 impl Drop for FailOnPanic<'_> {
     fn drop(&mut self) {

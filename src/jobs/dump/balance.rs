@@ -9,8 +9,8 @@ const REASON: &str = "no outcome was counted; this is a bug in mcsnap, please re
 /// Makes the outcomes and losses of a node add up to the listed items, and returns the
 /// difference.
 ///
-/// Items without an outcome count as lost, since nobody knows what became of them. If there are more
-/// outcomes than items, nothing indicates that an item was lost.
+/// Items without an outcome count as lost, since nobody knows what became of them. If
+/// there are more outcomes than items, nothing indicates that an item was lost.
 pub(super) fn balance(counters: &mut Counters, reasons: &mut Reasons) -> u64 {
     let (taken, accounted) = (counters.taken, counters.accounted());
     if taken > accounted {

@@ -8,7 +8,7 @@ use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::journal::JournalNode;
 use crate::codecs::format::manifest::{ManifestNode, ManifestSegment, Totals};
 use crate::codecs::protocol::stats::ServerStats;
-use crate::engines::pump::{Lanes, Outlet, PumpOptions, pump};
+use crate::engines::pump::{Outlet, PumpOptions, Queues, pump};
 use crate::engines::snapshot::{
     ShardOptions, ShardResult, ShardSink, SnapshotWriter, visit_records,
 };
@@ -155,7 +155,7 @@ impl NodeJob<'_> {
             node_index: self.node_index,
             progress,
         };
-        let read = |lanes: &Lanes| self.read(lanes, &walk, fetch_job, round);
+        let read = |queues: &Queues| self.read(queues, &walk, fetch_job, round);
         let shard_count = 1_usize.checked_shl(self.options.shard_bits.into());
         let pump_options = PumpOptions {
             name: "shard",
@@ -215,7 +215,7 @@ impl NodeJob<'_> {
     /// Lists the node and fetches what is listed, to the end.
     fn read(
         &self,
-        lanes: &Lanes,
+        queues: &Queues,
         walk: &Walk<'_>,
         fetch_job: FetchJob<'_>,
         round: FetchRound<'_>,
@@ -245,7 +245,7 @@ impl NodeJob<'_> {
             })?;
             let fetch = || {
                 let mut fetcher = Fetcher::new(fetch_job);
-                round.fetch_all(&mut fetcher, &mut Outlet::new(lanes, &route));
+                round.fetch_all(&mut fetcher, &mut Outlet::new(queues, &route));
                 fetcher.into_tally()
             };
             let fetchers: Result<Vec<_>> = (0..self.options.connection_count)
@@ -614,9 +614,9 @@ mod tests {
             memory_max: PumpOptions::MEMORY_MAX,
         };
         let no_sink = |_, _| -> Result<ShardSink<'_>> { Err(Error::internal("no shard")) };
-        let fetched = pump(&options, &stop, no_sink, |lanes| {
+        let fetched = pump(&options, &stop, no_sink, |queues| {
             for _ in 0..2 {
-                let mut outlet = Outlet::new(lanes, &|_| 0);
+                let mut outlet = Outlet::new(queues, &|_| 0);
                 round.fetch_all(&mut Fetcher::new(job), &mut outlet);
             }
             Ok(())

@@ -10,7 +10,7 @@ use crate::codecs::format::manifest::{Manifest, ManifestNode};
 use crate::codecs::ring::RingSpec;
 use crate::codecs::select::{Candidate, Selection};
 use crate::codecs::warm_file::{Found, Meta, Refusal, SlabClasses, WarmFile, WarmItem};
-use crate::engines::pump::{ItemSink as _, Lanes, Outlet, PumpOptions, pump};
+use crate::engines::pump::{ItemSink as _, Outlet, PumpOptions, Queues, pump};
 use crate::engines::sink::{OwnerDefaults, bind_owners};
 use crate::engines::snapshot::{ShardOptions, ShardResult, ShardSink, SnapshotWriter};
 use crate::engines::source::TOO_LONG;
@@ -259,10 +259,10 @@ impl WarmFilePlan {
         let shard_of = |key: &[u8]| shard_of(key, self.options.shard_bits);
         let route = |key: &[u8]| usize::try_from(shard_of(key)).unwrap_or(usize::MAX);
         let width = self.width()?;
-        let read = |lanes: &Lanes| -> Result<Tally> {
+        let read = |queues: &Queues| -> Result<Tally> {
             let read_some = || {
                 let mut tally = Tally::default();
-                let mut outlet = Outlet::new(lanes, &route);
+                let mut outlet = Outlet::new(queues, &route);
                 let source = (&file, &next_page, width.whole_value_len_max);
                 let read = self.read_pages(source, &mut outlet, &mut tally, &stop, progress);
                 // The others need not continue.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::codecs::format::compression::SectionReader;
-use crate::engines::pump::{Lanes, Outlet, pump};
+use crate::engines::pump::{Outlet, Queues, pump};
 use crate::engines::sink::{TextCheck, Unheld};
 use crate::jobs::restore::block_reader::Reading;
 use crate::jobs::restore::cursor::{Cursor, Damage};
@@ -92,8 +92,8 @@ impl RestorePlan {
             progress,
         };
         let width = self.width()?;
-        let open = |lane, has_enough| NodeSink::open(lane, has_enough, shared);
-        let read = |lanes: &Lanes| self.read_blocks(lanes, width.thread_count, &stop, reading);
+        let open = |queue, has_enough| NodeSink::open(queue, has_enough, shared);
+        let read = |queues: &Queues| self.read_blocks(queues, width.thread_count, &stop, reading);
         let watch_stop = stop.child();
         let evictions = self.options.evictions_max;
         let evictions = evictions.map(|most| EvictionWatch::new(most, &is_stopped));
@@ -116,7 +116,7 @@ impl RestorePlan {
             watching.start(crew, reached.collect(), width.has_probes)?;
             Ok(pump(&width.pump, &stop, open, read))
         })?;
-        let mut loads: Vec<NodeLoad> = pumped.lanes.into_iter().map(NodeLoad::merged).collect();
+        let mut loads: Vec<NodeLoad> = pumped.queues.into_iter().map(NodeLoad::merged).collect();
         let read = pumped.error.map_or(Ok(()), Err);
         let error = why_early(cancel, &mut loads, read);
         let damage = damage.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -161,7 +161,7 @@ impl RestorePlan {
     /// Reads all blocks on a pool of threads, and routes their records.
     fn read_blocks(
         &self,
-        lanes: &Lanes,
+        queues: &Queues,
         thread_count: usize,
         stop: &Cancel,
         reading: Reading<'_>,
@@ -171,7 +171,7 @@ impl RestorePlan {
         // Records are routed one by one.
         let route = |_: &[u8]| usize::MAX;
         let results = pool.broadcast(|| {
-            let mut outlet = Outlet::new(lanes, &route);
+            let mut outlet = Outlet::new(queues, &route);
             let mut sections = SectionReader::default();
             let mut read = || {
                 while let Some(task) = cursor.next(reading.damage)? {

@@ -3,7 +3,7 @@
 
 use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::manifest::ManifestSegment;
-use crate::engines::pump::{ItemSink as _, Lanes, Outlet, PumpOptions, pump};
+use crate::engines::pump::{ItemSink as _, Outlet, PumpOptions, Queues, pump};
 use crate::engines::snapshot::{
     DamagedSegment, SalvagedRecord, SalvagedValue, SegmentSalvage, ShardOptions, ShardSink,
     SnapshotWriter,
@@ -74,7 +74,7 @@ impl ShardJob<'_> {
             memory_max: self.memory_max,
         };
         let open = |_, _| Ok(ShardSink::new(self.snapshot, self.options.clone()));
-        let read = |lanes: &Lanes| self.read_files(lanes);
+        let read = |queues: &Queues| self.read_files(queues);
         let (read, written) = pump(&pump_options, self.stop, open, read).into_result()?;
         let mut shard = ShardSalvage {
             node: self.node,
@@ -90,9 +90,9 @@ impl ShardJob<'_> {
         Ok(shard)
     }
 
-    fn read_files(&self, lanes: &Lanes) -> Result<ReadFiles> {
-        let only_lane = |_: &[u8]| 0;
-        let mut outlet = Outlet::new(lanes, &only_lane);
+    fn read_files(&self, queues: &Queues) -> Result<ReadFiles> {
+        let only_queue = |_: &[u8]| 0;
+        let mut outlet = Outlet::new(queues, &only_queue);
         let mut read = ReadFiles::default();
         for file in &self.files {
             self.stop.check()?;
@@ -267,9 +267,9 @@ mod tests {
             memory_max: 1 << 20,
         };
         let meta = ItemMeta::default();
-        let read = |lanes: &Lanes| {
-            let only_lane = |_: &[u8]| 0;
-            let mut outlet = Outlet::new(lanes, &only_lane);
+        let read = |queues: &Queues| {
+            let only_queue = |_: &[u8]| 0;
+            let mut outlet = Outlet::new(queues, &only_queue);
             let whole = |key: &[u8], outlet: &mut Outlet<'_>| {
                 let value = SalvagedValue::Whole(b"value");
                 send(SalvagedRecord { key, meta, value }, outlet)

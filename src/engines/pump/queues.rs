@@ -1,4 +1,4 @@
-//! The lanes between readers and sinks: queues with one bound on their bytes.
+//! The queues between readers and sinks, with one bound on the bytes of all.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use crate::words::units::to_u64;
 
 /// Queues to the sinks, and what is known of all of them.
 #[derive(Debug)]
-pub struct Lanes {
+pub struct Queues {
     state: Mutex<State>,
-    /// Something has arrived, or nothing will any more; one a lane.
+    /// Something has arrived, or nothing will any more; one a queue.
     arrived: Vec<Condvar>,
-    /// Something has arrived in a lane, for those who serve all.
+    /// Something has arrived in a queue, for those who serve all.
     arrived_anywhere: Condvar,
     /// There is room again, or nobody takes anything any more.
     freed: Condvar,
@@ -27,8 +27,8 @@ pub struct Lanes {
 struct Limits {
     /// Bytes that wait for all sinks, or are in their hands.
     all: u64,
-    /// Bytes that wait for the sinks of one lane.
-    lane: u64,
+    /// Bytes that wait for the sinks of one queue.
+    queue: u64,
     /// Bytes of a batch that is on.
     batch: usize,
     /// Batches that are kept to be filled again.
@@ -37,7 +37,7 @@ struct Limits {
 
 #[derive(Debug, Default)]
 struct State {
-    lanes: Vec<Lane>,
+    queues: Vec<Queue>,
     /// Bytes that wait, or are in the hands of sinks.
     held: u64,
     is_closed: bool,
@@ -47,14 +47,14 @@ struct State {
 }
 
 #[derive(Debug, Default)]
-struct Lane {
+struct Queue {
     waiting: VecDeque<Load>,
     bytes: u64,
     /// Sinks that may serve it at a time.
     sinks: usize,
     /// Sinks that have had enough.
     left: usize,
-    /// Those who serve all and are at this lane now.
+    /// Those who serve all and are at this queue now.
     serving: usize,
 }
 
@@ -62,28 +62,28 @@ struct Lane {
 const BATCH_LEN_MAX: usize = 256 << 10;
 /// Items of a batch at most.
 const BATCH_COUNT_MAX: usize = 2048;
-/// Batches that wait for the sinks of one lane at most.
-const LANE_BATCH_COUNT: u64 = 8;
+/// Batches that wait for the sinks of one queue at most.
+const QUEUE_BATCH_COUNT: u64 = 8;
 
-impl Lanes {
+impl Queues {
     pub(super) fn new(options: &PumpOptions) -> Self {
-        let lane_count = options.sinks.len().max(1);
+        let queue_count = options.sinks.len().max(1);
         let half = options.memory_max / 2;
         // Half of it is for batches that are not full yet, of which each reader has
-        // one a lane. So the other half is always there for those on their way, and
+        // one a queue. So the other half is always there for those on their way, and
         // nobody waits for a thread that waits, too.
-        let parts = to_u64(options.outlet_count.max(1)).saturating_mul(to_u64(lane_count));
+        let parts = to_u64(options.outlet_count.max(1)).saturating_mul(to_u64(queue_count));
         let batch = usize::try_from(half / parts).unwrap_or(usize::MAX);
         let batch = batch.clamp(1, BATCH_LEN_MAX);
-        let lane = LANE_BATCH_COUNT.saturating_mul(to_u64(BATCH_LEN_MAX));
-        let new = |&sinks: &usize| Lane {
+        let queue = QUEUE_BATCH_COUNT.saturating_mul(to_u64(BATCH_LEN_MAX));
+        let new = |&sinks: &usize| Queue {
             sinks,
-            ..Lane::default()
+            ..Queue::default()
         };
-        let lanes = options.sinks.iter().map(new).collect();
+        let queues = options.sinks.iter().map(new).collect();
         Self {
             state: Mutex::new(State {
-                lanes,
+                queues,
                 ..State::default()
             }),
             arrived: options.sinks.iter().map(|_| Condvar::new()).collect(),
@@ -91,14 +91,14 @@ impl Lanes {
             freed: Condvar::new(),
             limits: Limits {
                 all: half,
-                lane: lane.min(half),
+                queue: queue.min(half),
                 batch,
                 spare: usize::try_from(half / 4).unwrap_or(usize::MAX) / BATCH_LEN_MAX,
             },
         }
     }
 
-    /// Returns how many lanes there are.
+    /// Returns how many queues there are.
     pub fn count(&self) -> usize {
         self.arrived.len()
     }
@@ -108,47 +108,47 @@ impl Lanes {
         batch.held_len() >= self.limits.batch || batch.len() >= BATCH_COUNT_MAX
     }
 
-    /// Puts something into a lane; waits while there is no room, also where the job is
+    /// Puts something into a queue; waits while there is no room, also where the job is
     /// stopped: what was read is for the sinks to count.
     ///
     /// # Errors
     ///
-    /// - `Internal`: a sink has failed, which tells why; or there is no such lane.
-    pub(super) fn send(&self, lane: usize, load: Load) -> Result<()> {
+    /// - `Internal`: a sink has failed, which tells why; or there is no such queue.
+    pub(super) fn send(&self, queue: usize, load: Load) -> Result<()> {
         let bytes = load.held_bytes();
         let mut state = self.lock();
         loop {
             if state.has_failed {
                 return Err(Error::partner_ended("a sink"));
             }
-            let Some(queue) = state.lanes.get(lane) else {
-                return Err(no_such_lane(lane));
+            let Some(queue) = state.queues.get(queue) else {
+                return Err(no_such_queue(queue));
             };
             let fits = |held: u64, most| held == 0 || held.saturating_add(bytes) <= most;
-            if fits(queue.bytes, self.limits.lane) && fits(state.held, self.limits.all) {
+            if fits(queue.bytes, self.limits.queue) && fits(state.held, self.limits.all) {
                 break;
             }
             state = wait(&self.freed, state);
         }
         state.held = state.held.saturating_add(bytes);
-        if let Some(queue) = state.lanes.get_mut(lane) {
+        if let Some(queue) = state.queues.get_mut(queue) {
             queue.bytes = queue.bytes.saturating_add(bytes);
             queue.waiting.push_back(load);
         }
         drop(state);
-        if let Some(arrived) = self.arrived.get(lane) {
+        if let Some(arrived) = self.arrived.get(queue) {
             arrived.notify_one();
         }
         self.arrived_anywhere.notify_one();
         Ok(())
     }
 
-    /// Returns what comes next in a lane; nothing once all was taken.
-    pub(super) fn receive(&self, lane: usize) -> Option<Taking<'_>> {
-        let arrived = self.arrived.get(lane)?;
+    /// Returns what comes next in a queue; nothing once all was taken.
+    pub(super) fn receive(&self, queue: usize) -> Option<Taking<'_>> {
+        let arrived = self.arrived.get(queue)?;
         let mut state = self.lock();
         loop {
-            let queue = state.lanes.get_mut(lane)?;
+            let queue = state.queues.get_mut(queue)?;
             if let Some(load) = queue.waiting.pop_front() {
                 let bytes = load.held_bytes();
                 queue.bytes = queue.bytes.saturating_sub(bytes);
@@ -162,35 +162,35 @@ impl Lanes {
         }
     }
 
-    /// Returns what comes next in any lane that has fewer sinks than it may have, with
-    /// the number of the lane, and whether a sink of it has had enough; nothing once all
-    /// was taken. `current` is the lane that is left with this, or stayed at.
+    /// Returns what comes next in any queue that has fewer sinks than it may have, with
+    /// the number of the queue, and whether a sink of it has had enough; nothing once all
+    /// was taken. `current` is the queue that is left with this, or stayed at.
     pub(super) fn receive_any(&self, current: Option<usize>) -> Option<(usize, bool, Taking<'_>)> {
         let mut state = self.lock();
-        if let Some(lane) = current.and_then(|lane| state.lanes.get_mut(lane)) {
-            lane.serving = lane.serving.saturating_sub(1);
+        if let Some(queue) = current.and_then(|queue| state.queues.get_mut(queue)) {
+            queue.serving = queue.serving.saturating_sub(1);
         }
         loop {
-            let count = state.lanes.len();
+            let count = state.queues.len();
             let first = current.unwrap_or(0);
             let order = (0..count).map(|at| first.saturating_add(at).checked_rem(count));
-            let may_serve = |lane: &usize| {
-                let lane = state.lanes.get(*lane);
-                lane.is_some_and(|lane| !lane.waiting.is_empty() && lane.serving < lane.sinks)
+            let may_serve = |queue: &usize| {
+                let queue = state.queues.get(*queue);
+                queue.is_some_and(|queue| !queue.waiting.is_empty() && queue.serving < queue.sinks)
             };
             let found = order.flatten().find(may_serve);
             if let Some(number) = found
-                && let Some(lane) = state.lanes.get_mut(number)
-                && let Some(load) = lane.waiting.pop_front()
+                && let Some(queue) = state.queues.get_mut(number)
+                && let Some(load) = queue.waiting.pop_front()
             {
                 let bytes = load.held_bytes();
-                lane.bytes = lane.bytes.saturating_sub(bytes);
-                lane.serving = lane.serving.saturating_add(1);
-                let has_enough = lane.left > 0;
+                queue.bytes = queue.bytes.saturating_sub(bytes);
+                queue.serving = queue.serving.saturating_add(1);
+                let has_enough = queue.left > 0;
                 drop(state);
                 return Some((number, has_enough, self.taking(load, bytes)));
             }
-            // What waits in a lane that has all its sinks is theirs.
+            // What waits in a queue that has all its sinks is theirs.
             if state.is_closed {
                 return None;
             }
@@ -198,21 +198,21 @@ impl Lanes {
         }
     }
 
-    /// Notes that a sink has had enough of a lane. Returns whether it was the last one,
+    /// Notes that a sink has had enough of a queue. Returns whether it was the last one,
     /// and so has to take what comes.
-    pub(super) fn leave(&self, lane: usize) -> bool {
+    pub(super) fn leave(&self, queue: usize) -> bool {
         let mut state = self.lock();
-        let Some(lane) = state.lanes.get_mut(lane) else {
+        let Some(queue) = state.queues.get_mut(queue) else {
             return false;
         };
-        lane.left = lane.left.saturating_add(1);
-        lane.left >= lane.sinks
+        queue.left = queue.left.saturating_add(1);
+        queue.left >= queue.sinks
     }
 
     fn taking(&self, load: Load, bytes: u64) -> Taking<'_> {
         self.freed.notify_all();
         Taking {
-            lanes: self,
+            queues: self,
             load: Some(load),
             bytes,
         }
@@ -234,8 +234,8 @@ impl Lanes {
     pub(super) fn fail(&self) {
         let mut state = self.lock();
         state.has_failed = true;
-        let lanes = state.lanes.iter_mut();
-        let dropped: Vec<Load> = lanes.flat_map(|lane| lane.waiting.drain(..)).collect();
+        let queues = state.queues.iter_mut();
+        let dropped: Vec<Load> = queues.flat_map(|queue| queue.waiting.drain(..)).collect();
         drop(state);
         drop(dropped);
         self.wake_all();
@@ -261,7 +261,7 @@ fn wait<'a>(what: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, Stat
 /// Something in the hands of a sink; its bytes are free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Taking<'a> {
-    lanes: &'a Lanes,
+    queues: &'a Queues,
     load: Option<Load>,
     bytes: u64,
 }
@@ -274,23 +274,23 @@ impl Taking<'_> {
 
 impl Drop for Taking<'_> {
     fn drop(&mut self) {
-        let mut state = self.lanes.lock();
+        let mut state = self.queues.lock();
         state.held = state.held.saturating_sub(self.bytes);
         if let Some(Load::Batch(mut batch)) = self.load.take()
-            && state.spare.len() < self.lanes.limits.spare
+            && state.spare.len() < self.queues.limits.spare
             && batch.capacity() <= 2 * BATCH_LEN_MAX
         {
             batch.clear();
             state.spare.push(batch);
         }
         drop(state);
-        self.lanes.freed.notify_all();
+        self.queues.freed.notify_all();
     }
 }
 
-fn no_such_lane(lane: usize) -> Error {
+fn no_such_queue(queue: usize) -> Error {
     Error::internal(format!(
-        "an item belongs to lane {lane}, which is not there"
+        "an item belongs to queue {queue}, which is not there"
     ))
 }
 
@@ -298,10 +298,10 @@ fn no_such_lane(lane: usize) -> Error {
 mod tests {
     use super::*;
 
-    fn lanes(lane_count: usize, outlet_count: usize, memory_max: u64) -> Lanes {
-        Lanes::new(&PumpOptions {
+    fn queues(queue_count: usize, outlet_count: usize, memory_max: u64) -> Queues {
+        Queues::new(&PumpOptions {
             name: "test",
-            sinks: vec![1; lane_count],
+            sinks: vec![1; queue_count],
             open_max: usize::MAX,
             outlet_count,
             memory_max,
@@ -310,17 +310,17 @@ mod tests {
 
     #[test]
     fn all_batches_and_all_that_waits_stay_below_the_bound() {
-        for (lane_count, outlet_count) in [(1, 1), (16, 2), (1000, 16), (64, 64), (10_000, 1)] {
+        for (queue_count, outlet_count) in [(1, 1), (16, 2), (1000, 16), (64, 64), (10_000, 1)] {
             for memory_max in [1_u64 << 20, 64 << 20, 1 << 30] {
                 let Limits {
                     all,
-                    lane,
+                    queue,
                     batch,
                     spare,
-                } = lanes(lane_count, outlet_count, memory_max).limits;
-                let filling = to_u64(batch * lane_count * outlet_count);
-                assert!(filling + all <= memory_max, "{lane_count} {outlet_count}");
-                assert!(lane <= all && batch <= BATCH_LEN_MAX);
+                } = queues(queue_count, outlet_count, memory_max).limits;
+                let filling = to_u64(batch * queue_count * outlet_count);
+                assert!(filling + all <= memory_max, "{queue_count} {outlet_count}");
+                assert!(queue <= all && batch <= BATCH_LEN_MAX);
                 assert!(to_u64(spare * BATCH_LEN_MAX) <= all);
             }
         }
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn who_sends_waits_for_room_and_for_nothing_else() {
-        let lanes = lanes(2, 1, 2000);
+        let queues = queues(2, 1, 2000);
         let large = |len: usize| {
             let mut batch = ItemBatch::default();
             batch.push(&crate::words::item::Record {
@@ -339,20 +339,20 @@ mod tests {
             Load::Batch(batch)
         };
         // More than the bound goes where nothing else waits.
-        lanes.send(0, large(5000)).unwrap();
+        queues.send(0, large(5000)).unwrap();
         std::thread::scope(|scope| {
-            let sends = scope.spawn(|| lanes.send(1, large(1)));
+            let sends = scope.spawn(|| queues.send(1, large(1)));
             // Its room is free when the sink has done with it, and not before.
-            let taking = lanes.receive(0).unwrap();
+            let taking = queues.receive(0).unwrap();
             assert_eq!(taking.load().map(Load::bytes), Some(5001));
             assert!(!sends.is_finished());
             drop(taking);
             sends.join().unwrap().unwrap();
         });
-        lanes.close();
-        assert!(lanes.receive(1).is_some() && lanes.receive(1).is_none());
-        lanes.fail();
-        assert!(lanes.send(0, large(1)).unwrap_err().is_of_partner());
-        assert!(!lanes.send(7, large(1)).unwrap_err().is_canceled());
+        queues.close();
+        assert!(queues.receive(1).is_some() && queues.receive(1).is_none());
+        queues.fail();
+        assert!(queues.send(0, large(1)).unwrap_err().is_of_partner());
+        assert!(!queues.send(7, large(1)).unwrap_err().is_canceled());
     }
 }
