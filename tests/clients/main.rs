@@ -29,5 +29,9 @@ mod client;
 mod memcached;
 #[cfg(test)]
 #[expect(dead_code, reason = "shared; not all of it is used here")]
+#[path = "../it/harness/signals.rs"]
+mod signals;
+#[cfg(test)]
+#[expect(dead_code, reason = "shared; not all of it is used here")]
 #[path = "../it/harness/workdir.rs"]
 mod workdir;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::client::Client;
-use super::running_job::send_signal;
+use super::signals::send_signal;
 
 /// Names the memcached binary that tests start; without it, the one in `PATH`.
 const BINARY_VARIABLE: &str = "TEST_MEMCACHED";

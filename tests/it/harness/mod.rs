@@ -20,6 +20,7 @@ pub(crate) mod memory_peak;
 pub(crate) mod mounted;
 pub(crate) mod reports;
 pub(crate) mod running_job;
+pub(crate) mod signals;
 pub(crate) mod sound_segments;
 pub(crate) mod stored;
 pub(crate) mod unfinished_dump;

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::harness::fault::Gate;
+use crate::harness::signals::signal;
 use crate::harness::workdir::Workdir;
 
 /// Waits until something is so, and fails where it does not become so.
@@ -27,30 +26,6 @@ pub(crate) fn segment_files(workdir: &Workdir, name: &str) -> Vec<String> {
     let entries = place.read_dir().into_iter().flatten();
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.collect()
-}
-
-/// Sends a signal by its name without `SIG`, such as `STOP`.
-pub(crate) fn signal(child: &Child, name: &str) {
-    send_signal(child.id(), name);
-}
-
-/// Does the same to a process by its id. No program is started for it: that could take
-/// longer than what is to be caught in the middle.
-pub(crate) fn send_signal(pid: u32, name: &str) {
-    let signal = match name {
-        "CONT" => Signal::CONT,
-        "HUP" => Signal::HUP,
-        "INT" => Signal::INT,
-        "STOP" => Signal::STOP,
-        "TERM" => Signal::TERM,
-        "TSTP" => Signal::TSTP,
-        "TTIN" => Signal::TTIN,
-        "TTOU" => Signal::TTOU,
-        "USR1" => Signal::USR1,
-        _ => panic!("no signal {name}"),
-    };
-    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
 }
 
 /// Tells a job to stop by a signal, and opens the gate at which it halts when it has said

@@ -14,7 +14,8 @@ use crate::harness::fault::{Call, Fault, Gate, Harm, was_killed};
 use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
 use crate::harness::reports::stderr_of;
-use crate::harness::running_job::{segment_files, signal, stop_at_gate, wait_until};
+use crate::harness::running_job::{segment_files, stop_at_gate, wait_until};
+use crate::harness::signals::signal;
 use crate::harness::workdir::{Run, Workdir};
 
 const KEY_COUNT: u64 = 20_000;

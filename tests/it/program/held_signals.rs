@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::fake_server::{FakeServer, Rule, Step};
-use crate::harness::running_job::{send_signal, wait_until};
+use crate::harness::running_job::wait_until;
+use crate::harness::signals::send_signal;
 use crate::harness::workdir::Workdir;
 
 /// The state of a process, as `ps` shows it.

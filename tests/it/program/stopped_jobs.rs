@@ -13,7 +13,8 @@ use crate::harness::client::Item;
 use crate::harness::fake_server::{FakeServer, Rule, Step};
 use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
-use crate::harness::running_job::{segment_files, signal, stop_at_gate, wait_until};
+use crate::harness::running_job::{segment_files, stop_at_gate, wait_until};
+use crate::harness::signals::signal;
 use crate::harness::workdir::{Run, Workdir};
 use crate::server::misbehaving_server::{line, rules, stats};
 

@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::harness::client::Item;
 use crate::harness::fake_server::{FakeServer, Rule, Step};
 use crate::harness::memcached::Memcached;
-use crate::harness::running_job::{signal, wait_until};
+use crate::harness::running_job::wait_until;
+use crate::harness::signals::signal;
 use crate::harness::workdir::Workdir;
 
 fn stats(items: usize, gets: u64) -> Step {

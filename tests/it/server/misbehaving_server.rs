@@ -14,7 +14,8 @@ use crate::harness::client::Item;
 use crate::harness::fake_server::{FakeServer, Rule, Step};
 use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
-use crate::harness::running_job::{segment_files, signal, wait_until};
+use crate::harness::running_job::{segment_files, wait_until};
+use crate::harness::signals::signal;
 use crate::harness::workdir::Workdir;
 
 /// Longer than any of these takes on a busy machine, and far less than the two
