@@ -32,6 +32,7 @@ mod segment_value;
 mod shard_sink;
 mod shard_writer;
 mod writer;
+mod writer_memory;
 
 pub use damaged_segment::DamagedSegment;
 pub use files::{JOURNAL, MANIFEST, SEGMENTS, can_resume};
@@ -54,3 +55,4 @@ pub use segment_value::SegmentValue;
 pub use shard_sink::{ShardResult, ShardSink};
 pub use shard_writer::{ShardOptions, ShardWriter};
 pub use writer::{SnapshotWriter, check_name_is_free, check_not_finished};
+pub use writer_memory::writer_memory;

@@ -1,8 +1,9 @@
 //! How many threads read a restart file, and how much memory they get.
 
 use crate::engines::pump::PumpOptions;
+use crate::engines::snapshot::writer_memory;
 use crate::jobs::dump::warm_file::WarmFilePlan;
-use crate::jobs::dump::width::{WHOLE_VALUE_LEN, writer_memory};
+use crate::jobs::dump::width::WHOLE_VALUE_LEN;
 use crate::ports::host;
 use crate::words::budget::{Budget, Need};
 use crate::words::error::Result;

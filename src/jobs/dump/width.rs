@@ -1,8 +1,7 @@
 //! How many nodes a dump reads side by side, and how much memory its parts get.
 
-use crate::codecs::format::compression::{Compression, SectionWriter};
-use crate::codecs::format::encoder::EncoderOptions;
 use crate::engines::pump::PumpOptions;
+use crate::engines::snapshot::writer_memory;
 use crate::jobs::dump::plan::DumpPlan;
 use crate::ports::host;
 use crate::words::budget::{Budget, Fit, Need, Scarce};
@@ -34,14 +33,6 @@ const CONNECTION: u64 = (3 << 20) + Need::THREAD_MEMORY;
 /// Memory of a node beside its connections and writers: the connections of the walk and
 /// of the probe, the piece of the walk that is packed, and the thread that spills it.
 const NODE: u64 = (2 << 20) + 4 * Need::THREAD_MEMORY;
-
-/// Memory of a writer beside its key index and its compressor: the open block in columns
-/// and compressed, a part of a value, and what waits to be written.
-const WRITER: u64 = (8 << 20) + Need::THREAD_MEMORY;
-
-/// Memory of the key index for each record of an open segment, while it grows and while
-/// it is written.
-const INDEX_ENTRY: u64 = 80;
 
 /// The most memory set aside for items on their way and for listed keys. Beyond it, other
 /// nodes are of more use.
@@ -164,14 +155,6 @@ const RESERVED_FILES: u64 = 32;
 /// those of the walk and of the probes, and scratch files.
 const OTHER_FILES: u64 = 10;
 
-/// Returns the memory that the writer of a shard takes, with this many records in a
-/// segment at most.
-pub(super) fn writer_memory(compression: Compression, records: u64) -> Result<u64> {
-    let compressor = SectionWriter::memory(compression, EncoderOptions::PART_RAW_LEN)?;
-    let index = records.saturating_mul(INDEX_ENTRY);
-    Ok(WRITER.saturating_add(compressor).saturating_add(index))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,18 +250,5 @@ mod tests {
         width(&plan, MemoryLimit::Asked(16 << 20), 1024).unwrap_err();
         let few = width(&plan, MemoryLimit::None, 60).unwrap();
         assert_eq!(few.nodes_at_once, 1);
-    }
-
-    #[test]
-    fn a_stronger_compressor_needs_more() {
-        let of = |compression| writer_memory(compression, 1000).unwrap();
-        let [none, fast, strong] = [
-            Compression::None,
-            Compression::Zstd(1),
-            Compression::Zstd(19),
-        ]
-        .map(of);
-        assert!(none < fast && fast < strong, "{none} {fast} {strong}");
-        assert!(strong < 64 << 20, "{strong}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::codecs::format::compression::Compression;
 use crate::engines::pump::PumpOptions;
-use crate::engines::snapshot::{ShardOptions, SnapshotWriter};
+use crate::engines::snapshot::{ShardOptions, SnapshotWriter, writer_memory};
 use crate::jobs::salvage::publish::publish;
 use crate::jobs::salvage::report::SalvageReport;
 use crate::jobs::salvage::shard::{ShardJob, ShardSalvage};
@@ -14,6 +14,7 @@ use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::{DamagedPlace, Store};
 use crate::ports::threads::side_by_side;
+use crate::words::budget::{Budget, MemoryLimit, Need};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
@@ -35,6 +36,9 @@ pub struct SalvageOptions {
     /// How many shards are processed at a time; each has a thread that reads and one that
     /// writes.
     pub thread_count: usize,
+    /// How much memory the job may take. Fewer shards are processed at a time if that is
+    /// needed, and less waits between threads.
+    pub memory_limit: MemoryLimit,
 }
 
 impl SalvageOptions {
@@ -49,7 +53,57 @@ impl SalvageOptions {
         check_range("segment_record_count_max", records, SEGMENT_RECORD_COUNTS)?;
         check_range("thread_count", to_u64(self.thread_count), THREAD_COUNTS)
     }
+
+    /// Decides how many shards are processed at a time.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: the memory limit is too low for a single shard.
+    fn width(&self) -> Result<SalvageWidth> {
+        let writer = writer_memory(self.compression, self.segment_record_count_max)?;
+        let shard = Need {
+            memory: READER.saturating_add(writer),
+            files: 2,
+        };
+        let process = Need {
+            memory: Need::PROCESS_MEMORY,
+            files: RESERVED_FILES,
+        };
+        let budget = Budget {
+            memory: self.memory_limit,
+            files: to_u64(host::open_files_max()),
+        };
+        let queues = budget.queues(process.and(shard), PumpOptions::MEMORY_MAX);
+        let fixed = process.and(Need {
+            memory: queues,
+            files: 0,
+        });
+        let fit = budget.fit(fixed, shard, self.thread_count)?;
+        let pump_memory = fit.memory_left.map_or(PumpOptions::MEMORY_MAX, |left| {
+            left.saturating_add(queues).min(PumpOptions::MEMORY_MAX)
+        });
+        Ok(SalvageWidth {
+            shards_at_once: fit.count,
+            pump_memory,
+        })
+    }
 }
+
+/// How wide a salvage is.
+#[derive(Clone, Copy, Debug)]
+struct SalvageWidth {
+    shards_at_once: usize,
+    /// Bytes of records on their way to the segments, for all shards together.
+    pump_memory: u64,
+}
+
+/// Memory of a thread that reads a damaged segment: a block as stored and as records, both
+/// of which may have a value of the longest kind; five parts of a value; and what the file
+/// says of its blocks.
+const READER: u64 = (24 << 20) + Need::THREAD_MEMORY;
+
+/// Files for all but the shards: the lock, the journal, the log.
+const RESERVED_FILES: u64 = 32;
 
 /// Writes a new snapshot of every record that can still be proved. The input is only
 /// read.
@@ -58,7 +112,7 @@ impl SalvageOptions {
 ///
 /// - `AlreadyExists`: the new name is already used.
 /// - `NotFound`, `InvalidInput`: there is no segment, or no segment has anything in it;
-///   an option is out of its range.
+///   an option is out of its range, or the memory limit too low.
 /// - `Unsupported`: a newer format.
 /// - `Io`: the new snapshot cannot be written; what was written of it is removed.
 ///   Unreadable input is a loss, and in the report.
@@ -66,8 +120,8 @@ impl SalvageOptions {
 ///
 /// # Memory
 ///
-/// 64 MiB of records on their way, whatever the number of shards. For each shard that is
-/// processed one block, the table of contents of a segment, the key index of the segment
+/// [`SalvageOptions::memory_limit`]. Without one, 64 MiB of records on their way,
+/// whatever the number of shards. For each shard that is processed one block, the table of contents of a segment, the key index of the segment
 /// being written, and where a value is in parts five of its parts.
 pub fn salvage(
     input: &DamagedPlace,
@@ -78,6 +132,7 @@ pub fn salvage(
 ) -> Result<SalvageReport> {
     let clock = Stopwatch::start();
     options.validate()?;
+    let width = options.width()?;
     let snapshot = SnapshotWriter::begin(output, &options.name)?;
     let mut sources = find_sources(input, &Limits::default(), cancel)?;
     let bytes_total = sources
@@ -94,7 +149,8 @@ pub fn salvage(
         items_total,
         bytes_total,
     });
-    let result = write_in_shards(&snapshot, &mut sources, options, cancel, progress)
+    let work = (options, width);
+    let result = write_in_shards(&snapshot, &mut sources, work, cancel, progress)
         .and_then(|shards| publish(&snapshot, input, sources, shards, cancel, clock));
     if result.is_err() {
         snapshot.discard();
@@ -108,11 +164,11 @@ pub fn salvage(
 fn write_in_shards(
     snapshot: &SnapshotWriter,
     sources: &mut Sources,
-    options: &SalvageOptions,
+    work: (&SalvageOptions, SalvageWidth),
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<ShardSalvage>> {
-    let shards = write_all(snapshot, sources, options, cancel, progress)?;
+    let shards = write_all(snapshot, sources, work, cancel, progress)?;
     let misplaced: BTreeMap<usize, Finding> = shards
         .iter()
         .filter_map(|shard| Some((shard.node, shard.first_misplaced.clone()?)))
@@ -132,13 +188,13 @@ fn write_in_shards(
             }
         }
     }
-    write_all(snapshot, sources, options, cancel, progress)
+    write_all(snapshot, sources, work, cancel, progress)
 }
 
 fn write_all(
     snapshot: &SnapshotWriter,
     sources: &Sources,
-    options: &SalvageOptions,
+    (options, width): (&SalvageOptions, SalvageWidth),
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Vec<ShardSalvage>> {
@@ -151,7 +207,7 @@ fn write_all(
     }
     let now = host::now();
     let stop = cancel.child();
-    let at_once = options.thread_count.min(shards.len()).max(1);
+    let at_once = width.shards_at_once.min(shards.len()).max(1);
     let write = |((node, shard_index), mut files): ((usize, u64), Vec<&Source>)| {
         files.sort_by_key(|source| source.sequence);
         let described = sources.nodes.get(node);
@@ -176,7 +232,7 @@ fn write_all(
             node,
             options: shard_options,
             files,
-            memory_max: PumpOptions::MEMORY_MAX / to_u64(at_once),
+            memory_max: width.pump_memory / to_u64(at_once),
             stop: &stop,
             progress,
         };

@@ -24,6 +24,7 @@ use mcsnap::jobs::ls::{ListingOptions, list};
 use mcsnap::jobs::salvage::{SalvageOptions, salvage};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
 use mcsnap::ports::store::{DamagedPlace, MemoryStore, Store};
+use mcsnap::words::budget::MemoryLimit;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::Result;
 use mcsnap::words::progress::NoProgress;
@@ -97,6 +98,7 @@ fn ask_everyone(bytes: &[u8], what: &str) {
         segment_record_count_max: 100,
         compression: Compression::None,
         thread_count: 1,
+        memory_limit: MemoryLimit::None,
     };
     let done = salvage(
         &input,

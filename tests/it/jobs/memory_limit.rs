@@ -4,7 +4,7 @@
 use crate::harness::client::{Client, Item};
 use crate::harness::memcached::Memcached;
 use crate::harness::memory_peak::peak_kib;
-use crate::harness::reports::{report_of, run_json, stderr_of};
+use crate::harness::reports::{number, report_of, run_json, stderr_of};
 use crate::harness::workdir::Workdir;
 
 const NODE_COUNT: usize = 4;
@@ -69,6 +69,11 @@ fn jobs_keep_to_the_memory_that_they_may_take() {
     let ring = ["--ring=node-for-node", "--threads=16", "--full-speed"];
     let restore = [&["restore", "s/a", "--to", &to], &ring[..]].concat();
     keeps_to(&workdir, 64, &restore);
+    let salvage = ["salvage", "s/a", "--to=out", "--name=b", "--threads=16"];
+    keeps_to(&workdir, 96, &salvage);
+    let verify = ["verify", "out/b", "--deep"];
+    let records = number(&run_json(&workdir, &verify, 0), "records");
+    assert_eq!(usize::try_from(records).unwrap(), NODE_COUNT * KEY_COUNT);
     let mut clients: Vec<Client> = targets.iter().map(Memcached::client).collect();
     for (node, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.keys().len(), KEY_COUNT);

@@ -232,6 +232,7 @@ fn a_salvage_is_refused_numbers_out_of_range() {
         segment_record_count_max: 100,
         compression: Compression::None,
         thread_count: 1,
+        memory_limit: MemoryLimit::None,
     };
     let rows: [Row<SalvageOptions>; 3] = [
         (

@@ -17,6 +17,7 @@ use mcsnap::jobs::ls::{ListingOptions, list};
 use mcsnap::jobs::salvage::{SalvageOptions, SalvageReport, salvage};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use mcsnap::ports::store::{DamagedPlace, Fault, FaultyStore, MemoryStore, Store};
+use mcsnap::words::budget::MemoryLimit;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::ErrorKind;
 use mcsnap::words::finding::Finding;
@@ -271,6 +272,7 @@ fn run_into(
         segment_record_count_max: 100,
         compression: Compression::None,
         thread_count: 1,
+        memory_limit: MemoryLimit::None,
     };
     salvage(input, output, &options, &Cancel::new(), &NoProgress)
 }

@@ -13,6 +13,7 @@ use mcsnap::jobs::get::{LookupOptions, look_up};
 use mcsnap::jobs::salvage::{SalvageOptions, SalvageReport, salvage};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
 use mcsnap::ports::store::{DamagedPlace, MemoryStore, Store as _};
+use mcsnap::words::budget::MemoryLimit;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::limits::Limits;
 use mcsnap::words::progress::NoProgress;
@@ -102,6 +103,7 @@ impl Sample {
             segment_record_count_max: 100,
             compression: Compression::None,
             thread_count: 1,
+            memory_limit: MemoryLimit::None,
         };
         let done = salvage(
             &input,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::command::Command;
 use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
+use crate::memory::MemoryArgs;
 use crate::render::{count, counted, finding_json, print, told};
 use crate::segment_args::SegmentArgs;
 use crate::settings::{Format, Section, parse_file_mode, parse_threads, text};
@@ -47,6 +48,9 @@ pub(crate) struct SalvageArgs {
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
     pub(crate) threads: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) memory: MemoryArgs,
 }
 
 impl Section for SalvageArgs {
@@ -73,6 +77,7 @@ impl Command for SalvageArgs {
             segment_record_count_max: settings.segments.record_count_max()?,
             compression: settings.segments.compression()?,
             thread_count: parse_threads(settings.threads.as_deref())?,
+            memory_limit: settings.memory.limit()?,
         };
         let store = create_directory_as(to, mode)?;
         let progress = context.progress();
