@@ -124,7 +124,11 @@ impl Scene {
         let cost = measure(&mut self.command(job, who), servers);
         if job.is_restore() {
             let stored = self.sink.stored() - stored_before;
-            assert_eq!(stored, self.items, "items stored by {job:?} of {who:?}");
+            // A server that moves an item to another page counts it again.
+            assert!(
+                stored >= self.items,
+                "{stored} items stored by {job:?} of {who:?}"
+            );
         }
         self.clean_up(job, who);
         cost
