@@ -7,6 +7,7 @@
 //! the threads of the sinks, ends them, and finds out which error was the cause.
 
 mod batch;
+mod condition;
 mod load;
 mod options;
 mod outlet;
