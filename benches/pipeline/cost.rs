@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
-use procfs::process::Process;
 use serde::Serialize;
 
+use crate::process::open_process;
 use crate::server::Server;
 
 /// Between two looks at the memory of a child. Its highest resident set is the system's own
@@ -73,19 +73,6 @@ fn watch_memory(pid: u32, has_ended: &AtomicBool) -> (f64, f64) {
         sleep(LOOK_PAUSE);
     }
     (resident as f64 / 1024.0, anonymous as f64 / 1024.0)
-}
-
-fn open_process(pid: u32) -> Option<Process> {
-    Process::new(i32::try_from(pid).ok()?).ok()
-}
-
-/// CPU seconds of a process that runs, by its threads that run, to the nanosecond.
-pub(crate) fn cpu_of_threads(pid: u32) -> f64 {
-    let threads = open_process(pid).unwrap().tasks().unwrap();
-    let nanoseconds: u64 = threads
-        .map(|thread| thread.unwrap().schedstat().unwrap().sum_exec_runtime)
-        .sum();
-    nanoseconds as f64 / 1e9
 }
 
 /// CPU seconds of all children that have ended, to the microsecond.

@@ -32,6 +32,7 @@ mod items;
 mod job;
 mod machine;
 mod plot;
+mod process;
 mod results;
 mod rounds;
 mod scene;

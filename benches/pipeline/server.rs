@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::cost::cpu_of_threads;
+use crate::process::cpu_of_threads;
 
 #[derive(Debug)]
 pub(crate) struct Server {
