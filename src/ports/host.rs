@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::words::budget::{Budget, MemoryLimit};
 use crate::words::error::{Error, Operation, Result};
 use crate::words::limits::check_limit;
 use crate::words::units::{UnixSecs, to_u64};
@@ -36,6 +37,14 @@ pub fn open_files_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let limit = limit.current.unwrap_or(u64::MAX);
     usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// Returns what a job may use that keeps to this limit on memory.
+pub fn budget(memory: MemoryLimit) -> Budget {
+    Budget {
+        memory,
+        files: to_u64(open_files_max()),
+    }
 }
 
 /// Raises the number of files and sockets that this process may have open to the most

@@ -90,7 +90,7 @@ pub struct Fit {
     pub count: usize,
     /// Why that is fewer than wanted.
     pub scarce: Option<Scarce>,
-    /// Bytes of memory that are left for queues; `None` without a limit.
+    /// Bytes of memory that are left; `None` without a limit.
     pub memory_left: Option<u64>,
 }
 
@@ -101,10 +101,31 @@ impl Budget {
     /// Returns how much memory is set aside for what waits between threads: a quarter of
     /// what a job does not need to do one thing at a time, from [`Self::QUEUES_LEAST`] to
     /// `most`.
-    pub fn queues(&self, least: Need, most: u64) -> u64 {
+    fn set_aside(&self, least: Need, most: u64) -> u64 {
         let all = self.memory.bytes().unwrap_or(0);
         let beyond = all.saturating_sub(least.memory);
         (beyond / 4).min(most).max(Self::QUEUES_LEAST)
+    }
+
+    /// Returns how many of `wanted` parts can run at a time beside what is `fixed`, and
+    /// how much memory is left for what waits between their threads. For that, up to
+    /// `queues_most` bytes are set aside that more parts could have had.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: the memory that was asked for is too little for one part.
+    pub fn fit_with_queues(
+        &self,
+        fixed: Need,
+        part: Need,
+        wanted: usize,
+        queues_most: u64,
+    ) -> Result<Fit> {
+        let memory = self.set_aside(fixed.and(part), queues_most);
+        let queues = Need { memory, files: 0 };
+        let fit = self.fit(fixed.and(queues), part, wanted)?;
+        let memory_left = fit.memory_left.map(|left| left.saturating_add(memory));
+        Ok(Fit { memory_left, ..fit })
     }
 
     /// Returns how many of `wanted` parts can run at a time beside what is `fixed`.
@@ -208,7 +229,7 @@ mod tests {
     fn queues_get_a_share_of_what_a_job_could_do_without() {
         let queues = |mebibytes: u64| {
             let memory = MemoryLimit::Asked(mebibytes << 20);
-            let queues = Budget { memory, files: 0 }.queues(FIXED, 64 << 20);
+            let queues = Budget { memory, files: 0 }.set_aside(FIXED, 64 << 20);
             queues >> 20
         };
         assert_eq!([0, 10, 50, 1000].map(queues), [2, 2, 10, 64]);

@@ -20,4 +20,9 @@ pub struct PumpOptions {
 impl PumpOptions {
     /// Bytes that suit a job where nobody says anything else.
     pub const MEMORY_MAX: u64 = 64 << 20;
+
+    /// Returns the bytes for a job that has so many left, if its memory is limited.
+    pub fn memory_within(left: Option<u64>) -> u64 {
+        left.map_or(Self::MEMORY_MAX, |left| left.min(Self::MEMORY_MAX))
+    }
 }

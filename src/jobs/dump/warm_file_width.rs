@@ -5,7 +5,7 @@ use crate::engines::snapshot::writer_memory;
 use crate::jobs::dump::warm_file::WarmFilePlan;
 use crate::jobs::dump::width::WHOLE_VALUE_LEN;
 use crate::ports::host;
-use crate::words::budget::{Budget, Need};
+use crate::words::budget::Need;
 use crate::words::error::Result;
 use crate::words::limits::VALUE_INLINE_LEN_MAX;
 use crate::words::units::to_u64;
@@ -32,10 +32,7 @@ impl WarmFilePlan {
     /// - `InvalidInput`: the memory limit is too low for a single thread.
     pub(super) fn width(&self) -> Result<WarmFileWidth> {
         let options = &self.options;
-        let budget = Budget {
-            memory: options.memory_limit,
-            files: to_u64(host::open_files_max()),
-        };
+        let budget = host::budget(options.memory_limit);
         // Of the file each item takes at least this much.
         const ITEM_LEN: u64 = 48;
         let shards = to_u64(1_usize.checked_shl(options.shard_bits.into()).unwrap_or(1));
@@ -50,23 +47,17 @@ impl WarmFilePlan {
             memory: PAGE_READER,
             files: 0,
         };
-        let queues = budget.queues(process.and(reader), PumpOptions::MEMORY_MAX);
-        let fixed = process.and(Need {
-            memory: queues,
-            files: 0,
-        });
-        let fit = budget.fit(fixed, reader, options.thread_count)?;
-        let Some(left) = fit.memory_left else {
-            return Ok(WarmFileWidth {
-                thread_count: options.thread_count,
-                pump_memory: PumpOptions::MEMORY_MAX,
-                whole_value_len_max: VALUE_INLINE_LEN_MAX,
-            });
-        };
+        let (wanted, most) = (options.thread_count, PumpOptions::MEMORY_MAX);
+        let fit = budget.fit_with_queues(process, reader, wanted, most)?;
+        let is_limited = fit.memory_left.is_some();
         Ok(WarmFileWidth {
             thread_count: fit.count,
-            pump_memory: left.saturating_add(queues).min(PumpOptions::MEMORY_MAX),
-            whole_value_len_max: WHOLE_VALUE_LEN,
+            pump_memory: PumpOptions::memory_within(fit.memory_left),
+            whole_value_len_max: if is_limited {
+                WHOLE_VALUE_LEN
+            } else {
+                VALUE_INLINE_LEN_MAX
+            },
         })
     }
 }

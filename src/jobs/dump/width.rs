@@ -45,7 +45,7 @@ impl DumpPlan {
     ///
     /// - `InvalidInput`: the memory limit is too low for a single node.
     pub(super) fn width(&self) -> Result<DumpWidth> {
-        let (width, fit) = self.fit_into(self.budget())?;
+        let (width, fit) = self.fit_into(host::budget(self.options.memory_limit))?;
         let (count, wanted) = (fit.count, self.wanted_at_once());
         match fit.scarce {
             Some(Scarce::Files) => tracing::warn!(
@@ -68,14 +68,8 @@ impl DumpPlan {
     ///
     /// - As [`DumpPlan::width`].
     pub(super) fn check_memory(&self) -> Result<()> {
-        self.fit_into(self.budget()).map(drop)
-    }
-
-    fn budget(&self) -> Budget {
-        Budget {
-            memory: self.options.memory_limit,
-            files: to_u64(host::open_files_max()),
-        }
+        self.fit_into(host::budget(self.options.memory_limit))
+            .map(drop)
     }
 
     fn wanted_at_once(&self) -> usize {
@@ -89,30 +83,26 @@ impl DumpPlan {
             memory: Need::PROCESS_MEMORY,
             files: RESERVED_FILES,
         };
-        let queues = budget.queues(process.and(node), QUEUES_MOST);
-        let fixed = process.and(Need {
-            memory: queues,
-            files: 0,
-        });
-        let fit = budget.fit(fixed, node, self.wanted_at_once())?;
-        let count = to_u64(fit.count.max(1));
+        let wanted = self.wanted_at_once();
+        let fit = budget.fit_with_queues(process, node, wanted, QUEUES_MOST)?;
+        let nodes_at_once = fit.count.max(1);
+        let count = to_u64(nodes_at_once);
         let Some(left) = fit.memory_left else {
             let width = DumpWidth {
-                nodes_at_once: fit.count.max(1),
+                nodes_at_once,
                 spool_memory: options.spool_memory_max,
                 pump_memory: PumpOptions::MEMORY_MAX / count,
                 whole_value_len_max: VALUE_INLINE_LEN_MAX,
             };
             return Ok((width, fit));
         };
-        let left = left.saturating_add(queues);
         let half = usize::try_from(left / 2).unwrap_or(usize::MAX);
         let spool_memory = options.spool_memory_max.min(half);
         let pump_memory = left.saturating_sub(to_u64(spool_memory));
         let width = DumpWidth {
-            nodes_at_once: fit.count.max(1),
+            nodes_at_once,
             spool_memory,
-            pump_memory: pump_memory.min(PumpOptions::MEMORY_MAX) / count,
+            pump_memory: PumpOptions::memory_within(Some(pump_memory)) / count,
             whole_value_len_max: WHOLE_VALUE_LEN,
         };
         Ok((width, fit))

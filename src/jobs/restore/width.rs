@@ -6,7 +6,6 @@ use crate::jobs::restore::plan::RestorePlan;
 use crate::ports::host;
 use crate::words::budget::{Budget, MemoryLimit, Need, Scarce};
 use crate::words::error::Result;
-use crate::words::units::to_u64;
 
 /// How wide a restore is.
 #[derive(Clone, Debug)]
@@ -42,7 +41,7 @@ impl RestorePlan {
     ///
     /// - `InvalidInput`: the memory limit is too low for one thread and one connection.
     pub(super) fn width(&self) -> Result<RestoreWidth> {
-        let (width, scarce) = self.fit_into(self.budget())?;
+        let (width, scarce) = self.fit_into(host::budget(self.options.memory_limit))?;
         match scarce {
             Some(Scarce::Files) => tracing::warn!(
                 "the process may have no more than {} files open (ulimit -n), so the nodes are \
@@ -53,7 +52,7 @@ impl RestorePlan {
                 "{} threads read, and {} connections store at a time, to stay within {} MiB of \
                  memory",
                 width.thread_count,
-                width.pump.open_max.min(width.pump.sinks.iter().sum()),
+                width.pump.open_max,
                 self.options.memory_limit.bytes().unwrap_or(0) >> 20
             ),
             None => {}
@@ -67,7 +66,8 @@ impl RestorePlan {
     ///
     /// - As [`RestorePlan::width`].
     pub(super) fn check_memory(&self) -> Result<()> {
-        self.fit_into(self.budget()).map(drop)
+        self.fit_into(host::budget(self.options.memory_limit))
+            .map(drop)
     }
 
     /// Returns how many threads read and decompress.
@@ -76,15 +76,8 @@ impl RestorePlan {
     ///
     /// - As [`RestorePlan::width`].
     pub(super) fn thread_count(&self) -> Result<usize> {
-        let (width, _) = self.fit_into(self.budget())?;
+        let (width, _) = self.fit_into(host::budget(self.options.memory_limit))?;
         Ok(width.thread_count)
-    }
-
-    fn budget(&self) -> Budget {
-        Budget {
-            memory: self.options.memory_limit,
-            files: to_u64(host::open_files_max()),
-        }
     }
 
     fn fit_into(&self, budget: Budget) -> Result<(RestoreWidth, Option<Scarce>)> {
@@ -122,25 +115,19 @@ impl RestorePlan {
         }
         .fit(Need::default(), reader, self.options.thread_count)?;
         let working = process.and(reader.times(readers.count));
-        let queues = budget.queues(working.and(sink), PumpOptions::MEMORY_MAX);
-        let reading = working.and(Need {
-            memory: queues,
-            files: 0,
-        });
         let is_watch_cheap = limit.is_none_or(|limit| watchers.memory <= limit / 4);
         let watched = if is_watch_cheap {
             watchers
         } else {
             Need::default()
         };
-        let mut fit = budget.fit(reading.and(watched), sink, wanted)?;
+        let fit_beside =
+            |fixed: Need| budget.fit_with_queues(fixed, sink, wanted, PumpOptions::MEMORY_MAX);
+        let mut fit = fit_beside(working.and(watched))?;
         let has_probes = is_watch_cheap && fit.scarce != Some(Scarce::Files);
         if !has_probes {
-            fit = budget.fit(reading, sink, wanted)?;
+            fit = fit_beside(working)?;
         }
-        let memory_max = fit.memory_left.map_or(PumpOptions::MEMORY_MAX, |left| {
-            left.saturating_add(queues).min(PumpOptions::MEMORY_MAX)
-        });
         let width = RestoreWidth {
             thread_count: readers.count,
             pump: PumpOptions {
@@ -148,7 +135,7 @@ impl RestorePlan {
                 sinks,
                 open_max: fit.count,
                 outlet_count: readers.count,
-                memory_max,
+                memory_max: PumpOptions::memory_within(fit.memory_left),
             },
             has_probes,
         };

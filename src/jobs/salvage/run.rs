@@ -14,7 +14,7 @@ use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::{DamagedPlace, Store};
 use crate::ports::threads::side_by_side;
-use crate::words::budget::{Budget, MemoryLimit, Need};
+use crate::words::budget::{MemoryLimit, Need};
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
@@ -69,22 +69,12 @@ impl SalvageOptions {
             memory: Need::PROCESS_MEMORY,
             files: RESERVED_FILES,
         };
-        let budget = Budget {
-            memory: self.memory_limit,
-            files: to_u64(host::open_files_max()),
-        };
-        let queues = budget.queues(process.and(shard), PumpOptions::MEMORY_MAX);
-        let fixed = process.and(Need {
-            memory: queues,
-            files: 0,
-        });
-        let fit = budget.fit(fixed, shard, self.thread_count)?;
-        let pump_memory = fit.memory_left.map_or(PumpOptions::MEMORY_MAX, |left| {
-            left.saturating_add(queues).min(PumpOptions::MEMORY_MAX)
-        });
+        let budget = host::budget(self.memory_limit);
+        let (wanted, most) = (self.thread_count, PumpOptions::MEMORY_MAX);
+        let fit = budget.fit_with_queues(process, shard, wanted, most)?;
         Ok(SalvageWidth {
             shards_at_once: fit.count,
-            pump_memory,
+            pump_memory: PumpOptions::memory_within(fit.memory_left),
         })
     }
 }
