@@ -96,11 +96,10 @@ fn has_expired(exptime: Exptime, now: UnixSecs) -> bool {
 mod tests {
     use super::*;
     use crate::codecs::protocol::metadump::parse_item;
-    use crate::codecs::protocol::stats::ServerVersion;
     use crate::codecs::select::Selection;
     use crate::engines::source::fetch::FetcherOptions;
     use crate::engines::source::packed_walk::WalkPacker;
-    use crate::engines::source::strategy::{ReadStrategy, WalkKind};
+    use crate::engines::source::strategy::ReadStrategy;
     use crate::ports::net::{Asked, Brake, ServerReport};
     use crate::words::node::NodeSpec;
 
@@ -117,15 +116,7 @@ mod tests {
         let job = FetchJob {
             node: &node,
             server: &server,
-            strategy: ReadStrategy {
-                version: ServerVersion::META_COMMANDS,
-                walk: WalkKind::Hash,
-                turns_crawler_on: false,
-                has_meta_get: true,
-                has_gets: true,
-                has_base64_keys: true,
-                has_binary_protocol: true,
-            },
+            strategy: ReadStrategy::OF_META_COMMANDS,
             options: &options,
             selection: &selection,
             seen: None,

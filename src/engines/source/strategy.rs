@@ -159,6 +159,19 @@ pub struct ReadStrategy {
 }
 
 impl ReadStrategy {
+    /// For tests: that of a server with meta commands, which can all there is. In this
+    /// version a mark compares no CAS, so the CAS is read first.
+    #[cfg(test)]
+    pub(crate) const OF_META_COMMANDS: Self = Self {
+        version: ServerVersion::META_COMMANDS,
+        walk: WalkKind::Hash,
+        turns_crawler_on: false,
+        has_meta_get: true,
+        has_gets: true,
+        has_base64_keys: true,
+        has_binary_protocol: true,
+    };
+
     /// Chooses a strategy; `walk` is the kind of walk that the caller wants, if any.
     ///
     /// # Errors

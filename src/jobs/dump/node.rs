@@ -533,9 +533,8 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
 mod tests {
     use super::*;
     use crate::codecs::protocol::metadump::WalkItem;
-    use crate::codecs::protocol::stats::ServerVersion;
     use crate::codecs::select::Selection;
-    use crate::engines::source::{LineForm, PackedWalk, Pushed, WalkChunk, WalkKind, WalkPacker};
+    use crate::engines::source::{LineForm, PackedWalk, Pushed, WalkChunk, WalkPacker};
     use crate::ports::net::Brake;
     use crate::words::progress::NoProgress;
 
@@ -577,15 +576,7 @@ mod tests {
         let job = FetchJob {
             node: &node,
             server: &server,
-            strategy: ReadStrategy {
-                version: ServerVersion::META_COMMANDS,
-                walk: WalkKind::Hash,
-                turns_crawler_on: false,
-                has_meta_get: true,
-                has_gets: true,
-                has_base64_keys: true,
-                has_binary_protocol: true,
-            },
+            strategy: ReadStrategy::OF_META_COMMANDS,
             options: &options,
             selection: &Selection::EVERYTHING,
             seen,

@@ -148,8 +148,8 @@ const OTHER_FILES: u64 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codecs::protocol::stats::{ServerStats, ServerVersion};
-    use crate::engines::source::{ReadStrategy, SourceNode, WalkKind};
+    use crate::codecs::protocol::stats::ServerStats;
+    use crate::engines::source::{ReadStrategy, SourceNode};
     use crate::jobs::dump::node_plan::NodePlan;
     use crate::jobs::dump::plan::DumpOptions;
     use crate::ports::net::ServerReport;
@@ -157,15 +157,7 @@ mod tests {
 
     /// A dump of so many nodes, each of which has so many items.
     fn plan(node_count: usize, item_count: u64, options: DumpOptions) -> DumpPlan {
-        let strategy = ReadStrategy {
-            version: ServerVersion::META_COMMANDS,
-            walk: WalkKind::Hash,
-            turns_crawler_on: false,
-            has_meta_get: true,
-            has_gets: true,
-            has_base64_keys: true,
-            has_binary_protocol: true,
-        };
+        let strategy = ReadStrategy::OF_META_COMMANDS;
         let stats = ServerStats {
             curr_items: item_count,
             ..ServerStats::default()

@@ -196,10 +196,9 @@ mod tests {
 
     use super::*;
     use crate::codecs::protocol::key::KeyForm;
-    use crate::codecs::protocol::stats::ServerVersion;
     use crate::codecs::select::Selection;
     use crate::engines::source::fetch::FetcherOptions;
-    use crate::engines::source::strategy::{ReadStrategy, WalkKind};
+    use crate::engines::source::strategy::ReadStrategy;
     use crate::ports::net::{Asked, Brake, ServerReport};
     use crate::words::cancel::Cancel;
     use crate::words::item::{ItemMeta, Record};
@@ -241,16 +240,7 @@ mod tests {
         let job = FetchJob {
             node: &node,
             server: &server,
-            strategy: ReadStrategy {
-                // In this version a mark compares no CAS, so the CAS is read first.
-                version: ServerVersion::META_COMMANDS,
-                walk: WalkKind::Hash,
-                turns_crawler_on: false,
-                has_meta_get: true,
-                has_gets: true,
-                has_base64_keys: true,
-                has_binary_protocol: true,
-            },
+            strategy: ReadStrategy::OF_META_COMMANDS,
             options: &options,
             selection: &Selection::EVERYTHING,
             seen: None,

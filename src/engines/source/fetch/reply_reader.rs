@@ -311,10 +311,9 @@ mod tests {
     use super::*;
     use crate::codecs::protocol::key::KeyForm;
     use crate::codecs::protocol::metadump::WalkItem;
-    use crate::codecs::protocol::stats::ServerVersion;
     use crate::codecs::select::Selection;
     use crate::engines::source::fetch::FetcherOptions;
-    use crate::engines::source::strategy::{ReadStrategy, WalkKind};
+    use crate::engines::source::strategy::ReadStrategy;
     use crate::ports::net::{Asked, Brake, ServerReport};
     use crate::words::cancel::Cancel;
     use crate::words::node::NodeSpec;
@@ -385,15 +384,7 @@ mod tests {
             value_len_max: 20,
             ..FetcherOptions::default()
         };
-        let strategy = ReadStrategy {
-            version: ServerVersion::META_COMMANDS,
-            walk: WalkKind::Hash,
-            turns_crawler_on: false,
-            has_meta_get: true,
-            has_gets: true,
-            has_base64_keys: true,
-            has_binary_protocol: true,
-        };
+        let strategy = ReadStrategy::OF_META_COMMANDS;
         let job = FetchJob {
             node: &node,
             server: &server,
