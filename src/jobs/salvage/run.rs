@@ -139,8 +139,14 @@ pub fn salvage(
         items_total,
         bytes_total,
     });
-    let work = (options, width);
-    let result = write_in_shards(&snapshot, &mut sources, work, cancel, progress)
+    let writing = Writing {
+        snapshot: &snapshot,
+        options,
+        width,
+        cancel,
+        progress,
+    };
+    let result = write_in_shards(&mut sources, writing)
         .and_then(|shards| publish(&snapshot, input, sources, shards, cancel, clock));
     if result.is_err() {
         snapshot.discard();
@@ -149,16 +155,20 @@ pub fn salvage(
     result
 }
 
+/// Where and how the new snapshot is written.
+#[derive(Clone, Copy)]
+struct Writing<'a> {
+    snapshot: &'a SnapshotWriter,
+    options: &'a SalvageOptions,
+    width: SalvageWidth,
+    cancel: &'a Cancel,
+    progress: &'a dyn Progress,
+}
+
 /// Writes every node with the number of shards that it should have. If that turns out to
 /// be wrong, writes all of it again as one shard.
-fn write_in_shards(
-    snapshot: &SnapshotWriter,
-    sources: &mut Sources,
-    work: (&SalvageOptions, SalvageWidth),
-    cancel: &Cancel,
-    progress: &dyn Progress,
-) -> Result<Vec<ShardSalvage>> {
-    let shards = write_all(snapshot, sources, work, cancel, progress)?;
+fn write_in_shards(sources: &mut Sources, writing: Writing<'_>) -> Result<Vec<ShardSalvage>> {
+    let shards = write_all(sources, writing)?;
     let misplaced: BTreeMap<usize, Finding> = shards
         .iter()
         .filter_map(|shard| Some((shard.node, shard.first_misplaced.clone()?)))
@@ -166,7 +176,7 @@ fn write_in_shards(
     if misplaced.is_empty() {
         return Ok(shards);
     }
-    snapshot.discard();
+    writing.snapshot.discard();
     for (node, finding) in misplaced {
         sources.findings.push(finding);
         if let Some(node) = sources.nodes.get_mut(node) {
@@ -178,16 +188,17 @@ fn write_in_shards(
             }
         }
     }
-    write_all(snapshot, sources, work, cancel, progress)
+    write_all(sources, writing)
 }
 
-fn write_all(
-    snapshot: &SnapshotWriter,
-    sources: &Sources,
-    (options, width): (&SalvageOptions, SalvageWidth),
-    cancel: &Cancel,
-    progress: &dyn Progress,
-) -> Result<Vec<ShardSalvage>> {
+fn write_all(sources: &Sources, writing: Writing<'_>) -> Result<Vec<ShardSalvage>> {
+    let Writing {
+        snapshot,
+        options,
+        width,
+        cancel,
+        progress,
+    } = writing;
     // Each shard has one reader and one writer, since of two records of a key the first
     // is kept, and segments are numbered in sequence.
     let mut shards: BTreeMap<(usize, u64), Vec<&Source>> = BTreeMap::new();
