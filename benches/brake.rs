@@ -24,9 +24,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::memcached::{Memcached, connect};
+
+#[path = "support/memcached.rs"]
+mod memcached;
 
 /// Where server and client run, and where the program does.
 const SERVER_CPU: &str = "0";
@@ -35,46 +40,18 @@ const PROGRAM_CPU: &str = "1";
 /// Between two questions of the client.
 const PAUSE: Duration = Duration::from_micros(500);
 
-struct Server {
-    child: Child,
-    port: u16,
-}
+struct Server(Memcached);
 
 impl Server {
     fn start(directory: &Path, memory_mib: u64) -> Self {
-        let file = directory.join("port");
-        let child = Command::new("taskset")
-            .args(["-c", SERVER_CPU, "memcached", "-p", "-1", "-U", "0"])
-            .args(["-l", "127.0.0.1", "-u", "root", "-m"])
-            .arg(memory_mib.to_string())
-            .env("MEMCACHED_PORT_FILENAME", &file)
-            .spawn()
-            .unwrap_or_else(|error| panic!("taskset memcached: {error}; run tools/setup"));
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let port = loop {
-            let text = fs::read_to_string(&file).unwrap_or_default();
-            let port = text
-                .lines()
-                .find_map(|line| line.strip_prefix("TCP INET: ")?.parse().ok());
-            if let Some(port) = port {
-                break port;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "memcached does not tell its port"
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        Self { child, port }
-    }
-
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let memory = memory_mib.to_string();
+        let command = ["taskset", "-c", SERVER_CPU, "memcached", "-m", &memory];
+        Self(Memcached::start(directory, &command))
     }
 
     /// Stores items of 1 to 2 KB.
     fn fill(&self, items: u64) {
-        let mut stream = connect(self.port);
+        let mut stream = self.0.connect();
         let mut request = Vec::new();
         for number in 0..items {
             let len = value_len(number);
@@ -101,14 +78,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Ours, and of no use any more.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn value_len(number: u64) -> u64 {
     1000 + number * 7919 % 1000
 }
@@ -118,12 +87,6 @@ fn next(state: &mut u64) -> u64 {
         .wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
-}
-
-fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
 }
 
 /// How long answers took, in microseconds.
@@ -188,7 +151,7 @@ fn beside_client<T>(server: &Server, items: u64, work: impl FnOnce() -> T) -> (L
     let mut client = Command::new("taskset")
         .args(["-c", SERVER_CPU])
         .arg(std::env::current_exe().unwrap())
-        .args(["--client", &server.port.to_string(), &items.to_string()])
+        .args(["--client", &server.0.port.to_string(), &items.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -249,7 +212,7 @@ fn load_average() -> String {
 fn measure_jobs(server: &Server, directory: &Path, items: u64, rounds: u64) {
     let snapshots = directory.join("s").display().to_string();
     let place = format!("{snapshots}/kept");
-    let address = server.address();
+    let address = server.0.address();
     program(&["dump", &address, "--to", &snapshots, "--name", "kept"]);
     let names = [
         "none",
@@ -305,7 +268,7 @@ fn measure_jobs(server: &Server, directory: &Path, items: u64, rounds: u64) {
 /// How exact limits are.
 fn measure_rates(server: &Server, directory: &Path, items: u64) {
     let snapshots = directory.join("s").display().to_string();
-    let address = server.address();
+    let address = server.0.address();
     let bytes: u64 = (0..items)
         .map(|number| value_len(number) + format!("key:{number}").len() as u64)
         .sum();

@@ -31,7 +31,7 @@ use mcsnap::codecs::format::checksum::{crc32, value_hash};
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::{EncoderOptions, Pushed, SegmentEncoder};
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
-use mcsnap::codecs::format::manifest::{Manifest, Need, Totals};
+use mcsnap::codecs::format::manifest::{Need, Totals};
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::engines::snapshot::{
     SegmentReader, ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter,
@@ -156,34 +156,18 @@ impl Records {
         }
         let segments = writer.finish().unwrap();
         assert_eq!(segments.len(), 1);
-        snapshot.publish(&manifest(&snapshot, segments), 1).unwrap();
-        SnapshotReader::open(store, "bench", Need::Verify).unwrap()
-    }
-}
-
-fn manifest(
-    snapshot: &SnapshotWriter,
-    segments: Vec<mcsnap::codecs::format::manifest::ManifestSegment>,
-) -> Manifest {
-    let digests = Manifest::digests(&segments);
-    let hex = |digest: u128| format!("{digest:032x}");
-    let stored = Totals::of(&segments).records.to_string();
-    let manifest = json!({
-        "format": "mcsnap", "version": {"major": 1, "minor": 0},
-        "snapshot_id": snapshot.id(), "name": "bench", "token": snapshot.token(),
-        "tool": "bench", "started_at": "", "finished_at": "", "ring": null,
-        "shard_hash": {"algorithm": "xxh3-64", "seed": "0"},
-        "nodes": [{
+        let stored = Totals::of(&segments).records.to_string();
+        let node = serde_json::from_value(json!({
             "address": "a:1", "server_version": "", "pid": "1", "server_started_at": "1",
             "clock_offset": "0", "walk": "", "shard_bits": 0, "items_start": stored,
             "items_end": stored, "counters": {"listed": stored, "stored": stored},
             "failure": null,
-        }],
-        "segments": segments, "totals": Totals::of(&segments),
-        "content_digest": hex(digests.content),
-        "content_digest_exptime": hex(digests.content_exptime), "verdict": "complete",
-    });
-    serde_json::from_value(manifest).unwrap()
+        }));
+        let span = [UnixSecs(0); 2];
+        let manifest = snapshot.assemble(span, vec![node.unwrap()], segments);
+        snapshot.publish(&manifest, 1).unwrap();
+        SnapshotReader::open(store, "bench", Need::Verify).unwrap()
+    }
 }
 
 /// Encodes all records; returns the bytes of the segment, of which the last are

@@ -8,41 +8,28 @@ above 1.05 of its limit fails.
 """
 
 import argparse
-import atexit
 import json
 import os
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+from bench_server import Server
 
 SAMPLE_S = 0.002
 BAR = 1.05
 MEBIBYTE = 1 << 20
 
 
-class Server:
-    """A memcached on a loopback port."""
+class Node(Server):
+    """A server with items of given lengths."""
 
     def __init__(self, program, mebibytes):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        arguments = ["-u", "root", "-l", "127.0.0.1", "-p", str(self.port), "-U", "0"]
-        arguments += ["-I", "64m", "-c", "4096", "-m", str(mebibytes)]
-        self.process = subprocess.Popen([program, *arguments])
-        atexit.register(self.stop)
-        for _ in range(500):
-            try:
-                self.socket = socket.create_connection(("127.0.0.1", self.port))
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.02)
-        self.address = f"127.0.0.1:{self.port}"
+        super().__init__(program, "-I", "64m", "-c", "4096", "-m", str(mebibytes))
 
     def load(self, lengths, seed):
         source = random.Random(seed)
@@ -56,15 +43,11 @@ class Server:
                 self.socket.sendall(b"".join(pending))
                 pending.clear()
         self.socket.sendall(b"".join(pending) + b"version\r\n")
-        assert self.socket.recv(100).startswith(b"VERSION")
+        assert self.file.readline().startswith(b"VERSION")
 
     def flush(self):
         self.socket.sendall(b"flush_all\r\n")
-        assert self.socket.recv(100) == b"OK\r\n"
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
+        assert self.file.readline() == b"OK\r\n"
 
 
 def run(words):
@@ -111,7 +94,7 @@ def main():
         with tempfile.TemporaryDirectory() as directory:
             lengths = lengths_of(kind, options.items)
             most = 4 * sum(lengths) // MEBIBYTE + 256
-            servers = [Server(options.memcached, most) for _ in range(options.nodes)]
+            servers = [Node(options.memcached, most) for _ in range(options.nodes)]
             for number, server in enumerate(servers):
                 server.load(lengths, number)
             addresses = [server.address for server in servers]

@@ -28,6 +28,8 @@ import tempfile
 import threading
 import time
 
+from bench_server import Server
+
 BAR_MS = 100.0
 THAW_AT_MOST_S = 30
 SAMPLE_S = 0.002
@@ -91,24 +93,11 @@ class Disk:
             self.loop = None
 
 
-class Server:
-    """A memcached on a loopback port."""
+class Node(Server):
+    """A server with small items."""
 
     def __init__(self, program, items):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        memory = str(256 + items * 150 // (1 << 20))
-        arguments = ["-u", "root", "-l", "127.0.0.1", "-p", str(self.port), "-U", "0"]
-        self.process = subprocess.Popen([program, *arguments, "-m", memory])
-        atexit.register(self.process.kill)
-        for _ in range(200):
-            try:
-                self.socket = socket.create_connection(("127.0.0.1", self.port))
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.02)
-        self.file = self.socket.makefile("rb")
+        super().__init__(program, "-m", str(256 + items * 150 // (1 << 20)))
 
     def load(self, items):
         for start in range(0, items, 10_000):
@@ -281,7 +270,7 @@ def main():
     directory = tempfile.mkdtemp(prefix="mcsnap-walk-")
     atexit.register(shutil.rmtree, directory, True)
     disk = Disk(directory)
-    server = Server(options.memcached, options.items)
+    server = Node(options.memcached, options.items)
     version = server.load(options.items)
     return measure(options, directory, disk, server, version)
 

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use crate::items::{Source, flags, key, ttl};
-use crate::server::connect;
+use crate::memcached::connect;
 
 pub(crate) const CONNECTION_COUNT: u64 = 4;
 

@@ -31,6 +31,8 @@ mod floors;
 mod items;
 mod job;
 mod machine;
+#[path = "../support/memcached.rs"]
+mod memcached;
 mod plot;
 mod process;
 mod results;

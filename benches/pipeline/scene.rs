@@ -43,15 +43,15 @@ impl Scene {
         let values = Source::make();
         values.save(&directory.path().join("values"));
         let scene = Self {
-            source: Server::start(directory.path(), "source", memory_mib),
-            sink: Server::start(directory.path(), "sink", memory_mib),
+            source: Server::start(directory.path(), memory_mib),
+            sink: Server::start(directory.path(), memory_mib),
             directory,
             items,
             is_full_speed: arguments.full_speed,
             this,
             other,
         };
-        store_quietly(scene.source.port, items, &values);
+        store_quietly(scene.source.port(), items, &values);
         for who in [Who::This, Who::Other] {
             if who == Who::This || scene.other.is_some() {
                 let mut dump = scene.dump(who, "zstd:1", KEPT);
@@ -180,7 +180,7 @@ impl Scene {
     fn floor(&self, job: Job) -> Command {
         let items = self.items.to_string();
         let values = self.directory.path().join("values");
-        let port = |server: &Server| server.port.to_string();
+        let port = |server: &Server| server.port().to_string();
         match job {
             Job::DumpNone | Job::DumpZstd => {
                 let mut command = own_part("read-append");

@@ -1,55 +1,34 @@
-//! Memcached servers of the bench's own, on ports that the system chooses.
+//! A memcached server whose work is measured.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::memcached::Memcached;
 use crate::process::cpu_of_threads;
 
 #[derive(Debug)]
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) port: u16,
-}
+pub(crate) struct Server(Memcached);
 
 impl Server {
-    pub(crate) fn start(directory: &Path, name: &str, memory_mib: u64) -> Self {
-        let file = directory.join(format!("port-{name}"));
-        let child = Command::new("memcached")
-            .args(["-p", "-1", "-U", "0", "-l", "127.0.0.1", "-u", "root"])
-            .args(["-t", "2", "-m", &memory_mib.to_string()])
-            .env("MEMCACHED_PORT_FILENAME", &file)
-            .spawn()
-            .unwrap_or_else(|error| panic!("memcached: {error}; run tools/setup"));
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let port = loop {
-            let text = fs::read_to_string(&file).unwrap_or_default();
-            let port = text
-                .lines()
-                .find_map(|line| line.strip_prefix("TCP INET: ")?.parse().ok());
-            if let Some(port) = port {
-                break port;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "memcached does not tell its port"
-            );
-            sleep(Duration::from_millis(5));
-        };
-        Self { child, port }
+    pub(crate) fn start(directory: &Path, memory_mib: u64) -> Self {
+        let memory = memory_mib.to_string();
+        let command = ["memcached", "-t", "2", "-m", &memory];
+        Self(Memcached::start(directory, &command))
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.0.port
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.0.address()
     }
 
     /// Takes all items away.
     pub(crate) fn flush(&self) {
-        let mut stream = connect(self.port);
+        let mut stream = self.0.connect();
         stream.write_all(b"flush_all\r\n").unwrap();
         let mut reply = [0; 4];
         stream.read_exact(&mut reply).unwrap();
@@ -59,7 +38,7 @@ impl Server {
 
     /// How many items were stored since the start.
     pub(crate) fn stored(&self) -> u64 {
-        let mut stream = connect(self.port);
+        let mut stream = self.0.connect();
         stream.write_all(b"stats\r\n").unwrap();
         BufReader::new(stream)
             .lines()
@@ -71,20 +50,6 @@ impl Server {
 
     /// CPU seconds of all its threads since the start. None of them ends before it does.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        cpu_of_threads(self.child.id())
+        cpu_of_threads(self.0.child.id())
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Ours, and of no use any more.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-pub(crate) fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
 }

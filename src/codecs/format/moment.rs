@@ -57,6 +57,14 @@ pub fn parse_moment(text: &str) -> Option<UnixSecs> {
     u64::try_from(seconds).ok().map(UnixSecs)
 }
 
+/// Writes a time in UTC, to the second.
+pub fn moment_text(time: UnixSecs) -> String {
+    let seconds = i64::try_from(time.0).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
+}
+
 /// Refuses text that is not a time.
 ///
 /// # Errors

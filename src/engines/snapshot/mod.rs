@@ -6,6 +6,7 @@
 //!   does not exist.
 //! - The manifest names only durable, complete segments.
 
+mod assemble;
 mod coverage;
 mod damaged_segment;
 mod files;

@@ -7,6 +7,7 @@ use crate::codecs::format::encoder::{
 use crate::codecs::format::ids::{SegmentId, SyncMarker};
 use crate::codecs::format::key_index::KeyIndexBuilder;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment};
+use crate::codecs::format::moment::moment_text;
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::engines::snapshot::writer::{SnapshotWriter, segment_file_name};
 use crate::ports::store::ObjectWriter;
@@ -232,8 +233,6 @@ impl<'a> ShardWriter<'a> {
         let random = || *uuid::Uuid::new_v4().as_bytes();
         let segment_id = SegmentId(random());
         let sequence = self.next_sequence();
-        let created_at = i64::try_from(options.created_at.0).unwrap_or(i64::MAX);
-        let created_at = jiff::Timestamp::from_second(created_at).unwrap_or(jiff::Timestamp::MAX);
         let meta = SegmentMeta {
             segment_id,
             snapshot_id: self.snapshot.id(),
@@ -250,7 +249,7 @@ impl<'a> ShardWriter<'a> {
             compression: options.compression.to_string(),
             server_version: options.server_version.clone(),
             tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
-            created_at: created_at.to_string(),
+            created_at: moment_text(options.created_at),
         };
         let encoder_options = EncoderOptions {
             compression: options.compression,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::codecs::format::ids::SnapshotId;
 use crate::codecs::format::journal::{Journal, JournalNode};
 use crate::codecs::format::manifest::{Manifest, ManifestSegment, Verdict};
+use crate::codecs::format::moment::{moment_text, parse_moment};
 use crate::engines::snapshot::{
     Leftover, SnapshotWriter, Unfinished, check_name_is_free, find_journal, find_manifest,
     find_sealed_nodes, list_unfinished_dumps, replace_unfinished,
@@ -208,7 +209,7 @@ impl DumpPlan {
     ) -> Result<Option<Unfit>> {
         let age_max = self.options.resume.as_ref().map(|resume| resume.age_max);
         let now = host::now();
-        let began_at = from_text(&journal.started_at);
+        let began_at = started_at(journal);
         let ahead = Duration::from_secs(began_at.0.saturating_sub(now.0));
         if ahead > FUTURE_MAX {
             return Ok(Some(Unfit::Future(ahead)));
@@ -302,7 +303,7 @@ impl DumpPlan {
                     .cloned()
                     .collect();
                 let now = host::now();
-                let began_at = from_text(&unfinished.journal.started_at);
+                let began_at = started_at(&unfinished.journal);
                 let age = age_of(began_at, now);
                 Ok(Kept::of(&unfinished.kept, &kept).since(began_at, age))
             }
@@ -400,7 +401,7 @@ impl DumpPlan {
             shard_bits: self.options.shard_bits,
             select: self.select_text(),
             nodes: self.nodes.iter().map(node).collect(),
-            ..Journal::new(id, to_text(host::now()))
+            ..Journal::new(id, moment_text(host::now()))
         }
     }
 
@@ -506,7 +507,7 @@ pub(super) struct StartedDump {
 
 impl StartedDump {
     fn new(snapshot: SnapshotWriter, journal: Journal, kept: Vec<ManifestSegment>) -> Self {
-        let started_at = from_text(&journal.started_at);
+        let started_at = started_at(&journal);
         let now = host::now();
         Self {
             snapshot,
@@ -521,7 +522,7 @@ impl StartedDump {
         let started = Self::new(unfinished.writer, unfinished.journal, unfinished.kept);
         tracing::info!(
             name = started.snapshot.name(),
-            began_at = to_text(started.started_at),
+            began_at = moment_text(started.started_at),
             age_s = started.age.as_secs(),
             segments = started.kept.len(),
             "resuming an unfinished dump"
@@ -561,17 +562,8 @@ impl StartedDump {
     }
 }
 
-/// Parses what [`to_text`] wrote; anything else gives the epoch.
-fn from_text(text: &str) -> UnixSecs {
-    let timestamp = text.parse::<jiff::Timestamp>().ok();
-    let seconds = timestamp.and_then(|timestamp| u64::try_from(timestamp.as_second()).ok());
-    UnixSecs(seconds.unwrap_or(0))
-}
-
-/// Formats a moment as RFC 3339, to the second.
-pub(super) fn to_text(time: UnixSecs) -> String {
-    let seconds = i64::try_from(time.0).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds)
-        .unwrap_or(jiff::Timestamp::MAX)
-        .to_string()
+/// Returns when a dump started; the epoch if its journal does not say so in words that
+/// can be read.
+fn started_at(journal: &Journal) -> UnixSecs {
+    parse_moment(&journal.started_at).unwrap_or_default()
 }

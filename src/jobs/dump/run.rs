@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::codecs::format::manifest::{
-    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
-    Version,
-};
+use crate::codecs::format::manifest::{Manifest, ManifestSegment, Totals};
 use crate::codecs::ring::RingSpec;
 use crate::engines::snapshot::SnapshotWriter;
 use crate::engines::source::SpoolMemory;
-use crate::jobs::dump::beginning::{StartedDump, to_text};
+use crate::jobs::dump::beginning::StartedDump;
 use crate::jobs::dump::node::NodeDump;
 use crate::jobs::dump::plan::DumpPlan;
 use crate::jobs::dump::report::{DumpReport, Kept};
@@ -23,7 +20,6 @@ use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::location::Location;
 use crate::words::progress::{Event, Progress};
-use crate::words::units::UnixSecs;
 
 impl DumpPlan {
     /// Dumps all nodes into a store and publishes the snapshot.
@@ -166,7 +162,7 @@ impl DumpPlan {
         let manifest = Manifest {
             ring: RingSpec::to_record(&self.options.rings),
             select: self.select_text(),
-            ..assemble(snapshot, span, nodes, segments)
+            ..snapshot.assemble(span, nodes, segments)
         };
         cancel.check()?;
         snapshot.publish(&manifest, self.nodes.len())?;
@@ -244,37 +240,5 @@ impl DumpPlan {
             first_failure.get_or_insert(failure.at(place));
         }
         first_failure.map_or(Ok(dumps), Err)
-    }
-}
-
-/// Makes the manifest of a finished dump of these nodes, given when it began and
-/// ended.
-pub(super) fn assemble(
-    snapshot: &SnapshotWriter,
-    [started_at, finished_at]: [UnixSecs; 2],
-    nodes: Vec<ManifestNode>,
-    segments: Vec<ManifestSegment>,
-) -> Manifest {
-    let digests = Manifest::digests(&segments);
-    Manifest {
-        format: "mcsnap".to_owned(),
-        version: Version::default(),
-        features: Features::default(),
-        snapshot_id: snapshot.id(),
-        name: snapshot.name().to_owned(),
-        parents: Vec::new(),
-        token: snapshot.token().to_owned(),
-        tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
-        started_at: to_text(started_at),
-        finished_at: to_text(finished_at),
-        ring: None,
-        select: None,
-        shard_hash: ShardHash::default(),
-        verdict: Verdict::of(&nodes),
-        nodes,
-        totals: Totals::of(&segments),
-        segments,
-        content_digest: Digest128(digests.content),
-        content_digest_exptime: Digest128(digests.content_exptime),
     }
 }

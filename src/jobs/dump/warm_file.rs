@@ -17,7 +17,6 @@ use crate::engines::source::TOO_LONG;
 use crate::jobs::dump::balance::balance;
 use crate::jobs::dump::plan::check_segment_options;
 use crate::jobs::dump::report::{DumpReport, Kept};
-use crate::jobs::dump::run::assemble;
 use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::{RestartFile, Store};
@@ -95,6 +94,15 @@ struct Tally {
     /// All counters except `stored` and `duplicate`.
     counters: Counters,
     reasons: Reasons,
+}
+
+/// The pages of a file, which several threads share out among themselves.
+struct Pages<'a> {
+    file: WarmFile<'a>,
+    /// The first page that no thread has taken.
+    next: AtomicUsize,
+    /// Longer values are read in pieces.
+    whole_value_len_max: u64,
 }
 
 impl Tally {
@@ -227,7 +235,7 @@ impl WarmFilePlan {
         let manifest = Manifest {
             ring: RingSpec::to_record(&self.options.rings),
             select: (!selection.is_everything()).then(|| selection.to_string()),
-            ..assemble(snapshot, span, vec![node], written.segments)
+            ..snapshot.assemble(span, vec![node], written.segments)
         };
         snapshot.publish(&manifest, 1)?;
         Ok(DumpReport {
@@ -255,18 +263,20 @@ impl WarmFilePlan {
             .map_err(|refusal| refused(&self.options.path, &refusal))?;
         let created_at = host::now();
         let stop = cancel.child();
-        let next_page = AtomicUsize::new(0);
         let shard_of = |key: &[u8]| shard_of(key, self.options.shard_bits);
         let route = |key: &[u8]| usize::try_from(shard_of(key)).unwrap_or(usize::MAX);
         let width = self.width()?;
+        let pages = Pages {
+            file,
+            next: AtomicUsize::new(0),
+            whole_value_len_max: width.whole_value_len_max,
+        };
         let read = |queues: &Queues| -> Result<Tally> {
             let read_some = || {
-                let mut tally = Tally::default();
                 let mut outlet = Outlet::new(queues, &route);
-                let source = (&file, &next_page, width.whole_value_len_max);
-                let read = self.read_pages(source, &mut outlet, &mut tally, &stop, progress);
+                let read = self.read_pages(&pages, &mut outlet, &stop, progress);
                 // The others need not continue.
-                read.inspect_err(|_| stop.cancel()).map(|()| tally)
+                read.inspect_err(|_| stop.cancel())
             };
             let count = width.thread_count;
             let readers = vec![(); count];
@@ -306,23 +316,23 @@ impl WarmFilePlan {
     /// Reads one page after the other until there are no more.
     fn read_pages(
         &self,
-        (file, next_page, whole_len_max): (&WarmFile<'_>, &AtomicUsize, u64),
+        pages: &Pages<'_>,
         outlet: &mut Outlet<'_>,
-        tally: &mut Tally,
         stop: &Cancel,
         progress: &dyn Progress,
-    ) -> Result<()> {
+    ) -> Result<Tally> {
+        let mut tally = Tally::default();
         let mut value = Vec::new();
         loop {
-            let page = next_page.fetch_add(1, Ordering::Relaxed);
-            if page >= file.page_count() {
-                return outlet.flush();
+            let page = pages.next.fetch_add(1, Ordering::Relaxed);
+            if page >= pages.file.page_count() {
+                return outlet.flush().map(|()| tally);
             }
             stop.check()?;
             // The last check before the bytes are accessed.
             self.file.bytes()?;
             let (mut items, mut bytes) = (0_u64, 0_u64);
-            for found in file.page(page) {
+            for found in pages.file.page(page) {
                 tally.counters.taken = tally.counters.taken.saturating_add(1);
                 match found {
                     Found::Live(item) if !self.selects(&item) => {
@@ -332,7 +342,7 @@ impl WarmFilePlan {
                         tally.counters.refused = tally.counters.refused.saturating_add(1);
                         tally.reasons.add(TOO_LONG);
                     }
-                    Found::Live(item) if to_u64(item.value_len()) > whole_len_max => {
+                    Found::Live(item) if to_u64(item.value_len()) > pages.whole_value_len_max => {
                         let value_len = to_u64(item.value_len());
                         outlet.begin_large(item.key, &item.meta, value_len)?;
                         item.pieces().try_for_each(|piece| outlet.piece(piece))?;

@@ -38,7 +38,7 @@ impl WarmFilePlan {
         let shards = to_u64(1_usize.checked_shl(options.shard_bits.into()).unwrap_or(1));
         let records = (self.meta.file_size / ITEM_LEN).div_ceil(shards);
         let records = options.segment_record_count_max.min(records);
-        let writer = writer_memory(options.compression, records)?;
+        let writer = writer_memory(options.memory_limit, options.compression, records)?;
         let process = Need {
             memory: Need::PROCESS_MEMORY.saturating_add(writer.saturating_mul(shards)),
             files: 0,

@@ -4,7 +4,7 @@ use crate::engines::pump::PumpOptions;
 use crate::engines::snapshot::writer_memory;
 use crate::jobs::dump::plan::DumpPlan;
 use crate::ports::host;
-use crate::words::budget::{Budget, Fit, Need, Scarce};
+use crate::words::budget::{Budget, Fit, MemoryLimit, Need, Scarce};
 use crate::words::error::Result;
 use crate::words::limits::VALUE_INLINE_LEN_MAX;
 use crate::words::units::to_u64;
@@ -78,7 +78,7 @@ impl DumpPlan {
 
     fn fit_into(&self, budget: Budget) -> Result<(DumpWidth, Fit)> {
         let options = &self.options;
-        let node = self.node_need()?;
+        let node = self.node_need(budget.memory)?;
         let process = Need {
             memory: Need::PROCESS_MEMORY,
             files: RESERVED_FILES,
@@ -109,7 +109,7 @@ impl DumpPlan {
     }
 
     /// Returns what the largest node needs.
-    fn node_need(&self) -> Result<Need> {
+    fn node_need(&self, limit: MemoryLimit) -> Result<Need> {
         let options = &self.options;
         let items = self.nodes.iter().filter_map(|node| {
             let source = node.source.as_ref().ok()?;
@@ -120,10 +120,8 @@ impl DumpPlan {
         let items = items.saturating_add(items / 10);
         let shards = 1_usize.checked_shl(options.shard_bits.into()).unwrap_or(1);
         let of_shard = items.div_ceil(to_u64(shards)).saturating_add(1024);
-        let writer = writer_memory(
-            options.compression,
-            options.segment_record_count_max.min(of_shard),
-        )?;
+        let records = options.segment_record_count_max.min(of_shard);
+        let writer = writer_memory(limit, options.compression, records)?;
         let connections = options.connection_count;
         let memory = CONNECTION
             .saturating_mul(to_u64(connections))
@@ -153,7 +151,6 @@ mod tests {
     use crate::jobs::dump::node_plan::NodePlan;
     use crate::jobs::dump::plan::DumpOptions;
     use crate::ports::net::ServerReport;
-    use crate::words::budget::MemoryLimit;
 
     /// A dump of so many nodes, each of which has so many items.
     fn plan(node_count: usize, item_count: u64, options: DumpOptions) -> DumpPlan {
@@ -206,7 +203,7 @@ mod tests {
         };
         for items in [0, 1000, 1_000_000, u64::MAX] {
             let plan = plan(100, items, options());
-            let node = plan.node_need().unwrap().memory;
+            let node = plan.node_need(MemoryLimit::OfHost(0)).unwrap().memory;
             let mut before = 0;
             for limit in [128_u64, 256, 1024, 16 << 10].map(|mebibytes| mebibytes << 20) {
                 let width = width(&plan, MemoryLimit::Asked(limit), 1 << 20).unwrap();

@@ -41,7 +41,7 @@ impl RestorePlan {
     ///
     /// - `InvalidInput`: the memory limit is too low for one thread and one connection.
     pub(super) fn width(&self) -> Result<RestoreWidth> {
-        let (width, scarce) = self.fit_into(host::budget(self.options.memory_limit))?;
+        let (width, scarce) = self.fit()?;
         match scarce {
             Some(Scarce::Files) => tracing::warn!(
                 "the process may have no more than {} files open (ulimit -n), so the nodes are \
@@ -66,8 +66,7 @@ impl RestorePlan {
     ///
     /// - As [`RestorePlan::width`].
     pub(super) fn check_memory(&self) -> Result<()> {
-        self.fit_into(host::budget(self.options.memory_limit))
-            .map(drop)
+        self.fit().map(drop)
     }
 
     /// Returns how many threads read and decompress.
@@ -76,11 +75,12 @@ impl RestorePlan {
     ///
     /// - As [`RestorePlan::width`].
     pub(super) fn thread_count(&self) -> Result<usize> {
-        let (width, _) = self.fit_into(host::budget(self.options.memory_limit))?;
+        let (width, _) = self.fit()?;
         Ok(width.thread_count)
     }
 
-    fn fit_into(&self, budget: Budget) -> Result<(RestoreWidth, Option<Scarce>)> {
+    fn fit(&self) -> Result<(RestoreWidth, Option<Scarce>)> {
+        let budget = host::budget(self.options.memory_limit);
         // A node that gets nothing has one sink, which counts.
         let sinks = self.targets.iter().map(|plan| match plan.target {
             Ok(_) => self.options.connection_count,

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
-use crate::codecs::format::manifest::{
-    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
-    Version,
-};
+use crate::codecs::format::manifest::{Manifest, ManifestNode, ManifestSegment, Totals};
 use crate::engines::snapshot::SnapshotWriter;
 use crate::jobs::salvage::report::{SalvageReport, SalvagedSegment};
 use crate::jobs::salvage::shard::ShardSalvage;
 use crate::jobs::salvage::sources::{Sources, describe};
+use crate::ports::host;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::DamagedPlace;
 use crate::words::cancel::Cancel;
@@ -121,43 +117,24 @@ fn make_manifest(
         account(node, index, &segments, counts);
     }
     let original = sources.manifest.as_ref();
-    let (started_at, finished_at) = times(sources);
-    let digests = Manifest::digests(&segments);
+    let now = host::now();
+    let made = snapshot.assemble([now; 2], nodes, segments);
+    // The times are those of the items, not of the salvage, since readers of the snapshot
+    // compute with them.
+    let times = |known: [&String; 2]| known.map(Clone::clone);
+    let [started_at, finished_at] = match (original, &sources.created_at) {
+        (Some(manifest), _) => times([&manifest.started_at, &manifest.finished_at]),
+        (None, Some(created_at)) => times([created_at; 2]),
+        (None, None) => times([&made.started_at, &made.finished_at]),
+    };
     Manifest {
-        format: "mcsnap".to_owned(),
-        version: Version::default(),
-        features: Features::default(),
-        snapshot_id: snapshot.id(),
-        name: snapshot.name().to_owned(),
-        parents: Vec::new(),
-        token: snapshot.token().to_owned(),
-        tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION"), " salvage").to_owned(),
+        tool: format!("{} salvage", made.tool),
         started_at,
         finished_at,
         ring: original.and_then(|manifest| manifest.ring.clone()),
         select: original.and_then(|manifest| manifest.select.clone()),
-        shard_hash: ShardHash::default(),
-        verdict: Verdict::of(&nodes),
-        nodes,
-        totals: Totals::of(&segments),
-        content_digest: Digest128(digests.content),
-        content_digest_exptime: Digest128(digests.content_exptime),
-        segments,
+        ..made
     }
-}
-
-/// Returns when the dump started and finished. The times are those of the items, not of
-/// the salvage, since readers of the snapshot compute with them.
-fn times(sources: &Sources) -> (String, String) {
-    if let Some(manifest) = &sources.manifest {
-        return (manifest.started_at.clone(), manifest.finished_at.clone());
-    }
-    let at = sources.created_at.clone().unwrap_or_else(|| {
-        let now = Timestamp::now();
-        let whole = Timestamp::from_second(now.as_second());
-        whole.unwrap_or(now).to_string()
-    });
-    (at.clone(), at)
 }
 
 /// Corrects a node's counters: what is missing now is a loss.

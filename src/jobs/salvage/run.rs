@@ -60,7 +60,8 @@ impl SalvageOptions {
     ///
     /// - `InvalidInput`: the memory limit is too low for a single shard.
     fn width(&self) -> Result<SalvageWidth> {
-        let writer = writer_memory(self.compression, self.segment_record_count_max)?;
+        let records = self.segment_record_count_max;
+        let writer = writer_memory(self.memory_limit, self.compression, records)?;
         let shard = Need {
             memory: READER.saturating_add(writer),
             files: 2,

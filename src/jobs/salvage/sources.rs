@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::codecs::format::ids::{SegmentId, SnapshotId};
 use crate::codecs::format::manifest::{Manifest, ManifestNode, Need};
+use crate::codecs::format::moment::parse_moment;
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::engines::snapshot::{DamagedSegment, Identity, SnapshotReader, stated_identity};
 use crate::engines::snapshot::{MANIFEST, SEGMENTS};
@@ -400,7 +401,7 @@ impl Sources {
         // Times in RFC 3339 and UTC sort chronologically as text.
         let created_at = meta
             .map(|meta| meta.created_at.clone())
-            .filter(|text| text.parse::<jiff::Timestamp>().is_ok());
+            .filter(|text| parse_moment(text).is_some());
         self.created_at = self.created_at.take().max(created_at);
         let key = meta.map_or((u32::MAX, String::new(), 0), |meta| {
             (meta.node_index, meta.node.clone(), meta.shard_bits)

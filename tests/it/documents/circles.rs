@@ -261,6 +261,19 @@ fn no_files_of_the_program_import_each_other() {
 }
 
 #[test]
+fn no_files_of_the_bench_import_each_other() {
+    let benches = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/benches"));
+    let mut files = Vec::new();
+    collect(&benches.join("pipeline"), "", &[], &mut files);
+    let shared = fs::read_to_string(benches.join("support/memcached.rs")).unwrap();
+    files.push(("memcached.rs".to_owned(), shared));
+    let bench = Crate::new("main", files);
+    assert!(bench.files.len() > 10);
+    let found = complaints(&bench.imports());
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
 fn a_circle_is_found_by_whatever_way_it_goes() {
     let check = |files: &[(&str, &str)]| {
         let files = files
