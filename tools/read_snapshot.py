@@ -353,9 +353,8 @@ FRAME_HEADER = Layout(
 )
 BLOCK_HEADER = Layout(
     "block header",
-    "IIQQQQ20s20sI",
-    "record_count never_count exptime_min exptime_max last_access_min last_access_max"
-    " key_section value_section header_crc",
+    "I20s20sI",
+    "record_count key_section value_section header_crc",
 )
 SECTION = Layout("section", "BBHIIII", "codec flags - stored_len raw_len stored_crc raw_crc")
 COLUMNS_HEADER = Layout("key section", "HH", "column_count -")
@@ -367,21 +366,21 @@ PART_HEADER = Layout(
 )
 KEY_INDEX_HEADER = Layout(
     "key index",
-    "QQIIB3sI",
-    "entry_count seed page_count page_size block_number_width - header_crc",
+    "QQIIII",
+    "entry_count seed page_count block_count - header_crc",
 )
-PAGE_HEADER = Layout("key index page", "IHH", "page_crc entry_count -")
+PAGE_HEADER = Layout("key index page", "IHBB", "page_crc entry_count gap_bits -")
 CHECKPOINT_HEADER = Layout(
     "checkpoint",
-    "16s16s8sQIIQQ",
-    "segment_id snapshot_id sync_marker previous_offset entry_count - meta_offset record_count",
+    "16s16s8sQIIQ",
+    "segment_id snapshot_id sync_marker previous_offset entry_count - record_count",
 )
+CHECKPOINT_ENTRY = Layout("entry of a checkpoint", "BBHIQ", "type flags - record_count stored_len")
 TOC_HEADER = Layout(
     "table of contents",
-    "IHHQQQ16s16sQQIIB7s",
+    "IHHQQQ16s16sQQI12s",
     "entry_count entry_size - record_count key_bytes value_bytes content_digest"
-    " content_digest_exptime key_index_offset key_index_seed key_index_page_count"
-    " key_index_page_size block_number_width -",
+    " content_digest_exptime key_index_offset key_index_seed key_index_page_count -",
 )
 TOC_ENTRY = Layout(
     "entry of the table of contents",
@@ -400,6 +399,7 @@ FILE_MAGIC = bytes.fromhex("89 4d 43 53 0d 0a 1a 0a")
 FRAME_MARKER = bytes.fromhex("f7 4d 43 46")
 TAIL_MAGIC = bytes.fromhex("89 4d 43 54 0d 0a 1a 0a")
 PAGE_SIZE = 4096
+FINGERPRINT_BITS = 17
 ZSTD_MAGIC = bytes.fromhex("28 b5 2f fd")
 
 # Id: name, and type of one record's part.
@@ -559,8 +559,6 @@ class Segment:
         require(records == toc.record_count, "MCS010", at, f"{name}: record_count")  # T3
         self.block_count = sum(entry.type == BLOCK for entry in self.entries)
         if toc.key_index_offset != 0:  # T4
-            require(toc.key_index_page_size == PAGE_SIZE, "MCS007", at, f"{name}: page size")
-            require(toc.block_number_width in (2, 4), "MCS007", at, f"{name}: block_number_width")
             is_legal = toc.key_index_page_count > 0 or toc.record_count == 0
             require(is_legal, "MCS007", at, f"{name}: page count")
             is_there = any(
@@ -643,7 +641,7 @@ class Segment:
         """5.5; every finding names the frame."""
         at, name = entry.offset, "block header"
         header = BLOCK_HEADER.read(payload, 0, at)
-        computed = crc32(self.ids.segment_id, u64(frame.sequence), payload[:80])
+        computed = crc32(self.ids.segment_id, u64(frame.sequence), payload[:44])
         require(header.header_crc == computed, "MCS003", at, f"{name}: checksum")  # B1
         keys = read_section(header.key_section, RAW_KEYS_MAX, at)
         values = read_section(header.value_section, RAW_VALUES_MAX, at)
@@ -655,14 +653,12 @@ class Segment:
         is_long_enough = values_at + values.stored_len == len(payload)
         require(is_long_enough, "MCS010", at, f"{name}: not as long as its sections need")  # B5
         pairs = {
+            "record_count": count,
             "key_stored_len": keys.stored_len,
             "value_stored_len": values.stored_len,
             "key_raw_len": keys.raw_len,
             "value_raw_len": values.raw_len,
         }
-        for field in ("record_count", "never_count", "exptime_min", "exptime_max",
-                      "last_access_min", "last_access_max"):
-            pairs[field] = getattr(header, field)
         for field, number in pairs.items():  # T5
             is_same = getattr(entry, field) == number
             require(is_same, "MCS010", at, f"{name}: not the {field} in the TOC")
@@ -673,7 +669,7 @@ class Segment:
         is_same = sum(lens) == values.raw_len
         require(is_same, "MCS010", at, "VALUE_LEN: not the length of the value section")  # K8
         raw_values = unpack(values, payload[values_at:], at)
-        self.check(check_bounds, header, columns, at)  # B8
+        self.check(check_bounds, entry, columns, at)  # T6
         return records_of(columns, raw_values)
 
     def read_part(self, entry, frame, payload):
@@ -734,41 +730,52 @@ class Segment:
         computed = crc32(self.ids.segment_id, payload[:28])
         require(header.header_crc == computed, "MCS003", at, f"{name}: checksum")  # X1
         KEY_INDEX_HEADER.check_reserved(header, at)
-        require(header.page_size == PAGE_SIZE, "MCS007", at, f"{name}: page_size")  # X2
-        width = header.block_number_width
-        require(width in (2, 4), "MCS007", at, f"{name}: block_number_width {width}")
         needed = KEY_INDEX_HEADER.size + header.page_count * PAGE_SIZE
-        require(len(payload) == needed, "MCS010", at, f"{name}: not as long as its pages need")
+        is_same = len(payload) == needed
+        require(is_same, "MCS010", at, f"{name}: not as long as its pages need")  # X2
+        blocks = header.block_count
         pages = [
-            self.read_page(payload[start : start + PAGE_SIZE], number, width, at + start)
+            self.read_page(payload[start : start + PAGE_SIZE], number, blocks, at + start)
             for number, start in enumerate(range(KEY_INDEX_HEADER.size, needed, PAGE_SIZE))
         ]
         total = sum(len(rows) for rows in pages)
         require(total == header.entry_count, "MCS010", at, f"{name}: entry_count")  # X4
         toc = self.toc
-        shape = (toc.key_index_seed, toc.key_index_page_count, toc.block_number_width)
-        is_same = shape == (header.seed, header.page_count, width)
+        shape = (toc.key_index_seed, toc.key_index_page_count, self.block_count)
+        is_same = shape == (header.seed, header.page_count, blocks)
         require(is_same, "MCS010", at, f"{name}: not the shape in the TOC")  # X4
         require(total == toc.record_count, "MCS010", at, f"{name}: not an entry a record")
         return header, [set(rows) for rows in pages]
 
-    def read_page(self, page, number, width, at):
+    def read_page(self, page, number, block_count, at):
         name = f"key index page {number}"
         header = PAGE_HEADER.read(page, 0, at)
         computed = crc32(self.ids.segment_id, u32(number), page[4:])
         require(header.page_crc == computed, "MCS003", at, f"{name}: checksum")  # X1
         PAGE_HEADER.check_reserved(header, at)
-        end = PAGE_HEADER.size + header.entry_count * (2 + width)
-        require(end <= PAGE_SIZE, "MCS001", at, f"{name}: entry_count")  # X3
-        require(not any(page[end:]), "MCS004", at, f"{name}: the rest is not zero")
-        is_legal = header.entry_count == 0 or self.block_count > 0
-        require(is_legal, "MCS010", at, f"{name}: entries, but no block")
-        types = "<HH" if width == 2 else "<HI"
-        rows = list(struct.iter_unpack(types, page[PAGE_HEADER.size : end]))
-        for row, before in zip(rows, rows[:1] + rows):
-            require(before <= row, "MCS007", at, f"{name}: not sorted")
-            is_legal = row[1] < self.block_count
-            require(is_legal, "MCS008", at, f"{name}: block {row[1]}")  # X3
+        is_legal = header.entry_count == 0 or block_count > 0
+        require(is_legal, "MCS010", at, f"{name}: entries, but no block")  # X3
+        gap_bits, number_bits = header.gap_bits, max(block_count - 1, 0).bit_length()
+        require(gap_bits <= FINGERPRINT_BITS, "MCS007", at, f"{name}: gap_bits {gap_bits}")
+        # As text of ones and zeros, the first bit first.
+        end = (PAGE_SIZE - PAGE_HEADER.size) * 8
+        bits = f"{int.from_bytes(page[PAGE_HEADER.size :], 'little'):0{end}b}"[::-1]
+        rows, place, fingerprint = [], 0, 0
+        for _ in range(header.entry_count):
+            zero = bits.find("0", place)
+            gap_at = zero + 1
+            number_at = gap_at + gap_bits
+            is_whole = zero >= 0 and number_at + number_bits <= end
+            require(is_whole, "MCS001", at, f"{name}: entry_count")
+            fingerprint += (zero - place) << gap_bits
+            fingerprint += int(bits[gap_at:number_at][::-1] or "0", 2)
+            place = number_at + number_bits
+            row = fingerprint, int(bits[number_at:place][::-1] or "0", 2)
+            require(row[0] >> FINGERPRINT_BITS == 0, "MCS007", at, f"{name}: fingerprint")
+            require(row[1] < block_count, "MCS008", at, f"{name}: block {row[1]}")
+            require(not rows or rows[-1] <= row, "MCS007", at, f"{name}: not sorted")
+            rows.append(row)
+        require("1" not in bits[place:], "MCS004", at, f"{name}: the rest is not zero")
         return rows
 
     def read_checkpoint(self, number, previous, payload):
@@ -778,22 +785,23 @@ class Segment:
         require(ids_of(header) == self.ids, "MCS005", at, f"{name}: other ids")  # C1
         CHECKPOINT_HEADER.check_reserved(header, at)
         require(header.previous_offset < at, "MCS007", at, f"{name}: previous_offset")  # C2
-        needed = CHECKPOINT_HEADER.size + header.entry_count * TOC_ENTRY.size
+        needed = CHECKPOINT_HEADER.size + header.entry_count * CHECKPOINT_ENTRY.size
         require(len(payload) == needed, "MCS010", at, f"{name}: not as long as its entries need")
         entries = []
-        for start in range(CHECKPOINT_HEADER.size, needed, TOC_ENTRY.size):
-            entry = TOC_ENTRY.read(payload, start, at)
-            TOC_ENTRY.check_reserved(entry, at)
-            entries.append(entry[:-1])
-        # C4; `unused`, the last field, is ignored.
-        said = (header.previous_offset, header.meta_offset, header.record_count, entries)
+        for start in range(CHECKPOINT_HEADER.size, needed, CHECKPOINT_ENTRY.size):
+            entry = CHECKPOINT_ENTRY.read(payload, start, at)
+            CHECKPOINT_ENTRY.check_reserved(entry, at)
+            entries.append((entry.type, entry.flags, entry.record_count, entry.stored_len))
+        said = (header.previous_offset, header.record_count, entries)
         computed = (
             0 if previous is None else self.entries[previous].offset,
-            FILE_HEADER.size,
             sum(entry.record_count for entry in self.entries[:number]),
-            [entry[:-1] for entry in self.entries[previous or 0 : number]],
+            [
+                (entry.type, entry.flags, entry.record_count, entry.stored_len)
+                for entry in self.entries[previous or 0 : number]
+            ],
         )
-        require(said == computed, "MCS010", at, f"{name}: does not agree with the TOC")
+        require(said == computed, "MCS010", at, f"{name}: does not agree with the TOC")  # C4
 
     def check_records(self, index, shard):
         """What needs the records: V1, X5, N9, T6."""
@@ -954,7 +962,7 @@ def read_columns(raw, count, at):
     return columns
 
 
-def check_bounds(header, columns, at):
+def check_bounds(entry, columns, at):
     """Never_count and the bounds of the times."""
     exptimes = columns.get("EXPTIME", ())
     finite = [exptime for exptime in exptimes if exptime != NEVER]
@@ -967,8 +975,8 @@ def check_bounds(header, columns, at):
         "last_access_max": max(accesses, default=0),
     }
     for name, number in bounds.items():
-        is_same = getattr(header, name) == number
-        require(is_same, "MCS010", at, f"block header: {name} is not that of the records")
+        is_same = getattr(entry, name) == number
+        require(is_same, "MCS010", at, f"table of contents: {name} is not that of the records")
 
 
 def records_of(columns, values):
@@ -1009,7 +1017,8 @@ def leads_to(index, key, block):
     header, pages = index
     hash128 = xxh3_128(key, header.seed)
     page = (hash128 >> 64) * header.page_count >> 64
-    return (hash128 & 0xFFFF, block) in pages[page] if pages else False
+    fingerprint = hash128 % (1 << FINGERPRINT_BITS)
+    return (fingerprint, block) in pages[page] if pages else False
 
 
 def content_digests(records):

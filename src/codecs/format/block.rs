@@ -62,8 +62,6 @@ impl TimeRanges {
 pub struct BlockHeader {
     /// Records in the block; at least one.
     pub record_count: u32,
-    /// The ranges of their times.
-    pub times: TimeRanges,
     /// The section of keys and metadata.
     pub keys: SectionDescriptor,
     /// The section of values.
@@ -75,11 +73,6 @@ impl BlockHeader {
     pub fn encode(&self, ids: &SegmentIds, sequence: u64) -> Vec<u8> {
         let mut header = Vec::with_capacity(BLOCK_HEADER_SIZE);
         header.extend_from_slice(&self.record_count.to_le_bytes());
-        header.extend_from_slice(&self.times.never_count.to_le_bytes());
-        header.extend_from_slice(&self.times.exptime_min.to_le_bytes());
-        header.extend_from_slice(&self.times.exptime_max.to_le_bytes());
-        header.extend_from_slice(&self.times.last_access_min.to_le_bytes());
-        header.extend_from_slice(&self.times.last_access_max.to_le_bytes());
         self.keys.encode(&mut header);
         self.values.encode(&mut header);
         let crc = seeded_crc32(ids.segment, &[&sequence.to_le_bytes(), &header]);
@@ -109,13 +102,6 @@ impl BlockHeader {
         let mut reader = ByteReader::new(covered, structure);
         let header = Self {
             record_count: reader.u32()?,
-            times: TimeRanges {
-                never_count: reader.u32()?,
-                exptime_min: reader.u64()?,
-                exptime_max: reader.u64()?,
-                last_access_min: reader.u64()?,
-                last_access_max: reader.u64()?,
-            },
             keys: SectionDescriptor::decode(
                 &mut reader,
                 Structure::KeySection,
@@ -155,7 +141,7 @@ impl BlockHeader {
     pub fn claimed_payload_len(payload: &[u8]) -> Option<u64> {
         let mut reader = ByteReader::new(payload, Structure::BlockHeader);
         // Skip to the stored lengths of the two sections.
-        reader.bytes(44).ok()?;
+        reader.bytes(8).ok()?;
         let keys = reader.u32().ok()?;
         reader.bytes(16).ok()?;
         let values = reader.u32().ok()?;
@@ -388,7 +374,6 @@ mod tests {
         let values = writer.write(b"abc", &mut sections);
         let header = BlockHeader {
             record_count: 1,
-            times: TimeRanges::default(),
             keys,
             values,
         };
@@ -421,7 +406,7 @@ mod tests {
             BlockHeader::claimed_payload_len(&bytes),
             Some(to_u64(bytes.len()))
         );
-        assert_eq!(BlockHeader::claimed_payload_len(&bytes[..60]), None);
+        assert_eq!(BlockHeader::claimed_payload_len(&bytes[..31]), None);
     }
 
     #[test]

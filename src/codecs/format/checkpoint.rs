@@ -1,8 +1,9 @@
 //! Checkpoints: parts of the table of contents, written along the way. FORMAT.md 5.9.
 
 use crate::codecs::format::bytes::{ByteReader, check_count};
+use crate::codecs::format::frame::FrameType;
 use crate::codecs::format::ids::SegmentIds;
-use crate::codecs::format::layout::TOC_ENTRY_SIZE;
+use crate::codecs::format::layout::{CHECKPOINT_ENTRY_SIZE, FILE_HEADER_SIZE};
 use crate::codecs::format::toc::TocEntry;
 use crate::words::defect::{Defect, Structure};
 use crate::words::units::to_u64;
@@ -14,11 +15,10 @@ pub struct Checkpoint {
     pub ids: SegmentIds,
     /// Offset of the previous CHECKPOINT frame; 0 if there is none.
     pub previous_offset: u64,
-    /// Offset of the META frame.
-    pub meta_offset: u64,
     /// Number of records before this checkpoint.
     pub record_count: u64,
-    /// The frames since the previous checkpoint, including that checkpoint.
+    /// The frames since the previous checkpoint, including that checkpoint. In one that
+    /// was read, fields that a checkpoint does not have are 0.
     pub entries: Vec<TocEntry>,
 }
 
@@ -31,10 +31,11 @@ impl Checkpoint {
         let entry_count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         payload.extend_from_slice(&entry_count.to_le_bytes());
         payload.extend_from_slice(&[0; 4]);
-        payload.extend_from_slice(&self.meta_offset.to_le_bytes());
         payload.extend_from_slice(&self.record_count.to_le_bytes());
         for entry in &self.entries {
-            entry.encode(&mut payload);
+            payload.extend_from_slice(&[entry.frame_type.to_raw(), entry.flags, 0, 0]);
+            payload.extend_from_slice(&entry.record_count.to_le_bytes());
+            payload.extend_from_slice(&entry.stored_len.to_le_bytes());
         }
         payload
     }
@@ -52,7 +53,6 @@ impl Checkpoint {
         let previous_offset = reader.u64()?;
         let entry_count = reader.u32()?;
         reader.reserved(4, "field at offset 52")?;
-        let meta_offset = reader.u64()?;
         let record_count = reader.u64()?;
         if previous_offset >= offset {
             let stored = previous_offset;
@@ -62,22 +62,32 @@ impl Checkpoint {
                 stored,
             });
         }
-        let len = u64::from(entry_count).saturating_mul(to_u64(TOC_ENTRY_SIZE));
+        let len = u64::from(entry_count).saturating_mul(to_u64(CHECKPOINT_ENTRY_SIZE));
         check_count(
             structure,
             "length of entries",
             len,
             to_u64(reader.rest().len()),
         )?;
-        let entries = reader
-            .rest()
-            .chunks_exact(TOC_ENTRY_SIZE)
-            .map(|entry| TocEntry::decode(&mut ByteReader::new(entry, structure)))
-            .collect::<Result<_, _>>()?;
+        // The frames stand end to end, and the first is that checkpoint or META.
+        let mut offset = previous_offset.max(to_u64(FILE_HEADER_SIZE));
+        let mut entries = Vec::new();
+        for entry in reader.rest().chunks_exact(CHECKPOINT_ENTRY_SIZE) {
+            let mut reader = ByteReader::new(entry, structure);
+            let frame_type = FrameType::from_raw(reader.u8()?);
+            let flags = reader.u8()?;
+            reader.reserved(2, "entry field at offset 2")?;
+            let record_count = reader.u32()?;
+            let entry = TocEntry {
+                record_count,
+                ..TocEntry::of_place(frame_type, flags, offset, reader.u64()?)
+            };
+            offset = entry.end();
+            entries.push(entry);
+        }
         Ok(Self {
             ids: stored,
             previous_offset,
-            meta_offset,
             record_count,
             entries,
         })

@@ -19,8 +19,13 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 
 /// Returns the CRC32 of the segment's id followed by the parts in order.
 pub fn seeded_crc32(segment: SegmentId, parts: &[&[u8]]) -> u32 {
+    seeded_crc32_of(segment.0, parts)
+}
+
+/// Returns the CRC32 of an id followed by the parts in order.
+pub fn seeded_crc32_of(id: [u8; 16], parts: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&segment.0);
+    hasher.update(&id);
     for part in parts {
         hasher.update(part);
     }

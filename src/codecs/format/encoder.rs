@@ -10,7 +10,7 @@ use crate::codecs::format::frame::{FrameHeader, FrameType};
 use crate::codecs::format::ids::SegmentIds;
 use crate::codecs::format::key_index::KeyIndexBuilder;
 use crate::codecs::format::layout::{
-    BLOCK_HEADER_SIZE, CHECKPOINT_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE,
+    BLOCK_HEADER_SIZE, CHECKPOINT_ENTRY_SIZE, CHECKPOINT_HEADER_SIZE, FRAME_HEADER_SIZE,
     KEY_INDEX_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
     VALUE_PART_HEADER_SIZE,
 };
@@ -244,8 +244,8 @@ impl SegmentEncoder {
         let entries = entries.saturating_add(part_count);
         let unchecked = entries.saturating_sub(self.checkpoint_entry);
         let tables = entries
-            .saturating_add(unchecked)
-            .saturating_mul(TOC_ENTRY_SIZE);
+            .saturating_mul(TOC_ENTRY_SIZE)
+            .saturating_add(unchecked.saturating_mul(CHECKPOINT_ENTRY_SIZE));
         const TABLES_OVERHEAD: usize =
             FRAME_HEADER_SIZE * 3 + CHECKPOINT_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE;
         let memory = record
@@ -253,9 +253,10 @@ impl SegmentEncoder {
             .saturating_add(open)
             .saturating_add(tables)
             .saturating_add(TABLES_OVERHEAD);
-        self.file_len
-            .saturating_add(to_u64(memory))
-            .saturating_add(self.index.payload_len_max(1))
+        self.file_len.saturating_add(to_u64(memory)).saturating_add(
+            self.index
+                .payload_len_max(1, self.block_count.saturating_add(2)),
+        )
     }
 
     /// Adds a record. A long value is stored in parts.
@@ -501,14 +502,15 @@ impl SegmentEncoder {
         let values = self.sections.write(&self.values, &mut self.payload);
         let block = BlockHeader {
             record_count,
-            times: self.times,
             keys,
             values,
         };
         let sequence = to_u64(self.toc.entries.len());
         let header = block.encode(&self.ids, sequence);
         let frame = self.emit_payload(FrameType::Block, &header);
-        self.toc.entries.push(TocEntry::of_block(&frame, &block));
+        self.toc
+            .entries
+            .push(TocEntry::of_block(&frame, &block, self.times));
         self.values.clear();
         self.parted_len = 0;
         self.times = TimeRanges::default();
@@ -541,7 +543,6 @@ impl SegmentEncoder {
         let checkpoint = Checkpoint {
             ids: self.ids,
             previous_offset: self.checkpoint_offset,
-            meta_offset: to_u64(FILE_HEADER_SIZE),
             record_count: self.toc.record_count,
             entries: self
                 .toc

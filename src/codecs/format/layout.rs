@@ -35,7 +35,7 @@ pub const FILE_HEADER_SIZE: usize = 64;
 /// Bytes of a frame header.
 pub const FRAME_HEADER_SIZE: usize = 48;
 /// Bytes of a block header.
-pub const BLOCK_HEADER_SIZE: usize = 84;
+pub const BLOCK_HEADER_SIZE: usize = 48;
 /// Bytes of a section descriptor.
 pub const SECTION_SIZE: usize = 20;
 /// Bytes at the start of a key section, before the directory.
@@ -51,7 +51,9 @@ pub const PAGE_HEADER_SIZE: usize = 8;
 /// Bytes of a key index page.
 pub const PAGE_SIZE: usize = 4096;
 /// Bytes of a checkpoint before its entries.
-pub const CHECKPOINT_HEADER_SIZE: usize = 72;
+pub const CHECKPOINT_HEADER_SIZE: usize = 64;
+/// Bytes of an entry of a checkpoint.
+pub const CHECKPOINT_ENTRY_SIZE: usize = 16;
 /// Bytes of a table of contents before its entries.
 pub const TOC_HEADER_SIZE: usize = 96;
 /// Bytes of an entry of the table of contents.
@@ -89,14 +91,9 @@ pub const FRAME_HEADER: &[Field] = &[
 /// FORMAT.md 5.5, first table.
 pub const BLOCK_HEADER: &[Field] = &[
     field(0, 4, "record_count"),
-    field(4, 4, "never_count"),
-    field(8, 8, "exptime_min"),
-    field(16, 8, "exptime_max"),
-    field(24, 8, "last_access_min"),
-    field(32, 8, "last_access_max"),
-    field(40, 20, "key_section"),
-    field(60, 20, "value_section"),
-    field(80, 4, "header_crc"),
+    field(4, 20, "key_section"),
+    field(24, 20, "value_section"),
+    field(44, 4, "header_crc"),
 ];
 
 /// FORMAT.md 5.5, second table.
@@ -136,9 +133,8 @@ pub const KEY_INDEX_HEADER: &[Field] = &[
     field(0, 8, "entry_count"),
     field(8, 8, "seed"),
     field(16, 4, "page_count"),
-    field(20, 4, "page_size"),
-    field(24, 1, "block_number_width"),
-    field(25, 3, "reserved"),
+    field(20, 4, "block_count"),
+    field(24, 4, "reserved"),
     field(28, 4, "header_crc"),
 ];
 
@@ -146,10 +142,11 @@ pub const KEY_INDEX_HEADER: &[Field] = &[
 pub const PAGE_HEADER: &[Field] = &[
     field(0, 4, "page_crc"),
     field(4, 2, "entry_count"),
-    field(6, 2, "reserved"),
+    field(6, 1, "gap_bits"),
+    field(7, 1, "reserved"),
 ];
 
-/// FORMAT.md 5.9.
+/// FORMAT.md 5.9, first table.
 pub const CHECKPOINT_HEADER: &[Field] = &[
     field(0, 16, "segment_id"),
     field(16, 16, "snapshot_id"),
@@ -157,8 +154,16 @@ pub const CHECKPOINT_HEADER: &[Field] = &[
     field(40, 8, "previous_offset"),
     field(48, 4, "entry_count"),
     field(52, 4, "reserved"),
-    field(56, 8, "meta_offset"),
-    field(64, 8, "record_count"),
+    field(56, 8, "record_count"),
+];
+
+/// FORMAT.md 5.9, second table.
+pub const CHECKPOINT_ENTRY: &[Field] = &[
+    field(0, 1, "type"),
+    field(1, 1, "flags"),
+    field(2, 2, "reserved"),
+    field(4, 4, "record_count"),
+    field(8, 8, "stored_len"),
 ];
 
 /// FORMAT.md 5.10, first table.
@@ -174,9 +179,7 @@ pub const TOC_HEADER: &[Field] = &[
     field(64, 8, "key_index_offset"),
     field(72, 8, "key_index_seed"),
     field(80, 4, "key_index_page_count"),
-    field(84, 4, "key_index_page_size"),
-    field(88, 1, "block_number_width"),
-    field(89, 7, "reserved"),
+    field(84, 12, "reserved"),
 ];
 
 /// FORMAT.md 5.10, second table.
@@ -226,6 +229,7 @@ pub const STRUCTURES: &[(&str, usize, usize, &[Field])] = &[
     ("5.8", 0, KEY_INDEX_HEADER_SIZE, KEY_INDEX_HEADER),
     ("5.8", 1, PAGE_HEADER_SIZE, PAGE_HEADER),
     ("5.9", 0, CHECKPOINT_HEADER_SIZE, CHECKPOINT_HEADER),
+    ("5.9", 1, CHECKPOINT_ENTRY_SIZE, CHECKPOINT_ENTRY),
     ("5.10", 0, TOC_HEADER_SIZE, TOC_HEADER),
     ("5.10", 1, TOC_ENTRY_SIZE, TOC_ENTRY),
     ("5.11", 0, TAIL_SIZE, TAIL),

@@ -12,6 +12,7 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+pub mod bits;
 pub mod block;
 pub mod bytes;
 pub mod checkpoint;
@@ -21,6 +22,7 @@ pub mod compression;
 pub mod encoder;
 pub mod file_header;
 pub mod frame;
+pub mod hash_page;
 pub mod ids;
 pub mod journal;
 pub mod key_index;

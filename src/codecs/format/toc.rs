@@ -44,13 +44,19 @@ pub struct TocEntry {
 impl TocEntry {
     /// Makes the entry of a frame that is neither a block nor a value part.
     pub fn of_frame(header: &FrameHeader) -> Self {
+        let (flags, len) = (header.flags.to_raw(), header.stored_len);
+        Self::of_place(header.frame_type, flags, header.offset, len)
+    }
+
+    /// Makes an entry of nothing but type, flags and place.
+    pub fn of_place(frame_type: FrameType, flags: u8, offset: u64, stored_len: u64) -> Self {
         Self {
-            frame_type: header.frame_type,
-            flags: header.flags.to_raw(),
+            frame_type,
+            flags,
             temperature: 0,
             record_count: 0,
-            offset: header.offset,
-            stored_len: header.stored_len,
+            offset,
+            stored_len,
             key_stored_len: 0,
             value_stored_len: 0,
             key_raw_len: 0,
@@ -66,14 +72,14 @@ impl TocEntry {
     }
 
     /// Makes the entry of a block.
-    pub fn of_block(header: &FrameHeader, block: &BlockHeader) -> Self {
+    pub fn of_block(header: &FrameHeader, block: &BlockHeader, times: TimeRanges) -> Self {
         Self {
             record_count: block.record_count,
             key_stored_len: block.keys.stored_len,
             value_stored_len: block.values.stored_len,
             key_raw_len: block.keys.raw_len,
             value_raw_len: block.values.raw_len,
-            times: block.times,
+            times,
             ..Self::of_frame(header)
         }
     }
@@ -219,9 +225,7 @@ impl Toc {
         payload.extend_from_slice(&self.key_index_offset.to_le_bytes());
         payload.extend_from_slice(&self.key_index.seed.to_le_bytes());
         payload.extend_from_slice(&self.key_index.page_count.to_le_bytes());
-        payload.extend_from_slice(&self.key_index.page_size.to_le_bytes());
-        payload.push(self.key_index.block_number_width);
-        payload.extend_from_slice(&[0; 7]);
+        payload.extend_from_slice(&[0; 12]);
         for entry in &self.entries {
             entry.encode(&mut payload);
         }
@@ -256,12 +260,10 @@ impl Toc {
             key_index: KeyIndexShape {
                 seed: reader.u64()?,
                 page_count: reader.u32()?,
-                page_size: reader.u32()?,
-                block_number_width: reader.u8()?,
             },
             entries: Vec::new(),
         };
-        reader.reserved(7, "field at offset 89")?;
+        reader.reserved(12, "field at offset 84")?;
         if entry_size < TOC_ENTRY_SIZE {
             let stored = to_u64(entry_size);
             return Err(Defect::IllegalValue {
@@ -332,7 +334,6 @@ impl Toc {
         });
         check_count(structure, "record_count", self.record_count, records)?;
         if self.key_index_offset != 0 {
-            self.key_index.check(structure)?;
             if self.key_index.page_count == 0 && self.record_count > 0 {
                 return Err(Defect::IllegalValue {
                     structure,
@@ -435,8 +436,6 @@ mod tests {
             key_index: KeyIndexShape {
                 seed: 0,
                 page_count: 0,
-                page_size: 4096,
-                block_number_width: 2,
             },
             ..toc()
         };

@@ -361,9 +361,7 @@ impl<'a> Walk<'a> {
                     Ok(())
                 }
                 FrameType::KeyIndex => {
-                    // The set of blocks is not known here.
-                    let any = u32::MAX.into();
-                    let decoded = KeyIndex::decode(payload, &ids, any);
+                    let decoded = KeyIndex::decode(payload, &ids);
                     decoded.map(|_| ()).map_err(|(_, defect)| defect)
                 }
                 FrameType::Meta
@@ -378,7 +376,7 @@ impl<'a> Walk<'a> {
             Ok(()) => {
                 let end = payload_offset.saturating_add(frame.stored_len);
                 self.covered.add(payload_offset, end.min(size));
-                // Each takes 80 bytes of the file, in two tables at most.
+                // A frame takes more than half an entry.
                 let most = usize::try_from(size / (entry_len / 2)).unwrap_or(usize::MAX);
                 if self.known.len().saturating_add(entries.len()) <= most {
                     self.known.extend(entries);

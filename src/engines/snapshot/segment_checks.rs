@@ -5,7 +5,7 @@ use crate::codecs::format::bytes::check_count;
 use crate::codecs::format::checkpoint::Checkpoint;
 use crate::codecs::format::frame::{FrameHeader, FrameType};
 use crate::codecs::format::key_index::KeyIndex;
-use crate::codecs::format::layout::{FILE_HEADER_SIZE, FRAME_HEADER_SIZE};
+use crate::codecs::format::layout::FRAME_HEADER_SIZE;
 use crate::codecs::format::toc::TocEntry;
 use crate::codecs::format::value_part::ValuePartHeader;
 use crate::engines::snapshot::parts_reader::PartSource as _;
@@ -60,7 +60,6 @@ impl SegmentReader {
         let since = before.get(previous.unwrap_or(0)..).unwrap_or_default();
         let pairs = [
             ("previous_offset", stored.previous_offset, offset),
-            ("meta_offset", stored.meta_offset, to_u64(FILE_HEADER_SIZE)),
             ("record_count", stored.record_count, records),
             (
                 "entry_count",
@@ -71,12 +70,17 @@ impl SegmentReader {
         for (field, stored, computed) in pairs {
             check_count(Structure::Checkpoint, field, stored, computed)?;
         }
-        match stored
-            .entries
-            .iter()
-            .zip(since)
-            .find(|(stored, entry)| stored != entry)
-        {
+        match stored.entries.iter().zip(since).find(|(stored, entry)| {
+            let place = |entry: &TocEntry| {
+                (
+                    entry.frame_type,
+                    entry.flags,
+                    entry.offset,
+                    entry.stored_len,
+                )
+            };
+            place(stored) != place(entry) || stored.record_count != entry.record_count
+        }) {
             Some((stored, entry)) => Err(Defect::CountMismatch {
                 structure: Structure::Checkpoint,
                 field: "entry of the frame at",
@@ -92,7 +96,7 @@ impl SegmentReader {
     /// # Errors
     ///
     /// - `Corrupt`, with the location of the page.
-    pub fn decode_key_index<'p>(&self, payload: &'p [u8]) -> Result<KeyIndex<'p>> {
+    pub fn decode_key_index(&self, payload: &[u8]) -> Result<KeyIndex> {
         let start = self
             .toc
             .key_index_offset
@@ -101,18 +105,22 @@ impl SegmentReader {
             let location = Location::offset(&self.place, start.saturating_add(offset));
             Error::corrupt(defect).at(location)
         };
-        let index = KeyIndex::decode(payload, &self.ids, to_u64(self.blocks.len())).map_err(at)?;
-        if index.shape() != self.toc.key_index {
+        let index = KeyIndex::decode(payload, &self.ids).map_err(at)?;
+        let header = index.header();
+        if header.shape != self.toc.key_index {
             return Err(at((
                 0,
                 Defect::CountMismatch {
                     structure: Structure::KeyIndex,
                     field: "shape in the TOC",
                     stored: self.toc.key_index.page_count.into(),
-                    computed: index.shape().page_count.into(),
+                    computed: header.shape.page_count.into(),
                 },
             )));
         }
+        let (stored, blocks) = (header.block_count.into(), to_u64(self.blocks.len()));
+        check_count(Structure::KeyIndex, "block_count", stored, blocks)
+            .map_err(|defect| at((0, defect)))?;
         let (entries, records) = (to_u64(index.len()), self.toc.record_count);
         check_count(Structure::KeyIndex, "entry_count", entries, records)
             .map_err(|defect| at((0, defect)))?;
@@ -194,12 +202,12 @@ impl SegmentReader {
         };
         let found = TocEntry {
             temperature: entry.temperature,
-            ..TocEntry::of_block(frame, block)
+            ..TocEntry::of_block(frame, block, entry.times)
         };
         if *entry != found {
             return Err(Defect::CountMismatch {
                 structure: Structure::Toc,
-                field: "record_count, a section length or a time of a block",
+                field: "record_count or a section length of a block",
                 stored: entry.record_count.into(),
                 computed: block.record_count.into(),
             });

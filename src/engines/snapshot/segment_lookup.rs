@@ -5,7 +5,6 @@ use std::ops::Range;
 use crate::codecs::format::block::StoredValue;
 use crate::codecs::format::checksum::value_hash;
 use crate::codecs::format::compression::{SectionDescriptor, SectionReader};
-use crate::codecs::format::key_index::KeyIndexPage;
 use crate::codecs::format::layout::{
     BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE, PAGE_SIZE,
 };
@@ -157,25 +156,18 @@ impl SegmentReader {
         if self.toc.key_index.page_count == 0 {
             return Ok(Vec::new());
         }
-        let (page_number, fingerprint) = self.toc.key_index.place(key);
+        let block_count = to_u64(self.blocks.len());
+        let table = self.toc.key_index.table(&self.ids, block_count);
+        let (page_number, fingerprint) = table.place(key);
         let offset = self
             .toc
             .key_index_offset
             .saturating_add(to_u64(FRAME_HEADER_SIZE + KEY_INDEX_HEADER_SIZE))
             .saturating_add(u64::from(page_number).saturating_mul(to_u64(PAGE_SIZE)));
         let page = read_range(&*self.object, offset, to_u64(PAGE_SIZE))?;
-        let page = self
-            .decode_page(&page, page_number)
+        let page = table
+            .decode_page(page_number, &page)
             .map_err(|defect| Error::corrupt(defect).at(Location::offset(&self.place, offset)))?;
         Ok(page.candidates(fingerprint).collect())
-    }
-
-    fn decode_page<'a>(
-        &self,
-        page: &'a [u8],
-        number: u32,
-    ) -> std::result::Result<KeyIndexPage<'a>, Defect> {
-        let block_count = to_u64(self.blocks.len());
-        KeyIndexPage::decode(page, number, &self.toc.key_index, &self.ids, block_count)
     }
 }

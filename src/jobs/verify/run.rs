@@ -387,7 +387,7 @@ impl Check<'_> {
         number: usize,
         named: &ManifestSegment,
         segment: &SegmentReader,
-        index: Option<&KeyIndex<'_>>,
+        index: Option<&KeyIndex>,
     ) -> Result<u64> {
         let within = Within {
             number,
@@ -464,16 +464,14 @@ impl Check<'_> {
         let mut tally = RecordTally::default();
         let decoded = segment
             .read_block(block)
-            .and_then(|frame| {
-                let decoded = frame.decode(sections).map_err(Error::corrupt)?;
-                Ok((frame.header.times, decoded))
-            })
+            .and_then(|frame| frame.decode(sections).map_err(Error::corrupt))
             .map_err(|error| error.at(segment.block_location(block)));
-        let Some((times, decoded)) = self.note(number, segment.place(), decoded)? else {
+        let Some(decoded) = self.note(number, segment.place(), decoded)? else {
             tally.is_damaged = true;
             return Ok(tally);
         };
-        let bounds = check_bounds(&times, &decoded)
+        let times = segment.toc().blocks().nth(block).map(|entry| entry.times);
+        let bounds = check_bounds(times.unwrap_or_default(), &decoded)
             .map_err(|defect| Error::corrupt(defect).at(segment.block_location(block)));
         self.note(number, segment.place(), bounds)?;
         let shard_bits = self.snapshot.shard_bits(named);
@@ -589,12 +587,12 @@ impl Check<'_> {
 
 /// Compares the times in a block's header with those of its records (B8): readers that
 /// skip blocks by these times would skip the wrong ones.
-fn check_bounds(stored: &TimeRanges, block: &Block) -> std::result::Result<(), Defect> {
+fn check_bounds(stored: TimeRanges, block: &Block) -> std::result::Result<(), Defect> {
     let mut computed = TimeRanges::default();
     for record in block.columns().iter() {
         computed.add(&record.meta);
     }
-    let structure = Structure::BlockHeader;
+    let structure = Structure::Toc;
     let counts = (stored.never_count.into(), computed.never_count.into());
     check_count(structure, "never_count", counts.0, counts.1)?;
     let pairs = [
@@ -622,7 +620,7 @@ struct Within<'a> {
     number: usize,
     named: &'a ManifestSegment,
     segment: &'a SegmentReader,
-    index: Option<&'a KeyIndex<'a>>,
+    index: Option<&'a KeyIndex>,
 }
 
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use mcsnap::codecs::format::compression::{Codec, SectionDescriptor, SectionReade
 use mcsnap::codecs::format::file_header::FileHeader;
 use mcsnap::codecs::format::frame::FrameHeader;
 use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
-use mcsnap::codecs::format::key_index::{KeyIndex, KeyIndexHeader, KeyIndexPage, KeyIndexShape};
+use mcsnap::codecs::format::key_index::{KeyIndex, KeyIndexHeader, KeyIndexShape};
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::codecs::format::tail::Tail;
 use mcsnap::codecs::format::toc::{Toc, TocEntry};
@@ -311,7 +311,6 @@ proptest! {
         any in bytes(0..300),
         number in any::<u64>(),
         count in any::<u32>(),
-        width in any::<u8>(),
     ) {
         let limits = limits();
         let _ = FileHeader::decode(&any);
@@ -322,15 +321,14 @@ proptest! {
         let _ = SegmentMeta::decode(&any, &IDS, &limits);
         let _ = Toc::decode(&any, number, &limits);
         let _ = KeyIndexHeader::decode(&any, number, &IDS);
-        let _ = KeyIndex::decode(&any, &IDS, number);
+        let _ = KeyIndex::decode(&any, &IDS);
         let shape = KeyIndexShape {
             seed: number,
             page_count: count,
-            page_size: count,
-            block_number_width: width,
         };
-        let _ = KeyIndexPage::decode(&any, count, &shape, &IDS, number);
-        let (page, _) = shape.place(&any);
+        let table = shape.table(&IDS, number);
+        let _ = table.decode_page(count, &any);
+        let (page, _) = table.place(&any);
         prop_assert!(page < count.max(1));
         let mut reader = ByteReader::new(&any, Structure::Toc);
         if let Ok(entry) = TocEntry::decode(&mut reader) {

@@ -1,8 +1,8 @@
 //! The complete small file: `testdata/valid/tiny.mcs`, and its drawing by field
 //! at the end of FORMAT.md.
 //!
-//! `MCSNAP_BLESS=1` draws it anew; the difference is then for a person to judge.
-//! Nothing but a change of the format changes the file itself.
+//! `MCSNAP_BLESS=1` writes and draws it anew; the difference is then for a person to
+//! judge. Nothing but a change of the format changes the file itself.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,10 +12,12 @@ use mcsnap::codecs::format::column::known_columns;
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder};
 use mcsnap::codecs::format::frame::FrameType;
-use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::key_index::KeyIndexShape;
 use mcsnap::codecs::format::layout::{
     BLOCK_HEADER, BLOCK_HEADER_SIZE, COLUMN_ENTRY, COLUMNS_HEADER, FILE_HEADER, FRAME_HEADER,
-    Field, KEY_INDEX_HEADER, PAGE_HEADER, SECTION, TAIL, TAIL_SIZE, TOC_ENTRY, TOC_HEADER,
+    Field, KEY_INDEX_HEADER, PAGE_HEADER, PAGE_SIZE, SECTION, TAIL, TAIL_SIZE, TOC_ENTRY,
+    TOC_HEADER,
 };
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::engines::snapshot::SegmentReader;
@@ -96,6 +98,10 @@ fn split_document(text: &str) -> (&str, &str, &str) {
 #[test]
 fn the_small_file_is_written_as_ever_and_the_document_ends_with_its_drawing() {
     let bytes = tiny();
+    let is_blessed = std::env::var_os("MCSNAP_BLESS").is_some();
+    if is_blessed {
+        fs::write(in_project("testdata/valid/tiny.mcs"), &bytes).unwrap();
+    }
     assert!(
         bytes == stored(),
         "testdata/valid/tiny.mcs is not what this build writes"
@@ -105,7 +111,7 @@ fn the_small_file_is_written_as_ever_and_the_document_ends_with_its_drawing() {
     let (before, found, after) = split_document(&text);
     assert_eq!(after, "```\n", "the drawing is to be the end of FORMAT.md");
     let drawn = draw(&bytes);
-    if std::env::var_os("MCSNAP_BLESS").is_some() {
+    if is_blessed {
         fs::write(&path, format!("{before}{drawn}{after}")).unwrap();
         return;
     }
@@ -294,13 +300,27 @@ impl Drawing<'_> {
         self.title("key index (5.8)");
         self.fields(KEY_INDEX_HEADER);
         self.title("page 0 (5.8)");
-        let entry_count = self.number(4, 2);
+        let gap_bits = u32::try_from(self.number(6, 1)).unwrap();
+        let ids = SegmentIds {
+            segment: SegmentId([0x11; 16]),
+            snapshot: SnapshotId([0x22; 16]),
+            sync: SyncMarker([0x33; 8]),
+        };
+        let table = KeyIndexShape::default().table(&ids, 1);
+        let page = &self.bytes[self.at..self.at + PAGE_SIZE];
+        let page = table.decode_page(0, page).unwrap();
         self.fields(PAGE_HEADER);
-        for _ in 0..entry_count {
-            let (fingerprint, block) = (self.number(0, 2), self.number(2, 2));
-            let meaning = format!("fingerprint {fingerprint}, block {block}");
-            self.field("entry", 4, &meaning);
+        // One block has a number of no bits.
+        let mut last = 0;
+        let mut bits = 0_u32;
+        let mut meaning = Vec::new();
+        for &(fingerprint, block) in page.entries() {
+            bits += ((fingerprint - last) >> gap_bits) + 1 + gap_bits;
+            last = fingerprint;
+            meaning.push(format!("fingerprint {fingerprint}, block {block}"));
         }
+        let size = usize::try_from(bits.div_ceil(8)).unwrap();
+        self.field("entries", size, &meaning.join("; "));
         let (at, size) = (self.at.to_string(), end - self.at);
         assert!(self.take(size).iter().all(|byte| *byte == 0));
         self.line(&at, "the rest", &format!("{size} times 00"), "");
@@ -308,8 +328,8 @@ impl Drawing<'_> {
 
     fn block(&mut self) {
         self.title("block header (5.5)");
-        let key_len = usize::try_from(self.number(44, 4)).unwrap();
-        let value_len = usize::try_from(self.number(64, 4)).unwrap();
+        let key_len = usize::try_from(self.number(8, 4)).unwrap();
+        let value_len = usize::try_from(self.number(28, 4)).unwrap();
         let end = self.at + BLOCK_HEADER_SIZE;
         for field in BLOCK_HEADER {
             if field.name.ends_with("_section") {

@@ -10,8 +10,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use mcsnap::codecs::format::hash_page::HashTable;
 use mcsnap::codecs::format::manifest::Verdict;
-use mcsnap::words::defect::Defect;
+use mcsnap::words::defect::{Defect, Structure};
 use serde_json::{Value, json};
 
 use crate::format::golden;
@@ -126,6 +127,21 @@ fn overwrite(segment: &[u8], place: Place, offset: usize, bytes: &[u8]) -> Vec<u
         let at = forge.range(place).start + offset;
         forge.write(at, bytes);
     })
+}
+
+/// Makes a page for a segment of some hundred blocks at most, and more than 64.
+fn encoded_page(entries: &[(u32, u32)]) -> Vec<u8> {
+    let table = HashTable {
+        id: [0; 16],
+        seed: 0,
+        page_count: 1,
+        fingerprint_bits: 17,
+        number_count: 100,
+        structure: Structure::KeyIndexPage,
+    };
+    let mut page = Vec::new();
+    assert!(table.encode_page(0, entries, &mut page));
+    page
 }
 
 /// Puts other raw keys and metadata into the first block.
@@ -274,6 +290,8 @@ fn illegal() -> Vec<Case> {
     let keys = Place::Section(0, Side::Keys);
     let values = Place::Section(0, Side::Values);
     let page = |bytes: &[u8], at| overwrite(&tiny, Place::Page(0), at, bytes);
+    let block_too_many = encoded_page(&[(5, 66)]);
+    let out_of_order = encoded_page(&[(5, 9), (5, 3)]);
     vec![
         Case::segment(
             "cut-keys",
@@ -285,7 +303,7 @@ fn illegal() -> Vec<Case> {
             "cut-page",
             "MCS001",
             "a page of more entries than it has room for",
-            lie(&tiny, Place::Page(0), "entry_count", 2000),
+            lie(&tiny, Place::Page(0), "entry_count", 2100),
         ),
         Case::segment(
             "crc-raw",
@@ -446,7 +464,7 @@ fn illegal() -> Vec<Case> {
             "illegal-page-order",
             "MCS007",
             "entries of a page out of order",
-            page(&[0x5c, 0xc3, 0, 0, 0x12, 0x4e, 0, 0], 8),
+            overwrite(&checkpoint, Place::Page(0), 0, &out_of_order),
         ),
         Case::segment(
             "illegal-entry-size",
@@ -493,7 +511,7 @@ fn illegal() -> Vec<Case> {
             "limit-block-number",
             "MCS008",
             "a page that names a block too many",
-            page(&[1, 0], 14),
+            overwrite(&checkpoint, Place::Page(0), 0, &block_too_many),
         ),
         Case::segment(
             "limit-frames",
@@ -556,7 +574,6 @@ fn illegal() -> Vec<Case> {
             "MCS010",
             "an exptime_min that no record has",
             forged(&tiny, |forge| {
-                forge.set(Place::Block(0), "exptime_min", 1_700_000_000);
                 forge.set(Place::TocEntry(1), "exptime_min", 1_700_000_000);
             }),
         ),
@@ -634,8 +651,8 @@ fn illegal() -> Vec<Case> {
         Case::segment(
             "key-not-indexed",
             "MCS013",
-            "another fingerprint of one key",
-            page(&[0x13], 8),
+            "other fingerprints of the keys",
+            page(&[0b11], 9),
         ),
         Case::segment(
             "meta-no-text",

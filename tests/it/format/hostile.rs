@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcsnap::codecs::format::block::{BlockHeader, TimeRanges};
+use mcsnap::codecs::format::block::BlockHeader;
 use mcsnap::codecs::format::compression::{Codec, Compression, SectionDescriptor};
 use mcsnap::codecs::format::file_header::FileHeader;
 use mcsnap::codecs::format::frame::{FrameHeader, FrameType};
@@ -403,13 +403,12 @@ fn a_scan_is_not_led_in_circles() {
                 };
                 let header = BlockHeader {
                     record_count: 1,
-                    times: TimeRanges::default(),
                     keys: section,
                     values: section,
                 };
-                let mut frame = FrameHeader::new(ids, FrameType::Block, at / 132, at, b"");
+                let mut frame = FrameHeader::new(ids, FrameType::Block, at / 96, at, b"");
                 frame.stored_len = header.payload_len();
-                [frame.encode(ids), header.encode(ids, at / 132)].concat()
+                [frame.encode(ids), header.encode(ids, at / 96)].concat()
             }),
         ),
     ];

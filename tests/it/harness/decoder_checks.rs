@@ -167,7 +167,7 @@ fn check_toc(toc: &Toc, limits: &Limits) {
 fn check_block(
     segment: &SegmentReader,
     number: usize,
-    index: Option<&KeyIndex<'_>>,
+    index: Option<&KeyIndex>,
     sections: &mut SectionReader,
     seen: &mut Seen,
 ) {

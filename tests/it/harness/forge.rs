@@ -15,11 +15,12 @@ use std::ops::Range;
 
 use byteorder::{ByteOrder as _, LittleEndian};
 use mcsnap::codecs::format::layout::{
-    BLOCK_HEADER, BLOCK_HEADER_SIZE, CHECKPOINT_HEADER, CHECKPOINT_HEADER_SIZE, COLUMN_ENTRY,
-    COLUMN_ENTRY_SIZE, COLUMNS_HEADER, COLUMNS_HEADER_SIZE, FILE_HEADER, FILE_HEADER_SIZE,
-    FRAME_HEADER, FRAME_HEADER_SIZE, FRAME_MARKER, Field, KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE,
-    PAGE_HEADER, PAGE_SIZE, SECTION, TAIL, TAIL_SIZE, TOC_ENTRY, TOC_ENTRY_SIZE, TOC_HEADER,
-    TOC_HEADER_SIZE, VALUE_PART_HEADER, VALUE_PART_HEADER_SIZE,
+    BLOCK_HEADER, BLOCK_HEADER_SIZE, CHECKPOINT_ENTRY, CHECKPOINT_ENTRY_SIZE, CHECKPOINT_HEADER,
+    CHECKPOINT_HEADER_SIZE, COLUMN_ENTRY, COLUMN_ENTRY_SIZE, COLUMNS_HEADER, COLUMNS_HEADER_SIZE,
+    FILE_HEADER, FILE_HEADER_SIZE, FRAME_HEADER, FRAME_HEADER_SIZE, FRAME_MARKER, Field,
+    KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE, PAGE_HEADER, PAGE_SIZE, SECTION, TAIL, TAIL_SIZE,
+    TOC_ENTRY, TOC_ENTRY_SIZE, TOC_HEADER, TOC_HEADER_SIZE, VALUE_PART_HEADER,
+    VALUE_PART_HEADER_SIZE,
 };
 
 /// Frame types, FORMAT.md 5.3.
@@ -88,6 +89,19 @@ struct Frame {
     kind: u8,
     start: usize,
     end: usize,
+    /// The times of a block, which stand in the table of contents alone.
+    times: [u8; TIMES_SIZE],
+}
+
+/// Bytes of `exptime_min` to `never_count` in an entry of the table of contents.
+const TIMES_SIZE: usize = 36;
+
+/// The times of a block of which none are known.
+fn no_times() -> [u8; TIMES_SIZE] {
+    let mut times = [0; TIMES_SIZE];
+    times[..8].fill(0xff);
+    times[16..24].fill(0xff);
+    times
 }
 
 impl Frame {
@@ -116,7 +130,16 @@ impl Forge {
             bytes: bytes.to_vec(),
             frames: Vec::new(),
         };
-        forge.find_frames().then_some(forge)
+        if !forge.find_frames() {
+            return None;
+        }
+        for number in 0..entry_count(forge.toc(), TOC_HEADER_SIZE, TOC_ENTRY_SIZE) {
+            let times = forge.times_range(number);
+            if let Some(frame) = forge.frames.get_mut(number) {
+                frame.times.copy_from_slice(&forge.bytes[times]);
+            }
+        }
+        Some(forge)
     }
 
     /// Returns the segment as it is, checksums and all.
@@ -147,7 +170,7 @@ impl Forge {
         for checkpoint in 0..self.count_of(CHECKPOINT) {
             places.push(Place::Checkpoint(checkpoint));
             let frame = self.nth(CHECKPOINT, checkpoint);
-            let entries = entry_count(frame, CHECKPOINT_HEADER_SIZE);
+            let entries = entry_count(frame, CHECKPOINT_HEADER_SIZE, CHECKPOINT_ENTRY_SIZE);
             places.extend((0..entries).map(|entry| Place::CheckpointEntry(checkpoint, entry)));
         }
         if self.count_of(KEY_INDEX) > 0 {
@@ -155,7 +178,7 @@ impl Forge {
             places.extend((0..self.page_count()).map(Place::Page));
         }
         places.push(Place::Toc);
-        let entries = entry_count(self.toc(), TOC_HEADER_SIZE);
+        let entries = entry_count(self.toc(), TOC_HEADER_SIZE, TOC_ENTRY_SIZE);
         places.extend((0..entries).map(Place::TocEntry));
         places.push(Place::Tail);
         places
@@ -175,7 +198,8 @@ impl Forge {
             Place::Page(_) => PAGE_HEADER,
             Place::Checkpoint(_) => CHECKPOINT_HEADER,
             Place::Toc => TOC_HEADER,
-            Place::TocEntry(_) | Place::CheckpointEntry(..) => TOC_ENTRY,
+            Place::TocEntry(_) => TOC_ENTRY,
+            Place::CheckpointEntry(..) => CHECKPOINT_ENTRY,
             Place::Tail => TAIL,
         }
     }
@@ -207,7 +231,7 @@ impl Forge {
             Place::Page(page) => self.range(Place::KeyIndex).end + page * PAGE_SIZE,
             Place::Checkpoint(checkpoint) => self.nth(CHECKPOINT, checkpoint).payload().start,
             Place::CheckpointEntry(checkpoint, entry) => {
-                self.range(Place::Checkpoint(checkpoint)).end + entry * TOC_ENTRY_SIZE
+                self.range(Place::Checkpoint(checkpoint)).end + entry * CHECKPOINT_ENTRY_SIZE
             }
             Place::Toc => self.toc().payload().start,
             Place::TocEntry(entry) => self.range(Place::Toc).end + entry * TOC_ENTRY_SIZE,
@@ -311,6 +335,7 @@ impl Forge {
             kind,
             start,
             end: start + header.len() + payload.len(),
+            times: no_times(),
         };
         let whole = [&header, payload].concat();
         replace(&mut self.bytes, start..start, &whole);
@@ -390,6 +415,7 @@ impl Forge {
                 kind: 0,
                 start,
                 end: start,
+                times: no_times(),
             });
             let place = Place::Frame(self.frames.len() - 1);
             let [kind, ..] = self.get(place, "type").to_le_bytes();
@@ -451,6 +477,9 @@ impl Forge {
             }
             if kind == BLOCK && self.payload(number).len() >= BLOCK_HEADER_SIZE {
                 self.link_block(entry, block);
+                let times = self.times_range(number);
+                let known = self.frames[number].times;
+                self.bytes[times].copy_from_slice(&known);
                 record_count += self.get(entry, "record_count");
                 block += 1;
             }
@@ -468,17 +497,15 @@ impl Forge {
         self.set(Place::Toc, "key_index_offset", key_index_offset);
     }
 
+    fn times_range(&self, entry: usize) -> Range<usize> {
+        let place = Place::TocEntry(entry);
+        let start = self.range(place).start + field_of(place, "exptime_min").offset;
+        start..start + TIMES_SIZE
+    }
+
     fn link_block(&mut self, entry: Place, block: usize) {
-        for name in [
-            "record_count",
-            "never_count",
-            "exptime_min",
-            "exptime_max",
-            "last_access_min",
-            "last_access_max",
-        ] {
-            self.set(entry, name, self.get(Place::Block(block), name));
-        }
+        let record_count = self.get(Place::Block(block), "record_count");
+        self.set(entry, "record_count", record_count);
         for (side, stored_len, raw_len) in [
             (Side::Keys, "key_stored_len", "key_raw_len"),
             (Side::Values, "value_stored_len", "value_raw_len"),
@@ -615,8 +642,8 @@ fn replace(bytes: &mut Vec<u8>, range: Range<usize>, new: &[u8]) {
 }
 
 /// Entries of a table of contents or a checkpoint.
-fn entry_count(frame: &Frame, header_size: usize) -> usize {
-    frame.payload().len().saturating_sub(header_size) / TOC_ENTRY_SIZE
+fn entry_count(frame: &Frame, header_size: usize, entry_size: usize) -> usize {
+    frame.payload().len().saturating_sub(header_size) / entry_size
 }
 
 fn field_of(place: Place, name: &str) -> Field {

@@ -65,18 +65,19 @@ pub(crate) fn with_checkpoint() -> Vec<u8> {
 pub(crate) fn with_early_checkpoint() -> Vec<u8> {
     let mut forge = Forge::new(&plain());
     let mut payload = Vec::new();
-    // FORMAT.md 5.9: the ids, no checkpoint before, three entries, the META
-    // frame, three records; then the entries of the table of contents.
+    // FORMAT.md 5.9: the ids, no checkpoint before, three entries, three records; then
+    // of each frame type, flags, records and length.
     payload.extend_from_slice(&[0x11; 16]);
     payload.extend_from_slice(&[0x22; 16]);
     payload.extend_from_slice(&[0x33; 8]);
     payload.extend_from_slice(&0_u64.to_le_bytes());
     payload.extend_from_slice(&3_u64.to_le_bytes());
-    payload.extend_from_slice(&64_u64.to_le_bytes());
     payload.extend_from_slice(&3_u64.to_le_bytes());
-    let (first, last) = (Place::TocEntry(0), Place::TocEntry(2));
-    let entries = forge.range(first).start..forge.range(last).end;
-    payload.extend_from_slice(&forge.bytes()[entries]);
+    for entry in (0..3).map(|number| &forge.bytes()[forge.range(Place::TocEntry(number))]) {
+        payload.extend_from_slice(&[entry[0], entry[1], 0, 0]);
+        payload.extend_from_slice(&entry[4..8]);
+        payload.extend_from_slice(&entry[16..24]);
+    }
     forge.insert_frame(3, CHECKPOINT, HAS_PAYLOAD_CRC, &payload);
     forge.seal()
 }
