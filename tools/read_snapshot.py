@@ -49,7 +49,8 @@ RAW_KEYS_MAX = 32 << 20  # L6
 RAW_VALUES_MAX = 65 << 20  # L7
 FRAME_COUNT_MAX = 4_000_000  # L8
 META_LEN_MAX = 1 << 20  # L9
-MANIFEST_LEN_MAX = 256 << 20  # L10
+MANIFEST_LEN_MAX = 64 << 20  # L10
+MANIFEST_PART_LEN_MAX = 16 << 20  # L16
 RECORD_COUNT_MAX = 1 << 32  # L11
 NODE_ADDRESS_LEN_MAX = 4096  # L13
 PARTED_VALUE_MAX = 1 << 30  # L14
@@ -1168,6 +1169,16 @@ SEGMENT = members(
     }
 )
 
+PART = members(
+    {
+        "object": text,
+        "size": decimal,
+        "checksum": text,
+        "first_node": number(32),
+        "last_node": number(32),
+    }
+)
+
 SUMS = ("size", "records", "key_bytes", "value_bytes")
 
 MANIFEST_TEXT = members(
@@ -1191,9 +1202,19 @@ MANIFEST_TEXT = members(
     {
         "features": members({}, {job: list_of(text) for job in ("read", "restore", "verify")}),
         "parents": list_of(text),
+        "parts": list_of(PART),
         "ring": nullable(text),
         "select": nullable(text),
     },
+)
+
+PART_TEXT = members(
+    {
+        "format": text,
+        "version": VERSION,
+        "snapshot_id": hexadecimal(16),
+        "segments": list_of(SEGMENT),
+    }
 )
 
 # What any major version has.
@@ -1203,8 +1224,18 @@ CHECKSUM_START = b',\n  "checksum": "sha256:'
 CHECKSUM_END = b'"\n}\n'
 
 
+def check_seal(data, name):
+    """N3; returns the checksum."""
+    body, digits = data[: -64 - len(CHECKSUM_END)], data[-64 - len(CHECKSUM_END) :][:64]
+    is_there = body.endswith(CHECKSUM_START) and data.endswith(CHECKSUM_END)
+    require(is_there, "MCS015", None, f"{name}: does not end with its checksum")
+    sha = hashlib.sha256(body + b"0" * 64 + CHECKSUM_END).hexdigest()
+    require(digits == sha.encode(), "MCS016", None, f"{name}: checksum")
+    return f"sha256:{sha}"
+
+
 def read_manifest(data):
-    """5.12"""
+    """5.12, without what needs the segments."""
     require(len(data) <= MANIFEST_LEN_MAX, "MCS008", None, "manifest: length")  # N1
     try:
         envelope = parse(data, ENVELOPE)
@@ -1213,45 +1244,88 @@ def read_manifest(data):
         version = envelope.get("version", {"major": 1})
         if version["major"] != 1:  # N2
             raise Unsupported(f"format version {version['major']}")
-        body, digits = data[: -64 - len(CHECKSUM_END)], data[-64 - len(CHECKSUM_END) :][:64]
-        is_there = body.endswith(CHECKSUM_START) and data.endswith(CHECKSUM_END)
-        require(is_there, "MCS015", None, "manifest: does not end with its checksum")  # N3
-        sha = hashlib.sha256(body + b"0" * 64 + CHECKSUM_END).hexdigest()
-        require(digits == sha.encode(), "MCS016", None, "manifest: checksum")
+        check_seal(data, "manifest")
         manifest = parse(data, MANIFEST_TEXT)
     except ValueError as error:
         raise Damage("MCS015", None, f"manifest: {error}") from None
     features = manifest.get("features", {})
     for feature in features.get("verify", []) + features.get("read", []):  # N5
         raise Unsupported(f"feature {feature}")
-    nodes, segments = manifest["nodes"], manifest["segments"]
+    nodes = manifest["nodes"]
     for name in ("started_at", "finished_at"):  # N12
         require(is_moment(manifest[name]), "MCS015", None, f"manifest: {name}")
-    for segment in segments:
-        name = segment["object"]
-        is_legal = is_plain_path(name)
-        require(is_legal, "MCS015", None, f"manifest: object {escaped(name.encode())}")  # N6
-        is_legal = segment["node_index"] < len(nodes)
-        require(is_legal, "MCS010", None, "manifest: node_index")  # N6
+    check_part_names(manifest)
     for node in nodes:
         is_legal = len(node["address"].encode()) <= NODE_ADDRESS_LEN_MAX
         require(is_legal, "MCS008", None, "manifest: address")  # N6
         require(node["shard_bits"] <= 64, "MCS007", None, "manifest: shard_bits")
-    totals = {name: sum(int(segment[name]) for segment in segments) for name in SUMS}
-    totals["segments"] = len(segments)
-    for name, total in totals.items():  # N7
-        require(int(manifest["totals"][name]) == total, "MCS010", None, f"manifest: totals.{name}")
-    stored = sum(int(node["counters"].get("stored", 0)) for node in nodes)
-    require(stored == totals["records"], "MCS010", None, "manifest: counters.stored")
+    stored = sum(int(node["counters"].get("stored", 0)) for node in nodes)  # N7
+    is_same = stored == int(manifest["totals"]["records"])
+    require(is_same, "MCS010", None, "manifest: counters.stored")
     for node in nodes:
         counters = node["counters"]
         accounted = sum(int(counters.get(name, 0)) for name in OUTCOMES)
         is_same = int(counters.get("listed", 0)) == accounted
         require(is_same, "MCS010", None, "manifest: counters.listed")
+    return manifest
+
+
+def check_object(name, where="manifest"):
+    """N6"""
+    is_legal = is_plain_path(name)
+    require(is_legal, "MCS015", None, f"{where}: object {escaped(name.encode())}")
+
+
+def check_part_names(manifest):
+    """N13"""
+    parts = manifest.get("parts", [])
+    is_legal = not (parts and manifest["segments"])
+    require(is_legal, "MCS015", None, "manifest: segments and parts")
+    names, last_node = set(), 0
+    for part in parts:
+        check_object(part["object"])
+        require(part["object"] not in names, "MCS015", None, "manifest: a part twice")
+        names.add(part["object"])
+        nodes = last_node, part["first_node"], part["last_node"]
+        is_legal = list(nodes) == sorted(nodes) and nodes[-1] < len(manifest["nodes"])
+        require(is_legal, "MCS015", None, "manifest: nodes of the parts")
+        last_node = part["last_node"]
+
+
+def check_segments(manifest):
+    """N6 and N7, of the segments."""
+    segments = manifest["segments"]
+    for segment in segments:
+        check_object(segment["object"])
+        is_legal = segment["node_index"] < len(manifest["nodes"])
+        require(is_legal, "MCS010", None, "manifest: node_index")  # N6
+    totals = {name: sum(int(segment[name]) for segment in segments) for name in SUMS}
+    totals["segments"] = len(segments)
+    for name, total in totals.items():  # N7
+        require(int(manifest["totals"][name]) == total, "MCS010", None, f"manifest: totals.{name}")
     for name in DIGESTS:
         total = sum(int(segment[name], 16) for segment in segments) & MASK128
         require(int(manifest[name], 16) == total, "MCS016", None, f"manifest: {name}")
-    return manifest
+
+
+def read_part(data, said, manifest):
+    """5.13; returns the segments."""
+    name = "part of the manifest"
+    require(len(data) == int(said["size"]), "MCS010", None, f"{name}: size")  # N14
+    require(len(data) <= MANIFEST_PART_LEN_MAX, "MCS008", None, f"{name}: length")
+    checksum = check_seal(data, name)
+    require(checksum == said["checksum"], "MCS016", None, f"{name}: not that of the manifest")
+    try:
+        part = parse(data, PART_TEXT)
+    except ValueError as error:
+        raise Damage("MCS015", None, f"{name}: {error}") from None
+    require(part["format"] == "mcsnap-part", "MCS015", None, f"{name}: format")  # N15
+    is_same = part["snapshot_id"].lower() == manifest["snapshot_id"].lower()
+    require(is_same, "MCS005", None, f"{name}: of another snapshot")
+    for segment in part["segments"]:  # N16
+        is_legal = said["first_node"] <= segment["node_index"] <= said["last_node"]
+        require(is_legal, "MCS010", None, f"{name}: node_index")
+    return part["segments"]
 
 
 MOMENT = re.compile(
@@ -1359,10 +1433,16 @@ class Reading:
     def snapshot(self, directory):
         with open(os.path.join(directory, "manifest.json"), "rb") as file:
             data = file.read()
+        name = "manifest.json"
         try:
             manifest = read_manifest(data)
+            for said in manifest.get("parts", []):
+                name = said["object"]
+                manifest["segments"] += read_part(part_of(directory, name), said, manifest)
+            name = "manifest.json"
+            check_segments(manifest)
         except Damage as damage:
-            self.finding("manifest.json", damage)
+            self.finding(name, damage)
             return
         for said in manifest["segments"]:
             name = said["object"]
@@ -1406,14 +1486,23 @@ def check_said(said, manifest, segment):
             segment.found(Damage("MCS016", None, f"TOC: not the {name} in the manifest"))
 
 
+def part_of(directory, name):
+    try:
+        with open(os.path.join(directory, name), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise Damage("MCS017", None, "the part of the manifest is missing") from None  # N14
+
+
 def strays(directory, manifest):
-    named = {segment["object"] for segment in manifest["segments"]}
-    for folder, folders, files in os.walk(os.path.join(directory, "segments")):
-        folders.sort()
-        for file in sorted(files):
-            name = os.path.relpath(os.path.join(folder, file), directory)
-            if name not in named:
-                yield name
+    named = {said["object"] for said in manifest["segments"] + manifest.get("parts", [])}
+    for below in ("segments", "parts"):
+        for folder, folders, files in os.walk(os.path.join(directory, below)):
+            folders.sort()
+            for file in sorted(files):
+                name = os.path.relpath(os.path.join(folder, file), directory)
+                if name not in named:
+                    yield name
 
 
 def main(arguments):

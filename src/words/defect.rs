@@ -41,6 +41,8 @@ pub enum Structure {
     Segment,
     /// The manifest.
     Manifest,
+    /// A part of the manifest.
+    ManifestPart,
     /// The journal of an unfinished dump.
     Journal,
 }
@@ -63,6 +65,7 @@ impl fmt::Display for Structure {
             Self::FramePayload => "frame payload",
             Self::Segment => "segment",
             Self::Manifest => "manifest",
+            Self::ManifestPart => "part of the manifest",
             Self::Journal => "journal",
         })
     }
@@ -231,6 +234,9 @@ pub enum Defect {
     /// A segment that the manifest names is missing.
     #[error("the manifest names this segment, but it is missing")]
     SegmentMissing,
+    /// A part that the manifest names is missing.
+    #[error("the manifest names this part of itself, but it is missing")]
+    PartMissing,
     /// There are segments, but there is no manifest.
     #[error("the manifest is missing")]
     ManifestMissing,
@@ -305,7 +311,7 @@ impl Defect {
             Self::WrongShard { .. } => "MCS014",
             Self::Malformed { .. } => "MCS015",
             Self::DigestMismatch { .. } => "MCS016",
-            Self::SegmentMissing | Self::ManifestMissing => "MCS017",
+            Self::SegmentMissing | Self::PartMissing | Self::ManifestMissing => "MCS017",
             Self::SegmentSize { .. } => "MCS018",
             Self::Stray => "MCS019",
             Self::KnownLoss { .. } => "MCS020",
@@ -334,6 +340,7 @@ impl Defect {
             | Self::Malformed { .. }
             | Self::DigestMismatch { .. }
             | Self::SegmentMissing
+            | Self::PartMissing
             | Self::ManifestMissing
             | Self::SegmentSize { .. }
             | Self::Unreadable { .. } => Severity::Error,

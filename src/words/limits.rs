@@ -43,6 +43,8 @@ pub const SIZES: RangeInclusive<u64> = 1..=u64::MAX;
 pub struct Limits {
     /// Length of a manifest in bytes.
     pub manifest_len_max: u64,
+    /// Length of a part of a manifest in bytes.
+    pub manifest_part_len_max: u64,
     /// Length of a node's address in bytes; a listing repeats it for every record.
     pub node_address_len_max: u64,
     /// Length of the text of a META frame in bytes.
@@ -66,7 +68,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            manifest_len_max: 256 << 20,
+            manifest_len_max: 64 << 20,
+            manifest_part_len_max: 16 << 20,
             node_address_len_max: to_u64(NODE_ADDRESS_LEN_MAX),
             meta_len_max: 1 << 20,
             key_section_len_max: 32 << 20,

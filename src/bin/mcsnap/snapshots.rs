@@ -23,13 +23,21 @@ pub(crate) fn required_snapshot(snapshot: Option<&str>) -> Result<String> {
 
 /// Opens a snapshot; where its manifest, or all of it, is damaged, says what may
 /// help.
+///
+/// Of a manifest in parts, those are read that have segments of the nodes; all, if none is
+/// named.
 pub(crate) fn open_snapshot(
     place: &str,
     map_choice: MapChoice,
     need: Need,
+    nodes: &[String],
 ) -> Result<SnapshotReader> {
     let (store, name) = open_snapshot_place(place, map_choice)?;
-    let snapshot = SnapshotReader::open(store, &name, need).map_err(|error| {
+    let opened = SnapshotReader::open_root(store, &name, need).and_then(|mut snapshot| {
+        snapshot.read_parts(nodes)?;
+        Ok(snapshot)
+    });
+    let snapshot = opened.map_err(|error| {
         if !matches!(error.kind(), ErrorKind::Corrupt(_)) {
             return error.into();
         }

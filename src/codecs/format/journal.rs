@@ -1,5 +1,5 @@
 //! The journal that a dump writes when it starts, so that it can be resumed after a kill.
-//! FORMAT.md 5.13.
+//! FORMAT.md 5.14.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,14 +1,16 @@
 //! The manifest, the object that makes a snapshot exist. FORMAT.md 5.12.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::codecs::format::bytes::{check_bound, check_count};
 use crate::codecs::format::checksum::ContentDigests;
 use crate::codecs::format::file_header::unsupported_version;
-use crate::codecs::format::ids::{SegmentId, SnapshotId, to_hex};
+use crate::codecs::format::ids::{SegmentId, SnapshotId};
 use crate::codecs::format::layout::{VERSION_MAJOR, VERSION_MINOR};
 use crate::codecs::format::moment::check_moment;
+use crate::codecs::format::sealed_text::{check_seal, seal};
 use crate::codecs::format::segment_meta::{check_address, check_shard_bits};
 use crate::words::counters::Counters;
 use crate::words::decimal;
@@ -20,11 +22,6 @@ use crate::words::units::to_u64;
 
 const STRUCTURE: Structure = Structure::Manifest;
 const FORMAT_NAME: &str = "mcsnap";
-
-/// The text before the checksum's 64 digits; `CHECKSUM_END` follows them.
-const CHECKSUM_START: &str = ",\n  \"checksum\": \"sha256:";
-const CHECKSUM_END: &str = "\"\n}\n";
-const CHECKSUM_LEN: usize = 64;
 
 /// What a job does with a snapshot. Reading, restoring and verifying may require
 /// different features.
@@ -72,8 +69,11 @@ pub struct Manifest {
     pub shard_hash: ShardHash,
     /// One entry per node, in the order given.
     pub nodes: Vec<ManifestNode>,
-    /// One entry per segment.
+    /// One entry per segment. Those of parts are there once the parts have been read.
     pub segments: Vec<ManifestSegment>,
+    /// The parts that list the segments, if there are too many for one object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartName>,
     /// Sums over all segments.
     pub totals: Totals,
     /// Digest of keys, client flags and values over all records.
@@ -82,6 +82,22 @@ pub struct Manifest {
     pub content_digest_exptime: Digest128,
     /// How complete the snapshot is.
     pub verdict: Verdict,
+}
+
+/// What a manifest says of one of its parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartName {
+    /// Its name, relative to the manifest's directory.
+    pub object: String,
+    /// Size in bytes.
+    #[serde(with = "decimal")]
+    pub size: u64,
+    /// The checksum at its end: `sha256:` and 64 hexadecimal digits.
+    pub checksum: String,
+    /// Index of the first node that has segments in it.
+    pub first_node: u32,
+    /// Index of the last.
+    pub last_node: u32,
 }
 
 /// Major and minor version.
@@ -381,11 +397,7 @@ impl Manifest {
     pub fn encode(&self) -> Vec<u8> {
         // Structs of text, numbers and lists can always be serialised.
         let body = serde_json::to_string_pretty(self).unwrap_or_default();
-        let body = body.strip_suffix("\n}").unwrap_or(&body);
-        let zeros = "0".repeat(CHECKSUM_LEN);
-        let blank = format!("{body}{CHECKSUM_START}{zeros}{CHECKSUM_END}");
-        let checksum = to_hex(&Sha256::digest(blank.as_bytes()));
-        format!("{body}{CHECKSUM_START}{checksum}{CHECKSUM_END}").into_bytes()
+        seal(&body).0
     }
 
     /// Parses and checks a manifest (N1 to N7, N12).
@@ -411,7 +423,7 @@ impl Manifest {
         {
             return Err(unsupported_version(version.major));
         }
-        check_checksum(bytes).map_err(Error::corrupt)?;
+        check_seal(STRUCTURE, bytes).map_err(Error::corrupt)?;
         let manifest: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         manifest.check_features(need)?;
         manifest.check(limits).map_err(Error::corrupt)?;
@@ -436,25 +448,45 @@ impl Manifest {
     }
 
     /// Checks everything that features and the checksum do not cover. Every reader does
-    /// this, and so does a writer.
+    /// this, and so does a writer. What needs the segments waits for the parts.
     ///
     /// # Errors
     ///
-    /// - The defect for the first broken rule (N4 to N7).
+    /// - The defect for the first broken rule (N4 to N7, N12, N13).
     pub fn check(&self, limits: &Limits) -> std::result::Result<(), Defect> {
         check_moment(STRUCTURE, "started_at", &self.started_at)?;
         check_moment(STRUCTURE, "finished_at", &self.finished_at)?;
+        self.check_part_names()?;
+        for node in &self.nodes {
+            check_address(STRUCTURE, "address", &node.address, limits)?;
+            check_shard_bits(STRUCTURE, node.shard_bits)?;
+        }
+        let (stored, records) = (self.counters().stored, self.totals.records);
+        check_count(STRUCTURE, "counters.stored", stored, records)?;
+        for node in &self.nodes {
+            let counters = &node.counters;
+            check_count(
+                STRUCTURE,
+                "counters.listed",
+                counters.taken,
+                counters.accounted(),
+            )?;
+        }
+        if self.parts.is_empty() {
+            self.check_segments()?;
+        }
+        Ok(())
+    }
+
+    /// Checks the segments when all are there (N6, N7).
+    ///
+    /// # Errors
+    ///
+    /// - The defect for the first broken rule.
+    pub fn check_segments(&self) -> std::result::Result<(), Defect> {
+        let node_count = to_u64(self.nodes.len());
         for segment in &self.segments {
-            if !segment.object.split('/').all(is_plain) {
-                return Err(Defect::Malformed {
-                    structure: STRUCTURE,
-                    reason: format!(
-                        "\"{}\" is not a relative path",
-                        segment.object.escape_debug()
-                    ),
-                });
-            }
-            let node_count = to_u64(self.nodes.len());
+            check_object(&segment.object)?;
             if u64::from(segment.node_index) >= node_count {
                 return Err(Defect::CountMismatch {
                     structure: STRUCTURE,
@@ -463,10 +495,6 @@ impl Manifest {
                     computed: node_count,
                 });
             }
-        }
-        for node in &self.nodes {
-            check_address(STRUCTURE, "address", &node.address, limits)?;
-            check_shard_bits(STRUCTURE, node.shard_bits)?;
         }
         let totals = Totals::of(&self.segments);
         let sums = [
@@ -479,19 +507,9 @@ impl Manifest {
                 self.totals.value_bytes,
                 totals.value_bytes,
             ),
-            ("counters.stored", self.counters().stored, totals.records),
         ];
         for (field, stored, computed) in sums {
             check_count(STRUCTURE, field, stored, computed)?;
-        }
-        for node in &self.nodes {
-            let counters = &node.counters;
-            check_count(
-                STRUCTURE,
-                "counters.listed",
-                counters.taken,
-                counters.accounted(),
-            )?;
         }
         let digests = Self::digests(&self.segments);
         let pairs = [
@@ -514,6 +532,46 @@ impl Manifest {
         }
         Ok(())
     }
+
+    fn check_part_names(&self) -> std::result::Result<(), Defect> {
+        let malformed = |reason: String| {
+            Err(Defect::Malformed {
+                structure: STRUCTURE,
+                reason,
+            })
+        };
+        if !self.parts.is_empty() && !self.segments.is_empty() {
+            return malformed("it has both segments and parts".to_owned());
+        }
+        let mut names = BTreeSet::new();
+        let mut last_node = 0;
+        for part in &self.parts {
+            check_object(&part.object)?;
+            if !names.insert(&part.object) {
+                let name = part.object.escape_debug();
+                return malformed(format!("the part \"{name}\" stands twice"));
+            }
+            let node_count = to_u64(self.nodes.len());
+            let is_in_order = last_node <= part.first_node && part.first_node <= part.last_node;
+            if !is_in_order || u64::from(part.last_node) >= node_count {
+                let name = part.object.escape_debug();
+                return malformed(format!("the nodes of the part \"{name}\" are not in order"));
+            }
+            last_node = part.last_node;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses the name of an object that no store could have below the snapshot (N6).
+fn check_object(object: &str) -> std::result::Result<(), Defect> {
+    if object.split('/').all(is_plain) {
+        return Ok(());
+    }
+    Err(Defect::Malformed {
+        structure: STRUCTURE,
+        reason: format!("\"{}\" is not a relative path", object.escape_debug()),
+    })
 }
 
 /// Returns whether an object in a store could have this component in its name.
@@ -535,37 +593,10 @@ fn malformed(error: serde_json::Error) -> Error {
     })
 }
 
-fn check_checksum(bytes: &[u8]) -> std::result::Result<(), Defect> {
-    let missing = || Defect::Malformed {
-        structure: STRUCTURE,
-        reason: "it does not end with its checksum".to_owned(),
-    };
-    let end = bytes
-        .strip_suffix(CHECKSUM_END.as_bytes())
-        .ok_or_else(missing)?;
-    let (body, stored) = end.split_last_chunk::<CHECKSUM_LEN>().ok_or_else(missing)?;
-    if !body.ends_with(CHECKSUM_START.as_bytes()) {
-        return Err(missing());
-    }
-    let mut sha = Sha256::new();
-    sha.update(body);
-    sha.update([b'0'; CHECKSUM_LEN]);
-    sha.update(CHECKSUM_END);
-    let computed = to_hex(&sha.finalize());
-    if stored != computed.as_bytes() {
-        return Err(Defect::DigestMismatch {
-            structure: STRUCTURE,
-            field: "checksum",
-            stored: crate::words::item::escape_bytes(stored),
-            computed,
-        });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::codecs::format::sealed_text::CHECKSUM_START;
 
     pub(crate) fn manifest() -> Manifest {
         Manifest {
@@ -584,6 +615,7 @@ pub(crate) mod tests {
             shard_hash: ShardHash::default(),
             nodes: Vec::new(),
             segments: Vec::new(),
+            parts: Vec::new(),
             totals: Totals::default(),
             content_digest: Digest128(0),
             content_digest_exptime: Digest128(0),
@@ -598,9 +630,7 @@ pub(crate) mod tests {
     /// Corrects the checksum of a changed manifest.
     fn resealed(text: &str) -> Vec<u8> {
         let (body, _) = text.split_once(CHECKSUM_START).unwrap();
-        let blank = format!("{body}{CHECKSUM_START}{}{CHECKSUM_END}", "0".repeat(64));
-        let checksum = to_hex(&Sha256::digest(blank.as_bytes()));
-        format!("{body}{CHECKSUM_START}{checksum}{CHECKSUM_END}").into_bytes()
+        seal(&format!("{body}\n}}")).0
     }
 
     #[test]
@@ -718,11 +748,16 @@ pub(crate) mod tests {
     #[test]
     fn sums_that_do_not_add_up_are_refused() {
         let text = String::from_utf8(manifest().encode()).unwrap();
-        let wrong = text.replace("\"records\": \"0\"", "\"records\": \"1\"");
-        let error = decode(&resealed(&wrong)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "manifest: totals.records is 1, but 0 was found"
-        );
+        for (member, told) in [
+            ("records", "manifest: counters.stored is 0, but 1 was found"),
+            ("size", "manifest: totals.size is 1, but 0 was found"),
+        ] {
+            let (zero, one) = (
+                format!("\"{member}\": \"0\""),
+                format!("\"{member}\": \"1\""),
+            );
+            let error = decode(&resealed(&text.replace(&zero, &one))).unwrap_err();
+            assert_eq!(error.to_string(), told);
+        }
     }
 }

@@ -38,6 +38,7 @@ impl SnapshotWriter {
             content_digest_exptime: Digest128(digests.content_exptime),
             nodes,
             segments,
+            parts: Vec::new(),
         }
     }
 }

@@ -36,7 +36,7 @@ mod writer;
 mod writer_memory;
 
 pub use damaged_segment::DamagedSegment;
-pub use files::{JOURNAL, MANIFEST, SEGMENTS, can_resume};
+pub use files::{JOURNAL, MANIFEST, PARTS, SEGMENTS, can_resume};
 pub use key_walk::{KeyDamage, KeyWalk};
 pub use latest::{LATEST, Latest, find_latest, resolve_latest};
 pub use name::{NameClock, expand_name, generate_name, parse_name};

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use crate::codecs::format::bytes::{check_bound, check_count};
 use crate::codecs::format::manifest::{
-    Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash, Totals, Verdict,
-    Version,
+    Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, PartName, ShardHash,
+    Totals, Verdict, Version,
 };
+use crate::codecs::format::manifest_part::ManifestPart;
 use crate::codecs::format::moment::parse_moment;
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::engines::snapshot::files::can_resume;
-use crate::engines::snapshot::files::{MANIFEST, SEGMENTS};
+use crate::engines::snapshot::files::{MANIFEST, PARTS, SEGMENTS};
 use crate::engines::snapshot::segment_opening::Opening;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::ports::store::{ObjectInfo, Store};
 use crate::words::counters::Counters;
+use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::limits::{Limits, check_limit};
 use crate::words::location::Location;
@@ -33,8 +36,8 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// Reads and checks the manifest; opens no segment. The name of a segment stands for
-    /// a snapshot that consists of it alone.
+    /// Reads and checks the manifest and all its parts; opens no segment. The name of a
+    /// segment stands for a snapshot that consists of it alone.
     ///
     /// # Errors
     ///
@@ -42,6 +45,18 @@ impl SnapshotReader {
     /// - `Unsupported`, `Corrupt`, `LimitExceeded`: from [`Manifest::decode`].
     /// - `Io`.
     pub fn open(store: Arc<dyn Store>, name: &str, need: Need) -> Result<Self> {
+        let mut snapshot = Self::open_root(store, name, need)?;
+        snapshot.read_parts(&[])?;
+        Ok(snapshot)
+    }
+
+    /// Reads and checks the manifest, but none of its parts: if it has some, no segment is
+    /// known yet.
+    ///
+    /// # Errors
+    ///
+    /// - As [`SnapshotReader::open`].
+    pub fn open_root(store: Arc<dyn Store>, name: &str, need: Need) -> Result<Self> {
         let limits = Limits::default();
         let path = format!("{name}/{MANIFEST}");
         let place = store.describe(&path);
@@ -74,6 +89,64 @@ impl SnapshotReader {
             manifest,
             limits,
         })
+    }
+
+    /// Reads those parts of the manifest that have segments of the wanted nodes; all of
+    /// them if none is wanted. Other segments are not known afterwards.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput`: an address that is not in the snapshot.
+    /// - `Corrupt`: a part is missing or damaged, or it is another one; `Io`.
+    ///
+    /// # Memory
+    ///
+    /// One part, and some 350 bytes for each segment.
+    pub fn read_parts(&mut self, wanted: &[String]) -> Result<()> {
+        let selected = self.select_nodes(wanted)?;
+        let is_selected = |node: u32| {
+            let node = usize::try_from(node).unwrap_or(usize::MAX);
+            selected.get(node) == Some(&true)
+        };
+        let mut segments = Vec::new();
+        for part in &self.manifest.parts {
+            if (part.first_node..=part.last_node).any(is_selected) {
+                segments.append(&mut self.read_part(part)?.segments);
+            }
+        }
+        if self.manifest.parts.is_empty() {
+            return Ok(());
+        }
+        self.manifest.segments = segments;
+        if wanted.is_empty() {
+            let place = || Location::object(self.store.describe(&self.manifest_path()));
+            let checked = self.manifest.check_segments();
+            checked.map_err(|defect| Error::corrupt(defect).at(place()))?;
+        }
+        Ok(())
+    }
+
+    fn read_part(&self, part: &PartName) -> Result<ManifestPart> {
+        let path = format!("{}/{}", self.name, part.object);
+        let at = |defect| Error::corrupt(defect).at(Location::object(self.store.describe(&path)));
+        let object = match self.store.open(&path) {
+            Ok(object) => object,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+                return Err(at(Defect::PartMissing));
+            }
+            Err(error) => return Err(error),
+        };
+        let structure = Structure::ManifestPart;
+        check_count(structure, "size", part.size, object.size()).map_err(at)?;
+        let bound = self.limits.manifest_part_len_max;
+        check_bound(structure, "length", part.size, bound).map_err(at)?;
+        let mut bytes = vec![0; usize::try_from(part.size).unwrap_or(usize::MAX)];
+        object.read_at(0, &mut bytes)?;
+        ManifestPart::decode(&bytes, part, &self.manifest, &self.limits).map_err(at)
+    }
+
+    fn manifest_path(&self) -> String {
+        format!("{}/{MANIFEST}", self.name)
     }
 
     /// Returns the manifest.
@@ -227,14 +300,17 @@ impl SnapshotReader {
         if self.is_lone_segment {
             return Ok(Vec::new());
         }
-        let place = format!("{}/{SEGMENTS}", self.name);
-        let mut objects = self.store.list(&place)?;
-        objects.extend(self.store.list_unfinished(&place)?);
-        let named: std::collections::HashSet<String> = self
-            .manifest
-            .segments
-            .iter()
-            .map(|segment| format!("{}/{}", self.name, segment.object))
+        let mut objects = Vec::new();
+        for folder in [SEGMENTS, PARTS] {
+            let place = format!("{}/{folder}", self.name);
+            objects.extend(self.store.list(&place)?);
+            objects.extend(self.store.list_unfinished(&place)?);
+        }
+        let segments = self.manifest.segments.iter().map(|segment| &segment.object);
+        let parts = self.manifest.parts.iter().map(|part| &part.object);
+        let named: std::collections::HashSet<String> = segments
+            .chain(parts)
+            .map(|object| format!("{}/{object}", self.name))
             .collect();
         objects.retain(|object| !named.contains(&object.name));
         Ok(objects)
@@ -312,6 +388,7 @@ fn describe_lone_segment(
         content_digest: Digest128(toc.digests.content),
         content_digest_exptime: Digest128(toc.digests.content_exptime),
         segments,
+        parts: Vec::new(),
         verdict: Verdict::Complete,
     }))
 }

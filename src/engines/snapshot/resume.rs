@@ -11,7 +11,7 @@ use crate::codecs::format::journal::Journal;
 use crate::codecs::format::layout::FILE_HEADER_SIZE;
 use crate::codecs::format::manifest::{Manifest, ManifestSegment, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
-use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS, can_resume};
+use crate::engines::snapshot::files::{JOURNAL, MANIFEST, PARTS, SEGMENTS, can_resume};
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::engines::snapshot::writer::{
@@ -120,6 +120,9 @@ impl Leftover {
         }
         kept.sort_by_key(|segment| (segment.node_index, segment.shard_index, segment.sequence));
         check_sequence(&*store, name, &kept)?;
+        if is_to_remove {
+            remove_parts(&*store, name)?;
+        }
         for object in unfinished.iter().filter(|_| is_to_remove) {
             if is_own(&*store, &object.name, &segments, &journal)? {
                 store.remove_unfinished(&object.name)?;
@@ -279,6 +282,7 @@ pub fn replace_unfinished(
             store.remove_unfinished(&object.name)?;
         }
     }
+    remove_parts(&*store, name)?;
     for file in list_segment_files(&*store, name)? {
         let path = format!("{segments}{file}");
         if has_id(&*store.open(&path)?, old)? {
@@ -439,7 +443,10 @@ fn is_own(store: &dyn Store, object: &str, segments: &str, journal: &Journal) ->
             .strip_suffix(&format!("{SEGMENTS}/"))
             .unwrap_or(segments);
         let is_attempt = |of| is_attempt_at(object, &format!("{name}{of}"));
-        return Ok(is_attempt(MANIFEST) || is_attempt(JOURNAL));
+        let is_part = object
+            .strip_prefix(&format!("{name}{PARTS}/"))
+            .is_some_and(|file| is_part_file_name(file.get(..PART_FILE_LEN).unwrap_or(file)));
+        return Ok(is_attempt(MANIFEST) || is_attempt(JOURNAL) || is_part);
     }
     let reader = match store.open_unfinished(object) {
         Ok(reader) => reader,
@@ -448,6 +455,36 @@ fn is_own(store: &dyn Store, object: &str, segments: &str, journal: &Journal) ->
         Err(error) => return Err(error),
     };
     Ok(reader.size() < to_u64(FILE_HEADER_SIZE) || has_id(&*reader, journal.snapshot_id)?)
+}
+
+/// Bytes of the name of a part's file.
+const PART_FILE_LEN: usize = 19;
+
+/// Reports whether a file is named as a part of a manifest: `00017-0123abcd.json`.
+fn is_part_file_name(file: &str) -> bool {
+    let parts = file
+        .strip_suffix(".json")
+        .and_then(|stem| stem.split_once('-'));
+    parts.is_some_and(|(number, start)| {
+        let is_number = number.len() == 5 && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && start.len() == 8 && start.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+/// Removes the parts of a manifest that was never published; a run that was killed before
+/// it could publish it has left them.
+fn remove_parts(store: &dyn Store, name: &str) -> Result<()> {
+    let folder = format!("{name}/{PARTS}/");
+    for object in store.list(&format!("{name}/{PARTS}"))? {
+        if object
+            .name
+            .strip_prefix(&folder)
+            .is_some_and(is_part_file_name)
+        {
+            store.remove(&object.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reports whether an unfinished object was to be renamed to `wanted`, and was

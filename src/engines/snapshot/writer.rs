@@ -1,5 +1,6 @@
 //! Writes a snapshot.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::codecs::format::ids::{SegmentId, SnapshotId};
 use crate::codecs::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
 use crate::codecs::format::manifest::{Manifest, ManifestSegment};
+use crate::codecs::format::manifest_part::ManifestPart;
 use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS};
 use crate::ports::store::{ObjectWriter, Store, StoreLock};
 use crate::words::defect::{Defect, Structure};
@@ -361,10 +363,39 @@ impl SnapshotWriter {
     /// - `AlreadyExists`: another dump was faster; its snapshot is untouched.
     /// - `Io`: a manifest that cannot be made durable is removed again.
     pub fn publish(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
-        self.check_parts(manifest, node_count)?;
+        self.check_sound(manifest, node_count)?;
         self.check_own()?;
+        let mut parts = Vec::new();
+        let published = self
+            .publish_parts(manifest, &mut parts)
+            .and_then(|root| self.publish_root(&root));
+        if let Err(error) = &published
+            && self.is_certainly_unpublished(error)
+        {
+            // Another try would have parts of its own.
+            for path in parts {
+                if let Err(error) = self.remove_object(&path) {
+                    tracing::warn!("leftover of a failed dump: {}", error.to_chain());
+                }
+            }
+        }
+        published
+    }
+
+    /// Reports whether this run's manifest is not there, after it could not be published.
+    fn is_certainly_unpublished(&self, error: &Error) -> bool {
+        if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
+            return true;
+        }
+        let found = self.store.open(&self.path_of(MANIFEST));
+        let is_absent =
+            found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound { .. }));
+        is_absent && !self.is_manifest_left.load(Ordering::Relaxed)
+    }
+
+    fn publish_root(&self, root: &Manifest) -> Result<()> {
         let path = format!("{}/{MANIFEST}", self.name);
-        let bytes = manifest.encode();
+        let bytes = root.encode();
         let Err(error) = self.store.put_new(&path, &bytes) else {
             self.remove_journal();
             return Ok(());
@@ -388,8 +419,35 @@ impl SnapshotWriter {
         Err(error)
     }
 
+    /// Writes the parts of a large manifest; returns what names them, and adds their paths
+    /// to `paths`.
+    fn publish_parts<'a>(
+        &self,
+        manifest: &'a Manifest,
+        paths: &mut Vec<String>,
+    ) -> Result<Cow<'a, Manifest>> {
+        if manifest.segments.len() <= ManifestPart::SEGMENTS {
+            return Ok(Cow::Borrowed(manifest));
+        }
+        let mut root = manifest.clone();
+        let segments = std::mem::take(&mut root.segments);
+        for (number, segments) in segments.chunks(ManifestPart::SEGMENTS).enumerate() {
+            let part = ManifestPart::new(manifest.snapshot_id, segments.to_vec());
+            let (bytes, name) = part.encode(number);
+            let path = self.path_of(&name.object);
+            paths.push(path.clone());
+            self.store.put_new(&path, &bytes).or_else(|error| {
+                // The answer was lost, or a run that was killed here has left it.
+                let is_there = !lacks_sync(&error) && self.holds(&path, &bytes);
+                if is_there { Ok(()) } else { Err(error) }
+            })?;
+            root.parts.push(name);
+        }
+        Ok(Cow::Owned(root))
+    }
+
     /// Checks that the manifest adds up and that its segments are there.
-    fn check_parts(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
+    fn check_sound(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
         let check = |is_so: bool, what: &dyn Fn() -> String| {
             if is_so {
                 return Ok(());

@@ -145,6 +145,7 @@ fn every_limit_in_the_format_document_is_that_of_the_code() {
         ("L13", limits.node_address_len_max),
         ("L14", limits.large_value_len_max),
         ("L15", limits.value_part_len_max),
+        ("L16", limits.manifest_part_len_max),
     ];
     let text = document("FORMAT.md");
     let mut found = BTreeMap::new();

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use mcsnap::codecs::format::hash_page::HashTable;
 use mcsnap::codecs::format::manifest::Verdict;
+use mcsnap::codecs::format::sealed_text::check_seal;
 use mcsnap::words::defect::{Defect, Structure};
 use serde_json::{Value, json};
 
@@ -95,6 +96,19 @@ impl Case {
             files: files.into_iter().map(within).collect(),
             place: name.to_owned(),
         }
+    }
+}
+
+/// Changes the text of the only part, and seals it again; the manifest may know.
+fn with_part(snapshot: &mut Snapshot, change: impl FnOnce(String) -> String, is_known: bool) {
+    *snapshot = of_one().split(1);
+    let (_, bytes) = &mut snapshot.files[1];
+    let text = change(String::from_utf8(bytes.clone()).unwrap());
+    *bytes = resealed(&text);
+    if is_known {
+        let name = &mut snapshot.manifest.parts[0];
+        name.checksum = check_seal(Structure::ManifestPart, bytes).unwrap();
+        name.size = u64::try_from(bytes.len()).unwrap();
     }
 }
 
@@ -914,6 +928,150 @@ fn snapshots() -> Vec<Case> {
                 snapshot
                     .files
                     .push(("segments/more.mcs".to_owned(), b"x".to_vec()));
+            },
+        ),
+        Case::snapshot(
+            "part-missing",
+            "MCS017",
+            "a part of the manifest is not there",
+            |snapshot| {
+                *snapshot = of_one().split(1);
+                snapshot.files.pop();
+            },
+        ),
+        Case::snapshot("part-size", "MCS010", "a part that is cut", |snapshot| {
+            *snapshot = of_one().split(1);
+            snapshot.files[1].1.pop();
+        }),
+        Case::snapshot(
+            "part-checksum",
+            "MCS016",
+            "a part with another byte",
+            |snapshot| {
+                *snapshot = of_one().split(1);
+                snapshot.files[1].1[20] ^= 1;
+            },
+        ),
+        Case::snapshot(
+            "part-other",
+            "MCS016",
+            "another part, sound by itself",
+            |snapshot| {
+                with_part(
+                    snapshot,
+                    |text| text.replace("\"blocks\": \"1\"", "\"blocks\": \"2\""),
+                    false,
+                );
+            },
+        ),
+        Case::snapshot(
+            "part-foreign",
+            "MCS005",
+            "a part of another snapshot",
+            |snapshot| {
+                with_part(
+                    snapshot,
+                    |text| text.replace(&"aa".repeat(16), &"ab".repeat(16)),
+                    true,
+                );
+            },
+        ),
+        Case::snapshot(
+            "part-format",
+            "MCS015",
+            "a part of another format",
+            |snapshot| {
+                with_part(
+                    snapshot,
+                    |text| text.replace("mcsnap-part", "mcsnap-pant"),
+                    true,
+                );
+            },
+        ),
+        Case::snapshot(
+            "part-object",
+            "MCS015",
+            "a segment outside the snapshot, in a part",
+            |snapshot| {
+                with_part(
+                    snapshot,
+                    |text| text.replace("\"segments/", "\"../segments/"),
+                    true,
+                );
+            },
+        ),
+        Case::snapshot(
+            "part-node",
+            "MCS010",
+            "a part with a segment of another node",
+            |snapshot| {
+                with_part(
+                    snapshot,
+                    |text| text.replace("\"node_index\": 0", "\"node_index\": 1"),
+                    true,
+                );
+            },
+        ),
+        Case::snapshot(
+            "part-sums",
+            "MCS010",
+            "parts with fewer segments than the totals",
+            |snapshot| {
+                *snapshot = of_one();
+                snapshot.manifest.totals.segments += 1;
+                let taken = std::mem::replace(snapshot, of_one());
+                *snapshot = taken.split(1);
+            },
+        ),
+        Case::snapshot(
+            "part-twice",
+            "MCS015",
+            "a part that is named twice",
+            |snapshot| {
+                *snapshot = of_one().split(1);
+                let name = snapshot.manifest.parts[0].clone();
+                snapshot.manifest.parts.push(name);
+            },
+        ),
+        Case::snapshot(
+            "part-outside",
+            "MCS015",
+            "a part outside the snapshot",
+            |snapshot| {
+                *snapshot = of_one().split(1);
+                let name = &mut snapshot.manifest.parts[0].object;
+                *name = format!("../{name}");
+            },
+        ),
+        Case::snapshot(
+            "part-nodes",
+            "MCS015",
+            "a part of more nodes than there are",
+            |snapshot| {
+                *snapshot = of_one().split(1);
+                snapshot.manifest.parts[0].last_node = 1;
+            },
+        ),
+        Case::snapshot(
+            "part-and-segments",
+            "MCS015",
+            "segments beside a part",
+            |snapshot| {
+                let segments = snapshot.manifest.segments.clone();
+                *snapshot = of_one().split(1);
+                snapshot.manifest.segments = segments;
+            },
+        ),
+        Case::snapshot(
+            "part-stray",
+            "MCS019",
+            "a part that the manifest does not name",
+            |snapshot| {
+                *snapshot = of_one().split(1);
+                let bytes = snapshot.files[1].1.clone();
+                snapshot
+                    .files
+                    .push(("parts/00001-00000000.json".to_owned(), bytes));
             },
         ),
         Case::snapshot(

@@ -18,6 +18,7 @@ use mcsnap::codecs::format::manifest::{
     Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
     Version,
 };
+use mcsnap::codecs::format::manifest_part::ManifestPart;
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::words::counters::Counters;
 use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
@@ -424,6 +425,7 @@ impl Snapshot {
                 shard_hash: ShardHash::default(),
                 nodes: nodes.collect(),
                 segments: Vec::new(),
+                parts: Vec::new(),
                 totals: Totals::default(),
                 content_digest: Digest128(0),
                 content_digest_exptime: Digest128(0),
@@ -484,6 +486,18 @@ impl Snapshot {
         let digests = Manifest::digests(&manifest.segments);
         manifest.content_digest = Digest128(digests.content);
         manifest.content_digest_exptime = Digest128(digests.content_exptime);
+    }
+
+    /// Moves the segments into parts of the manifest.
+    pub(crate) fn split(mut self, segment_count: usize) -> Self {
+        let segments = std::mem::take(&mut self.manifest.segments);
+        for (number, segments) in segments.chunks(segment_count).enumerate() {
+            let part = ManifestPart::new(self.manifest.snapshot_id, segments.to_vec());
+            let (bytes, name) = part.encode(number);
+            self.files.push((name.object.clone(), bytes));
+            self.manifest.parts.push(name);
+        }
+        self
     }
 
     /// All files, the manifest last.
@@ -553,6 +567,10 @@ fn golden_snapshots_are_written_as_ever_and_read() {
         check_or_keep(&format!("valid/cluster/{file}"), &bytes);
     }
     check_listing("cluster", "cluster");
+    for (file, bytes) in cluster().split(2).files() {
+        check_or_keep(&format!("valid/parts/{file}"), &bytes);
+    }
+    check_listing("parts", "cluster");
     // No server has kept anything.
     let mut nothing = Snapshot::new(&[("cache1:11211", 1), ("cache2:11211", 1)]);
     nothing.add_up();

@@ -9,5 +9,6 @@ pub(crate) mod golden_valid;
 pub(crate) mod hostile;
 pub(crate) mod independent_reader;
 pub(crate) mod large_writer;
+pub(crate) mod manifest_parts;
 pub(crate) mod snapshot_property;
 pub(crate) mod warm_file;

@@ -179,6 +179,7 @@ pub(crate) fn manifest(
             failure: None,
         }],
         segments,
+        parts: Vec::new(),
         totals,
         content_digest: Digest128(digests.content),
         content_digest_exptime: Digest128(digests.content_exptime),

@@ -74,6 +74,7 @@ pub(crate) fn sound() -> Vec<u8> {
         content_digest: Digest128(digests.content),
         content_digest_exptime: Digest128(digests.content_exptime),
         segments,
+        parts: Vec::new(),
         verdict: Verdict::Lossy,
     };
     manifest.encode()

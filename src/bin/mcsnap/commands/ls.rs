@@ -100,7 +100,7 @@ impl Command for LsArgs {
             thread_count: parse_threads(settings.threads.as_deref())?,
         };
         // Through a map the kernel would read the values around, too.
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, &options.nodes)?;
         let line = match context.format {
             Format::Json => Line::Json,
             Format::Text => choose_line(&settings, &given),

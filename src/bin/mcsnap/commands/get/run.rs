@@ -73,7 +73,7 @@ impl Command for GetArgs {
             thread_count: parse_threads(settings.threads.as_deref())?,
         };
         // Through a map the kernel would read the values around, too.
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, &options.nodes)?;
         let report = look_up(&snapshot, &key, &options, &context.cancel)?;
         print_findings(&report.findings, 0);
         context.log().write_findings(&report.findings);

@@ -89,7 +89,7 @@ impl Command for InspectArgs {
             selection: parse_select(&settings.select)?,
         };
         // Reads of mapped files bring what lies around in, which is values.
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, &[])?;
         let progress = context.progress();
         let report = inspect(&snapshot, &options, &context.cancel, &progress)?;
         let inspection = Inspection {

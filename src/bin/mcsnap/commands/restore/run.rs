@@ -31,7 +31,7 @@ impl Command for RestoreArgs {
             Some(true) => MapChoice::Never,
             _ => parse_map_choice(settings.mmap.as_deref())?,
         };
-        let snapshot = open_snapshot(place, map_choice, Need::Restore)?;
+        let snapshot = open_snapshot(place, map_choice, Need::Restore, &options.source_nodes)?;
         let verdict = snapshot.manifest().verdict;
         let may_take_part = options.nodes.len() > 1 && !options.is_partial_allowed;
         let plan =

@@ -96,7 +96,7 @@ impl Command for RingDetectArgs {
         let sample = match &settings.snapshot {
             Some(place) => {
                 let place = resolve_latest(place)?;
-                let snapshot = open_snapshot(&place, MapChoice::Never, Need::Read)?;
+                let snapshot = open_snapshot(&place, MapChoice::Never, Need::Read, &[])?;
                 sample_snapshot(&snapshot, &found.nodes, sample_size, &context.cancel)?
             }
             None => {

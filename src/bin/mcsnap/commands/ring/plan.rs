@@ -101,7 +101,7 @@ impl Command for RingPlanArgs {
             thread_count: parse_threads(settings.threads.as_deref())?,
         };
         // Reads of mapped files bring what lies around in, which is values.
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read)?;
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, &[])?;
         // Last, since it may talk to endpoints: what is wrong by itself is told first.
         let from = find_nodes(&parse_sources(&settings.from)?, &net, &context.cancel)?;
         options.from_nodes = from.into_iter().map(|found| found.node).collect();
