@@ -396,11 +396,25 @@ TAIL = Layout(
     "magic segment_id snapshot_id sync_marker toc_offset toc_len file_len - tail_crc",
 )
 
+LOOK_UP_HEADER = Layout(
+    "look-up object",
+    "8sHHI16s16sQQIIII",
+    "magic major minor node_index look_up_id snapshot_id shard_index entry_count page_count"
+    " block_count - header_crc",
+)
+LOOK_UP_BLOCK = Layout(
+    "entry of a look-up object",
+    "16sIIQII",
+    "segment_id sequence block offset key_stored_len entry_crc",
+)
+
+LOOK_UP_MAGIC = bytes.fromhex("89 4d 43 4c 0d 0a 1a 0a")
 FILE_MAGIC = bytes.fromhex("89 4d 43 53 0d 0a 1a 0a")
 FRAME_MARKER = bytes.fromhex("f7 4d 43 46")
 TAIL_MAGIC = bytes.fromhex("89 4d 43 54 0d 0a 1a 0a")
 PAGE_SIZE = 4096
 FINGERPRINT_BITS = 17
+LOOK_UP_FINGERPRINT_BITS = 19
 ZSTD_MAGIC = bytes.fromhex("28 b5 2f fd")
 
 # Id: name, and type of one record's part.
@@ -736,7 +750,13 @@ class Segment:
         require(is_same, "MCS010", at, f"{name}: not as long as its pages need")  # X2
         blocks = header.block_count
         pages = [
-            self.read_page(payload[start : start + PAGE_SIZE], number, blocks, at + start)
+            read_page(
+                payload[start : start + PAGE_SIZE],
+                f"key index page {number}",
+                (self.ids.segment_id, number),
+                (FINGERPRINT_BITS, blocks),
+                at + start,
+            )
             for number, start in enumerate(range(KEY_INDEX_HEADER.size, needed, PAGE_SIZE))
         ]
         total = sum(len(rows) for rows in pages)
@@ -747,37 +767,6 @@ class Segment:
         require(is_same, "MCS010", at, f"{name}: not the shape in the TOC")  # X4
         require(total == toc.record_count, "MCS010", at, f"{name}: not an entry a record")
         return header, [set(rows) for rows in pages]
-
-    def read_page(self, page, number, block_count, at):
-        name = f"key index page {number}"
-        header = PAGE_HEADER.read(page, 0, at)
-        computed = crc32(self.ids.segment_id, u32(number), page[4:])
-        require(header.page_crc == computed, "MCS003", at, f"{name}: checksum")  # X1
-        PAGE_HEADER.check_reserved(header, at)
-        is_legal = header.entry_count == 0 or block_count > 0
-        require(is_legal, "MCS010", at, f"{name}: entries, but no block")  # X3
-        gap_bits, number_bits = header.gap_bits, max(block_count - 1, 0).bit_length()
-        require(gap_bits <= FINGERPRINT_BITS, "MCS007", at, f"{name}: gap_bits {gap_bits}")
-        # As text of ones and zeros, the first bit first.
-        end = (PAGE_SIZE - PAGE_HEADER.size) * 8
-        bits = f"{int.from_bytes(page[PAGE_HEADER.size :], 'little'):0{end}b}"[::-1]
-        rows, place, fingerprint = [], 0, 0
-        for _ in range(header.entry_count):
-            zero = bits.find("0", place)
-            gap_at = zero + 1
-            number_at = gap_at + gap_bits
-            is_whole = zero >= 0 and number_at + number_bits <= end
-            require(is_whole, "MCS001", at, f"{name}: entry_count")
-            fingerprint += (zero - place) << gap_bits
-            fingerprint += int(bits[gap_at:number_at][::-1] or "0", 2)
-            place = number_at + number_bits
-            row = fingerprint, int(bits[number_at:place][::-1] or "0", 2)
-            require(row[0] >> FINGERPRINT_BITS == 0, "MCS007", at, f"{name}: fingerprint")
-            require(row[1] < block_count, "MCS008", at, f"{name}: block {row[1]}")
-            require(not rows or rows[-1] <= row, "MCS007", at, f"{name}: not sorted")
-            rows.append(row)
-        require("1" not in bits[place:], "MCS004", at, f"{name}: the rest is not zero")
-        return rows
 
     def read_checkpoint(self, number, previous, payload):
         """5.9; `previous` is the number of the checkpoint before."""
@@ -961,6 +950,40 @@ def read_columns(raw, count, at):
         require(marks & ~known == 0, "MCS007", at, "ATTRIBUTES: a mark that is not known")
     require(is_ascending, "MCS007", at, "VALUE_PLACE: not ascending")  # K10
     return columns
+
+
+def read_page(page, name, place, bits, at):
+    """5.8; `place` is the id and the number that the checksum begins with, `bits` how many a
+    fingerprint has, and how many blocks there are."""
+    (seed, number), (fingerprint_bits, block_count) = place, bits
+    header = PAGE_HEADER.read(page, 0, at)
+    computed = crc32(seed, u32(number), page[4:])
+    require(header.page_crc == computed, "MCS003", at, f"{name}: checksum")  # X1
+    PAGE_HEADER.check_reserved(header, at)
+    is_legal = header.entry_count == 0 or block_count > 0
+    require(is_legal, "MCS010", at, f"{name}: entries, but no block")  # X3
+    gap_bits, number_bits = header.gap_bits, max(block_count - 1, 0).bit_length()
+    require(gap_bits <= fingerprint_bits, "MCS007", at, f"{name}: gap_bits {gap_bits}")
+    # As text of ones and zeros, the first bit first.
+    end = (PAGE_SIZE - PAGE_HEADER.size) * 8
+    bits = f"{int.from_bytes(page[PAGE_HEADER.size :], 'little'):0{end}b}"[::-1]
+    rows, place, fingerprint = [], 0, 0
+    for _ in range(header.entry_count):
+        zero = bits.find("0", place)
+        gap_at = zero + 1
+        number_at = gap_at + gap_bits
+        is_whole = zero >= 0 and number_at + number_bits <= end
+        require(is_whole, "MCS001", at, f"{name}: entry_count")
+        fingerprint += (zero - place) << gap_bits
+        fingerprint += int(bits[gap_at:number_at][::-1] or "0", 2)
+        place = number_at + number_bits
+        row = fingerprint, int(bits[number_at:place][::-1] or "0", 2)
+        require(row[0] >> fingerprint_bits == 0, "MCS007", at, f"{name}: fingerprint")
+        require(row[1] < block_count, "MCS008", at, f"{name}: block {row[1]}")
+        require(not rows or rows[-1] <= row, "MCS007", at, f"{name}: not sorted")
+        rows.append(row)
+    require("1" not in bits[place:], "MCS004", at, f"{name}: the rest is not zero")
+    return rows
 
 
 def check_bounds(entry, columns, at):
@@ -1148,7 +1171,15 @@ NODE = members(
         "items_end": decimal,
         "counters": members({}, {name: decimal for name in ("listed", *OUTCOMES)}),
     },
-    {"unlisted": decimal, "unsure": decimal, "reasons": map_of(number(64)), "failure": nullable(text)},
+    {
+        "unlisted": decimal,
+        "unsure": decimal,
+        "reasons": map_of(number(64)),
+        "failure": nullable(text),
+        "look_ups": list_of(
+            members({"id": hexadecimal(16), "pages": number(32), "blocks": number(32)})
+        ),
+    },
 )
 
 SEGMENT = members(
@@ -1259,6 +1290,12 @@ def read_manifest(data):
         is_legal = len(node["address"].encode()) <= NODE_ADDRESS_LEN_MAX
         require(is_legal, "MCS008", None, "manifest: address")  # N6
         require(node["shard_bits"] <= 64, "MCS007", None, "manifest: shard_bits")
+        look_ups = node.get("look_ups", [])  # N17
+        is_legal = not look_ups or len(look_ups) == 1 << node["shard_bits"]
+        require(is_legal, "MCS010", None, "manifest: number of look_ups")
+        for look_up in look_ups:
+            is_legal = (look_up["pages"] == 0) == (look_up["blocks"] == 0)
+            require(is_legal, "MCS010", None, "manifest: pages of a look-up object")
     stored = sum(int(node["counters"].get("stored", 0)) for node in nodes)  # N7
     is_same = stored == int(manifest["totals"]["records"])
     require(is_same, "MCS010", None, "manifest: counters.stored")
@@ -1400,6 +1437,8 @@ class Reading:
         self.finding_count = 0
         # What names in findings start with.
         self.prefix = ""
+        # The segments of a snapshot without findings, by their names.
+        self.sound = {}
 
     def finding(self, name, damage):
         self.finding_count += 1
@@ -1423,7 +1462,10 @@ class Reading:
         if said:
             node = manifest["nodes"][said["node_index"]]
             shard = int(said["shard_index"]), node["shard_bits"]
+        before = self.finding_count
         segment.read(shard)
+        if self.finding_count == before:
+            self.sound[name] = segment
         address = node["address"] if said else segment.meta.get("node", "")
         if not self.is_check:
             for records in segment.blocks:
@@ -1457,11 +1499,121 @@ class Reading:
                 self.finding(name, Damage("MCS018", None, words))  # N8
                 continue
             self.segment(name, data, said, manifest)
+        self.shards(directory, manifest)
         for name in strays(directory, manifest):
             self.finding(name, Damage("MCS019", None, "the manifest does not name this"))  # N10
         verdict = manifest["verdict"]
         if verdict != "complete":
             self.finding(".", Damage("MCS020", None, f"the snapshot is {verdict}"))  # N11
+
+
+    def shards(self, directory, manifest):
+        """K9 and 5.15, of the shards whose segments are all sound."""
+        shards = {}
+        for said in manifest["segments"]:
+            place = said["node_index"], int(said["shard_index"])
+            shards.setdefault(place, []).append(said)
+        for number, node in enumerate(manifest["nodes"]):
+            for shard in range(len(node.get("look_ups", []))):
+                shards.setdefault((number, shard), [])
+        for place, named in sorted(shards.items()):
+            look_ups = manifest["nodes"][place[0]].get("look_ups", [])
+            look_up = look_ups[place[1]] if place[1] < len(look_ups) else None
+            segments = [self.sound.get(said["object"]) for said in named]
+            if all(segments):
+                seen = set()
+                for segment in segments:
+                    keys = {record.key for block in segment.blocks for record in block}
+                    for key in sorted(keys & seen):
+                        words = f"{escaped(key)} stands twice in its shard"
+                        self.finding(".", Damage("MCS023", None, words))
+                    seen |= keys
+            if not look_up or look_up["blocks"] == 0:
+                continue
+            name = f"look-ups/{look_up['id'].lower()}.mcl"
+            try:
+                with open(os.path.join(directory, name), "rb") as file:
+                    data = file.read()
+            except FileNotFoundError:
+                damage = Damage("MCS017", None, "the look-up object is missing")  # U1
+                self.finding(name, damage)
+                continue
+            try:
+                pages, entries = read_look_up(data, look_up, place, manifest, named)
+                if all(segments):
+                    check_look_up(look_up, pages, entries, named, segments)
+            except Damage as damage:
+                self.finding(name, damage)
+
+
+def read_look_up(data, look_up, place, manifest, named):
+    """5.15; returns the entries of the pages, and those of the blocks."""
+    name, page_count, block_count = "look-up object", look_up["pages"], look_up["blocks"]
+    pages_at = LOOK_UP_HEADER.size
+    blocks_at = pages_at + page_count * PAGE_SIZE
+    end = blocks_at + block_count * LOOK_UP_BLOCK.size
+    require(len(data) == end, "MCS010", None, f"{name}: length")  # U1
+    header = LOOK_UP_HEADER.read(data, 0, 0)
+    require(header.magic == LOOK_UP_MAGIC, "MCS002", 0, f"{name}: magic")
+    require(header.header_crc == crc32(data[:76]), "MCS003", 0, f"{name}: checksum")
+    if header.major != 1:  # U2
+        raise Unsupported(f"format version {header.major}")
+    LOOK_UP_HEADER.check_reserved(header, 0)
+    ids = header.look_up_id.hex(), header.snapshot_id.hex()
+    is_same = ids == (look_up["id"].lower(), manifest["snapshot_id"].lower())
+    require(is_same, "MCS005", 0, f"{name}: other ids than in the manifest")
+    records = sum(int(said["records"]) for said in named)
+    said = header.node_index, header.shard_index, header.page_count, header.block_count
+    is_same = said == (*place, page_count, block_count)
+    require(is_same, "MCS010", 0, f"{name}: not as the manifest says")
+    require(header.entry_count == records, "MCS010", 0, f"{name}: entry_count")  # U4
+    pages = [
+        read_page(
+            data[start : start + PAGE_SIZE],
+            f"page {number} of the look-up object",
+            (header.look_up_id, number),
+            (LOOK_UP_FINGERPRINT_BITS, block_count),
+            start,
+        )
+        for number, start in enumerate(range(pages_at, blocks_at, PAGE_SIZE))
+    ]
+    require(sum(map(len, pages)) == records, "MCS010", 0, f"{name}: sum of the pages' entries")
+    entries = []
+    for number, start in enumerate(range(blocks_at, end, LOOK_UP_BLOCK.size)):
+        entry = LOOK_UP_BLOCK.read(data, start, start)
+        computed = crc32(header.look_up_id, u32(number), data[start : start + 36])
+        require(entry.entry_crc == computed, "MCS003", start, f"{name}: checksum")  # U3
+        entries.append(entry)
+    return pages, entries
+
+
+def check_look_up(look_up, pages, entries, named, segments):
+    """U5 and U6."""
+    seed = int.from_bytes(bytes.fromhex(look_up["id"])[:8], "little")
+    wanted = [[] for _ in pages]
+    blocks = []
+    for said, segment in zip(named, segments):
+        frames = [entry for entry in segment.entries if entry.type == BLOCK]
+        for number, (frame, records) in enumerate(zip(frames, segment.blocks)):
+            for record in records:
+                hash128 = xxh3_128(record.key, seed)
+                page = (hash128 >> 64) * len(pages) >> 64
+                fingerprint = hash128 % (1 << LOOK_UP_FINGERPRINT_BITS)
+                wanted[page].append((fingerprint, len(blocks)))
+            blocks.append(
+                (segment.ids.segment_id, said["sequence"], number, frame.offset, frame.key_stored_len)
+            )
+    is_same = len(entries) == len(blocks)
+    require(is_same, "MCS010", 0, "look-up object: number of blocks")  # U5
+    entries_at = LOOK_UP_HEADER.size + len(pages) * PAGE_SIZE
+    for number, (entry, block) in enumerate(zip(entries, blocks)):
+        at = entries_at + number * LOOK_UP_BLOCK.size
+        is_same = tuple(entry)[:5] == block
+        require(is_same, "MCS010", at, "look-up object: not that block of the shard")
+    for number, (found, due) in enumerate(zip(pages, wanted)):
+        at = LOOK_UP_HEADER.size + number * PAGE_SIZE
+        is_same = sorted(found) == sorted(due)
+        require(is_same, "MCS013", at, "look-up object: does not lead to each key")  # U6
 
 
 def check_said(said, manifest, segment):
@@ -1496,7 +1648,9 @@ def part_of(directory, name):
 
 def strays(directory, manifest):
     named = {said["object"] for said in manifest["segments"] + manifest.get("parts", [])}
-    for below in ("segments", "parts"):
+    for node in manifest["nodes"]:
+        named |= {f"look-ups/{look_up['id'].lower()}.mcl" for look_up in node.get("look_ups", [])}
+    for below in ("segments", "parts", "look-ups"):
         for folder, folders, files in os.walk(os.path.join(directory, below)):
             folders.sort()
             for file in sorted(files):

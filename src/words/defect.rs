@@ -43,6 +43,10 @@ pub enum Structure {
     Manifest,
     /// A part of the manifest.
     ManifestPart,
+    /// A look-up object.
+    LookUp,
+    /// One page of a look-up object.
+    LookUpPage,
     /// The journal of an unfinished dump.
     Journal,
 }
@@ -66,6 +70,8 @@ impl fmt::Display for Structure {
             Self::Segment => "segment",
             Self::Manifest => "manifest",
             Self::ManifestPart => "part of the manifest",
+            Self::LookUp => "look-up object",
+            Self::LookUpPage => "page of a look-up object",
             Self::Journal => "journal",
         })
     }
@@ -237,6 +243,21 @@ pub enum Defect {
     /// A part that the manifest names is missing.
     #[error("the manifest names this part of itself, but it is missing")]
     PartMissing,
+    /// A look-up object that the manifest names is missing.
+    #[error("the manifest names this look-up object, but it is missing")]
+    LookUpMissing,
+    /// A look-up object does not lead to a block that has the key.
+    #[error("the look-up object does not lead to key \"{key}\"")]
+    KeyNotFound {
+        /// The key, escaped.
+        key: String,
+    },
+    /// A key has two records in its shard.
+    #[error("key \"{key}\" stands twice in its shard")]
+    KeyTwice {
+        /// The key, escaped.
+        key: String,
+    },
     /// There are segments, but there is no manifest.
     #[error("the manifest is missing")]
     ManifestMissing,
@@ -286,10 +307,10 @@ fn known_loss(losses: u64, unsure: u64) -> String {
 
 impl Defect {
     /// Every code, in the order of FORMAT.md section 11.
-    pub const CODES: [&'static str; 21] = [
+    pub const CODES: [&'static str; 22] = [
         "MCS001", "MCS002", "MCS003", "MCS004", "MCS005", "MCS006", "MCS007", "MCS008", "MCS009",
         "MCS010", "MCS011", "MCS012", "MCS013", "MCS014", "MCS015", "MCS016", "MCS017", "MCS018",
-        "MCS019", "MCS020", "MCS021",
+        "MCS019", "MCS020", "MCS021", "MCS023",
     ];
 
     /// Returns the stable code of this kind of defect.
@@ -307,15 +328,19 @@ impl Defect {
             Self::CountMismatch { .. } => "MCS010",
             Self::Decompression { .. } => "MCS011",
             Self::ValueHashMismatch { .. } => "MCS012",
-            Self::KeyNotIndexed { .. } => "MCS013",
+            Self::KeyNotIndexed { .. } | Self::KeyNotFound { .. } => "MCS013",
             Self::WrongShard { .. } => "MCS014",
             Self::Malformed { .. } => "MCS015",
             Self::DigestMismatch { .. } => "MCS016",
-            Self::SegmentMissing | Self::PartMissing | Self::ManifestMissing => "MCS017",
+            Self::SegmentMissing
+            | Self::PartMissing
+            | Self::LookUpMissing
+            | Self::ManifestMissing => "MCS017",
             Self::SegmentSize { .. } => "MCS018",
             Self::Stray => "MCS019",
             Self::KnownLoss { .. } => "MCS020",
             Self::Unreadable { .. } => "MCS021",
+            Self::KeyTwice { .. } => "MCS023",
         }
     }
 
@@ -341,6 +366,9 @@ impl Defect {
             | Self::DigestMismatch { .. }
             | Self::SegmentMissing
             | Self::PartMissing
+            | Self::LookUpMissing
+            | Self::KeyNotFound { .. }
+            | Self::KeyTwice { .. }
             | Self::ManifestMissing
             | Self::SegmentSize { .. }
             | Self::Unreadable { .. } => Severity::Error,

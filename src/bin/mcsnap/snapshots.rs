@@ -21,20 +21,31 @@ pub(crate) fn required_snapshot(snapshot: Option<&str>) -> Result<String> {
     Ok(resolve_latest(place)?)
 }
 
+/// Which segments a command wants to know of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    /// None before it asks for them.
+    NoSegments,
+    /// Those of these nodes; of all, if none is named.
+    Nodes(&'a [String]),
+}
+
 /// Opens a snapshot; where its manifest, or all of it, is damaged, says what may
 /// help.
 ///
-/// Of a manifest in parts, those are read that have segments of the nodes; all, if none is
-/// named.
+/// Of a manifest in parts, those are read that have wanted segments.
 pub(crate) fn open_snapshot(
     place: &str,
     map_choice: MapChoice,
     need: Need,
-    nodes: &[String],
+    wanted: Wanted<'_>,
 ) -> Result<SnapshotReader> {
     let (store, name) = open_snapshot_place(place, map_choice)?;
     let opened = SnapshotReader::open_root(store, &name, need).and_then(|mut snapshot| {
-        snapshot.read_parts(nodes)?;
+        match wanted {
+            Wanted::NoSegments => {}
+            Wanted::Nodes(nodes) => snapshot.read_parts(nodes)?,
+        }
         Ok(snapshot)
     });
     let snapshot = opened.map_err(|error| {

@@ -93,7 +93,9 @@ pub struct FinishedSegment {
     pub rest: Vec<u8>,
     /// What the segment holds.
     pub summary: SegmentSummary,
-    /// Memory to pass to [`SegmentEncoder::with_memory`].
+    /// Offset and stored length of the key section of each block.
+    pub blocks: Vec<(u64, u32)>,
+    /// Its keys, and memory to pass to [`SegmentEncoder::with_memory`].
     pub memory: KeyIndexBuilder,
 }
 
@@ -482,9 +484,13 @@ impl SegmentEncoder {
             value_bytes: toc.value_bytes,
             digests: toc.digests,
         };
+        let blocks = toc
+            .blocks()
+            .map(|block| (block.offset, block.key_stored_len));
         Ok(FinishedSegment {
             rest: self.pending,
             summary,
+            blocks: blocks.collect(),
             memory: self.index,
         })
     }

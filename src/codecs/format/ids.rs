@@ -17,6 +17,11 @@ pub struct SegmentId(pub [u8; 16]);
 #[serde(try_from = "String", into = "String")]
 pub struct SnapshotId(pub [u8; 16]);
 
+/// The id of a look-up object. FORMAT.md 5.15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LookUpId(pub [u8; 16]);
+
 /// Eight random bytes that every frame of one segment carries. FORMAT.md 5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -133,6 +138,7 @@ macro_rules! hex_text {
 
 hex_text!(SegmentId);
 hex_text!(SnapshotId);
+hex_text!(LookUpId);
 hex_text!(SyncMarker);
 
 #[cfg(test)]

@@ -290,6 +290,11 @@ impl KeyIndexBuilder {
         self.blocks.is_empty()
     }
 
+    /// Visits the hashes of the keys with their blocks, in any order.
+    pub fn hashes(&self) -> impl Iterator<Item = (u128, u32)> + '_ {
+        self.blocks.iter().map(|(hash, block)| (hash.get(), *block))
+    }
+
     /// Returns an upper bound of the payload's length in bytes with `extra` more keys, in
     /// `block_count` blocks.
     pub fn payload_len_max(&self, extra: usize, block_count: u32) -> u64 {

@@ -22,6 +22,8 @@ const fn field(offset: usize, size: usize, name: &'static str) -> Field {
 pub const FILE_MAGIC: [u8; 8] = [0x89, b'M', b'C', b'S', 0x0d, 0x0a, 0x1a, 0x0a];
 /// First bytes of a tail. FORMAT.md 5.11.
 pub const TAIL_MAGIC: [u8; 8] = [0x89, b'M', b'C', b'T', 0x0d, 0x0a, 0x1a, 0x0a];
+/// First bytes of a look-up object. FORMAT.md 5.15.
+pub const LOOK_UP_MAGIC: [u8; 8] = [0x89, b'M', b'C', b'L', 0x0d, 0x0a, 0x1a, 0x0a];
 /// First bytes of a frame. FORMAT.md 5.2.
 pub const FRAME_MARKER: [u8; 4] = [0xf7, b'M', b'C', b'F'];
 
@@ -58,6 +60,10 @@ pub const CHECKPOINT_ENTRY_SIZE: usize = 16;
 pub const TOC_HEADER_SIZE: usize = 96;
 /// Bytes of an entry of the table of contents.
 pub const TOC_ENTRY_SIZE: usize = 80;
+/// Bytes of a look-up object before its pages.
+pub const LOOK_UP_HEADER_SIZE: usize = 80;
+/// Bytes of the entry of a block in a look-up object.
+pub const LOOK_UP_BLOCK_SIZE: usize = 40;
 /// Bytes of a tail.
 pub const TAIL_SIZE: usize = 80;
 
@@ -203,6 +209,32 @@ pub const TOC_ENTRY: &[Field] = &[
     field(76, 4, "unused"),
 ];
 
+/// FORMAT.md 5.15, first table.
+pub const LOOK_UP_HEADER: &[Field] = &[
+    field(0, 8, "magic"),
+    field(8, 2, "major"),
+    field(10, 2, "minor"),
+    field(12, 4, "node_index"),
+    field(16, 16, "look_up_id"),
+    field(32, 16, "snapshot_id"),
+    field(48, 8, "shard_index"),
+    field(56, 8, "entry_count"),
+    field(64, 4, "page_count"),
+    field(68, 4, "block_count"),
+    field(72, 4, "reserved"),
+    field(76, 4, "header_crc"),
+];
+
+/// FORMAT.md 5.15, second table.
+pub const LOOK_UP_BLOCK: &[Field] = &[
+    field(0, 16, "segment_id"),
+    field(16, 4, "sequence"),
+    field(20, 4, "block"),
+    field(24, 8, "offset"),
+    field(32, 4, "key_stored_len"),
+    field(36, 4, "entry_crc"),
+];
+
 /// FORMAT.md 5.11.
 pub const TAIL: &[Field] = &[
     field(0, 8, "magic"),
@@ -233,6 +265,8 @@ pub const STRUCTURES: &[(&str, usize, usize, &[Field])] = &[
     ("5.10", 0, TOC_HEADER_SIZE, TOC_HEADER),
     ("5.10", 1, TOC_ENTRY_SIZE, TOC_ENTRY),
     ("5.11", 0, TAIL_SIZE, TAIL),
+    ("5.15", 0, LOOK_UP_HEADER_SIZE, LOOK_UP_HEADER),
+    ("5.15", 1, LOOK_UP_BLOCK_SIZE, LOOK_UP_BLOCK),
 ];
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::codecs::format::bytes::{check_bound, check_count};
 use crate::codecs::format::checksum::ContentDigests;
 use crate::codecs::format::file_header::unsupported_version;
-use crate::codecs::format::ids::{SegmentId, SnapshotId};
+use crate::codecs::format::ids::{LookUpId, SegmentId, SnapshotId};
 use crate::codecs::format::layout::{VERSION_MAJOR, VERSION_MINOR};
 use crate::codecs::format::moment::check_moment;
 use crate::codecs::format::sealed_text::{check_seal, seal};
@@ -82,6 +82,17 @@ pub struct Manifest {
     pub content_digest_exptime: Digest128,
     /// How complete the snapshot is.
     pub verdict: Verdict,
+}
+
+/// What a manifest says of the look-up object of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookUpName {
+    /// Its id, which is its name, too.
+    pub id: LookUpId,
+    /// Number of its pages.
+    pub pages: u32,
+    /// Number of the shard's blocks.
+    pub blocks: u32,
 }
 
 /// What a manifest says of one of its parts.
@@ -228,6 +239,9 @@ pub struct ManifestNode {
     pub reasons: Reasons,
     /// Why the node was not read completely; `None` if it was.
     pub failure: Option<String>,
+    /// The look-up object of each shard, in their order; empty if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub look_ups: Vec<LookUpName>,
 }
 
 impl ManifestNode {
@@ -460,6 +474,7 @@ impl Manifest {
         for node in &self.nodes {
             check_address(STRUCTURE, "address", &node.address, limits)?;
             check_shard_bits(STRUCTURE, node.shard_bits)?;
+            check_look_ups(node)?;
         }
         let (stored, records) = (self.counters().stored, self.totals.records);
         check_count(STRUCTURE, "counters.stored", stored, records)?;
@@ -560,6 +575,27 @@ impl Manifest {
             last_node = part.last_node;
         }
         Ok(())
+    }
+}
+
+/// Checks that a node has a look-up object for each of its shards, or none (N17).
+fn check_look_ups(node: &ManifestNode) -> std::result::Result<(), Defect> {
+    let count = to_u64(node.look_ups.len());
+    let shards = 1_u64
+        .checked_shl(node.shard_bits.into())
+        .unwrap_or(u64::MAX);
+    if count > 0 {
+        check_count(STRUCTURE, "number of look_ups", count, shards)?;
+    }
+    let odd = |name: &&LookUpName| (name.pages == 0) != (name.blocks == 0);
+    match node.look_ups.iter().find(odd) {
+        Some(name) => Err(Defect::CountMismatch {
+            structure: STRUCTURE,
+            field: "pages of a look-up object",
+            stored: name.pages.into(),
+            computed: name.blocks.into(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -726,6 +762,7 @@ pub(crate) mod tests {
             shard_bits: 0,
             items_start: 9,
             unlisted: 0,
+            look_ups: Vec::new(),
             unsure: 0,
             items_end: 9,
             counters,

@@ -27,6 +27,7 @@ pub mod ids;
 pub mod journal;
 pub mod key_index;
 pub mod layout;
+pub mod look_up;
 pub mod manifest;
 pub mod manifest_part;
 pub mod moment;

@@ -10,13 +10,17 @@ use crate::words::units::UnixSecs;
 
 impl SnapshotWriter {
     /// Makes the manifest of a snapshot of these nodes that consists of these segments,
-    /// given when it was begun and ended. It names no ring and no selection.
+    /// given when it was begun and ended. It names no ring and no selection, and no look-up
+    /// objects, which are named when it is published.
     pub fn assemble(
         &self,
         [started_at, finished_at]: [UnixSecs; 2],
-        nodes: Vec<ManifestNode>,
+        mut nodes: Vec<ManifestNode>,
         segments: Vec<ManifestSegment>,
     ) -> Manifest {
+        for node in &mut nodes {
+            node.look_ups.clear();
+        }
         let digests = Manifest::digests(&segments);
         Manifest {
             format: "mcsnap".to_owned(),

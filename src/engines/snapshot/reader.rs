@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use crate::codecs::format::bytes::{check_bound, check_count};
 use crate::codecs::format::manifest::{
-    Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, PartName, ShardHash,
-    Totals, Verdict, Version,
+    Digest128, Features, LookUpName, Manifest, ManifestNode, ManifestSegment, Need, PartName,
+    ShardHash, Totals, Verdict, Version,
 };
 use crate::codecs::format::manifest_part::ManifestPart;
 use crate::codecs::format::moment::parse_moment;
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::engines::snapshot::files::can_resume;
-use crate::engines::snapshot::files::{MANIFEST, PARTS, SEGMENTS};
+use crate::engines::snapshot::files::{LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
 use crate::engines::snapshot::segment_opening::Opening;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::ports::store::{ObjectInfo, Store};
@@ -143,6 +143,45 @@ impl SnapshotReader {
         let mut bytes = vec![0; usize::try_from(part.size).unwrap_or(usize::MAX)];
         object.read_at(0, &mut bytes)?;
         ManifestPart::decode(&bytes, part, &self.manifest, &self.limits).map_err(at)
+    }
+
+    /// Returns the store.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Returns the full name of one of the snapshot's objects in the store.
+    pub(super) fn path_of(&self, object: &str) -> String {
+        format!("{}/{object}", self.name)
+    }
+
+    /// Returns the segments of a shard, from the parts of the manifest if these have not
+    /// been read.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: a part is missing or damaged; `Io`.
+    pub fn segments_of_shard(
+        &self,
+        node_index: u32,
+        shard_index: u64,
+    ) -> Result<Vec<ManifestSegment>> {
+        let is_of_shard = |segment: &ManifestSegment| {
+            segment.node_index == node_index && segment.shard_index == shard_index
+        };
+        let known = &self.manifest.segments;
+        if !known.is_empty() || self.manifest.parts.is_empty() {
+            let of_shard = known.iter().filter(|segment| is_of_shard(segment));
+            return Ok(of_shard.cloned().collect());
+        }
+        let mut found = Vec::new();
+        for part in &self.manifest.parts {
+            if (part.first_node..=part.last_node).contains(&node_index) {
+                let segments = self.read_part(part)?.segments.into_iter();
+                found.extend(segments.filter(is_of_shard));
+            }
+        }
+        Ok(found)
     }
 
     fn manifest_path(&self) -> String {
@@ -301,15 +340,19 @@ impl SnapshotReader {
             return Ok(Vec::new());
         }
         let mut objects = Vec::new();
-        for folder in [SEGMENTS, PARTS] {
+        for folder in [SEGMENTS, PARTS, LOOK_UPS] {
             let place = format!("{}/{folder}", self.name);
             objects.extend(self.store.list(&place)?);
             objects.extend(self.store.list_unfinished(&place)?);
         }
         let segments = self.manifest.segments.iter().map(|segment| &segment.object);
         let parts = self.manifest.parts.iter().map(|part| &part.object);
+        let look_ups = self.manifest.nodes.iter().flat_map(|node| &node.look_ups);
+        let look_ups = look_ups.filter(|name| !name.is_empty());
         let named: std::collections::HashSet<String> = segments
             .chain(parts)
+            .cloned()
+            .chain(look_ups.map(LookUpName::object))
             .map(|object| format!("{}/{object}", self.name))
             .collect();
         objects.retain(|object| !named.contains(&object.name));
@@ -375,6 +418,7 @@ fn describe_lone_segment(
             items_start: toc.record_count,
             items_end: toc.record_count,
             unlisted: 0,
+            look_ups: Vec::new(),
             unsure: 0,
             counters: Counters {
                 taken: toc.record_count,

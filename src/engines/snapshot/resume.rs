@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::codecs::format::column::KeyRecord;
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::file_header::FileHeader;
-use crate::codecs::format::ids::SnapshotId;
+use crate::codecs::format::ids::{SnapshotId, parse_hex};
 use crate::codecs::format::journal::Journal;
 use crate::codecs::format::layout::FILE_HEADER_SIZE;
 use crate::codecs::format::manifest::{Manifest, ManifestSegment, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
-use crate::engines::snapshot::files::{JOURNAL, MANIFEST, PARTS, SEGMENTS, can_resume};
+use crate::engines::snapshot::files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS, can_resume};
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::engines::snapshot::writer::{
@@ -121,7 +121,7 @@ impl Leftover {
         kept.sort_by_key(|segment| (segment.node_index, segment.shard_index, segment.sequence));
         check_sequence(&*store, name, &kept)?;
         if is_to_remove {
-            remove_parts(&*store, name)?;
+            remove_derived(&*store, name)?;
         }
         for object in unfinished.iter().filter(|_| is_to_remove) {
             if is_own(&*store, &object.name, &segments, &journal)? {
@@ -282,7 +282,7 @@ pub fn replace_unfinished(
             store.remove_unfinished(&object.name)?;
         }
     }
-    remove_parts(&*store, name)?;
+    remove_derived(&*store, name)?;
     for file in list_segment_files(&*store, name)? {
         let path = format!("{segments}{file}");
         if has_id(&*store.open(&path)?, old)? {
@@ -446,7 +446,11 @@ fn is_own(store: &dyn Store, object: &str, segments: &str, journal: &Journal) ->
         let is_part = object
             .strip_prefix(&format!("{name}{PARTS}/"))
             .is_some_and(|file| is_part_file_name(file.get(..PART_FILE_LEN).unwrap_or(file)));
-        return Ok(is_attempt(MANIFEST) || is_attempt(JOURNAL) || is_part);
+        let is_look_up = object
+            .strip_prefix(&format!("{name}{LOOK_UPS}/"))
+            .is_some_and(|file| is_look_up_file_name(file.get(..36).unwrap_or(file)));
+        let is_derived = is_part || is_look_up;
+        return Ok(is_attempt(MANIFEST) || is_attempt(JOURNAL) || is_derived);
     }
     let reader = match store.open_unfinished(object) {
         Ok(reader) => reader,
@@ -471,17 +475,25 @@ fn is_part_file_name(file: &str) -> bool {
     })
 }
 
-/// Removes the parts of a manifest that was never published; a run that was killed before
-/// it could publish it has left them.
-fn remove_parts(store: &dyn Store, name: &str) -> Result<()> {
-    let folder = format!("{name}/{PARTS}/");
-    for object in store.list(&format!("{name}/{PARTS}"))? {
-        if object
-            .name
-            .strip_prefix(&folder)
-            .is_some_and(is_part_file_name)
-        {
-            store.remove(&object.name)?;
+/// Reports whether a file is named as a look-up object: 32 hexadecimal digits and `.mcl`.
+fn is_look_up_file_name(file: &str) -> bool {
+    let id = file.strip_suffix(".mcl");
+    id.is_some_and(|id| parse_hex::<16>(id).is_some())
+}
+
+/// Removes look-up objects, and parts of a manifest, that no manifest names; a run that was
+/// killed before it could publish one has left them. All are made anew.
+fn remove_derived(store: &dyn Store, name: &str) -> Result<()> {
+    for folder in [PARTS, LOOK_UPS] {
+        let prefix = format!("{name}/{folder}/");
+        for object in store.list(&format!("{name}/{folder}"))? {
+            let is_derived = object.name.strip_prefix(&prefix).is_some_and(|file| {
+                let is_part = folder == PARTS && is_part_file_name(file);
+                is_part || (folder == LOOK_UPS && is_look_up_file_name(file))
+            });
+            if is_derived {
+                store.remove(&object.name)?;
+            }
         }
     }
     Ok(())

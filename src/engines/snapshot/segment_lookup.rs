@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use crate::codecs::format::block::StoredValue;
+use crate::codecs::format::block::{BlockHeader, StoredValue};
 use crate::codecs::format::checksum::value_hash;
+use crate::codecs::format::column::Columns;
 use crate::codecs::format::compression::{SectionDescriptor, SectionReader};
 use crate::codecs::format::layout::{
     BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE, PAGE_SIZE,
@@ -11,6 +12,7 @@ use crate::codecs::format::layout::{
 use crate::codecs::format::value_part::PartedValue;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::segment_reader::SegmentReader;
+use crate::ports::store::ObjectReader;
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, Result};
 use crate::words::item::ItemMeta;
@@ -18,7 +20,7 @@ use crate::words::location::Location;
 use crate::words::units::to_u64;
 
 /// A record found by a look-up, without its value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FoundRecord {
     /// Zero-based number of the block.
     pub block: usize,
@@ -34,7 +36,7 @@ pub struct FoundRecord {
 }
 
 /// Where a found record's value is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum FoundPlace {
     Inline {
         /// Its range in the raw value section.
@@ -67,36 +69,13 @@ impl SegmentReader {
         for number in self.candidate_blocks(key)? {
             let block = usize::try_from(number).unwrap_or(usize::MAX);
             let (header, columns) = self.read_header_and_keys(block, sections)?;
-            let Some(record) = columns.position(key) else {
+            let Some(entry) = self.block_entry(block) else {
                 continue;
             };
-            let (Some(found), Some(value_range), Some(entry)) = (
-                columns.get(record),
-                columns.value_range(record),
-                self.block_entry(block),
-            ) else {
-                continue;
-            };
-            let values_offset = entry
-                .offset
-                .saturating_add(to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE))
-                .saturating_add(header.keys.stored_len.into());
-            let place = match columns.parted_value(record) {
-                Some(value) => FoundPlace::Parts(value),
-                None => FoundPlace::Inline {
-                    range: value_range,
-                    values: header.values,
-                    values_offset,
-                },
-            };
-            return Ok(Some(FoundRecord {
-                block,
-                record,
-                meta: found.meta,
-                value_len: found.value_len,
-                value_hash: found.value_hash,
-                place,
-            }));
+            let found = find_in_columns(&columns, &header, entry.offset, block, key);
+            if found.is_some() {
+                return Ok(found);
+            }
         }
         Ok(None)
     }
@@ -113,32 +92,13 @@ impl SegmentReader {
     /// The value. A value in parts has up to 1 GiB; [`SegmentReader::open_parts`] avoids
     /// holding it.
     pub fn read_value(&self, found: &FoundRecord, sections: &mut SectionReader) -> Result<Vec<u8>> {
-        let place = || self.record_location(found.block, found.record);
-        let corrupt = |defect| Error::corrupt(defect).at(place());
-        let (range, values, offset) = match &found.place {
-            FoundPlace::Inline {
-                range,
-                values,
-                values_offset,
-            } => (range.clone(), values, *values_offset),
-            FoundPlace::Parts(parted) => {
-                let value = StoredValue::Parts(*parted);
-                let whole = self.whole_value(found.block, found.record, value)?;
-                return Ok(whole.into_owned());
-            }
-        };
-        // The length was checked against the limits when the block's header was decoded.
-        let stored = read_range(&*self.object, offset, values.stored_len.into())?;
-        let mut raw = Vec::new();
-        sections
-            .read(values, &stored, Structure::ValueSection, &mut raw)
-            .map_err(corrupt)?;
-        let value = raw.get(range).unwrap_or_default();
-        let (stored, computed) = (found.value_hash, value_hash(value));
-        if stored != computed {
-            return Err(corrupt(Defect::ValueHashMismatch { stored, computed }));
+        if let FoundPlace::Parts(parted) = &found.place {
+            let value = StoredValue::Parts(*parted);
+            let whole = self.whole_value(found.block, found.record, value)?;
+            return Ok(whole.into_owned());
         }
-        Ok(value.to_vec())
+        read_inline(&*self.object, found, sections)
+            .map_err(|error| error.at(self.record_location(found.block, found.record)))
     }
 
     /// Returns the blocks that may contain a key, according to one page of the key index.
@@ -170,4 +130,69 @@ impl SegmentReader {
             .map_err(|defect| Error::corrupt(defect).at(Location::offset(&self.place, offset)))?;
         Ok(page.candidates(fingerprint).collect())
     }
+}
+
+/// Finds a key among the columns of a block whose frame starts at `offset`.
+pub(super) fn find_in_columns(
+    columns: &Columns,
+    header: &BlockHeader,
+    offset: u64,
+    block: usize,
+    key: &[u8],
+) -> Option<FoundRecord> {
+    let record = columns.position(key)?;
+    let found = columns.get(record)?;
+    let place = match columns.parted_value(record) {
+        Some(value) => FoundPlace::Parts(value),
+        None => FoundPlace::Inline {
+            range: columns.value_range(record)?,
+            values: header.values,
+            values_offset: offset
+                .saturating_add(to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE))
+                .saturating_add(header.keys.stored_len.into()),
+        },
+    };
+    Some(FoundRecord {
+        block,
+        record,
+        meta: found.meta,
+        value_len: found.value_len,
+        value_hash: found.value_hash,
+        place,
+    })
+}
+
+/// Reads a value that is stored in its block.
+///
+/// # Errors
+///
+/// - `Corrupt`, without a location; `Io`.
+pub(super) fn read_inline(
+    object: &dyn ObjectReader,
+    found: &FoundRecord,
+    sections: &mut SectionReader,
+) -> Result<Vec<u8>> {
+    let FoundPlace::Inline {
+        range,
+        values,
+        values_offset,
+    } = &found.place
+    else {
+        return Err(Error::internal("a value in parts is not read as a whole"));
+    };
+    // The length was checked against the limits when the block's header was decoded.
+    let stored = read_range(object, *values_offset, values.stored_len.into())?;
+    let mut raw = Vec::new();
+    sections
+        .read(values, &stored, Structure::ValueSection, &mut raw)
+        .map_err(Error::corrupt)?;
+    let value = raw.get(range.clone()).unwrap_or_default();
+    let (stored, computed) = (found.value_hash, value_hash(value));
+    if stored != computed {
+        return Err(Error::corrupt(Defect::ValueHashMismatch {
+            stored,
+            computed,
+        }));
+    }
+    Ok(value.to_vec())
 }

@@ -21,7 +21,7 @@ pub struct ShardResult {
     pub segments: Vec<ManifestSegment>,
     /// Items that are in them.
     pub stored: u64,
-    /// Items that were dropped because the open segment had another one of the key.
+    /// Items that were dropped because the shard has another one of the key.
     pub duplicate: u64,
 }
 
@@ -81,7 +81,10 @@ impl Sink for ShardSink<'_> {
     }
 
     fn finish(mut self) -> Result<ShardResult> {
-        self.written.segments = self.writer.finish()?;
+        let (segments, repeated) = self.writer.finish_counting()?;
+        self.written.segments = segments;
+        self.written.stored = self.written.stored.saturating_sub(repeated);
+        self.written.duplicate = self.written.duplicate.saturating_add(repeated);
         Ok(self.written)
     }
 }

@@ -9,6 +9,8 @@ use crate::codecs::format::key_index::KeyIndexBuilder;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment};
 use crate::codecs::format::moment::moment_text;
 use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
+use crate::engines::snapshot::look_up_builder::{LookUpBuilder, LookUpOutcome};
 use crate::engines::snapshot::writer::{SnapshotWriter, segment_file_name};
 use crate::ports::store::ObjectWriter;
 use crate::words::error::Result;
@@ -45,15 +47,28 @@ pub struct ShardOptions {
     pub first_sequence: u32,
 }
 
+impl ShardOptions {
+    fn place(&self) -> ShardPlace {
+        ShardPlace {
+            node_index: self.node_index,
+            shard_index: self.shard_index,
+        }
+    }
+}
+
 /// Writes records into segments that each keep the limits.
 ///
 /// If it is dropped without [`ShardWriter::finish`], it leaves no open segment behind.
 #[derive(Debug)]
 pub struct ShardWriter<'a> {
-    snapshot: &'a SnapshotWriter,
-    options: ShardOptions,
+    pub(super) snapshot: &'a SnapshotWriter,
+    pub(super) options: ShardOptions,
     open: Option<OpenSegment>,
-    finished: Vec<ManifestSegment>,
+    pub(super) finished: Vec<ManifestSegment>,
+    /// Collects all keys; `None` after a failure, or if nobody needs it.
+    look_up: Option<LookUpBuilder>,
+    /// Seed of the hash of keys, the same for all segments and the look-up object.
+    pub(super) seed: u64,
     /// The key index builder of the last finished segment, reused for the next.
     memory: KeyIndexBuilder,
 }
@@ -90,11 +105,28 @@ impl OpenSegment {
 impl<'a> ShardWriter<'a> {
     /// Creates a shard. No segment is created before the first record.
     pub fn new(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
+        // After segments of an earlier run the object is made when the snapshot is
+        // published, from all of them.
+        if options.first_sequence > 0 {
+            return Self::without_look_up(snapshot, options);
+        }
+        let builder = LookUpBuilder::new(snapshot.scratch_directory.clone());
+        Self {
+            seed: builder.seed(),
+            look_up: Some(builder),
+            ..Self::without_look_up(snapshot, options)
+        }
+    }
+
+    /// Creates a shard that makes no look-up object.
+    pub(super) fn without_look_up(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
         Self {
             snapshot,
             options,
             open: None,
             finished: Vec::new(),
+            look_up: None,
+            seed: u64::from_le_bytes(first_eight(*uuid::Uuid::new_v4().as_bytes())),
             memory: KeyIndexBuilder::new(0),
         }
     }
@@ -217,10 +249,33 @@ impl<'a> ShardWriter<'a> {
     ///
     /// # Errors
     ///
+    /// - As [`ShardWriter::finish_counting`].
+    pub fn finish(self) -> Result<Vec<ManifestSegment>> {
+        self.finish_counting().map(|(segments, _)| segments)
+    }
+
+    /// Finishes the shard; returns its segments, and how many records were taken out
+    /// again: of keys that came once more in a later segment, where the newer record is.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: a segment with such a record cannot be read back.
     /// - `Io`.
-    pub fn finish(mut self) -> Result<Vec<ManifestSegment>> {
+    pub fn finish_counting(mut self) -> Result<(Vec<ManifestSegment>, u64)> {
         self.seal()?;
-        Ok(self.finished)
+        let Some(builder) = self.look_up.take() else {
+            return Ok((self.finished, 0));
+        };
+        let place = self.options.place();
+        match builder.write(self.snapshot, place)? {
+            LookUpOutcome::Written(name) => {
+                let segments = builder.segments().to_vec();
+                let known = KnownLookUp { name, segments };
+                self.snapshot.know_look_up(place, Some(known));
+                Ok((self.finished, 0))
+            }
+            LookUpOutcome::Repeated(keys) => self.without_repeated(&keys),
+        }
     }
 
     fn next_sequence(&self) -> u32 {
@@ -255,7 +310,7 @@ impl<'a> ShardWriter<'a> {
             compression: options.compression,
             block_raw_len: EncoderOptions::BLOCK_RAW_LEN,
             part_raw_len: EncoderOptions::PART_RAW_LEN,
-            index_seed: u64::from_le_bytes(first_eight(random())),
+            index_seed: self.seed,
         };
         let file = segment_file_name(
             options.node_index,
@@ -289,11 +344,26 @@ impl<'a> ShardWriter<'a> {
         let FinishedSegment {
             rest,
             summary,
+            blocks,
             memory,
         } = encoder.finish()?;
-        self.memory = memory;
         writer.write(&rest)?;
         writer.finish()?;
+        let sequence = self.next_sequence();
+        if let Some(look_up) = &mut self.look_up {
+            let segment = summary.ids.segment;
+            if let Err(error) = look_up.add(segment, sequence, &blocks, memory.hashes()) {
+                // Nothing but the scratch file can have failed, and a reader can do without.
+                tracing::warn!(
+                    node = self.options.node,
+                    "no look-up objects, so that mcsnap get has to ask every segment: {}",
+                    error.to_chain()
+                );
+                self.look_up = None;
+                self.snapshot.know_look_up(self.options.place(), None);
+            }
+        }
+        self.memory = memory;
         tracing::debug!(
             object,
             records = summary.records,
@@ -307,7 +377,7 @@ impl<'a> ShardWriter<'a> {
             digest: summary.digest,
             node_index: self.options.node_index,
             shard_index: self.options.shard_index,
-            sequence: self.next_sequence(),
+            sequence,
             records: summary.records,
             blocks: summary.blocks,
             key_bytes: summary.key_bytes,

@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codecs::format::ids::{SegmentId, SnapshotId};
 use crate::codecs::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
-use crate::codecs::format::manifest::{Manifest, ManifestSegment};
+use crate::codecs::format::manifest::{LookUpName, Manifest, ManifestSegment};
 use crate::codecs::format::manifest_part::ManifestPart;
 use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS};
+use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
+use crate::ports::host;
 use crate::ports::store::{ObjectWriter, Store, StoreLock};
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Operation, Result};
@@ -33,6 +36,10 @@ pub struct SnapshotWriter {
     owner: JournalOwner,
     /// Segments that this writer created, for [`SnapshotWriter::discard`].
     started: Mutex<Vec<String>>,
+    /// Where what does not fit in memory goes.
+    pub(super) scratch_directory: PathBuf,
+    /// The look-up objects that are written so far; `None` for one that cannot be.
+    pub(super) look_ups: Mutex<BTreeMap<ShardPlace, Option<KnownLookUp>>>,
     /// Whether a manifest that names them is there, or may come back.
     is_manifest_left: AtomicBool,
     /// Whether this run has written a journal, or tried to.
@@ -127,9 +134,21 @@ impl SnapshotWriter {
                 pid: std::process::id(),
             },
             started: Mutex::default(),
+            scratch_directory: host::temporary_directory(),
+            look_ups: Mutex::default(),
             is_manifest_left: AtomicBool::new(false),
             has_journal: AtomicBool::new(false),
             _lock: lock,
+        }
+    }
+
+    /// Chooses the directory for nameless files with what does not fit in memory; without
+    /// that it is the system's.
+    #[must_use]
+    pub fn with_scratch_directory(self, scratch_directory: PathBuf) -> Self {
+        Self {
+            scratch_directory,
+            ..self
         }
     }
 
@@ -312,12 +331,23 @@ impl SnapshotWriter {
         if let Some(error) = self.find_successor() {
             return Err(error);
         }
+        let writer = self.create(path)?;
+        Ok((object, writer))
+    }
+
+    /// Creates a look-up object.
+    pub(super) fn create_look_up(&self, name: &LookUpName) -> Result<Box<dyn ObjectWriter>> {
+        self.create(self.path_of(&name.object()))
+    }
+
+    /// Creates an object that goes when the snapshot is discarded.
+    fn create(&self, path: String) -> Result<Box<dyn ObjectWriter>> {
         let writer = self.store.create(&path)?;
         self.started
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(path);
-        Ok((object, writer))
+        Ok(writer)
     }
 
     /// Removes sealed segments of this dump, which no manifest names yet. If the process
@@ -346,6 +376,13 @@ impl SnapshotWriter {
         }
     }
 
+    /// Removes an object that no manifest will name, by its name below the snapshot's.
+    pub(super) fn remove_leftover(&self, object: &str) {
+        if let Err(error) = self.remove_object(&self.path_of(object)) {
+            tracing::warn!("leftover of a failed dump: {}", error.to_chain());
+        }
+    }
+
     /// Gives the snapshot another id, as long as nothing contains the old one.
     pub(super) fn renew_id(&mut self) -> SnapshotId {
         self.id = new_snapshot_id();
@@ -365,18 +402,17 @@ impl SnapshotWriter {
     pub fn publish(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
         self.check_sound(manifest, node_count)?;
         self.check_own()?;
+        let manifest = self.with_look_ups(manifest)?;
         let mut parts = Vec::new();
         let published = self
-            .publish_parts(manifest, &mut parts)
+            .publish_parts(&manifest, &mut parts)
             .and_then(|root| self.publish_root(&root));
         if let Err(error) = &published
             && self.is_certainly_unpublished(error)
         {
             // Another try would have parts of its own.
-            for path in parts {
-                if let Err(error) = self.remove_object(&path) {
-                    tracing::warn!("leftover of a failed dump: {}", error.to_chain());
-                }
+            for object in parts {
+                self.remove_leftover(&object);
             }
         }
         published
@@ -419,12 +455,12 @@ impl SnapshotWriter {
         Err(error)
     }
 
-    /// Writes the parts of a large manifest; returns what names them, and adds their paths
-    /// to `paths`.
+    /// Writes the parts of a large manifest; returns what names them, and adds their names
+    /// to `objects`.
     fn publish_parts<'a>(
         &self,
         manifest: &'a Manifest,
-        paths: &mut Vec<String>,
+        objects: &mut Vec<String>,
     ) -> Result<Cow<'a, Manifest>> {
         if manifest.segments.len() <= ManifestPart::SEGMENTS {
             return Ok(Cow::Borrowed(manifest));
@@ -435,7 +471,7 @@ impl SnapshotWriter {
             let part = ManifestPart::new(manifest.snapshot_id, segments.to_vec());
             let (bytes, name) = part.encode(number);
             let path = self.path_of(&name.object);
-            paths.push(path.clone());
+            objects.push(name.object.clone());
             self.store.put_new(&path, &bytes).or_else(|error| {
                 // The answer was lost, or a run that was killed here has left it.
                 let is_there = !lacks_sync(&error) && self.holds(&path, &bytes);

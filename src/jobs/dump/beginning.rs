@@ -352,6 +352,13 @@ impl DumpPlan {
     }
 
     fn begin_as(&self, store: Arc<dyn Store>, start: &Start) -> Result<StartedDump> {
+        let mut started = self.begin_somehow(store, start)?;
+        let directory = self.options.spool_directory.clone();
+        started.snapshot = started.snapshot.with_scratch_directory(directory);
+        Ok(started)
+    }
+
+    fn begin_somehow(&self, store: Arc<dyn Store>, start: &Start) -> Result<StartedDump> {
         let name = match start {
             Start::Anew => return self.begin_anew(store, &self.options.name),
             Start::Replace { id } => {
@@ -377,7 +384,7 @@ impl DumpPlan {
                     error.to_chain(),
                     self.describe_start(&*store, &start, name),
                 );
-                self.begin_as(store, &start)
+                self.begin_somehow(store, &start)
             }
             Err(error) => Err(error),
         }

@@ -519,6 +519,7 @@ pub(super) fn unreached_node(node: &NodeSpec, options: &DumpOptions) -> Manifest
         clock_offset: "0".to_owned(),
         walk: "unknown".to_owned(),
         unlisted: 0,
+        look_ups: Vec::new(),
         unsure: 0,
         shard_bits: options.shard_bits,
         items_start: 0,

@@ -148,6 +148,7 @@ mod tests {
             },
             reasons: Reasons::default(),
             failure: None,
+            look_ups: Vec::new(),
         }];
         manifest.verdict = Verdict::of(&manifest.nodes);
         DumpReport {

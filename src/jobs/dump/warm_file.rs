@@ -436,6 +436,7 @@ impl WarmFilePlan {
             items_start: counters.taken,
             items_end: counters.taken,
             unlisted: 0,
+            look_ups: Vec::new(),
             unsure: 0,
             counters,
             reasons: tally.reasons,

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::compression::SectionReader;
-use crate::codecs::format::manifest::ManifestSegment;
-use crate::engines::snapshot::{FoundRecord, Opening, SegmentReader, SegmentValue, SnapshotReader};
+use crate::codecs::format::manifest::{ManifestNode, ManifestSegment};
+use crate::engines::snapshot::{
+    FoundRecord, LookedUp, Opening, SegmentReader, SegmentValue, SnapshotReader,
+};
 use crate::jobs::get::report::{Copy, CopyValue, LookupReport};
 use crate::ports::threads::Pool;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
 use crate::words::item::{KEY_LEN_MAX, escape_key};
+use crate::words::location::Location;
 use crate::words::pieces::Pieces as _;
 use crate::words::units::{counted, to_u64};
 
@@ -26,13 +29,15 @@ pub struct LookupOptions {
     pub thread_count: usize,
 }
 
-/// Looks a key up in the segments of its shard.
+/// Looks a key up on every node, by the look-up objects of its shards.
 ///
-/// Each segment costs one read of its table of contents and one of a page of its key
-/// index. The segment with the key costs one more read of a key section and, if the value
-/// is wanted, one of a value section. The parts of a value in parts are read too, to
-/// check that it is sound, but not kept. Another block with the same fingerprint costs
-/// one more key section, once in some thousand look-ups.
+/// That costs one read of a page for each node; where a node had the key, one more for the
+/// place of a block, one of a key section and, if the value is wanted, one of a value
+/// section. The parts of a value in parts are read too, to check that it is sound, but not
+/// kept. Once in some hundred look-ups another block is read in vain.
+///
+/// Where there is no such object, or it is missing or damaged, each segment of the shard is
+/// asked: that costs a read of its table of contents and one of a page of its key index.
 ///
 /// # Errors
 ///
@@ -49,28 +54,68 @@ pub fn look_up(
         let allowed = format!("it has {len}; a key has 1 to {KEY_LEN_MAX}");
         return Err(Error::invalid_input("key", escape_key(key), allowed));
     }
-    let mut segments = snapshot.segments_of(&options.nodes)?;
-    segments.retain(|segment| shard_of(key, snapshot.shard_bits(segment)) == segment.shard_index);
+    let selected = snapshot.select_nodes(&options.nodes)?;
+    let nodes = (0_u32..).zip(&snapshot.manifest().nodes).zip(selected);
+    let nodes: Vec<(u32, &ManifestNode)> = nodes
+        .filter_map(|(node, is_selected)| is_selected.then_some(node))
+        .collect();
+    let question = Question {
+        snapshot,
+        key,
+        is_value_wanted: options.is_value_wanted,
+        cancel,
+    };
+    let pool = Pool::new("get", options.thread_count.min(nodes.len()).max(1))?;
     let ask = |sections: &mut SectionReader, number: usize| {
         cancel.check()?;
-        let Some(segment) = segments.get(number) else {
-            return Ok(Probe::default());
+        match nodes.get(number) {
+            Some((index, node)) => question.ask_node(*index, node, sections),
+            None => Ok(Answer::default()),
+        }
+    };
+    let answers = pool.try_map(nodes.len(), SectionReader::default, ask)?;
+    let mut report = LookupReport::default();
+    for answer in answers {
+        let mut probes = answer.probes;
+        // Asked one node after the other, but its segments side by side.
+        let segments = &answer.segments;
+        let ask = |sections: &mut SectionReader, number: usize| {
+            cancel.check()?;
+            match segments.get(number) {
+                Some(segment) => question.ask_segment(segment, sections),
+                None => Ok(Probe::default()),
+            }
         };
-        let wants_value = options.is_value_wanted;
-        probe(snapshot, segment, key, wants_value, sections, cancel)
-    };
-    let thread_count = options.thread_count.min(segments.len()).max(1);
-    let pool = Pool::new("get", thread_count)?;
-    let probes = pool.try_map(segments.len(), SectionReader::default, ask)?;
-    let mut report = LookupReport {
-        segment_count: to_u64(probes.len()),
-        ..LookupReport::default()
-    };
-    for Probe { copy, finding } in probes {
-        report.copies.extend(copy);
-        report.findings.extend(finding);
+        if !segments.is_empty() {
+            let pool = Pool::new("get", options.thread_count.min(segments.len()).max(1))?;
+            probes.extend(pool.try_map(segments.len(), SectionReader::default, ask)?);
+        }
+        report.segment_count = report.segment_count.saturating_add(to_u64(probes.len()));
+        for Probe { copy, finding } in probes {
+            report.copies.extend(copy);
+            report.findings.extend(finding);
+        }
+        report.findings.extend(answer.finding);
     }
     Ok(report)
+}
+
+/// What is asked.
+struct Question<'a> {
+    snapshot: &'a SnapshotReader,
+    key: &'a [u8],
+    is_value_wanted: bool,
+    cancel: &'a Cancel,
+}
+
+/// The result from one node.
+#[derive(Debug, Default)]
+struct Answer {
+    /// The results from the blocks that the look-up object named.
+    probes: Vec<Probe>,
+    /// The segments to be asked instead.
+    segments: Vec<ManifestSegment>,
+    finding: Option<Finding>,
 }
 
 /// The result from one segment.
@@ -78,6 +123,108 @@ pub fn look_up(
 struct Probe {
     copy: Option<Copy>,
     finding: Option<Finding>,
+}
+
+impl Question<'_> {
+    fn ask_node(
+        &self,
+        index: u32,
+        node: &ManifestNode,
+        sections: &mut SectionReader,
+    ) -> Result<Answer> {
+        let snapshot = self.snapshot;
+        let shard = shard_of(self.key, node.shard_bits);
+        match snapshot.likely_blocks(node, self.key) {
+            Ok(Some(blocks)) => {
+                let blocks = blocks.iter();
+                let probes = blocks.map(|block| {
+                    let found = snapshot.find_in_block(index, shard, block, self.key, sections);
+                    self.probe_of(node, found, sections)
+                });
+                return Ok(Answer {
+                    probes: probes.collect::<Result<_>>()?,
+                    ..Answer::default()
+                });
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(
+                "every segment is asked, for a look-up object is of no use: {}",
+                error.to_chain()
+            ),
+        }
+        match snapshot.segments_of_shard(index, shard) {
+            Ok(segments) => Ok(Answer {
+                segments,
+                ..Answer::default()
+            }),
+            Err(error) => Ok(Answer {
+                finding: Some(Finding::from_any_error(error, &snapshot.describe())?),
+                ..Answer::default()
+            }),
+        }
+    }
+
+    fn probe_of(
+        &self,
+        node: &ManifestNode,
+        found: Result<Option<LookedUp>>,
+        sections: &mut SectionReader,
+    ) -> Result<Probe> {
+        let place = self.snapshot.describe();
+        let found = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Probe::default()),
+            Err(error) => {
+                return Ok(Probe {
+                    copy: None,
+                    finding: Some(Finding::from_any_error(error, &place)?),
+                });
+            }
+        };
+        let mut copy = copy_of(&node.address, found.location(), &found.record);
+        let mut finding = None;
+        if self.is_value_wanted {
+            let value = if found.record.parted_value().is_some() {
+                let record = found.record.clone();
+                found
+                    .open_segment(self.snapshot)
+                    .and_then(|segment| read_value(&segment, &record, sections, self.cancel))
+            } else {
+                found.read_inline(sections).map(CopyValue::Whole)
+            };
+            match value {
+                Ok(value) => copy.value = Some(value),
+                Err(error) => finding = Some(Finding::from_any_error(error, &place)?),
+            }
+        }
+        Ok(Probe {
+            copy: Some(copy),
+            finding,
+        })
+    }
+
+    fn ask_segment(&self, named: &ManifestSegment, sections: &mut SectionReader) -> Result<Probe> {
+        let wants_value = self.is_value_wanted;
+        probe(
+            self.snapshot,
+            named,
+            self.key,
+            wants_value,
+            sections,
+            self.cancel,
+        )
+    }
+}
+
+fn copy_of(node: &str, location: Location, found: &FoundRecord) -> Copy {
+    Copy {
+        node: node.to_owned(),
+        location,
+        meta: found.meta,
+        value_len: found.value_len,
+        value_hash: found.value_hash,
+        value: None,
+    }
 }
 
 fn probe(
@@ -104,14 +251,8 @@ fn probe(
         Ok(None) => return Ok(Probe::default()),
         Err(error) => return damaged(error),
     };
-    let mut copy = Copy {
-        node: snapshot.node(named).to_owned(),
-        location: segment.record_location(found.block, found.record),
-        meta: found.meta,
-        value_len: found.value_len,
-        value_hash: found.value_hash,
-        value: None,
-    };
+    let location = segment.record_location(found.block, found.record);
+    let mut copy = copy_of(snapshot.node(named), location, &found);
     let mut finding = None;
     if is_value_wanted {
         match read_value(&segment, &found, sections, cancel) {

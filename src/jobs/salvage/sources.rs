@@ -445,6 +445,7 @@ fn node_of(meta: Option<&SegmentMeta>) -> ManifestNode {
         items_start: 0,
         items_end: 0,
         unlisted: 0,
+        look_ups: Vec::new(),
         unsure: 0,
         counters: Counters::default(),
         reasons: Reasons::default(),

@@ -6,6 +6,7 @@
 mod depth;
 mod report;
 mod run;
+mod shards;
 
 pub use depth::Depth;
 pub use report::VerifyReport;

@@ -9,15 +9,17 @@ use crate::codecs::format::bytes::check_count;
 use crate::codecs::format::checksum::{ContentDigests, shard_of, value_hash};
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::frame::FrameType;
+use crate::codecs::format::ids::SegmentId;
 use crate::codecs::format::key_index::KeyIndex;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
 use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::verify::depth::Depth;
 use crate::jobs::verify::report::VerifyReport;
+use crate::jobs::verify::shards::check_shards;
 use crate::ports::host::Stopwatch;
 use crate::ports::store::Store;
 use crate::words::cancel::Cancel;
-use crate::words::defect::{Defect, Structure};
+use crate::words::defect::{Defect, Severity, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::finding::Finding;
 use crate::words::item::escape_key;
@@ -102,6 +104,7 @@ pub fn verify(
     let counts = pool.each_segment(&manifest.segments, |number, segment| {
         check.segment(number, segment)
     })?;
+    check.shards()?;
     check.whole()?;
     let mut found = check
         .findings
@@ -166,6 +169,27 @@ impl Check<'_> {
                 Ok(None)
             }
         }
+    }
+
+    fn shards(&self) -> Result<()> {
+        let segments = &self.snapshot.manifest().segments;
+        let damaged: BTreeSet<SegmentId> = {
+            let found = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+            let errors = found.kept.iter();
+            let errors = errors.filter(|(_, finding)| finding.defect.severity() == Severity::Error);
+            let numbers = errors.map(|(number, _)| *number);
+            let named = numbers.filter_map(|number| segments.get(number));
+            named.map(|segment| segment.segment_id).collect()
+        };
+        let is_damaged = |named: &ManifestSegment| damaged.contains(&named.segment_id);
+        let mut take = |location, defect| self.add(segments.len(), location, defect);
+        check_shards(
+            self.snapshot,
+            self.depth,
+            &is_damaged,
+            self.cancel,
+            &mut take,
+        )
     }
 
     fn segment(&self, number: usize, named: &ManifestSegment) -> Result<Counts> {

@@ -40,6 +40,7 @@ pub struct FaultyStore {
 #[derive(Debug)]
 struct Ledger {
     operation_count: AtomicU64,
+    read_count: AtomicU64,
     bytes_read: AtomicU64,
     /// Zero-based number of the operation that fails.
     fail_at: u64,
@@ -53,6 +54,7 @@ impl FaultyStore {
             inner: Arc::new(inner),
             ledger: Arc::new(Ledger {
                 operation_count: AtomicU64::new(0),
+                read_count: AtomicU64::new(0),
                 bytes_read: AtomicU64::new(0),
                 fail_at,
                 fault,
@@ -68,6 +70,11 @@ impl FaultyStore {
     /// Returns how many operations were requested, including failed ones.
     pub fn operation_count(&self) -> u64 {
         self.ledger.operation_count.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many times a range of an object was read.
+    pub fn read_count(&self) -> u64 {
+        self.ledger.read_count.load(Ordering::SeqCst)
     }
 
     /// Returns how many bytes of objects were read, including repetitions.
@@ -270,6 +277,7 @@ impl ObjectReader for FaultyReader {
         self.ledger.run(Operation::Read, describe, || {
             self.inner.read_at(offset, buffer)?;
             let len = to_u64(buffer.len());
+            self.ledger.read_count.fetch_add(1, Ordering::SeqCst);
             self.ledger.bytes_read.fetch_add(len, Ordering::SeqCst);
             Ok(())
         })

@@ -31,6 +31,15 @@ impl Extent {
             len,
         }
     }
+
+    /// Returns the extent of `len` bytes from `start` on within this one.
+    #[must_use]
+    pub fn part(self, start: usize, len: usize) -> Self {
+        Self {
+            offset: self.offset.saturating_add(to_u64(start)),
+            len,
+        }
+    }
 }
 
 impl ScratchFile {

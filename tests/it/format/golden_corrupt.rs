@@ -10,8 +10,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::hash_page::HashTable;
-use mcsnap::codecs::format::manifest::Verdict;
+use mcsnap::codecs::format::ids::{LookUpId, SnapshotId};
+use mcsnap::codecs::format::layout::{LOOK_UP_HEADER_SIZE, PAGE_SIZE};
+use mcsnap::codecs::format::look_up::{LookUpBlock, LookUpHeader};
+use mcsnap::codecs::format::manifest::{LookUpName, Verdict};
 use mcsnap::codecs::format::sealed_text::check_seal;
 use mcsnap::words::defect::{Defect, Structure};
 use serde_json::{Value, json};
@@ -19,7 +23,7 @@ use serde_json::{Value, json};
 use crate::format::golden;
 use crate::format::golden_valid::{
     Snapshot, check, compressed, forged, in_parts, is_blessed, of_columns, of_one, raw_keys,
-    resealed, testdata, text_of, with_checkpoint, with_column,
+    resealed, rows_of_one, testdata, text_of, with_checkpoint, with_column,
 };
 use crate::format::independent_reader::{Told, verify_by_library, verify_independently};
 use crate::harness::forge::{CRITICAL, Forge, HAS_PAYLOAD_CRC, PLAIN, Place, Side};
@@ -97,6 +101,22 @@ impl Case {
             place: name.to_owned(),
         }
     }
+}
+
+/// The golden snapshot of one segment with its look-up object changed; one that is left
+/// empty is not there.
+fn look_up_case(
+    name: &'static str,
+    code: &'static str,
+    what: &'static str,
+    change: impl FnOnce(&LookUpName, &mut Vec<u8>),
+) -> Case {
+    Case::snapshot(name, code, what, |snapshot| {
+        *snapshot = of_one().look_up();
+        let (_, bytes) = snapshot.files.last_mut().unwrap();
+        change(&snapshot.manifest.nodes[0].look_ups[1], bytes);
+        snapshot.files.retain(|(_, bytes)| !bytes.is_empty());
+    })
 }
 
 /// Changes the text of the only part, and seals it again; the manifest may know.
@@ -929,6 +949,128 @@ fn snapshots() -> Vec<Case> {
                     .files
                     .push(("segments/more.mcs".to_owned(), b"x".to_vec()));
             },
+        ),
+        look_up_case(
+            "look-up-missing",
+            "MCS017",
+            "a look-up object is not there",
+            |_, bytes| {
+                bytes.clear();
+            },
+        ),
+        look_up_case(
+            "look-up-length",
+            "MCS010",
+            "a look-up object that is cut",
+            |_, bytes| {
+                bytes.pop();
+            },
+        ),
+        look_up_case(
+            "look-up-magic",
+            "MCS002",
+            "no look-up object",
+            |_, bytes| bytes[0] ^= 1,
+        ),
+        look_up_case(
+            "look-up-header",
+            "MCS003",
+            "a header with another bit",
+            |_, bytes| {
+                bytes[40] ^= 1;
+            },
+        ),
+        look_up_case(
+            "look-up-page",
+            "MCS003",
+            "a page with another bit",
+            |_, bytes| {
+                bytes[LOOK_UP_HEADER_SIZE + 100] ^= 1;
+            },
+        ),
+        look_up_case(
+            "look-up-entry",
+            "MCS003",
+            "an entry with another bit",
+            |_, bytes| {
+                let last = bytes.len() - 1;
+                bytes[last - 8] ^= 1;
+            },
+        ),
+        look_up_case(
+            "look-up-other",
+            "MCS005",
+            "the look-up object of another shard",
+            |name, bytes| {
+                let mut header = LookUpHeader::decode(bytes).unwrap();
+                header.id = LookUpId([0xcc; 16]);
+                assert_ne!(header.id, name.id);
+                bytes[..LOOK_UP_HEADER_SIZE].copy_from_slice(&header.encode());
+            },
+        ),
+        look_up_case(
+            "look-up-foreign",
+            "MCS005",
+            "a look-up object of another snapshot",
+            |_, bytes| {
+                let mut header = LookUpHeader::decode(bytes).unwrap();
+                header.snapshot = SnapshotId([0xab; 16]);
+                bytes[..LOOK_UP_HEADER_SIZE].copy_from_slice(&header.encode());
+            },
+        ),
+        look_up_case(
+            "look-up-stale",
+            "MCS013",
+            "a look-up object of other keys",
+            |name, bytes| {
+                let table = name.table();
+                let page = LOOK_UP_HEADER_SIZE..LOOK_UP_HEADER_SIZE + PAGE_SIZE;
+                let stored = table.decode_page(0, &bytes[page.clone()]).unwrap();
+                let others: Vec<_> = stored
+                    .entries()
+                    .iter()
+                    .map(|entry| (entry.0 ^ 1, entry.1))
+                    .collect();
+                let mut made = Vec::new();
+                assert!(table.encode_page(0, &others, &mut made));
+                bytes[page].copy_from_slice(&made);
+            },
+        ),
+        look_up_case(
+            "look-up-block",
+            "MCS010",
+            "an entry of another place",
+            |name, bytes| {
+                let at = LOOK_UP_HEADER_SIZE + PAGE_SIZE;
+                let mut block = LookUpBlock::decode(name.id, 0, &bytes[at..]).unwrap();
+                block.offset += 1;
+                bytes.truncate(at);
+                block.encode(name.id, 0, bytes);
+            },
+        ),
+        Case::snapshot(
+            "look-up-count",
+            "MCS010",
+            "fewer look-up objects than shards",
+            |snapshot| {
+                *snapshot = of_one().look_up();
+                snapshot.manifest.nodes[0].look_ups.remove(0);
+            },
+        ),
+        Case::snapshot(
+            "look-up-stray",
+            "MCS019",
+            "a look-up object that the manifest does not name",
+            |snapshot| {
+                *snapshot = of_one().look_up();
+                snapshot.manifest.nodes[0].look_ups.clear();
+            },
+        ),
+        Case::snapshot(
+            "key-twice",
+            "MCS023",
+            "keys that stand in two segments of a shard",
+            |snapshot| snapshot.add(0, 1, 1, Compression::None, &rows_of_one()),
         ),
         Case::snapshot(
             "part-missing",

@@ -10,18 +10,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mcsnap::codecs::format::checksum::shard_of;
-use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder, SegmentSummary};
-use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::ids::{LookUpId, SegmentId, SnapshotId, SyncMarker};
 use mcsnap::codecs::format::layout::{TOC_ENTRY_SIZE, TOC_HEADER_SIZE};
+use mcsnap::codecs::format::look_up::{LookUpBlock, LookUpHeader};
 use mcsnap::codecs::format::manifest::{
-    Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
-    Version,
+    Digest128, Features, LookUpName, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals,
+    Verdict, Version,
 };
 use mcsnap::codecs::format::manifest_part::ManifestPart;
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::engines::snapshot::SegmentReader;
+use mcsnap::ports::store::{MemoryStore, Store as _};
 use mcsnap::words::counters::Counters;
 use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
+use mcsnap::words::limits::Limits;
 use mcsnap::words::reasons::Reasons;
 use mcsnap::words::units::UnixSecs;
 use sha2::{Digest as _, Sha256};
@@ -403,6 +407,7 @@ impl Snapshot {
             items_start: 0,
             items_end: 0,
             unlisted: 0,
+            look_ups: Vec::new(),
             unsure: 0,
             counters: Counters::default(),
             reasons: Reasons::default(),
@@ -455,7 +460,8 @@ impl Snapshot {
             ..meta(number)
         };
         let (bytes, summary) = encode(&meta, compression, EncoderOptions::BLOCK_RAW_LEN, rows);
-        let object = format!("segments/n{node:04}-s{shard:03}-{sequence:05}-{number:02x}.mcs");
+        let start = format!("{number:02x}").repeat(4);
+        let object = format!("segments/n{node:04}-s{shard:03}-{sequence:05}-{start}.mcs");
         named.items_start += summary.records;
         named.items_end += summary.records;
         named.counters.taken += summary.records;
@@ -488,6 +494,25 @@ impl Snapshot {
         manifest.content_digest_exptime = Digest128(digests.content_exptime);
     }
 
+    /// Adds the look-up object of each shard, with ids from 0xb0 on.
+    pub(crate) fn look_up(mut self) -> Self {
+        let mut objects = Vec::new();
+        for (node_index, node) in (0_u32..).zip(&mut self.manifest.nodes) {
+            for shard_index in 0..1_u64 << node.shard_bits {
+                let id = LookUpId([0xb0 + u8::try_from(objects.len()).unwrap(); 16]);
+                let of_shard = self.manifest.segments.iter().filter(|segment| {
+                    (segment.node_index, segment.shard_index) == (node_index, shard_index)
+                });
+                let (name, bytes) = made_look_up(id, of_shard, &self.files);
+                node.look_ups.push(name);
+                objects.push((name.object(), bytes));
+            }
+        }
+        self.files
+            .extend(objects.into_iter().filter(|(_, bytes)| !bytes.is_empty()));
+        self
+    }
+
     /// Moves the segments into parts of the manifest.
     pub(crate) fn split(mut self, segment_count: usize) -> Self {
         let segments = std::mem::take(&mut self.manifest.segments);
@@ -506,6 +531,75 @@ impl Snapshot {
         files.push(("manifest.json".to_owned(), self.manifest.encode()));
         files
     }
+}
+
+/// Makes a look-up object of one page.
+fn made_look_up<'a>(
+    id: LookUpId,
+    segments: impl Iterator<Item = &'a ManifestSegment>,
+    files: &[(String, Vec<u8>)],
+) -> (LookUpName, Vec<u8>) {
+    let mut name = LookUpName {
+        id,
+        pages: 0,
+        blocks: 0,
+    };
+    let (mut keys, mut entries, mut header) = (Vec::new(), Vec::new(), None);
+    for named in segments {
+        let (_, bytes) = files
+            .iter()
+            .find(|(file, _)| *file == named.object)
+            .unwrap();
+        let store = MemoryStore::new();
+        store.put_new("s", bytes).unwrap();
+        let object = store.open("s").unwrap();
+        let segment = SegmentReader::open_object(object, String::new(), &Limits::default());
+        let segment = segment.unwrap();
+        for (number, entry) in (0_u32..).zip(segment.toc().blocks()) {
+            let block = usize::try_from(number).unwrap();
+            let columns = segment
+                .read_keys(block, &mut SectionReader::default())
+                .unwrap();
+            keys.extend(
+                columns
+                    .iter()
+                    .map(|record| (record.key.to_vec(), name.blocks)),
+            );
+            let block = LookUpBlock {
+                segment: named.segment_id,
+                sequence: named.sequence,
+                block: number,
+                offset: entry.offset,
+                key_stored_len: entry.key_stored_len,
+            };
+            block.encode(id, name.blocks, &mut entries);
+            name.blocks += 1;
+        }
+        name.pages = 1;
+        header = Some(LookUpHeader {
+            id,
+            snapshot: segment.ids().snapshot,
+            node_index: named.node_index,
+            shard_index: named.shard_index,
+            entry_count: u64::try_from(keys.len()).unwrap(),
+            page_count: name.pages,
+            block_count: name.blocks,
+        });
+    }
+    let Some(header) = header else {
+        return (name, Vec::new());
+    };
+    let mut bytes = header.encode();
+    let table = name.table();
+    let mut page: Vec<_> = keys
+        .iter()
+        .map(|(key, block)| (table.place(key).1, *block))
+        .collect();
+    page.sort_unstable();
+    assert!(table.encode_page(0, &page, &mut bytes));
+    bytes.extend(entries);
+    assert_eq!(u64::try_from(bytes.len()).unwrap(), name.len());
+    (name, bytes)
 }
 
 /// Two nodes; of the first two shards, one of them in two segments; of the
@@ -535,13 +629,17 @@ pub(crate) fn cluster() -> Snapshot {
 /// A snapshot of one small segment.
 pub(crate) fn of_one() -> Snapshot {
     let mut snapshot = Snapshot::new(&[("cache1:11211", 1)]);
-    let rows: Rows = ["a", "b", "c", "d"]
+    snapshot.add(0, 1, 0, Compression::None, &rows_of_one());
+    snapshot
+}
+
+/// The records of that segment.
+pub(crate) fn rows_of_one() -> Rows {
+    ["a", "b", "c", "d"]
         .map(|key| row(key, "value", told()))
         .into_iter()
         .filter(|(key, ..)| shard_of(key, 1) == 1)
-        .collect();
-    snapshot.add(0, 1, 0, Compression::None, &rows);
-    snapshot
+        .collect()
 }
 
 /// Makes the checksum of a changed manifest right again.
@@ -571,6 +669,10 @@ fn golden_snapshots_are_written_as_ever_and_read() {
         check_or_keep(&format!("valid/parts/{file}"), &bytes);
     }
     check_listing("parts", "cluster");
+    for (file, bytes) in cluster().look_up().files() {
+        check_or_keep(&format!("valid/looked-up/{file}"), &bytes);
+    }
+    check_listing("looked-up", "cluster");
     // No server has kept anything.
     let mut nothing = Snapshot::new(&[("cache1:11211", 1), ("cache2:11211", 1)]);
     nothing.add_up();

@@ -210,7 +210,7 @@ fn segments_keep_their_size_and_one_of_a_single_large_value_may_have_more() {
         assert!(segment.size <= size_max || is_single, "{segment:?}");
     }
     assert!(segments.len() < 9, "{} segments", segments.len());
-    let objects = writing.store.list(NAME).unwrap();
+    let objects = writing.store.list(&format!("{NAME}/segments")).unwrap();
     assert_eq!(objects.len(), segments.len(), "nothing else is left");
     assert!(writing.read(segments) == items);
 }
@@ -247,4 +247,40 @@ fn a_long_record_goes_into_parts_by_itself() {
     let entries = &segment.toc().entries;
     let parts = entries.iter().filter(|entry| entry.is_part()).count();
     assert_eq!(parts, inline_max / PART_LEN + 1);
+}
+
+/// A walk can list a key twice, so that it comes in two segments.
+#[test]
+fn a_key_that_comes_again_in_a_later_segment_replaces_the_earlier_one() {
+    let writing = Writing::new();
+    let cut = Cut {
+        segment_record_count_max: 100,
+        ..cut(1 << 30)
+    };
+    let mut writer = writing.shard(&cut);
+    let mut items = Items::new();
+    for round in 0..3_u8 {
+        for number in (0..150).filter(|number| round < 2 || number % 50 == 0) {
+            let key = format!("key:{number}").into_bytes();
+            let value = if number == 100 {
+                noise(u64::from(round), 9 << 20)
+            } else {
+                vec![round; 10]
+            };
+            let meta = ItemMeta::default();
+            let record = Record {
+                key: &key,
+                value: &value,
+                meta,
+            };
+            writer.push(&record).unwrap();
+            items.insert(key, Owned { value, meta });
+        }
+    }
+    let (segments, repeated) = writer.finish_counting().unwrap();
+    // Of 303 records, and in the open segment a key is refused at once.
+    assert!(repeated > 100, "{repeated}");
+    let records: u64 = segments.iter().map(|segment| segment.records).sum();
+    assert_eq!(records, 150);
+    assert!(writing.read(segments) == items);
 }

@@ -169,6 +169,7 @@ pub(crate) fn manifest(
             items_start: stored,
             items_end: stored,
             unlisted: 0,
+            look_ups: Vec::new(),
             unsure: 0,
             counters: Counters {
                 taken: stored,

@@ -45,6 +45,7 @@ pub(crate) fn sound() -> Vec<u8> {
         items_start: 7,
         items_end: 7,
         unlisted: 0,
+        look_ups: Vec::new(),
         unsure: 0,
         counters: Counters {
             taken: 7,

@@ -184,7 +184,7 @@ fn a_run_that_lost_its_dump_removes_nothing_of_it_when_it_fails() {
             publish(&second.writer, segments).unwrap();
         }
         store.assert_sound(3);
-        assert_eq!(store.names().len(), 4, "{:?}", store.names());
+        assert_eq!(store.names().len(), 5, "{:?}", store.names());
     }
 }
 

@@ -23,7 +23,7 @@ use crate::settings::{
     list as parse_list, parse_key, parse_moment, parse_select, parse_threads, split_commas, switch,
     text,
 };
-use crate::snapshots::{open_snapshot, required_snapshot};
+use crate::snapshots::{Wanted, open_snapshot, required_snapshot};
 
 /// List the keys of a snapshot, with their metadata
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -100,7 +100,12 @@ impl Command for LsArgs {
             thread_count: parse_threads(settings.threads.as_deref())?,
         };
         // Through a map the kernel would read the values around, too.
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, &options.nodes)?;
+        let snapshot = open_snapshot(
+            place,
+            MapChoice::Never,
+            Need::Read,
+            Wanted::Nodes(&options.nodes),
+        )?;
         let line = match context.format {
             Format::Json => Line::Json,
             Format::Text => choose_line(&settings, &given),

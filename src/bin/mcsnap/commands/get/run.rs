@@ -24,7 +24,7 @@ use crate::render::{
 use crate::settings::{
     Format, Section, list, parse_key, parse_threads, split_commas, switch, text,
 };
-use crate::snapshots::{open_snapshot, required_snapshot};
+use crate::snapshots::{Wanted, open_snapshot, required_snapshot};
 use crate::stderr::{Priority, tell};
 
 /// Print one key of a snapshot: value and metadata
@@ -73,7 +73,7 @@ impl Command for GetArgs {
             thread_count: parse_threads(settings.threads.as_deref())?,
         };
         // Through a map the kernel would read the values around, too.
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, &options.nodes)?;
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, Wanted::NoSegments)?;
         let report = look_up(&snapshot, &key, &options, &context.cancel)?;
         print_findings(&report.findings, 0);
         context.log().write_findings(&report.findings);

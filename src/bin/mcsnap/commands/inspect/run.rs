@@ -15,7 +15,7 @@ use crate::settings::{
     Format, SELECT_HELP, SELECT_LONG_HELP, Section, expressions, list, parse_count, parse_moment,
     parse_select, parse_threads, split_commas, text,
 };
-use crate::snapshots::{open_snapshot, required_snapshot};
+use crate::snapshots::{Wanted, open_snapshot, required_snapshot};
 
 /// Show what is in a snapshot: key prefixes, TTLs, idle times, sizes
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ impl Command for InspectArgs {
             selection: parse_select(&settings.select)?,
         };
         // Reads of mapped files bring what lies around in, which is values.
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, &[])?;
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, Wanted::Nodes(&[]))?;
         let progress = context.progress();
         let report = inspect(&snapshot, &options, &context.cancel, &progress)?;
         let inspection = Inspection {

@@ -18,7 +18,7 @@ use crate::exit::{HintedError, Outcome};
 use crate::reload;
 use crate::render::told;
 use crate::settings::{Resolved, parse_map_choice};
-use crate::snapshots::{open_snapshot, required_snapshot};
+use crate::snapshots::{Wanted, open_snapshot, required_snapshot};
 
 impl Command for RestoreArgs {
     fn run(&self, context: &Context) -> Result<Outcome> {
@@ -31,7 +31,12 @@ impl Command for RestoreArgs {
             Some(true) => MapChoice::Never,
             _ => parse_map_choice(settings.mmap.as_deref())?,
         };
-        let snapshot = open_snapshot(place, map_choice, Need::Restore, &options.source_nodes)?;
+        let snapshot = open_snapshot(
+            place,
+            map_choice,
+            Need::Restore,
+            Wanted::Nodes(&options.source_nodes),
+        )?;
         let verdict = snapshot.manifest().verdict;
         let may_take_part = options.nodes.len() > 1 && !options.is_partial_allowed;
         let plan =

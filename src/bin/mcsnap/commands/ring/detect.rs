@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
 use crate::render::{count, counted, print_findings, print_json, print_text};
 use crate::settings::{Format, Resolved, Section, list, parse_count, parse_duration, ring, text};
-use crate::snapshots::open_snapshot;
+use crate::snapshots::{Wanted, open_snapshot};
 
 /// Strays that are named in a report for people, and for programs.
 const STRAYS_SHOWN: usize = 3;
@@ -96,7 +96,8 @@ impl Command for RingDetectArgs {
         let sample = match &settings.snapshot {
             Some(place) => {
                 let place = resolve_latest(place)?;
-                let snapshot = open_snapshot(&place, MapChoice::Never, Need::Read, &[])?;
+                let snapshot =
+                    open_snapshot(&place, MapChoice::Never, Need::Read, Wanted::Nodes(&[]))?;
                 sample_snapshot(&snapshot, &found.nodes, sample_size, &context.cancel)?
             }
             None => {

@@ -18,7 +18,7 @@ use crate::settings::{
     Format, Resolved, SELECT_HELP, SELECT_LONG_HELP, Section, expressions, list, parse_duration,
     parse_moment, parse_select, parse_sources, parse_threads, ring, text,
 };
-use crate::snapshots::{open_snapshot, required_snapshot};
+use crate::snapshots::{Wanted, open_snapshot, required_snapshot};
 
 /// Say what a change of the ring would move, from the keys of a snapshot
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ impl Command for RingPlanArgs {
             thread_count: parse_threads(settings.threads.as_deref())?,
         };
         // Reads of mapped files bring what lies around in, which is values.
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, &[])?;
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, Wanted::Nodes(&[]))?;
         // Last, since it may talk to endpoints: what is wrong by itself is told first.
         let from = find_nodes(&parse_sources(&settings.from)?, &net, &context.cancel)?;
         options.from_nodes = from.into_iter().map(|found| found.node).collect();

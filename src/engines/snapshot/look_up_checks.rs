@@ -1,0 +1,320 @@
+//! Checks the look-up object of a shard, and that no key stands twice in the shard.
+
+use std::path::PathBuf;
+
+use crate::codecs::format::bytes::check_count;
+use crate::codecs::format::checksum::index_hash;
+use crate::codecs::format::compression::SectionReader;
+use crate::codecs::format::hash_page::Entry;
+use crate::codecs::format::layout::{LOOK_UP_BLOCK_SIZE, LOOK_UP_HEADER_SIZE, PAGE_SIZE};
+use crate::codecs::format::look_up::{LookUpBlock, LookUpHeader};
+use crate::codecs::format::manifest::{LookUpName, ManifestSegment};
+use crate::engines::snapshot::object_range::read_range;
+use crate::engines::snapshot::reader::SnapshotReader;
+use crate::engines::snapshot::segment_opening::Opening;
+use crate::engines::snapshot::sorted_runs::{Merge, SortedRuns, join, split};
+use crate::ports::store::ObjectReader;
+use crate::words::cancel::Cancel;
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::{Error, Result};
+use crate::words::item::escape_key;
+use crate::words::location::Location;
+use crate::words::units::to_u64;
+
+/// A shard whose keys are checked.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckedShard<'a> {
+    /// Index of its node in the manifest.
+    pub node_index: u32,
+    /// Number of the shard within the node.
+    pub shard_index: u64,
+    /// Its segments, in their order.
+    pub segments: &'a [&'a ManifestSegment],
+    /// Its look-up object, if it has one.
+    pub look_up: Option<&'a LookUpName>,
+}
+
+/// Takes what is wrong, and where.
+pub type TakeDefect<'a> = &'a mut dyn FnMut(Location, Defect);
+
+impl SnapshotReader {
+    /// Checks the header of a look-up object, and with `is_whole` every page and entry (U1
+    /// to U4).
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, `Unsupported`, `Io`.
+    pub fn check_look_up(&self, shard: &CheckedShard<'_>, is_whole: bool) -> Result<()> {
+        let Some(name) = shard.look_up.filter(|name| !name.is_empty()) else {
+            return Ok(());
+        };
+        let (object, place) = self.open_look_up(name)?;
+        let at = |offset| {
+            let place = Location::offset(&place, offset);
+            |defect| Error::corrupt(defect).at(place)
+        };
+        let bytes = read_range(&*object, 0, to_u64(LOOK_UP_HEADER_SIZE))?;
+        let header =
+            LookUpHeader::decode(&bytes).map_err(|error| error.at(Location::offset(&place, 0)))?;
+        let records = shard.segments.iter().map(|segment| segment.records);
+        let records = records.fold(0, u64::saturating_add);
+        self.check_header(&header, shard, name, records)
+            .map_err(at(0))?;
+        if !is_whole {
+            return Ok(());
+        }
+        let table = name.table();
+        let mut entries = 0_u64;
+        for page in 0..name.pages {
+            let offset = name.page_offset(page);
+            let bytes = read_range(&*object, offset, to_u64(PAGE_SIZE))?;
+            let page = table.decode_page(page, &bytes).map_err(at(offset))?;
+            entries = entries.saturating_add(to_u64(page.len()));
+        }
+        let field = "sum of the pages' entries";
+        check_count(Structure::LookUp, field, header.entry_count, entries).map_err(at(0))?;
+        for block in 0..name.blocks {
+            read_entry(&*object, &place, name, block)?;
+        }
+        Ok(())
+    }
+
+    fn check_header(
+        &self,
+        header: &LookUpHeader,
+        shard: &CheckedShard<'_>,
+        name: &LookUpName,
+        records: u64,
+    ) -> std::result::Result<(), Defect> {
+        let structure = Structure::LookUp;
+        let foreign = |field, stored: String, computed: String| {
+            Err(Defect::Foreign {
+                structure,
+                field,
+                stored,
+                computed,
+            })
+        };
+        if header.id != name.id {
+            return foreign("look-up id", header.id.to_string(), name.id.to_string());
+        }
+        let snapshot = self.manifest().snapshot_id;
+        if header.snapshot != snapshot {
+            let stored = header.snapshot.to_string();
+            return foreign("snapshot id", stored, snapshot.to_string());
+        }
+        let pairs = [
+            (
+                "node_index",
+                header.node_index.into(),
+                shard.node_index.into(),
+            ),
+            ("shard_index", header.shard_index, shard.shard_index),
+            ("page_count", header.page_count.into(), name.pages.into()),
+            ("block_count", header.block_count.into(), name.blocks.into()),
+            ("entry_count", header.entry_count, records),
+        ];
+        pairs.into_iter().try_for_each(|(field, stored, computed)| {
+            check_count(structure, field, stored, computed)
+        })
+    }
+
+    /// Reads all keys of a shard: checks that none stands twice (K9), and that the look-up
+    /// object leads to each and to nothing else (U5, U6).
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: a segment or the object cannot be read, which has its own finding;
+    ///   `Io`, `Canceled`.
+    ///
+    /// # Memory
+    ///
+    /// 4 MiB, the hashes of a segment at 20 bytes each, and what [`SortedRuns`] takes; all
+    /// hashes are in a nameless file in the directory.
+    pub fn check_shard_keys(
+        &self,
+        shard: &CheckedShard<'_>,
+        scratch_directory: PathBuf,
+        cancel: &Cancel,
+        take: TakeDefect<'_>,
+    ) -> Result<()> {
+        let name = shard.look_up.filter(|name| !name.is_empty());
+        let opened = name.map(|name| self.open_look_up(name)).transpose()?;
+        let seed = name.map_or(0, |name| name.id.seed());
+        let mut runs = SortedRuns::new(scratch_directory, 4 << 20);
+        let mut sections = SectionReader::default();
+        let mut base = 0_u32;
+        for named in shard.segments {
+            let segment = self.open_segment_as(named, Opening::Lookup)?;
+            let mut run = Vec::new();
+            for block in 0..segment.block_count() {
+                cancel.check()?;
+                let number = base.saturating_add(u32::try_from(block).unwrap_or(u32::MAX));
+                let columns = segment.read_keys(block, &mut sections)?;
+                let hashes = columns.iter().map(|record| index_hash(record.key, seed));
+                run.extend(hashes.map(|hash| join(hash, number)));
+                if let (Some(name), Some((object, place)), Some(entry)) =
+                    (name, &opened, segment.block_entry(block))
+                {
+                    let wanted = LookUpBlock {
+                        segment: named.segment_id,
+                        sequence: named.sequence,
+                        block: u32::try_from(block).unwrap_or(u32::MAX),
+                        offset: entry.offset,
+                        key_stored_len: entry.key_stored_len,
+                    };
+                    if read_entry(&**object, place, name, number)? != wanted {
+                        let place = Location::offset(place, name.block_offset(number));
+                        let defect = Defect::CountMismatch {
+                            structure: Structure::LookUp,
+                            field: "entry of the block at",
+                            stored: number.into(),
+                            computed: entry.offset,
+                        };
+                        take(place, defect);
+                    }
+                }
+            }
+            runs.push(run)?;
+            let blocks = u32::try_from(segment.block_count()).unwrap_or(u32::MAX);
+            base = base.saturating_add(blocks);
+        }
+        let mut keys = KeysOf {
+            snapshot: self,
+            shard,
+            seed,
+        };
+        let mut merge = Unique {
+            merge: runs.merge()?,
+            last: None,
+        };
+        match (name, &opened) {
+            (Some(name), Some((object, place))) => {
+                compare_pages(&**object, place, name, &mut merge, &mut keys, take)
+            }
+            _ => {
+                while merge.next(&mut keys, take)?.is_some() {
+                    cancel.check()?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn read_entry(
+    object: &dyn ObjectReader,
+    place: &str,
+    name: &LookUpName,
+    block: u32,
+) -> Result<LookUpBlock> {
+    let offset = name.block_offset(block);
+    let bytes = read_range(object, offset, to_u64(LOOK_UP_BLOCK_SIZE))?;
+    LookUpBlock::decode(name.id, block, &bytes)
+        .map_err(|defect| Error::corrupt(defect).at(Location::offset(place, offset)))
+}
+
+/// Compares each page with the keys that belong into it.
+fn compare_pages(
+    object: &dyn ObjectReader,
+    place: &str,
+    name: &LookUpName,
+    merge: &mut Unique<'_>,
+    keys: &mut KeysOf<'_>,
+    take: TakeDefect<'_>,
+) -> Result<()> {
+    let table = name.table();
+    let mut next = merge.next(keys, take)?;
+    let mut wanted: Vec<(Entry, u128)> = Vec::new();
+    for page in 0..name.pages {
+        wanted.clear();
+        while let Some((hash, number)) = next {
+            let (place, fingerprint) = table.place_of(hash);
+            if place != page {
+                break;
+            }
+            wanted.push(((fingerprint, number), hash));
+            next = merge.next(keys, take)?;
+        }
+        wanted.sort_unstable();
+        let offset = name.page_offset(page);
+        let location = || Location::offset(place, offset);
+        let bytes = read_range(object, offset, to_u64(PAGE_SIZE))?;
+        let stored = table
+            .decode_page(page, &bytes)
+            .map_err(|defect| Error::corrupt(defect).at(location()))?;
+        let mut left = stored.entries();
+        for (entry, hash) in &wanted {
+            // Entries that lead to nothing are passed over, and counted at the end.
+            let start = left.partition_point(|stored| stored < entry);
+            left = left.get(start..).unwrap_or_default();
+            if left.first() == Some(entry) {
+                left = left.get(1..).unwrap_or_default();
+            } else {
+                let key = keys.find(*hash, entry.1)?;
+                take(location(), Defect::KeyNotFound { key });
+            }
+        }
+        if stored.len() > wanted.len() {
+            let (stored, computed) = (to_u64(stored.len()), to_u64(wanted.len()));
+            let defect = Defect::CountMismatch {
+                structure: Structure::LookUpPage,
+                field: "entry_count",
+                stored,
+                computed,
+            };
+            take(location(), defect);
+        }
+    }
+    Ok(())
+}
+
+/// Visits the hashes of a shard, and reports keys that stand twice.
+struct Unique<'a> {
+    merge: Merge<'a>,
+    last: Option<u128>,
+}
+
+impl Unique<'_> {
+    fn next(&mut self, keys: &mut KeysOf<'_>, take: TakeDefect<'_>) -> Result<Option<(u128, u32)>> {
+        let Some(entry) = self.merge.next()? else {
+            return Ok(None);
+        };
+        let (hash, number) = split(&entry);
+        if self.last == Some(hash) {
+            let key = keys.find(hash, number)?;
+            let place = Location::object(keys.snapshot.describe());
+            take(place, Defect::KeyTwice { key });
+        }
+        self.last = Some(hash);
+        Ok(Some((hash, number)))
+    }
+}
+
+/// Finds keys again by their hashes.
+struct KeysOf<'a> {
+    snapshot: &'a SnapshotReader,
+    shard: &'a CheckedShard<'a>,
+    seed: u64,
+}
+
+impl KeysOf<'_> {
+    /// Returns the key, escaped, of a hash in the block with this number in the shard.
+    fn find(&self, hash: u128, number: u32) -> Result<String> {
+        let mut before = 0_u64;
+        for named in self.shard.segments {
+            let block = u64::from(number).saturating_sub(before);
+            before = before.saturating_add(named.blocks);
+            if u64::from(number) >= before {
+                continue;
+            }
+            let segment = self.snapshot.open_segment_as(named, Opening::Lookup)?;
+            let block = usize::try_from(block).unwrap_or(usize::MAX);
+            let columns = segment.read_keys(block, &mut SectionReader::default())?;
+            let mut keys = columns.iter().map(|record| record.key);
+            let key = keys.find(|key| index_hash(key, self.seed) == hash);
+            return Ok(escape_key(key.unwrap_or_default()));
+        }
+        Ok(String::new())
+    }
+}

@@ -1,0 +1,218 @@
+//! Finds a key by the look-up object of its shard, with few and small reads.
+
+use std::sync::Arc;
+
+use crate::codecs::format::block::BlockHeader;
+use crate::codecs::format::bytes::{check_count, slice};
+use crate::codecs::format::checksum::shard_of;
+use crate::codecs::format::compression::SectionReader;
+use crate::codecs::format::file_header::FileHeader;
+use crate::codecs::format::frame::FrameHeader;
+use crate::codecs::format::ids::{SegmentIds, SyncMarker};
+use crate::codecs::format::layout::{
+    BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, LOOK_UP_BLOCK_SIZE, PAGE_SIZE,
+};
+use crate::codecs::format::look_up::LookUpBlock;
+use crate::codecs::format::manifest::{LookUpName, ManifestNode};
+use crate::engines::snapshot::files::SEGMENTS;
+use crate::engines::snapshot::object_range::read_range;
+use crate::engines::snapshot::reader::SnapshotReader;
+use crate::engines::snapshot::segment_lookup::{FoundRecord, find_in_columns, read_inline};
+use crate::engines::snapshot::segment_reader::SegmentReader;
+use crate::engines::snapshot::writer::segment_file_name;
+use crate::ports::store::ObjectReader;
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::location::Location;
+use crate::words::units::to_u64;
+
+/// A record that a look-up object led to, and where it was read.
+#[derive(Debug)]
+pub struct LookedUp {
+    /// The record, without its value.
+    pub record: FoundRecord,
+    object: Box<dyn ObjectReader>,
+    place: String,
+    offset: u64,
+}
+
+impl LookedUp {
+    /// Returns the location of the record for messages.
+    pub fn location(&self) -> Location {
+        Location::Object {
+            object: self.place.clone(),
+            block: Some(to_u64(self.record.block)),
+            record: Some(to_u64(self.record.record)),
+            offset: Some(self.offset),
+        }
+    }
+
+    /// Reads the value, in one read.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, with the record's location; `Io`.
+    pub fn read_inline(&self, sections: &mut SectionReader) -> Result<Vec<u8>> {
+        read_inline(&*self.object, &self.record, sections)
+            .map_err(|error| error.at(self.location()))
+    }
+
+    /// Opens the whole segment, for a value in parts.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, `Unsupported`, `Io`.
+    pub fn open_segment(self, snapshot: &SnapshotReader) -> Result<Arc<SegmentReader>> {
+        let limits = snapshot.limits();
+        SegmentReader::open_object(self.object, self.place, limits).map(Arc::new)
+    }
+}
+
+impl SnapshotReader {
+    /// Returns the blocks that may have a key which a node had, by one page of the look-up
+    /// object of its shard and an entry for each block: two reads, or one if no block has
+    /// it. Returns `None` if the node has no look-up objects.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: the object is missing, damaged, or not what the manifest says; `Io`.
+    pub fn likely_blocks(
+        &self,
+        node: &ManifestNode,
+        key: &[u8],
+    ) -> Result<Option<Vec<LookUpBlock>>> {
+        let shard = shard_of(key, node.shard_bits);
+        let shard = usize::try_from(shard).unwrap_or(usize::MAX);
+        let Some(name) = node.look_ups.get(shard) else {
+            return Ok(None);
+        };
+        if name.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let (object, place) = self.open_look_up(name)?;
+        let table = name.table();
+        let (page, fingerprint) = table.place(key);
+        let offset = name.page_offset(page);
+        let bytes = read_range(&*object, offset, to_u64(PAGE_SIZE))?;
+        let at = |offset| {
+            let place = Location::offset(&place, offset);
+            |defect| Error::corrupt(defect).at(place)
+        };
+        let page = table.decode_page(page, &bytes).map_err(at(offset))?;
+        let blocks = page.candidates(fingerprint).map(|number| {
+            let offset = name.block_offset(number);
+            let bytes = read_range(&*object, offset, to_u64(LOOK_UP_BLOCK_SIZE))?;
+            LookUpBlock::decode(name.id, number, &bytes).map_err(at(offset))
+        });
+        blocks.collect::<Result<_>>().map(Some)
+    }
+
+    /// Opens a look-up object, and checks its length.
+    pub(super) fn open_look_up(
+        &self,
+        name: &LookUpName,
+    ) -> Result<(Box<dyn ObjectReader>, String)> {
+        let path = self.path_of(&name.object());
+        let place = self.store().describe(&path);
+        let at = |defect| Error::corrupt(defect).at(Location::object(place.clone()));
+        let object = match self.store().open(&path) {
+            Ok(object) => object,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+                return Err(at(Defect::LookUpMissing));
+            }
+            Err(error) => return Err(error),
+        };
+        check_count(Structure::LookUp, "length", object.size(), name.len()).map_err(at)?;
+        Ok((object, place))
+    }
+
+    /// Looks for a key in a block that the look-up object of its shard names: one read.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`: the block is damaged, or there is another one; `Io`.
+    /// - `Unsupported`: the segment is of another major version.
+    pub fn find_in_block(
+        &self,
+        node_index: u32,
+        shard_index: u64,
+        block: &LookUpBlock,
+        key: &[u8],
+        sections: &mut SectionReader,
+    ) -> Result<Option<LookedUp>> {
+        let file = segment_file_name(node_index, shard_index, block.sequence, block.segment);
+        let path = self.path_of(&format!("{SEGMENTS}/{file}"));
+        let place = self.store().describe(&path);
+        let object = match self.store().open(&path) {
+            Ok(object) => object,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+                let error = Error::corrupt(Defect::SegmentMissing);
+                return Err(error.at(Location::object(place)));
+            }
+            Err(error) => return Err(error),
+        };
+        let found = self.find_in_object(&*object, block, key, sections);
+        let found = found.map_err(|error| {
+            // Another major version would look damaged.
+            let newer = newer_version(&*object);
+            newer.unwrap_or(error).at(Location::Object {
+                object: place.clone(),
+                block: Some(block.block.into()),
+                record: None,
+                offset: Some(block.offset),
+            })
+        });
+        Ok(found?.map(|record| LookedUp {
+            record,
+            object,
+            place,
+            offset: block.offset,
+        }))
+    }
+
+    fn find_in_object(
+        &self,
+        object: &dyn ObjectReader,
+        block: &LookUpBlock,
+        key: &[u8],
+        sections: &mut SectionReader,
+    ) -> Result<Option<FoundRecord>> {
+        let limits = self.limits();
+        let heads = to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE);
+        let len = u64::from(block.key_stored_len).min(limits.key_section_len_max);
+        let bytes = read_range(object, block.offset, heads.saturating_add(len))?;
+        let mut parse = || {
+            // The frame's own marker: its checksum is seeded with the segment's id, so that
+            // this is a frame of the segment.
+            let marker = slice(&bytes, 4, 8, Structure::FrameHeader)?;
+            let sync = marker.first_chunk::<8>().copied().unwrap_or_default();
+            let ids = SegmentIds {
+                segment: block.segment,
+                snapshot: self.manifest().snapshot_id,
+                sync: SyncMarker(sync),
+            };
+            let frame = FrameHeader::decode(&bytes, &ids, block.offset)?;
+            let payload = bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default();
+            let (len, sequence) = (frame.stored_len, frame.sequence);
+            let header = BlockHeader::decode(payload, len, &ids, sequence, limits)?;
+            let stored = header.key_section(payload)?;
+            let columns = header.decode_keys(stored, sections)?;
+            let number = usize::try_from(block.block).unwrap_or(usize::MAX);
+            Ok(find_in_columns(
+                &columns,
+                &header,
+                block.offset,
+                number,
+                key,
+            ))
+        };
+        parse().map_err(Error::corrupt)
+    }
+}
+
+/// Returns the error of a segment of another major version.
+fn newer_version(object: &dyn ObjectReader) -> Option<Error> {
+    let header = read_range(object, 0, to_u64(FILE_HEADER_SIZE)).ok()?;
+    let error = FileHeader::decode(&header).err()?;
+    matches!(error.kind(), ErrorKind::Unsupported { .. }).then_some(error)
+}
