@@ -30,6 +30,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use mcsnap::codecs::format::checksum::{crc32, value_hash};
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::{EncoderOptions, Pushed, SegmentEncoder};
+use mcsnap::codecs::format::features::Features;
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
 use mcsnap::codecs::format::manifest::{Need, Totals};
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
@@ -177,6 +178,7 @@ fn encode(records: &Records, compression: Compression, last: &mut Vec<u8>) -> u6
         segment_id: SegmentId([1; 16]),
         snapshot_id: SnapshotId([2; 16]),
         sync_marker: SyncMarker([3; 8]),
+        features: Features::default(),
         snapshot_name: String::new(),
         node: String::new(),
         node_index: 0,

@@ -7,8 +7,9 @@ A place is the directory of a snapshot, or a segment file. Of several, names in
 findings start with the place.
 
 Prints one JSON object a record, in the shape of `mcsnap ls --format json`, and
-findings on standard error. The exit code is 0; 3 if there are findings; 1 if a
-place holds no snapshot, or one of a newer version; 2 for a wrong command line.
+findings on standard error. The exit code is 0; 3 if there are findings, of which
+MCS022 says that a newer mcsnap has made it; 1 if a place holds no snapshot; 2 for
+a wrong command line.
 
   --check   prints the findings instead, as `MCS003 OBJECT OFFSET: TEXT`; the
             offset is that of the structure (of the frame, if it is in a block),
@@ -304,8 +305,8 @@ def xxh3_128_halves(data, seed):
 # --- Structures of a segment, FORMAT.md 5.1 to 5.11 --------------------------
 
 
-class Unsupported(Exception):
-    """A newer version or an unknown feature: no damage, but unreadable here."""
+class NoSnapshot(Exception):
+    """It says itself that it is something else."""
 
 
 class Damage(Exception):
@@ -316,9 +317,45 @@ class Damage(Exception):
         self.code, self.offset, self.text = code, offset, text
 
 
+class Unknown(Damage):
+    """Damage in version 1.0; a later minor version may have a meaning for it: R1."""
+
+
 def require(holds, code, offset, text):
     if not holds:
         raise Damage(code, offset, text)
+
+
+def require_known(holds, code, offset, text):
+    if not holds:
+        raise Unknown(code, offset, text)
+
+
+def newer(offset, text):
+    return Damage("MCS022", offset, f"{text}: made by a newer mcsnap; upgrade")
+
+
+def judged(damage, minor):
+    """What a finding is in a file of some minor version."""
+    if isinstance(damage, Unknown) and minor > 0:  # R1
+        return newer(damage.offset, f"{damage.text}, in format version 1.{minor}")
+    return damage
+
+
+def check_major(major, minor, offset):
+    require(major > 0, "MCS007", offset, "format version 0")  # H3
+    if major > 1:  # R2
+        raise newer(offset, f"format version {major}.{minor}")
+
+
+def check_features(data, offset):
+    """Of a text that cannot be understood, whoever reads the rest says why."""
+    try:
+        features = parse(data, FEATURES_TEXT).get("features", {})
+    except ValueError:
+        return
+    for feature in features.get("verify", []) + features.get("read", []):  # R3
+        raise newer(offset, f"feature {escaped(feature.encode())}")
 
 
 class Layout:
@@ -339,13 +376,13 @@ class Layout:
     def check_reserved(self, fields, place):
         for i in self.reserved:
             is_zero = not any(fields[i]) if isinstance(fields[i], bytes) else fields[i] == 0
-            require(is_zero, "MCS004", place, f"{self.name}: a reserved field is not zero")
+            require_known(is_zero, "MCS004", place, f"{self.name}: a reserved field is not zero")
 
 
 FILE_HEADER = Layout(
     "file header",
     "8sHHI16s16s8sII",
-    "magic major minor - segment_id snapshot_id sync_marker - header_crc",
+    "magic major minor unused segment_id snapshot_id sync_marker unused_too header_crc",
 )
 FRAME_HEADER = Layout(
     "frame header",
@@ -392,8 +429,8 @@ TOC_ENTRY = Layout(
 )
 TAIL = Layout(
     "tail",
-    "8s16s16s8sQQQII",
-    "magic segment_id snapshot_id sync_marker toc_offset toc_len file_len - tail_crc",
+    "8s16s16s8sQQQHHI",
+    "magic segment_id snapshot_id sync_marker toc_offset toc_len file_len major minor tail_crc",
 )
 
 LOOK_UP_HEADER = Layout(
@@ -470,7 +507,9 @@ class Segment:
     """
 
     def __init__(self, data, found, said=None):
-        self.data, self.found, self.said = data, found, said
+        self.data, self.said = data, said
+        self.found = lambda damage: found(judged(damage, self.minor))
+        self.minor = 0
         self.meta = {}
         # The records of each block; nothing for a damaged one.
         self.blocks = []
@@ -493,15 +532,14 @@ class Segment:
         header = FILE_HEADER.read(data, 0, 0)
         require(header.magic == FILE_MAGIC, "MCS002", 0, "file header: magic")  # H1
         require(header.header_crc == crc32(data[:60]), "MCS003", 0, "file header: checksum")  # H2
-        if header.major != 1:  # H3
-            raise Unsupported(f"format version {header.major}")
-        FILE_HEADER.check_reserved(header, 0)
+        check_major(header.major, header.minor, 0)
+        self.minor = header.minor
 
         self.tail_at = at = size - TAIL.size
         tail = TAIL.read(data, at, at)
         require(tail.magic == TAIL_MAGIC, "MCS002", at, "tail: magic")  # A2
         require(tail.tail_crc == crc32(data[at : at + 76]), "MCS003", at, "tail: checksum")
-        TAIL.check_reserved(tail, at)
+        check_major(tail.major, tail.minor, at)
         require(tail.file_len == size, "MCS010", at, f"tail: file_len {tail.file_len}")  # A3
         is_legal = tail.toc_offset >= FILE_HEADER.size and tail.toc_len >= FRAME_HEADER.size
         require(is_legal, "MCS007", at, "tail: toc_offset or toc_len")  # A4
@@ -511,6 +549,7 @@ class Segment:
         self.ids = ids_of(header)
         is_same = self.ids == ids_of(tail)
         require(is_same, "MCS005", at, "tail: other ids than the file header")  # H4
+        require(tail.minor == header.minor, "MCS010", at, "tail: minor")  # A5
 
         self.toc_at = at = tail.toc_offset
         frame = self.frame(at)
@@ -531,10 +570,10 @@ class Segment:
         computed = crc32(self.ids.segment_id, data[at : at + 44])
         require(frame.header_crc == computed, "MCS003", at, f"{name}: checksum")  # F2
         FRAME_HEADER.check_reserved(frame, at)
-        require(frame.flags & 0b1100 == 0, "MCS004", at, f"{name}: reserved flags")
+        require_known(frame.flags & 0b1100 == 0, "MCS004", at, f"{name}: reserved flags")
         require(frame.offset == at, "MCS006", at, f"{name}: offset {frame.offset}")  # F3
         is_readable = frame.type in KNOWN_FRAMES or not frame.flags & CRITICAL
-        require(is_readable, "MCS009", at, f"unknown critical frame type {frame.type}")  # F5
+        require_known(is_readable, "MCS009", at, f"unknown critical frame type {frame.type}")  # F5
         return frame
 
     def payload(self, frame):
@@ -563,7 +602,7 @@ class Segment:
             TOC_ENTRY.check_reserved(entry, at)
             self.entries.append(entry)
             is_readable = entry.type in KNOWN_FRAMES or not entry.flags & CRITICAL
-            require(is_readable, "MCS009", at, f"unknown critical frame type {entry.type}")  # F5
+            require_known(is_readable, "MCS009", at, f"unknown critical frame type {entry.type}")  # F5
         place = FILE_HEADER.size
         for number, entry in enumerate(self.entries):  # T2
             is_there = entry.offset == place
@@ -588,7 +627,12 @@ class Segment:
         `shard` is the index and the bits that the manifest says; in a lone file
         META stands for it.
         """
-        self.check(self.read_meta)
+        try:
+            self.read_meta()
+        except Damage as damage:
+            self.found(damage)
+            if judged(damage, self.minor).code == "MCS022":
+                return  # M7
         if not self.said and self.meta:
             shard = self.meta.get("shard_index", 0), self.meta.get("shard_bits", 0)
         if self.said:
@@ -638,6 +682,7 @@ class Segment:
         require(is_first, "MCS007", at, "the first frame is not META")  # M1
         payload = self.payload(self.entry_frame(0))
         require(len(payload) <= META_LEN_MAX, "MCS008", at, "META: length")  # L9
+        check_features(payload, at)  # M7
         try:
             meta = parse(payload, META_TEXT)  # M2
         except ValueError as error:
@@ -874,9 +919,9 @@ class Segment:
 
 def read_section(stored, longest, at):
     section = SECTION.read(stored, 0, at)
-    require(section.flags == 0, "MCS004", at, "section: reserved flags")
+    require_known(section.flags == 0, "MCS004", at, "section: reserved flags")
     SECTION.check_reserved(section, at)
-    require(section.codec in (0, 1), "MCS007", at, f"section: codec {section.codec}")  # B2
+    require_known(section.codec in (0, 1), "MCS007", at, f"section: codec {section.codec}")  # B2
     require(section.raw_len <= longest, "MCS008", at, f"section: raw_len {section.raw_len}")  # B3
     is_legal = section.stored_len <= section.raw_len
     require(is_legal, "MCS008", at, "section: stored_len above raw_len")  # B3
@@ -917,17 +962,17 @@ def read_columns(raw, count, at):
     last_id = 0
     for number in range(header.column_count):
         entry = COLUMN_ENTRY.read(raw, COLUMNS_HEADER.size + number * COLUMN_ENTRY.size, at)
-        require(entry.flags & ~CRITICAL == 0, "MCS004", at, "column entry: reserved flags")
+        require_known(entry.flags & ~CRITICAL == 0, "MCS004", at, "column entry: reserved flags")
         require(entry.id > last_id, "MCS007", at, f"column {entry.id}: not ascending")  # K1
         last_id = entry.id
         name, kind = COLUMNS.get(entry.id, (None, None))
         is_readable = name or not entry.flags & CRITICAL
-        require(is_readable, "MCS009", at, f"unknown critical column {entry.id}")  # K2
+        require_known(is_readable, "MCS009", at, f"unknown critical column {entry.id}")  # K2
         part = raw[place : place + entry.len]
         place += entry.len
         if not name:
             continue
-        require(entry.encoding == 0, "MCS007", at, f"{name}: encoding {entry.encoding}")  # K3
+        require_known(entry.encoding == 0, "MCS007", at, f"{name}: encoding {entry.encoding}")  # K3
         columns[name] = part
         if kind:
             needed = struct.calcsize("<" + kind) * count
@@ -946,7 +991,7 @@ def read_columns(raw, count, at):
     for pair in columns.get("ATTRIBUTES", ()):
         marks, known = pair & 0xFF, pair >> 8
         is_legal = (marks | known) >> len(MARKS) == 0
-        require(is_legal, "MCS004", at, "ATTRIBUTES: a reserved bit")
+        require_known(is_legal, "MCS004", at, "ATTRIBUTES: a reserved bit")
         require(marks & ~known == 0, "MCS007", at, "ATTRIBUTES: a mark that is not known")
     require(is_ascending, "MCS007", at, "VALUE_PLACE: not ascending")  # K10
     return columns
@@ -982,7 +1027,7 @@ def read_page(page, name, place, bits, at):
         require(row[1] < block_count, "MCS008", at, f"{name}: block {row[1]}")
         require(not rows or rows[-1] <= row, "MCS007", at, f"{name}: not sorted")
         rows.append(row)
-    require("1" not in bits[place:], "MCS004", at, f"{name}: the rest is not zero")
+    require_known("1" not in bits[place:], "MCS004", at, f"{name}: the rest is not zero")
     return rows
 
 
@@ -1135,9 +1180,13 @@ def parse(data, kind):
     return found
 
 
+FEATURES = members({}, {job: list_of(text) for job in ("read", "restore", "verify")})
+FEATURES_TEXT = members({}, {"features": FEATURES})
+
 META_TEXT = members(
     {"segment_id": hexadecimal(16), "snapshot_id": hexadecimal(16), "sync_marker": hexadecimal(8)},
     {
+        "features": FEATURES,
         "snapshot_name": text,
         "node": text,
         "node_index": number(32),
@@ -1200,6 +1249,7 @@ SEGMENT = members(
     }
 )
 
+VERDICTS = ("complete", "unsure", "lossy", "partial")
 PART = members(
     {
         "object": text,
@@ -1228,10 +1278,10 @@ MANIFEST_TEXT = members(
         "totals": members({name: decimal for name in ("segments", *SUMS)}),
         "content_digest": hexadecimal(16),
         "content_digest_exptime": hexadecimal(16),
-        "verdict": lambda found: found in ("complete", "unsure", "lossy", "partial"),
+        "verdict": lambda found: found in VERDICTS,
     },
     {
-        "features": members({}, {job: list_of(text) for job in ("read", "restore", "verify")}),
+        "features": FEATURES,
         "parents": list_of(text),
         "parts": list_of(PART),
         "ring": nullable(text),
@@ -1248,8 +1298,16 @@ PART_TEXT = members(
     }
 )
 
-# What any major version has.
-ENVELOPE = members({}, {"format": text, "version": VERSION})
+# What any major version has, and what is looked at before the rest.
+ENVELOPE = members(
+    {},
+    {
+        "format": text,
+        "version": VERSION,
+        "features": lambda found: True,
+        "verdict": lambda found: True,
+    },
+)
 
 CHECKSUM_START = b',\n  "checksum": "sha256:'
 CHECKSUM_END = b'"\n}\n'
@@ -1271,17 +1329,18 @@ def read_manifest(data):
     try:
         envelope = parse(data, ENVELOPE)
         if envelope.get("format") != "mcsnap":
-            raise Unsupported("the manifest's format is not mcsnap: this is no snapshot")
-        version = envelope.get("version", {"major": 1})
-        if version["major"] != 1:  # N2
-            raise Unsupported(f"format version {version['major']}")
+            raise NoSnapshot("the manifest's format is not mcsnap: this is no snapshot")
+        version = envelope.get("version", {"major": 1, "minor": 0})
+        check_major(version["major"], version["minor"], None)  # N2
         check_seal(data, "manifest")
+        check_features(data, None)  # N5
+        verdict = envelope.get("verdict")
+        if isinstance(verdict, str) and verdict not in VERDICTS and version["minor"] > 0:  # N4
+            words = f"verdict {escaped(verdict.encode())}, in format version 1.{version['minor']}"
+            raise newer(None, words)
         manifest = parse(data, MANIFEST_TEXT)
     except ValueError as error:
         raise Damage("MCS015", None, f"manifest: {error}") from None
-    features = manifest.get("features", {})
-    for feature in features.get("verify", []) + features.get("read", []):  # N5
-        raise Unsupported(f"feature {feature}")
     nodes = manifest["nodes"]
     for name in ("started_at", "finished_at"):  # N12
         require(is_moment(manifest[name]), "MCS015", None, f"manifest: {name}")
@@ -1456,7 +1515,7 @@ class Reading:
             if said:
                 check_said(said, manifest, segment)
         except Damage as damage:
-            found(damage)
+            segment.found(damage)
             return
         shard = None
         if said:
@@ -1556,8 +1615,7 @@ def read_look_up(data, look_up, place, manifest, named):
     header = LOOK_UP_HEADER.read(data, 0, 0)
     require(header.magic == LOOK_UP_MAGIC, "MCS002", 0, f"{name}: magic")
     require(header.header_crc == crc32(data[:76]), "MCS003", 0, f"{name}: checksum")
-    if header.major != 1:  # U2
-        raise Unsupported(f"format version {header.major}")
+    check_major(header.major, header.minor, 0)  # U2
     LOOK_UP_HEADER.check_reserved(header, 0)
     ids = header.look_up_id.hex(), header.snapshot_id.hex()
     is_same = ids == (look_up["id"].lower(), manifest["snapshot_id"].lower())
@@ -1681,7 +1739,7 @@ def main(arguments):
                     reading.segment(os.path.basename(place), file.read())
         except BrokenPipeError:
             raise
-        except (OSError, Unsupported) as error:
+        except (OSError, NoSnapshot) as error:
             print(f"read_snapshot: {place}: {error}", file=sys.stderr)
             is_any_unread = True
     return 1 if is_any_unread else 3 if reading.finding_count else 0

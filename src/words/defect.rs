@@ -141,7 +141,17 @@ pub enum Defect {
         /// The place where it was found.
         computed: u64,
     },
-    /// A field has a value that the format does not allow.
+    /// A field has none of the few values that this version of the format lists for it.
+    #[error("{structure}: {field} has the unknown value {stored}")]
+    UnknownValue {
+        /// The damaged part.
+        structure: Structure,
+        /// The field.
+        field: &'static str,
+        /// The value.
+        stored: u64,
+    },
+    /// A field has a value that no version of the format allows.
     #[error("{structure}: {field} has the illegal value {stored}")]
     IllegalValue {
         /// The damaged part.
@@ -164,11 +174,11 @@ pub enum Defect {
         bound: u64,
     },
     /// A part that must be understood is unknown to this build.
-    #[error("{structure}: unknown critical {what} {stored}; a newer mcsnap may read it")]
+    #[error("{structure}: unknown critical {what} {stored}")]
     UnknownCritical {
         /// The part that contains it.
         structure: Structure,
-        /// Frame type, column or feature.
+        /// Frame type or column.
         what: &'static str,
         /// Its number or name.
         stored: String,
@@ -282,12 +292,17 @@ pub enum Defect {
         /// The manifest's verdict.
         verdict: String,
     },
-    /// The bytes cannot be judged: the store fails, or they have a version that this
-    /// build does not read.
+    /// The bytes cannot be judged, because the store fails.
     #[error("it cannot be read: {reason}")]
     Unreadable {
         /// What failed and why.
         reason: String,
+    },
+    /// The bytes need a newer build; they may well be sound. FORMAT.md 7.
+    #[error("{what}: {}", Defect::MADE_BY_NEWER)]
+    Newer {
+        /// What this build does not know.
+        what: String,
     },
 }
 
@@ -306,11 +321,14 @@ fn known_loss(losses: u64, unsure: u64) -> String {
 }
 
 impl Defect {
+    /// What a user is told about everything that needs a newer build.
+    pub const MADE_BY_NEWER: &'static str = "made by a newer mcsnap; upgrade";
+
     /// Every code, in the order of FORMAT.md section 11.
-    pub const CODES: [&'static str; 22] = [
+    pub const CODES: [&'static str; 23] = [
         "MCS001", "MCS002", "MCS003", "MCS004", "MCS005", "MCS006", "MCS007", "MCS008", "MCS009",
         "MCS010", "MCS011", "MCS012", "MCS013", "MCS014", "MCS015", "MCS016", "MCS017", "MCS018",
-        "MCS019", "MCS020", "MCS021", "MCS023",
+        "MCS019", "MCS020", "MCS021", "MCS022", "MCS023",
     ];
 
     /// Returns the stable code of this kind of defect.
@@ -322,7 +340,7 @@ impl Defect {
             Self::ReservedNotZero { .. } => "MCS004",
             Self::Foreign { .. } => "MCS005",
             Self::WrongPlace { .. } => "MCS006",
-            Self::IllegalValue { .. } => "MCS007",
+            Self::IllegalValue { .. } | Self::UnknownValue { .. } => "MCS007",
             Self::AboveLimit { .. } => "MCS008",
             Self::UnknownCritical { .. } => "MCS009",
             Self::CountMismatch { .. } => "MCS010",
@@ -340,8 +358,21 @@ impl Defect {
             Self::Stray => "MCS019",
             Self::KnownLoss { .. } => "MCS020",
             Self::Unreadable { .. } => "MCS021",
+            Self::Newer { .. } => "MCS022",
             Self::KeyTwice { .. } => "MCS023",
         }
+    }
+
+    /// Returns whether a later minor version of the format may have a meaning for what is
+    /// a defect in this one: a reserved bit, a value that is not listed, an unknown part.
+    pub fn may_be_newer(&self) -> bool {
+        matches!(
+            self,
+            Self::ReservedNotZero { .. }
+                | Self::UnknownCritical { .. }
+                | Self::UnknownValue { .. }
+                | Self::Newer { .. }
+        )
     }
 
     /// Returns the severity of this kind of defect.
@@ -354,6 +385,7 @@ impl Defect {
             | Self::ReservedNotZero { .. }
             | Self::Foreign { .. }
             | Self::WrongPlace { .. }
+            | Self::UnknownValue { .. }
             | Self::IllegalValue { .. }
             | Self::AboveLimit { .. }
             | Self::UnknownCritical { .. }
@@ -371,7 +403,8 @@ impl Defect {
             | Self::KeyTwice { .. }
             | Self::ManifestMissing
             | Self::SegmentSize { .. }
-            | Self::Unreadable { .. } => Severity::Error,
+            | Self::Unreadable { .. }
+            | Self::Newer { .. } => Severity::Error,
         }
     }
 }

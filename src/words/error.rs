@@ -42,7 +42,13 @@ pub enum ErrorKind {
     /// The bytes of a snapshot are wrong.
     #[error("{0}")]
     Corrupt(Defect),
-    /// The bytes or the server are of a kind that this build does not support.
+    /// The bytes of a snapshot need a newer build; they may well be sound. FORMAT.md 7.
+    #[error("{what}: {}", Defect::MADE_BY_NEWER)]
+    Newer {
+        /// What this build does not know.
+        what: String,
+    },
+    /// The server is of a kind that this build does not support.
     #[error("{field} {found} is not supported: {supported}")]
     Unsupported {
         /// The unsupported property.
@@ -169,7 +175,7 @@ impl ErrorKind {
         match self {
             Self::Io { .. } => "io",
             Self::Corrupt(_) => "corrupt",
-            Self::Unsupported { .. } => "unsupported",
+            Self::Newer { .. } | Self::Unsupported { .. } => "unsupported",
             Self::LimitExceeded { .. } => "limit-exceeded",
             Self::Protocol { .. } => "protocol",
             Self::Server { .. } => "server",
@@ -277,8 +283,11 @@ impl Error {
             .caused_by(source)
     }
 
-    /// Makes the error of wrong bytes.
+    /// Makes the error of wrong bytes, or of bytes that need a newer build.
     pub fn corrupt(defect: Defect) -> Self {
+        if let Defect::Newer { what } = defect {
+            return Self::new(ErrorKind::Newer { what });
+        }
         Self::new(ErrorKind::Corrupt(defect))
     }
 
@@ -391,6 +400,7 @@ impl Error {
                 Operation::Connect | Operation::Read | Operation::Write | Operation::Resolve
             ),
             ErrorKind::Corrupt(_)
+            | ErrorKind::Newer { .. }
             | ErrorKind::Unsupported { .. }
             | ErrorKind::LimitExceeded { .. }
             | ErrorKind::Protocol { .. }
@@ -405,6 +415,11 @@ impl Error {
             | ErrorKind::InvalidInput { .. }
             | ErrorKind::Canceled => false,
         }
+    }
+
+    /// Returns whether the bytes of a snapshot need a newer build.
+    pub fn is_newer(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Newer { .. })
     }
 
     /// Returns whether the caller stopped the job.

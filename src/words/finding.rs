@@ -39,20 +39,23 @@ impl Finding {
 
     /// Converts any error that prevents one object from being read to a finding, so that
     /// a job can continue with the others. Wrong bytes are converted as by
-    /// [`Finding::from_error`]; a failing store, a missing object and an unsupported
-    /// version become [`Defect::Unreadable`].
+    /// [`Finding::from_error`]; a failing store and a missing object become
+    /// [`Defect::Unreadable`].
     ///
     /// # Errors
     ///
-    /// - The error itself, if it is about anything else, such as `Canceled`.
+    /// - The error itself, if it is about anything else, such as `Canceled`. What a newer
+    ///   build made ends a job: its result would lack what that build would have read.
     pub fn from_any_error(error: Error, place: &str) -> Result<Self, Error> {
         let is_unreadable = match error.kind() {
             ErrorKind::Io { operation } => matches!(
                 operation,
                 Operation::Open | Operation::Read | Operation::List | Operation::Map
             ),
-            ErrorKind::Unsupported { .. } | ErrorKind::NotFound { .. } => true,
+            ErrorKind::NotFound { .. } => true,
             ErrorKind::Corrupt(_)
+            | ErrorKind::Newer { .. }
+            | ErrorKind::Unsupported { .. }
             | ErrorKind::LimitExceeded { .. }
             | ErrorKind::Protocol { .. }
             | ErrorKind::Server { .. }
@@ -79,6 +82,22 @@ impl Finding {
         Ok(Self::new(location, Defect::Unreadable { reason }))
     }
 
+    /// Converts an error as [`Finding::from_any_error`] does, and what a newer build made
+    /// as well: for a job whose result is what it finds.
+    ///
+    /// # Errors
+    ///
+    /// - The error itself, if it is about anything else.
+    pub fn from_any_version(error: Error, place: &str) -> Result<Self, Error> {
+        let ErrorKind::Newer { what } = error.kind() else {
+            return Self::from_any_error(error, place);
+        };
+        let location = error.location().cloned();
+        let location = location.unwrap_or_else(|| Location::object(place));
+        let what = what.clone();
+        Ok(Self::new(location, Defect::Newer { what }))
+    }
+
     /// Returns the severity.
     pub fn severity(&self) -> Severity {
         self.defect.severity()
@@ -99,6 +118,21 @@ mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn what_a_newer_build_made_is_a_finding_of_one_job_and_ends_the_others() {
+        let newer = || {
+            let what = "format version 2.0".to_owned();
+            Error::corrupt(Defect::Newer { what })
+        };
+        let error = Finding::from_any_error(newer(), "b.mcs").unwrap_err();
+        assert!(error.is_newer(), "{error}");
+        let finding = Finding::from_any_version(newer(), "b.mcs").unwrap();
+        assert_eq!(
+            finding.to_string(),
+            "MCS022 error: b.mcs: format version 2.0: made by a newer mcsnap; upgrade"
+        );
+    }
 
     #[test]
     fn what_keeps_one_object_from_being_read_is_a_finding_and_nothing_else_is() {

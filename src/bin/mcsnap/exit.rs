@@ -24,6 +24,8 @@ pub(crate) enum Outcome {
     Clean,
     /// Done, with losses or findings.
     Degraded,
+    /// Done as far as this build can: a newer one is needed.
+    Newer,
     /// Done; what was looked for is not there.
     NotFound,
 }
@@ -96,6 +98,7 @@ pub(crate) fn code_of(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::Clean => 0,
         Outcome::Degraded => DEGRADED,
+        Outcome::Newer => USAGE,
         Outcome::NotFound => NOT_FOUND,
     }
 }
@@ -112,6 +115,7 @@ pub(crate) fn code_of_error(error: &anyhow::Error, signal: Option<Signal>) -> u8
         // is taken free the next time.
         Some(
             ErrorKind::InvalidInput { .. }
+            | ErrorKind::Newer { .. }
             | ErrorKind::Unsupported { .. }
             | ErrorKind::AlreadyExists { .. },
         ) => USAGE,
@@ -195,7 +199,10 @@ mod tests {
         let taken = Error::new(ErrorKind::AlreadyExists {
             what: "a".to_owned(),
         });
-        let table: [(anyhow::Error, Option<Signal>, u8); 11] = [
+        let newer = Error::new(ErrorKind::Newer {
+            what: "a".to_owned(),
+        });
+        let table: [(anyhow::Error, Option<Signal>, u8); 12] = [
             (anyhow::anyhow!("any"), None, 1),
             (Error::new(ErrorKind::Busy).into(), None, 1),
             // A failure stays one, though a signal came as well.
@@ -204,6 +211,7 @@ mod tests {
             (anyhow::Error::from(invalid()).context("read"), None, 2),
             (hinted(invalid()).into(), None, 2),
             (hinted(taken).into(), None, 2),
+            (newer.into(), None, 2),
             (canceled().into(), Some(Signal::Int), 130),
             (hinted(canceled()).into(), Some(Signal::Term), 143),
             (canceled().into(), Some(Signal::Hup), 143),
@@ -215,6 +223,7 @@ mod tests {
         }
         assert_eq!(code_of(Outcome::Clean), 0);
         assert_eq!(code_of(Outcome::Degraded), 3);
+        assert_eq!(code_of(Outcome::Newer), 2);
         assert_eq!(code_of(Outcome::NotFound), 4);
     }
 

@@ -619,7 +619,11 @@ impl ColumnEntry {
             });
         }
         if column.is_some() && self.encoding != 0 {
-            return Err(illegal_column("column encoding", self.encoding.into()));
+            return Err(Defect::UnknownValue {
+                structure: STRUCTURE,
+                field: "column encoding",
+                stored: self.encoding.into(),
+            });
         }
         Ok(column)
     }

@@ -115,7 +115,7 @@ impl SectionDescriptor {
                 0 => Codec::Plain,
                 1 => Codec::Zstd,
                 _ => {
-                    return Err(Defect::IllegalValue {
+                    return Err(Defect::UnknownValue {
                         structure,
                         field: "codec",
                         stored: codec.into(),

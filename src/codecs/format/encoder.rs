@@ -470,6 +470,7 @@ impl SegmentEncoder {
             toc_offset,
             toc_len: self.file_len.saturating_sub(toc_offset),
             file_len: self.file_len.saturating_add(to_u64(TAIL_SIZE)),
+            minor: Tail::MINOR,
         };
         let tail = tail.encode();
         self.digest.update(&tail);

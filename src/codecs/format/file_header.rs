@@ -1,11 +1,11 @@
 //! The first bytes of a segment. FORMAT.md 5.1.
 
-use crate::codecs::format::bytes::{ByteReader, prefix};
+use crate::codecs::format::bytes::{ByteReader, check_count, prefix};
 use crate::codecs::format::checksum::{check_crc, crc32};
 use crate::codecs::format::ids::SegmentIds;
 use crate::codecs::format::layout::{FILE_HEADER_SIZE, FILE_MAGIC, VERSION_MAJOR, VERSION_MINOR};
+use crate::codecs::format::version::check_major;
 use crate::words::defect::{Defect, Structure};
-use crate::words::error::{Error, ErrorKind, Result};
 
 /// Identifies the file type, and the segment and snapshot that the file belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +43,9 @@ impl FileHeader {
     ///
     /// # Errors
     ///
-    /// - `Corrupt`: truncated, wrong magic number or checksum, or reserved bits set (H1,
-    ///   H2).
-    /// - `Unsupported`: another major version (H3).
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let (major, header) = Self::decode_any_version(bytes).map_err(Error::corrupt)?;
-        if major != VERSION_MAJOR {
-            return Err(unsupported_version(major.into()));
-        }
-        Ok(header)
-    }
-
-    fn decode_any_version(bytes: &[u8]) -> std::result::Result<(u16, Self), Defect> {
+    /// - `Newer`: another major version (H3).
+    /// - The defect for another broken rule (H1, H2).
+    pub fn decode(bytes: &[u8]) -> Result<Self, Defect> {
         const CRC_OFFSET: usize = FILE_HEADER_SIZE.saturating_sub(4);
         let structure = Structure::FileHeader;
         let mut reader = ByteReader::new(bytes, structure);
@@ -66,27 +57,25 @@ impl FileHeader {
         let mut end = ByteReader::new(bytes, structure);
         end.bytes(CRC_OFFSET)?;
         check_crc(structure, end.u32()?, crc32(covered))?;
-        if major != VERSION_MAJOR {
-            // The rest may have another layout in that version.
-            let zero = SegmentIds::decode(&mut ByteReader::new(&[0; 40], structure))?;
-            return Ok((major, Self { minor, ids: zero }));
-        }
-        reader.reserved(4, "field at offset 12")?;
+        // The rest may have another layout in another version.
+        check_major(structure, major.into(), minor.into())?;
+        // Unused: a look-up reads no file header, so that nothing that it had to know
+        // could stand here.
+        reader.bytes(4)?;
         let ids = SegmentIds::decode(&mut reader)?;
-        reader.reserved(4, "field at offset 56")?;
-        Ok((major, Self { minor, ids }))
+        Ok(Self { minor, ids })
     }
-}
 
-/// Makes the error for a file of another major version.
-pub fn unsupported_version(major: u64) -> Error {
-    Error::new(ErrorKind::Unsupported {
-        field: "format version",
-        found: major.to_string(),
-        supported: format!(
-            "this build reads version {VERSION_MAJOR}; upgrade mcsnap to read a newer one"
-        ),
-    })
+    /// Compares the header with what the tail repeats (H4, A5).
+    ///
+    /// # Errors
+    ///
+    /// - `Foreign`: the tail has other ids.
+    /// - `CountMismatch`: it has another minor version.
+    pub fn check_tail(&self, ids: &SegmentIds, minor: u16) -> Result<(), Defect> {
+        self.ids.check(ids, Structure::Tail)?;
+        check_count(Structure::Tail, "minor", minor.into(), self.minor.into())
+    }
 }
 
 #[cfg(test)]
@@ -143,15 +132,23 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_major_version_is_refused_with_the_remedy() {
-        let mut bytes = header_bytes();
-        bytes[8] = 2;
-        let crc = crc32(&bytes[..60]);
-        bytes[60..].copy_from_slice(&crc.to_le_bytes());
+    fn a_newer_major_version_is_refused_with_the_remedy_and_a_minor_one_is_read() {
+        let with_version = |major, minor| {
+            let mut bytes = header_bytes();
+            bytes[8] = major;
+            bytes[10] = minor;
+            // Unused bytes.
+            bytes[12] = 1;
+            bytes[56] = 1;
+            let crc = crc32(&bytes[..60]);
+            bytes[60..].copy_from_slice(&crc.to_le_bytes());
+            FileHeader::decode(&bytes)
+        };
         assert_eq!(
-            FileHeader::decode(&bytes).unwrap_err().to_string(),
-            "format version 2 is not supported: this build reads version 1; upgrade mcsnap to \
-             read a newer one"
+            with_version(2, 0).unwrap_err().to_string(),
+            "format version 2.0: made by a newer mcsnap; upgrade"
         );
+        assert_eq!(with_version(0, 9).unwrap_err().code(), "MCS007");
+        assert_eq!(with_version(1, 7).unwrap().minor, 7);
     }
 }

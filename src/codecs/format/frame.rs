@@ -78,7 +78,7 @@ pub struct FrameFlags(u8);
 impl FrameFlags {
     const CRITICAL: u8 = 1;
     const PAYLOAD_CRC: u8 = 1 << 1;
-    pub(super) const RESERVED: u8 = 0b1100;
+    const RESERVED: u8 = 0b1100;
 
     /// Returns the flags that this build writes for a type.
     pub fn of(frame_type: FrameType) -> Self {

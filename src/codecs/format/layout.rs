@@ -72,11 +72,11 @@ pub const FILE_HEADER: &[Field] = &[
     field(0, 8, "magic"),
     field(8, 2, "major"),
     field(10, 2, "minor"),
-    field(12, 4, "reserved"),
+    field(12, 4, "unused"),
     field(16, 16, "segment_id"),
     field(32, 16, "snapshot_id"),
     field(48, 8, "sync_marker"),
-    field(56, 4, "reserved"),
+    field(56, 4, "unused"),
     field(60, 4, "header_crc"),
 ];
 
@@ -244,7 +244,8 @@ pub const TAIL: &[Field] = &[
     field(48, 8, "toc_offset"),
     field(56, 8, "toc_len"),
     field(64, 8, "file_len"),
-    field(72, 4, "reserved"),
+    field(72, 2, "major"),
+    field(74, 2, "minor"),
     field(76, 4, "tail_crc"),
 ];
 

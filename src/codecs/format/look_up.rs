@@ -2,15 +2,14 @@
 
 use crate::codecs::format::bytes::ByteReader;
 use crate::codecs::format::checksum::{check_crc, crc32, seeded_crc32_of};
-use crate::codecs::format::file_header::unsupported_version;
 use crate::codecs::format::hash_page::HashTable;
 use crate::codecs::format::ids::{LookUpId, SegmentId, SnapshotId};
 use crate::codecs::format::layout::{
     LOOK_UP_BLOCK_SIZE, LOOK_UP_HEADER_SIZE, LOOK_UP_MAGIC, PAGE_SIZE, VERSION_MAJOR, VERSION_MINOR,
 };
 use crate::codecs::format::manifest::LookUpName;
+use crate::codecs::format::version::{check_major, judge};
 use crate::words::defect::{Defect, Structure};
-use crate::words::error::{Error, Result};
 use crate::words::units::to_u64;
 
 /// Bits of a fingerprint. A page has some 1,500 entries, so that one look-up in 350 reads
@@ -112,38 +111,33 @@ impl LookUpHeader {
     ///
     /// # Errors
     ///
-    /// - `Unsupported`: another major version.
-    /// - `Corrupt`: the broken rule.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
+    /// - `Newer`: another major version, or a reserved field in a later minor version.
+    /// - The defect for another broken rule.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Defect> {
         const COVERED: usize = LOOK_UP_HEADER_SIZE.saturating_sub(4);
         let structure = Structure::LookUp;
-        let parse = || {
-            let mut reader = ByteReader::new(bytes, structure);
-            let covered = ByteReader::new(bytes, structure).bytes(COVERED)?;
-            reader.magic(&LOOK_UP_MAGIC)?;
-            let major = reader.u16()?;
-            let _minor = reader.u16()?;
-            let node_index = reader.u32()?;
-            let header = Self {
-                id: LookUpId(reader.array()?),
-                snapshot: SnapshotId(reader.array()?),
-                node_index,
-                shard_index: reader.u64()?,
-                entry_count: reader.u64()?,
-                page_count: reader.u32()?,
-                block_count: reader.u32()?,
-            };
-            let reserved = reader.u32()?;
-            check_crc(structure, reader.u32()?, crc32(covered))?;
-            Ok((major, reserved, header))
+        let mut reader = ByteReader::new(bytes, structure);
+        let covered = ByteReader::new(bytes, structure).bytes(COVERED)?;
+        reader.magic(&LOOK_UP_MAGIC)?;
+        let major = reader.u16()?;
+        let minor = reader.u16()?;
+        let node_index = reader.u32()?;
+        let header = Self {
+            id: LookUpId(reader.array()?),
+            snapshot: SnapshotId(reader.array()?),
+            node_index,
+            shard_index: reader.u64()?,
+            entry_count: reader.u64()?,
+            page_count: reader.u32()?,
+            block_count: reader.u32()?,
         };
-        let (major, reserved, header) = parse().map_err(Error::corrupt)?;
-        if major != VERSION_MAJOR {
-            return Err(unsupported_version(major.into()));
-        }
+        let reserved = reader.u32()?;
+        check_crc(structure, reader.u32()?, crc32(covered))?;
+        check_major(structure, major.into(), minor.into())?;
         if reserved != 0 {
             let field = "field at offset 72";
-            return Err(Error::corrupt(Defect::ReservedNotZero { structure, field }));
+            let defect = Defect::ReservedNotZero { structure, field };
+            return Err(judge(defect, minor.into()));
         }
         Ok(header)
     }
@@ -192,7 +186,7 @@ impl LookUpBlock {
     /// # Errors
     ///
     /// - The defect for the broken rule.
-    pub fn decode(id: LookUpId, number: u32, bytes: &[u8]) -> std::result::Result<Self, Defect> {
+    pub fn decode(id: LookUpId, number: u32, bytes: &[u8]) -> Result<Self, Defect> {
         const COVERED: usize = LOOK_UP_BLOCK_SIZE.saturating_sub(4);
         let structure = Structure::LookUp;
         let covered = ByteReader::new(bytes, structure).bytes(COVERED)?;

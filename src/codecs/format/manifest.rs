@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use serde_json::Value;
+
 use crate::codecs::format::bytes::{check_bound, check_count};
 use crate::codecs::format::checksum::ContentDigests;
-use crate::codecs::format::file_header::unsupported_version;
+pub use crate::codecs::format::features::{Features, Need};
 use crate::codecs::format::ids::{LookUpId, SegmentId, SnapshotId};
 use crate::codecs::format::layout::{VERSION_MAJOR, VERSION_MINOR};
 use crate::codecs::format::moment::check_moment;
 use crate::codecs::format::sealed_text::{check_seal, seal};
 use crate::codecs::format::segment_meta::{check_address, check_shard_bits};
+use crate::codecs::format::version::check_major;
 use crate::words::counters::Counters;
 use crate::words::decimal;
 use crate::words::defect::{Defect, Structure};
@@ -22,18 +25,6 @@ use crate::words::units::to_u64;
 
 const STRUCTURE: Structure = Structure::Manifest;
 const FORMAT_NAME: &str = "mcsnap";
-
-/// What a job does with a snapshot. Reading, restoring and verifying may require
-/// different features.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Read records.
-    Read,
-    /// Restore records.
-    Restore,
-    /// Verify records.
-    Verify,
-}
 
 /// A snapshot: what it holds, where it came from, and how complete it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,18 +120,6 @@ impl Default for Version {
     }
 }
 
-/// Features that a reader must know, by job.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Features {
-    /// Needed to read records.
-    pub read: Vec<String>,
-    /// Needed to restore them.
-    pub restore: Vec<String>,
-    /// Needed to verify them.
-    pub verify: Vec<String>,
-}
-
 /// The hash that distributes keys over shards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardHash {
@@ -187,6 +166,15 @@ impl Verdict {
         } else {
             Self::Complete
         }
+    }
+
+    const ALL: [Self; 4] = [Self::Complete, Self::Unsure, Self::Lossy, Self::Partial];
+
+    /// Returns the verdict for a word of a manifest, if this build knows it.
+    fn of_word(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|verdict| verdict.as_str() == word)
     }
 
     /// Returns the word used in the manifest.
@@ -352,12 +340,35 @@ impl TryFrom<String> for Digest128 {
     }
 }
 
-/// The fields that every version of a manifest has.
+/// What a reader must know of a manifest before it reads the rest.
 #[derive(Deserialize)]
 struct Envelope {
     #[serde(default)]
     format: String,
     version: Option<Version>,
+    #[serde(default)]
+    features: Value,
+    #[serde(default)]
+    verdict: Value,
+}
+
+impl Envelope {
+    /// Refuses what this build does not know. What cannot be understood passes; reading
+    /// the rest says why.
+    fn check_known(self, need: Need) -> std::result::Result<(), Defect> {
+        if let Ok(features) = serde_json::from_value::<Features>(self.features) {
+            features.check(need)?;
+        }
+        let minor = self.version.map_or(0, |version| version.minor);
+        let Some(word) = self.verdict.as_str() else {
+            return Ok(());
+        };
+        if minor <= VERSION_MINOR.into() || Verdict::of_word(word).is_some() {
+            return Ok(());
+        }
+        let what = format!("verdict \"{word}\", in format version {VERSION_MAJOR}.{minor}");
+        Err(Defect::Newer { what })
+    }
 }
 
 impl Manifest {
@@ -419,7 +430,8 @@ impl Manifest {
     /// # Errors
     ///
     /// - `InvalidInput`: this is not the manifest of a snapshot.
-    /// - `Unsupported`: another major version, or an unknown feature.
+    /// - `Newer`: another major version, an unknown feature, or in a later minor version an
+    ///   unknown verdict.
     /// - `Corrupt`: any other rule is broken.
     pub fn decode(bytes: &[u8], need: Need, limits: &Limits) -> Result<Self> {
         let len = to_u64(bytes.len());
@@ -432,33 +444,14 @@ impl Manifest {
                 allowed: "its format is not mcsnap: this is not a snapshot".to_owned(),
             }));
         }
-        if let Some(version) = envelope.version
-            && version.major != u64::from(VERSION_MAJOR)
-        {
-            return Err(unsupported_version(version.major));
+        if let Some(Version { major, minor }) = envelope.version {
+            check_major(STRUCTURE, major, minor).map_err(Error::corrupt)?;
         }
         check_seal(STRUCTURE, bytes).map_err(Error::corrupt)?;
+        envelope.check_known(need).map_err(Error::corrupt)?;
         let manifest: Self = serde_json::from_slice(bytes).map_err(malformed)?;
-        manifest.check_features(need)?;
         manifest.check(limits).map_err(Error::corrupt)?;
         Ok(manifest)
-    }
-
-    fn check_features(&self, need: Need) -> Result<()> {
-        let names = match need {
-            Need::Read => &self.features.read,
-            Need::Restore => &self.features.restore,
-            Need::Verify => &self.features.verify,
-        };
-        // Restoring and verifying also read.
-        match names.iter().chain(&self.features.read).next() {
-            Some(name) => Err(Error::new(ErrorKind::Unsupported {
-                field: "snapshot feature",
-                found: format!("\"{name}\""),
-                supported: "a newer mcsnap wrote it; upgrade mcsnap".to_owned(),
-            })),
-            None => Ok(()),
-        }
     }
 
     /// Checks everything that features and the checksum do not cover. Every reader does
@@ -689,13 +682,21 @@ pub(crate) mod tests {
         let newer = text.replace("\"major\": 1", "\"major\": 2");
         assert_eq!(
             decode(newer.as_bytes()).unwrap_err().to_string(),
-            "format version 2 is not supported: this build reads version 1; upgrade mcsnap to \
-             read a newer one"
+            "format version 2.0: made by a newer mcsnap; upgrade"
         );
         let sealed = text.replace("\"read\": []", "\"read\": [\"sealed\"]");
         assert_eq!(
             decode(&resealed(&sealed)).unwrap_err().to_string(),
-            "snapshot feature \"sealed\" is not supported: a newer mcsnap wrote it; upgrade mcsnap"
+            "feature \"sealed\": made by a newer mcsnap; upgrade"
+        );
+        // A word is unknown to this build, or wrong.
+        let word = text.replace("\"complete\"", "\"mirrored\"");
+        let error = decode(&resealed(&word)).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Corrupt(_)), "{error}");
+        let word = word.replace("\"minor\": 0", "\"minor\": 7");
+        assert_eq!(
+            decode(&resealed(&word)).unwrap_err().to_string(),
+            "verdict \"mirrored\", in format version 1.7: made by a newer mcsnap; upgrade"
         );
         let more = text.replace("\"token\"", "\"later\": [1], \"token\"");
         assert_eq!(decode(&resealed(&more)).unwrap(), manifest());

@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use crate::codecs::format::bytes::ByteReader;
-use crate::codecs::format::frame::{FrameFlags, FrameHeader};
+use crate::codecs::format::frame::FrameHeader;
 use crate::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use crate::codecs::format::layout::{FRAME_HEADER_SIZE, FRAME_MARKER};
 use crate::words::defect::{Defect, Structure};
@@ -34,13 +34,8 @@ impl FrameClaim {
         reader.magic(&FRAME_MARKER).ok()?;
         let sync = SyncMarker(reader.array().ok()?);
         let frame_type = reader.u8().ok()?;
-        // Bytes with reserved bits set are not a frame of this version.
-        let flags = reader.u8().ok()?;
-        reader.reserved(2, "field at offset 14").ok()?;
-        if flags & FrameFlags::RESERVED != 0 {
-            return None;
-        }
-        reader.bytes(8).ok()?;
+        // Flags, a reserved field, and the sequence number.
+        reader.bytes(1 + 2 + 8).ok()?;
         let offset = reader.u64().ok()?;
         let stored_len = reader.u64().ok()?;
         Some(Self {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codecs::format::bytes::check_bound;
+use crate::codecs::format::features::{Features, Need};
 use crate::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use crate::codecs::format::moment::check_moment;
 use crate::words::defect::{Defect, Structure};
@@ -19,6 +20,9 @@ pub struct SegmentMeta {
     pub snapshot_id: SnapshotId,
     /// The sync marker of its frames.
     pub sync_marker: SyncMarker,
+    /// Features that a reader of the segment must know, by job.
+    #[serde(default, skip_serializing_if = "Features::is_empty")]
+    pub features: Features,
     /// The name that the snapshot was to have.
     #[serde(default)]
     pub snapshot_name: String,
@@ -68,6 +72,7 @@ impl SegmentMeta {
             segment_id: ids.segment,
             snapshot_id: ids.snapshot,
             sync_marker: ids.sync,
+            features: Features::default(),
             snapshot_name: String::new(),
             node: String::new(),
             node_index: 0,
@@ -99,14 +104,20 @@ impl SegmentMeta {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Parses and checks a payload (M2 to M6).
+    /// Parses and checks a payload (M2 to M7).
     ///
     /// # Errors
     ///
+    /// - `Newer`: the job needs a feature that this build does not know.
     /// - `AboveLimit`: the payload or the address is too long.
     /// - `Malformed`, `IllegalValue`: a member is malformed or out of range.
     /// - `Foreign`: the ids differ from `ids`.
-    pub fn decode(payload: &[u8], ids: &SegmentIds, limits: &Limits) -> Result<Self, Defect> {
+    pub fn decode(
+        payload: &[u8],
+        ids: &SegmentIds,
+        need: Need,
+        limits: &Limits,
+    ) -> Result<Self, Defect> {
         let structure = Structure::Meta;
         check_bound(
             structure,
@@ -114,6 +125,7 @@ impl SegmentMeta {
             to_u64(payload.len()),
             limits.meta_len_max,
         )?;
+        Features::check_in(payload, need)?;
         let meta: Self = serde_json::from_slice(payload).map_err(|error| Defect::Malformed {
             structure,
             reason: error.to_string(),
@@ -173,10 +185,10 @@ mod tests {
         };
         let mut meta = SegmentMeta::nameless(&ids);
         meta.node = "x".repeat(4096);
-        let decoded = SegmentMeta::decode(&meta.encode(), &ids, &limits);
+        let decoded = SegmentMeta::decode(&meta.encode(), &ids, Need::Read, &limits);
         assert_eq!(decoded.as_ref(), Ok(&meta));
         meta.node.push('x');
-        let refused = SegmentMeta::decode(&meta.encode(), &ids, &limits).unwrap_err();
+        let refused = SegmentMeta::decode(&meta.encode(), &ids, Need::Read, &limits).unwrap_err();
         assert_eq!(refused.code(), "MCS008");
     }
 }

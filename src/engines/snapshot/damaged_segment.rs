@@ -28,7 +28,7 @@ impl DamagedSegment {
     ///
     /// # Errors
     ///
-    /// - `Unsupported`: a sound file header has another major version.
+    /// - `Newer`: a sound file header or tail needs a newer build.
     /// - `Canceled`.
     pub fn open(
         object: Box<dyn ObjectReader>,
@@ -85,6 +85,8 @@ impl DamagedSegment {
     ///
     /// # Errors
     ///
+    /// - `Newer`: a sound part of the segment needs a newer build, which could read what
+    ///   this one would leave out.
     /// - `Canceled`, and the errors of `take`. Damage is not an error.
     ///
     /// # Memory

@@ -51,11 +51,10 @@ impl SnapshotReader {
         let (object, place) = self.open_look_up(name)?;
         let at = |offset| {
             let place = Location::offset(&place, offset);
-            |defect| Error::corrupt(defect).at(place)
+            |defect| self.fault(defect).at(place)
         };
         let bytes = read_range(&*object, 0, to_u64(LOOK_UP_HEADER_SIZE))?;
-        let header =
-            LookUpHeader::decode(&bytes).map_err(|error| error.at(Location::offset(&place, 0)))?;
+        let header = LookUpHeader::decode(&bytes).map_err(at(0))?;
         let records = shard.segments.iter().map(|segment| segment.records);
         let records = records.fold(0, u64::saturating_add);
         self.check_header(&header, shard, name, records)

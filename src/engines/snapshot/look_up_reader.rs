@@ -14,6 +14,7 @@ use crate::codecs::format::layout::{
 };
 use crate::codecs::format::look_up::LookUpBlock;
 use crate::codecs::format::manifest::{LookUpName, ManifestNode};
+use crate::codecs::format::version::judge;
 use crate::engines::snapshot::files::SEGMENTS;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::reader::SnapshotReader;
@@ -96,7 +97,7 @@ impl SnapshotReader {
         let bytes = read_range(&*object, offset, to_u64(PAGE_SIZE))?;
         let at = |offset| {
             let place = Location::offset(&place, offset);
-            |defect| Error::corrupt(defect).at(place)
+            |defect| self.fault(defect).at(place)
         };
         let page = table.decode_page(page, &bytes).map_err(at(offset))?;
         let blocks = page.candidates(fingerprint).map(|number| {
@@ -105,6 +106,12 @@ impl SnapshotReader {
             LookUpBlock::decode(name.id, number, &bytes).map_err(at(offset))
         });
         blocks.collect::<Result<_>>().map(Some)
+    }
+
+    /// Makes the error of a defect in a look-up object. Its version is not read for a single
+    /// page; it is that of the manifest.
+    pub(super) fn fault(&self, defect: Defect) -> Error {
+        Error::corrupt(judge(defect, self.manifest().version.minor))
     }
 
     /// Opens a look-up object, and checks its length.
@@ -153,9 +160,8 @@ impl SnapshotReader {
         };
         let found = self.find_in_object(&*object, block, key, sections);
         let found = found.map_err(|error| {
-            // Another major version would look damaged.
-            let newer = newer_version(&*object);
-            newer.unwrap_or(error).at(Location::Object {
+            // What a newer version made would look damaged.
+            judged(error, &*object).at(Location::Object {
                 object: place.clone(),
                 block: Some(block.block.into()),
                 record: None,
@@ -210,9 +216,17 @@ impl SnapshotReader {
     }
 }
 
-/// Returns the error of a segment of another major version.
-fn newer_version(object: &dyn ObjectReader) -> Option<Error> {
-    let header = read_range(object, 0, to_u64(FILE_HEADER_SIZE)).ok()?;
-    let error = FileHeader::decode(&header).err()?;
-    matches!(error.kind(), ErrorKind::Unsupported { .. }).then_some(error)
+/// Judges an error by the version in the file header, which is read for that alone.
+fn judged(error: Error, object: &dyn ObjectReader) -> Error {
+    let ErrorKind::Corrupt(defect) = error.kind() else {
+        return error;
+    };
+    let Ok(header) = read_range(object, 0, to_u64(FILE_HEADER_SIZE)) else {
+        return error;
+    };
+    match FileHeader::decode(&header) {
+        Ok(header) => Error::corrupt(judge(defect.clone(), header.minor.into())),
+        Err(newer @ Defect::Newer { .. }) => Error::corrupt(newer),
+        Err(_) => error,
+    }
 }

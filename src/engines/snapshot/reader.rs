@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::codecs::format::bytes::{check_bound, check_count};
 use crate::codecs::format::manifest::{
-    Digest128, Features, LookUpName, Manifest, ManifestNode, ManifestSegment, Need, PartName,
-    ShardHash, Totals, Verdict, Version,
+    Digest128, LookUpName, Manifest, ManifestNode, ManifestSegment, Need, PartName, ShardHash,
+    Totals, Verdict, Version,
 };
 use crate::codecs::format::manifest_part::ManifestPart;
 use crate::codecs::format::moment::parse_moment;
@@ -42,7 +42,7 @@ impl SnapshotReader {
     /// # Errors
     ///
     /// - `NotFound`, or `InvalidInput` if the name is not a snapshot's.
-    /// - `Unsupported`, `Corrupt`, `LimitExceeded`: from [`Manifest::decode`].
+    /// - `Newer`, `Corrupt`, `LimitExceeded`: from [`Manifest::decode`].
     /// - `Io`.
     pub fn open(store: Arc<dyn Store>, name: &str, need: Need) -> Result<Self> {
         let mut snapshot = Self::open_root(store, name, need)?;
@@ -63,7 +63,7 @@ impl SnapshotReader {
         let object = match store.open(&path) {
             Ok(object) => object,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
-                if let Some(manifest) = describe_lone_segment(&*store, name, &limits)? {
+                if let Some(manifest) = describe_lone_segment(&*store, name, need, &limits)? {
                     return Ok(Self {
                         store,
                         name: name.to_owned(),
@@ -304,7 +304,7 @@ impl SnapshotReader {
     ///
     /// - `Corrupt`: the segment is missing, has another size, is damaged, or is another
     ///   one.
-    /// - `Unsupported`, `Io`.
+    /// - `Newer`, `Io`.
     pub fn open_segment(&self, segment: &ManifestSegment) -> Result<SegmentReader> {
         self.open_segment_as(segment, Opening::Checked)
     }
@@ -365,6 +365,7 @@ impl SnapshotReader {
 fn describe_lone_segment(
     store: &dyn Store,
     name: &str,
+    need: Need,
     limits: &Limits,
 ) -> Result<Option<Manifest>> {
     let object = match store.open(name) {
@@ -375,7 +376,7 @@ fn describe_lone_segment(
     let size = object.size();
     let segment = SegmentReader::open_object(object, store.describe(name), limits)?;
     // A damaged description or frame costs no block; reading it returns the error.
-    let meta = match segment.read_meta() {
+    let meta = match segment.read_meta(need) {
         Ok(meta) => meta,
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => {
             SegmentMeta::nameless(segment.ids())
@@ -384,7 +385,9 @@ fn describe_lone_segment(
     };
     let digest = match segment.compute_digest() {
         Ok(digest) => digest,
-        Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => String::new(),
+        Err(error) if error.is_newer() || matches!(error.kind(), ErrorKind::Corrupt(_)) => {
+            String::new()
+        }
         Err(error) => return Err(error),
     };
     let toc = segment.toc();
@@ -396,7 +399,7 @@ fn describe_lone_segment(
     Ok(Some(Manifest {
         format: "mcsnap".to_owned(),
         version: Version::default(),
-        features: Features::default(),
+        features: meta.features,
         snapshot_id: meta.snapshot_id,
         name: meta.snapshot_name,
         parents: Vec::new(),

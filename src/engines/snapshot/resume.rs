@@ -173,14 +173,14 @@ pub fn read_segment_meta(
     writer: &SnapshotWriter,
     segment: &ManifestSegment,
 ) -> Result<SegmentMeta> {
-    open_segment(writer.store(), &writer.path_of(&segment.object))?.read_meta()
+    open_segment(writer.store(), &writer.path_of(&segment.object))?.read_meta(Need::Rewrite)
 }
 
 /// Returns the manifest of the snapshot with this name, if there is one.
 ///
 /// # Errors
 ///
-/// - `Corrupt`, `Unsupported`, `Io`.
+/// - `Corrupt`, `Newer`, `Io`.
 pub fn find_manifest(store: &Arc<dyn Store>, name: &str) -> Result<Option<Manifest>> {
     match store.open(&format!("{name}/{MANIFEST}")) {
         Ok(_) => read_manifest(Arc::clone(store), name).map(Some),
@@ -387,7 +387,8 @@ fn describe_segment(
     let path = format!("{name}/{object}");
     let size = store.open(&path)?.size();
     let segment = open_segment(store, &path)?;
-    let meta = segment.read_meta()?;
+    // The manifest to come lists no feature.
+    let meta = segment.read_meta(Need::Rewrite)?;
     let node = usize::try_from(meta.node_index)
         .ok()
         .and_then(|index| journal.nodes.get(index));

@@ -9,6 +9,7 @@ use crate::codecs::format::checkpoint::Checkpoint;
 use crate::codecs::format::checksum::value_hash;
 use crate::codecs::format::column::Columns;
 use crate::codecs::format::compression::{SectionReader, salvage_section};
+use crate::codecs::format::features::{Features, Need};
 use crate::codecs::format::file_header::FileHeader;
 use crate::codecs::format::frame::{FrameHeader, FrameType};
 use crate::codecs::format::ids::{SegmentId, SegmentIds};
@@ -20,6 +21,7 @@ use crate::codecs::format::layout::{
 use crate::codecs::format::salvage::decode_frame_anywhere;
 use crate::codecs::format::toc::{Toc, TocEntry};
 use crate::codecs::format::value_part::ValuePartHeader;
+use crate::codecs::format::version::judge;
 use crate::engines::snapshot::coverage::Coverage;
 use crate::engines::snapshot::lossy_reader::{LossyReader, failed_len_max};
 use crate::engines::snapshot::salvage_parts::{
@@ -30,7 +32,7 @@ use crate::engines::snapshot::segment_identity::{ids_of, read_tail};
 use crate::ports::store::ObjectReader;
 use crate::words::cancel::Cancel;
 use crate::words::defect::{Defect, Structure};
-use crate::words::error::Result;
+use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
 use crate::words::item::escape_bytes;
 use crate::words::limits::Limits;
@@ -85,8 +87,12 @@ pub(super) struct Walk<'a> {
     last_end: (u64, u64),
     /// Whether the table of contents, which is the last frame, was found.
     has_toc: bool,
-    /// Whether there are frames that only a newer reader understands.
+    /// Whether there are frames that this reader does not understand.
     has_unknown_frames: bool,
+    /// The minor version, if file header or tail still has it.
+    minor: Option<u16>,
+    /// The first sound part that needs a newer build.
+    newer: Option<Error>,
 }
 
 impl<'a> Walk<'a> {
@@ -126,20 +132,48 @@ impl<'a> Walk<'a> {
             last_end: (0, 0),
             has_toc: false,
             has_unknown_frames: false,
+            minor: None,
+            newer: None,
         }
     }
 
     /// Recovers the records and counts what is lost.
     pub(super) fn run(mut self, take: &mut Take<'_>) -> Result<SegmentSalvage> {
         self.check_ends();
+        self.refuse_newer()?;
         self.scan(take)?;
+        self.refuse_newer()?;
         self.try_known_places(take)?;
         self.recover_remains(take)?;
         self.recover_parted(take)?;
+        self.refuse_newer()?;
         Ok(self.finish())
     }
 
+    /// Ends the walk if a newer build could read more than this one.
+    fn refuse_newer(&mut self) -> Result<()> {
+        self.newer.take().map_or(Ok(()), Err)
+    }
+
+    /// Looks whether the part at an offset, whose checksum is right, is of a newer build
+    /// rather than damaged. A part that no version 1.0 wrote is so, too, if nothing tells
+    /// the version.
+    fn look(&mut self, offset: u64, defect: &Defect) {
+        let judged = match self.minor {
+            Some(minor) => judge(defect.clone(), minor.into()),
+            None if defect.may_be_newer() => Defect::Newer {
+                what: format!("{defect}, in an unknown format version"),
+            },
+            None => return,
+        };
+        if matches!(judged, Defect::Newer { .. }) && self.newer.is_none() {
+            let location = Location::offset(self.place, offset);
+            self.newer = Some(Error::corrupt(judged).at(location));
+        }
+    }
+
     fn note(&mut self, offset: u64, defect: Defect) {
+        self.look(offset, &defect);
         if self.tally.findings.len() < SegmentSalvage::FINDING_COUNT_MAX {
             let location = Location::offset(self.place, offset);
             self.tally.findings.push(Finding::new(location, defect));
@@ -152,16 +186,17 @@ impl<'a> Walk<'a> {
     fn check_ends(&mut self) {
         let header = self.reader.bytes(0, to_u64(FILE_HEADER_SIZE));
         match FileHeader::decode(header) {
-            Ok(_) => self.covered.add(0, to_u64(FILE_HEADER_SIZE)),
-            Err(error) => {
-                if let Ok(Finding { defect, .. }) = Finding::from_error(error, self.place) {
-                    self.note(0, defect);
-                }
+            Ok(header) => {
+                self.covered.add(0, to_u64(FILE_HEADER_SIZE));
+                self.minor = (header.ids.segment == self.id).then_some(header.minor);
             }
+            Err(defect) => self.note(0, defect),
         }
         let tail_offset = self.tally.size.saturating_sub(to_u64(TAIL_SIZE));
         match read_tail(&mut self.reader, self.tally.size) {
-            Some((tail, toc_offset)) if tail.ids.segment == self.id => {
+            Err(defect) => self.note(tail_offset, defect),
+            Ok(Some((tail, toc_offset))) if tail.ids.segment == self.id => {
+                self.minor = self.minor.or(Some(tail.minor));
                 self.covered.add(tail_offset, self.tally.size);
                 self.toc_offset = Some(toc_offset);
                 if tail.file_len != self.tally.size {
@@ -177,7 +212,7 @@ impl<'a> Walk<'a> {
                     );
                 }
             }
-            Some((tail, _)) => {
+            Ok(Some((tail, _))) => {
                 let defect = Defect::Foreign {
                     structure: Structure::Tail,
                     field: "segment id",
@@ -186,7 +221,7 @@ impl<'a> Walk<'a> {
                 };
                 self.note(tail_offset, defect);
             }
-            None => {
+            Ok(None) => {
                 let structure = Structure::Tail;
                 self.note(tail_offset, Defect::BadMagic { structure });
             }
@@ -209,7 +244,7 @@ impl<'a> Walk<'a> {
                     self.note(at, defect);
                     self.has_unknown_frames = true;
                 }
-                Err(_) => {}
+                Err(defect) => self.look(at, &defect),
             }
         }
         Ok(())
@@ -364,6 +399,10 @@ impl<'a> Walk<'a> {
                     let decoded = KeyIndex::decode(payload, &ids);
                     decoded.map(|_| ()).map_err(|(_, defect)| defect)
                 }
+                // Records that are written anew lose the list of what their reader must know.
+                FrameType::Meta if frame.flags.has_payload_crc() => {
+                    Features::check_in(payload, Need::Rewrite)
+                }
                 FrameType::Meta
                 | FrameType::Block
                 | FrameType::Checkpoint
@@ -408,11 +447,14 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let payload = self.reader.bytes(payload_offset, payload_len);
-        let whole = Block::decode(&header, payload, &mut self.sections)
-            .ok()
-            .filter(|block| {
-                (0..block.len()).all(|index| matches!(block.record(index), Some(Ok(_))))
-            });
+        let decoded = Block::decode(&header, payload, &mut self.sections);
+        if let Err(defect) = &decoded {
+            let defect = defect.clone();
+            self.look(payload_offset, &defect);
+        }
+        let whole = decoded.ok().filter(|block| {
+            (0..block.len()).all(|index| matches!(block.record(index), Some(Ok(_))))
+        });
         let Some(block) = whole else {
             self.failed_len_max = self
                 .failed_len_max
@@ -460,7 +502,8 @@ impl<'a> Walk<'a> {
         let claimed = ValuePartHeader::claimed_payload_len(bytes);
         let stored_len = stored_len.or(claimed).unwrap_or(header_len);
         let (ids, limits) = (ids_of(self.id), self.limits);
-        let header = ValuePartHeader::decode(bytes, stored_len, &ids, sequence, limits)?;
+        let header = ValuePartHeader::decode(bytes, stored_len, &ids, sequence, limits)
+            .inspect_err(|defect| self.look(payload_offset, defect))?;
         let left = self.failed_len_max;
         check_bound(Structure::ValuePart, "stored_len", stored_len, left)?;
         let payload = self.reader.bytes(payload_offset, stored_len);
@@ -543,7 +586,9 @@ impl<'a> Walk<'a> {
         let bytes = self.reader.bytes(payload_offset, to_u64(BLOCK_HEADER_SIZE));
         let len = stored_len.or_else(|| BlockHeader::claimed_payload_len(bytes))?;
         let limits = self.limits;
-        let header = BlockHeader::decode(bytes, len, &ids_of(self.id), sequence, limits).ok()?;
+        let header = BlockHeader::decode(bytes, len, &ids_of(self.id), sequence, limits)
+            .inspect_err(|defect| self.look(payload_offset, defect))
+            .ok()?;
         Some((header, len))
     }
 

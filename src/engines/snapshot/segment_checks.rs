@@ -11,7 +11,7 @@ use crate::codecs::format::value_part::ValuePartHeader;
 use crate::engines::snapshot::parts_reader::PartSource as _;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::words::defect::{Defect, Structure};
-use crate::words::error::{Error, Result};
+use crate::words::error::Result;
 use crate::words::location::Location;
 use crate::words::units::to_u64;
 
@@ -28,13 +28,14 @@ impl SegmentReader {
             return self
                 .decode_part(number, &frame, &payload)
                 .and_then(|header| header.check_stored(&payload))
-                .map_err(|defect| Error::corrupt(defect).at(self.frame_location(number, None)));
+                .map_err(|defect| self.fault(defect).at(self.frame_location(number, None)));
         }
         if frame.frame_type == FrameType::Checkpoint {
             Checkpoint::decode(&payload, &self.ids, frame.offset)
                 .and_then(|checkpoint| self.check_checkpoint(number, &checkpoint))
                 .map_err(|defect| {
-                    Error::corrupt(defect).at(Location::offset(&self.place, frame.offset))
+                    self.fault(defect)
+                        .at(Location::offset(&self.place, frame.offset))
                 })?;
         }
         Ok(())
@@ -103,7 +104,7 @@ impl SegmentReader {
             .saturating_add(to_u64(FRAME_HEADER_SIZE));
         let at = |(offset, defect): (u64, Defect)| {
             let location = Location::offset(&self.place, start.saturating_add(offset));
-            Error::corrupt(defect).at(location)
+            self.fault(defect).at(location)
         };
         let index = KeyIndex::decode(payload, &self.ids).map_err(at)?;
         let header = index.header();

@@ -11,8 +11,7 @@ use crate::codecs::format::layout::{
 };
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::segment_reader::SegmentReader;
-use crate::words::defect::Structure;
-use crate::words::error::{Error, Result};
+use crate::words::error::Result;
 use crate::words::location::Location;
 use crate::words::units::to_u64;
 
@@ -44,7 +43,8 @@ impl SegmentReader {
             let checked = FrameHeader::decode(&bytes, &self.ids, entry.offset)
                 .and_then(|frame| self.check_entry(number, &frame));
             checked.map_err(|defect| {
-                Error::corrupt(defect).at(Location::offset(&self.place, entry.offset))
+                self.fault(defect)
+                    .at(Location::offset(&self.place, entry.offset))
             })?;
             digest.update(&bytes);
             if entry.frame_type == FrameType::KeyIndex {
@@ -69,14 +69,12 @@ impl SegmentReader {
     fn check_file_header(&self) -> Result<Cow<'_, [u8]>> {
         let bytes = read_range(&*self.object, 0, to_u64(FILE_HEADER_SIZE))?;
         let header = FileHeader::decode(&bytes)
-            .map_err(|error| error.at(Location::offset(&self.place, 0)))?;
+            .map_err(|defect| self.fault(defect).at(Location::offset(&self.place, 0)))?;
         let tail_offset = self.object.size().saturating_sub(to_u64(TAIL_SIZE));
-        header
-            .ids
-            .check(&self.ids, Structure::Tail)
-            .map_err(|defect| {
-                Error::corrupt(defect).at(Location::offset(&self.place, tail_offset))
-            })?;
+        header.check_tail(&self.ids, self.minor).map_err(|defect| {
+            self.fault(defect)
+                .at(Location::offset(&self.place, tail_offset))
+        })?;
         Ok(bytes)
     }
 }

@@ -16,8 +16,8 @@ use crate::codecs::format::tail::Tail;
 use crate::engines::snapshot::lossy_reader::{LossyReader, failed_len_max};
 use crate::ports::store::ObjectReader;
 use crate::words::cancel::Cancel;
-use crate::words::defect::Structure;
-use crate::words::error::{ErrorKind, Result};
+use crate::words::defect::{Defect, Structure};
+use crate::words::error::{Error, Result};
 use crate::words::limits::Limits;
 use crate::words::units::to_u64;
 
@@ -52,10 +52,11 @@ fn stated(object: &dyn ObjectReader) -> Result<Stated> {
     let mut reader = LossyReader::random(object);
     let header = match FileHeader::decode(reader.bytes(0, to_u64(FILE_HEADER_SIZE))) {
         Ok(header) => Some(Identity::of(&header.ids)),
-        Err(error) if matches!(error.kind(), ErrorKind::Unsupported { .. }) => return Err(error),
+        Err(defect @ Defect::Newer { .. }) => return Err(Error::corrupt(defect)),
         Err(_) => None,
     };
-    let tail = read_tail(&mut reader, object.size()).map(|(tail, _)| Identity::of(&tail.ids));
+    let tail = read_tail(&mut reader, object.size()).map_err(Error::corrupt)?;
+    let tail = tail.map(|(tail, _)| Identity::of(&tail.ids));
     Ok(match (header, tail) {
         (Some(header), Some(tail)) if header.segment != tail.segment => Stated::Two(header),
         (Some(identity), _) | (None, Some(identity)) => Stated::One(identity),
@@ -67,7 +68,7 @@ fn stated(object: &dyn ObjectReader) -> Result<Stated> {
 ///
 /// # Errors
 ///
-/// - `Unsupported`: a sound file header has another major version.
+/// - `Newer`: a sound file header or tail needs a newer build.
 pub fn stated_identity(object: &dyn ObjectReader) -> Result<Option<Identity>> {
     Ok(match stated(object)? {
         Stated::One(identity) => Some(identity),
@@ -79,7 +80,7 @@ pub fn stated_identity(object: &dyn ObjectReader) -> Result<Option<Identity>> {
 ///
 /// # Errors
 ///
-/// - `Unsupported`: a sound file header has another major version.
+/// - `Newer`: a sound file header or tail needs a newer build.
 /// - `Canceled`.
 pub(super) fn find_identity(
     object: &dyn ObjectReader,
@@ -95,14 +96,30 @@ pub(super) fn find_identity(
 }
 
 /// Reads the tail; returns it with the position where its table of contents starts now,
-/// in case bytes are missing at the front.
-pub(super) fn read_tail(reader: &mut LossyReader<'_>, size: u64) -> Option<(Tail, u64)> {
-    let offset = size.checked_sub(to_u64(TAIL_SIZE))?;
+/// in case bytes are missing at the front, or `None` if it is damaged.
+///
+/// # Errors
+///
+/// - `Newer`: a sound tail has another major version.
+pub(super) fn read_tail(
+    reader: &mut LossyReader<'_>,
+    size: u64,
+) -> std::result::Result<Option<(Tail, u64)>, Defect> {
+    let Some(offset) = size.checked_sub(to_u64(TAIL_SIZE)) else {
+        return Ok(None);
+    };
     let bytes = reader.bytes(offset, to_u64(TAIL_SIZE));
-    let claimed = bytes.get(64..72)?.first_chunk().copied()?;
-    let tail = Tail::decode(bytes, u64::from_le_bytes(claimed)).ok()?;
-    let toc_offset = offset.checked_sub(tail.toc_len)?;
-    Some((tail, toc_offset))
+    let Some(claimed) = bytes.get(64..72).and_then(|bytes| bytes.first_chunk()) else {
+        return Ok(None);
+    };
+    match Tail::decode(bytes, u64::from_le_bytes(*claimed)) {
+        Ok(tail) => {
+            let toc_offset = offset.checked_sub(tail.toc_len);
+            Ok(toc_offset.map(|toc_offset| (tail, toc_offset)))
+        }
+        Err(defect @ Defect::Newer { .. }) => Err(defect),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Reads the segment's description of itself, which directly follows the file header

@@ -127,7 +127,7 @@ impl SegmentReader {
         let page = read_range(&*self.object, offset, to_u64(PAGE_SIZE))?;
         let page = table
             .decode_page(page_number, &page)
-            .map_err(|defect| Error::corrupt(defect).at(Location::offset(&self.place, offset)))?;
+            .map_err(|defect| self.fault(defect).at(Location::offset(&self.place, offset)))?;
         Ok(page.candidates(fingerprint).collect())
     }
 }

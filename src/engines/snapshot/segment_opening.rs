@@ -12,6 +12,7 @@ use crate::codecs::format::layout::{
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::codecs::format::tail::Tail;
 use crate::codecs::format::toc::Toc;
+use crate::codecs::format::version::judge;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::ports::store::{ObjectReader, Store};
@@ -26,13 +27,18 @@ use crate::words::units::to_u64;
 pub enum Opening {
     /// Read and compare the tail, the table of contents and the file header.
     Checked,
-    /// Read only the tail and the table of contents, which have all that a look-up needs.
-    /// That is a single read if the store does not map files.
+    /// Read only the tail and the table of contents, which have all that a look-up needs,
+    /// the version included. That is a single read if the store does not map files.
     Lookup,
 }
 
 impl SegmentReader {
     /// Opens a segment and checks tail, file header and TOC.
+    ///
+    /// # Errors
+    ///
+    /// - `Newer`: another major version, or an unknown part that must be known.
+    /// - `Corrupt`, `Io`.
     pub(super) fn open(
         store: &dyn Store,
         path: &str,
@@ -74,7 +80,7 @@ impl SegmentReader {
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, `Unsupported`, `Io`.
+    /// - `Corrupt`, `Newer`, `Io`.
     pub fn open_object(
         object: Box<dyn ObjectReader>,
         place: String,
@@ -93,15 +99,15 @@ impl SegmentReader {
     ) -> Result<Self> {
         check_size(&*object, &place)?;
         let bytes = read_range(&*object, 0, to_u64(FILE_HEADER_SIZE))?;
-        let header =
-            FileHeader::decode(&bytes).map_err(|error| error.at(Location::offset(&place, 0)))?;
+        let header = FileHeader::decode(&bytes)
+            .map_err(|defect| Error::corrupt(defect).at(Location::offset(&place, 0)))?;
         drop(bytes);
         Self::open_tables(object, place, tables_len, Some(&header), limits)
     }
 
     /// Reads the tail and the table of contents, in a single read if the guess of their
-    /// length is right. The ids are compared with those of the file header (H4), if there
-    /// is one, before any checksum seeded by them is trusted.
+    /// length is right. Ids and version are compared with those of the file header (H4,
+    /// A5), if there is one, before any checksum seeded by the ids is trusted.
     fn open_tables(
         object: Box<dyn ObjectReader>,
         place: String,
@@ -128,7 +134,7 @@ impl SegmentReader {
             .to_vec();
         let tail = Tail::decode(&tail_bytes, size).map_err(at(tail_offset))?;
         if let Some(header) = header {
-            let checked = header.ids.check(&tail.ids, Structure::Tail);
+            let checked = header.check_tail(&tail.ids, tail.minor);
             checked.map_err(at(tail_offset))?;
         }
         let toc_len_max = limits
@@ -140,8 +146,9 @@ impl SegmentReader {
             Some(bytes) => Cow::Borrowed(bytes),
             None => read_range(&*object, tail.toc_offset, tail.toc_len)?,
         };
-        let (toc_frame, toc) =
-            decode_toc(&toc_bytes, &tail.ids, &tail, limits).map_err(at(tail.toc_offset))?;
+        let (toc_frame, toc) = decode_toc(&toc_bytes, &tail.ids, &tail, limits)
+            .map_err(|defect| judge(defect, tail.minor.into()))
+            .map_err(at(tail.toc_offset))?;
         drop(toc_bytes);
         drop(end);
         let entries = toc.entries.iter().enumerate();
@@ -153,6 +160,7 @@ impl SegmentReader {
             object,
             place,
             ids: tail.ids,
+            minor: tail.minor,
             toc,
             limits: *limits,
             blocks,

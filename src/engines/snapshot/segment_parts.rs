@@ -11,7 +11,7 @@ use crate::codecs::format::value_part::{PartedValue, ValuePartHeader};
 use crate::engines::snapshot::parts_reader::{PartSource, PartsReader};
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::words::defect::{Defect, Structure};
-use crate::words::error::{Error, Result};
+use crate::words::error::Result;
 use crate::words::location::Location;
 use crate::words::pieces::Pieces as _;
 use crate::words::units::to_u64;
@@ -124,7 +124,7 @@ impl PartSource for SegmentReader {
                 header.read(&payload, sections, raw)?;
                 Ok(header)
             })
-            .map_err(|defect| Error::corrupt(defect).at(self.frame_location(number, record)))
+            .map_err(|defect| self.fault(defect).at(self.frame_location(number, record)))
     }
 
     fn record_location(&self, block: usize, record: usize) -> Location {

@@ -9,9 +9,10 @@ use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::frame::{FrameHeader, FrameType};
 use crate::codecs::format::ids::SegmentIds;
 use crate::codecs::format::layout::{BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE};
-use crate::codecs::format::manifest::{Digest128, ManifestSegment};
+use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::codecs::format::toc::{Toc, TocEntry};
+use crate::codecs::format::version::judge;
 use crate::engines::snapshot::object_range::{read_range, read_range_by_call};
 use crate::engines::snapshot::parts_reader::PartSource as _;
 use crate::ports::store::ObjectReader;
@@ -27,6 +28,8 @@ pub struct SegmentReader {
     pub(super) object: Box<dyn ObjectReader>,
     pub(super) place: String,
     pub(super) ids: SegmentIds,
+    /// Minor version of the writer.
+    pub(super) minor: u16,
     pub(super) toc: Toc,
     pub(super) limits: Limits,
     /// Indexes of the blocks' entries, in order.
@@ -41,6 +44,7 @@ pub struct BlockFrame<'a> {
     /// The block's header.
     pub header: BlockHeader,
     payload: Cow<'a, [u8]>,
+    minor: u16,
 }
 
 impl BlockFrame<'_> {
@@ -50,7 +54,7 @@ impl BlockFrame<'_> {
     ///
     /// - The defect, if a rule is broken.
     pub fn decode(&self, sections: &mut SectionReader) -> std::result::Result<Block, Defect> {
-        Block::decode(&self.header, &self.payload, sections)
+        Block::decode(&self.header, &self.payload, sections).map_err(|defect| self.judge(defect))
     }
 
     /// Decompresses and checks the values of a block whose keys are already decoded.
@@ -64,6 +68,11 @@ impl BlockFrame<'_> {
         sections: &mut SectionReader,
     ) -> std::result::Result<Block, Defect> {
         Block::with_keys(columns, &self.header, &self.payload, sections)
+            .map_err(|defect| self.judge(defect))
+    }
+
+    fn judge(&self, defect: Defect) -> Defect {
+        judge(defect, self.minor.into())
     }
 
     /// Checks the stored bytes of both sections, without decompressing.
@@ -106,6 +115,12 @@ impl SegmentReader {
             content_digest: Digest128(toc.digests.content),
             content_digest_exptime: Digest128(toc.digests.content_exptime),
         }
+    }
+
+    /// Makes the error of a defect; in a segment of a later minor version it may be no
+    /// damage.
+    pub(super) fn fault(&self, defect: Defect) -> Error {
+        Error::corrupt(judge(defect, self.minor.into()))
     }
 
     /// Returns the name of the segment for messages.
@@ -157,9 +172,9 @@ impl SegmentReader {
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, with the block's location; `Io`.
+    /// - `Corrupt`, `Newer`, with the block's location; `Io`.
     pub fn read_block(&self, block: usize) -> Result<BlockFrame<'_>> {
-        let corrupt = |defect| Error::corrupt(defect).at(self.block_location(block));
+        let corrupt = |defect| self.fault(defect).at(self.block_location(block));
         let Some(&number) = self.blocks.get(block) else {
             return Err(Error::invalid_input(
                 "block",
@@ -178,14 +193,18 @@ impl SegmentReader {
         .map_err(corrupt)?;
         self.check_block_entry(number, &frame, &header)
             .map_err(corrupt)?;
-        Ok(BlockFrame { header, payload })
+        Ok(BlockFrame {
+            header,
+            payload,
+            minor: self.minor,
+        })
     }
 
     /// Reads only the keys and metadata of a block.
     ///
     /// # Errors
     ///
-    /// - `Corrupt`, with the block's location; `Io`.
+    /// - `Corrupt`, `Newer`, with the block's location; `Io`.
     pub fn read_keys(&self, block: usize, sections: &mut SectionReader) -> Result<Columns> {
         self.read_header_and_keys(block, sections)
             .map(|(_, columns)| columns)
@@ -196,7 +215,7 @@ impl SegmentReader {
         block: usize,
         sections: &mut SectionReader,
     ) -> Result<(BlockHeader, Columns)> {
-        let corrupt = |defect| Error::corrupt(defect).at(self.block_location(block));
+        let corrupt = |defect| self.fault(defect).at(self.block_location(block));
         let Some(&number) = self.blocks.get(block) else {
             return Err(Error::invalid_input(
                 "block",
@@ -239,10 +258,12 @@ impl SegmentReader {
     ///
     /// # Errors
     ///
+    /// - `Newer`: the job needs a feature that this build does not know.
     /// - `Corrupt`, `Io`.
-    pub fn read_meta(&self) -> Result<SegmentMeta> {
+    pub fn read_meta(&self, need: Need) -> Result<SegmentMeta> {
         let corrupt = |defect| {
-            Error::corrupt(defect).at(Location::offset(&self.place, to_u64(FILE_HEADER_SIZE)))
+            self.fault(defect)
+                .at(Location::offset(&self.place, to_u64(FILE_HEADER_SIZE)))
         };
         let first = self.toc.entries.first().map(|entry| entry.frame_type);
         if first != Some(FrameType::Meta) {
@@ -253,7 +274,7 @@ impl SegmentReader {
             }));
         }
         let (_, payload) = self.read_frame(0)?;
-        SegmentMeta::decode(&payload, &self.ids, &self.limits).map_err(corrupt)
+        SegmentMeta::decode(&payload, &self.ids, need, &self.limits).map_err(corrupt)
     }
 
     /// Reads the payload of the key index, for [`SegmentReader::decode_key_index`].
@@ -299,7 +320,7 @@ impl SegmentReader {
                 "no such frame",
             ));
         };
-        let corrupt = |defect| Error::corrupt(defect).at(self.frame_location(number, record));
+        let corrupt = |defect| self.fault(defect).at(self.frame_location(number, record));
         // The length is limited by the file size, since decoding the TOC has checked its
         // offsets. A frame that is read whole is held whole, so the memory limits apply
         // as well.

@@ -4,6 +4,7 @@ use crate::codecs::format::compression::Compression;
 use crate::codecs::format::encoder::{
     EncoderOptions, FinishedSegment, Pushed, PushedPieces, SegmentEncoder,
 };
+use crate::codecs::format::features::Features;
 use crate::codecs::format::ids::{SegmentId, SyncMarker};
 use crate::codecs::format::key_index::KeyIndexBuilder;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment};
@@ -292,6 +293,7 @@ impl<'a> ShardWriter<'a> {
             segment_id,
             snapshot_id: self.snapshot.id(),
             sync_marker: SyncMarker(first_eight(random())),
+            features: Features::default(),
             snapshot_name: self.snapshot.name().to_owned(),
             node: options.node.clone(),
             node_index: options.node_index,

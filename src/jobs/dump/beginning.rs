@@ -50,7 +50,7 @@ impl DumpPlan {
     /// - `InvalidInput`: the name belongs to a finished snapshot, or to an unfinished
     ///   dump with other servers, another order of them, another selection or other
     ///   shards.
-    /// - `Corrupt`, `Unsupported`: the manifest of a finished one cannot be read.
+    /// - `Corrupt`, `Newer`: the manifest of a finished one cannot be read.
     /// - `Io`.
     pub fn settle(mut self, store: &Arc<dyn Store>) -> Result<Self> {
         let Some(resume) = &self.options.resume else {
@@ -341,7 +341,7 @@ impl DumpPlan {
                 error.kind(),
                 ErrorKind::Corrupt(_)
                     | ErrorKind::InvalidInput { .. }
-                    | ErrorKind::Unsupported { .. }
+                    | ErrorKind::Newer { .. }
                     | ErrorKind::LimitExceeded { .. }
             )
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::codecs::format::manifest::ManifestSegment;
+use crate::codecs::format::manifest::{ManifestSegment, Need};
 use crate::engines::snapshot::{SegmentReader, SnapshotReader};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::finding::Finding;
@@ -81,7 +81,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     ///
-    /// - `Io`, `Unsupported`.
+    /// - `Io`, `Newer`.
     pub(super) fn next(&self, damage: &Mutex<Damage>) -> Result<Option<BlockTask>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -108,7 +108,7 @@ impl<'a> Cursor<'a> {
                     let source_index = usize::try_from(named.node_index).unwrap_or(usize::MAX);
                     state.open = Some(OpenSegment {
                         source_index,
-                        clock_offset: self.clock_offset(&reader, source_index),
+                        clock_offset: self.clock_offset(&reader, source_index)?,
                         reader: Arc::new(reader),
                     });
                 }
@@ -124,15 +124,22 @@ impl<'a> Cursor<'a> {
     /// Returns the clock offset when the segment was dumped, or the manifest's if the
     /// segment does not record it. The two may differ if the dump was resumed. A restart
     /// file's times are those of its server's host, and have no offset.
-    fn clock_offset(&self, segment: &SegmentReader, source_index: usize) -> i64 {
+    ///
+    /// # Errors
+    ///
+    /// - `Newer`: the segment needs a feature that this build does not know.
+    fn clock_offset(&self, segment: &SegmentReader, source_index: usize) -> Result<i64> {
         const OF_HOST: &str = "warm-file";
         let node = self.snapshot.manifest().nodes.get(source_index);
+        let own = match segment.read_meta(Need::Restore) {
+            Ok(meta) => meta.clock_offset.parse().ok(),
+            Err(error) if error.is_newer() => return Err(error),
+            Err(_) => None,
+        };
         if node.is_some_and(|node| node.walk == OF_HOST) {
-            return 0;
+            return Ok(0);
         }
-        let own = segment.read_meta().ok();
-        let own = own.and_then(|meta| meta.clock_offset.parse().ok());
         let of_node = || node.and_then(|node| node.clock_offset.parse().ok());
-        own.or_else(of_node).unwrap_or(0)
+        Ok(own.or_else(of_node).unwrap_or(0))
     }
 }

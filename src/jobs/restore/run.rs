@@ -33,7 +33,7 @@ impl RestorePlan {
     ///
     /// # Errors
     ///
-    /// - `Io` of the store, `Unsupported`, `Canceled`. Damaged blocks, refused records
+    /// - `Io` of the store, `Newer`, `Canceled`. Damaged blocks, refused records
     ///   and nodes that go away are in the report.
     ///
     /// # Memory

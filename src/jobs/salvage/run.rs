@@ -104,7 +104,8 @@ const RESERVED_FILES: u64 = 32;
 /// - `AlreadyExists`: the new name is already used.
 /// - `NotFound`, `InvalidInput`: there is no segment, or no segment has anything in it;
 ///   an option is out of its range, or the memory limit too low.
-/// - `Unsupported`: a newer format.
+/// - `Newer`: a sound part needs a newer build, which could read what this one would leave
+///   out. Nothing is written.
 /// - `Io`: the new snapshot cannot be written; what was written of it is removed.
 ///   Unreadable input is a loss, and in the report.
 /// - `Canceled`.

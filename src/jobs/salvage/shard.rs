@@ -64,7 +64,7 @@ impl ShardJob<'_> {
     ///
     /// # Errors
     ///
-    /// - `Io` of the new snapshot, `Unsupported`, `Canceled`.
+    /// - `Io` of the new snapshot, `Newer`, `Canceled`.
     pub(super) fn run(&self) -> Result<ShardSalvage> {
         let pump_options = PumpOptions {
             name: "write",

@@ -119,7 +119,7 @@ fn find_in_snapshot(
 ) -> Result<Sources> {
     let place = store.describe(&format!("{name}/{MANIFEST}"));
     let files = list_files(&**store, name)?;
-    match SnapshotReader::open(Arc::clone(store), name, Need::Read) {
+    match SnapshotReader::open(Arc::clone(store), name, Need::Rewrite) {
         Ok(snapshot) => {
             let mut sources = Sources::new(store, Some(snapshot.manifest().clone()));
             sources.is_all_there = true;
@@ -182,10 +182,6 @@ fn manifest_finding(error: Error, place: &str) -> Result<Finding> {
         };
         return Ok(Finding::new(Location::object(place), defect));
     }
-    if matches!(kind, ErrorKind::Unsupported { .. }) {
-        // Segments of a newer version would be refused as well.
-        return Err(error);
-    }
     Finding::from_any_error(error, place)
 }
 
@@ -231,6 +227,7 @@ impl Sources {
         }));
         let mut by_id: BTreeMap<SegmentId, (File, Option<Identity>, u64)> = BTreeMap::new();
         let mut unstated: BTreeMap<String, u64> = BTreeMap::new();
+        let mut newer: BTreeMap<String, Error> = BTreeMap::new();
         for file in objects {
             cancel.check()?;
             let opened = file.open(&*self.store).and_then(|object| {
@@ -247,6 +244,9 @@ impl Sources {
                     unstated.insert(file.object, size);
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
+                Err(error) if error.is_newer() => {
+                    newer.insert(file.object, error);
+                }
                 Err(error) => {
                     let place = self.store.describe(&file.object);
                     self.findings.push(Finding::from_any_error(error, &place)?);
@@ -265,6 +265,10 @@ impl Sources {
             });
             let Some((file, _, size)) = found else {
                 let place = Location::object(snapshot.segment_place(named));
+                if let Some(error) = newer.remove(&object) {
+                    // A newer build salvages all of it.
+                    return Err(error.at(place));
+                }
                 let is_unreadable = self
                     .findings
                     .iter()
@@ -304,6 +308,11 @@ impl Sources {
         }
         for (file, _, _) in by_id.into_values() {
             self.tell(&file, Defect::Stray);
+        }
+        for (object, error) in newer {
+            let place = self.store.describe(&object);
+            self.findings
+                .push(Finding::from_any_version(error, &place)?);
         }
         // Nothing is known about the other files. They are used only if there is nothing
         // else.

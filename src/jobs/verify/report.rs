@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::jobs::verify::depth::Depth;
-use crate::words::defect::Severity;
+use crate::words::defect::{Defect, Severity};
 use crate::words::finding::Finding;
 
 /// A finished verification.
@@ -46,8 +46,24 @@ impl VerifyReport {
             .count()
     }
 
-    /// Reports whether data is lost or wrong.
+    /// Returns the first finding that only a newer build can judge.
+    pub fn first_newer(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| is_newer(finding))
+    }
+
+    /// Reports whether data is lost or wrong, whatever a newer build would find.
+    pub fn has_damage(&self) -> bool {
+        let is_damage =
+            |finding: &Finding| finding.severity() == Severity::Error && !is_newer(finding);
+        self.finding_count_dropped > 0 || self.findings.iter().any(is_damage)
+    }
+
+    /// Reports whether data is lost or wrong, or cannot be judged.
     pub fn has_errors(&self) -> bool {
         self.finding_count_dropped > 0 || self.count(Severity::Error) > 0
     }
+}
+
+fn is_newer(finding: &Finding) -> bool {
+    matches!(finding.defect, Defect::Newer { .. })
 }

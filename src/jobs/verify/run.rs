@@ -55,7 +55,10 @@ pub fn verify_snapshot(
     match SnapshotReader::open(store, name, Need::Verify) {
         Ok(snapshot) => verify(&snapshot, options, cancel, progress),
         Err(error) => {
-            let finding = Finding::from_error(error, &place)?;
+            let finding = match error.is_newer() {
+                true => Finding::from_any_version(error, &place)?,
+                false => Finding::from_error(error, &place)?,
+            };
             Ok(VerifyReport {
                 depth: options.depth,
                 findings: vec![finding],
@@ -164,7 +167,7 @@ impl Check<'_> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
-                let Finding { location, defect } = Finding::from_any_error(error, place)?;
+                let Finding { location, defect } = Finding::from_any_version(error, place)?;
                 self.add(number, location, defect);
                 Ok(None)
             }
@@ -199,7 +202,13 @@ impl Check<'_> {
         let Some(segment) = self.note(number, &place, opened)? else {
             return Ok(Counts::default());
         };
-        self.note(number, &place, segment.read_meta())?;
+        let described = segment.read_meta(Need::Verify);
+        let is_newer = described.as_ref().is_err_and(Error::is_newer);
+        self.note(number, &place, described)?;
+        if is_newer {
+            // Nothing of the segment is used.
+            return Ok(Counts::default());
+        }
         self.compare_counts(number, named, &segment);
         let counts = Counts {
             blocks: to_u64(segment.block_count()),
@@ -314,7 +323,9 @@ impl Check<'_> {
         let computed = match segment.compute_digest() {
             Ok(computed) => computed,
             // A damaged frame is reported where the frame is read.
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt(_)) => return Ok(()),
+            Err(error) if error.is_newer() || matches!(error.kind(), ErrorKind::Corrupt(_)) => {
+                return Ok(());
+            }
             Err(error) => return self.note(number, place, Err(error)).map(|_: Option<()>| ()),
         };
         if computed != named.digest {

@@ -93,7 +93,7 @@ fn every_finding_code_is_documented_and_every_documented_one_exists() {
         .filter_map(|(at, _)| text.get(at + 1..at + 7))
         .collect();
     // Two are no rules of the format: MCS020 repeats what the dump itself said,
-    // and MCS021 what the store or the version did not let a reader see.
+    // and MCS021 what the store did not let a reader see.
     let without_rule: Vec<_> = Defect::CODES
         .iter()
         .filter(|code| !rules.contains(*code))

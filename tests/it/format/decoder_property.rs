@@ -9,6 +9,7 @@ use mcsnap::codecs::format::bytes::ByteReader;
 use mcsnap::codecs::format::checkpoint::Checkpoint;
 use mcsnap::codecs::format::column::Columns;
 use mcsnap::codecs::format::compression::{Codec, SectionDescriptor, SectionReader};
+use mcsnap::codecs::format::features::Need;
 use mcsnap::codecs::format::file_header::FileHeader;
 use mcsnap::codecs::format::frame::FrameHeader;
 use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
@@ -318,7 +319,7 @@ proptest! {
         let _ = BlockHeader::decode(&any, number, &IDS, number, &limits);
         let _ = Checkpoint::decode(&any, &IDS, number);
         let _ = Tail::decode(&any, number);
-        let _ = SegmentMeta::decode(&any, &IDS, &limits);
+        let _ = SegmentMeta::decode(&any, &IDS, Need::Read, &limits);
         let _ = Toc::decode(&any, number, &limits);
         let _ = KeyIndexHeader::decode(&any, number, &IDS);
         let _ = KeyIndex::decode(&any, &IDS);

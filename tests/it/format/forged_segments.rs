@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mcsnap::codecs::format::checksum::SegmentDigest;
+use mcsnap::codecs::format::features::Need;
 use mcsnap::codecs::format::frame::{FrameHeader, FrameType};
 use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use mcsnap::codecs::format::layout::{
@@ -43,7 +44,7 @@ fn a_segment_without_any_frame_is_damaged() {
         forge.remove_frame(0);
     }
     // Once the caller was told to have asked for a frame that is not there.
-    assert_eq!(code(open(&forge.seal()).read_meta()), "MCS007");
+    assert_eq!(code(open(&forge.seal()).read_meta(Need::Verify)), "MCS007");
 }
 
 #[test]

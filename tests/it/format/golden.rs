@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use mcsnap::codecs::format::column::known_columns;
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder};
+use mcsnap::codecs::format::features::{Features, Need};
 use mcsnap::codecs::format::frame::FrameType;
 use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use mcsnap::codecs::format::key_index::KeyIndexShape;
@@ -53,6 +54,7 @@ pub(crate) fn tiny() -> Vec<u8> {
         segment_id: SegmentId([0x11; 16]),
         snapshot_id: SnapshotId([0x22; 16]),
         sync_marker: SyncMarker([0x33; 8]),
+        features: Features::default(),
         snapshot_name: "tiny".to_owned(),
         node: "a:1".to_owned(),
         node_index: 0,
@@ -132,7 +134,7 @@ fn the_drawing_alone_gives_the_small_file_back_and_its_records() {
     let object = store.open("tiny.mcs").unwrap();
     let segment =
         SegmentReader::open_object(object, "tiny.mcs".to_owned(), &Limits::default()).unwrap();
-    assert_eq!(segment.read_meta().unwrap().node, "a:1");
+    assert_eq!(segment.read_meta(Need::Verify).unwrap().node, "a:1");
     let block = segment
         .read_block(0)
         .unwrap()

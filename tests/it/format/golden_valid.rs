@@ -74,7 +74,7 @@ fn check_or_keep(name: &str, found: &[u8]) {
 type Rows = Vec<(Vec<u8>, Vec<u8>, ItemMeta)>;
 
 /// All the server can tell.
-fn told() -> ItemMeta {
+pub(crate) fn told() -> ItemMeta {
     let mut attributes = Attributes::default();
     attributes.set(Attribute::Fetched, true);
     attributes.set(Attribute::Stale, false);
@@ -89,7 +89,7 @@ fn told() -> ItemMeta {
     }
 }
 
-fn row(
+pub(crate) fn row(
     key: impl AsRef<[u8]>,
     value: impl AsRef<[u8]>,
     meta: ItemMeta,
@@ -160,6 +160,7 @@ fn meta(number: u8) -> SegmentMeta {
         segment_id: SegmentId([number; 16]),
         snapshot_id: SnapshotId([0xaa; 16]),
         sync_marker: SyncMarker([0x55 ^ number; 8]),
+        features: Features::default(),
         snapshot_name: "golden".to_owned(),
         node: "cache1:11211".to_owned(),
         node_index: 0,
@@ -265,6 +266,7 @@ fn later() -> Vec<(&'static str, Vec<u8>)> {
         forge.set_section(0, Side::Keys, PLAIN, &raw, &raw);
     });
     let unused_bits = forged(&base, |forge| {
+        forge.set(Place::FileHeader, "unused", 0xdead_beef);
         for frame in 0..forge.frame_count() {
             let flags = forge.get(Place::Frame(frame), "flags") | 0b1111_0000;
             forge.set(Place::Frame(frame), "flags", flags);
@@ -283,6 +285,7 @@ fn later() -> Vec<(&'static str, Vec<u8>)> {
     });
     let minor = forged(&base, |forge| {
         forge.set(Place::FileHeader, "minor", 7);
+        forge.set(Place::Tail, "minor", 7);
     });
     let no_key_index = forged(&base, |forge| {
         forge.remove_frame(forge.frame_count() - 2);
@@ -729,7 +732,7 @@ fn a_feature_is_refused_by_the_job_that_needs_it_and_by_no_other() {
         .arg(&place);
     let errors = String::from_utf8(run.exits(2).stderr).unwrap();
     assert!(
-        errors.contains("snapshot feature \"time-travel\" is not supported"),
+        errors.contains("feature \"time-travel\": made by a newer mcsnap; upgrade"),
         "{errors}"
     );
 }

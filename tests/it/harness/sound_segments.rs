@@ -3,6 +3,7 @@
 
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::encoder::{EncoderOptions, PushedPieces, SegmentEncoder};
+use mcsnap::codecs::format::features::Features;
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
@@ -204,6 +205,7 @@ fn meta(options: EncoderOptions) -> SegmentMeta {
         segment_id: SegmentId([0x11; 16]),
         snapshot_id: SnapshotId([0x22; 16]),
         sync_marker: SyncMarker([0x33; 8]),
+        features: Features::default(),
         snapshot_name: "night".to_owned(),
         node: "a:1".to_owned(),
         node_index: 0,

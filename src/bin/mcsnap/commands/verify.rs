@@ -4,6 +4,8 @@ use anyhow::Result;
 use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use mcsnap::ports::store::open_snapshot_place;
 use mcsnap::words::defect::Severity;
+use mcsnap::words::finding::Finding;
+use mcsnap::words::item::escape_controls;
 use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,6 +16,7 @@ use crate::exit::Outcome;
 use crate::render::{counted, finding_json, holds_row, print, size};
 use crate::settings::{Format, Section, parse_map_choice, parse_threads, switch, text};
 use crate::snapshots::required_snapshot;
+use crate::stderr::{Priority, tell};
 
 /// Check whether a snapshot is whole and sound
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -70,6 +73,12 @@ impl Command for VerifyArgs {
         let progress = context.progress();
         let report = verify_snapshot(store, &name, &options, &context.cancel, &progress)?;
         print_report(context, place, &report)?;
+        if let Some(Finding { location, defect }) = report.first_newer() {
+            // As every other command tells it.
+            let message = format!("{location}: {defect}");
+            tell(Priority::Error, &escape_controls(&message));
+            return Ok(Outcome::Newer);
+        }
         Ok(if report.has_errors() {
             Outcome::Degraded
         } else {
@@ -83,10 +92,10 @@ fn print_report(context: &Context, place: &str, report: &VerifyReport) -> Result
         report.count(Severity::Error),
         report.count(Severity::Warning),
     );
-    let verdict = if report.has_errors() {
-        "damaged"
-    } else {
-        "sound"
+    let verdict = match (report.has_damage(), report.first_newer().is_some()) {
+        (true, _) => "damaged",
+        (false, true) => "unsupported",
+        (false, false) => "sound",
     };
     context.log().write_findings(&report.findings);
     let [began, ended] = match &report.dump_span {
