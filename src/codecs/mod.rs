@@ -4,5 +4,6 @@ pub mod format;
 pub mod protocol;
 pub mod ring;
 pub mod select;
+pub mod statistics;
 pub mod throttle;
 pub mod warm_file;

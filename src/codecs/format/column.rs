@@ -8,6 +8,7 @@ use crate::codecs::format::bytes::{ByteReader, check_count};
 use crate::codecs::format::checksum::{EXPTIME_NEVER, exptime_to_raw};
 use crate::codecs::format::layout::{COLUMN_ENTRY_SIZE, COLUMNS_HEADER_SIZE};
 use crate::codecs::format::value_part::PartedValue;
+use crate::codecs::statistics::RecordFacts;
 use crate::words::defect::{Defect, Structure};
 use crate::words::item::{Attributes, Cas, Exptime, ItemMeta, KEY_LEN_MAX, SlabClass};
 use crate::words::units::{UnixSecs, to_u64};
@@ -320,6 +321,17 @@ pub struct KeyRecord<'a> {
     pub value_hash: u64,
     /// Everything else.
     pub meta: ItemMeta,
+}
+
+impl KeyRecord<'_> {
+    /// Returns what statistics count.
+    pub fn facts(&self) -> RecordFacts<'_> {
+        RecordFacts {
+            key: self.key,
+            value_len: self.value_len,
+            meta: &self.meta,
+        }
+    }
 }
 
 impl Columns {

@@ -1,9 +1,9 @@
 //! Counts records by a value that may have too many different values to keep.
 
+use crate::codecs::statistics::Tally;
+
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-
-use crate::jobs::inspect::tally::Tally;
 
 /// Counts by value. The lowest values are kept, as many as fit.
 ///

@@ -1,6 +1,6 @@
 //! Counts records by a size or a time, in buckets with fixed bounds.
 
-use crate::jobs::inspect::tally::Tally;
+use crate::codecs::statistics::Tally;
 
 /// Counts by a quantity.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::codecs::format::checksum::value_hash;
+use crate::codecs::statistics::{Tally, delimiter_of, prefix_end, push_without_numbers};
 use crate::jobs::inspect::capped_table::CappedTable;
-use crate::jobs::inspect::tally::Tally;
 
 /// How much of a key is its prefix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,12 +20,7 @@ pub enum PrefixDepth {
 
 /// Counts records by the start of their keys.
 ///
-/// The prefix of `user:123:mail` at depth 1 is `user:`, at depth 2 `user:123:`. It ends
-/// with a delimiter; of several delimiters, the first in the list that occurs in the key
-/// is used. Several delimiters in a row count as one, and one at the start does not end a
-/// prefix: the prefix of Django's `:1:user:7` is `:1:` or `:1:user:`. Numbers in a prefix
-/// are written as `#`, since `page1:`, `page2:` and so on are one kind of key. A short
-/// number after a delimiter at the start is a version, and stays.
+/// `codecs::statistics` says what the prefix of a key is.
 ///
 /// # Too many prefixes
 ///
@@ -84,9 +79,6 @@ struct Ranks {
 impl KeyPrefixTable {
     /// The most prefixes kept for each depth.
     pub const VALUE_COUNT_MAX: usize = 16_384;
-    /// A colon, as in memcached's own option `-D`; if a key has none, a slash, an
-    /// underscore, a dash or a dot.
-    pub const DELIMITERS: &'static str = ":/_-.";
     /// The greatest depth of [`PrefixDepth::Fitting`].
     const FITTING_DEPTH: usize = 3;
     /// A prefix is split into those that take at least one part in this many of all
@@ -115,9 +107,7 @@ impl KeyPrefixTable {
 
     /// Adds a record.
     pub(super) fn add(&mut self, key: &[u8], tally: &Tally) {
-        let mut places = self.delimiters.iter();
-        let delimiter = places.find(|delimiter| prefix_end(key, **delimiter, 1).is_some());
-        let Some(&delimiter) = delimiter else {
+        let Some(delimiter) = delimiter_of(key, &self.delimiters) else {
             self.none.merge(tally);
             return;
         };
@@ -308,83 +298,15 @@ fn open<'a>(rows: &mut Vec<PrefixRow<'a>>, row: PrefixRow<'a>, delimiter_count: 
     rows.push(row);
 }
 
-/// Returns where the prefix of a key ends: after this many delimiters, or after the last
-/// one if there are fewer. Several in a row count as one; those at the start do not
-/// count.
-fn prefix_end(key: &[u8], delimiter: u8, delimiter_count: usize) -> Option<usize> {
-    let run_len = |at: usize| {
-        let rest = key.get(at..).unwrap_or_default().iter();
-        rest.take_while(|byte| **byte == delimiter).count()
-    };
-    let mut at = run_len(0);
-    let mut end = None;
-    for _ in 0..delimiter_count {
-        let Some(word_len) = memchr::memchr(delimiter, key.get(at..)?) else {
-            break;
-        };
-        at = at.saturating_add(word_len);
-        at = at.saturating_add(run_len(at));
-        end = Some(at);
-    }
-    end
-}
-
 fn low_bits(hash: u64) -> u16 {
     let [.., high, low] = hash.to_be_bytes();
     u16::from_be_bytes([high, low])
 }
 
-/// Writes a prefix with `#` for each number: digits, or at least eight hexadecimal digits
-/// of which at least one is not a letter. A number of one or two digits stays if it is
-/// all there is between a delimiter at the start and the next one.
-fn push_without_numbers(kept: &mut Vec<u8>, prefix: &[u8], delimiter: u8) {
-    const HEX_LEN_MIN: usize = 8;
-    const VERSION_LEN_MAX: usize = 2;
-    // Most prefixes contain only words.
-    if !prefix.iter().any(u8::is_ascii_digit) {
-        kept.extend_from_slice(prefix);
-        return;
-    }
-    let mut rest = prefix;
-    if rest.first() == Some(&delimiter) {
-        let run = rest.iter().take_while(|byte| **byte == delimiter).count();
-        let words = rest.get(run..).unwrap_or_default();
-        let digits = words
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        let is_version =
-            (1..=VERSION_LEN_MAX).contains(&digits) && words.get(digits) == Some(&delimiter);
-        if is_version
-            && let Some((version, more)) = rest.split_at_checked(run.saturating_add(digits))
-        {
-            kept.extend_from_slice(version);
-            rest = more;
-        }
-    }
-    while let Some((first, after)) = rest.split_first() {
-        let run_of = |is_part: fn(&u8) -> bool| {
-            let len = rest.iter().take_while(|byte| is_part(byte)).count();
-            rest.split_at(len)
-        };
-        let (hex, after_hex) = run_of(u8::is_ascii_hexdigit);
-        let (digits, after_digits) = run_of(u8::is_ascii_digit);
-        if hex.len() >= HEX_LEN_MIN && hex.iter().any(u8::is_ascii_digit) {
-            kept.push(b'#');
-            rest = after_hex;
-        } else if !digits.is_empty() {
-            kept.push(b'#');
-            rest = after_digits;
-        } else {
-            kept.push(*first);
-            rest = after;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codecs::statistics::KEY_DELIMITERS;
 
     const ONE: Tally = weight(1);
 
@@ -401,7 +323,7 @@ mod tests {
     }
 
     fn table(depth: PrefixDepth) -> KeyPrefixTable {
-        KeyPrefixTable::new(KeyPrefixTable::DELIMITERS.as_bytes(), depth)
+        KeyPrefixTable::new(KEY_DELIMITERS.as_bytes(), depth)
     }
 
     fn shown(table: &KeyPrefixTable) -> Vec<(String, u64, bool)> {

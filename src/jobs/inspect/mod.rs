@@ -12,20 +12,16 @@
 mod capped_table;
 mod histogram;
 mod key_prefix;
-mod largest;
 mod report;
 mod run;
 mod statistics;
-mod tally;
 
 pub use capped_table::CappedTable;
 pub use histogram::{Bucket, Histogram};
 pub use key_prefix::{KeyPrefixTable, PrefixDepth, PrefixRow};
-pub use largest::{LargeValue, Largest};
 pub use report::{InspectReport, NodeShare, Storage};
 pub use run::{InspectOptions, inspect};
 pub use statistics::{
     ClientFlagsTable, IdleHistogram, LengthRange, MarkTally, SlabClassTable, Statistics,
     TtlHistogram,
 };
-pub use tally::Tally;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::codecs::statistics::Tally;
 use crate::jobs::inspect::statistics::Statistics;
-use crate::jobs::inspect::tally::Tally;
 use crate::words::defect::Severity;
 use crate::words::finding::Finding;
 use crate::words::units::UnixSecs;

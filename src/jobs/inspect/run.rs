@@ -7,12 +7,12 @@ use crate::codecs::format::column::KeyRecord;
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::codecs::select::{Candidate, Judgement, Selection};
+use crate::codecs::statistics::Tally;
 use crate::engines::sink::{OwnerDefaults, bind_owners};
 use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
 use crate::jobs::inspect::report::{InspectReport, NodeShare, Storage};
 use crate::jobs::inspect::statistics::Statistics;
-use crate::jobs::inspect::tally::Tally;
 use crate::ports::host::Stopwatch;
 use crate::words::cancel::Cancel;
 use crate::words::defect::{Defect, Structure};
@@ -266,7 +266,7 @@ impl Inspection<'_> {
         if let Some(columns) = columns {
             self.with_part(|part| {
                 for record in columns.iter() {
-                    let tally = Tally::of(&record);
+                    let tally = Tally::of(&record.facts());
                     read.tally.merge(&tally);
                     let judgement = self.judge(&record);
                     if judgement == Judgement::Unknown {
@@ -329,7 +329,7 @@ impl Inspection<'_> {
                 let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
                 for record in columns.iter() {
                     if self.judge(&record).keeps() {
-                        own.add(record.key, &Tally::of(&record));
+                        own.add(record.key, &Tally::of(&record.facts()));
                     }
                 }
                 Ok(())

@@ -1,11 +1,10 @@
 //! Everything that is counted for records, in parts that can be merged.
 
 use crate::codecs::format::column::KeyRecord;
+use crate::codecs::statistics::{Largest, Tally};
 use crate::jobs::inspect::capped_table::CappedTable;
 use crate::jobs::inspect::histogram::Histogram;
 use crate::jobs::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
-use crate::jobs::inspect::largest::Largest;
-use crate::jobs::inspect::tally::Tally;
 use crate::words::item::{Attribute, Exptime, ItemMeta, SlabClass};
 use crate::words::units::{UnixSecs, to_u64};
 
@@ -148,7 +147,8 @@ impl Statistics {
 
     /// Counts a record of the node with this index in the manifest.
     pub fn add(&mut self, record: &KeyRecord<'_>, node_index: usize) {
-        let tally = Tally::of(record);
+        let facts = record.facts();
+        let tally = Tally::of(&facts);
         let value_len = u64::from(record.value_len);
         self.total.merge(&tally);
         LengthRange::add(&mut self.key_len, to_u64(record.key.len()));
@@ -160,7 +160,7 @@ impl Statistics {
         self.slab_classes.add(record.meta.slab_class, &tally);
         self.client_flags.add(record.meta.client_flags, &tally);
         self.add_marks(&record.meta, &tally);
-        self.largest.add(record, node_index);
+        self.largest.add(&facts, node_index);
     }
 
     fn add_marks(&mut self, meta: &ItemMeta, tally: &Tally) {

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mcsnap::codecs::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
 use mcsnap::codecs::format::manifest::{Manifest, Need};
 use mcsnap::codecs::select::Selection;
+use mcsnap::codecs::statistics::KEY_DELIMITERS;
 use mcsnap::engines::snapshot::{SnapshotReader, SnapshotWriter};
 use mcsnap::jobs::inspect::{InspectOptions, InspectReport, KeyPrefixTable, PrefixDepth, inspect};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify};
@@ -465,7 +466,7 @@ fn the_number_of_threads_changes_nothing() {
     fs::remove_file(&dumped.segments()[2]).unwrap();
     let snapshot = open(Arc::new(dumped.store()), "a");
     let with_threads = |thread_count| InspectOptions {
-        delimiters: KeyPrefixTable::DELIMITERS.into(),
+        delimiters: KEY_DELIMITERS.into(),
         thread_count,
         ..OPTIONS
     };

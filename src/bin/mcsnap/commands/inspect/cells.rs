@@ -1,6 +1,7 @@
 //! What stands in the lines and cells of an inspection.
 
-use mcsnap::jobs::inspect::{Bucket, PrefixRow, Tally};
+use mcsnap::codecs::statistics::Tally;
+use mcsnap::jobs::inspect::{Bucket, PrefixRow};
 use mcsnap::words::counters::Counters;
 use mcsnap::words::item::Exptime;
 use mcsnap::words::units::{UnixSecs, to_f64};

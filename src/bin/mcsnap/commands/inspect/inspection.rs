@@ -1,7 +1,8 @@
 //! What an inspection shows, in whatever form.
 
 use mcsnap::codecs::format::manifest::{Manifest, ManifestNode};
-use mcsnap::jobs::inspect::{InspectReport, LargeValue, NodeShare};
+use mcsnap::codecs::statistics::LargeValue;
+use mcsnap::jobs::inspect::{InspectReport, NodeShare};
 
 /// What is shown.
 #[derive(Clone, Copy, Debug)]

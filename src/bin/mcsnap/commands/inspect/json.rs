@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use mcsnap::codecs::format::manifest::ManifestNode;
-use mcsnap::jobs::inspect::{Bucket, LargeValue, LengthRange, NodeShare, PrefixDepth, Tally};
+use mcsnap::codecs::statistics::{LargeValue, Tally};
+use mcsnap::jobs::inspect::{Bucket, LengthRange, NodeShare, PrefixDepth};
 use mcsnap::words::finding::Finding;
 use mcsnap::words::item::{Attribute, Exptime, SlabClass, escape_bytes};
 use mcsnap::words::units::{UnixSecs, to_f64};

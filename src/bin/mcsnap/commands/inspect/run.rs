@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use mcsnap::codecs::format::manifest::Need;
-use mcsnap::jobs::inspect::{InspectOptions, KeyPrefixTable, PrefixDepth, inspect};
+use mcsnap::codecs::statistics::KEY_DELIMITERS;
+use mcsnap::jobs::inspect::{InspectOptions, PrefixDepth, inspect};
 use mcsnap::ports::store::MapChoice;
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +79,7 @@ impl Command for InspectArgs {
             nodes: split_commas(&settings.nodes),
             delimiters: settings
                 .delimiters
-                .unwrap_or_else(|| KeyPrefixTable::DELIMITERS.to_owned())
+                .unwrap_or_else(|| KEY_DELIMITERS.to_owned())
                 .into_bytes(),
             depth: settings
                 .depth

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 
-use mcsnap::jobs::inspect::{Bucket, Tally};
+use mcsnap::codecs::statistics::Tally;
+use mcsnap::jobs::inspect::Bucket;
 use mcsnap::words::item::{Attribute, SlabClass};
 use mcsnap::words::units::to_u64;
 

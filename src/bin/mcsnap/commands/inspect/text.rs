@@ -36,9 +36,8 @@ impl Inspection<'_> {
 mod tests {
     use mcsnap::codecs::format::column::KeyRecord;
     use mcsnap::codecs::format::manifest::Manifest;
-    use mcsnap::jobs::inspect::{
-        InspectReport, NodeShare, PrefixDepth, Statistics, Storage, Tally,
-    };
+    use mcsnap::codecs::statistics::Tally;
+    use mcsnap::jobs::inspect::{InspectReport, NodeShare, PrefixDepth, Statistics, Storage};
     use mcsnap::words::defect::Defect;
     use mcsnap::words::finding::Finding;
     use mcsnap::words::item::{Attribute, Attributes, Exptime, ItemMeta, SlabClass};

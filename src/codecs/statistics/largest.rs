@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::codecs::format::column::KeyRecord;
+use crate::codecs::statistics::tally::RecordFacts;
 use crate::words::item::ItemMeta;
 
 /// A record with a large value.
@@ -36,7 +36,7 @@ impl Largest {
     }
 
     /// Adds a record if it is among the largest.
-    pub fn add(&mut self, record: &KeyRecord<'_>, node_index: usize) {
+    pub fn add(&mut self, record: &RecordFacts<'_>, node_index: usize) {
         let is_full = self.kept.len() >= self.count_max;
         // Nearly every record returns here, without a copy of its key.
         if is_full
@@ -48,7 +48,7 @@ impl Largest {
             return;
         }
         let place = (Reverse(record.value_len), record.key.to_vec(), node_index);
-        self.kept.insert(place, record.meta);
+        self.kept.insert(place, *record.meta);
         self.shrink();
     }
 
@@ -81,13 +81,13 @@ impl Largest {
 mod tests {
     use super::*;
 
-    fn record(key: &[u8], value_len: u32) -> KeyRecord<'_> {
-        KeyRecord {
+    fn add(largest: &mut Largest, key: &[u8], value_len: u32) {
+        let record = RecordFacts {
             key,
             value_len,
-            value_hash: 0,
-            meta: ItemMeta::default(),
-        }
+            meta: &ItemMeta::default(),
+        };
+        largest.add(&record, 0);
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         let list = |keys: &[[u8; 1]]| {
             let mut largest = Largest::new(5);
             for key in keys {
-                largest.add(&record(key, u32::from(key[0] / 8)), 0);
+                add(&mut largest, key, u32::from(key[0] / 8));
             }
             largest
         };
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_list_of_no_length_stays_empty() {
         let mut largest = Largest::new(0);
-        largest.add(&record(b"k", 1), 0);
+        add(&mut largest, b"k", 1);
         assert_eq!(largest.iter().count(), 0);
     }
 }

@@ -2,10 +2,20 @@
 
 use std::sync::LazyLock;
 
-use crate::codecs::format::column::KeyRecord;
 use crate::codecs::warm_file::{ItemLengths, SlabClasses};
-use crate::words::item::SlabClass;
+use crate::words::item::{ItemMeta, SlabClass};
 use crate::words::units::to_u64;
+
+/// What is counted of one record.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordFacts<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// Length of the value in bytes.
+    pub value_len: u32,
+    /// The other metadata.
+    pub meta: &'a ItemMeta,
+}
 
 /// How many records of a kind there are, and their sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +41,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one record.
-    pub fn of(record: &KeyRecord<'_>) -> Self {
+    pub fn of(record: &RecordFacts<'_>) -> Self {
         static CLASSES: LazyLock<SlabClasses> = LazyLock::new(SlabClasses::of_defaults);
         let lengths = ItemLengths {
             key: to_u64(record.key.len()),
@@ -92,7 +102,7 @@ impl Tally {
     }
 
     /// Returns the counts without those of some of the records.
-    pub(super) fn without(&self, some: &Self) -> Self {
+    pub fn without(&self, some: &Self) -> Self {
         Self {
             records: self.records.saturating_sub(some.records),
             key_bytes: self.key_bytes.saturating_sub(some.key_bytes),
@@ -108,19 +118,17 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::item::ItemMeta;
 
     fn tally(class: Option<u8>) -> Tally {
-        let record = KeyRecord {
+        let meta = ItemMeta {
+            slab_class: class.map(SlabClass),
+            ..ItemMeta::default()
+        };
+        Tally::of(&RecordFacts {
             key: b"count:1",
             value_len: 1,
-            value_hash: 0,
-            meta: ItemMeta {
-                slab_class: class.map(SlabClass),
-                ..ItemMeta::default()
-            },
-        };
-        Tally::of(&record)
+            meta: &meta,
+        })
     }
 
     #[test]
