@@ -56,9 +56,10 @@ RECORD_COUNT_MAX = 1 << 32  # L11
 NODE_ADDRESS_LEN_MAX = 4096  # L13
 PARTED_VALUE_MAX = 1 << 30  # L14
 RAW_PART_MAX = 4 << 20  # L15
+STAT_LEN_MAX = 64 << 10  # L17
 
-META, BLOCK, VALUE_PART, CHECKPOINT, KEY_INDEX, TOC = 1, 2, 3, 4, 5, 7
-KNOWN_FRAMES = (META, BLOCK, VALUE_PART, CHECKPOINT, KEY_INDEX, TOC)
+META, BLOCK, VALUE_PART, CHECKPOINT, KEY_INDEX, STAT, TOC = 1, 2, 3, 4, 5, 6, 7
+KNOWN_FRAMES = (META, BLOCK, VALUE_PART, CHECKPOINT, KEY_INDEX, STAT, TOC)
 CRITICAL, HAS_PAYLOAD_CRC = 1, 2
 NEVER = MASK64
 
@@ -427,6 +428,8 @@ TOC_ENTRY = Layout(
     " key_raw_len value_raw_len exptime_min exptime_max last_access_min last_access_max"
     " never_count unused",
 )
+STAT_HEADER = Layout("statistics", "HH", "section_count -")
+STAT_SECTION = Layout("section of statistics", "HHI", "id - len")
 TAIL = Layout(
     "tail",
     "8s16s16s8sQQQHHI",
@@ -638,6 +641,8 @@ class Segment:
         if self.said:
             self.check(self.check_digest)
         index = None
+        self.statistics = None
+        stat = next((n for n, entry in enumerate(self.entries) if entry.type == STAT), None)
         previous = None
         for number, entry in enumerate(self.entries):
             if entry.type == BLOCK:
@@ -645,6 +650,9 @@ class Segment:
             elif number == 0 and entry.type == META:
                 continue
             try:
+                if number == stat:
+                    is_legal = entry.stored_len <= STAT_LEN_MAX
+                    require(is_legal, "MCS008", entry.offset, "statistics: length")  # S1
                 frame = self.entry_frame(number)
                 payload = self.payload(frame)
                 if entry.type == BLOCK:
@@ -653,6 +661,8 @@ class Segment:
                     self.parts[number] = self.read_part(entry, frame, payload)
                 elif entry.type == CHECKPOINT:
                     self.read_checkpoint(number, previous, payload)
+                elif number == stat:
+                    self.statistics = Statistics(payload, entry.offset)
                 elif entry.offset == self.toc.key_index_offset:
                     index = self.read_key_index(entry, payload)
             except Damage as damage:
@@ -870,6 +880,8 @@ class Segment:
         # With a block damaged the sums differ, and that is known already.
         if is_whole:
             self.check_sums(counted)
+            if self.statistics:
+                self.check(self.statistics.check, counted)
 
     def check_sums(self, records):
         """T6; the digests, as the manifest says them, or else the TOC."""
@@ -1070,6 +1082,300 @@ def records_of(columns, values):
         key_at += key_len
         value_at = value_end
     return records
+
+
+# --- Statistics, FORMAT.md 5.16 ------------------------------------------------
+
+SECTIONS = "TOTAL VALUE_LEN EXPTIME LAST_ACCESS SLAB_CLASS CLIENT_FLAGS MARKS KEY_PREFIX LARGEST"
+SECTIONS = dict(enumerate(SECTIONS.split(), 1))
+NO_RECORDS = (0,) * 7
+LARGEST_COUNT = 10
+
+
+class Statistics:
+    """What a STAT frame says; `at` is the offset of the frame."""
+
+    def __init__(self, payload, at):
+        self.at = at
+        sections = self.split(payload)
+        for number, name in SECTIONS.items():
+            require(number in sections, "MCS007", at, f"statistics: no {name}")  # S2
+            self.data, self.place, self.name = sections[number], 0, name
+            setattr(self, name.lower(), getattr(self, "read_" + name.lower())())
+            is_read = self.place == len(self.data)
+            require(is_read, "MCS010", at, f"statistics: {name} is too long")  # S3
+        self.check_sums()
+
+    def split(self, payload):
+        at, name = self.at, "statistics"
+        header = STAT_HEADER.read(payload, 0, at)
+        STAT_HEADER.check_reserved(header, at)
+        end = STAT_HEADER.size + header.section_count * STAT_SECTION.size
+        directory = []
+        for place in range(STAT_HEADER.size, end, STAT_SECTION.size):
+            entry = STAT_SECTION.read(payload, place, at)
+            STAT_SECTION.check_reserved(entry, at)
+            is_next = not directory or directory[-1].id < entry.id
+            require(is_next, "MCS007", at, f"{name}: section {entry.id}")  # S2
+            directory.append(entry)
+        place, sections = end, {}
+        for entry in directory:
+            sections[entry.id] = payload[place : place + entry.len]
+            place += entry.len
+        is_long_enough = place == len(payload)
+        require(is_long_enough, "MCS010", at, f"{name}: not as long as its sections")  # S1
+        return sections
+
+    def require(self, holds, code, text):
+        require(holds, code, self.at, f"statistics: {self.name}: {text}")
+
+    def bytes(self, count):
+        piece = self.data[self.place : self.place + count]
+        self.require(len(piece) == count, "MCS001", "cut short")  # S3
+        self.place += count
+        return piece
+
+    def number(self, most=MASK64):
+        number = 0
+        for place in range(10):
+            byte = self.bytes(1)[0]
+            number |= (byte & 127) << 7 * place
+            if number > MASK64:
+                break
+            if byte < 128:
+                self.require(byte > 0 or place == 0, "MCS007", "a number too long")  # S4
+                self.require(number <= most, "MCS008", f"{number} is too much")  # S5
+                return number
+        self.require(False, "MCS007", "a number of more than 64 bits")  # S4
+
+    def tally(self):
+        return tuple(self.number() for _ in NO_RECORDS)
+
+    def row_tally(self):
+        tally = self.tally()
+        self.require(tally[0] > 0, "MCS007", "a row without records")  # S6
+        return tally
+
+    def next(self, before, most=MASK64):
+        value = self.number() + (0 if before is None else before + 1)
+        self.require(value <= most, "MCS008", f"value {value}")  # S5
+        return value
+
+    def spans(self):
+        spans, last = [], None
+        for _ in range(self.number()):
+            first = self.next(last)
+            last = first + self.number()
+            self.require(last <= MASK64, "MCS008", f"value {last}")  # S5
+            spans.append((first, last, self.row_tally()))
+        return spans
+
+    def rows(self, most=MASK64):
+        rows, value = {}, None
+        for _ in range(self.number()):
+            value = self.next(value, most)
+            rows[value] = self.row_tally()
+        return rows
+
+    def text(self):
+        length = self.number(KEY_LEN_MAX)
+        self.require(length > 0, "MCS007", "an empty text")  # S5
+        return self.bytes(length)
+
+    def read_total(self):
+        return self.tally(), self.number(KEY_LEN_MAX), self.number(KEY_LEN_MAX)
+
+    def read_value_len(self):
+        return self.spans()
+
+    def read_exptime(self):
+        return self.tally(), self.spans()
+
+    def read_last_access(self):
+        return self.spans()
+
+    def read_slab_class(self):
+        return self.rows(255)
+
+    def read_client_flags(self):
+        return self.tally(), self.rows()
+
+    def read_marks(self):
+        return [(self.tally(), self.tally()) for _ in MARKS]
+
+    def read_key_prefix(self):
+        missed_max, unlisted_max, none = self.number(), self.number(), self.tally()
+        rows, last = {}, b""
+        for _ in range(self.number()):
+            prefix = self.text()
+            self.require(prefix > last, "MCS007", "not sorted")  # S5
+            rows[prefix] = self.row_tally()
+            last = prefix
+        return missed_max, unlisted_max, none, rows
+
+    def read_largest(self):
+        return [self.read_large() for _ in range(self.number())]
+
+    def read_large(self):
+        value_len, key, told = self.number(MASK32), self.text(), self.bytes(1)[0]
+        self.require(told < 32, "MCS004", "a reserved bit")
+        self.require(told & 6 != 6, "MCS007", "finite, and never")  # S5
+        flags = self.number() if told & 1 else None
+        exptime = self.number() if told & 2 else NEVER if told & 4 else None
+        access = self.number() if told & 8 else None
+        slab_class = self.number(255) if told & 16 else None
+        return value_len, key, flags, exptime, access, slab_class
+
+    def check_sums(self):
+        """S6"""
+        total = self.total[0]
+        is_same = added(tally for *_, tally in self.value_len) == total
+        require(is_same, "MCS010", self.at, "statistics: VALUE_LEN: not the sum")
+        never, exptimes = self.exptime
+        unknown, flags = self.client_flags
+        _, _, none, prefixes = self.key_prefix
+        parts = [
+            [never] + [tally for *_, tally in exptimes],
+            [tally for *_, tally in self.last_access],
+            self.slab_class.values(),
+            [unknown, *flags.values()],
+            [none, *prefixes.values()],
+            *self.marks,
+        ]
+        for part in parts:
+            is_part = all(one <= whole for one, whole in zip(added(part), total))
+            require(is_part, "MCS010", self.at, "statistics: more than the total")
+
+    def check(self, records):
+        """S7, S8: counts all again."""
+        tallies = [(record, tally_of(record)) for record in records]
+
+        def check(holds, text):
+            require(holds, "MCS010", self.at, f"statistics: {text} is not that of the records")
+
+        def of(test):
+            return added(tally for record, tally in tallies if test(record))
+
+        def check_spans(name, spans, value_of):
+            values = [(value_of(record), tally) for record, tally in tallies]
+            for first, last, tally in spans:
+                within = [
+                    (value, one) for value, one in values
+                    if value is not None and first <= value <= last
+                ]
+                ends = {value for value, _ in within}
+                is_same = ends and (min(ends), max(ends)) == (first, last)
+                check(is_same and added(one for _, one in within) == tally, name)
+
+        lens = [len(record.key) for record in records]
+        total = added(tally for _, tally in tallies)
+        check(self.total == (total, min(lens, default=0), max(lens, default=0)), "TOTAL")
+        check_spans("VALUE_LEN", self.value_len, lambda record: record.value_len)
+        never, spans = self.exptime
+        check(never == of(lambda record: record.exptime == NEVER), "EXPTIME")
+        rest = added([never] + [tally for *_, tally in spans])
+        check(rest == of(lambda record: record.exptime is not None), "EXPTIME")
+        finite = lambda record: None if record.exptime == NEVER else record.exptime
+        check_spans("EXPTIME", spans, finite)
+        rest = added(tally for *_, tally in self.last_access)
+        check(rest == of(lambda record: record.last_access is not None), "LAST_ACCESS")
+        check_spans("LAST_ACCESS", self.last_access, lambda record: record.last_access)
+        rest = added(self.slab_class.values())
+        check(rest == of(lambda record: record.slab_class is not None), "SLAB_CLASS")
+        for slab_class, tally in self.slab_class.items():
+            check(tally == of(lambda record: record.slab_class == slab_class), "SLAB_CLASS")
+        unknown, flags = self.client_flags
+        check(unknown == of(lambda record: record.client_flags is None), "CLIENT_FLAGS")
+        for value, tally in flags.items():
+            check(tally == of(lambda record: record.client_flags == value), "CLIENT_FLAGS")
+        for bit, (is_set, is_unset) in enumerate(self.marks):
+            known = 1 << bit + 8
+            both = known | 1 << bit
+            check(is_set == of(lambda record: record.attributes & both == both), "MARKS")
+            check(is_unset == of(lambda record: record.attributes & both == known), "MARKS")
+        self.check_prefixes(tallies, check)
+        order = sorted(records, key=lambda record: (-record.value_len, record.key))
+        largest = [
+            (record.value_len, record.key, record.client_flags, record.exptime,
+             record.last_access, record.slab_class)
+            for record in order[:LARGEST_COUNT]
+        ]
+        check(self.largest == largest, "LARGEST")
+
+    def check_prefixes(self, tallies, check):
+        missed_max, _, none, rows = self.key_prefix
+        sums = collections.defaultdict(list)
+        for record, tally in tallies:
+            for prefix in prefixes_of(record.key) or [None]:
+                sums[prefix].append(tally)
+        check(none == added(sums[None]), "KEY_PREFIX")
+        for prefix in rows:
+            has = added(sums[prefix])
+            listed = added(
+                tally for row, tally in rows.items() if prefix in prefixes_of(row) or row == prefix
+            )
+            is_there = all(one <= all_ for one, all_ in zip(listed, has))
+            check(is_there and has[3] - listed[3] <= missed_max, "KEY_PREFIX")
+
+
+def added(tallies):
+    return tuple(map(sum, zip(NO_RECORDS, *tallies)))
+
+
+def chunk_sizes():
+    sizes = [96]
+    while len(sizes) < 38:
+        sizes.append((sizes[-1] * 5 // 4 + 7) // 8 * 8)
+    return sizes + [524_288]
+
+
+CHUNK_SIZES = chunk_sizes()
+
+
+def tally_of(record):
+    flags = record.client_flags
+    flag_bytes = 0 if not flags else 4 if flags <= MASK32 else 8
+    value_len = record.value_len
+    item = 59 + len(record.key) + value_len + flag_bytes
+    slab_class = class_with_room(item)
+    if record.slab_class != slab_class:
+        chunks = item
+    elif item <= CHUNK_SIZES[-1]:
+        chunks = CHUNK_SIZES[slab_class - 1]
+    else:
+        head, data = item - value_len - 2, value_len + 2
+        rest = data % 524_240
+        chunks = CHUNK_SIZES[class_with_room(head + 48) - 1] + data // 524_240 * 524_288
+        chunks += CHUNK_SIZES[class_with_room(rest + 48) - 1] if rest else 0
+    is_known = record.slab_class is not None
+    is_default = record.slab_class == slab_class
+    return 1, len(record.key), value_len, item, chunks, int(is_known), int(is_default)
+
+
+def class_with_room(size):
+    fits = (n for n, chunk in enumerate(CHUNK_SIZES, 1) if chunk >= size)
+    return next(fits, len(CHUNK_SIZES))
+
+
+def prefixes_of(key):
+    """The prefixes of a key, the shortest first."""
+    for delimiter in (bytes([byte]) for byte in b":/_-."):
+        pattern = b"%s*(?:[^%s]+%s+)" % ((re.escape(delimiter),) * 3)
+        ends = []
+        for count in b"123":
+            found = re.match(pattern + b"{%c}" % count, key, re.DOTALL)
+            if found:
+                ends.append(found.end())
+        if ends:
+            return [without_numbers(key[:end], delimiter) for end in ends]
+    return []
+
+
+def without_numbers(prefix, delimiter):
+    version = re.match(b"%s+[0-9]{1,2}(?=%s)" % ((re.escape(delimiter),) * 2), prefix)
+    kept = version.group() if version else b""
+    number = b"(?=[0-9a-fA-F]{8})[a-fA-F]*[0-9][0-9a-fA-F]*|[0-9]+"
+    return kept + re.sub(number, b"#", prefix[len(kept) :])
 
 
 # --- Hashes and digests, FORMAT.md 6 -----------------------------------------

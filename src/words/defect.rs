@@ -31,6 +31,8 @@ pub enum Structure {
     KeyIndex,
     /// One page of the key index.
     KeyIndexPage,
+    /// The statistics of a segment's records.
+    Stat,
     /// The table of contents, which locates every frame.
     Toc,
     /// The fixed end of a segment.
@@ -64,6 +66,7 @@ impl fmt::Display for Structure {
             Self::Checkpoint => "checkpoint",
             Self::KeyIndex => "key index",
             Self::KeyIndexPage => "key index page",
+            Self::Stat => "statistics",
             Self::Toc => "table of contents",
             Self::Tail => "tail",
             Self::FramePayload => "frame payload",

@@ -63,6 +63,8 @@ pub struct Limits {
     pub toc_entry_count_max: u64,
     /// Number of records of one segment.
     pub segment_record_count_max: u64,
+    /// Length of a STAT frame's payload in bytes.
+    pub stat_len_max: u64,
 }
 
 impl Default for Limits {
@@ -79,6 +81,7 @@ impl Default for Limits {
             block_record_count_max: 65_536,
             toc_entry_count_max: 4_000_000,
             segment_record_count_max: 1 << 32,
+            stat_len_max: 64 << 10,
         }
     }
 }

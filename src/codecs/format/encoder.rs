@@ -14,10 +14,13 @@ use crate::codecs::format::layout::{
     KEY_INDEX_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
     VALUE_PART_HEADER_SIZE,
 };
+use crate::codecs::format::moment::parse_moment;
 use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::codecs::format::stat::{encode_stat, stat_len_bound};
 use crate::codecs::format::tail::Tail;
 use crate::codecs::format::toc::{Toc, TocEntry};
 use crate::codecs::format::value_part::{PartedValue, ValuePartHeader};
+use crate::codecs::statistics::{RecordFacts, StatCounter};
 use crate::words::error::{Error, Result};
 use crate::words::item::{ItemMeta, KEY_LEN_MAX, Record};
 use crate::words::limits::{LARGE_VALUE_LEN_MAX, Limits, VALUE_INLINE_LEN_MAX, check_limit};
@@ -106,8 +109,8 @@ pub struct FinishedSegment {
 ///
 /// # Memory
 ///
-/// One open block, one part of an open value, the bytes not taken yet, and the key index
-/// ([`KeyIndexBuilder`]).
+/// One open block, one part of an open value, the bytes not taken yet, the statistics
+/// ([`StatCounter`]), and the key index ([`KeyIndexBuilder`]).
 #[derive(Debug)]
 pub struct SegmentEncoder {
     ids: SegmentIds,
@@ -120,6 +123,7 @@ pub struct SegmentEncoder {
     toc: Toc,
     block_count: u32,
     index: KeyIndexBuilder,
+    statistics: StatCounter,
     columns: ColumnsBuilder,
     values: Vec<u8>,
     /// Bytes of the open block's values that are stored in parts.
@@ -188,6 +192,7 @@ impl SegmentEncoder {
             toc: Toc::default(),
             block_count: 0,
             index,
+            statistics: StatCounter::new(parse_moment(&meta.created_at)),
             columns: ColumnsBuilder::default(),
             values: Vec::new(),
             parted_len: 0,
@@ -240,25 +245,26 @@ impl SegmentEncoder {
         // The open block, and one more if the record starts another.
         const BLOCK_OVERHEAD: usize = (FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE) * 2;
         let open = self.columns.raw_len().saturating_add(self.values.len());
-        // Two blocks, a checkpoint and the key index. Each is in the TOC, and the next
-        // checkpoint also repeats all frames since the last one.
-        let entries = self.toc.entries.len().saturating_add(4);
+        // Two blocks, a checkpoint, the key index and the statistics. Each is in the TOC,
+        // and the next checkpoint also repeats all frames since the last one.
+        let entries = self.toc.entries.len().saturating_add(5);
         let entries = entries.saturating_add(part_count);
         let unchecked = entries.saturating_sub(self.checkpoint_entry);
         let tables = entries
             .saturating_mul(TOC_ENTRY_SIZE)
             .saturating_add(unchecked.saturating_mul(CHECKPOINT_ENTRY_SIZE));
         const TABLES_OVERHEAD: usize =
-            FRAME_HEADER_SIZE * 3 + CHECKPOINT_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE;
+            FRAME_HEADER_SIZE * 4 + CHECKPOINT_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE;
         let memory = record
             .saturating_add(BLOCK_OVERHEAD)
             .saturating_add(open)
             .saturating_add(tables)
             .saturating_add(TABLES_OVERHEAD);
-        self.file_len.saturating_add(to_u64(memory)).saturating_add(
-            self.index
-                .payload_len_max(1, self.block_count.saturating_add(2)),
-        )
+        let blocks = self.block_count.saturating_add(2);
+        self.file_len
+            .saturating_add(to_u64(memory))
+            .saturating_add(self.index.payload_len_max(1, blocks))
+            .saturating_add(stat_len_bound(self.record_count().saturating_add(1)))
     }
 
     /// Adds a record. A long value is stored in parts.
@@ -405,6 +411,11 @@ impl SegmentEncoder {
 
     fn count(&mut self, key: &[u8], value_len: u32, hash: u64, meta: &ItemMeta) {
         self.times.add(meta);
+        self.statistics.add(&RecordFacts {
+            key,
+            value_len,
+            meta,
+        });
         self.toc.digests.add(key, meta, hash, &mut self.scratch);
         self.toc.record_count = self.toc.record_count.saturating_add(1);
         self.toc.key_bytes = self.toc.key_bytes.saturating_add(to_u64(key.len()));
@@ -461,6 +472,9 @@ impl SegmentEncoder {
         self.abandon_value();
         self.flush_block();
         self.emit_key_index()?;
+        let statistics = std::mem::replace(&mut self.statistics, StatCounter::new(None));
+        let statistics = encode_stat(&statistics.finish());
+        self.emit_frame(FrameType::Stat, &statistics);
         let toc_offset = self.file_len;
         let payload = self.toc.encode();
         self.emit_frame_bytes(FrameType::Toc, &payload);

@@ -19,7 +19,7 @@ pub enum FrameType {
     Checkpoint,
     /// The index from keys to blocks.
     KeyIndex,
-    /// Statistics; 1.0 does not write them.
+    /// Statistics of the records.
     Stat,
     /// The table of contents.
     Toc,
@@ -65,8 +65,9 @@ impl FrameType {
             | Self::ValuePart
             | Self::Checkpoint
             | Self::KeyIndex
+            | Self::Stat
             | Self::Toc => true,
-            Self::Stat | Self::Other(_) => false,
+            Self::Other(_) => false,
         }
     }
 }
@@ -256,11 +257,10 @@ impl FrameHeader {
             FrameType::Meta => Structure::Meta,
             FrameType::Toc => Structure::Toc,
             FrameType::Checkpoint => Structure::Checkpoint,
-            FrameType::Block
-            | FrameType::ValuePart
-            | FrameType::KeyIndex
-            | FrameType::Stat
-            | FrameType::Other(_) => Structure::FramePayload,
+            FrameType::Stat => Structure::Stat,
+            FrameType::Block | FrameType::ValuePart | FrameType::KeyIndex | FrameType::Other(_) => {
+                Structure::FramePayload
+            }
         };
         check_crc(
             structure,

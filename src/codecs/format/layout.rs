@@ -64,6 +64,10 @@ pub const TOC_ENTRY_SIZE: usize = 80;
 pub const LOOK_UP_HEADER_SIZE: usize = 80;
 /// Bytes of the entry of a block in a look-up object.
 pub const LOOK_UP_BLOCK_SIZE: usize = 40;
+/// Bytes of a STAT payload before its directory.
+pub const STAT_HEADER_SIZE: usize = 4;
+/// Bytes of a section's entry in the directory of a STAT payload.
+pub const STAT_SECTION_SIZE: usize = 8;
 /// Bytes of a tail.
 pub const TAIL_SIZE: usize = 80;
 
@@ -249,6 +253,16 @@ pub const TAIL: &[Field] = &[
     field(76, 4, "tail_crc"),
 ];
 
+/// FORMAT.md 5.16, first table.
+pub const STAT_HEADER: &[Field] = &[field(0, 2, "section_count"), field(2, 2, "reserved")];
+
+/// FORMAT.md 5.16, second table.
+pub const STAT_SECTION: &[Field] = &[
+    field(0, 2, "id"),
+    field(2, 2, "reserved"),
+    field(4, 4, "len"),
+];
+
 /// Every fixed structure: the heading of its section in FORMAT.md, the number of the
 /// table in that section, its size in bytes, and its fields.
 pub const STRUCTURES: &[(&str, usize, usize, &[Field])] = &[
@@ -268,6 +282,8 @@ pub const STRUCTURES: &[(&str, usize, usize, &[Field])] = &[
     ("5.11", 0, TAIL_SIZE, TAIL),
     ("5.15", 0, LOOK_UP_HEADER_SIZE, LOOK_UP_HEADER),
     ("5.15", 1, LOOK_UP_BLOCK_SIZE, LOOK_UP_BLOCK),
+    ("5.16", 0, STAT_HEADER_SIZE, STAT_HEADER),
+    ("5.16", 1, STAT_SECTION_SIZE, STAT_SECTION),
 ];
 
 #[cfg(test)]

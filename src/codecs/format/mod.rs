@@ -35,6 +35,7 @@ pub mod moment;
 pub mod salvage;
 pub mod sealed_text;
 pub mod segment_meta;
+pub mod stat;
 pub mod tail;
 pub mod toc;
 pub mod value_part;

@@ -1,4 +1,4 @@
-//! The prefix of a key: the words up to a delimiter. FORMAT.md 5.14.
+//! The prefix of a key: the words up to a delimiter. FORMAT.md 5.16.
 //!
 //! The prefix of `user:123:mail` at depth 1 is `user:`, at depth 2 `user:123:`. It ends
 //! with a delimiter; of several delimiters, the first in the list that occurs in the key
@@ -15,6 +15,19 @@ pub const KEY_DELIMITERS: &str = ":/_-.";
 pub fn delimiter_of(key: &[u8], delimiters: &[u8]) -> Option<u8> {
     let mut places = delimiters.iter().copied();
     places.find(|delimiter| prefix_end(key, *delimiter, 1).is_some())
+}
+
+/// Returns the prefix of a key by the first of the delimiters that ends one, and that
+/// delimiter; `None` if none does.
+pub fn prefix_of<'k>(
+    key: &'k [u8],
+    delimiters: &[u8],
+    delimiter_count: usize,
+) -> Option<(&'k [u8], u8)> {
+    delimiters.iter().find_map(|&delimiter| {
+        let end = prefix_end(key, delimiter, delimiter_count)?;
+        Some((key.get(..end)?, delimiter))
+    })
 }
 
 /// Returns where the prefix of a key ends: after this many delimiters, or after the last
@@ -66,22 +79,34 @@ pub fn push_without_numbers(kept: &mut Vec<u8>, prefix: &[u8], delimiter: u8) {
             rest = more;
         }
     }
-    while let Some((first, after)) = rest.split_first() {
-        let run_of = |is_part: fn(&u8) -> bool| {
-            let len = rest.iter().take_while(|byte| is_part(byte)).count();
-            rest.split_at(len)
+    while !rest.is_empty() {
+        let (words, after) = split_run(rest, |byte| !byte.is_ascii_hexdigit());
+        kept.extend_from_slice(words);
+        rest = after;
+        let (hex, after_hex) = split_run(rest, u8::is_ascii_hexdigit);
+        let digits_at = hex.iter().position(u8::is_ascii_digit);
+        let Some(digits_at) = digits_at else {
+            kept.extend_from_slice(hex);
+            rest = after_hex;
+            continue;
         };
-        let (hex, after_hex) = run_of(u8::is_ascii_hexdigit);
-        let (digits, after_digits) = run_of(u8::is_ascii_digit);
-        if hex.len() >= HEX_LEN_MIN && hex.iter().any(u8::is_ascii_digit) {
+        if hex.len() >= HEX_LEN_MIN {
             kept.push(b'#');
             rest = after_hex;
-        } else if !digits.is_empty() {
-            kept.push(b'#');
-            rest = after_digits;
-        } else {
-            kept.push(*first);
-            rest = after;
+            continue;
         }
+        // Too short for a number of letters, and so is what is left of it.
+        let (letters, digits) = hex.split_at(digits_at);
+        kept.extend_from_slice(letters);
+        kept.push(b'#');
+        let (number, _) = split_run(digits, u8::is_ascii_digit);
+        let end = digits_at.saturating_add(number.len());
+        rest = rest.get(end..).unwrap_or_default();
     }
+}
+
+/// Splits bytes after those at the start of which `is_part` holds.
+fn split_run(bytes: &[u8], is_part: impl Fn(&u8) -> bool) -> (&[u8], &[u8]) {
+    let len = bytes.iter().take_while(|byte| is_part(byte)).count();
+    bytes.split_at(len)
 }

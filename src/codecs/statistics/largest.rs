@@ -23,6 +23,8 @@ pub struct LargeValue<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Largest {
     count_max: usize,
+    /// The length of the shortest one.
+    least: u32,
     kept: BTreeMap<(Reverse<u32>, Vec<u8>, usize), ItemMeta>,
 }
 
@@ -31,6 +33,7 @@ impl Largest {
     pub fn new(count_max: usize) -> Self {
         Self {
             count_max,
+            least: 0,
             kept: BTreeMap::new(),
         }
     }
@@ -38,7 +41,10 @@ impl Largest {
     /// Adds a record if it is among the largest.
     pub fn add(&mut self, record: &RecordFacts<'_>, node_index: usize) {
         let is_full = self.kept.len() >= self.count_max;
-        // Nearly every record returns here, without a copy of its key.
+        if is_full && record.value_len < self.least {
+            return;
+        }
+        // Nearly every other record returns here, without a copy of its key.
         if is_full
             && self.kept.last_key_value().is_none_or(|(last, _)| {
                 (last.0, last.1.as_slice(), last.2)
@@ -74,6 +80,8 @@ impl Largest {
         while self.kept.len() > self.count_max {
             self.kept.pop_last();
         }
+        let last = self.kept.last_key_value();
+        self.least = last.map_or(0, |((Reverse(len), ..), _)| *len);
     }
 }
 

@@ -5,10 +5,22 @@
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+mod counter;
 mod key_prefix;
 mod largest;
+mod prefix_tree;
+mod recount;
+mod segment;
+mod span;
 mod tally;
+mod value_table;
 
-pub use key_prefix::{KEY_DELIMITERS, delimiter_of, prefix_end, push_without_numbers};
+pub use counter::StatCounter;
+pub use key_prefix::{KEY_DELIMITERS, delimiter_of, prefix_end, prefix_of, push_without_numbers};
 pub use largest::{LargeValue, Largest};
+pub use prefix_tree::{PrefixRows, PrefixTree};
+pub use recount::{Difference, Recount};
+pub use segment::{LargestRecord, SegmentStatistics, sum};
+pub use span::{Span, SpanCounter, SpanScale};
 pub use tally::{RecordFacts, Tally};
+pub use value_table::ValueTable;

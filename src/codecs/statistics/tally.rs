@@ -101,6 +101,40 @@ impl Tally {
         self.chunk_records = self.chunk_records.saturating_add(other.chunk_records);
     }
 
+    /// Returns `numerator` of every `denominator` records; all if that is 0. Fractions are
+    /// dropped.
+    #[must_use]
+    pub fn part(&self, numerator: u64, denominator: u64) -> Self {
+        let part = |number: u64| {
+            let whole = u128::from(number).saturating_mul(numerator.into());
+            let part = whole.checked_div(denominator.into());
+            part.map_or(number, |part| u64::try_from(part).unwrap_or(u64::MAX))
+        };
+        Self {
+            records: part(self.records),
+            key_bytes: part(self.key_bytes),
+            value_bytes: part(self.value_bytes),
+            item_bytes: part(self.item_bytes),
+            chunk_bytes: part(self.chunk_bytes),
+            class_records: part(self.class_records),
+            chunk_records: part(self.chunk_records),
+        }
+    }
+
+    /// Returns the counts without those of some of the records; `None` if these are not
+    /// among them.
+    pub fn checked_without(&self, some: &Self) -> Option<Self> {
+        Some(Self {
+            records: self.records.checked_sub(some.records)?,
+            key_bytes: self.key_bytes.checked_sub(some.key_bytes)?,
+            value_bytes: self.value_bytes.checked_sub(some.value_bytes)?,
+            item_bytes: self.item_bytes.checked_sub(some.item_bytes)?,
+            chunk_bytes: self.chunk_bytes.checked_sub(some.chunk_bytes)?,
+            class_records: self.class_records.checked_sub(some.class_records)?,
+            chunk_records: self.chunk_records.checked_sub(some.chunk_records)?,
+        })
+    }
+
     /// Returns the counts without those of some of the records.
     pub fn without(&self, some: &Self) -> Self {
         Self {

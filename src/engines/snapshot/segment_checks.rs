@@ -6,6 +6,7 @@ use crate::codecs::format::checkpoint::Checkpoint;
 use crate::codecs::format::frame::{FrameHeader, FrameType};
 use crate::codecs::format::key_index::KeyIndex;
 use crate::codecs::format::layout::FRAME_HEADER_SIZE;
+use crate::codecs::format::stat::decode_stat;
 use crate::codecs::format::toc::TocEntry;
 use crate::codecs::format::value_part::ValuePartHeader;
 use crate::engines::snapshot::parts_reader::PartSource as _;
@@ -29,6 +30,10 @@ impl SegmentReader {
                 .decode_part(number, &frame, &payload)
                 .and_then(|header| header.check_stored(&payload))
                 .map_err(|defect| self.fault(defect).at(self.frame_location(number, None)));
+        }
+        if frame.frame_type == FrameType::Stat && self.stat_entry() == Some(number) {
+            decode_stat(&payload, &self.limits)
+                .map_err(|defect| self.fault(defect).at(self.frame_location(number, None)))?;
         }
         if frame.frame_type == FrameType::Checkpoint {
             Checkpoint::decode(&payload, &self.ids, frame.offset)

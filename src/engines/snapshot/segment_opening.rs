@@ -227,11 +227,11 @@ fn decode_toc(
 /// Returns the length of the table of contents and the tail of a segment with this many
 /// blocks, or slightly more.
 fn tables_len_guess(block_count: u64) -> u64 {
-    // Besides the blocks there are the description, the key index, and the checkpoints,
-    // of which there is fewer than one for 32 blocks.
+    // Besides the blocks there are the description, the key index, the statistics, and the
+    // checkpoints, of which there is fewer than one for 32 blocks.
     let entries = block_count
         .saturating_add(block_count / 32)
-        .saturating_add(4);
+        .saturating_add(5);
     entries
         .saturating_mul(to_u64(TOC_ENTRY_SIZE))
         .saturating_add(to_u64(FRAME_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE))

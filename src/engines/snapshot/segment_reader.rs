@@ -11,8 +11,10 @@ use crate::codecs::format::ids::SegmentIds;
 use crate::codecs::format::layout::{BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE};
 use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::codecs::format::stat::decode_stat;
 use crate::codecs::format::toc::{Toc, TocEntry};
 use crate::codecs::format::version::judge;
+use crate::codecs::statistics::SegmentStatistics;
 use crate::engines::snapshot::object_range::{read_range, read_range_by_call};
 use crate::engines::snapshot::parts_reader::PartSource as _;
 use crate::ports::store::ObjectReader;
@@ -287,6 +289,44 @@ impl SegmentReader {
             Some(number) => self.read_frame(number).map(|(_, payload)| payload),
             None => Ok(Cow::Borrowed(&[])),
         }
+    }
+
+    /// Reads the statistics of the records; `None` if the segment has none.
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, `Io`.
+    pub fn read_statistics(&self) -> Result<Option<SegmentStatistics>> {
+        let Some(number) = self.stat_entry() else {
+            return Ok(None);
+        };
+        let corrupt = |defect| self.fault(defect).at(self.frame_location(number, None));
+        let entry = self.toc.entries.get(number);
+        let stored_len = entry.map_or(0, |entry| entry.stored_len);
+        let bound = self.limits.stat_len_max;
+        check_bound(Structure::Stat, "length", stored_len, bound).map_err(corrupt)?;
+        let (_, payload) = self.read_frame(number)?;
+        let decoded = decode_stat(&payload, &self.limits);
+        decoded.map(Some).map_err(corrupt)
+    }
+
+    /// Returns where the statistics are, for messages.
+    pub fn statistics_location(&self) -> Location {
+        match self.stat_entry() {
+            Some(number) => self.frame_location(number, None),
+            None => Location::object(&self.place),
+        }
+    }
+
+    /// Reports whether the frame with this number holds the statistics.
+    pub fn is_statistics(&self, number: usize) -> bool {
+        self.stat_entry() == Some(number)
+    }
+
+    /// Returns the number of the STAT frame: the first one, if there are several.
+    pub(super) fn stat_entry(&self) -> Option<usize> {
+        let mut entries = self.toc.entries.iter();
+        entries.position(|entry| entry.frame_type == FrameType::Stat)
     }
 
     pub(super) fn key_index_entry(&self) -> Option<usize> {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::codecs::format::checksum::value_hash;
-use crate::codecs::statistics::{Tally, delimiter_of, prefix_end, push_without_numbers};
+use crate::codecs::statistics::{
+    KEY_DELIMITERS, PrefixTree, SegmentStatistics, Tally, delimiter_of, prefix_end,
+    push_without_numbers,
+};
 use crate::jobs::inspect::capped_table::CappedTable;
 
 /// How much of a key is its prefix.
@@ -37,6 +40,9 @@ pub struct KeyPrefixTable {
     levels: Vec<Level>,
     /// Records whose keys have no delimiter.
     pub none: Tally,
+    /// Records whose prefix the statistics of their segment do not list.
+    unlisted: Tally,
+    missed_max: u64,
 }
 
 /// A prefix and its records.
@@ -102,7 +108,37 @@ impl KeyPrefixTable {
             depth,
             levels: levels.into_iter().map(new_level).collect(),
             none: Tally::default(),
+            unlisted: Tally::default(),
+            missed_max: 0,
         }
+    }
+
+    /// Reports whether the statistics of segments can be added.
+    pub(super) fn fits_segments(delimiters: &[u8], depth: PrefixDepth) -> bool {
+        let is_short = match depth {
+            PrefixDepth::Fitting => true,
+            PrefixDepth::Exactly(depth) => usize::from(depth) <= PrefixTree::DEPTH_MAX,
+        };
+        is_short && delimiters == KEY_DELIMITERS.as_bytes()
+    }
+
+    /// Adds the records of a segment by its own statistics; see
+    /// [`KeyPrefixTable::fits_segments`].
+    pub(super) fn add_segment(&mut self, stored: &SegmentStatistics) {
+        // A prefix has itself as a prefix, and the same shorter ones as its keys.
+        for (prefix, tally) in &stored.prefixes.rows {
+            self.add(prefix, tally);
+        }
+        self.none.merge(&stored.prefixes.none);
+        self.unlisted.merge(&stored.prefix_unlisted());
+        let unlisted_max = stored.prefixes.unlisted_max;
+        self.missed_max = self.missed_max.saturating_add(unlisted_max);
+    }
+
+    /// Returns the most bytes of items ([`Tally::item_bytes`]) that the row of a prefix
+    /// lacks; 0 if they are exact.
+    pub fn missed_max(&self) -> u64 {
+        self.missed_max
     }
 
     /// Adds a record.
@@ -133,6 +169,8 @@ impl KeyPrefixTable {
             }
         }
         self.none.merge(&other.none);
+        self.unlisted.merge(&other.unlisted);
+        self.missed_max = self.missed_max.saturating_add(other.missed_max);
     }
 
     /// Returns an empty table for a second count of the same records, which keeps the
@@ -155,6 +193,8 @@ impl KeyPrefixTable {
             depth: self.depth,
             levels: self.levels.iter().map(ranked).collect(),
             none: Tally::default(),
+            unlisted: Tally::default(),
+            missed_max: 0,
         })
     }
 
@@ -196,13 +236,18 @@ impl KeyPrefixTable {
     /// Returns the count of all prefixes that did not fit.
     pub fn others(&self) -> Tally {
         let first = self.levels.first();
-        first.map_or_else(Tally::default, |level| *level.values.others())
+        let mut others = self.unlisted;
+        if let Some(level) = first {
+            others.merge(level.values.others());
+        }
+        others
     }
 
     /// Returns the most bytes of items ([`Tally::item_bytes`]) that a single prefix among
     /// those that did not fit can have; 0 if all fit.
     pub fn other_max(&self) -> u64 {
-        self.levels.first().map_or(0, Level::other_max)
+        let others = self.levels.first().map_or(0, Level::other_max);
+        others.saturating_add(self.missed_max)
     }
 }
 
@@ -306,7 +351,6 @@ fn low_bits(hash: u64) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codecs::statistics::KEY_DELIMITERS;
 
     const ONE: Tally = weight(1);
 

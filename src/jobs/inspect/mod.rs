@@ -1,8 +1,10 @@
 //! Reports what a snapshot contains: which keys take the memory, when they expire, and
 //! which are not read any more.
 //!
-//! Only keys and metadata are read. They are stored before the values of each block, and
-//! are a few percent of a snapshot whose values are not small.
+//! What a segment says of itself is read, its statistics: a few kibibytes each. Where
+//! they do not answer what is asked, or more exact figures are wanted, keys and metadata
+//! are read. These are stored before the values of each block, and are a few percent of a
+//! snapshot whose values are not small.
 //!
 //! # Not here
 //!
@@ -19,7 +21,7 @@ mod statistics;
 pub use capped_table::CappedTable;
 pub use histogram::{Bucket, Histogram};
 pub use key_prefix::{KeyPrefixTable, PrefixDepth, PrefixRow};
-pub use report::{InspectReport, NodeShare, Storage};
+pub use report::{InspectReport, NodeShare, Sources, Storage, WhyKeys};
 pub use run::{InspectOptions, inspect};
 pub use statistics::{
     ClientFlagsTable, IdleHistogram, LengthRange, MarkTally, SlabClassTable, Statistics,

@@ -18,6 +18,8 @@ pub struct InspectReport {
     pub nodes: Vec<Option<NodeShare>>,
     /// Statistics of all records that could be read and are selected.
     pub statistics: Statistics,
+    /// What the figures come from.
+    pub sources: Sources,
     /// The selection with its rings; `None` if every record counts.
     pub selection: Option<String>,
     /// Records that were read, but are not selected. No other figure includes them.
@@ -31,6 +33,43 @@ pub struct InspectReport {
     pub finding_count_dropped: u64,
     /// How long the inspection took.
     pub elapsed: Duration,
+}
+
+/// What the figures of an inspection come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Segments that were counted by their own statistics.
+    pub by_statistics: u64,
+    /// Segments whose keys were counted.
+    pub by_keys: u64,
+    /// Why the keys of all segments were counted; `None` if only those of segments
+    /// without sound statistics were.
+    pub why_keys: Option<WhyKeys>,
+}
+
+/// Why statistics do not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyKeys {
+    /// Exact figures were asked for.
+    Exact,
+    /// Only some records count.
+    Selection,
+    /// Prefixes end with other delimiters, or are longer.
+    Prefixes,
+    /// More of the largest values are listed.
+    Largest,
+}
+
+impl WhyKeys {
+    /// Returns the option of the program that asks for it, without its dashes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Selection => "select",
+            Self::Prefixes => "delimiters or depth",
+            Self::Largest => "top",
+        }
+    }
 }
 
 /// The records of one node.

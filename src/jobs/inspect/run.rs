@@ -1,4 +1,5 @@
-//! Reads the keys and metadata of all blocks, many at a time.
+//! Reads the statistics of segments, or the keys and metadata of all blocks, many at a
+//! time.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,11 +8,11 @@ use crate::codecs::format::column::KeyRecord;
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::codecs::select::{Candidate, Judgement, Selection};
-use crate::codecs::statistics::Tally;
+use crate::codecs::statistics::{SegmentStatistics, Tally};
 use crate::engines::sink::{OwnerDefaults, bind_owners};
-use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
+use crate::engines::snapshot::{Opening, SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
-use crate::jobs::inspect::report::{InspectReport, NodeShare, Storage};
+use crate::jobs::inspect::report::{InspectReport, NodeShare, Sources, Storage, WhyKeys};
 use crate::jobs::inspect::statistics::Statistics;
 use crate::ports::host::Stopwatch;
 use crate::words::cancel::Cancel;
@@ -40,12 +41,33 @@ pub struct InspectOptions {
     pub thread_count: usize,
     /// Which records to count.
     pub selection: Selection,
+    /// Count the keys of all segments, whatever their statistics say.
+    pub is_exact: bool,
 }
 
-/// Reads the keys and metadata of a snapshot and counts them.
+impl InspectOptions {
+    /// Returns why the statistics of segments do not answer what is asked; `None` if they
+    /// do.
+    fn why_keys(&self) -> Option<WhyKeys> {
+        if self.is_exact {
+            Some(WhyKeys::Exact)
+        } else if !self.selection.is_everything() {
+            Some(WhyKeys::Selection)
+        } else if !KeyPrefixTable::fits_segments(&self.delimiters, self.depth) {
+            Some(WhyKeys::Prefixes)
+        } else if self.largest_count > SegmentStatistics::LARGEST_COUNT_MAX {
+            Some(WhyKeys::Largest)
+        } else {
+            None
+        }
+    }
+}
+
+/// Counts the records of a snapshot, by the statistics of its segments or by their keys.
 ///
 /// Values are not read, and the counts are the same for any number of threads. If the
 /// keys have more prefixes than [`KeyPrefixTable::VALUE_COUNT_MAX`], they are read twice.
+/// [`Statistics`] says which figures are not exact.
 ///
 /// # Errors
 ///
@@ -94,10 +116,12 @@ pub fn inspect(
         shares: vec![NodeShare::default(); manifest.nodes.len()],
         filtered: Tally::default(),
         unknown_kept: 0,
+        sources: Sources::default(),
     };
     let inspection = Inspection {
         snapshot,
         selection: &selection,
+        why_keys: options.why_keys(),
         at,
         cancel,
         progress,
@@ -127,6 +151,10 @@ pub fn inspect(
             .map(|(share, is_selected)| is_selected.then_some(share))
             .collect(),
         statistics: whole.statistics,
+        sources: Sources {
+            why_keys: inspection.why_keys,
+            ..whole.sources
+        },
         selection: (!selection.is_everything()).then(|| selection.to_string()),
         filtered: whole.filtered,
         unknown_kept: whole.unknown_kept,
@@ -143,6 +171,8 @@ struct Part {
     shares: Vec<NodeShare>,
     filtered: Tally,
     unknown_kept: u64,
+    /// Without the reason, which is that of all.
+    sources: Sources,
 }
 
 impl Part {
@@ -150,6 +180,9 @@ impl Part {
         self.statistics.merge(other.statistics);
         self.filtered.merge(&other.filtered);
         self.unknown_kept = self.unknown_kept.saturating_add(other.unknown_kept);
+        let (sources, more) = (&mut self.sources, other.sources);
+        sources.by_statistics = sources.by_statistics.saturating_add(more.by_statistics);
+        sources.by_keys = sources.by_keys.saturating_add(more.by_keys);
         for (sum, share) in self.shares.iter_mut().zip(&other.shares) {
             sum.merge(share);
         }
@@ -192,6 +225,7 @@ impl SegmentRead {
 struct Inspection<'a> {
     snapshot: &'a SnapshotReader,
     selection: &'a Selection,
+    why_keys: Option<WhyKeys>,
     at: UnixSecs,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
@@ -214,6 +248,9 @@ impl Inspection<'_> {
             ..NodeShare::default()
         };
         let place = || Location::object(self.snapshot.segment_place(named));
+        if self.why_keys.is_none() && self.by_statistics(number, named, node_index, share)? {
+            return Ok(());
+        }
         let opened = self.snapshot.open_segment(named);
         let Some(segment) = self.note((number, 0), place, opened)? else {
             share.unreadable = named.records;
@@ -221,17 +258,11 @@ impl Inspection<'_> {
             self.advance(named.records, 0);
             return Ok(());
         };
-        let entries = segment.toc().entries.iter();
-        for entry in entries.filter(|entry| entry.is_block() || entry.is_part()) {
-            share.storage.merge(&Storage {
-                key_stored: entry.key_stored_len.into(),
-                key_raw: entry.key_raw_len.into(),
-                value_stored: entry.value_stored_len.into(),
-                value_raw: entry.value_raw_len.into(),
-                ..Storage::default()
-            });
-        }
+        share.storage.merge(&stored_sizes(&segment));
         self.add_share(node_index, &share);
+        self.with_part(|part| {
+            part.sources.by_keys = part.sources.by_keys.saturating_add(1);
+        });
         let blocks = self.pool.blocks();
         let read = |sections: &mut SectionReader, block| {
             self.cancel.check()?;
@@ -246,6 +277,36 @@ impl Inspection<'_> {
             self.compare_counts(number, named, &segment, &read.tally);
         }
         Ok(())
+    }
+
+    /// Counts a segment by its own statistics; returns false if it has none that are
+    /// sound.
+    fn by_statistics(
+        &self,
+        number: usize,
+        named: &ManifestSegment,
+        node_index: usize,
+        mut share: NodeShare,
+    ) -> Result<bool> {
+        // What is wrong with the tables is found again, and told, where keys are read.
+        let Ok(segment) = self.snapshot.open_segment_as(named, Opening::Lookup) else {
+            return Ok(false);
+        };
+        let place = || Location::object(segment.place());
+        let read = self.note((number, 0), place, segment.read_statistics())?;
+        let Some(stored) = read.flatten() else {
+            return Ok(false);
+        };
+        share.storage.merge(&stored_sizes(&segment));
+        share.tally = stored.total;
+        self.add_share(node_index, &share);
+        self.with_part(|part| {
+            part.statistics.add_segment(&stored, node_index);
+            part.sources.by_statistics = part.sources.by_statistics.saturating_add(1);
+        });
+        self.compare_counts(number, named, &segment, &stored.total);
+        self.advance(named.records, 0);
+        Ok(true)
     }
 
     fn block(
@@ -314,10 +375,20 @@ impl Inspection<'_> {
             .collect();
         self.pool.each_segment(segments, |_, named| {
             self.cancel.check()?;
+            let blocks = self.pool.blocks();
+            if self.why_keys.is_none()
+                && let Ok(segment) = self.snapshot.open_segment_as(named, Opening::Lookup)
+                && let Ok(Some(stored)) = segment.read_statistics()
+            {
+                if let Some(own) = parts.get(blocks.own_number()) {
+                    let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+                    own.add_segment(&stored);
+                }
+                return Ok(());
+            }
             let Ok(segment) = self.snapshot.open_segment(named) else {
                 return Ok(());
             };
-            let blocks = self.pool.blocks();
             let count = |sections: &mut SectionReader, block| {
                 self.cancel.check()?;
                 let Ok(columns) = segment.read_keys(block, sections) else {
@@ -427,6 +498,22 @@ impl Inspection<'_> {
             bytes,
         });
     }
+}
+
+/// Adds up the sizes of the sections by the table of contents.
+fn stored_sizes(segment: &SegmentReader) -> Storage {
+    let mut sizes = Storage::default();
+    let entries = segment.toc().entries.iter();
+    for entry in entries.filter(|entry| entry.is_block() || entry.is_part()) {
+        sizes.merge(&Storage {
+            key_stored: entry.key_stored_len.into(),
+            key_raw: entry.key_raw_len.into(),
+            value_stored: entry.value_stored_len.into(),
+            value_raw: entry.value_raw_len.into(),
+            ..Storage::default()
+        });
+    }
+    sizes
 }
 
 #[cfg(test)]

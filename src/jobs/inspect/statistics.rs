@@ -1,7 +1,7 @@
 //! Everything that is counted for records, in parts that can be merged.
 
 use crate::codecs::format::column::KeyRecord;
-use crate::codecs::statistics::{Largest, Tally};
+use crate::codecs::statistics::{Largest, RecordFacts, SegmentStatistics, Span, Tally};
 use crate::jobs::inspect::capped_table::CappedTable;
 use crate::jobs::inspect::histogram::Histogram;
 use crate::jobs::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
@@ -35,6 +35,8 @@ pub struct Statistics {
     pub idle: IdleHistogram,
     /// Records by the length of the value in bytes.
     pub value_sizes: Histogram,
+    /// Records that may belong to another row of that, as in [`TtlHistogram::unsure`].
+    pub value_sizes_unsure: u64,
     /// Records by the start of the key.
     pub key_prefixes: KeyPrefixTable,
     /// Records by slab class.
@@ -67,6 +69,9 @@ pub struct TtlHistogram {
     pub never: Tally,
     /// Records for which the server did not report it.
     pub unknown: Tally,
+    /// Records that may belong to another row: they are of a range of moments that is
+    /// known, and a bound of a row is within it.
+    pub unsure: u64,
 }
 
 /// Records by the time since a client last read them.
@@ -79,6 +84,8 @@ pub struct IdleHistogram {
     pub since: Histogram,
     /// Records for which the server did not report it.
     pub unknown: Tally,
+    /// Records that may belong to another row, as in [`TtlHistogram::unsure`].
+    pub unsure: u64,
 }
 
 /// Records by slab class. If the settings of two nodes differ, the same class may hold
@@ -96,6 +103,9 @@ pub struct SlabClassTable {
 pub struct ClientFlagsTable {
     /// Records by their client flags.
     pub values: CappedTable<u64>,
+    /// Records whose flags the statistics of their segment do not list; some may have
+    /// flags that other segments list.
+    pub unlisted: Tally,
     /// Records for which the server did not report it.
     pub unknown: Tally,
 }
@@ -125,12 +135,15 @@ impl Statistics {
                 left: Histogram::new(Histogram::TIMES),
                 never: Tally::default(),
                 unknown: Tally::default(),
+                unsure: 0,
             },
             idle: IdleHistogram {
                 since: Histogram::new(Histogram::TIMES),
                 unknown: Tally::default(),
+                unsure: 0,
             },
             value_sizes: Histogram::new(Histogram::SIZES),
+            value_sizes_unsure: 0,
             key_prefixes: KeyPrefixTable::new(delimiters, depth),
             slab_classes: SlabClassTable {
                 tallies: vec![Tally::default(); SlabClassTable::CLASS_COUNT],
@@ -138,6 +151,7 @@ impl Statistics {
             },
             client_flags: ClientFlagsTable {
                 values: CappedTable::new(ClientFlagsTable::VALUE_COUNT_MAX),
+                unlisted: Tally::default(),
                 unknown: Tally::default(),
             },
             marks: [MarkTally::default(); Attribute::ALL.len()],
@@ -163,6 +177,66 @@ impl Statistics {
         self.largest.add(&facts, node_index);
     }
 
+    /// Counts all records of a segment of the node with this index, by its own statistics.
+    pub fn add_segment(&mut self, stored: &SegmentStatistics, node_index: usize) {
+        self.total.merge(&stored.total);
+        if stored.total.records > 0 {
+            for len in [stored.key_len.0, stored.key_len.1] {
+                LengthRange::add(&mut self.key_len, len.into());
+            }
+        }
+        for span in &stored.value_lens {
+            LengthRange::add(&mut self.value_len, span.first);
+            LengthRange::add(&mut self.value_len, span.last);
+            let sizes = &mut self.value_sizes;
+            let unsure = span.divide(Histogram::SIZES, |size, part| sizes.add(size, part));
+            self.value_sizes_unsure = self.value_sizes_unsure.saturating_add(unsure);
+        }
+        self.ttl.never.merge(&stored.never);
+        self.ttl.unknown.merge(&stored.exptime_unknown());
+        for span in &stored.exptimes {
+            self.ttl.add_span(span, self.at);
+        }
+        self.idle.unknown.merge(&stored.last_access_unknown());
+        for span in &stored.last_accesses {
+            self.idle.add_span(span, self.at);
+        }
+        for (class, tally) in &stored.slab_classes {
+            self.slab_classes.add(Some(SlabClass(*class)), tally);
+        }
+        self.slab_classes.add(None, &stored.slab_class_unknown());
+        for (flags, tally) in &stored.client_flags {
+            self.client_flags.add(Some(*flags), tally);
+        }
+        self.client_flags.add(None, &stored.flags_unknown);
+        self.client_flags.unlisted.merge(&stored.flags_unlisted());
+        for (sums, (set, unset)) in self.marks.iter_mut().zip(&stored.marks) {
+            sums.set.merge(set);
+            sums.unset.merge(unset);
+            sums.unknown
+                .merge(&stored.total.without(set).without(unset));
+        }
+        self.key_prefixes.add_segment(stored);
+        for record in &stored.largest {
+            let facts = RecordFacts {
+                key: &record.key,
+                value_len: record.value_len,
+                meta: &record.meta,
+            };
+            self.largest.add(&facts, node_index);
+        }
+    }
+
+    /// Reports whether every figure is exact, other than those of prefixes that do not
+    /// fit their table.
+    pub fn is_exact(&self) -> bool {
+        self.ttl.unsure == 0
+            && self.idle.unsure == 0
+            && self.value_sizes_unsure == 0
+            && self.client_flags.unlisted.records == 0
+            && self.key_prefixes.missed_max() == 0
+    }
+
     fn add_marks(&mut self, meta: &ItemMeta, tally: &Tally) {
         for (mark, sums) in Attribute::ALL.into_iter().zip(&mut self.marks) {
             let sum = match meta.attributes.get(mark) {
@@ -184,13 +258,21 @@ impl Statistics {
         self.ttl.left.merge(&other.ttl.left);
         self.ttl.never.merge(&other.ttl.never);
         self.ttl.unknown.merge(&other.ttl.unknown);
+        self.ttl.unsure = self.ttl.unsure.saturating_add(other.ttl.unsure);
         self.idle.since.merge(&other.idle.since);
         self.idle.unknown.merge(&other.idle.unknown);
+        self.idle.unsure = self.idle.unsure.saturating_add(other.idle.unsure);
+        self.value_sizes_unsure = self
+            .value_sizes_unsure
+            .saturating_add(other.value_sizes_unsure);
         self.value_sizes.merge(&other.value_sizes);
         self.key_prefixes.merge(other.key_prefixes);
         self.slab_classes.merge(&other.slab_classes);
         self.client_flags.values.merge(other.client_flags.values);
         self.client_flags.unknown.merge(&other.client_flags.unknown);
+        self.client_flags
+            .unlisted
+            .merge(&other.client_flags.unlisted);
         for (sums, more) in self.marks.iter_mut().zip(&other.marks) {
             sums.set.merge(&more.set);
             sums.unset.merge(&more.unset);
@@ -229,7 +311,28 @@ impl TtlHistogram {
     }
 }
 
+impl TtlHistogram {
+    fn add_span(&mut self, span: &Span, at: UnixSecs) {
+        // The first moments of the rows, from the one that is not over yet.
+        let bounds = std::iter::once(1).chain(Histogram::TIMES.iter().copied());
+        let cuts: Vec<u64> = bounds.map(|bound| at.0.saturating_add(bound)).collect();
+        let unsure = span.divide(&cuts, |time, part| {
+            self.add(Some(Exptime::At(UnixSecs(time))), at, part);
+        });
+        self.unsure = self.unsure.saturating_add(unsure);
+    }
+}
+
 impl IdleHistogram {
+    fn add_span(&mut self, span: &Span, at: UnixSecs) {
+        // Where the row of less idle ones starts: a second after the bound of the row.
+        let bounds = Histogram::TIMES.iter().rev();
+        let cuts = bounds.filter_map(|bound| at.0.checked_sub(*bound)?.checked_add(1));
+        let cuts: Vec<u64> = cuts.collect();
+        let unsure = span.divide(&cuts, |time, part| self.add(Some(UnixSecs(time)), at, part));
+        self.unsure = self.unsure.saturating_add(unsure);
+    }
+
     fn add(&mut self, last_access: Option<UnixSecs>, at: UnixSecs, tally: &Tally) {
         match last_access {
             None => self.unknown.merge(tally),
@@ -264,6 +367,13 @@ impl SlabClassTable {
 impl ClientFlagsTable {
     /// The most values that are kept; clients use few.
     pub const VALUE_COUNT_MAX: usize = 65_536;
+
+    /// Returns the count of all flags that have no row.
+    pub fn others(&self) -> Tally {
+        let mut others = *self.values.others();
+        others.merge(&self.unlisted);
+        others
+    }
 
     fn add(&mut self, client_flags: Option<u64>, tally: &Tally) {
         match client_flags {

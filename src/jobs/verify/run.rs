@@ -1,19 +1,19 @@
 //! Checks the segments, many at a time.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::codecs::format::block::{Block, StoredRecord, StoredValue, TimeRanges};
-use crate::codecs::format::bytes::check_count;
-use crate::codecs::format::checksum::{ContentDigests, shard_of, value_hash};
+use crate::codecs::format::block::{StoredRecord, StoredValue};
+use crate::codecs::format::checksum::{ContentDigests, shard_of};
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::frame::FrameType;
 use crate::codecs::format::ids::SegmentId;
 use crate::codecs::format::key_index::KeyIndex;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
+use crate::codecs::statistics::{Difference, Recount, SegmentStatistics};
 use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::verify::depth::Depth;
+use crate::jobs::verify::record_tally::{RecordTally, check_bounds};
 use crate::jobs::verify::report::VerifyReport;
 use crate::jobs::verify::shards::check_shards;
 use crate::ports::host::Stopwatch;
@@ -210,6 +210,8 @@ impl Check<'_> {
             return Ok(Counts::default());
         }
         self.compare_counts(number, named, &segment);
+        let statistics = segment.read_statistics();
+        let statistics = self.note(number, &place, statistics)?.flatten();
         let counts = Counts {
             blocks: to_u64(segment.block_count()),
             records: segment.toc().record_count,
@@ -233,7 +235,7 @@ impl Check<'_> {
         };
         self.check_other_frames(number, &segment)?;
         let records = if self.depth == Depth::Deep {
-            self.check_records(number, named, &segment, index.as_ref())?
+            self.check_records(number, named, &segment, index.as_ref(), statistics.as_ref())?
         } else {
             self.check_stored(number, &segment)?;
             counts.records
@@ -341,12 +343,13 @@ impl Check<'_> {
     }
 
     /// Checks the frames that have not been read: all except blocks, parts of values, the
-    /// description and the key index.
+    /// description, the key index and the statistics.
     fn check_other_frames(&self, number: usize, segment: &SegmentReader) -> Result<()> {
         for (frame, entry) in segment.toc().entries.iter().enumerate() {
             let is_description = frame == 0 && entry.frame_type == FrameType::Meta;
             let is_index = entry.offset == segment.toc().key_index_offset;
-            if !entry.is_block() && !entry.is_part() && !is_description && !is_index {
+            let is_read = is_description || is_index || segment.is_statistics(frame);
+            if !entry.is_block() && !entry.is_part() && !is_read {
                 self.note(number, segment.place(), segment.read_other_frame(frame))?;
             }
         }
@@ -423,12 +426,14 @@ impl Check<'_> {
         named: &ManifestSegment,
         segment: &SegmentReader,
         index: Option<&KeyIndex>,
+        statistics: Option<&SegmentStatistics>,
     ) -> Result<u64> {
         let within = Within {
             number,
             named,
             segment,
             index,
+            statistics,
         };
         let check = |sections: &mut SectionReader, block| {
             self.cancel.check()?;
@@ -437,7 +442,7 @@ impl Check<'_> {
             Ok(tally)
         };
         let blocks = self.pool.blocks();
-        let tallies: Vec<RecordTally> =
+        let mut tallies: Vec<RecordTally> =
             blocks.try_map(segment.block_count(), SectionReader::default, check)?;
         let read = tallies.iter().flat_map(|tally| tally.parts.clone());
         let read = read.flatten().collect();
@@ -457,6 +462,9 @@ impl Check<'_> {
         }
         // If a block is damaged, the sums differ, and the damage is already known.
         if !sum.is_damaged {
+            if let Some(stored) = statistics {
+                self.compare_statistics(number, segment, stored, &mut tallies);
+            }
             self.compare_digests(
                 number,
                 segment.place(),
@@ -484,6 +492,36 @@ impl Check<'_> {
         Ok(sum.records)
     }
 
+    /// Compares the statistics with what was counted again (S7, S8).
+    fn compare_statistics(
+        &self,
+        number: usize,
+        segment: &SegmentReader,
+        stored: &SegmentStatistics,
+        tallies: &mut [RecordTally],
+    ) {
+        let mut whole = Recount::new(stored);
+        for tally in tallies {
+            if let Some(recount) = tally.recount.take() {
+                whole.merge(recount);
+            }
+        }
+        if let Some(Difference {
+            section,
+            stored,
+            computed,
+        }) = whole.compare(stored)
+        {
+            let defect = Defect::CountMismatch {
+                structure: Structure::Stat,
+                field: section,
+                stored,
+                computed,
+            };
+            self.add(number, segment.statistics_location(), defect);
+        }
+    }
+
     fn check_block(
         &self,
         within: &Within<'_>,
@@ -495,8 +533,12 @@ impl Check<'_> {
             named,
             segment,
             index,
+            statistics,
         } = *within;
-        let mut tally = RecordTally::default();
+        let mut tally = RecordTally {
+            recount: statistics.map(Recount::new),
+            ..RecordTally::default()
+        };
         let decoded = segment
             .read_block(block)
             .and_then(|frame| frame.decode(sections).map_err(Error::corrupt))
@@ -523,7 +565,7 @@ impl Check<'_> {
                         continue;
                     }
                     let record = &stored;
-                    tally.add(record, &mut scratch);
+                    tally.add(record, statistics, &mut scratch);
                     let shard = shard_of(record.key, shard_bits);
                     if shard != named.shard_index {
                         let key = escape_key(record.key);
@@ -620,53 +662,13 @@ impl Check<'_> {
     }
 }
 
-/// Compares the times in a block's header with those of its records (B8): readers that
-/// skip blocks by these times would skip the wrong ones.
-fn check_bounds(stored: TimeRanges, block: &Block) -> std::result::Result<(), Defect> {
-    let mut computed = TimeRanges::default();
-    for record in block.columns().iter() {
-        computed.add(&record.meta);
-    }
-    let structure = Structure::Toc;
-    let counts = (stored.never_count.into(), computed.never_count.into());
-    check_count(structure, "never_count", counts.0, counts.1)?;
-    let pairs = [
-        ("exptime_min", stored.exptime_min, computed.exptime_min),
-        ("exptime_max", stored.exptime_max, computed.exptime_max),
-        (
-            "last_access_min",
-            stored.last_access_min,
-            computed.last_access_min,
-        ),
-        (
-            "last_access_max",
-            stored.last_access_max,
-            computed.last_access_max,
-        ),
-    ];
-    for (field, stored, computed) in pairs {
-        check_count(structure, field, stored, computed)?;
-    }
-    Ok(())
-}
-
 /// The segment that a block is checked as part of.
 struct Within<'a> {
     number: usize,
     named: &'a ManifestSegment,
     segment: &'a SegmentReader,
     index: Option<&'a KeyIndex>,
-}
-
-#[derive(Debug, Default)]
-struct RecordTally {
-    records: u64,
-    key_bytes: u64,
-    value_bytes: u64,
-    digests: ContentDigests,
-    is_damaged: bool,
-    /// Numbers of the frames that were read as parts of values.
-    parts: Vec<Range<usize>>,
+    statistics: Option<&'a SegmentStatistics>,
 }
 
 /// Buffers for reading parts, reused.
@@ -674,18 +676,4 @@ struct RecordTally {
 struct PartBuffer {
     sections: SectionReader,
     raw: Vec<u8>,
-}
-
-impl RecordTally {
-    /// Adds a record whose value matches its hash.
-    fn add(&mut self, record: &StoredRecord<'_>, scratch: &mut Vec<u8>) {
-        self.records = self.records.saturating_add(1);
-        self.key_bytes = self.key_bytes.saturating_add(to_u64(record.key.len()));
-        let (len, hash) = match record.value {
-            StoredValue::Inline(value) => (to_u64(value.len()), value_hash(value)),
-            StoredValue::Parts(value) => (value.len.into(), value.hash),
-        };
-        self.value_bytes = self.value_bytes.saturating_add(len);
-        self.digests.add(record.key, &record.meta, hash, scratch);
-    }
 }

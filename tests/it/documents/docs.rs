@@ -11,6 +11,7 @@ use mcsnap::codecs::format::layout::{
     BLOCK_HEADER_SIZE, FILE_MAGIC, FRAME_HEADER_SIZE, FRAME_MARKER, PAGE_SIZE, STRUCTURES,
     TAIL_MAGIC, TOC_ENTRY_SIZE, VERSION_MAJOR, VERSION_MINOR,
 };
+use mcsnap::codecs::format::stat::STAT_SECTIONS;
 use mcsnap::words::defect::Defect;
 use mcsnap::words::item::{Attribute, Attributes, KEY_LEN_MAX};
 use mcsnap::words::limits::{Limits, VALUE_LEN_MAX};
@@ -146,6 +147,7 @@ fn every_limit_in_the_format_document_is_that_of_the_code() {
         ("L14", limits.large_value_len_max),
         ("L15", limits.value_part_len_max),
         ("L16", limits.manifest_part_len_max),
+        ("L17", limits.stat_len_max),
     ];
     let text = document("FORMAT.md");
     let mut found = BTreeMap::new();
@@ -188,6 +190,18 @@ fn every_frame_type_in_the_format_document_is_that_of_the_code() {
     for raw in (0..=0).chain(10..=255) {
         assert!(!FrameType::from_raw(raw).is_known(), "{raw}");
     }
+}
+
+#[test]
+fn every_section_of_statistics_in_the_format_document_is_that_of_the_code() {
+    let text = document("FORMAT.md");
+    let mut documented = Vec::new();
+    for row in rows(&text, "5.16") {
+        if let (Ok(id), 3) = (row[0].parse::<u16>(), row.len()) {
+            documented.push((id, row[1]));
+        }
+    }
+    assert_eq!(documented, STAT_SECTIONS);
 }
 
 #[test]

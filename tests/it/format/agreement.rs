@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::format::golden_valid::{forged, of_one, raw_keys, resealed, text_of};
 use crate::format::hostile::lies;
 use crate::format::independent_reader::{verify_by_library, verify_independently};
-use crate::harness::forge::{Forge, PLAIN, Place, Side};
+use crate::harness::forge::{Forge, PLAIN, Place, STAT, Side};
 use crate::harness::sound_segments;
 use crate::harness::workdir::Workdir;
 
@@ -169,6 +169,37 @@ fn both_readers_find_the_same_where_frames_are_missing_or_stand_twice() {
         (path, what)
     });
     compare(&lying.collect::<Vec<_>>());
+}
+
+#[test]
+fn both_readers_find_the_same_in_statistics_that_lie() {
+    let workdir = Workdir::new("lying-statistics");
+    let mut lying = Vec::new();
+    for (name, segment) in [
+        ("plain", sound_segments::plain()),
+        ("in_parts", sound_segments::in_parts()),
+    ] {
+        let forge = Forge::new(&segment);
+        let frame = forge.frame_count() - 2;
+        assert_eq!(forge.kind(frame), STAT);
+        let payload = segment[forge.payload(frame)].to_vec();
+        let start = forge.payload(frame).start;
+        for (at, byte) in payload.iter().enumerate() {
+            for lie in [0, byte ^ 1, byte.wrapping_add(1), 0x40, 0x80, 0xff] {
+                let mut forged = forge.clone();
+                forged.write(start + at, &[lie]);
+                let path = workdir.join(format!("{}.mcs", lying.len()));
+                fs::write(&path, forged.seal()).unwrap();
+                lying.push((path, format!("{name}, byte {at}: {byte} is {lie}")));
+            }
+            let mut cut = forge.clone();
+            cut.set_payload(frame, &payload[..at]);
+            let path = workdir.join(format!("{}.mcs", lying.len()));
+            fs::write(&path, cut.seal()).unwrap();
+            lying.push((path, format!("{name}, cut to {at} bytes")));
+        }
+    }
+    compare(&lying);
 }
 
 #[test]

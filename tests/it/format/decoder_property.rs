@@ -27,9 +27,10 @@ use proptest::prelude::*;
 
 use crate::harness::decoder_checks::{
     check_binary, check_config, check_gets, check_listing, check_manifest, check_replies,
-    check_ring, check_salvage, check_segment, check_select, check_stats, check_walk,
-    check_warm_file,
+    check_ring, check_salvage, check_segment, check_select, check_statistics, check_stats,
+    check_walk, check_warm_file,
 };
+use crate::harness::forge::Forge;
 use crate::harness::{forge_manifest, forge_recipe, forge_warm_file, sound_segments};
 
 /// Sections of a few MiB at most: a bomb takes its time to go off.
@@ -117,6 +118,23 @@ proptest! {
         let forged = forge_recipe::forge(&recipe);
         check_segment(&forged, &limits());
         check_salvage(&forged, &limits());
+    }
+
+    #[test]
+    fn changed_statistics_are_read_or_refused(changes in changes(), any in bytes(0..300)) {
+        let segment = sound_segments::plain();
+        let forge = Forge::new(&segment);
+        let payload = segment[forge.payload(forge.frame_count() - 2)].to_vec();
+        assert!(check_statistics(&payload, &limits()));
+        let mut changed = payload.clone();
+        for (at, byte, is_bit) in changes {
+            let len = changed.len();
+            let place = &mut changed[at % len];
+            *place = if is_bit { *place ^ (1 << (byte % 8)) } else { byte };
+        }
+        check_statistics(&changed, &limits());
+        check_statistics(&any, &limits());
+        check_statistics(&[&payload[..76], &any].concat(), &limits());
     }
 
     #[test]

@@ -17,10 +17,11 @@ use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker}
 use mcsnap::codecs::format::key_index::KeyIndexShape;
 use mcsnap::codecs::format::layout::{
     BLOCK_HEADER, BLOCK_HEADER_SIZE, COLUMN_ENTRY, COLUMNS_HEADER, FILE_HEADER, FRAME_HEADER,
-    Field, KEY_INDEX_HEADER, PAGE_HEADER, PAGE_SIZE, SECTION, TAIL, TAIL_SIZE, TOC_ENTRY,
-    TOC_HEADER,
+    Field, KEY_INDEX_HEADER, PAGE_HEADER, PAGE_SIZE, SECTION, STAT_HEADER, STAT_SECTION, TAIL,
+    TAIL_SIZE, TOC_ENTRY, TOC_HEADER,
 };
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::codecs::format::stat::STAT_SECTIONS;
 use mcsnap::engines::snapshot::SegmentReader;
 use mcsnap::ports::store::{MemoryStore, Store as _};
 use mcsnap::words::item::{Cas, Exptime, ItemMeta, Record, escape_bytes};
@@ -210,10 +211,10 @@ fn draw(bytes: &[u8]) -> String {
                     drawing.fields(TOC_ENTRY);
                 }
             }
+            FrameType::Stat => drawing.statistics(end),
             FrameType::Meta
             | FrameType::ValuePart
             | FrameType::Checkpoint
-            | FrameType::Stat
             | FrameType::Other(_) => {
                 drawing.title(&format!("{name} (5.4), text"));
                 while drawing.at < end {
@@ -326,6 +327,27 @@ impl Drawing<'_> {
         let (at, size) = (self.at.to_string(), end - self.at);
         assert!(self.take(size).iter().all(|byte| *byte == 0));
         self.line(&at, "the rest", &format!("{size} times 00"), "");
+    }
+
+    fn statistics(&mut self, end: usize) {
+        self.title("statistics (5.16)");
+        let count = self.number(0, 2);
+        self.fields(STAT_HEADER);
+        let mut sections = Vec::new();
+        for _ in 0..count {
+            let id = u16::try_from(self.number(0, 2)).unwrap();
+            let (_, name) = STAT_SECTIONS
+                .iter()
+                .find(|(known, _)| *known == id)
+                .unwrap();
+            sections.push((*name, usize::try_from(self.number(4, 4)).unwrap()));
+            self.field("id", 2, name);
+            self.fields(&STAT_SECTION[1..]);
+        }
+        for (name, len) in sections {
+            self.field(name, len, "");
+        }
+        assert_eq!(self.at, end);
     }
 
     fn block(&mut self) {

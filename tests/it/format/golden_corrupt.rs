@@ -214,6 +214,7 @@ fn damaged() -> Vec<Case> {
         + usize::try_from(frames.get(Place::Section(0, Side::Keys), "stored_len")).unwrap();
     let toc_entry = frames.range(Place::TocEntry(0)).start;
     let meta = frames.payload(0).start;
+    let statistics = frames.payload(3).start;
     vec![
         Case::segment("cut", "MCS001", "cut to 100 bytes", tiny[..100].to_vec()),
         Case::segment(
@@ -263,6 +264,12 @@ fn damaged() -> Vec<Case> {
             "MCS003",
             "a bit of the description",
             flip_at(&tiny, meta + 20),
+        ),
+        Case::segment(
+            "crc-statistics",
+            "MCS003",
+            "a bit of the statistics",
+            flip_at(&tiny, statistics + 90),
         ),
         Case::segment(
             "crc-frame-header",
@@ -637,6 +644,44 @@ fn illegal() -> Vec<Case> {
             "MCS010",
             "a checkpoint of other counts than the TOC",
             lie(&checkpoint, Place::Checkpoint(0), "record_count", 62),
+        ),
+        Case::segment(
+            "count-statistics",
+            "MCS010",
+            "statistics of more records than there are",
+            forged(&tiny, |forge| {
+                let total = forge.range(Place::StatSection(8)).end;
+                forge.write(total, &[3]);
+            }),
+        ),
+        Case::segment(
+            "count-statistics-largest",
+            "MCS010",
+            "statistics that name another key as the one with the largest value",
+            forged(&tiny, |forge| {
+                let key = forge.payload(3).end - 19;
+                forge.write(key, b"v");
+            }),
+        ),
+        Case::segment(
+            "illegal-statistics-order",
+            "MCS007",
+            "statistics with two sections of one id",
+            lie(&tiny, Place::StatSection(1), "id", 1),
+        ),
+        Case::segment(
+            "reserved-statistics",
+            "MCS004",
+            "statistics with a reserved field that is not zero",
+            lie(&tiny, Place::Stat, "reserved", 1),
+        ),
+        Case::segment(
+            "limit-statistics",
+            "MCS008",
+            "statistics that are too long",
+            forged(&tiny, |forge| {
+                forge.set_payload(3, &[0; (64 << 10) + 1]);
+            }),
         ),
         Case::segment(
             "count-file-len",

@@ -257,7 +257,7 @@ fn later() -> Vec<(&'static str, Vec<u8>)> {
     let base = of_columns();
     let unknown_frames = forged(&base, |forge| {
         forge.insert_frame(2, 200, HAS_PAYLOAD_CRC, b"a private frame");
-        forge.insert_frame(4, 6, 0, b"statistics, without a checksum");
+        forge.insert_frame(4, 10, 0, b"a later frame, without a checksum");
         forge.insert_frame(forge.frame_count() - 1, 99, HAS_PAYLOAD_CRC, b"");
     });
     let unknown_columns = forged(&base, |forge| {
@@ -288,7 +288,15 @@ fn later() -> Vec<(&'static str, Vec<u8>)> {
         forge.set(Place::Tail, "minor", 7);
     });
     let no_key_index = forged(&base, |forge| {
+        forge.remove_frame(forge.frame_count() - 3);
+    });
+    let no_statistics = forged(&base, |forge| {
         forge.remove_frame(forge.frame_count() - 2);
+    });
+    let more_statistics = forged(&base, |forge| {
+        let frame = forge.frame_count() - 2;
+        let payload = with_section(&forge.bytes()[forge.payload(frame)], 500, b"more to count");
+        forge.set_payload(frame, &payload);
     });
     vec![
         ("later-minor", minor),
@@ -298,6 +306,8 @@ fn later() -> Vec<(&'static str, Vec<u8>)> {
         ("later-meta", unknown_members),
         ("later-toc-entries", with_longer_entries(&base)),
         ("no-key-index", no_key_index),
+        ("no-statistics", no_statistics),
+        ("later-statistics", more_statistics),
     ]
 }
 
@@ -319,6 +329,20 @@ pub(crate) fn with_column(raw: &[u8], id: u8, flags: u8, encoding: u16, column: 
     with.extend_from_slice(&u32::try_from(column.len()).unwrap().to_le_bytes());
     with.extend_from_slice(columns);
     with.extend_from_slice(column);
+    with
+}
+
+/// Adds a section behind all others to statistics.
+pub(crate) fn with_section(payload: &[u8], id: u16, section: &[u8]) -> Vec<u8> {
+    let count = u16::from_le_bytes([payload[0], payload[1]]);
+    let (directory, sections) = payload.split_at(4 + 8 * usize::from(count));
+    let mut with = (count + 1).to_le_bytes().to_vec();
+    with.extend_from_slice(&directory[2..]);
+    with.extend_from_slice(&id.to_le_bytes());
+    with.extend_from_slice(&[0; 2]);
+    with.extend_from_slice(&u32::try_from(section.len()).unwrap().to_le_bytes());
+    with.extend_from_slice(sections);
+    with.extend_from_slice(section);
     with
 }
 
@@ -760,20 +784,21 @@ fn golden_files_hold_what_they_are_for() {
             .map(|frame| forge.kind(frame))
             .collect::<Vec<_>>()
     };
-    assert_eq!(kinds("columns"), [1, BLOCK, BLOCK, BLOCK, 5, 7]);
+    assert_eq!(kinds("columns"), [1, BLOCK, BLOCK, BLOCK, 5, 6, 7]);
     assert_eq!(
         kinds("later-frames"),
-        [1, BLOCK, 200, BLOCK, 6, BLOCK, 5, 99, 7]
+        [1, BLOCK, 200, BLOCK, 10, BLOCK, 5, 6, 99, 7]
     );
-    assert_eq!(kinds("empty"), [1, 5, 7]);
+    assert_eq!(kinds("empty"), [1, 5, 6, 7]);
     // Four parts, three of a value that was abandoned, two, one.
     let parts = [3; 4 + 3 + 2];
-    let kinds_of_parts = [&[1][..], &parts, &[BLOCK, 3, BLOCK, 5, 7]].concat();
+    let kinds_of_parts = [&[1][..], &parts, &[BLOCK, 3, BLOCK, 5, 6, 7]].concat();
     assert_eq!(kinds("parts"), kinds_of_parts);
-    assert_eq!(kinds("no-key-index"), [1, BLOCK, BLOCK, BLOCK, 7]);
+    assert_eq!(kinds("no-statistics"), [1, BLOCK, BLOCK, BLOCK, 5, 7]);
+    assert_eq!(kinds("no-key-index"), [1, BLOCK, BLOCK, BLOCK, 6, 7]);
     let checkpoint = kinds("checkpoint");
     assert_eq!(checkpoint.iter().filter(|kind| **kind == 4).count(), 1);
-    assert_eq!(kinds("zstd"), [1, BLOCK, BLOCK, 5, 7]);
+    assert_eq!(kinds("zstd"), [1, BLOCK, BLOCK, 5, 6, 7]);
     let forge = Forge::new(&fs::read(testdata("valid/later-unused-bits.mcs")).unwrap());
     let flags = forge.get(Place::Frame(1), "flags");
     assert_eq!(flags, u64::from(CRITICAL) | 0b1111_0000);

@@ -166,7 +166,12 @@ fn places(forge: &Forge, is_long: bool) -> Vec<Place> {
         Place::CheckpointEntry(..) => false,
         Place::Page(number) => number < 2,
         Place::Part(number) | Place::PartSection(number) => number < 2,
-        Place::FileHeader | Place::KeyIndex | Place::Frame(_) | Place::TocEntry(_) => true,
+        Place::FileHeader
+        | Place::KeyIndex
+        | Place::Stat
+        | Place::StatSection(_)
+        | Place::Frame(_)
+        | Place::TocEntry(_) => true,
     };
     let mut places = forge.places();
     places.retain(is_new);

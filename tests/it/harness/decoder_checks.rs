@@ -11,6 +11,7 @@ use mcsnap::codecs::format::key_index::KeyIndex;
 use mcsnap::codecs::format::layout::FILE_HEADER_SIZE;
 use mcsnap::codecs::format::manifest::{Manifest, Need};
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::codecs::format::stat::{decode_stat, encode_stat};
 use mcsnap::codecs::format::toc::{Toc, TocEntry};
 use mcsnap::codecs::protocol::binary::{BINARY_HEADER_LEN, parse_binary_get, parse_binary_store};
 use mcsnap::codecs::protocol::cachedump::{
@@ -25,10 +26,12 @@ use mcsnap::codecs::protocol::stats::{ServerSettings, ServerStats, StatTable, pa
 use mcsnap::codecs::protocol::text::{Step, parse_line};
 use mcsnap::codecs::ring::{Placement, RingSpec};
 use mcsnap::codecs::select::{Candidate, Judgement, Selection};
+use mcsnap::codecs::statistics::{KEY_DELIMITERS, RecordFacts, Recount};
 use mcsnap::codecs::warm_file::{Found, Meta, SlabClasses, WarmFile};
 use mcsnap::engines::snapshot::{
     DamagedSegment, Identity, SalvagedValue, SegmentReader, SegmentSalvage,
 };
+use mcsnap::jobs::inspect::{PrefixDepth, Statistics};
 use mcsnap::ports::store::ObjectReader;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::{Error, ErrorKind, Result};
@@ -123,6 +126,7 @@ fn read_segment(object: Box<dyn ObjectReader>, limits: &Limits) -> Seen {
         let again = SegmentMeta::decode(&meta.encode(), &meta.ids(), Need::Verify, limits);
         assert_eq!(again, Ok(meta));
     }
+    seen.note(segment.read_statistics());
     seen.digest = seen.note(segment.compute_digest());
     for frame in 0..segment.toc().entries.len() {
         seen.note(segment.read_frame(frame));
@@ -354,6 +358,45 @@ fn hash_salvaged(value: SalvagedValue<'_>) -> Option<u64> {
     }
     assert_eq!(to_u64(whole.len()), len);
     Some(value_hash(&whole))
+}
+
+/// Reads the statistics of a segment; returns whether they were taken. They are then
+/// what is written of them, and add up with themselves.
+pub(crate) fn check_statistics(bytes: &[u8], limits: &Limits) -> bool {
+    let Ok(stored) = decode_stat(bytes, limits) else {
+        return false;
+    };
+    assert_eq!(
+        decode_stat(&encode_stat(&stored), limits).as_ref(),
+        Ok(&stored)
+    );
+    let moment = stored.exptimes.first().map_or(0, |span| span.last);
+    let depth = PrefixDepth::Fitting;
+    let mut sums = Statistics::new(UnixSecs(moment), KEY_DELIMITERS.as_bytes(), depth, 10);
+    sums.add_segment(&stored, 0);
+    let mut twice = sums.clone();
+    twice.merge(sums.clone());
+    assert_eq!(twice.total.records, stored.total.records.saturating_mul(2));
+    assert!(sums.key_prefixes.rows(&sums.total).len() <= 3 * stored.prefixes.rows.len());
+    let ttl = &sums.ttl;
+    let rows = ttl.left.buckets().map(|bucket| bucket.tally);
+    let rows = rows.chain([ttl.expired, ttl.never, ttl.unknown]);
+    assert_eq!(
+        rows.map(|tally| tally.records).sum::<u64>(),
+        stored.total.records
+    );
+    let mut recount = Recount::new(&stored);
+    for record in &stored.largest {
+        let facts = RecordFacts {
+            key: &record.key,
+            value_len: record.value_len,
+            meta: &record.meta,
+        };
+        recount.add(&stored, &facts);
+    }
+    let is_all = recount.compare(&stored).is_none();
+    assert!(!is_all || stored.total.records == to_u64(stored.largest.len()));
+    true
 }
 
 /// Reads a manifest for every need; says whether it can be read at all.

@@ -18,9 +18,9 @@ use mcsnap::codecs::format::layout::{
     BLOCK_HEADER, BLOCK_HEADER_SIZE, CHECKPOINT_ENTRY, CHECKPOINT_ENTRY_SIZE, CHECKPOINT_HEADER,
     CHECKPOINT_HEADER_SIZE, COLUMN_ENTRY, COLUMN_ENTRY_SIZE, COLUMNS_HEADER, COLUMNS_HEADER_SIZE,
     FILE_HEADER, FILE_HEADER_SIZE, FRAME_HEADER, FRAME_HEADER_SIZE, FRAME_MARKER, Field,
-    KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE, PAGE_HEADER, PAGE_SIZE, SECTION, TAIL, TAIL_SIZE,
-    TOC_ENTRY, TOC_ENTRY_SIZE, TOC_HEADER, TOC_HEADER_SIZE, VALUE_PART_HEADER,
-    VALUE_PART_HEADER_SIZE,
+    KEY_INDEX_HEADER, KEY_INDEX_HEADER_SIZE, PAGE_HEADER, PAGE_SIZE, SECTION, STAT_HEADER,
+    STAT_HEADER_SIZE, STAT_SECTION, STAT_SECTION_SIZE, TAIL, TAIL_SIZE, TOC_ENTRY, TOC_ENTRY_SIZE,
+    TOC_HEADER, TOC_HEADER_SIZE, VALUE_PART_HEADER, VALUE_PART_HEADER_SIZE,
 };
 
 /// Frame types, FORMAT.md 5.3.
@@ -29,6 +29,7 @@ pub(crate) const BLOCK: u8 = 2;
 pub(crate) const VALUE_PART: u8 = 3;
 pub(crate) const CHECKPOINT: u8 = 4;
 pub(crate) const KEY_INDEX: u8 = 5;
+pub(crate) const STAT: u8 = 6;
 pub(crate) const TOC: u8 = 7;
 
 /// Flag bits of a frame, FORMAT.md 5.2.
@@ -75,6 +76,10 @@ pub(crate) enum Place {
     Checkpoint(usize),
     /// 5.9: checkpoint, entry.
     CheckpointEntry(usize, usize),
+    /// 5.16, where there is one.
+    Stat,
+    /// 5.16, an entry of the directory.
+    StatSection(usize),
     /// 5.10.
     Toc,
     /// 5.10, one a frame.
@@ -177,6 +182,13 @@ impl Forge {
             places.push(Place::KeyIndex);
             places.extend((0..self.page_count()).map(Place::Page));
         }
+        if self.count_of(STAT) > 0 {
+            places.push(Place::Stat);
+            let payload = self.nth(STAT, 0).payload();
+            let room = payload.len().saturating_sub(STAT_HEADER_SIZE) / STAT_SECTION_SIZE;
+            let sections = to_usize(self.get(Place::Stat, "section_count")).min(room);
+            places.extend((0..sections).map(Place::StatSection));
+        }
         places.push(Place::Toc);
         let entries = entry_count(self.toc(), TOC_HEADER_SIZE, TOC_ENTRY_SIZE);
         places.extend((0..entries).map(Place::TocEntry));
@@ -197,6 +209,8 @@ impl Forge {
             Place::KeyIndex => KEY_INDEX_HEADER,
             Place::Page(_) => PAGE_HEADER,
             Place::Checkpoint(_) => CHECKPOINT_HEADER,
+            Place::Stat => STAT_HEADER,
+            Place::StatSection(_) => STAT_SECTION,
             Place::Toc => TOC_HEADER,
             Place::TocEntry(_) => TOC_ENTRY,
             Place::CheckpointEntry(..) => CHECKPOINT_ENTRY,
@@ -232,6 +246,10 @@ impl Forge {
             Place::Checkpoint(checkpoint) => self.nth(CHECKPOINT, checkpoint).payload().start,
             Place::CheckpointEntry(checkpoint, entry) => {
                 self.range(Place::Checkpoint(checkpoint)).end + entry * CHECKPOINT_ENTRY_SIZE
+            }
+            Place::Stat => self.nth(STAT, 0).payload().start,
+            Place::StatSection(section) => {
+                self.range(Place::Stat).end + section * STAT_SECTION_SIZE
             }
             Place::Toc => self.toc().payload().start,
             Place::TocEntry(entry) => self.range(Place::Toc).end + entry * TOC_ENTRY_SIZE,

@@ -11,7 +11,8 @@ use mcsnap::words::error::{ErrorKind, Result};
 use mcsnap::words::limits::Limits;
 
 use crate::harness::forge::{
-    BLOCK, CHECKPOINT, CRITICAL, Forge, HAS_PAYLOAD_CRC, KEY_INDEX, META, PLAIN, Place, Side, TOC,
+    BLOCK, CHECKPOINT, CRITICAL, Forge, HAS_PAYLOAD_CRC, KEY_INDEX, META, PLAIN, Place, STAT, Side,
+    TOC,
 };
 use crate::harness::sound_segments;
 
@@ -166,7 +167,7 @@ fn frames_can_be_added_and_taken_out() {
         .map(|frame| forge.kind(frame))
         .collect();
     assert!(kinds.starts_with(&[META, BLOCK, BLOCK]), "{kinds:?}");
-    assert!(kinds.ends_with(&[BLOCK, KEY_INDEX, TOC]), "{kinds:?}");
+    assert!(kinds.ends_with(&[BLOCK, KEY_INDEX, STAT, TOC]), "{kinds:?}");
     let checkpoint = kinds.iter().position(|&kind| kind == CHECKPOINT);
     forge.remove_frame(checkpoint.unwrap());
     assert_eq!(read(&forge.clone().seal()).unwrap(), values);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mcsnap::codecs::format::frame::FrameType;
 use mcsnap::codecs::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
 use mcsnap::codecs::format::manifest::{Manifest, Need};
 use mcsnap::codecs::select::Selection;
@@ -32,6 +33,7 @@ const OPTIONS: InspectOptions = InspectOptions {
     largest_count: 10,
     thread_count: 2,
     selection: Selection::EVERYTHING,
+    is_exact: false,
 };
 
 /// Bytes that do not compress.
@@ -251,6 +253,7 @@ fn what_the_servers_have_is_told() {
             "at_unix_seconds",
             "select",
             "is_whole",
+            "figures",
             "nodes",
             "nodes_not_inspected",
             "totals",
@@ -407,6 +410,117 @@ fn no_value_is_read_and_no_damaged_value_is_noticed() {
     dumped.workdir.mcsnap(&["verify", "s/a", "--data"]).exits(3);
 }
 
+/// What an inspection shows, without what tells how it was found out.
+fn shown(mut report: Value) -> Value {
+    for name in [
+        "run_id",
+        "pid",
+        "started_at",
+        "finished_at",
+        "elapsed_ms",
+        "figures",
+    ] {
+        report[name] = Value::Null;
+    }
+    report
+}
+
+#[test]
+fn the_statistics_of_segments_say_what_their_keys_say() {
+    let dumped = Dumped::of(2);
+    let far = dumped.far.to_string();
+    for more in [&[][..], &["--at", &far], &["--depth=2", "--top=3"]] {
+        let quick = dumped.inspect_json(more);
+        let exact = dumped.inspect_json(&[more, &["--exact"]].concat());
+        let segments = quick["totals"]["segments"].as_u64().unwrap();
+        assert!(segments >= 6, "{segments}");
+        let figures = |are_exact, by_statistics, by_keys, why: Value| {
+            json!({
+                "are_exact": are_exact, "segments_by_statistics": by_statistics,
+                "segments_by_keys": by_keys, "keys_because_of": why,
+            })
+        };
+        let all = figures(true, 0, segments, json!("exact"));
+        assert_eq!(exact["figures"], all);
+        assert_eq!(quick["figures"]["segments_by_statistics"], segments);
+        // Where figures are exact, they are the same; times near a bound may not be.
+        let are_exact = quick["figures"]["are_exact"].as_bool().unwrap();
+        let (quick, exact) = (shown(quick), shown(exact));
+        for (name, member) in exact.as_object().unwrap() {
+            let is_exact = match name.as_str() {
+                "ttl_left" | "idle" => quick[name]["unsure_records"] == 0,
+                _ => true,
+            };
+            if is_exact {
+                assert_eq!(&quick[name], member, "{name}, {are_exact}");
+            }
+        }
+    }
+    for (arguments, why) in [
+        (["--select", "prefix=page:"], "select"),
+        (["--depth", "4"], "delimiters or depth"),
+        (["--delimiters", "|"], "delimiters or depth"),
+        (["--top", "11"], "top"),
+    ] {
+        let report = dumped.inspect_json(&arguments);
+        assert_eq!(report["figures"]["keys_because_of"], why);
+        assert_eq!(report["figures"]["segments_by_statistics"], 0);
+    }
+}
+
+#[test]
+fn a_summary_reads_the_tables_and_the_statistics_of_segments_alone() {
+    const TABLES_MAX: u64 = 16 << 10;
+    let dumped = Dumped::of(1);
+    let counting = FaultyStore::counting(dumped.store());
+    let snapshot = open(Arc::new(counting.clone()), "a");
+    let before = counting.bytes_read();
+    let options = InspectOptions {
+        delimiters: KEY_DELIMITERS.into(),
+        ..OPTIONS
+    };
+    let whole = inspect_quietly(&snapshot, &options);
+    let segments = whole.totals().storage.segments;
+    assert_eq!(whole.sources.by_statistics, segments);
+    let read = counting.bytes_read() - before;
+    assert!(read < segments * TABLES_MAX, "{read} bytes of {segments}");
+    // Damaged statistics are told, and the keys are counted in their place.
+    let segment = snapshot.open_segment(&snapshot.manifest().segments[0]);
+    let segment = segment.unwrap();
+    let mut entries = segment.toc().entries.iter();
+    let statistics = entries.find(|entry| entry.frame_type == FrameType::Stat);
+    flip(&dumped.segments()[0], statistics.unwrap().end() - 1);
+    let report = inspect_quietly(&snapshot, &options);
+    let codes: Vec<_> = report
+        .findings
+        .iter()
+        .map(|found| found.defect.code())
+        .collect();
+    assert_eq!(codes, ["MCS003"]);
+    assert_eq!(
+        (report.sources.by_statistics, report.sources.by_keys),
+        (segments - 1, 1)
+    );
+    assert_eq!(report.statistics.total, whole.statistics.total);
+    assert_eq!(
+        report.statistics.client_flags,
+        whole.statistics.client_flags
+    );
+    for depth in [Depth::Quick, Depth::Data, Depth::Deep] {
+        let options = VerifyOptions {
+            depth,
+            thread_count: 1,
+        };
+        let report = verify(&snapshot, &options, &Cancel::new(), &NoProgress).unwrap();
+        let codes: Vec<_> = report
+            .findings
+            .iter()
+            .map(|found| found.defect.code())
+            .collect();
+        assert_eq!(codes, ["MCS003"], "{depth:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_told_and_the_rest_is_shown() {
     let dumped = Dumped::of(1);
@@ -437,7 +551,8 @@ fn what_cannot_be_read_is_told_and_the_rest_is_shown() {
     assert_eq!(read + unreadable, whole.statistics.total.records);
     assert!(report.has_errors());
 
-    let output = dumped.workdir.mcsnap(&["inspect", "s/a"]).exits(3);
+    let run = dumped.workdir.mcsnap(&["inspect", "s/a", "--exact"]);
+    let output = run.exits(3);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         text.contains(&format!(
@@ -452,7 +567,7 @@ fn what_cannot_be_read_is_told_and_the_rest_is_shown() {
     );
     let json = dumped
         .workdir
-        .mcsnap(&["inspect", "s/a", "--format=json"])
+        .mcsnap(&["inspect", "s/a", "--exact", "--format=json"])
         .exits(3);
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["is_whole"], false);
@@ -580,7 +695,7 @@ fn of_too_many_prefixes_the_heaviest_are_named() {
     let workdir = Workdir::new("inspect-prefixes");
     let dump = ["dump", "--to", "s", "--name", "a", &server.address()];
     workdir.mcsnap(&dump).succeeds();
-    let inspect = ["inspect", "s/a", "--depth=1"];
+    let inspect = ["inspect", "s/a", "--depth=1", "--exact"];
     let report = |threads: &str| -> Value {
         let run = workdir.mcsnap(&inspect).arg("--format=json").arg(threads);
         let mut report: Value = serde_json::from_slice(&run.succeeds().stdout).unwrap();
@@ -603,6 +718,21 @@ fn of_too_many_prefixes_the_heaviest_are_named() {
     let text = String::from_utf8(workdir.mcsnap(&inspect).succeeds().stdout).unwrap();
     let wanted = format!("\n  No prefix that is not kept apart has items of more than {most} B.\n");
     assert!(text.contains(&wanted), "{text}");
+
+    // Segments keep the heavy ones, and tell how much the others may have.
+    let run = workdir.mcsnap(&inspect[..3]).arg("--format=json");
+    let quick: Value = serde_json::from_slice(&run.succeeds().stdout).unwrap();
+    assert_eq!(prefixes(&quick)[0], ("zz:".to_owned(), 50));
+    assert_eq!(quick["figures"]["are_exact"], false);
+    let missed = quick["key_prefixes"]["missed_item_bytes_max"]
+        .as_u64()
+        .unwrap();
+    assert!((63..100_000).contains(&missed), "{missed}");
+    let rows: u64 = prefixes(&quick).iter().map(|(_, records)| records).sum();
+    let others = quick["key_prefixes"]["others"]["records"].as_u64().unwrap();
+    assert_eq!(rows + others, 2 * kept + 50);
+    let text = String::from_utf8(workdir.mcsnap(&inspect[..3]).succeeds().stdout).unwrap();
+    assert!(text.contains("more than its line says.\n"), "{text}");
 }
 
 #[test]

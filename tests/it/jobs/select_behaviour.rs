@@ -307,6 +307,7 @@ fn what_the_servers_did_not_tell_is_kept_and_counted() {
             largest_count: 0,
             thread_count: 2,
             selection,
+            is_exact: false,
         };
         let report = inspect(&snapshot, &options, &Cancel::new(), &NoProgress).unwrap();
         let found = (report.statistics.total.records, report.unknown_kept);

@@ -79,6 +79,11 @@ pub fn manifest(input: &[u8]) {
     decoder_checks::check_manifest(&manifest_of(input), &limits());
 }
 
+/// Reads the statistics of a segment.
+pub fn stat_frame(input: &[u8]) {
+    decoder_checks::check_statistics(input, &limits());
+}
+
 /// Takes the first byte for the length of the pieces in which the rest comes.
 fn in_pieces(input: &[u8]) -> (usize, &[u8]) {
     match input.split_first() {

@@ -1,5 +1,6 @@
 //! Inputs to start from: small, and the same each time.
 
+use crate::forge::{Forge, STAT};
 use crate::{forge_manifest, forge_warm_file, sound_segments};
 
 /// A name for the file, and the input.
@@ -11,6 +12,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
     vec![
         ("segment", segment()),
         ("salvage", segment()),
+        ("stat_frame", statistics()),
         ("manifest", manifest()),
         ("metadump_line", streams(WALKS)),
         ("meta_response", streams(REPLIES)),
@@ -45,6 +47,17 @@ fn segment() -> Vec<Seed> {
         }
     }
     seeds
+}
+
+/// The payloads of the STAT frames of every sound segment.
+fn statistics() -> Vec<Seed> {
+    let segments = sound_segments::short().into_iter();
+    let payload = |(name, segment): (&str, Vec<u8>)| {
+        let forge = Forge::new(&segment);
+        let frame = (0..forge.frame_count()).find(|&frame| forge.kind(frame) == STAT)?;
+        Some((name.to_owned(), segment.get(forge.payload(frame))?.to_vec()))
+    };
+    segments.filter_map(payload).collect()
 }
 
 fn manifest() -> Vec<Seed> {

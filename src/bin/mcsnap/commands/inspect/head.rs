@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mcsnap::jobs::inspect::LengthRange;
+use mcsnap::jobs::inspect::{LengthRange, WhyKeys};
 use mcsnap::words::counters::Counters;
 use mcsnap::words::units::to_u64;
 
@@ -65,6 +65,7 @@ impl Inspection<'_> {
         }
         rows.extend(self.failures());
         rows.extend(self.selection());
+        rows.push(("figures", self.sources()));
         let totals = self.report.totals();
         let storage = totals.storage;
         rows.push((
@@ -113,6 +114,34 @@ impl Inspection<'_> {
         rows.iter()
             .map(|(label, text)| labelled(label, LABEL_WIDTH, text))
             .collect()
+    }
+
+    /// Says what the figures come from, and how exact they are.
+    fn sources(self) -> String {
+        let sources = &self.report.sources;
+        let keys = counted(sources.by_keys, "segment");
+        let of_keys = format!("exact, of the keys of {keys}");
+        let why = match sources.why_keys {
+            Some(WhyKeys::Exact) => return of_keys,
+            Some(WhyKeys::Selection) => "--select",
+            Some(WhyKeys::Prefixes) => "--delimiters or --depth",
+            Some(WhyKeys::Largest) => "--top",
+            None if sources.by_statistics == 0 => return of_keys,
+            None => {
+                let also = match sources.by_keys {
+                    0 => String::new(),
+                    _ => format!(", and the keys of {keys} without"),
+                };
+                let exactness = if self.report.statistics.is_exact() {
+                    "exact"
+                } else {
+                    "exact but where it is told below, see --exact"
+                };
+                let statistics = counted(sources.by_statistics, "segment");
+                return format!("{exactness}, of the statistics of {statistics}{also}");
+            }
+        };
+        format!("{of_keys}, because of {why}")
     }
 
     fn failures(self) -> Vec<(&'static str, String)> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use mcsnap::codecs::format::manifest::ManifestNode;
 use mcsnap::codecs::statistics::{LargeValue, Tally};
-use mcsnap::jobs::inspect::{Bucket, LengthRange, NodeShare, PrefixDepth};
+use mcsnap::jobs::inspect::{Bucket, LengthRange, NodeShare, PrefixDepth, WhyKeys};
 use mcsnap::words::finding::Finding;
 use mcsnap::words::item::{Attribute, Exptime, SlabClass, escape_bytes};
 use mcsnap::words::units::{UnixSecs, to_f64};
@@ -49,6 +49,12 @@ impl Inspection<'_> {
                 "unknown_kept": report.unknown_kept,
             })),
             "is_whole": !report.has_errors(),
+            "figures": {
+                "are_exact": statistics.is_exact(),
+                "segments_by_statistics": report.sources.by_statistics,
+                "segments_by_keys": report.sources.by_keys,
+                "keys_because_of": report.sources.why_keys.map(WhyKeys::as_str),
+            },
             "nodes": self.nodes().map(|(node, share)| node_json(node, share, total))
                 .collect::<Vec<_>>(),
             "nodes_not_inspected": report.nodes.iter().filter(|share| share.is_none()).count(),
@@ -66,13 +72,16 @@ impl Inspection<'_> {
                 "buckets": buckets_json(statistics.ttl.left.buckets(), "seconds", total),
                 "never": tally_json(&statistics.ttl.never, total),
                 "unknown": tally_json(&statistics.ttl.unknown, total),
+                "unsure_records": statistics.ttl.unsure,
             },
             "idle": {
                 "buckets": buckets_json(statistics.idle.since.buckets(), "seconds", total),
                 "unknown": tally_json(&statistics.idle.unknown, total),
+                "unsure_records": statistics.idle.unsure,
             },
             "value_size": {
                 "buckets": buckets_json(statistics.value_sizes.buckets(), "bytes", total),
+                "unsure_records": statistics.value_sizes_unsure,
             },
             "slab_classes": self.slab_classes_json(),
             "client_flags": self.client_flags_json(),
@@ -106,6 +115,7 @@ impl Inspection<'_> {
             "values": values,
             "others": tally_json(&prefixes.others(), &statistics.total),
             "others_item_bytes_max": prefixes.other_max(),
+            "missed_item_bytes_max": prefixes.missed_max(),
             "none": tally_json(&prefixes.none, &statistics.total),
         })
     }
@@ -143,7 +153,8 @@ impl Inspection<'_> {
             .collect();
         json!({
             "values": values,
-            "others": tally_json(flags.values.others(), &statistics.total),
+            "are_exact": flags.unlisted.records == 0,
+            "others": tally_json(&flags.others(), &statistics.total),
             "unknown": tally_json(&flags.unknown, &statistics.total),
         })
     }

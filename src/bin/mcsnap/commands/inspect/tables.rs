@@ -83,6 +83,11 @@ impl Inspection<'_> {
         push_filled(&mut lines, "not kept apart", &others);
         push_filled(&mut lines, "no prefix", &prefixes.none);
         let mut table = self.draw_lines("KEY PREFIX", None, &lines);
+        if prefixes.missed_max() > 0 {
+            let most = size(prefixes.missed_max());
+            let note = format!("A prefix may have items of up to {most} more than its line says.");
+            table.push_str(&labelled("", 0, &note));
+        }
         if others.records > 0 {
             let most = size(prefixes.other_max());
             let note = format!("No prefix that is not kept apart has items of more than {most}.");
@@ -98,20 +103,21 @@ impl Inspection<'_> {
         lines.extend(filled_buckets(ttl.left.buckets(), time_label));
         push_filled(&mut lines, "never", &ttl.never);
         push_filled(&mut lines, "unknown", &ttl.unknown);
-        self.draw_lines("TTL LEFT", None, &lines)
+        self.draw_lines("TTL LEFT", None, &lines) + &unsure_note(ttl.unsure)
     }
 
     pub(super) fn draw_idle(self) -> String {
         let idle = &self.report.statistics.idle;
         let mut lines: Vec<_> = filled_buckets(idle.since.buckets(), time_label).collect();
         push_filled(&mut lines, "unknown", &idle.unknown);
-        self.draw_lines("IDLE FOR", None, &lines)
+        self.draw_lines("IDLE FOR", None, &lines) + &unsure_note(idle.unsure)
     }
 
     pub(super) fn draw_value_sizes(self) -> String {
         let sizes = self.report.statistics.value_sizes.buckets();
         let lines: Vec<_> = filled_buckets(sizes, size_label).collect();
-        self.draw_lines("VALUE SIZE", None, &lines)
+        let unsure = self.report.statistics.value_sizes_unsure;
+        self.draw_lines("VALUE SIZE", None, &lines) + &unsure_note(unsure)
     }
 
     pub(super) fn draw_slab_classes(self) -> String {
@@ -148,9 +154,14 @@ impl Inspection<'_> {
             .map(|(value, tally)| Line::new(value.to_string(), tally))
             .collect();
         push_others(&mut lines, others.iter().map(|(_, tally)| *tally));
-        push_filled(&mut lines, "not kept apart", flags.values.others());
+        push_filled(&mut lines, "not kept apart", &flags.others());
         push_filled(&mut lines, "unknown", &flags.unknown);
-        self.draw_lines("CLIENT FLAGS", None, &lines)
+        let mut table = self.draw_lines("CLIENT FLAGS", None, &lines);
+        if flags.unlisted.records > 0 {
+            let note = "Of those not kept apart, some may have flags that have a line.";
+            table.push_str(&labelled("", 0, note));
+        }
+        table
     }
 
     pub(super) fn draw_marks(self) -> String {
@@ -218,6 +229,16 @@ impl Inspection<'_> {
         }
         text
     }
+}
+
+/// Says how many records are near a bound of a line.
+fn unsure_note(records: u64) -> String {
+    if records == 0 {
+        return String::new();
+    }
+    let unsure = counted(records, "record");
+    let note = format!("{unsure} may belong to the line above or below; --exact tells.");
+    labelled("", 0, &note)
 }
 
 /// A line of a table of counts.

@@ -37,7 +37,9 @@ mod tests {
     use mcsnap::codecs::format::column::KeyRecord;
     use mcsnap::codecs::format::manifest::Manifest;
     use mcsnap::codecs::statistics::Tally;
-    use mcsnap::jobs::inspect::{InspectReport, NodeShare, PrefixDepth, Statistics, Storage};
+    use mcsnap::jobs::inspect::{
+        InspectReport, NodeShare, PrefixDepth, Sources, Statistics, Storage,
+    };
     use mcsnap::words::defect::Defect;
     use mcsnap::words::finding::Finding;
     use mcsnap::words::item::{Attribute, Attributes, Exptime, ItemMeta, SlabClass};
@@ -87,6 +89,10 @@ mod tests {
             at: AT,
             nodes,
             statistics,
+            sources: Sources {
+                by_statistics: 1,
+                ..Sources::default()
+            },
             selection: None,
             filtered: Tally::default(),
             unknown_kept: 0,
