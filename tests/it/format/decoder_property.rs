@@ -26,9 +26,9 @@ use mcsnap::words::units::to_u64;
 use proptest::prelude::*;
 
 use crate::harness::decoder_checks::{
-    check_binary, check_config, check_gets, check_listing, check_manifest, check_replies,
-    check_ring, check_salvage, check_segment, check_select, check_statistics, check_stats,
-    check_walk, check_warm_file,
+    check_binary, check_config, check_gets, check_listing, check_look_up, check_manifest,
+    check_replies, check_ring, check_salvage, check_segment, check_select, check_statistics,
+    check_stats, check_walk, check_warm_file,
 };
 use crate::harness::forge::Forge;
 use crate::harness::{forge_manifest, forge_recipe, forge_warm_file, sound_segments};
@@ -118,6 +118,14 @@ proptest! {
         let forged = forge_recipe::forge(&recipe);
         check_segment(&forged, &limits());
         check_salvage(&forged, &limits());
+    }
+
+    #[test]
+    fn look_up_objects_out_of_any_bytes_are_refused_or_as_they_say(
+        any in bytes(0..300),
+        blocks in 0..100_u32,
+    ) {
+        check_look_up(&any, blocks);
     }
 
     #[test]

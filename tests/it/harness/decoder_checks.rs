@@ -6,10 +6,14 @@ use std::fmt::Write as _;
 
 use mcsnap::codecs::format::checksum::value_hash;
 use mcsnap::codecs::format::compression::SectionReader;
+use mcsnap::codecs::format::hash_page::HashPage;
+use mcsnap::codecs::format::ids::LookUpId;
 use mcsnap::codecs::format::ids::SegmentId;
 use mcsnap::codecs::format::key_index::KeyIndex;
 use mcsnap::codecs::format::layout::FILE_HEADER_SIZE;
-use mcsnap::codecs::format::manifest::{Manifest, Need};
+use mcsnap::codecs::format::layout::PAGE_SIZE;
+use mcsnap::codecs::format::look_up::{LookUpBlock, LookUpHeader};
+use mcsnap::codecs::format::manifest::{LookUpName, Manifest, Need};
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::codecs::format::stat::{decode_stat, encode_stat};
 use mcsnap::codecs::format::toc::{Toc, TocEntry};
@@ -396,6 +400,43 @@ pub(crate) fn check_statistics(bytes: &[u8], limits: &Limits) -> bool {
     }
     let is_all = recount.compare(&stored).is_none();
     assert!(!is_all || stored.total.records == to_u64(stored.largest.len()));
+    true
+}
+
+/// Reads the header, a page and an entry of a look-up object: the bytes as they are, and
+/// with their checksums made right. Returns whether a page could be read.
+pub(crate) fn check_look_up(bytes: &[u8], blocks: u32) -> bool {
+    let name = LookUpName {
+        id: LookUpId([7; 16]),
+        pages: 1,
+        blocks,
+    };
+    let _ = LookUpHeader::decode(bytes);
+    let _ = LookUpBlock::decode(name.id, 0, bytes);
+    let table = name.table();
+    let _ = table.decode_page(0, bytes);
+    let mut page = bytes.to_vec();
+    page.resize(PAGE_SIZE, 0);
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&name.id.0);
+    hasher.update(&0_u32.to_le_bytes());
+    hasher.update(&page[4..]);
+    page[..4].copy_from_slice(&hasher.finalize().to_le_bytes());
+    let Ok(page) = table.decode_page(0, &page) else {
+        return false;
+    };
+    let entries = page.entries();
+    assert!(entries.is_sorted());
+    for &(fingerprint, number) in entries {
+        assert!(number < blocks && fingerprint < 1 << 19);
+        assert!(page.candidates(fingerprint).any(|found| found == number));
+    }
+    // A page that was read can be written, if its gaps are not made longer than they need.
+    let mut again = Vec::new();
+    if table.encode_page(0, entries, &mut again) {
+        let again = table.decode_page(0, &again);
+        assert_eq!(again.as_ref().map(HashPage::entries), Ok(entries));
+    }
     true
 }
 

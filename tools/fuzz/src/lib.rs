@@ -79,6 +79,12 @@ pub fn manifest(input: &[u8]) {
     decoder_checks::check_manifest(&manifest_of(input), &limits());
 }
 
+/// Reads parts of a look-up object; the first byte is the number of its blocks.
+pub fn look_up(input: &[u8]) {
+    let (&blocks, rest) = input.split_first().unwrap_or((&0, input));
+    decoder_checks::check_look_up(rest, blocks.into());
+}
+
 /// Reads the statistics of a segment.
 pub fn stat_frame(input: &[u8]) {
     decoder_checks::check_statistics(input, &limits());

@@ -13,6 +13,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
         ("segment", segment()),
         ("salvage", segment()),
         ("stat_frame", statistics()),
+        ("look_up", look_ups()),
         ("manifest", manifest()),
         ("metadump_line", streams(WALKS)),
         ("meta_response", streams(REPLIES)),
@@ -47,6 +48,19 @@ fn segment() -> Vec<Seed> {
         }
     }
     seeds
+}
+
+/// A whole look-up object, and its page.
+fn look_ups() -> Vec<Seed> {
+    let id = "b1".repeat(16);
+    let whole = include_bytes!(
+        "../../../testdata/valid/looked-up/look-ups/b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1.mcl"
+    );
+    let page = whole.get(80..4176).unwrap_or_default();
+    vec![
+        (id, [&[1], &whole[..]].concat()),
+        ("page".to_owned(), [&[1], page].concat()),
+    ]
 }
 
 /// The payloads of the STAT frames of every sound segment.
