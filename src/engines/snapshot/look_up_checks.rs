@@ -128,8 +128,8 @@ impl SnapshotReader {
     ///
     /// # Memory
     ///
-    /// 4 MiB, the hashes of a segment at 20 bytes each, and what [`SortedRuns`] takes; all
-    /// hashes are in a nameless file in the directory.
+    /// 8 MiB, or 320 bytes for each segment if that is more, and the hashes of a segment at 20
+    /// bytes each; all others are in a nameless file in the directory.
     pub fn check_shard_keys(
         &self,
         shard: &CheckedShard<'_>,
