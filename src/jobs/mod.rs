@@ -4,6 +4,7 @@ pub mod dump;
 pub mod get;
 pub mod inspect;
 pub mod ls;
+pub mod repack;
 pub mod restore;
 pub mod ring_detect;
 pub mod ring_plan;

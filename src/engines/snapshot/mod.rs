@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! - The manifest is written last, and only if there is none. Until then the snapshot
-//!   does not exist.
+//!   does not exist. Nothing of it changes later but which look-up objects it names.
 //! - The manifest names only durable, complete segments.
 
 mod assemble;
@@ -22,6 +22,7 @@ mod name;
 mod object_range;
 mod parts_reader;
 mod reader;
+mod remake;
 mod repeated_keys;
 mod resume;
 mod salvage_parts;
@@ -51,6 +52,7 @@ pub use look_up_reader::LookedUp;
 pub use name::{NameClock, expand_name, generate_name, parse_name};
 pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;
+pub use remake::{RemadeLookUps, remake_look_ups};
 pub use resume::{
     Leftover, Sealed, Unfinished, count_sealed, find_journal, find_manifest, find_sealed_nodes,
     list_unfinished_dumps, read_segment_meta, replace_unfinished, visit_records,

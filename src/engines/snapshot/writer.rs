@@ -122,6 +122,16 @@ impl SnapshotWriter {
         Self::new(store, name, id, lock)
     }
 
+    /// Prepares to add objects to a snapshot that is published.
+    pub(super) fn reopen(
+        store: Arc<dyn Store>,
+        name: &str,
+        id: SnapshotId,
+        lock: Box<dyn StoreLock>,
+    ) -> Self {
+        Self::new(store, name, id, lock)
+    }
+
     fn new(store: Arc<dyn Store>, name: &str, id: SnapshotId, lock: Box<dyn StoreLock>) -> Self {
         Self {
             store,

@@ -8,6 +8,7 @@ pub(crate) mod look_behaviour;
 pub(crate) mod memory_limit;
 pub(crate) mod naming;
 pub(crate) mod pump;
+pub(crate) mod repack;
 pub(crate) mod restore_behaviour;
 pub(crate) mod restore_clocks;
 pub(crate) mod restore_doubles;
