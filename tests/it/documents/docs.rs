@@ -4,16 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use mcsnap::codecs::format::checksum::{
+    ContentDigests, crc32, index_hash, seeded_crc32, shard_of, value_hash,
+};
 use mcsnap::codecs::format::column::known_columns;
 use mcsnap::codecs::format::encoder::EncoderOptions;
 use mcsnap::codecs::format::frame::{FrameFlags, FrameType};
+use mcsnap::codecs::format::hash_page::HashTable;
+use mcsnap::codecs::format::ids::{LookUpId, SegmentId, SegmentIds, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::key_index::KeyIndexShape;
 use mcsnap::codecs::format::layout::{
     BLOCK_HEADER_SIZE, FILE_MAGIC, FRAME_HEADER_SIZE, FRAME_MARKER, PAGE_SIZE, STRUCTURES,
     TAIL_MAGIC, TOC_ENTRY_SIZE, VERSION_MAJOR, VERSION_MINOR,
 };
+use mcsnap::codecs::format::manifest::LookUpName;
 use mcsnap::codecs::format::stat::STAT_SECTIONS;
 use mcsnap::words::defect::Defect;
-use mcsnap::words::item::{Attribute, Attributes, KEY_LEN_MAX};
+use mcsnap::words::item::{Attribute, Attributes, Exptime, ItemMeta, KEY_LEN_MAX};
 use mcsnap::words::limits::{Limits, VALUE_LEN_MAX};
 
 use crate::format::golden::frame_name;
@@ -190,6 +197,56 @@ fn every_frame_type_in_the_format_document_is_that_of_the_code() {
     for raw in (0..=0).chain(10..=255) {
         assert!(!FrameType::from_raw(raw).is_known(), "{raw}");
     }
+}
+
+#[test]
+fn the_values_to_test_with_are_those_that_the_code_computes() {
+    let text = document("FORMAT.md");
+    let all: Vec<u8> = (0..=255).collect();
+    let place = |table: HashTable| {
+        let (page, fingerprint) = table.place(b"user:1");
+        format!("{page}, {fingerprint}")
+    };
+    let ids = SegmentIds {
+        segment: SegmentId([0x11; 16]),
+        snapshot: SnapshotId([0x22; 16]),
+        sync: SyncMarker([0x33; 8]),
+    };
+    let shape = KeyIndexShape {
+        seed: 5,
+        page_count: 7,
+    };
+    let look_up = LookUpName {
+        id: LookUpId([0xb1; 16]),
+        pages: 7,
+        blocks: 1,
+    };
+    let meta = ItemMeta {
+        client_flags: Some(7),
+        exptime: Some(Exptime::Never),
+        ..ItemMeta::default()
+    };
+    let mut digests = ContentDigests::default();
+    digests.add(b"user:1", &meta, value_hash(b"Ada"), &mut Vec::new());
+    let computed = [
+        format!("{:08x}", crc32(b"123456789")),
+        format!("{:08x}", seeded_crc32(ids.segment, &[b"123456789"])),
+        format!("{:016x}", value_hash(b"")),
+        format!("{:016x}", value_hash(b"Ada")),
+        format!("{:016x}", value_hash(&all)),
+        format!("{:016x}", shard_of(b"user:1", 64)),
+        shard_of(b"user:1", 3).to_string(),
+        format!("{:032x}", index_hash(b"user:1", 0)),
+        format!("{:032x}", index_hash(b"user:1", 5)),
+        format!("{:032x}", index_hash(&all, 5)),
+        place(shape.table(&ids, 1)),
+        place(look_up.table()),
+        format!("{:032x}", digests.content),
+        format!("{:032x}", digests.content_exptime),
+    ];
+    let rows = rows(&text, "6");
+    let documented: Vec<&str> = rows.iter().skip(2).map(|row| row[1]).collect();
+    assert_eq!(documented, computed);
 }
 
 #[test]
