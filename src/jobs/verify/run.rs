@@ -107,7 +107,7 @@ pub fn verify(
     let counts = pool.each_segment(&manifest.segments, |number, segment| {
         check.segment(number, segment)
     })?;
-    check.shards()?;
+    check.shards(options.thread_count)?;
     check.whole()?;
     let mut found = check
         .findings
@@ -174,7 +174,7 @@ impl Check<'_> {
         }
     }
 
-    fn shards(&self) -> Result<()> {
+    fn shards(&self, thread_count: usize) -> Result<()> {
         let segments = &self.snapshot.manifest().segments;
         let damaged: BTreeSet<SegmentId> = {
             let found = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -185,13 +185,16 @@ impl Check<'_> {
             named.map(|segment| segment.segment_id).collect()
         };
         let is_damaged = |named: &ManifestSegment| damaged.contains(&named.segment_id);
-        let mut take = |location, defect| self.add(segments.len(), location, defect);
+        let take = |shard: usize, location, defect| {
+            self.add(segments.len().saturating_add(shard), location, defect);
+        };
         check_shards(
             self.snapshot,
             self.depth,
+            thread_count,
             &is_damaged,
             self.cancel,
-            &mut take,
+            &take,
         )
     }
 

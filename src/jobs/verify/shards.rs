@@ -6,15 +6,16 @@ use crate::codecs::format::manifest::ManifestSegment;
 use crate::engines::snapshot::{CheckedShard, SnapshotReader};
 use crate::jobs::verify::depth::Depth;
 use crate::ports::host;
+use crate::ports::threads::Pool;
 use crate::words::cancel::Cancel;
 use crate::words::defect::Defect;
 use crate::words::error::Result;
 use crate::words::finding::Finding;
 use crate::words::location::Location;
 
-/// Checks the look-up objects, and in a deep verification that no key stands twice in a
-/// shard. Shards with a damaged segment are left out of the latter: of their keys not all
-/// are known.
+/// Checks the look-up objects, several at a time, and in a deep verification that no key
+/// stands twice in a shard. Shards with a damaged segment are left out of the latter: of
+/// their keys not all are known. What is wrong is taken with the number of the shard.
 ///
 /// # Errors
 ///
@@ -22,9 +23,10 @@ use crate::words::location::Location;
 pub(super) fn check_shards(
     snapshot: &SnapshotReader,
     depth: Depth,
-    is_damaged: &dyn Fn(&ManifestSegment) -> bool,
+    thread_count: usize,
+    is_damaged: &(dyn Fn(&ManifestSegment) -> bool + Sync),
     cancel: &Cancel,
-    take: &mut dyn FnMut(Location, Defect),
+    take: &(dyn Fn(usize, Location, Defect) + Sync),
 ) -> Result<()> {
     let manifest = snapshot.manifest();
     let mut of_shards: BTreeMap<(u32, u64), Vec<&ManifestSegment>> = BTreeMap::new();
@@ -38,8 +40,13 @@ pub(super) fn check_shards(
             of_shards.entry((node_index, shard_index)).or_default();
         }
     }
-    for ((node_index, shard_index), segments) in &of_shards {
+    let of_shards: Vec<_> = of_shards.into_iter().collect();
+    let pool = Pool::new("verify", thread_count.min(of_shards.len()).max(1))?;
+    let check = |(): &mut (), number: usize| {
         cancel.check()?;
+        let Some(((node_index, shard_index), segments)) = of_shards.get(number) else {
+            return Ok(());
+        };
         let node = usize::try_from(*node_index).unwrap_or(usize::MAX);
         let shard = usize::try_from(*shard_index).unwrap_or(usize::MAX);
         let node = manifest.nodes.get(node);
@@ -50,15 +57,17 @@ pub(super) fn check_shards(
             look_up: node.and_then(|node| node.look_ups.get(shard)),
         };
         let looked = snapshot.check_look_up(&checked, depth != Depth::Quick);
-        let is_sound = note(looked, snapshot, take)?;
+        let mut take = |location, defect| take(number, location, defect);
+        let is_sound = note(looked, snapshot, &mut take)?;
         let is_all_known = !segments.iter().any(|segment| is_damaged(segment));
         if depth == Depth::Deep && is_sound && is_all_known {
             let directory = host::temporary_directory();
-            let read = snapshot.check_shard_keys(&checked, directory, cancel, take);
-            note(read, snapshot, take)?;
+            let read = snapshot.check_shard_keys(&checked, directory, cancel, &mut take);
+            note(read, snapshot, &mut take)?;
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    pool.try_map(of_shards.len(), || (), check).map(drop)
 }
 
 /// Takes what is damaged or unreadable; returns whether there was nothing.
