@@ -178,6 +178,11 @@ impl SnapshotReader {
             let blocks = u32::try_from(segment.block_count()).unwrap_or(u32::MAX);
             base = base.saturating_add(blocks);
         }
+        if let (Some(name), Some((_, place))) = (name, &opened) {
+            let (stored, computed) = (name.blocks.into(), base.into());
+            check_count(Structure::LookUp, "block_count", stored, computed)
+                .map_err(|defect| self.fault(defect).at(Location::offset(place, 0)))?;
+        }
         let mut keys = KeysOf {
             snapshot: self,
             shard,

@@ -56,11 +56,13 @@ pub(super) fn check_shards(
             segments,
             look_up: node.and_then(|node| node.look_ups.get(shard)),
         };
-        let looked = snapshot.check_look_up(&checked, depth != Depth::Quick);
+        let is_all_known = !segments.iter().any(|segment| is_damaged(segment));
+        let is_deep = depth == Depth::Deep && is_all_known;
+        // Whoever compares all pages and entries with the keys reads them then.
+        let looked = snapshot.check_look_up(&checked, depth != Depth::Quick && !is_deep);
         let mut take = |location, defect| take(number, location, defect);
         let is_sound = note(looked, snapshot, &mut take)?;
-        let is_all_known = !segments.iter().any(|segment| is_damaged(segment));
-        if depth == Depth::Deep && is_sound && is_all_known {
+        if is_deep && is_sound {
             let directory = host::temporary_directory();
             let read = snapshot.check_shard_keys(&checked, directory, cancel, &mut take);
             note(read, snapshot, &mut take)?;

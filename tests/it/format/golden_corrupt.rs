@@ -1085,6 +1085,31 @@ fn snapshots() -> Vec<Case> {
             },
         ),
         Case::snapshot(
+            "look-up-blocks",
+            "MCS010",
+            "a look-up object of more blocks than the shard has",
+            |snapshot| {
+                *snapshot = of_one().look_up();
+                let name = &mut snapshot.manifest.nodes[0].look_ups[1];
+                let (_, bytes) = snapshot.files.last_mut().unwrap();
+                let (page_end, mut header) = (
+                    LOOK_UP_HEADER_SIZE + PAGE_SIZE,
+                    LookUpHeader::decode(bytes).unwrap(),
+                );
+                let page = name
+                    .table()
+                    .decode_page(0, &bytes[LOOK_UP_HEADER_SIZE..page_end]);
+                let block = LookUpBlock::decode(name.id, 0, &bytes[page_end..]).unwrap();
+                name.blocks += 1;
+                header.block_count += 1;
+                *bytes = header.encode();
+                let entries = page.unwrap();
+                assert!(name.table().encode_page(0, entries.entries(), bytes));
+                block.encode(name.id, 0, bytes);
+                block.encode(name.id, 1, bytes);
+            },
+        ),
+        Case::snapshot(
             "look-up-count",
             "MCS010",
             "fewer look-up objects than shards",
