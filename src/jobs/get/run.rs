@@ -73,29 +73,19 @@ pub fn look_up(
             None => Ok(Answer::default()),
         }
     };
-    let answers = pool.try_map(nodes.len(), SectionReader::default, ask)?;
+    let mut answers = pool.try_map(nodes.len(), SectionReader::default, ask)?;
+    question.ask_segments(&mut answers, options.thread_count)?;
     let mut report = LookupReport::default();
-    for answer in answers {
-        let mut probes = answer.probes;
-        // Asked one node after the other, but its segments side by side.
-        let segments = &answer.segments;
-        let ask = |sections: &mut SectionReader, number: usize| {
-            cancel.check()?;
-            match segments.get(number) {
-                Some(segment) => question.ask_segment(segment, sections),
-                None => Ok(Probe::default()),
-            }
-        };
-        if !segments.is_empty() {
-            let pool = Pool::new("get", options.thread_count.min(segments.len()).max(1))?;
-            probes.extend(pool.try_map(segments.len(), SectionReader::default, ask)?);
-        }
+    for Answer {
+        probes, finding, ..
+    } in answers
+    {
         report.segment_count = report.segment_count.saturating_add(to_u64(probes.len()));
         for Probe { copy, finding } in probes {
             report.copies.extend(copy);
             report.findings.extend(finding);
         }
-        report.findings.extend(answer.finding);
+        report.findings.extend(finding);
     }
     Ok(report)
 }
@@ -123,6 +113,16 @@ struct Answer {
 struct Probe {
     copy: Option<Copy>,
     finding: Option<Finding>,
+}
+
+impl Probe {
+    /// Turns damaged or unreadable data into a finding; any other error ends the job.
+    fn of_damage(error: Error, place: &str) -> Result<Self> {
+        Ok(Self {
+            copy: None,
+            finding: Some(Finding::from_any_error(error, place)?),
+        })
+    }
 }
 
 impl Question<'_> {
@@ -174,45 +174,85 @@ impl Question<'_> {
         let found = match found {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Probe::default()),
-            Err(error) => {
-                return Ok(Probe {
-                    copy: None,
-                    finding: Some(Finding::from_any_error(error, &place)?),
-                });
+            Err(error) => return Probe::of_damage(error, &place),
+        };
+        let copy = copy_of(&node.address, found.location(), &found.record);
+        self.with_value(copy, &place, || {
+            if found.record.parted_value().is_none() {
+                return found.read_inline(sections).map(CopyValue::Whole);
+            }
+            let record = found.record.clone();
+            let segment = found.open_segment(self.snapshot)?;
+            read_value(&segment, &record, sections, self.cancel)
+        })
+    }
+
+    /// Asks the segments of all nodes whose look-up objects are of no use, side by side.
+    fn ask_segments(&self, answers: &mut [Answer], thread_count: usize) -> Result<()> {
+        let asked: Vec<(usize, ManifestSegment)> = answers
+            .iter_mut()
+            .enumerate()
+            .flat_map(|(node, answer)| {
+                let segments = std::mem::take(&mut answer.segments).into_iter();
+                segments.map(move |segment| (node, segment))
+            })
+            .collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let ask = |sections: &mut SectionReader, number: usize| {
+            self.cancel.check()?;
+            match asked.get(number) {
+                Some((_, segment)) => self.ask_segment(segment, sections),
+                None => Ok(Probe::default()),
             }
         };
-        let mut copy = copy_of(&node.address, found.location(), &found.record);
+        let pool = Pool::new("get", thread_count.min(asked.len()).max(1))?;
+        let probes = pool.try_map(asked.len(), SectionReader::default, ask)?;
+        for ((node, _), probe) in asked.iter().zip(probes) {
+            if let Some(answer) = answers.get_mut(*node) {
+                answer.probes.push(probe);
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_segment(&self, named: &ManifestSegment, sections: &mut SectionReader) -> Result<Probe> {
+        let place = self.snapshot.segment_place(named);
+        let segment = match self.snapshot.open_segment_as(named, Opening::Lookup) {
+            Ok(segment) => Arc::new(segment),
+            Err(error) => return Probe::of_damage(error, &place),
+        };
+        let found = match segment.find(self.key, sections) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Probe::default()),
+            Err(error) => return Probe::of_damage(error, &place),
+        };
+        let location = segment.record_location(found.block, found.record);
+        let copy = copy_of(self.snapshot.node(named), location, &found);
+        self.with_value(copy, &place, || {
+            read_value(&segment, &found, sections, self.cancel)
+        })
+    }
+
+    /// Adds the value to a copy, if it is wanted; what keeps it from being read is a finding.
+    fn with_value(
+        &self,
+        mut copy: Copy,
+        place: &str,
+        read: impl FnOnce() -> Result<CopyValue>,
+    ) -> Result<Probe> {
         let mut finding = None;
         if self.is_value_wanted {
-            let value = if found.record.parted_value().is_some() {
-                let record = found.record.clone();
-                found
-                    .open_segment(self.snapshot)
-                    .and_then(|segment| read_value(&segment, &record, sections, self.cancel))
-            } else {
-                found.read_inline(sections).map(CopyValue::Whole)
-            };
-            match value {
+            match read() {
                 Ok(value) => copy.value = Some(value),
-                Err(error) => finding = Some(Finding::from_any_error(error, &place)?),
+                Err(error) => finding = Some(Finding::from_any_error(error, place)?),
             }
         }
         Ok(Probe {
             copy: Some(copy),
             finding,
         })
-    }
-
-    fn ask_segment(&self, named: &ManifestSegment, sections: &mut SectionReader) -> Result<Probe> {
-        let wants_value = self.is_value_wanted;
-        probe(
-            self.snapshot,
-            named,
-            self.key,
-            wants_value,
-            sections,
-            self.cancel,
-        )
     }
 }
 
@@ -225,45 +265,6 @@ fn copy_of(node: &str, location: Location, found: &FoundRecord) -> Copy {
         value_hash: found.value_hash,
         value: None,
     }
-}
-
-fn probe(
-    snapshot: &SnapshotReader,
-    named: &ManifestSegment,
-    key: &[u8],
-    is_value_wanted: bool,
-    sections: &mut SectionReader,
-    cancel: &Cancel,
-) -> Result<Probe> {
-    let place = snapshot.segment_place(named);
-    let damaged = |error| {
-        Ok(Probe {
-            copy: None,
-            finding: Some(Finding::from_any_error(error, &place)?),
-        })
-    };
-    let segment = match snapshot.open_segment_as(named, Opening::Lookup) {
-        Ok(segment) => Arc::new(segment),
-        Err(error) => return damaged(error),
-    };
-    let found = match segment.find(key, sections) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Ok(Probe::default()),
-        Err(error) => return damaged(error),
-    };
-    let location = segment.record_location(found.block, found.record);
-    let mut copy = copy_of(snapshot.node(named), location, &found);
-    let mut finding = None;
-    if is_value_wanted {
-        match read_value(&segment, &found, sections, cancel) {
-            Ok(value) => copy.value = Some(value),
-            Err(error) => finding = Some(Finding::from_any_error(error, &place)?),
-        }
-    }
-    Ok(Probe {
-        copy: Some(copy),
-        finding,
-    })
 }
 
 /// Reads a value. A value in parts is only read to check that it is sound.
