@@ -1,6 +1,5 @@
 //! Sees to it that a snapshot has a look-up object for each shard.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
@@ -31,7 +30,7 @@ impl SnapshotWriter {
     ///
     /// - `Internal`: a key stands twice in a shard.
     /// - `Corrupt`: a segment cannot be read back; `Io`.
-    pub(super) fn with_look_ups<'a>(&self, manifest: &'a Manifest) -> Result<Cow<'a, Manifest>> {
+    pub(super) fn with_look_ups(&self, manifest: &Manifest) -> Result<Manifest> {
         let mut of_shards: BTreeMap<ShardPlace, Vec<&ManifestSegment>> = BTreeMap::new();
         for segment in &manifest.segments {
             let place = ShardPlace {
@@ -57,7 +56,14 @@ impl SnapshotWriter {
             let names = names.collect::<Result<Option<Vec<LookUpName>>>>()?;
             node.look_ups = names.unwrap_or_default();
         }
-        Ok(Cow::Owned(manifest))
+        Ok(manifest)
+    }
+
+    /// Opens a segment of this snapshot that was sealed.
+    pub(super) fn open_sealed(&self, named: &ManifestSegment) -> Result<SegmentReader> {
+        let path = self.path_of(&named.object);
+        let (object, place) = (self.store().open(&path)?, self.store().describe(&path));
+        SegmentReader::open_object(object, place, &Limits::default())
     }
 
     fn look_up_of(
@@ -98,8 +104,6 @@ impl SnapshotWriter {
     ) -> Result<Option<LookUpName>> {
         let mut builder = LookUpBuilder::new(self.scratch_directory.clone());
         for named in segments {
-            let path = self.path_of(&named.object);
-            let shown = self.store().describe(&path);
             let file = segment_file_name(
                 named.node_index,
                 named.shard_index,
@@ -110,9 +114,7 @@ impl SnapshotWriter {
             if named.object != format!("{SEGMENTS}/{file}") {
                 return Ok(None);
             }
-            let object = self.store().open(&path)?;
-            let segment = SegmentReader::open_object(object, shown, &Limits::default())?;
-            builder.add_written(&segment, named.sequence)?;
+            builder.add_written(&self.open_sealed(named)?, named.sequence)?;
         }
         match builder.write(self, place)? {
             LookUpOutcome::Written(name) => Ok(Some(name)),

@@ -48,9 +48,8 @@ pub fn remake_look_ups(
     let object = store.open(&path)?;
     let before = read_range_by_call(&*object, 0, object.size())?;
     let whole = SnapshotReader::open(Arc::clone(&store), name, Need::Rewrite)?;
-    let writer =
-        SnapshotWriter::reopen(Arc::clone(&store), name, root.manifest().snapshot_id, lock)
-            .with_scratch_directory(scratch_directory);
+    let writer = SnapshotWriter::new(Arc::clone(&store), name, root.manifest().snapshot_id, lock)
+        .with_scratch_directory(scratch_directory);
     let made = writer.with_look_ups(whole.manifest()).and_then(|made| {
         cancel.check()?;
         let mut manifest = root.manifest().clone();

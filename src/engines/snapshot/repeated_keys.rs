@@ -10,7 +10,6 @@ use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::engines::snapshot::shard_writer::{ShardOptions, ShardWriter};
 use crate::words::error::{Error, Result};
 use crate::words::item::Record;
-use crate::words::limits::Limits;
 
 impl ShardWriter<'_> {
     /// Writes the finished segments anew that have older records of repeated keys, without
@@ -55,10 +54,7 @@ impl ShardWriter<'_> {
                 first_sequence: next_sequence,
                 ..self.options.clone()
             };
-            let store = self.snapshot.store();
-            let path = self.snapshot.path_of(&named.object);
-            let (object, place) = (store.open(&path)?, store.describe(&path));
-            let segment = SegmentReader::open_object(object, place, &Limits::default())?;
+            let segment = self.snapshot.open_sealed(&named)?;
             let mut writer = ShardWriter::without_look_up(self.snapshot, options);
             count = count.saturating_add(copy(&segment, &mut writer, hashes, self.seed)?);
             next_sequence = next_sequence.saturating_add(1);

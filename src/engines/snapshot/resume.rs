@@ -133,7 +133,7 @@ impl Leftover {
                 );
             }
         }
-        let writer = SnapshotWriter::resume(store, name, journal.snapshot_id, lock);
+        let writer = SnapshotWriter::new(store, name, journal.snapshot_id, lock);
         Ok(Self::Unfinished(Box::new(Unfinished {
             writer,
             journal,
@@ -273,7 +273,7 @@ pub fn replace_unfinished(
         let why = "another run was faster".to_owned();
         return Err(Error::new(ErrorKind::Superseded { what, why }));
     }
-    let mut writer = SnapshotWriter::resume(Arc::clone(&store), name, old, lock);
+    let mut writer = SnapshotWriter::new(Arc::clone(&store), name, old, lock);
     // A run that may still be writing the old dump must see first that it lost it.
     writer.take_over(&before_bytes, &before)?;
     let segments = format!("{name}/{SEGMENTS}/");

@@ -1,6 +1,5 @@
 //! Writes a snapshot.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,28 +110,15 @@ impl SnapshotWriter {
         Ok(Self::new(store, name, new_snapshot_id(), lock))
     }
 
-    /// Prepares to resume a dump that has a journal. The dump belongs to the other run
-    /// until [`SnapshotWriter::take_over`].
-    pub(super) fn resume(
+    /// Prepares to write into a snapshot that exists: a dump that is resumed, which belongs
+    /// to the other run until [`SnapshotWriter::take_over`], or a published snapshot that
+    /// gets other look-up objects.
+    pub(super) fn new(
         store: Arc<dyn Store>,
         name: &str,
         id: SnapshotId,
         lock: Box<dyn StoreLock>,
     ) -> Self {
-        Self::new(store, name, id, lock)
-    }
-
-    /// Prepares to add objects to a snapshot that is published.
-    pub(super) fn reopen(
-        store: Arc<dyn Store>,
-        name: &str,
-        id: SnapshotId,
-        lock: Box<dyn StoreLock>,
-    ) -> Self {
-        Self::new(store, name, id, lock)
-    }
-
-    fn new(store: Arc<dyn Store>, name: &str, id: SnapshotId, lock: Box<dyn StoreLock>) -> Self {
         Self {
             store,
             name: name.to_owned(),
@@ -412,17 +398,16 @@ impl SnapshotWriter {
     pub fn publish(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
         self.check_sound(manifest, node_count)?;
         self.check_own()?;
-        let manifest = self.with_look_ups(manifest)?;
-        let mut parts = Vec::new();
+        let mut root = self.with_look_ups(manifest)?;
         let published = self
-            .publish_parts(&manifest, &mut parts)
-            .and_then(|root| self.publish_root(&root));
+            .publish_parts(&mut root)
+            .and_then(|()| self.publish_root(&root));
         if let Err(error) = &published
             && self.is_certainly_unpublished(error)
         {
             // Another try would have parts of its own.
-            for object in parts {
-                self.remove_leftover(&object);
+            for part in &root.parts {
+                self.remove_leftover(&part.object);
             }
         }
         published
@@ -465,31 +450,25 @@ impl SnapshotWriter {
         Err(error)
     }
 
-    /// Writes the parts of a large manifest; returns what names them, and adds their names
-    /// to `objects`.
-    fn publish_parts<'a>(
-        &self,
-        manifest: &'a Manifest,
-        objects: &mut Vec<String>,
-    ) -> Result<Cow<'a, Manifest>> {
-        if manifest.segments.len() <= ManifestPart::SEGMENTS {
-            return Ok(Cow::Borrowed(manifest));
+    /// Moves the segments of a large manifest into parts, and writes these. After an error
+    /// the manifest names those that may be there.
+    fn publish_parts(&self, root: &mut Manifest) -> Result<()> {
+        if root.segments.len() <= ManifestPart::SEGMENTS {
+            return Ok(());
         }
-        let mut root = manifest.clone();
         let segments = std::mem::take(&mut root.segments);
         for (number, segments) in segments.chunks(ManifestPart::SEGMENTS).enumerate() {
-            let part = ManifestPart::new(manifest.snapshot_id, segments.to_vec());
+            let part = ManifestPart::new(root.snapshot_id, segments.to_vec());
             let (bytes, name) = part.encode(number);
             let path = self.path_of(&name.object);
-            objects.push(name.object.clone());
+            root.parts.push(name);
             self.store.put_new(&path, &bytes).or_else(|error| {
                 // The answer was lost, or a run that was killed here has left it.
                 let is_there = !lacks_sync(&error) && self.holds(&path, &bytes);
                 if is_there { Ok(()) } else { Err(error) }
             })?;
-            root.parts.push(name);
         }
-        Ok(Cow::Owned(root))
+        Ok(())
     }
 
     /// Checks that the manifest adds up and that its segments are there.
