@@ -33,7 +33,7 @@ pub(crate) enum Wanted<'a> {
 /// Opens a snapshot; where its manifest, or all of it, is damaged, says what may
 /// help.
 ///
-/// Of a manifest in parts, those are read that have wanted segments.
+/// If the manifest is in parts, only the parts with wanted segments are read.
 pub(crate) fn open_snapshot(
     place: &str,
     map_choice: MapChoice,

@@ -14,7 +14,7 @@ pub enum Need {
     Restore,
     /// Verify records.
     Verify,
-    /// Write records anew, which needs all that whoever reads the result may need.
+    /// Write records anew. That needs every feature, since any job may read the result.
     Rewrite,
 }
 
@@ -66,8 +66,8 @@ impl Features {
     }
 
     /// Checks the features of a text before anything else of it: with a feature that is
-    /// not known, the rest may have another form. A text that cannot be understood passes;
-    /// whoever reads all of it says why.
+    /// not known, the rest may have another form. A text that cannot be parsed passes: the
+    /// error comes when all of it is parsed.
     ///
     /// # Errors
     ///

@@ -227,7 +227,7 @@ pub struct ManifestNode {
     pub reasons: Reasons,
     /// Why the node was not read completely; `None` if it was.
     pub failure: Option<String>,
-    /// The look-up object of each shard, in their order; empty if there are none.
+    /// The look-up object of each shard, from shard 0 on; empty if the node has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub look_ups: Vec<LookUpName>,
 }

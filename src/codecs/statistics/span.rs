@@ -56,7 +56,7 @@ pub enum SpanScale {
 #[derive(Clone, Debug)]
 pub struct SpanCounter {
     scale: SpanScale,
-    /// For each range of the scale the index of its span, plus one; 0 if there is none.
+    /// For each range of the scale, one more than the index of its span, or 0 without one.
     places: Vec<u16>,
     spans: Vec<Span>,
 }

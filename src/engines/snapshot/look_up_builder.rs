@@ -35,8 +35,8 @@ pub(super) struct LookUpBuilder {
 pub(super) enum LookUpOutcome {
     /// It is there.
     Written(LookUpName),
-    /// There is none, since keys stand twice: the hash of each, and the numbers of all its
-    /// blocks but the last.
+    /// No object was written, because some keys have two records. For each such key, its
+    /// hash, and the numbers of all its blocks but the last.
     Repeated(Vec<(u128, Vec<u32>)>),
 }
 
