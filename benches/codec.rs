@@ -33,7 +33,7 @@ use mcsnap::codecs::format::encoder::{EncoderOptions, Pushed, SegmentEncoder};
 use mcsnap::codecs::format::features::Features;
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
 use mcsnap::codecs::format::manifest::{Need, Totals};
-use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::codecs::format::segment_meta::{SegmentMeta, dumping_host};
 use mcsnap::engines::snapshot::{
     SegmentReader, ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter,
 };
@@ -188,6 +188,7 @@ fn encode(records: &Records, compression: Compression, last: &mut Vec<u8>) -> u6
         shard_bits: 0,
         sequence: 0,
         clock_offset: String::new(),
+        clock: dumping_host(),
         compression: String::new(),
         server_version: String::new(),
         tool: String::new(),

@@ -444,8 +444,8 @@ LOOK_UP_HEADER = Layout(
 )
 LOOK_UP_BLOCK = Layout(
     "entry of a look-up object",
-    "16sIIQII",
-    "segment_id sequence block offset key_stored_len entry_crc",
+    "16sIIQIHHI",
+    "segment_id sequence block offset key_stored_len - - entry_crc",
 )
 
 LOOK_UP_MAGIC = bytes.fromhex("89 4d 43 4c 0d 0a 1a 0a")
@@ -637,7 +637,7 @@ class Segment:
             if judged(damage, self.minor).code == "MCS022":
                 return  # M7
         if not self.said and self.meta:
-            shard = self.meta.get("shard_index", 0), self.meta.get("shard_bits", 0)
+            shard = int(self.meta.get("shard_index", "0")), self.meta.get("shard_bits", 0)
         if self.said:
             self.check(self.check_digest)
         index = None
@@ -703,6 +703,8 @@ class Segment:
         require(is_legal, "MCS007", at, "META: shard_bits")  # M3
         created_at = meta.get("created_at", "")
         require(not created_at or is_moment(created_at), "MCS015", at, "META: created_at")  # M6
+        clock = meta.get("clock", "dumping-host")  # M8
+        require_known(clock == "dumping-host", "MCS015", at, f"META: clock {escaped(clock.encode())}")
         ids = tuple(bytes.fromhex(meta[name]) for name in Ids._fields)
         require(ids == self.ids, "MCS005", at, "META: other ids than the file header")  # M4
         self.meta = meta
@@ -1498,10 +1500,11 @@ META_TEXT = members(
         "node_index": number(32),
         "worker": number(32),
         "attempt": number(32),
-        "shard_index": number(64),
+        "shard_index": decimal,
         "shard_bits": number(8),
         "sequence": number(32),
         "clock_offset": text,
+        "clock": text,
         "compression": text,
         "server_version": text,
         "tool": text,
@@ -1509,7 +1512,7 @@ META_TEXT = members(
     },
 )
 
-VERSION = members({"major": number(64), "minor": number(64)})
+VERSION = members({"major": number(32), "minor": number(32)})
 
 OUTCOMES = ("stored", "vanished", "expired", "duplicate", "filtered", "refused", "failed", "missing")
 
@@ -1529,7 +1532,7 @@ NODE = members(
     {
         "unlisted": decimal,
         "unsure": decimal,
-        "reasons": map_of(number(64)),
+        "reasons": map_of(decimal),
         "failure": nullable(text),
         "look_ups": list_of(
             members({"id": hexadecimal(16), "pages": number(32), "blocks": number(32)})
@@ -1588,7 +1591,6 @@ MANIFEST_TEXT = members(
     },
     {
         "features": FEATURES,
-        "parents": list_of(text),
         "parts": list_of(PART),
         "ring": nullable(text),
         "select": nullable(text),
@@ -1634,6 +1636,8 @@ def read_manifest(data):
     require(len(data) <= MANIFEST_LEN_MAX, "MCS008", None, "manifest: length")  # N1
     try:
         envelope = parse(data, ENVELOPE)
+        if envelope.get("format") == "mcsnap-encrypted":  # N1
+            raise newer(None, "an encrypted manifest")
         if envelope.get("format") != "mcsnap":
             raise NoSnapshot("the manifest's format is not mcsnap: this is no snapshot")
         version = envelope.get("version", {"major": 1, "minor": 0})
@@ -1730,30 +1734,18 @@ def read_part(data, said, manifest):
     return part["segments"]
 
 
-MOMENT = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 def is_moment(text):
-    """N12: RFC 3339, in 1970 or later."""
-    found = MOMENT.fullmatch(text)
-    if not found:
-        return False
-    year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
-    sign, hours, minutes = found.groups()[6:]
-    offset = datetime.timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-    if second > 60 or int(hours or 0) > 23 or int(minutes or 0) > 59:
+    """Section 2."""
+    if not MOMENT.fullmatch(text):
         return False
     try:
-        # A leap second is the first of the next minute.
-        moment = datetime.datetime(year, month, day, hour, minute)
-        moment += datetime.timedelta(seconds=second) + (offset if sign == "-" else -offset)
-    except OverflowError:
-        return year == 9999
+        moment = datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
     except ValueError:
         return False
-    return moment >= datetime.datetime(1970, 1, 1)
+    return datetime.datetime(1970, 1, 1) <= moment < datetime.datetime(9999, 12, 30)
 
 
 def is_plain_path(name):
@@ -1945,8 +1937,9 @@ def read_look_up(data, look_up, place, manifest, named):
     entries = []
     for number, start in enumerate(range(blocks_at, end, LOOK_UP_BLOCK.size)):
         entry = LOOK_UP_BLOCK.read(data, start, start)
-        computed = crc32(header.look_up_id, u32(number), data[start : start + 36])
+        computed = crc32(header.look_up_id, u32(number), data[start : start + 40])
         require(entry.entry_crc == computed, "MCS003", start, f"{name}: checksum")  # U3
+        LOOK_UP_BLOCK.check_reserved(entry, start)
         entries.append(entry)
     return pages, entries
 

@@ -154,6 +154,16 @@ pub enum Defect {
         /// The value.
         stored: u64,
     },
+    /// A text has a word that this version of the format does not list.
+    #[error("{structure}: {field} is the unknown word \"{}\"", stored.escape_debug())]
+    UnknownWord {
+        /// The damaged part.
+        structure: Structure,
+        /// The member of the text.
+        field: &'static str,
+        /// The word.
+        stored: String,
+    },
     /// A field has a value that no version of the format allows.
     #[error("{structure}: {field} has the illegal value {stored}")]
     IllegalValue {
@@ -351,7 +361,7 @@ impl Defect {
             Self::ValueHashMismatch { .. } => "MCS012",
             Self::KeyNotIndexed { .. } | Self::KeyNotFound { .. } => "MCS013",
             Self::WrongShard { .. } => "MCS014",
-            Self::Malformed { .. } => "MCS015",
+            Self::Malformed { .. } | Self::UnknownWord { .. } => "MCS015",
             Self::DigestMismatch { .. } => "MCS016",
             Self::SegmentMissing
             | Self::PartMissing
@@ -374,6 +384,7 @@ impl Defect {
             Self::ReservedNotZero { .. }
                 | Self::UnknownCritical { .. }
                 | Self::UnknownValue { .. }
+                | Self::UnknownWord { .. }
                 | Self::Newer { .. }
         )
     }
@@ -389,6 +400,7 @@ impl Defect {
             | Self::Foreign { .. }
             | Self::WrongPlace { .. }
             | Self::UnknownValue { .. }
+            | Self::UnknownWord { .. }
             | Self::IllegalValue { .. }
             | Self::AboveLimit { .. }
             | Self::UnknownCritical { .. }

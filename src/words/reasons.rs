@@ -4,11 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::decimal;
+
 /// Counts by reason. Their number is bounded, so that a server whose messages differ for
 /// each item cannot fill the memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Reasons(BTreeMap<String, u64>);
+pub struct Reasons(BTreeMap<String, Decimal>);
+
+/// A count, written as decimal text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Decimal(#[serde(with = "decimal")] u64);
 
 impl Reasons {
     /// Most reasons that are kept apart.
@@ -25,22 +32,27 @@ impl Reasons {
     pub fn add_many(&mut self, reason: &str, count: u64) {
         let is_full = self.0.len() >= Self::COUNT_MAX && !self.0.contains_key(reason);
         let reason = if is_full { Self::OTHER } else { reason };
-        let sum = self.0.entry(reason.to_owned()).or_default();
+        let Decimal(sum) = self.0.entry(reason.to_owned()).or_default();
         *sum = sum.saturating_add(count);
     }
 
     /// Adds the counts of another part.
     pub fn merge(&mut self, other: &Self) {
-        for (reason, count) in &other.0 {
-            self.add_many(reason, *count);
+        for (reason, count) in other.iter() {
+            self.add_many(reason, count);
         }
+    }
+
+    /// Returns the counts by reason, as numbers.
+    pub fn counts(&self) -> BTreeMap<&str, u64> {
+        self.iter().collect()
     }
 
     /// Visits the reasons in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0
             .iter()
-            .map(|(reason, count)| (reason.as_str(), *count))
+            .map(|(reason, count)| (reason.as_str(), count.0))
     }
 }
 

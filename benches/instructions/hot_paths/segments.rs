@@ -5,7 +5,7 @@ use std::hint::black_box;
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder};
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
-use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::codecs::format::segment_meta::{SegmentMeta, dumping_host};
 use mcsnap::engines::snapshot::SegmentReader;
 use mcsnap::ports::store::{MemoryStore, Store as _};
 use mcsnap::words::limits::Limits;
@@ -27,6 +27,7 @@ pub(crate) fn encode(items: &Items, compression: Compression) -> Vec<u8> {
         shard_bits: 0,
         sequence: 0,
         clock_offset: String::new(),
+        clock: dumping_host(),
         compression: String::new(),
         server_version: String::new(),
         tool: String::new(),

@@ -63,7 +63,7 @@ pub const TOC_ENTRY_SIZE: usize = 80;
 /// Bytes of a look-up object before its pages.
 pub const LOOK_UP_HEADER_SIZE: usize = 80;
 /// Bytes of the entry of a block in a look-up object.
-pub const LOOK_UP_BLOCK_SIZE: usize = 40;
+pub const LOOK_UP_BLOCK_SIZE: usize = 44;
 /// Bytes of a STAT payload before its directory.
 pub const STAT_HEADER_SIZE: usize = 4;
 /// Bytes of a section's entry in the directory of a STAT payload.
@@ -236,7 +236,9 @@ pub const LOOK_UP_BLOCK: &[Field] = &[
     field(20, 4, "block"),
     field(24, 8, "offset"),
     field(32, 4, "key_stored_len"),
-    field(36, 4, "entry_crc"),
+    field(36, 2, "parent"),
+    field(38, 2, "reserved"),
+    field(40, 4, "entry_crc"),
 ];
 
 /// FORMAT.md 5.11.

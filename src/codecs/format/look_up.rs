@@ -176,6 +176,7 @@ impl LookUpBlock {
         entry.extend_from_slice(&self.block.to_le_bytes());
         entry.extend_from_slice(&self.offset.to_le_bytes());
         entry.extend_from_slice(&self.key_stored_len.to_le_bytes());
+        entry.extend_from_slice(&[0; 4]);
         let crc = seeded_crc32_of(id.0, &[&number.to_le_bytes(), &entry]);
         entry.extend_from_slice(&crc.to_le_bytes());
         out.extend_from_slice(&entry);
@@ -198,8 +199,13 @@ impl LookUpBlock {
             offset: reader.u64()?,
             key_stored_len: reader.u32()?,
         };
+        let reserved = reader.u32()?;
         let computed = seeded_crc32_of(id.0, &[&number.to_le_bytes(), covered]);
         check_crc(structure, reader.u32()?, computed)?;
+        if reserved != 0 {
+            let field = "field at offset 36";
+            return Err(Defect::ReservedNotZero { structure, field });
+        }
         Ok(block)
     }
 }

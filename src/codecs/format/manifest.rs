@@ -14,7 +14,7 @@ use crate::codecs::format::layout::{VERSION_MAJOR, VERSION_MINOR};
 use crate::codecs::format::moment::check_moment;
 use crate::codecs::format::sealed_text::{check_seal, seal};
 use crate::codecs::format::segment_meta::{check_address, check_shard_bits};
-use crate::codecs::format::version::check_major;
+use crate::codecs::format::version::{check_major, judge};
 use crate::words::counters::Counters;
 use crate::words::decimal;
 use crate::words::defect::{Defect, Structure};
@@ -25,6 +25,8 @@ use crate::words::units::to_u64;
 
 const STRUCTURE: Structure = Structure::Manifest;
 const FORMAT_NAME: &str = "mcsnap";
+/// The format of a manifest in which everything else is encrypted. FORMAT.md 7.2.
+const ENCRYPTED_FORMAT_NAME: &str = "mcsnap-encrypted";
 
 /// A snapshot: what it holds, where it came from, and how complete it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,16 +42,13 @@ pub struct Manifest {
     pub snapshot_id: SnapshotId,
     /// Its name, which was also its directory's when it was made.
     pub name: String,
-    /// Snapshots whose segments this snapshot uses.
-    #[serde(default)]
-    pub parents: Vec<String>,
     /// Random, so that a writer recognises its own write.
     pub token: String,
     /// Name and version of the writer.
     pub tool: String,
-    /// When the dump started. RFC 3339, in 1970 or later.
+    /// When the dump started. A moment, FORMAT.md 2.
     pub started_at: String,
-    /// When the dump finished. RFC 3339, in 1970 or later.
+    /// When the dump finished. A moment, FORMAT.md 2.
     pub finished_at: String,
     /// The ring of the source cluster, if given.
     pub ring: Option<String>,
@@ -106,9 +105,9 @@ pub struct PartName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     /// Another major version is not readable.
-    pub major: u64,
+    pub major: u32,
     /// Any minor version is readable.
-    pub minor: u64,
+    pub minor: u32,
 }
 
 impl Default for Version {
@@ -363,11 +362,15 @@ impl Envelope {
         let Some(word) = self.verdict.as_str() else {
             return Ok(());
         };
-        if minor <= VERSION_MINOR.into() || Verdict::of_word(word).is_some() {
+        if Verdict::of_word(word).is_some() {
             return Ok(());
         }
-        let what = format!("verdict \"{word}\", in format version {VERSION_MAJOR}.{minor}");
-        Err(Defect::Newer { what })
+        let unknown = Defect::UnknownWord {
+            structure: STRUCTURE,
+            field: "verdict",
+            stored: word.to_owned(),
+        };
+        Err(judge(unknown, minor))
     }
 }
 
@@ -437,6 +440,10 @@ impl Manifest {
         let len = to_u64(bytes.len());
         check_bound(STRUCTURE, "length", len, limits.manifest_len_max).map_err(Error::corrupt)?;
         let envelope: Envelope = serde_json::from_slice(bytes).map_err(malformed)?;
+        if envelope.format == ENCRYPTED_FORMAT_NAME {
+            let what = "an encrypted manifest".to_owned();
+            return Err(Error::corrupt(Defect::Newer { what }));
+        }
         if envelope.format != FORMAT_NAME {
             return Err(Error::new(ErrorKind::InvalidInput {
                 field: "manifest",
@@ -634,7 +641,6 @@ pub(crate) mod tests {
             features: Features::default(),
             snapshot_id: SnapshotId([7; 16]),
             name: "night".to_owned(),
-            parents: Vec::new(),
             token: "00".to_owned(),
             tool: "mcsnap test".to_owned(),
             started_at: "2026-11-20T02:00:00Z".to_owned(),
@@ -696,7 +702,8 @@ pub(crate) mod tests {
         let word = word.replace("\"minor\": 0", "\"minor\": 7");
         assert_eq!(
             decode(&resealed(&word)).unwrap_err().to_string(),
-            "verdict \"mirrored\", in format version 1.7: made by a newer mcsnap; upgrade"
+            "manifest: verdict is the unknown word \"mirrored\", in format version 1.7: made by a \
+             newer mcsnap; upgrade"
         );
         let more = text.replace("\"token\"", "\"later\": [1], \"token\"");
         assert_eq!(decode(&resealed(&more)).unwrap(), manifest());

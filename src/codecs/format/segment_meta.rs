@@ -6,9 +6,18 @@ use crate::codecs::format::bytes::check_bound;
 use crate::codecs::format::features::{Features, Need};
 use crate::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use crate::codecs::format::moment::check_moment;
+use crate::words::decimal;
 use crate::words::defect::{Defect, Structure};
 use crate::words::limits::Limits;
 use crate::words::units::to_u64;
+
+/// The clock of the host that dumped.
+const DUMPING_HOST: &str = "dumping-host";
+
+/// Returns the word for the clock that exptimes are on.
+pub fn dumping_host() -> String {
+    DUMPING_HOST.to_owned()
+}
 
 /// The data needed to rebuild a lost manifest. A reader requires only the ids; every
 /// other member may be missing.
@@ -39,7 +48,7 @@ pub struct SegmentMeta {
     #[serde(default)]
     pub attempt: u32,
     /// Number of the shard within the node, from 0.
-    #[serde(default)]
+    #[serde(default, with = "decimal")]
     pub shard_index: u64,
     /// The node has 2^bits shards.
     #[serde(default)]
@@ -50,6 +59,9 @@ pub struct SegmentMeta {
     /// Seconds to add to a server time to get the dumping host's time.
     #[serde(default)]
     pub clock_offset: String,
+    /// The clock that exptimes and times of last access are on. FORMAT.md 5.4.
+    #[serde(default = "dumping_host")]
+    pub clock: String,
     /// `none` or `zstd:LEVEL`.
     #[serde(default)]
     pub compression: String,
@@ -59,7 +71,7 @@ pub struct SegmentMeta {
     /// Name and version of the writer.
     #[serde(default)]
     pub tool: String,
-    /// When the segment was created. RFC 3339, in 1970 or later; empty if unknown.
+    /// When the segment was created. A moment, FORMAT.md 2; empty if unknown.
     #[serde(default)]
     pub created_at: String,
 }
@@ -82,6 +94,7 @@ impl SegmentMeta {
             shard_bits: 0,
             sequence: 0,
             clock_offset: String::new(),
+            clock: dumping_host(),
             compression: String::new(),
             server_version: String::new(),
             tool: String::new(),
@@ -104,7 +117,7 @@ impl SegmentMeta {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Parses and checks a payload (M2 to M7).
+    /// Parses and checks a payload (M2 to M8).
     ///
     /// # Errors
     ///
@@ -132,6 +145,13 @@ impl SegmentMeta {
         })?;
         check_address(structure, "node", &meta.node, limits)?;
         check_shard_bits(structure, meta.shard_bits)?;
+        if meta.clock != DUMPING_HOST {
+            return Err(Defect::UnknownWord {
+                structure,
+                field: "clock",
+                stored: meta.clock,
+            });
+        }
         if !meta.created_at.is_empty() {
             check_moment(structure, "created_at", &meta.created_at)?;
         }
@@ -190,5 +210,25 @@ mod tests {
         meta.node.push('x');
         let refused = SegmentMeta::decode(&meta.encode(), &ids, Need::Read, &limits).unwrap_err();
         assert_eq!(refused.code(), "MCS008");
+    }
+
+    #[test]
+    fn a_clock_that_is_not_known_may_be_a_later_versions() {
+        let ids = SegmentIds {
+            segment: SegmentId([1; 16]),
+            snapshot: SnapshotId([2; 16]),
+            sync: SyncMarker([3; 8]),
+        };
+        let mut meta = SegmentMeta::nameless(&ids);
+        meta.clock = "true-time".to_owned();
+        let decode =
+            |bytes: &[u8]| SegmentMeta::decode(bytes, &ids, Need::Read, &Limits::default());
+        let refused = decode(&meta.encode()).unwrap_err();
+        assert_eq!(refused.code(), "MCS015");
+        assert!(refused.may_be_newer());
+        // Without the member it is the host that dumped.
+        let text = String::from_utf8(meta.encode()).unwrap();
+        let text = text.replace("\"clock\":\"true-time\",", "");
+        assert_eq!(decode(text.as_bytes()).unwrap().clock, DUMPING_HOST);
     }
 }

@@ -9,15 +9,15 @@ use crate::words::defect::{Defect, Structure};
 ///
 /// - `Newer`: it is a later one.
 /// - `IllegalValue`: there is no such version.
-pub fn check_major(structure: Structure, major: u64, minor: u64) -> Result<(), Defect> {
-    if major == u64::from(VERSION_MAJOR) {
+pub fn check_major(structure: Structure, major: u32, minor: u32) -> Result<(), Defect> {
+    if major == u32::from(VERSION_MAJOR) {
         return Ok(());
     }
     if major == 0 {
         return Err(Defect::IllegalValue {
             structure,
             field: "major",
-            stored: major,
+            stored: major.into(),
         });
     }
     let what = format!("format version {major}.{minor}");
@@ -27,8 +27,8 @@ pub fn check_major(structure: Structure, major: u64, minor: u64) -> Result<(), D
 /// Judges a defect in a file of this minor version: what a later version may have a
 /// meaning for is no damage there.
 #[must_use]
-pub fn judge(defect: Defect, minor: u64) -> Defect {
-    let is_newer = minor > u64::from(VERSION_MINOR) && defect.may_be_newer();
+pub fn judge(defect: Defect, minor: u32) -> Defect {
+    let is_newer = minor > u32::from(VERSION_MINOR) && defect.may_be_newer();
     if !is_newer || matches!(defect, Defect::Newer { .. }) {
         return defect;
     }

@@ -28,7 +28,6 @@ impl SnapshotWriter {
             features: Features::default(),
             snapshot_id: self.id(),
             name: self.name().to_owned(),
-            parents: Vec::new(),
             token: self.token().to_owned(),
             tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),
             started_at: moment_text(started_at),

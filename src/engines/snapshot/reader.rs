@@ -402,7 +402,6 @@ fn describe_lone_segment(
         features: meta.features,
         snapshot_id: meta.snapshot_id,
         name: meta.snapshot_name,
-        parents: Vec::new(),
         token: String::new(),
         tool: meta.tool,
         started_at: meta.created_at.clone(),

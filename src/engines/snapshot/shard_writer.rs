@@ -9,7 +9,7 @@ use crate::codecs::format::ids::{SegmentId, SyncMarker};
 use crate::codecs::format::key_index::KeyIndexBuilder;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment};
 use crate::codecs::format::moment::moment_text;
-use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::codecs::format::segment_meta::{SegmentMeta, dumping_host};
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
 use crate::engines::snapshot::look_up_builder::{LookUpBuilder, LookUpOutcome};
 use crate::engines::snapshot::writer::{SnapshotWriter, segment_file_name};
@@ -303,6 +303,7 @@ impl<'a> ShardWriter<'a> {
             shard_bits: options.shard_bits,
             sequence,
             clock_offset: options.clock_offset.to_string(),
+            clock: dumping_host(),
             compression: options.compression.to_string(),
             server_version: options.server_version.clone(),
             tool: concat!("mcsnap ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -183,7 +183,7 @@ fn every_frame_type_in_the_format_document_is_that_of_the_code() {
         };
         let (name, critical, payload) = (row[1], row[2], row[3]);
         let frame_type = FrameType::from_raw(raw);
-        let is_reserved = payload.contains("reserved, not written by 1.0");
+        let is_reserved = payload.contains("not in 1.0");
         assert_eq!(frame_type.is_known(), !is_reserved, "{name}");
         // Those without a name in the code are read by none.
         if frame_type != FrameType::Other(raw) {

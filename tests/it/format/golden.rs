@@ -20,7 +20,7 @@ use mcsnap::codecs::format::layout::{
     Field, KEY_INDEX_HEADER, PAGE_HEADER, PAGE_SIZE, SECTION, STAT_HEADER, STAT_SECTION, TAIL,
     TAIL_SIZE, TOC_ENTRY, TOC_HEADER,
 };
-use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::codecs::format::segment_meta::{SegmentMeta, dumping_host};
 use mcsnap::codecs::format::stat::STAT_SECTIONS;
 use mcsnap::engines::snapshot::SegmentReader;
 use mcsnap::ports::store::{MemoryStore, Store as _};
@@ -65,6 +65,7 @@ pub(crate) fn tiny() -> Vec<u8> {
         shard_bits: 0,
         sequence: 0,
         clock_offset: "0".to_owned(),
+        clock: dumping_host(),
         compression: "none".to_owned(),
         server_version: "1.6.18".to_owned(),
         tool: "mcsnap 0.1.0".to_owned(),

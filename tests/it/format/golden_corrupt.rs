@@ -562,7 +562,7 @@ fn illegal() -> Vec<Case> {
             "MCS009",
             "an unknown frame that is critical",
             forged(&tiny, |forge| {
-                forge.insert_frame(2, 8, CRITICAL | HAS_PAYLOAD_CRC, b"an overlay");
+                forge.insert_frame(2, 8, CRITICAL | HAS_PAYLOAD_CRC, b"a dictionary");
             }),
         ),
         Case::segment(

@@ -22,6 +22,7 @@ use mcsnap::words::limits::Limits;
 use serde_json::json;
 
 use crate::format::golden_corrupt::findings_json;
+use crate::format::golden_to_come;
 use crate::format::golden_valid::{
     Snapshot, check, forged, is_blessed, raw_keys, resealed, row, testdata, text_of, told,
     with_column,
@@ -36,11 +37,11 @@ use crate::harness::workdir::{Run, Workdir};
 const REFUSAL: &str = "made by a newer mcsnap; upgrade";
 
 /// The key of the first segment that is looked up, unless a case has another.
-const KEY: &str = "a";
+pub(crate) const KEY: &str = "a";
 
 /// A way to use a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Job {
+pub(crate) enum Job {
     Verify,
     VerifyData,
     VerifyDeep,
@@ -117,15 +118,15 @@ impl Job {
 }
 
 /// A snapshot with something newer.
-struct Case {
-    name: &'static str,
-    what: &'static str,
-    files: Vec<(String, Vec<u8>)>,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) files: Vec<(String, Vec<u8>)>,
     /// The jobs that do not meet it, or may pass over it. All others refuse.
-    reads: &'static [Job],
+    pub(crate) reads: &'static [Job],
     /// Whether it is in the segment, so that a reader of the segment alone meets it, too.
-    is_in_segment: bool,
-    key: &'static str,
+    pub(crate) is_in_segment: bool,
+    pub(crate) key: &'static str,
 }
 
 /// The jobs that look at no block.
@@ -177,7 +178,8 @@ pub(crate) fn base() -> Snapshot {
     let mut meta = told();
     meta.exptime = Some(Exptime::Never);
     meta.cas = None;
-    let rows = |keys: [&str; 2]| keys.map(|key| row(key, "value", meta)).to_vec();
+    let value = "v".repeat(50);
+    let rows = |keys: [&str; 2]| keys.map(|key| row(key, &value, meta)).to_vec();
     snapshot.add(0, 0, 0, Compression::None, &rows([KEY, "b"]));
     snapshot.add(1, 0, 0, Compression::None, &rows(["c", "d"]));
     snapshot
@@ -262,7 +264,7 @@ fn open(bytes: &[u8]) -> Result<SegmentReader> {
 }
 
 /// The digest of a segment, or any where a newer reader is needed for it.
-fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     open(bytes)
         .and_then(|segment| segment.compute_digest())
         .unwrap_or_else(|_| format!("sha256:{}", "0".repeat(64)))
@@ -273,7 +275,7 @@ fn set_keys(forge: &mut Forge, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
     forge.set_section(0, Side::Keys, PLAIN, &raw, &raw);
 }
 
-fn in_segment(
+pub(crate) fn in_segment(
     name: &'static str,
     what: &'static str,
     reads: &'static [Job],
@@ -304,7 +306,7 @@ fn with_feature(name: &'static str, what: &'static str, job: &str, reads: &'stat
     }
 }
 
-fn with_manifest(snapshot: &Snapshot, text: &str) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn with_manifest(snapshot: &Snapshot, text: &str) -> Vec<(String, Vec<u8>)> {
     let mut files = snapshot.files.clone();
     files.push(("manifest.json".to_owned(), resealed(text)));
     files
@@ -353,7 +355,7 @@ fn segments() -> Vec<Case> {
         });
     });
     let frame = with_minor(|forge| {
-        forge.insert_frame(2, 8, CRITICAL | HAS_PAYLOAD_CRC, b"an overlay");
+        forge.insert_frame(2, 8, CRITICAL | HAS_PAYLOAD_CRC, b"a dictionary");
     });
     let flag = with_minor(|forge| {
         forge.set(Place::Frame(1), "flags", 0b101);
@@ -468,6 +470,7 @@ fn cases() -> Vec<Case> {
             ],
         ),
     ]);
+    cases.extend(golden_to_come::cases());
     cases
 }
 

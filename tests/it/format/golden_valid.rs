@@ -20,7 +20,7 @@ use mcsnap::codecs::format::manifest::{
     Verdict, Version,
 };
 use mcsnap::codecs::format::manifest_part::ManifestPart;
-use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::codecs::format::segment_meta::{SegmentMeta, dumping_host};
 use mcsnap::engines::snapshot::SegmentReader;
 use mcsnap::ports::store::{MemoryStore, Store as _};
 use mcsnap::words::counters::Counters;
@@ -170,6 +170,7 @@ fn meta(number: u8) -> SegmentMeta {
         shard_bits: 0,
         sequence: 0,
         clock_offset: "-3".to_owned(),
+        clock: dumping_host(),
         compression: "none".to_owned(),
         server_version: "1.6.18".to_owned(),
         tool: "mcsnap 0.1.0".to_owned(),
@@ -447,7 +448,6 @@ impl Snapshot {
                 features: Features::default(),
                 snapshot_id: SnapshotId([0xaa; 16]),
                 name: "golden".to_owned(),
-                parents: Vec::new(),
                 token: "00000000000000000000000000000000".to_owned(),
                 tool: "mcsnap 0.1.0".to_owned(),
                 started_at: "2026-11-20T02:00:00Z".to_owned(),
@@ -731,8 +731,8 @@ fn golden_snapshots_are_written_as_ever_and_read() {
             "\"restore\": [\"time-travel\"], \"fly\": [\"wings\"]",
         )
         .replace(
-            "\"parents\": []",
-            "\"parents\": [\"yesterday\"],\n  \"later\": {\"a\": [1, null]}",
+            "\"ring\": \"ketama\"",
+            "\"ring\": \"ketama\",\n  \"later\": {\"a\": [1, null]}",
         )
         .replace("\"address\"", "\"zone\": -1.5e3, \"address\"")
         .replace("\"object\"", "\"heat\": true, \"object\"");

@@ -6,6 +6,7 @@ pub(crate) mod forged_segments;
 pub(crate) mod golden;
 pub(crate) mod golden_corrupt;
 pub(crate) mod golden_newer;
+pub(crate) mod golden_to_come;
 pub(crate) mod golden_valid;
 pub(crate) mod hostile;
 pub(crate) mod independent_reader;

@@ -150,7 +150,6 @@ pub(crate) fn manifest(
         features: Features::default(),
         snapshot_id: snapshot.id(),
         name: snapshot.name().to_owned(),
-        parents: Vec::new(),
         token: snapshot.token().to_owned(),
         tool: "test".to_owned(),
         started_at: "2026-11-20T02:00:00Z".to_owned(),

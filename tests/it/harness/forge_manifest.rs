@@ -62,7 +62,6 @@ pub(crate) fn sound() -> Vec<u8> {
         features: Features::default(),
         snapshot_id: SnapshotId([0x22; 16]),
         name: "night".to_owned(),
-        parents: Vec::new(),
         token: "00".to_owned(),
         tool: "test".to_owned(),
         started_at: "2026-11-20T02:00:00Z".to_owned(),

@@ -5,7 +5,7 @@ use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::encoder::{EncoderOptions, PushedPieces, SegmentEncoder};
 use mcsnap::codecs::format::features::Features;
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
-use mcsnap::codecs::format::segment_meta::SegmentMeta;
+use mcsnap::codecs::format::segment_meta::{SegmentMeta, dumping_host};
 use mcsnap::words::item::{Attribute, Attributes, Cas, Exptime, ItemMeta, Record, SlabClass};
 use mcsnap::words::units::UnixSecs;
 
@@ -215,6 +215,7 @@ fn meta(options: EncoderOptions) -> SegmentMeta {
         shard_bits: 0,
         sequence: 0,
         clock_offset: "0".to_owned(),
+        clock: dumping_host(),
         compression: options.compression.to_string(),
         server_version: "1.6.18".to_owned(),
         tool: "test".to_owned(),

@@ -783,6 +783,6 @@ fn nothing_is_nothing_and_a_dump_without_end_is_no_snapshot() {
     assert!(
         error
             .to_chain()
-            .contains("started_at \"later\" is no RFC 3339 time")
+            .contains("started_at \"later\" is no moment")
     );
 }

@@ -647,7 +647,7 @@ fn a_hole_in_front_of_the_tail_is_a_loss_that_nobody_can_count() {
 fn frames_for_newer_readers_are_a_loss_that_nobody_can_count() {
     let segment = crate::harness::sound_segments::plain();
     let mut forge = Forge::new(&segment);
-    // SEALED, before the key index.
+    // ENCRYPTED, before the key index.
     forge.insert_frame(3, 9, CRITICAL | HAS_PAYLOAD_CRC, b"who knows");
     let store = MemoryStore::new();
     store.put_new("x.mcs", &forge.seal()).unwrap();

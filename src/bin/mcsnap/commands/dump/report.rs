@@ -268,7 +268,7 @@ fn node_json(node: &ManifestNode) -> Value {
         "missing": node.counters.missing,
         "unlisted": node.unlisted,
         "unsure": node.unsure,
-        "reasons": node.reasons,
+        "reasons": node.reasons.counts(),
         "failure": node.failure,
     })
 }

@@ -39,7 +39,6 @@ impl Inspection<'_> {
                 "verdict": (!self.is_lone_segment).then(|| manifest.verdict.as_str()),
                 "content_digest": manifest.content_digest.to_string(),
                 "content_digest_exptime": manifest.content_digest_exptime.to_string(),
-                "parents": manifest.parents,
             },
             "at_unix_seconds": report.at.0,
             "select": report.selection.as_ref().map(|expression| json!({
@@ -295,7 +294,7 @@ fn node_json(node: &ManifestNode, share: &NodeShare, total: &Tally) -> Value {
         "unlisted": node.unlisted,
         "unsure": node.unsure,
         "counters": counters,
-        "reasons": node.reasons,
+        "reasons": node.reasons.counts(),
         "failure": node.failure,
         "share": share_json(share, total),
     })

@@ -21,7 +21,7 @@ pub(super) fn tally_json(tally: &LoadTally) -> Value {
         "not_kept": tally.counters.not_kept,
         "clamped": tally.clamped,
         "without_cas": tally.without_cas,
-        "reasons": tally.reasons,
+        "reasons": tally.reasons.counts(),
     })
 }
 
