@@ -3,8 +3,9 @@
 
 usage: tools/read_snapshot.py [--check] [--values] PLACE...
 
-A place is the directory of a snapshot, or a segment file. Of several, names in
-findings start with the place.
+A place is the directory of a snapshot, or a segment file; `-` is a segment on
+standard input, which is read front to back. Of several, names in findings start
+with the place.
 
 Prints one JSON object a record, in the shape of `mcsnap ls --format json`, and
 findings on standard error. The exit code is 0; 3 if there are findings, of which
@@ -17,7 +18,7 @@ a wrong command line.
   --values  adds each value, as value_base64
 
 It is made to be read beside FORMAT.md, whose rules (H1, F2, ...) stand where
-they are checked. Files are read as a whole.
+they are checked. Files are read as a whole, but for standard input.
 """
 
 import base64
@@ -57,6 +58,8 @@ NODE_ADDRESS_LEN_MAX = 4096  # L13
 PARTED_VALUE_MAX = 1 << 30  # L14
 RAW_PART_MAX = 4 << 20  # L15
 STAT_LEN_MAX = 64 << 10  # L17
+PAYLOAD_LEN_MAX = RAW_KEYS_MAX + RAW_VALUES_MAX + 96  # L12
+TOC_LEN_MAX = 640_000_000  # A4
 
 META, BLOCK, VALUE_PART, CHECKPOINT, KEY_INDEX, STAT, TOC = 1, 2, 3, 4, 5, 6, 7
 KNOWN_FRAMES = (META, BLOCK, VALUE_PART, CHECKPOINT, KEY_INDEX, STAT, TOC)
@@ -532,28 +535,9 @@ class Segment:
         data, size = self.data, len(self.data)
         require(size >= FILE_HEADER.size + TAIL.size, "MCS001", 0, "the file is cut short")  # A1
 
-        header = FILE_HEADER.read(data, 0, 0)
-        require(header.magic == FILE_MAGIC, "MCS002", 0, "file header: magic")  # H1
-        require(header.header_crc == crc32(data[:60]), "MCS003", 0, "file header: checksum")  # H2
-        check_major(header.major, header.minor, 0)
-        self.minor = header.minor
-
-        self.tail_at = at = size - TAIL.size
-        tail = TAIL.read(data, at, at)
-        require(tail.magic == TAIL_MAGIC, "MCS002", at, "tail: magic")  # A2
-        require(tail.tail_crc == crc32(data[at : at + 76]), "MCS003", at, "tail: checksum")
-        check_major(tail.major, tail.minor, at)
-        require(tail.file_len == size, "MCS010", at, f"tail: file_len {tail.file_len}")  # A3
-        is_legal = tail.toc_offset >= FILE_HEADER.size and tail.toc_len >= FRAME_HEADER.size
-        require(is_legal, "MCS007", at, "tail: toc_offset or toc_len")  # A4
-        toc_end = tail.toc_offset + tail.toc_len
-        require(toc_end == at, "MCS006", at, f"tail: the TOC ends at {toc_end}")
-        require(tail.toc_len <= 2 * FRAME_COUNT_MAX * TOC_ENTRY.size, "MCS008", at, "tail: toc_len")
-        self.ids = ids_of(header)
-        is_same = self.ids == ids_of(tail)
-        require(is_same, "MCS005", at, "tail: other ids than the file header")  # H4
-        require(tail.minor == header.minor, "MCS010", at, "tail: minor")  # A5
-
+        self.read_file_header(data[: FILE_HEADER.size])
+        self.tail_at = size - TAIL.size
+        tail = self.read_tail(data[self.tail_at :], self.tail_at)
         self.toc_at = at = tail.toc_offset
         frame = self.frame(at)
         require(frame.type == TOC, "MCS007", at, f"TOC: a frame of type {frame.type}")
@@ -564,13 +548,43 @@ class Segment:
         is_last = frame.sequence == len(self.entries)
         require(is_last, "MCS006", at, f"TOC: sequence {frame.sequence}")  # F3
 
+    def read_file_header(self, data):
+        """5.1"""
+        header = FILE_HEADER.read(data, 0, 0)
+        require(header.magic == FILE_MAGIC, "MCS002", 0, "file header: magic")  # H1
+        require(header.header_crc == crc32(data[:60]), "MCS003", 0, "file header: checksum")  # H2
+        check_major(header.major, header.minor, 0)
+        self.minor = header.minor
+        self.ids = ids_of(header)
+
+    def read_tail(self, data, at):
+        """5.11; the file header has been read."""
+        tail = TAIL.read(data, 0, at)
+        require(tail.magic == TAIL_MAGIC, "MCS002", at, "tail: magic")  # A2
+        require(tail.tail_crc == crc32(data[:76]), "MCS003", at, "tail: checksum")
+        check_major(tail.major, tail.minor, at)
+        size = at + TAIL.size
+        require(tail.file_len == size, "MCS010", at, f"tail: file_len {tail.file_len}")  # A3
+        is_legal = tail.toc_offset >= FILE_HEADER.size and tail.toc_len >= FRAME_HEADER.size
+        require(is_legal, "MCS007", at, "tail: toc_offset or toc_len")  # A4
+        toc_end = tail.toc_offset + tail.toc_len
+        require(toc_end == at, "MCS006", at, f"tail: the TOC ends at {toc_end}")
+        require(tail.toc_len <= TOC_LEN_MAX, "MCS008", at, "tail: toc_len")
+        is_same = self.ids == ids_of(tail)
+        require(is_same, "MCS005", at, "tail: other ids than the file header")  # H4
+        require(tail.minor == self.minor, "MCS010", at, "tail: minor")  # A5
+        return tail
+
     def frame(self, at):
         """5.2: the frame header that stands at `at`."""
-        data, name = self.data, "frame header"
-        frame = FRAME_HEADER.read(data, at, at)
+        return self.frame_header(self.data[at : at + FRAME_HEADER.size], at)
+
+    def frame_header(self, data, at):
+        name = "frame header"
+        frame = FRAME_HEADER.read(data, 0, at)
         require(frame.marker == FRAME_MARKER, "MCS002", at, f"{name}: marker")  # F1
         require(frame.sync_marker == self.ids.sync_marker, "MCS005", at, f"{name}: sync marker")
-        computed = crc32(self.ids.segment_id, data[at : at + 44])
+        computed = crc32(self.ids.segment_id, data[:44])
         require(frame.header_crc == computed, "MCS003", at, f"{name}: checksum")  # F2
         FRAME_HEADER.check_reserved(frame, at)
         require_known(frame.flags & 0b1100 == 0, "MCS004", at, f"{name}: reserved flags")
@@ -581,7 +595,9 @@ class Segment:
 
     def payload(self, frame):
         at = frame.offset + FRAME_HEADER.size
-        payload = self.data[at : at + frame.stored_len]
+        return self.check_payload(frame, self.data[at : at + frame.stored_len])
+
+    def check_payload(self, frame, payload):
         if frame.flags & HAS_PAYLOAD_CRC:  # F4
             computed = crc32(self.ids.segment_id, payload)
             require(frame.payload_crc == computed, "MCS003", frame.offset, "payload: checksum")
@@ -690,7 +706,10 @@ class Segment:
         at = FILE_HEADER.size
         is_first = bool(self.entries) and self.entries[0].type == META
         require(is_first, "MCS007", at, "the first frame is not META")  # M1
-        payload = self.payload(self.entry_frame(0))
+        self.check_meta(self.payload(self.entry_frame(0)))
+
+    def check_meta(self, payload):
+        at = FILE_HEADER.size
         require(len(payload) <= META_LEN_MAX, "MCS008", at, "META: length")  # L9
         check_features(payload, at)  # M7
         try:
@@ -710,8 +729,8 @@ class Segment:
         self.meta = meta
 
     def read_block(self, entry, frame, payload):
-        """5.5; every finding names the frame."""
-        at, name = entry.offset, "block header"
+        """5.5; every finding names the frame. `entry` is that of the TOC, if it is there."""
+        at, name = frame.offset, "block header"
         header = BLOCK_HEADER.read(payload, 0, at)
         computed = crc32(self.ids.segment_id, u64(frame.sequence), payload[:44])
         require(header.header_crc == computed, "MCS003", at, f"{name}: checksum")  # B1
@@ -731,7 +750,7 @@ class Segment:
             "key_raw_len": keys.raw_len,
             "value_raw_len": values.raw_len,
         }
-        for field, number in pairs.items():  # T5
+        for field, number in pairs.items() if entry else ():  # T5
             is_same = getattr(entry, field) == number
             require(is_same, "MCS010", at, f"{name}: not the {field} in the TOC")
         raw_keys = unpack(keys, payload[keys_at:values_at], at)
@@ -741,12 +760,13 @@ class Segment:
         is_same = sum(lens) == values.raw_len
         require(is_same, "MCS010", at, "VALUE_LEN: not the length of the value section")  # K8
         raw_values = unpack(values, payload[values_at:], at)
-        self.check(check_bounds, entry, columns, at)  # T6
+        if entry:
+            self.check(check_bounds, entry, columns, at)  # T6
         return records_of(columns, raw_values)
 
     def read_part(self, entry, frame, payload):
-        """5.7"""
-        at, name = entry.offset, "value part"
+        """5.7; `entry` is that of the TOC, if it is there."""
+        at, name = frame.offset, "value part"
         header = PART_HEADER.read(payload, 0, at)
         computed = crc32(self.ids.segment_id, u64(frame.sequence), payload[:44])
         require(header.header_crc == computed, "MCS003", at, f"{name}: checksum")  # P1
@@ -761,7 +781,7 @@ class Segment:
         require(is_legal, "MCS008", at, f"{name}: not within its value")  # P3
         is_long_enough = PART_HEADER.size + section.stored_len == len(payload)
         require(is_long_enough, "MCS010", at, f"{name}: not as long as its section needs")  # P4
-        for field in ("stored_len", "raw_len"):  # T5
+        for field in ("stored_len", "raw_len") if entry else ():  # T5
             is_same = getattr(entry, "value_" + field) == getattr(section, field)
             require(is_same, "MCS010", at, f"{name}: not the {field} in the TOC")
         return Part(header, unpack(section, payload[PART_HEADER.size :], at))  # P5
@@ -929,6 +949,107 @@ class Segment:
         sha.update(self.data[self.tail_at :])
         is_same = self.said["digest"] == "sha256:" + sha.hexdigest()
         require(is_same, "MCS016", None, "the segment has another digest")
+
+
+class Piped(Segment):
+    """One segment that is read front to back, as from a pipe: section 9.
+
+    What was read is not kept, but for the headers of frames, and parts of values until the
+    next block.
+    """
+
+    def __init__(self, stream, found):
+        super().__init__(b"", found)
+        self.stream, self.place = stream, 0
+        self.is_sound = True
+
+    def take(self, size, name):
+        data = self.stream.read(size)
+        require(len(data) == size, "MCS001", self.place, f"{name} is cut short")
+        self.place += size
+        return data
+
+    def skip(self, size):
+        for start in range(0, size, PAGE_SIZE):
+            self.take(min(size - start, PAGE_SIZE), "frame")
+
+    def records(self):
+        """The records of each block as it comes. Once they all have come, tail and table of
+        contents were right, too."""
+        self.read_file_header(self.take(FILE_HEADER.size, "file header"))
+        self.entries, before, count = [], -1, 0
+        while True:
+            at, number = self.place, len(self.entries)
+            frame = self.frame_header(self.take(FRAME_HEADER.size, "frame header"), at)
+            is_next = frame.sequence == number
+            require(is_next, "MCS006", at, f"frame header: sequence {frame.sequence}")  # F3
+            is_legal = number > 0 or frame.type == META
+            require(is_legal, "MCS007", at, "the first frame is not META")  # M1
+            if frame.type == TOC:
+                self.read_end(frame, count)
+                return
+            self.entries.append(frame)
+            if number > 0 and frame.type not in (BLOCK, VALUE_PART):
+                self.skip(frame.stored_len)
+                continue
+            require(frame.stored_len <= PAYLOAD_LEN_MAX, "MCS008", at, "frame: stored_len")
+            payload = self.take(frame.stored_len, "frame")
+            if number == 0:
+                self.check_meta(self.check_payload(frame, payload))
+                continue
+            try:
+                if frame.type == VALUE_PART:
+                    self.parts[number] = self.read_part(None, frame, payload)
+                    continue
+                records = self.read_block(None, frame, payload)
+            except Damage as damage:
+                self.damaged(damage)
+                continue
+            count += len(records)
+            yield [record for record in map(self.whole(before, number), records) if record]
+            self.parts.clear()
+            before = number
+
+    def whole(self, before, number):
+        """Completes a record of block frame `number`; nothing if it cannot be used."""
+
+        def complete(record):
+            at = self.entries[number].offset
+            try:
+                if record.place:
+                    value = self.parted_value(record, before, number)
+                    if value is None:
+                        return None
+                    record = record._replace(value=value)
+                is_same = xxh3_64(record.value) == record.value_hash
+                key = escaped(record.key)
+                require(is_same, "MCS012", at, f"the value of {key} has another hash")  # V1
+            except Damage as damage:
+                self.damaged(damage)
+                return None
+            return record
+
+        return complete
+
+    def damaged(self, damage):
+        self.is_sound = False
+        self.found(damage)
+
+    def read_end(self, frame, count):
+        self.toc_at = frame.offset
+        is_legal = frame.stored_len <= TOC_LEN_MAX
+        require(is_legal, "MCS008", frame.offset, "TOC: length")
+        headers = self.entries
+        self.read_toc(self.check_payload(frame, self.take(frame.stored_len, "TOC")))
+        said = [(entry.type, entry.flags, entry.stored_len) for entry in self.entries]
+        found = [(header.type, header.flags, header.stored_len) for header in headers]
+        require(said == found, "MCS010", frame.offset, "TOC: not the frames that came")  # T5
+        if self.is_sound:
+            is_same = self.toc.record_count == count
+            require(is_same, "MCS010", frame.offset, "TOC: not as many records as came")  # T6
+        at = self.place
+        self.read_tail(self.take(TAIL.size, "tail"), at)
+        require(not self.stream.read(1), "MCS010", at, "tail: more follows")  # A3
 
 
 def read_section(stored, longest, at):
@@ -1829,6 +1950,15 @@ class Reading:
                 for record in records or ():
                     print(line_of(record, address, self.with_values))
 
+    def piped(self, stream):
+        segment = Piped(stream, lambda damage: self.finding("-", damage))
+        try:
+            for records in segment.records():
+                for record in () if self.is_check else records:
+                    print(line_of(record, segment.meta.get("node", ""), self.with_values))
+        except Damage as damage:
+            segment.found(damage)
+
     def snapshot(self, directory):
         with open(os.path.join(directory, "manifest.json"), "rb") as file:
             data = file.read()
@@ -2031,7 +2161,9 @@ def main(arguments):
             folder = place if is_snapshot else os.path.dirname(place)
             reading.prefix = os.path.join(folder, "")
         try:
-            if is_snapshot:
+            if place == "-":
+                reading.piped(sys.stdin.buffer)
+            elif is_snapshot:
                 reading.snapshot(place)
             else:
                 with open(place, "rb") as file:

@@ -2,6 +2,7 @@
 //! in a snapshot what the library finds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,10 +21,11 @@ use mcsnap::words::location::Location;
 use mcsnap::words::progress::NoProgress;
 use serde_json::{Map, Value, json};
 
+use crate::format::golden_valid::testdata;
 use crate::format::snapshot_property::noise;
 use crate::harness::client::Item;
 use crate::harness::memcached::Memcached;
-use crate::harness::workdir::Workdir;
+use crate::harness::workdir::{Run, Workdir};
 
 /// A Python that has zstandard: that in PATH, or Debian's own.
 fn python() -> &'static str {
@@ -47,9 +49,22 @@ fn python() -> &'static str {
 
 /// Runs the independent reader; returns its exit code, stdout and stderr.
 pub(crate) fn read_snapshot(place: &Path, options: &[&str]) -> (i32, String, String) {
+    run_reader(|run| run, place.as_os_str(), options)
+}
+
+/// The same, of a segment that comes through standard input.
+fn read_piped(segment: &Path, options: &[&str]) -> (i32, String, String) {
+    run_reader(|run| run.read_from(segment), "-".as_ref(), options)
+}
+
+fn run_reader(
+    set_up: impl FnOnce(Run) -> Run,
+    place: &OsStr,
+    options: &[&str],
+) -> (i32, String, String) {
     let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/read_snapshot.py");
     let workdir = Workdir::new("independent-reader");
-    let mut run = workdir.run_of(python()).arg(tool);
+    let mut run = set_up(workdir.run_of(python())).arg(tool);
     for option in options {
         run = run.arg(option);
     }
@@ -330,6 +345,47 @@ pub(crate) fn verify_independently(places: &[&Path]) -> BTreeMap<PathBuf, Option
         found.insert(told);
     }
     all
+}
+
+#[test]
+fn a_segment_is_read_front_to_back_and_tells_where_it_ends_too_early() {
+    let workdir = Workdir::new("front-to-back");
+    let mut count = 0;
+    for entry in fs::read_dir(testdata("valid")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "mcs") {
+            continue;
+        }
+        let (code, wanted, _) = read_snapshot(&path, &["--values"]);
+        let (piped_code, found, errors) = read_piped(&path, &["--values"]);
+        assert_eq!((code, piped_code, errors.as_str()), (0, 0, ""));
+        assert_eq!(found, wanted, "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
+
+    // Values in parts, and others; whatever comes before the end is whole.
+    let whole = fs::read(testdata("valid/parts.mcs")).unwrap();
+    let (_, wanted, _) = read_piped(&testdata("valid/parts.mcs"), &[]);
+    let cut = workdir.join("cut.mcs");
+    let step = whole.len() / 24;
+    let mut longest = 0;
+    for len in (0..whole.len()).step_by(step).chain([whole.len() - 1]) {
+        fs::write(&cut, &whole[..len]).unwrap();
+        let (code, found, errors) = read_piped(&cut, &[]);
+        assert_eq!(code, 3, "{len}: {errors}");
+        assert!(errors.starts_with("MCS001 "), "{len}: {errors}");
+        assert!(wanted.starts_with(&found), "{len}: {found}");
+        longest = longest.max(found.lines().count());
+    }
+    assert_eq!(longest, wanted.lines().count());
+    fs::write(&cut, [&whole[..], b"x"].concat()).unwrap();
+    assert_eq!(read_piped(&cut, &["--check"]).0, 3);
+
+    // What is newer, it cannot take for damaged either.
+    let newer = testdata("newer/dictionary/segments/n0000-s000-00000-10101010.mcs");
+    let (code, found, _) = read_piped(&newer, &["--check"]);
+    assert_eq!((code, &found[..6]), (3, "MCS022"));
 }
 
 #[test]

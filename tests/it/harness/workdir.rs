@@ -104,6 +104,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Gives it a file as standard input.
+    pub(crate) fn read_from(mut self, input: &Path) -> Run {
+        let input = std::fs::File::open(input).unwrap();
+        self.command.stdin(Stdio::from(input));
+        self
+    }
+
     pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Run {
         self.command.arg(argument);
         self
