@@ -49,6 +49,8 @@ pub enum Structure {
     LookUp,
     /// One page of a look-up object.
     LookUpPage,
+    /// The record of a verification.
+    Verification,
     /// The journal of an unfinished dump.
     Journal,
 }
@@ -75,6 +77,7 @@ impl fmt::Display for Structure {
             Self::ManifestPart => "part of the manifest",
             Self::LookUp => "look-up object",
             Self::LookUpPage => "page of a look-up object",
+            Self::Verification => "record of a verification",
             Self::Journal => "journal",
         })
     }

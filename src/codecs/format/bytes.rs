@@ -201,6 +201,27 @@ pub fn check_bound(
     Ok(())
 }
 
+/// Compares a word of a text with those of this version of the format.
+///
+/// # Errors
+///
+/// - `UnknownWord`: it is another one.
+pub fn check_word(
+    structure: Structure,
+    field: &'static str,
+    stored: &str,
+    words: &[&str],
+) -> Result<(), Defect> {
+    if words.contains(&stored) {
+        return Ok(());
+    }
+    Err(Defect::UnknownWord {
+        structure,
+        field,
+        stored: stored.to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,4 +39,5 @@ pub mod stat;
 pub mod tail;
 pub mod toc;
 pub mod value_part;
+pub mod verification;
 pub mod version;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codecs::format::bytes::check_bound;
+use crate::codecs::format::bytes::{check_bound, check_word};
 use crate::codecs::format::features::{Features, Need};
 use crate::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use crate::codecs::format::moment::check_moment;
@@ -145,13 +145,7 @@ impl SegmentMeta {
         })?;
         check_address(structure, "node", &meta.node, limits)?;
         check_shard_bits(structure, meta.shard_bits)?;
-        if meta.clock != DUMPING_HOST {
-            return Err(Defect::UnknownWord {
-                structure,
-                field: "clock",
-                stored: meta.clock,
-            });
-        }
+        check_word(structure, "clock", &meta.clock, &[DUMPING_HOST])?;
         if !meta.created_at.is_empty() {
             check_moment(structure, "created_at", &meta.created_at)?;
         }
