@@ -13,12 +13,13 @@ use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder};
 use mcsnap::codecs::format::features::{Features, Need};
 use mcsnap::codecs::format::frame::FrameType;
+use mcsnap::codecs::format::hash_page::HashPage;
 use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use mcsnap::codecs::format::key_index::KeyIndexShape;
 use mcsnap::codecs::format::layout::{
     BLOCK_HEADER, BLOCK_HEADER_SIZE, COLUMN_ENTRY, COLUMNS_HEADER, FILE_HEADER, FRAME_HEADER,
     Field, KEY_INDEX_HEADER, PAGE_HEADER, PAGE_SIZE, SECTION, STAT_HEADER, STAT_SECTION, TAIL,
-    TAIL_SIZE, TOC_ENTRY, TOC_HEADER,
+    TAIL_SIZE, TOC_ENTRY, TOC_HEADER, VALUE_PART_HEADER,
 };
 use mcsnap::codecs::format::segment_meta::{SegmentMeta, dumping_host};
 use mcsnap::codecs::format::stat::STAT_SECTIONS;
@@ -28,7 +29,7 @@ use mcsnap::words::item::{Cas, Exptime, ItemMeta, Record, escape_bytes};
 use mcsnap::words::limits::Limits;
 use mcsnap::words::units::UnixSecs;
 
-fn in_project(name: &str) -> PathBuf {
+pub(crate) fn in_project(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
@@ -90,17 +91,28 @@ pub(crate) fn tiny() -> Vec<u8> {
     encoder.finish().unwrap().rest
 }
 
-/// Splits FORMAT.md at the fence of the drawing: what is before it, in it and
+/// Splits FORMAT.md at the fence of a chapter's drawing: what is before it, in it and
 /// behind it.
-fn split_document(text: &str) -> (&str, &str, &str) {
-    let chapter = text.find("\n## 13. A complete small file\n").unwrap();
+fn split_document<'a>(text: &'a str, chapter: &str) -> (&'a str, &'a str, &'a str) {
+    let chapter = text.find(&format!("\n## {chapter}\n")).unwrap();
     let start = chapter + text[chapter..].find("\n```text\n").unwrap() + "\n```text\n".len();
     let end = start + text[start..].find("\n```").unwrap() + 1;
     (&text[..start], &text[start..end], &text[end..])
 }
 
+/// Returns the drawing of a chapter.
+pub(crate) fn fence_of<'a>(text: &'a str, chapter: &str) -> &'a str {
+    split_document(text, chapter).1
+}
+
+/// Returns the document with another drawing in a chapter.
+pub(crate) fn replace_fence(text: &str, chapter: &str, drawing: &str) -> String {
+    let (before, _, after) = split_document(text, chapter);
+    format!("{before}{drawing}{after}")
+}
+
 #[test]
-fn the_small_file_is_written_as_ever_and_the_document_ends_with_its_drawing() {
+fn the_small_file_is_written_as_ever_and_the_document_has_its_drawing() {
     let bytes = tiny();
     let is_blessed = std::env::var_os("MCSNAP_BLESS").is_some();
     if is_blessed {
@@ -112,15 +124,13 @@ fn the_small_file_is_written_as_ever_and_the_document_ends_with_its_drawing() {
     );
     let path = in_project("FORMAT.md");
     let text = fs::read_to_string(&path).unwrap();
-    let (before, found, after) = split_document(&text);
-    assert_eq!(after, "```\n", "the drawing is to be the end of FORMAT.md");
     let drawn = draw(&bytes);
     if is_blessed {
-        fs::write(&path, format!("{before}{drawn}{after}")).unwrap();
+        fs::write(&path, replace_fence(&text, CHAPTER, &drawn)).unwrap();
         return;
     }
     assert!(
-        found == drawn,
+        fence_of(&text, CHAPTER) == drawn,
         "the drawing in FORMAT.md is not that of the small file; see MCSNAP_BLESS"
     );
 }
@@ -128,7 +138,7 @@ fn the_small_file_is_written_as_ever_and_the_document_ends_with_its_drawing() {
 #[test]
 fn the_drawing_alone_gives_the_small_file_back_and_its_records() {
     let text = fs::read_to_string(in_project("FORMAT.md")).unwrap();
-    let bytes = bytes_of_drawing(split_document(&text).1);
+    let bytes = bytes_of_drawing(fence_of(&text, CHAPTER));
     assert!(bytes == stored(), "the drawing has other bytes");
 
     let store = MemoryStore::new();
@@ -153,42 +163,45 @@ fn the_drawing_alone_gives_the_small_file_back_and_its_records() {
     assert_eq!((block.len(), segment.block_count()), (2, 1));
 }
 
+const CHAPTER: &str = "13. A complete small file";
+
 /// Where the columns of the drawing start.
 const NAME_AT: usize = 8;
 const BYTES_AT: usize = 34;
 const MEANING_AT: usize = 83;
 
 /// Bytes on a line.
-const LINE_LEN: usize = 16;
+pub(crate) const LINE_LEN: usize = 16;
 
 /// Reads the bytes off the drawing, and nothing else.
 fn bytes_of_drawing(drawing: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in drawing.lines() {
-        // Anything but an offset is a title.
-        let Some(Ok(offset)) = line.get(..6).map(|text| text.trim().parse::<usize>()) else {
-            continue;
-        };
-        assert_eq!(offset, bytes.len(), "{line}");
-        let column = &line[BYTES_AT..line.len().min(MEANING_AT)];
-        if let Some(count) = column.trim().strip_suffix(" times 00") {
-            bytes.resize(bytes.len() + count.parse::<usize>().unwrap(), 0);
-        } else {
-            let hex = column.split_whitespace();
-            bytes.extend(hex.map(|pair| u8::from_str_radix(pair, 16).unwrap()));
+        if let Some((offset, found)) = bytes_of_line(line) {
+            assert_eq!(offset, bytes.len(), "{line}");
+            bytes.extend(found);
         }
     }
     bytes
 }
 
+/// Reads offset and bytes off a line of a drawing, if it has any.
+pub(crate) fn bytes_of_line(line: &str) -> Option<(usize, Vec<u8>)> {
+    // Anything but an offset is a title, or not of the file.
+    let offset = line.get(..6)?.trim().parse().ok()?;
+    let column = line[BYTES_AT..line.len().min(MEANING_AT)].trim();
+    if let Some(count) = column.strip_suffix(" times 00") {
+        return Some((offset, vec![0; count.parse().unwrap()]));
+    }
+    let hex = column.split_whitespace();
+    let bytes = hex.map(|pair| u8::from_str_radix(pair, 16).unwrap());
+    Some((offset, bytes.collect()))
+}
+
 /// Draws a segment of one plain block field by field, from the tables that the
 /// codecs are checked against.
 fn draw(bytes: &[u8]) -> String {
-    let mut drawing = Drawing {
-        bytes,
-        at: 0,
-        text: String::new(),
-    };
+    let mut drawing = Drawing::new(bytes);
     drawing.line("offset", "field", "bytes", "meaning");
     drawing.title("file header (5.1)");
     drawing.fields(FILE_HEADER);
@@ -247,14 +260,26 @@ pub(crate) fn frame_name(frame_type: FrameType) -> String {
     }
 }
 
-struct Drawing<'a> {
+/// A drawing of a file, as far as it has come.
+pub(crate) struct Drawing<'a> {
     bytes: &'a [u8],
-    at: usize,
-    text: String,
+    pub(crate) at: usize,
+    pub(crate) text: String,
+    /// What stands before offsets that are not of the file itself.
+    prefix: &'static str,
 }
 
-impl Drawing<'_> {
-    fn title(&mut self, title: &str) {
+impl<'a> Drawing<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            text: String::new(),
+            prefix: "",
+        }
+    }
+
+    pub(crate) fn title(&mut self, title: &str) {
         writeln!(self.text, "\n{title}").unwrap();
     }
 
@@ -282,7 +307,7 @@ impl Drawing<'_> {
         let end = self.at + size;
         let (mut name, mut meaning) = (name, meaning);
         while self.at < end {
-            let at = self.at.to_string();
+            let at = format!("{}{}", self.prefix, self.at);
             let hex: Vec<String> = self
                 .take(LINE_LEN.min(end - self.at))
                 .iter()
@@ -293,7 +318,7 @@ impl Drawing<'_> {
         }
     }
 
-    fn fields(&mut self, fields: &[Field]) {
+    pub(crate) fn fields(&mut self, fields: &[Field]) {
         for field in fields {
             let bytes = &self.bytes[self.at..self.at + field.size];
             self.field(field.name, field.size, &meaning(field.name, bytes));
@@ -304,7 +329,6 @@ impl Drawing<'_> {
         self.title("key index (5.8)");
         self.fields(KEY_INDEX_HEADER);
         self.title("page 0 (5.8)");
-        let gap_bits = u32::try_from(self.number(6, 1)).unwrap();
         let ids = SegmentIds {
             segment: SegmentId([0x11; 16]),
             snapshot: SnapshotId([0x22; 16]),
@@ -315,11 +339,17 @@ impl Drawing<'_> {
         let page = table.decode_page(0, page).unwrap();
         self.fields(PAGE_HEADER);
         // One block has a number of no bits.
+        self.page_entries(&page, 0, end);
+    }
+
+    /// Draws the entries of a page, whose header has been drawn, up to its end.
+    pub(crate) fn page_entries(&mut self, page: &HashPage, number_bits: u32, end: usize) {
+        let gap_bits = u32::from(self.bytes[self.at - 2]);
         let mut last = 0;
         let mut bits = 0_u32;
         let mut meaning = Vec::new();
         for &(fingerprint, block) in page.entries() {
-            bits += ((fingerprint - last) >> gap_bits) + 1 + gap_bits;
+            bits += ((fingerprint - last) >> gap_bits) + 1 + gap_bits + number_bits;
             last = fingerprint;
             meaning.push(format!("fingerprint {fingerprint}, block {block}"));
         }
@@ -351,13 +381,41 @@ impl Drawing<'_> {
         assert_eq!(self.at, end);
     }
 
-    fn block(&mut self) {
+    pub(crate) fn block(&mut self) {
         self.title("block header (5.5)");
-        let key_len = usize::try_from(self.number(8, 4)).unwrap();
-        let value_len = usize::try_from(self.number(28, 4)).unwrap();
+        let sections = [4, 24].map(|at| self.section(at));
         let end = self.at + BLOCK_HEADER_SIZE;
-        for field in BLOCK_HEADER {
-            if field.name.ends_with("_section") {
+        self.fields_with_sections(BLOCK_HEADER);
+        assert_eq!(self.at, end);
+        self.title("key section (5.6)");
+        self.contents(sections[0], |raw| raw.columns());
+        self.title("value section (5.7)");
+        self.contents(sections[1], |raw| {
+            let values = escape_bytes(raw.bytes.get(raw.at..).unwrap_or_default());
+            raw.field("values", raw.bytes.len() - raw.at, &values);
+        });
+    }
+
+    /// Draws a part of a value.
+    pub(crate) fn part(&mut self) {
+        self.title("value part (5.7)");
+        let section = self.section(24);
+        self.fields_with_sections(VALUE_PART_HEADER);
+        self.contents(section, |raw| {
+            let value = escape_bytes(raw.bytes.get(raw.at..).unwrap_or_default());
+            raw.field("part of the value", raw.bytes.len() - raw.at, &value);
+        });
+    }
+
+    /// Codec, stored and raw length of the section whose descriptor is some bytes ahead.
+    fn section(&self, at: usize) -> (u64, [usize; 2]) {
+        let len = |at| usize::try_from(self.number(at, 4)).unwrap();
+        (self.number(at, 1), [len(at + 4), len(at + 8)])
+    }
+
+    fn fields_with_sections(&mut self, fields: &[Field]) {
+        for field in fields {
+            if field.name == "section" || field.name.ends_with("_section") {
                 for part in SECTION {
                     let bytes = &self.bytes[self.at..self.at + part.size];
                     let name = format!("{}.{}", field.name, part.name);
@@ -367,9 +425,40 @@ impl Drawing<'_> {
                 self.fields(std::slice::from_ref(field));
             }
         }
-        assert_eq!(self.at, end);
-        self.title("key section (5.6)");
-        let key_end = self.at + key_len;
+    }
+
+    /// Draws the stored bytes of a section, and what they decompress to with offsets of
+    /// its own, such as `r12`.
+    fn contents(&mut self, section: (u64, [usize; 2]), draw: impl Fn(&mut Drawing<'_>)) {
+        let (codec, [stored_len, raw_len]) = section;
+        let stored = &self.bytes[self.at..self.at + stored_len];
+        if codec == 0 {
+            let mut plain = Drawing {
+                bytes: &self.bytes[..self.at + stored_len],
+                at: self.at,
+                text: String::new(),
+                prefix: "",
+            };
+            draw(&mut plain);
+            assert_eq!(plain.at, self.at + stored_len);
+            self.text.push_str(&plain.text);
+            self.at = plain.at;
+            return;
+        }
+        let raw = zstd::bulk::decompress(stored, raw_len).unwrap();
+        self.field("zstd frame", stored_len, "");
+        self.title("which is");
+        let mut inner = Drawing {
+            prefix: "r",
+            ..Drawing::new(&raw)
+        };
+        draw(&mut inner);
+        assert_eq!(inner.at, raw.len());
+        self.text.push_str(&inner.text);
+    }
+
+    /// Draws a raw key section.
+    fn columns(&mut self) {
         let column_count = self.number(0, 2);
         self.fields(COLUMNS_HEADER);
         let mut columns = Vec::new();
@@ -392,10 +481,6 @@ impl Drawing<'_> {
             };
             self.field(facts.name, len, &meaning);
         }
-        assert_eq!(self.at, key_end);
-        self.title("value section (5.7)");
-        let values = escape_bytes(&self.bytes[self.at..self.at + value_len]);
-        self.field("values", value_len, &values);
     }
 }
 

@@ -12,7 +12,6 @@ use std::process::Output;
 
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::encoder::EncoderOptions;
-use mcsnap::codecs::format::manifest::Digest128;
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::engines::snapshot::SegmentReader;
 use mcsnap::ports::store::{MemoryStore, Store as _};
@@ -231,21 +230,7 @@ fn in_parts() -> Case {
         forge.set(Place::FileHeader, "minor", 7);
         forge.set(Place::Tail, "minor", 7);
     });
-    let segment = open(&bytes).unwrap();
-    let (toc, blocks) = (segment.toc(), segment.block_count());
-    let named = &mut snapshot.manifest.segments[0];
-    named.size = u64::try_from(bytes.len()).unwrap();
-    named.digest = digest_of(&bytes);
-    named.records = toc.record_count;
-    named.blocks = u64::try_from(blocks).unwrap();
-    named.key_bytes = toc.key_bytes;
-    named.value_bytes = toc.value_bytes;
-    named.content_digest = Digest128(toc.digests.content);
-    named.content_digest_exptime = Digest128(toc.digests.content_exptime);
-    let counters = &mut snapshot.manifest.nodes[0].counters;
-    (counters.taken, counters.stored) = (toc.record_count, toc.record_count);
-    snapshot.files[0].1 = bytes;
-    snapshot.add_up();
+    snapshot.set_segment(0, bytes);
     Case {
         key: "user:2",
         ..in_segment(
@@ -257,7 +242,7 @@ fn in_parts() -> Case {
     }
 }
 
-fn open(bytes: &[u8]) -> Result<SegmentReader> {
+pub(crate) fn open(bytes: &[u8]) -> Result<SegmentReader> {
     let store = MemoryStore::new();
     store.put_new("s", bytes)?;
     SegmentReader::open_object(store.open("s")?, "s".to_owned(), &Limits::default())

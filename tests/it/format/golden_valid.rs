@@ -31,6 +31,7 @@ use mcsnap::words::units::UnixSecs;
 use sha2::{Digest as _, Sha256};
 
 use crate::format::golden;
+use crate::format::golden_newer::{digest_of, open};
 use crate::format::independent_reader::{
     check_agreement, list_by_library, read_snapshot, verify_by_library,
 };
@@ -64,7 +65,7 @@ pub(crate) fn check(name: &str, found: &[u8]) {
 
 /// As [`check`], for what depends on how zstd compresses: another version of it
 /// may do so better, and what is stored must be read all the same.
-fn check_or_keep(name: &str, found: &[u8]) {
+pub(crate) fn check_or_keep(name: &str, found: &[u8]) {
     if is_blessed() {
         check(name, found);
     }
@@ -377,7 +378,7 @@ fn with_longer_entries(segment: &[u8]) -> Vec<u8> {
 }
 
 /// Compares the listing of a golden file with the stored one, by all readers.
-fn check_listing(place: &str, listing: &str) {
+pub(crate) fn check_listing(place: &str, listing: &str) {
     let path = testdata(&format!("valid/{place}"));
     let found = list_by_library(&path, false);
     check(&format!("valid/{listing}.jsonl"), found.as_bytes());
@@ -509,6 +510,30 @@ impl Snapshot {
             content_digest_exptime: Digest128(summary.digests.content_exptime),
         });
         self.files.push((object, bytes));
+        self.add_up();
+    }
+
+    /// Puts another segment into the place of one of the first node.
+    pub(crate) fn set_segment(&mut self, number: usize, bytes: Vec<u8>) {
+        let segment = open(&bytes).unwrap();
+        let (toc, blocks) = (segment.toc(), segment.block_count());
+        let named = &mut self.manifest.segments[number];
+        let before = named.records;
+        named.size = u64::try_from(bytes.len()).unwrap();
+        named.digest = digest_of(&bytes);
+        named.records = toc.record_count;
+        named.blocks = u64::try_from(blocks).unwrap();
+        named.key_bytes = toc.key_bytes;
+        named.value_bytes = toc.value_bytes;
+        named.content_digest = Digest128(toc.digests.content);
+        named.content_digest_exptime = Digest128(toc.digests.content_exptime);
+        let node = &mut self.manifest.nodes[0];
+        for count in [&mut node.counters.taken, &mut node.counters.stored] {
+            *count = *count - before + toc.record_count;
+        }
+        node.items_start = node.counters.stored;
+        node.items_end = node.counters.stored;
+        self.files[number].1 = bytes;
         self.add_up();
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod decoder_property;
 pub(crate) mod forged_segments;
 pub(crate) mod golden;
 pub(crate) mod golden_corrupt;
+pub(crate) mod golden_larger;
 pub(crate) mod golden_newer;
 pub(crate) mod golden_to_come;
 pub(crate) mod golden_valid;

@@ -106,7 +106,7 @@ pub(crate) struct Run {
 impl Run {
     /// Gives it a file as standard input.
     pub(crate) fn read_from(mut self, input: &Path) -> Run {
-        let input = std::fs::File::open(input).unwrap();
+        let input = fs::File::open(input).unwrap();
         self.command.stdin(Stdio::from(input));
         self
     }
