@@ -22,6 +22,7 @@ mod name;
 mod object_range;
 mod parts_reader;
 mod reader;
+mod recorded_ring;
 mod remake;
 mod repeated_keys;
 mod resume;
@@ -52,6 +53,7 @@ pub use look_up_reader::LookedUp;
 pub use name::{NameClock, expand_name, generate_name, parse_name};
 pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;
+pub use recorded_ring::recorded_placement;
 pub use remake::{RemadeLookUps, remake_look_ups};
 pub use resume::{
     Leftover, Sealed, Unfinished, count_sealed, find_journal, find_manifest, find_sealed_nodes,

@@ -70,4 +70,16 @@ pub struct LookupReport {
     pub findings: Vec<Finding>,
     /// Number of segments searched.
     pub segment_count: u64,
+    /// The node that was asked alone, since the recorded ring places the key there, and it
+    /// was there. Another node may have a copy that has strayed.
+    pub alone: Option<String>,
+}
+
+impl LookupReport {
+    /// Adds what other nodes said.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.copies.extend(other.copies);
+        self.findings.extend(other.findings);
+        self.segment_count = self.segment_count.saturating_add(other.segment_count);
+    }
 }

@@ -6,7 +6,7 @@ use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::manifest::{ManifestNode, ManifestSegment};
 use crate::engines::snapshot::{
-    FoundRecord, LookedUp, Opening, SegmentReader, SegmentValue, SnapshotReader,
+    FoundRecord, LookedUp, Opening, SegmentReader, SegmentValue, SnapshotReader, recorded_placement,
 };
 use crate::jobs::get::report::{Copy, CopyValue, LookupReport};
 use crate::ports::threads::Pool;
@@ -21,15 +21,19 @@ use crate::words::units::{counted, to_u64};
 /// The options of a look-up.
 #[derive(Clone, Debug)]
 pub struct LookupOptions {
-    /// Addresses of the nodes to search; empty for all.
+    /// Addresses of the nodes to search; empty for the node where the recorded ring places
+    /// the key, and for all if there is no ring or the key is not on that node.
     pub nodes: Vec<String>,
+    /// Whether to search all nodes, wherever the recorded ring places the key.
+    pub is_every_node_asked: bool,
     /// Whether to read the value as well.
     pub is_value_wanted: bool,
     /// How many segments are searched at a time.
     pub thread_count: usize,
 }
 
-/// Looks a key up on every node, by the look-up objects of its shards.
+/// Looks a key up by the look-up objects of its shards: on the node where the recorded ring
+/// places it, and on all others if it is not there or no ring is recorded.
 ///
 /// That costs one read of a page for each node; where a node had the key, one more for the
 /// place of a block, one of a key section and, if the value is wanted, one of a value
@@ -56,7 +60,7 @@ pub fn look_up(
     }
     let selected = snapshot.select_nodes(&options.nodes)?;
     let nodes = (0_u32..).zip(&snapshot.manifest().nodes).zip(selected);
-    let nodes: Vec<(u32, &ManifestNode)> = nodes
+    let nodes: Vec<NumberedNode<'_>> = nodes
         .filter_map(|(node, is_selected)| is_selected.then_some(node))
         .collect();
     let question = Question {
@@ -65,29 +69,33 @@ pub fn look_up(
         is_value_wanted: options.is_value_wanted,
         cancel,
     };
-    let pool = Pool::new("get", options.thread_count.min(nodes.len()).max(1))?;
-    let ask = |sections: &mut SectionReader, number: usize| {
-        cancel.check()?;
-        match nodes.get(number) {
-            Some((index, node)) => question.ask_node(*index, node, sections),
-            None => Ok(Answer::default()),
-        }
+    let owner = match options.is_every_node_asked || nodes.len() < 2 {
+        true => None,
+        false if options.nodes.is_empty() => owner_of(key, snapshot),
+        false => None,
     };
-    let mut answers = pool.try_map(nodes.len(), SectionReader::default, ask)?;
-    question.ask_segments(&mut answers, options.thread_count)?;
-    let mut report = LookupReport::default();
-    for Answer {
-        probes, finding, ..
-    } in answers
-    {
-        report.segment_count = report.segment_count.saturating_add(to_u64(probes.len()));
-        for Probe { copy, finding } in probes {
-            report.copies.extend(copy);
-            report.findings.extend(finding);
-        }
-        report.findings.extend(finding);
+    let Some(owner) = owner else {
+        return question.ask_nodes(&nodes, options.thread_count);
+    };
+    let (own, others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|(index, _)| *index == owner);
+    let mut report = question.ask_nodes(&own, options.thread_count)?;
+    if report.copies.is_empty() {
+        let rest = question.ask_nodes(&others, options.thread_count)?;
+        report.merge(rest);
+        return Ok(report);
     }
+    report.alone = own.first().map(|(_, node)| node.address.clone());
     Ok(report)
+}
+
+/// A node, and its number in the manifest.
+type NumberedNode<'a> = (u32, &'a ManifestNode);
+
+/// Returns the number of the node where the recorded ring places the key.
+fn owner_of(key: &[u8], snapshot: &SnapshotReader) -> Option<u32> {
+    let placement = recorded_placement(snapshot.manifest())?;
+    // Only a ring of each node by itself needs to know where a key was.
+    u32::try_from(placement.locate(key, 0)).ok()
 }
 
 /// What is asked.
@@ -126,6 +134,33 @@ impl Probe {
 }
 
 impl Question<'_> {
+    /// Asks some nodes, side by side.
+    fn ask_nodes(&self, nodes: &[NumberedNode<'_>], thread_count: usize) -> Result<LookupReport> {
+        let pool = Pool::new("get", thread_count.min(nodes.len()).max(1))?;
+        let ask = |sections: &mut SectionReader, number: usize| {
+            self.cancel.check()?;
+            match nodes.get(number) {
+                Some((index, node)) => self.ask_node(*index, node, sections),
+                None => Ok(Answer::default()),
+            }
+        };
+        let mut answers = pool.try_map(nodes.len(), SectionReader::default, ask)?;
+        self.ask_segments(&mut answers, thread_count)?;
+        let mut report = LookupReport::default();
+        for Answer {
+            probes, finding, ..
+        } in answers
+        {
+            report.segment_count = report.segment_count.saturating_add(to_u64(probes.len()));
+            for Probe { copy, finding } in probes {
+                report.copies.extend(copy);
+                report.findings.extend(finding);
+            }
+            report.findings.extend(finding);
+        }
+        Ok(report)
+    }
+
     fn ask_node(
         &self,
         index: u32,

@@ -2,14 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::codecs::ring::{Placement, RingSpec};
+use crate::codecs::ring::Placement;
+use crate::engines::snapshot::recorded_placement;
 use crate::jobs::restore::cursor::Damage;
 use crate::jobs::restore::duplicates::{AT_HOME, DuplicateKeys};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::ports::store::KeyTable;
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
-use crate::words::node::NodeSpec;
 
 impl RestorePlan {
     /// Returns which record of each key is restored. This is computed once.
@@ -44,7 +44,7 @@ impl RestorePlan {
         if is_one_node || matches!(self.placement, Placement::NodeForNode) {
             return Ok(duplicate_keys);
         }
-        duplicate_keys.ring = find_ring(self);
+        duplicate_keys.ring = recorded_placement(self.snapshot.manifest());
         let records = self.totals.records;
         let expected = if duplicate_keys.ring.is_some() {
             0
@@ -90,25 +90,5 @@ impl RestorePlan {
             duplicate_keys.ranks = Some(table);
         }
         Ok(duplicate_keys)
-    }
-}
-
-/// Returns where the recorded ring places keys on the nodes of the snapshot; `None` if
-/// there is no recorded ring or several, or one that hashes something not recorded.
-fn find_ring(plan: &RestorePlan) -> Option<Placement> {
-    let manifest = plan.snapshot.manifest();
-    let rings = RingSpec::from_record(manifest.ring.as_deref()?).ok()?;
-    let [ring] = rings.as_slice() else {
-        return None;
-    };
-    let nodes = manifest.nodes.iter().map(|node| node.address.parse());
-    let nodes: Vec<NodeSpec> = nodes.collect::<Result<_>>().ok()?;
-    match Placement::new(ring, &nodes) {
-        Ok(Placement::NodeForNode) => None,
-        Ok(placement) => Some(placement),
-        Err(error) => {
-            tracing::info!("which node's record of a key is restored: {error}");
-            None
-        }
     }
 }

@@ -118,6 +118,7 @@ fn look(store: &MemoryStore) -> Result<()> {
     let snapshot = SnapshotReader::open(Arc::new(store.clone()), NAME, Need::Read)?;
     let options = LookupOptions {
         nodes: Vec::new(),
+        is_every_node_asked: false,
         is_value_wanted: true,
         thread_count: 1,
     };

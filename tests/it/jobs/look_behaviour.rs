@@ -10,12 +10,14 @@ use mcsnap::codecs::format::layout::{
     BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE, PAGE_SIZE, TAIL_SIZE, TOC_ENTRY_SIZE, TOC_HEADER_SIZE,
 };
 use mcsnap::codecs::format::manifest::{ManifestSegment, Need};
+use mcsnap::codecs::ring::{Placement, RingSpec};
 use mcsnap::codecs::select::Selection;
 use mcsnap::engines::snapshot::{Opening, SnapshotReader};
 use mcsnap::jobs::get::{LookupOptions, LookupReport, look_up};
 use mcsnap::jobs::ls::{ListingOptions, list};
 use mcsnap::ports::store::{FaultyStore, MemoryStore, Store as _};
 use mcsnap::words::cancel::Cancel;
+use mcsnap::words::node::NodeSpec;
 
 use crate::format::snapshot_property::{Cut, Items, NAME, Owned, noise, write};
 use crate::harness::client::Item;
@@ -50,6 +52,7 @@ fn filled(store: &MemoryStore) -> (Items, Vec<ManifestSegment>) {
 fn get(snapshot: &SnapshotReader, key: &[u8]) -> LookupReport {
     let options = LookupOptions {
         nodes: Vec::new(),
+        is_every_node_asked: false,
         is_value_wanted: true,
         thread_count: 2,
     };
@@ -559,4 +562,58 @@ fn a_value_that_differs_between_nodes_is_not_chosen_for_the_user() {
             .succeeds();
         assert_eq!(output.stdout, value.as_bytes());
     }
+}
+
+#[test]
+fn the_node_of_the_recorded_ring_is_asked_first_and_the_others_if_need_be() {
+    let servers = [Memcached::start(), Memcached::start()];
+    let nodes: Vec<NodeSpec> = servers
+        .iter()
+        .map(|server| server.address().parse().unwrap())
+        .collect();
+    let ring: RingSpec = "ketama".parse().unwrap();
+    let placement = Placement::new(&ring, &nodes).unwrap();
+    let owner_of = |key: &str| placement.locate(key.as_bytes(), 0);
+    let strayed = (0..)
+        .map(|n| format!("strayed:{n}"))
+        .find(|key| owner_of(key) == 0);
+    let strayed = strayed.unwrap();
+    for (server, value) in servers.iter().zip(["first", "second"]) {
+        server.client().load([Item::new("both", value)]);
+    }
+    servers[1]
+        .client()
+        .load([Item::new(strayed.as_str(), "away")]);
+    let workdir = Workdir::new("ring-get");
+    let addresses = format!("{},{}", servers[0].address(), servers[1].address());
+    workdir
+        .mcsnap(&["dump", "--to=s", "--name=n", "--ring=ketama", &addresses])
+        .succeeds();
+    let raw = |arguments: &[&str], code: i32| {
+        let output = workdir.mcsnap(&["get", "s/n", "--raw"]);
+        let output = arguments
+            .iter()
+            .fold(output, |run, argument| run.arg(argument));
+        String::from_utf8(output.exits(code).stdout).unwrap()
+    };
+    let json = |key: &str| -> serde_json::Value {
+        let run = workdir.mcsnap(&["get", "s/n", key, "--format=json"]);
+        serde_json::from_slice(&run.succeeds().stdout).unwrap()
+    };
+    // Where a client would look, whatever else there is.
+    let owner = owner_of("both");
+    assert_eq!(raw(&["both"], 0), ["first", "second"][owner]);
+    assert_eq!(json("both")["asked_alone"], servers[owner].address());
+    let output = workdir.mcsnap(&["get", "s/n", "both"]).succeeds();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let row = format!(
+        "{}, by the recorded ring; --all-nodes asks the others, too\n",
+        servers[owner].address()
+    );
+    assert!(text.contains(&row), "{text}");
+    // All of them are two values.
+    raw(&["both", "--all-nodes"], 2);
+    assert_eq!(raw(&[&strayed], 0), "away");
+    assert_eq!(json(&strayed)["asked_alone"], serde_json::Value::Null);
+    raw(&["nowhere"], 4);
 }

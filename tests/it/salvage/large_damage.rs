@@ -153,6 +153,7 @@ impl Sample {
         };
         let options = LookupOptions {
             nodes: Vec::new(),
+            is_every_node_asked: false,
             is_value_wanted: true,
             thread_count: 1,
         };

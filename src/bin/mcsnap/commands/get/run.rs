@@ -43,6 +43,14 @@ pub(crate) struct GetArgs {
     #[arg(long, value_name = "NODE,...")]
     #[serde(deserialize_with = "list")]
     pub(crate) nodes: Vec<String>,
+    /// Look at all nodes, even if the key is where the recorded ring places it
+    ///
+    /// Without this the node of the ring is asked first, and the others only if
+    /// it did not have the key. A key can have strayed to other nodes, too.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", conflicts_with = "nodes")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) all_nodes: Option<bool>,
     /// Print the value and nothing else, byte for byte
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_name = "BOOL")]
@@ -69,6 +77,7 @@ impl Command for GetArgs {
         let key = parse_key("key", key)?;
         let options = LookupOptions {
             nodes: split_commas(&settings.nodes),
+            is_every_node_asked: settings.all_nodes == Some(true),
             is_value_wanted: true,
             thread_count: parse_threads(settings.threads.as_deref())?,
         };
@@ -83,7 +92,7 @@ impl Command for GetArgs {
             print_report(context, place, &key, &report)?;
         } else {
             for copy in &report.copies {
-                print_copy(&key, copy)?;
+                print_copy(&key, copy, report.alone.is_some())?;
             }
         }
         tell_absence(place, &key, &report);
@@ -168,6 +177,7 @@ fn print_report(context: &Context, place: &str, key: &[u8], report: &LookupRepor
         copies: copies.collect(),
         findings: report.findings.iter().map(finding_json).collect(),
         segments_asked: report.segment_count,
+        asked_alone: report.alone.as_deref(),
         run: context.run().members(),
     })?;
     match failure.take() {
@@ -184,6 +194,7 @@ struct GetJson<'a> {
     copies: Vec<CopyJson<'a>>,
     findings: Vec<Value>,
     segments_asked: u64,
+    asked_alone: Option<&'a str>,
     #[serde(flatten)]
     run: Map<String, Value>,
 }
@@ -196,13 +207,20 @@ struct CopyJson<'a> {
     place: String,
 }
 
-fn print_copy(key: &[u8], copy: &Copy) -> Result<()> {
+fn print_copy(key: &[u8], copy: &Copy, is_alone: bool) -> Result<()> {
     let meta = &copy.meta;
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
     let (segment, at) = place(&copy.location);
+    let node = match is_alone {
+        true => format!(
+            "{}, by the recorded ring; --all-nodes asks the others, too",
+            copy.node
+        ),
+        false => copy.node.clone(),
+    };
     let mut rows = vec![
         ("key", escape_bytes(key)),
-        ("node", copy.node.clone()),
+        ("node", node),
         ("expires", exptime(meta.exptime)),
         ("last access", or_unknown(meta.last_access.map(moment))),
         (
