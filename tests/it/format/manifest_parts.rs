@@ -1,6 +1,7 @@
 //! The manifest of a snapshot of many segments: written in parts, of which readers read
 //! those that they need.
 
+use std::fs;
 use std::sync::Arc;
 
 use mcsnap::codecs::format::compression::Compression;
@@ -8,7 +9,7 @@ use mcsnap::codecs::format::manifest::{ManifestNode, ManifestSegment, Need};
 use mcsnap::codecs::format::manifest_part::ManifestPart;
 use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
-use mcsnap::ports::store::{Fault, FaultyStore, MemoryStore, Store};
+use mcsnap::ports::store::{Fault, FaultyStore, LocalStore, MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::{ErrorKind, Result};
 use mcsnap::words::item::{ItemMeta, Record};
@@ -16,6 +17,7 @@ use mcsnap::words::progress::NoProgress;
 use mcsnap::words::units::UnixSecs;
 
 use crate::format::snapshot_property::{Cut, NAME, manifest, shard_options};
+use crate::harness::workdir::Workdir;
 
 /// Segments of each of two nodes: together more than a part has.
 const SEGMENTS: usize = 600;
@@ -133,6 +135,27 @@ fn the_parts_of_the_wanted_nodes_are_read_and_no_others() {
     // What the first node has can still be listed.
     open().read_parts(&["n0:1".to_owned()]).unwrap();
     open().read_parts(&["n1:1".to_owned()]).unwrap_err();
+}
+
+/// What asks one node needs no part of another's.
+#[test]
+fn the_program_looks_at_a_node_without_the_parts_of_others() {
+    let workdir = Workdir::new("parts");
+    let local = LocalStore::open(workdir.path()).unwrap();
+    let (snapshot, segments) = written(&|| Arc::new(local.clone()));
+    publish(&snapshot, &segments).unwrap();
+    let read = SnapshotReader::open_root(Arc::new(local), NAME, Need::Read).unwrap();
+    let last = &read.manifest().parts[1].object;
+    fs::remove_file(workdir.join(format!("{NAME}/{last}"))).unwrap();
+    for arguments in [
+        &["ls", NAME, "--keys"][..],
+        &["inspect", NAME],
+        &["inspect", NAME, "--exact"],
+    ] {
+        let of = |node| [arguments, &["--nodes", node]].concat();
+        workdir.mcsnap(&of("n0:1")).succeeds();
+        workdir.mcsnap(&of("n1:1")).exits(1);
+    }
 }
 
 /// How many operations it takes to begin a snapshot and to publish it.

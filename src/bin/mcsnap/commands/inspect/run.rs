@@ -103,7 +103,8 @@ impl Command for InspectArgs {
             is_exact: settings.exact == Some(true),
         };
         // Reads of mapped files bring what lies around in, which is values.
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, Wanted::Nodes(&[]))?;
+        let wanted = Wanted::Nodes(&options.nodes);
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, wanted)?;
         let progress = context.progress();
         let report = inspect(&snapshot, &options, &context.cancel, &progress)?;
         let inspection = Inspection {
