@@ -5,7 +5,7 @@ use mcsnap::codecs::format::manifest::{Manifest, Need, Verdict};
 use mcsnap::engines::snapshot::{SnapshotReader, resolve_latest};
 use mcsnap::ports::net::{Compared, clock_warning};
 use mcsnap::ports::store::{MapChoice, open_snapshot_place};
-use mcsnap::words::error::ErrorKind;
+use mcsnap::words::error::{Error, ErrorKind};
 use mcsnap::words::units::to_u64;
 
 use crate::exit::{HintedError, UsageError};
@@ -48,13 +48,7 @@ pub(crate) fn open_snapshot(
         }
         Ok(snapshot)
     });
-    let snapshot = opened.map_err(|error| {
-        if !matches!(error.kind(), ErrorKind::Corrupt(_)) {
-            return error.into();
-        }
-        let hint = "mcsnap salvage recovers what is sound".into();
-        anyhow::Error::from(HintedError { error, hint })
-    })?;
+    let snapshot = opened.map_err(hint_at_salvage)?;
     warn_of_losses(&snapshot);
     // A restore has a rule of its own, and tells more.
     if need == Need::Read {
@@ -63,6 +57,15 @@ pub(crate) fn open_snapshot(
         }
     }
     Ok(snapshot)
+}
+
+/// Says what may help where a manifest, or a part of it, is damaged.
+pub(crate) fn hint_at_salvage(error: Error) -> anyhow::Error {
+    if !matches!(error.kind(), ErrorKind::Corrupt(_)) {
+        return error.into();
+    }
+    let hint = "mcsnap salvage recovers what is sound".into();
+    anyhow::Error::from(HintedError { error, hint })
 }
 
 /// Says which servers' clocks were far from that of the host that dumped, on which all

@@ -298,17 +298,39 @@ pub struct Totals {
 impl Totals {
     /// Adds up the segments.
     pub fn of(segments: &[ManifestSegment]) -> Self {
-        let mut totals = Self {
-            segments: to_u64(segments.len()),
-            ..Self::default()
-        };
-        for segment in segments {
-            totals.size = totals.size.saturating_add(segment.size);
-            totals.records = totals.records.saturating_add(segment.records);
-            totals.key_bytes = totals.key_bytes.saturating_add(segment.key_bytes);
-            totals.value_bytes = totals.value_bytes.saturating_add(segment.value_bytes);
-        }
-        totals
+        SegmentSums::of(segments).totals
+    }
+
+    fn add(&mut self, segment: &ManifestSegment) {
+        self.segments = self.segments.saturating_add(1);
+        self.size = self.size.saturating_add(segment.size);
+        self.records = self.records.saturating_add(segment.records);
+        self.key_bytes = self.key_bytes.saturating_add(segment.key_bytes);
+        self.value_bytes = self.value_bytes.saturating_add(segment.value_bytes);
+    }
+}
+
+/// Everything that a manifest has the sum of, added up segment by segment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SegmentSums {
+    totals: Totals,
+    digests: ContentDigests,
+}
+
+impl SegmentSums {
+    fn of(segments: &[ManifestSegment]) -> Self {
+        let mut sums = Self::default();
+        segments.iter().for_each(|segment| sums.add(segment));
+        sums
+    }
+
+    /// Adds a segment.
+    pub fn add(&mut self, segment: &ManifestSegment) {
+        self.totals.add(segment);
+        self.digests.merge(&ContentDigests {
+            content: segment.content_digest.0,
+            content_exptime: segment.content_digest_exptime.0,
+        });
     }
 }
 
@@ -377,14 +399,7 @@ impl Envelope {
 impl Manifest {
     /// Returns the combined content digests of all segments.
     pub fn digests(segments: &[ManifestSegment]) -> ContentDigests {
-        let mut digests = ContentDigests::default();
-        for segment in segments {
-            digests.merge(&ContentDigests {
-                content: segment.content_digest.0,
-                content_exptime: segment.content_digest_exptime.0,
-            });
-        }
-        digests
+        SegmentSums::of(segments).digests
     }
 
     /// Returns the combined counters of all nodes.
@@ -499,19 +514,38 @@ impl Manifest {
     ///
     /// - The defect for the first broken rule.
     pub fn check_segments(&self) -> std::result::Result<(), Defect> {
-        let node_count = to_u64(self.nodes.len());
         for segment in &self.segments {
-            check_object(&segment.object)?;
-            if u64::from(segment.node_index) >= node_count {
-                return Err(Defect::CountMismatch {
-                    structure: STRUCTURE,
-                    field: "node_index",
-                    stored: segment.node_index.into(),
-                    computed: node_count,
-                });
-            }
+            self.check_segment(segment)?;
         }
-        let totals = Totals::of(&self.segments);
+        self.check_sums(&SegmentSums::of(&self.segments))
+    }
+
+    /// Checks one segment by itself (N6).
+    ///
+    /// # Errors
+    ///
+    /// - The defect for the broken rule.
+    pub fn check_segment(&self, segment: &ManifestSegment) -> std::result::Result<(), Defect> {
+        check_object(&segment.object)?;
+        let node_count = to_u64(self.nodes.len());
+        if u64::from(segment.node_index) >= node_count {
+            return Err(Defect::CountMismatch {
+                structure: STRUCTURE,
+                field: "node_index",
+                stored: segment.node_index.into(),
+                computed: node_count,
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks the sums over all segments (N7).
+    ///
+    /// # Errors
+    ///
+    /// - The defect for the first wrong sum.
+    pub fn check_sums(&self, sums: &SegmentSums) -> std::result::Result<(), Defect> {
+        let SegmentSums { totals, digests } = *sums;
         let sums = [
             ("totals.segments", self.totals.segments, totals.segments),
             ("totals.size", self.totals.size, totals.size),
@@ -526,7 +560,6 @@ impl Manifest {
         for (field, stored, computed) in sums {
             check_count(STRUCTURE, field, stored, computed)?;
         }
-        let digests = Self::digests(&self.segments);
         let pairs = [
             ("content_digest", self.content_digest, digests.content),
             (

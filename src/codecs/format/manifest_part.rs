@@ -117,6 +117,9 @@ impl ManifestPart {
                 computed: name.last_node.into(),
             });
         }
+        for segment in &part.segments {
+            manifest.check_segment(segment)?;
+        }
         Ok(part)
     }
 }

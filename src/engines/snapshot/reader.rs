@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::codecs::format::bytes::{check_bound, check_count};
 use crate::codecs::format::manifest::{
-    Digest128, LookUpName, Manifest, ManifestNode, ManifestSegment, Need, PartName, ShardHash,
-    Totals, Verdict, Version,
+    Digest128, LookUpName, Manifest, ManifestNode, ManifestSegment, Need, PartName, SegmentSums,
+    ShardHash, Totals, Verdict, Version,
 };
 use crate::codecs::format::manifest_part::ManifestPart;
 use crate::codecs::format::moment::parse_moment;
@@ -119,11 +119,58 @@ impl SnapshotReader {
         }
         self.manifest.segments = segments;
         if wanted.is_empty() {
-            let place = || Location::object(self.store.describe(&self.manifest_path()));
             let checked = self.manifest.check_segments();
-            checked.map_err(|defect| Error::corrupt(defect).at(place()))?;
+            checked.map_err(|defect| self.manifest_fault(defect))?;
         }
         Ok(())
+    }
+
+    /// Passes the segments of the wanted nodes to `take`, of all nodes if none is wanted, in
+    /// their order: part by part, if the manifest is in parts that have not been read.
+    ///
+    /// Whoever takes all of them gets an error in the end if they do not add up to what
+    /// the manifest says.
+    ///
+    /// # Errors
+    ///
+    /// - As [`SnapshotReader::read_parts`], and those of `take`.
+    ///
+    /// # Memory
+    ///
+    /// One part, of some 350 bytes for each segment.
+    pub fn each_part(
+        &self,
+        wanted: &[String],
+        mut take: impl FnMut(&[&ManifestSegment]) -> Result<()>,
+    ) -> Result<()> {
+        if !self.manifest.segments.is_empty() || self.manifest.parts.is_empty() {
+            return take(&self.segments_of(wanted)?);
+        }
+        let selected = self.select_nodes(wanted)?;
+        let is_selected = |node: u32| {
+            let node = usize::try_from(node).unwrap_or(usize::MAX);
+            selected.get(node) == Some(&true)
+        };
+        let mut sums = SegmentSums::default();
+        for part in &self.manifest.parts {
+            if !(part.first_node..=part.last_node).any(is_selected) {
+                continue;
+            }
+            let segments = self.read_part(part)?.segments;
+            segments.iter().for_each(|segment| sums.add(segment));
+            let of_nodes = segments.iter();
+            let of_nodes = of_nodes.filter(|segment| is_selected(segment.node_index));
+            take(&of_nodes.collect::<Vec<_>>())?;
+        }
+        if wanted.is_empty() {
+            let checked = self.manifest.check_sums(&sums);
+            checked.map_err(|defect| self.manifest_fault(defect))?;
+        }
+        Ok(())
+    }
+
+    fn manifest_fault(&self, defect: Defect) -> Error {
+        Error::corrupt(defect).at(Location::object(self.store.describe(&self.manifest_path())))
     }
 
     fn read_part(&self, part: &PartName) -> Result<ManifestPart> {

@@ -33,18 +33,18 @@ impl<K: Ord> CappedTable<K> {
         K: Borrow<Q>,
         Q: Ord + ToOwned<Owned = K> + ?Sized,
     {
-        if let Some(sum) = self.kept.get_mut(value) {
-            sum.merge(tally);
-            return;
-        }
-        let is_full = self.kept.len() >= self.value_count_max;
-        if is_full
+        // Above all that are kept, where most values are once there are too many: not kept.
+        if self.kept.len() >= self.value_count_max
             && self
                 .kept
                 .last_key_value()
                 .is_none_or(|(last, _)| last.borrow() < value)
         {
             self.others.merge(tally);
+            return;
+        }
+        if let Some(sum) = self.kept.get_mut(value) {
+            sum.merge(tally);
             return;
         }
         self.kept.insert(value.to_owned(), *tally);
@@ -61,9 +61,33 @@ impl<K: Ord> CappedTable<K> {
         K: Clone,
     {
         self.others.merge(&other.others);
-        for (value, tally) in &other.kept {
-            self.add(value, tally);
+        if self.kept.is_empty() {
+            self.kept = other.kept;
+            return;
         }
+        // What is merged is freed as it goes.
+        for (value, tally) in other.kept {
+            self.add(&value, &tally);
+        }
+    }
+
+    /// Moves all counts into another table with the same capacity.
+    pub fn move_into(&mut self, sum: &mut Self)
+    where
+        K: Clone,
+    {
+        let empty = Self::new(self.value_count_max);
+        sum.merge(std::mem::replace(self, empty));
+    }
+
+    /// Returns how many values are kept.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Reports whether no value is kept.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
     }
 
     /// Returns the count of the values that did not fit.

@@ -173,6 +173,22 @@ impl KeyPrefixTable {
         self.missed_max = self.missed_max.saturating_add(other.missed_max);
     }
 
+    /// Reports whether it is time to move what is kept into the table of all threads: each
+    /// would otherwise keep nearly all prefixes.
+    pub(super) fn is_large(&self) -> bool {
+        const VALUE_COUNT: usize = 1024;
+        let mut levels = self.levels.iter();
+        levels.any(|level| level.values.len() >= VALUE_COUNT)
+    }
+
+    /// Moves the counts of prefixes into another table with the same delimiters and depth.
+    /// Everything else stays for [`KeyPrefixTable::merge`].
+    pub(super) fn move_prefixes_into(&mut self, sum: &mut Self) {
+        for (level, sum) in self.levels.iter_mut().zip(&mut sum.levels) {
+            level.values.move_into(&mut sum.values);
+        }
+    }
+
     /// Returns an empty table for a second count of the same records, which keeps the
     /// heaviest prefixes; `None` if this one has kept all.
     pub fn to_recount(&self) -> Option<Self> {

@@ -79,8 +79,9 @@ impl InspectOptions {
 ///
 /// # Memory
 ///
-/// For each thread one segment's table of contents, a decompressed key section, one
-/// [`Statistics`], and a [`NodeShare`] for each node.
+/// One part of the manifest, and one [`Statistics`]; for each thread one segment's table of
+/// contents, a decompressed key section, the prefixes in it and some 2 MiB more, and a
+/// [`NodeShare`] for each node.
 pub fn inspect(
     snapshot: &SnapshotReader,
     options: &InspectOptions,
@@ -96,13 +97,10 @@ pub fn inspect(
         Some(at) => at,
         None => snapshot.finished_at()?,
     };
-    let node_index = |segment: &ManifestSegment| {
-        // Decoding the manifest has checked that the node exists.
-        usize::try_from(segment.node_index).unwrap_or(usize::MAX)
-    };
-    let segments = snapshot.segments_of(&options.nodes)?;
+    let records = manifest.nodes.iter().zip(&is_selected);
+    let records = records.filter(|(_, is_selected)| **is_selected);
+    let records = records.map(|(node, _)| node.counters.stored);
     // A manifest may claim more than a number can hold.
-    let records = segments.iter().map(|segment| segment.records);
     let records = records.fold(0, u64::saturating_add);
     let _running = RunningJob::start(progress, "inspect", records, 0);
     let pool = SegmentPool::new("inspect", options.thread_count)?;
@@ -129,18 +127,28 @@ pub fn inspect(
         parts: (0..pool.blocks().thread_count())
             .map(|_| Mutex::new(new_part()))
             .collect(),
+        key_prefixes: Mutex::new(new_part().statistics.key_prefixes),
         found: Mutex::default(),
     };
-    pool.each_segment(&segments, |number, named| {
-        inspection.segment(number, named, node_index(named))
+    inspection.each_segment(&options.nodes, |number, named| {
+        // Decoding the manifest has checked that the node exists.
+        let node_index = usize::try_from(named.node_index).unwrap_or(usize::MAX);
+        inspection.segment(number, named, node_index)
     })?;
     let mut whole = new_part();
     for part in &inspection.parts {
         let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
         whole.merge(std::mem::replace(&mut *part, new_part()));
     }
+    {
+        let shared = inspection.key_prefixes.lock();
+        let mut shared = shared.unwrap_or_else(PoisonError::into_inner);
+        shared.move_prefixes_into(&mut whole.statistics.key_prefixes);
+    }
     if let Some(empty) = whole.statistics.key_prefixes.to_recount() {
-        whole.statistics.key_prefixes = inspection.recount_prefixes(&segments, empty)?;
+        // The first count is of no use any more, and takes memory.
+        whole.statistics.key_prefixes = empty.clone();
+        whole.statistics.key_prefixes = inspection.recount_prefixes(&options.nodes, empty)?;
     }
     let found = inspection.found.into_inner();
     let found = found.unwrap_or_else(PoisonError::into_inner);
@@ -232,10 +240,29 @@ struct Inspection<'a> {
     pool: &'a SegmentPool,
     /// One part for each thread of the pool, so that threads do not wait for each other.
     parts: Vec<Mutex<Part>>,
+    /// What the threads have found of prefixes, but for the last few.
+    key_prefixes: Mutex<KeyPrefixTable>,
     found: Mutex<Found>,
 }
 
 impl Inspection<'_> {
+    /// Calls `call` for each segment of the wanted nodes, many at a time, with its number
+    /// among these.
+    fn each_segment(
+        &self,
+        nodes: &[String],
+        call: impl Fn(usize, &ManifestSegment) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let mut done = 0_usize;
+        self.snapshot.each_part(nodes, |segments| {
+            let call =
+                |number: usize, named: &&ManifestSegment| call(done.saturating_add(number), named);
+            self.pool.each_segment(segments, call)?;
+            done = done.saturating_add(segments.len());
+            Ok(())
+        })
+    }
+
     fn segment(&self, number: usize, named: &ManifestSegment, node_index: usize) -> Result<()> {
         self.cancel.check()?;
         let mut share = NodeShare {
@@ -365,15 +392,12 @@ impl Inspection<'_> {
 
     /// Counts the prefixes of all keys once more, with a table that knows which of them
     /// are heavy. Unreadable blocks have already been found.
-    fn recount_prefixes(
-        &self,
-        segments: &[&ManifestSegment],
-        empty: KeyPrefixTable,
-    ) -> Result<KeyPrefixTable> {
+    fn recount_prefixes(&self, nodes: &[String], empty: KeyPrefixTable) -> Result<KeyPrefixTable> {
         let parts: Vec<_> = (0..self.pool.blocks().thread_count())
             .map(|_| Mutex::new(empty.clone()))
             .collect();
-        self.pool.each_segment(segments, |_, named| {
+        let shared = Mutex::new(empty);
+        self.each_segment(nodes, |_, named| {
             self.cancel.check()?;
             let blocks = self.pool.blocks();
             if self.why_keys.is_none()
@@ -383,6 +407,7 @@ impl Inspection<'_> {
                 if let Some(own) = parts.get(blocks.own_number()) {
                     let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
                     own.add_segment(&stored);
+                    move_if_large(&mut own, &shared);
                 }
                 return Ok(());
             }
@@ -403,13 +428,14 @@ impl Inspection<'_> {
                         own.add(record.key, &Tally::of(&record.facts()));
                     }
                 }
+                move_if_large(&mut own, &shared);
                 Ok(())
             };
             blocks
                 .try_map(segment.block_count(), SectionReader::default, count)
                 .map(drop)
         })?;
-        let mut whole = empty;
+        let mut whole = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         for part in parts {
             whole.merge(part.into_inner().unwrap_or_else(PoisonError::into_inner));
         }
@@ -487,7 +513,9 @@ impl Inspection<'_> {
     fn with_part(&self, call: impl FnOnce(&mut Part)) {
         let own = self.pool.blocks().own_number();
         if let Some(part) = self.parts.get(own) {
-            call(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            call(&mut part);
+            move_if_large(&mut part.statistics.key_prefixes, &self.key_prefixes);
         }
     }
 
@@ -497,6 +525,14 @@ impl Inspection<'_> {
             items,
             bytes,
         });
+    }
+}
+
+/// Moves the prefixes that a thread has found, if there are many, to those of all threads.
+fn move_if_large(own: &mut KeyPrefixTable, shared: &Mutex<KeyPrefixTable>) {
+    if own.is_large() {
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        own.move_prefixes_into(&mut shared);
     }
 }
 

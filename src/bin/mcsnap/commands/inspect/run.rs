@@ -16,7 +16,7 @@ use crate::settings::{
     Format, SELECT_HELP, SELECT_LONG_HELP, Section, expressions, list, parse_count, parse_moment,
     parse_select, parse_threads, split_commas, switch, text,
 };
-use crate::snapshots::{Wanted, open_snapshot, required_snapshot};
+use crate::snapshots::{Wanted, hint_at_salvage, open_snapshot, required_snapshot};
 
 /// Show what is in a snapshot: key prefixes, TTLs, idle times, sizes
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -103,10 +103,10 @@ impl Command for InspectArgs {
             is_exact: settings.exact == Some(true),
         };
         // Reads of mapped files bring what lies around in, which is values.
-        let wanted = Wanted::Nodes(&options.nodes);
-        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, wanted)?;
+        let snapshot = open_snapshot(place, MapChoice::Never, Need::Read, Wanted::NoSegments)?;
         let progress = context.progress();
-        let report = inspect(&snapshot, &options, &context.cancel, &progress)?;
+        let report = inspect(&snapshot, &options, &context.cancel, &progress);
+        let report = report.map_err(hint_at_salvage)?;
         let inspection = Inspection {
             place,
             manifest: snapshot.manifest(),
