@@ -35,7 +35,7 @@ use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
 use mcsnap::codecs::format::manifest::{Need, Totals};
 use mcsnap::codecs::format::segment_meta::{SegmentMeta, dumping_host};
 use mcsnap::engines::snapshot::{
-    SegmentReader, ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter,
+    SegmentReader, ShardOptions, ShardWriter, SnapshotDraft, SnapshotReader,
 };
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify};
 use mcsnap::ports::store::{MemoryStore, Store};
@@ -137,7 +137,7 @@ impl Records {
     /// Writes them as a snapshot of one segment.
     fn write(&self, compression: Compression) -> SnapshotReader {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let snapshot = SnapshotWriter::begin(Arc::clone(&store), "bench").unwrap();
+        let snapshot = SnapshotDraft::begin(Arc::clone(&store), "bench").unwrap();
         let options = ShardOptions {
             segment_size_max: u64::MAX,
             segment_record_count_max: u64::MAX,

@@ -5,10 +5,10 @@ use crate::codecs::format::manifest::{
     Version,
 };
 use crate::codecs::format::moment::moment_text;
-use crate::engines::snapshot::SnapshotWriter;
+use crate::engines::snapshot::SnapshotDraft;
 use crate::words::units::UnixSecs;
 
-impl SnapshotWriter {
+impl SnapshotDraft {
     /// Makes the manifest of a snapshot of these nodes that consists of these segments,
     /// given when it was begun and ended. It names no ring and no selection, and no look-up
     /// objects, which are named when it is published.

@@ -8,10 +8,10 @@ use crate::codecs::format::hash_page::Entry;
 use crate::codecs::format::ids::{LookUpId, SegmentId};
 use crate::codecs::format::look_up::{LookUpBlock, LookUpHeader};
 use crate::codecs::format::manifest::LookUpName;
+use crate::engines::snapshot::draft::SnapshotDraft;
 use crate::engines::snapshot::known_look_up::ShardPlace;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::engines::snapshot::sorted_runs::{SortedRuns, join, split};
-use crate::engines::snapshot::writer::SnapshotWriter;
 use crate::ports::store::{Extent, ObjectWriter, ScratchFile};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::units::to_u64;
@@ -130,7 +130,7 @@ impl LookUpBuilder {
     /// - `Io`.
     pub(super) fn write(
         &self,
-        snapshot: &SnapshotWriter,
+        snapshot: &SnapshotDraft,
         shard: ShardPlace,
     ) -> Result<LookUpOutcome> {
         let repeated = self.find_repeated()?;
@@ -196,7 +196,7 @@ impl LookUpBuilder {
 
     fn try_write(
         &self,
-        snapshot: &SnapshotWriter,
+        snapshot: &SnapshotDraft,
         shard: ShardPlace,
         name: &LookUpName,
     ) -> Result<bool> {
@@ -211,7 +211,7 @@ impl LookUpBuilder {
     /// Writes everything; returns false if a page is too full.
     fn write_all(
         &self,
-        snapshot: &SnapshotWriter,
+        snapshot: &SnapshotDraft,
         shard: ShardPlace,
         name: &LookUpName,
         writer: &mut dyn ObjectWriter,

@@ -15,12 +15,12 @@ use crate::codecs::format::layout::{
 use crate::codecs::format::look_up::LookUpBlock;
 use crate::codecs::format::manifest::{LookUpName, ManifestNode};
 use crate::codecs::format::version::judge;
+use crate::engines::snapshot::draft::segment_file_name;
 use crate::engines::snapshot::files::SEGMENTS;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_lookup::{FoundRecord, find_in_columns, read_inline};
 use crate::engines::snapshot::segment_reader::SegmentReader;
-use crate::engines::snapshot::writer::segment_file_name;
 use crate::ports::store::ObjectReader;
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};

@@ -5,16 +5,16 @@ use std::sync::PoisonError;
 
 use crate::codecs::format::ids::LookUpId;
 use crate::codecs::format::manifest::{LookUpName, Manifest, ManifestSegment};
+use crate::engines::snapshot::draft::{SnapshotDraft, segment_file_name};
 use crate::engines::snapshot::files::SEGMENTS;
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
 use crate::engines::snapshot::look_up_builder::{LookUpBuilder, LookUpOutcome};
 use crate::engines::snapshot::segment_reader::SegmentReader;
-use crate::engines::snapshot::writer::{SnapshotWriter, segment_file_name};
 use crate::words::error::{Error, Result};
 use crate::words::limits::{Limits, SHARD_BITS};
 use crate::words::location::Location;
 
-impl SnapshotWriter {
+impl SnapshotDraft {
     /// Remembers the look-up object of a shard for the manifest, or that there is to be
     /// none.
     pub(super) fn know_look_up(&self, shard: ShardPlace, known: Option<KnownLookUp>) {

@@ -9,6 +9,7 @@
 mod assemble;
 mod coverage;
 mod damaged_segment;
+mod draft;
 mod files;
 mod key_walk;
 mod known_look_up;
@@ -41,10 +42,10 @@ mod segment_value;
 mod shard_sink;
 mod shard_writer;
 mod sorted_runs;
-mod writer;
 mod writer_memory;
 
 pub use damaged_segment::DamagedSegment;
+pub use draft::{SnapshotDraft, check_name_is_free, check_not_finished};
 pub use files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS, can_resume};
 pub use key_walk::{KeyDamage, KeyWalk};
 pub use latest::{LATEST, Latest, find_latest, resolve_latest};
@@ -68,5 +69,4 @@ pub use segment_reader::{BlockFrame, SegmentReader};
 pub use segment_value::SegmentValue;
 pub use shard_sink::{ShardResult, ShardSink};
 pub use shard_writer::{ShardOptions, ShardWriter};
-pub use writer::{SnapshotWriter, check_name_is_free, check_not_finished};
 pub use writer_memory::writer_memory;

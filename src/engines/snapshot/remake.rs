@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::codecs::format::manifest::{LookUpName, Manifest, Need};
+use crate::engines::snapshot::draft::SnapshotDraft;
 use crate::engines::snapshot::files::MANIFEST;
 use crate::engines::snapshot::object_range::read_range_by_call;
 use crate::engines::snapshot::reader::SnapshotReader;
-use crate::engines::snapshot::writer::SnapshotWriter;
 use crate::ports::store::Store;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, ErrorKind, Result};
@@ -48,9 +48,9 @@ pub fn remake_look_ups(
     let object = store.open(&path)?;
     let before = read_range_by_call(&*object, 0, object.size())?;
     let whole = SnapshotReader::open(Arc::clone(&store), name, Need::Rewrite)?;
-    let writer = SnapshotWriter::new(Arc::clone(&store), name, root.manifest().snapshot_id, lock)
+    let draft = SnapshotDraft::new(Arc::clone(&store), name, root.manifest().snapshot_id, lock)
         .with_scratch_directory(scratch_directory);
-    let made = writer.with_look_ups(whole.manifest()).and_then(|made| {
+    let made = draft.with_look_ups(whole.manifest()).and_then(|made| {
         cancel.check()?;
         let mut manifest = root.manifest().clone();
         for (node, made) in manifest.nodes.iter_mut().zip(&made.nodes) {
@@ -59,7 +59,7 @@ pub fn remake_look_ups(
         if store.replace(&path, &before, &manifest.encode())? {
             return Ok(manifest);
         }
-        let what = format!("the manifest of {}", writer.describe());
+        let what = format!("the manifest of {}", draft.describe());
         let why = "another job has changed it".to_owned();
         Err(Error::new(ErrorKind::Superseded { what, why }))
     });
@@ -72,7 +72,7 @@ pub fn remake_look_ups(
                 .and_then(|object| read_range_by_call(&*object, 0, object.size()))
                 .is_ok_and(|now| now == before);
             if is_unchanged {
-                writer.discard();
+                draft.discard();
             }
             return Err(error);
         }
@@ -84,7 +84,7 @@ pub fn remake_look_ups(
     };
     let new = objects(&manifest);
     for old in objects(root.manifest()).difference(&new) {
-        writer.remove_leftover(old);
+        draft.remove_leftover(old);
     }
     let without = manifest
         .nodes

@@ -11,12 +11,12 @@ use crate::codecs::format::journal::Journal;
 use crate::codecs::format::layout::FILE_HEADER_SIZE;
 use crate::codecs::format::manifest::{Manifest, ManifestSegment, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::engines::snapshot::draft::{
+    SnapshotDraft, is_segment_file_name, node_of_file, read_journal_bytes,
+};
 use crate::engines::snapshot::files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS, can_resume};
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::SegmentReader;
-use crate::engines::snapshot::writer::{
-    SnapshotWriter, is_segment_file_name, node_of_file, read_journal_bytes,
-};
 use crate::ports::store::{ObjectInfo, ObjectReader, Store};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::limits::Limits;
@@ -38,7 +38,7 @@ pub enum Leftover {
 #[derive(Debug)]
 pub struct Unfinished {
     /// Continues the dump.
-    pub writer: SnapshotWriter,
+    pub draft: SnapshotDraft,
     /// How the dump began.
     pub journal: Journal,
     /// Its sealed segments, in the order of node, shard and sequence.
@@ -56,7 +56,7 @@ impl Unfinished {
     /// - `Superseded`: another run was faster.
     /// - `Io`.
     pub fn take_over(&self) -> Result<()> {
-        self.writer.take_over(&self.journal_bytes, &self.journal)
+        self.draft.take_over(&self.journal_bytes, &self.journal)
     }
 }
 
@@ -133,9 +133,9 @@ impl Leftover {
                 );
             }
         }
-        let writer = SnapshotWriter::new(store, name, journal.snapshot_id, lock);
+        let draft = SnapshotDraft::new(store, name, journal.snapshot_id, lock);
         Ok(Self::Unfinished(Box::new(Unfinished {
-            writer,
+            draft,
             journal,
             kept,
             journal_bytes,
@@ -149,11 +149,11 @@ impl Leftover {
 ///
 /// - `Corrupt`, `Io`, and what `visit` fails with.
 pub fn visit_records(
-    writer: &SnapshotWriter,
+    draft: &SnapshotDraft,
     segment: &ManifestSegment,
     visit: &mut dyn FnMut(&KeyRecord<'_>) -> Result<()>,
 ) -> Result<()> {
-    let reader = open_segment(writer.store(), &writer.path_of(&segment.object))?;
+    let reader = open_segment(draft.store(), &draft.path_of(&segment.object))?;
     let mut sections = SectionReader::default();
     for block in 0..reader.block_count() {
         let columns = reader.read_keys(block, &mut sections)?;
@@ -169,11 +169,8 @@ pub fn visit_records(
 /// # Errors
 ///
 /// - `Corrupt`, `Io`.
-pub fn read_segment_meta(
-    writer: &SnapshotWriter,
-    segment: &ManifestSegment,
-) -> Result<SegmentMeta> {
-    open_segment(writer.store(), &writer.path_of(&segment.object))?.read_meta(Need::Rewrite)
+pub fn read_segment_meta(draft: &SnapshotDraft, segment: &ManifestSegment) -> Result<SegmentMeta> {
+    open_segment(draft.store(), &draft.path_of(&segment.object))?.read_meta(Need::Rewrite)
 }
 
 /// Returns the manifest of the snapshot with this name, if there is one.
@@ -265,7 +262,7 @@ pub fn replace_unfinished(
     name: &str,
     old: SnapshotId,
     journal: impl FnOnce(SnapshotId) -> Journal,
-) -> Result<(SnapshotWriter, Journal)> {
+) -> Result<(SnapshotDraft, Journal)> {
     let lock = store.lock_prefix(name)?;
     let (before, before_bytes) = read_journal(&*store, name)?;
     if before.snapshot_id != old || store.open(&format!("{name}/{MANIFEST}")).is_ok() {
@@ -273,9 +270,9 @@ pub fn replace_unfinished(
         let why = "another run was faster".to_owned();
         return Err(Error::new(ErrorKind::Superseded { what, why }));
     }
-    let mut writer = SnapshotWriter::new(Arc::clone(&store), name, old, lock);
+    let mut draft = SnapshotDraft::new(Arc::clone(&store), name, old, lock);
     // A run that may still be writing the old dump must see first that it lost it.
-    writer.take_over(&before_bytes, &before)?;
+    draft.take_over(&before_bytes, &before)?;
     let segments = format!("{name}/{SEGMENTS}/");
     for object in store.list_unfinished(name)? {
         if is_own(&*store, &object.name, &segments, &before)? {
@@ -286,7 +283,7 @@ pub fn replace_unfinished(
     for file in list_segment_files(&*store, name)? {
         let path = format!("{segments}{file}");
         if has_id(&*store.open(&path)?, old)? {
-            writer.remove_object(&path)?;
+            draft.remove_object(&path)?;
         } else {
             tracing::warn!(
                 object = store.describe(&path),
@@ -294,9 +291,9 @@ pub fn replace_unfinished(
             );
         }
     }
-    let journal = journal(writer.renew_id());
-    writer.rewrite_journal(&journal)?;
-    Ok((writer, journal))
+    let journal = journal(draft.renew_id());
+    draft.rewrite_journal(&journal)?;
+    Ok((draft, journal))
 }
 
 /// Reports whether an object begins like a segment of a dump.

@@ -3,8 +3,8 @@
 use crate::codecs::format::encoder::{Pushed, PushedPieces};
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::engines::pump::{Load, Sink, Taken};
+use crate::engines::snapshot::draft::SnapshotDraft;
 use crate::engines::snapshot::shard_writer::{ShardOptions, ShardWriter};
-use crate::engines::snapshot::writer::SnapshotWriter;
 use crate::words::error::Result;
 
 /// Writes all items that arrive into one shard.
@@ -36,7 +36,7 @@ impl ShardResult {
 
 impl<'a> ShardSink<'a> {
     /// Creates a shard. No segment is created before the first item.
-    pub fn new(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
+    pub fn new(snapshot: &'a SnapshotDraft, options: ShardOptions) -> Self {
         Self {
             writer: ShardWriter::new(snapshot, options),
             written: ShardResult::default(),

@@ -10,9 +10,9 @@ use crate::codecs::format::key_index::KeyIndexBuilder;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment};
 use crate::codecs::format::moment::moment_text;
 use crate::codecs::format::segment_meta::{SegmentMeta, dumping_host};
+use crate::engines::snapshot::draft::{SnapshotDraft, segment_file_name};
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
 use crate::engines::snapshot::look_up_builder::{LookUpBuilder, LookUpOutcome};
-use crate::engines::snapshot::writer::{SnapshotWriter, segment_file_name};
 use crate::ports::store::ObjectWriter;
 use crate::words::error::Result;
 use crate::words::item::{ItemMeta, Record};
@@ -62,7 +62,7 @@ impl ShardOptions {
 /// If it is dropped without [`ShardWriter::finish`], it leaves no open segment behind.
 #[derive(Debug)]
 pub struct ShardWriter<'a> {
-    pub(super) snapshot: &'a SnapshotWriter,
+    pub(super) snapshot: &'a SnapshotDraft,
     pub(super) options: ShardOptions,
     open: Option<OpenSegment>,
     pub(super) finished: Vec<ManifestSegment>,
@@ -105,7 +105,7 @@ impl OpenSegment {
 
 impl<'a> ShardWriter<'a> {
     /// Creates a shard. No segment is created before the first record.
-    pub fn new(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
+    pub fn new(snapshot: &'a SnapshotDraft, options: ShardOptions) -> Self {
         // After segments of an earlier run the object is made when the snapshot is
         // published, from all of them.
         if options.first_sequence > 0 {
@@ -120,7 +120,7 @@ impl<'a> ShardWriter<'a> {
     }
 
     /// Creates a shard that makes no look-up object.
-    pub(super) fn without_look_up(snapshot: &'a SnapshotWriter, options: ShardOptions) -> Self {
+    pub(super) fn without_look_up(snapshot: &'a SnapshotDraft, options: ShardOptions) -> Self {
         Self {
             snapshot,
             options,

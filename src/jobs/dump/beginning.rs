@@ -9,7 +9,7 @@ use crate::codecs::format::journal::{Journal, JournalNode};
 use crate::codecs::format::manifest::{Manifest, ManifestSegment, Verdict};
 use crate::codecs::format::moment::{moment_text, parse_moment};
 use crate::engines::snapshot::{
-    Leftover, SnapshotWriter, Unfinished, check_name_is_free, find_journal, find_manifest,
+    Leftover, SnapshotDraft, Unfinished, check_name_is_free, find_journal, find_manifest,
     find_sealed_nodes, list_unfinished_dumps, replace_unfinished,
 };
 use crate::engines::source::SourceNode;
@@ -391,7 +391,7 @@ impl DumpPlan {
     }
 
     fn begin_anew(&self, store: Arc<dyn Store>, name: &str) -> Result<StartedDump> {
-        let snapshot = SnapshotWriter::begin(store, name)?;
+        let snapshot = SnapshotDraft::begin(store, name)?;
         let journal = self.journal(snapshot.id());
         if let Err(error) = snapshot.write_journal(&journal) {
             snapshot.discard();
@@ -503,7 +503,7 @@ fn journal_node(node: &NodeSpec, source: Option<&SourceNode>) -> JournalNode {
 /// A dump that has begun, in this run or an earlier one.
 #[derive(Debug)]
 pub(super) struct StartedDump {
-    pub(super) snapshot: SnapshotWriter,
+    pub(super) snapshot: SnapshotDraft,
     pub(super) started_at: UnixSecs,
     /// How long before this run the dump began.
     pub(super) age: Duration,
@@ -513,7 +513,7 @@ pub(super) struct StartedDump {
 }
 
 impl StartedDump {
-    fn new(snapshot: SnapshotWriter, journal: Journal, kept: Vec<ManifestSegment>) -> Self {
+    fn new(snapshot: SnapshotDraft, journal: Journal, kept: Vec<ManifestSegment>) -> Self {
         let started_at = started_at(&journal);
         let now = host::now();
         Self {
@@ -526,7 +526,7 @@ impl StartedDump {
     }
 
     fn resumed(unfinished: Unfinished) -> Self {
-        let started = Self::new(unfinished.writer, unfinished.journal, unfinished.kept);
+        let started = Self::new(unfinished.draft, unfinished.journal, unfinished.kept);
         tracing::info!(
             name = started.snapshot.name(),
             began_at = moment_text(started.started_at),

@@ -10,7 +10,7 @@ use crate::codecs::format::manifest::{ManifestNode, ManifestSegment, Totals};
 use crate::codecs::protocol::stats::ServerStats;
 use crate::engines::pump::{Outlet, PumpOptions, Queues, pump};
 use crate::engines::snapshot::{
-    ShardOptions, ShardResult, ShardSink, SnapshotWriter, visit_records,
+    ShardOptions, ShardResult, ShardSink, SnapshotDraft, visit_records,
 };
 use crate::engines::source::{
     FetchJob, FetchTally, Fetcher, FetcherOptions, ReadStrategy, SeenKeys, Spool, SpoolMemory,
@@ -61,7 +61,7 @@ pub(super) struct NodeJob<'a> {
     pub(super) spool_memory: &'a SpoolMemory,
     /// How much the node's threads may hold.
     pub(super) width: DumpWidth,
-    pub(super) snapshot: &'a SnapshotWriter,
+    pub(super) snapshot: &'a SnapshotDraft,
     pub(super) node: &'a NodeSpec,
     pub(super) node_index: u32,
     pub(super) server: &'a ServerReport,

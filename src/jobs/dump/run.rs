@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::codecs::format::manifest::{Manifest, ManifestSegment, Totals};
 use crate::codecs::ring::RingSpec;
-use crate::engines::snapshot::SnapshotWriter;
+use crate::engines::snapshot::SnapshotDraft;
 use crate::engines::source::SpoolMemory;
 use crate::jobs::dump::beginning::StartedDump;
 use crate::jobs::dump::node::NodeDump;
@@ -84,7 +84,7 @@ impl DumpPlan {
 
     /// Ends a run that failed: removes what is of no further use, and returns the error
     /// to report.
-    fn give_up(&self, snapshot: &SnapshotWriter, error: Error) -> Error {
+    fn give_up(&self, snapshot: &SnapshotDraft, error: Error) -> Error {
         if let Some(successor) = snapshot.find_successor() {
             // The other run may well have caused this error.
             if matches!(error.kind(), ErrorKind::Superseded { .. }) {

@@ -12,7 +12,7 @@ use crate::codecs::select::{Candidate, Selection};
 use crate::codecs::warm_file::{Found, Meta, Refusal, SlabClasses, WarmFile, WarmItem};
 use crate::engines::pump::{ItemSink as _, Outlet, PumpOptions, Queues, pump};
 use crate::engines::sink::{OwnerDefaults, bind_owners};
-use crate::engines::snapshot::{ShardOptions, ShardResult, ShardSink, SnapshotWriter};
+use crate::engines::snapshot::{ShardOptions, ShardResult, ShardSink, SnapshotDraft};
 use crate::engines::source::TOO_LONG;
 use crate::jobs::dump::balance::balance;
 use crate::jobs::dump::plan::check_segment_options;
@@ -194,7 +194,7 @@ impl WarmFilePlan {
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
         self.options.validate()?;
-        let snapshot = SnapshotWriter::begin(store, &self.options.name)?;
+        let snapshot = SnapshotDraft::begin(store, &self.options.name)?;
         let report = self.run_into(&snapshot, cancel, progress);
         if report.is_err() {
             snapshot.discard();
@@ -205,7 +205,7 @@ impl WarmFilePlan {
 
     fn run_into(
         &self,
-        snapshot: &SnapshotWriter,
+        snapshot: &SnapshotDraft,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<DumpReport> {
@@ -255,7 +255,7 @@ impl WarmFilePlan {
     /// Reads the pages on several threads, and writes each shard on another.
     fn read_all(
         &self,
-        snapshot: &SnapshotWriter,
+        snapshot: &SnapshotDraft,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<(Tally, ShardResult)> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::codecs::format::manifest::{Manifest, ManifestNode, ManifestSegment, Totals};
-use crate::engines::snapshot::SnapshotWriter;
+use crate::engines::snapshot::SnapshotDraft;
 use crate::jobs::salvage::report::{SalvageReport, SalvagedSegment};
 use crate::jobs::salvage::shard::ShardSalvage;
 use crate::jobs::salvage::sources::{Sources, describe};
@@ -76,7 +76,7 @@ impl Recovered {
 /// - `InvalidInput`: nothing was recovered.
 /// - `Io`, `Canceled`.
 pub(super) fn publish(
-    snapshot: &SnapshotWriter,
+    snapshot: &SnapshotDraft,
     input: &DamagedPlace,
     mut sources: Sources,
     shards: Vec<ShardSalvage>,
@@ -106,7 +106,7 @@ pub(super) fn publish(
 }
 
 fn make_manifest(
-    snapshot: &SnapshotWriter,
+    snapshot: &SnapshotDraft,
     sources: &Sources,
     mut nodes: Vec<ManifestNode>,
     recovered: &Recovered,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::codecs::format::compression::Compression;
 use crate::engines::pump::PumpOptions;
-use crate::engines::snapshot::{ShardOptions, SnapshotWriter, writer_memory};
+use crate::engines::snapshot::{ShardOptions, SnapshotDraft, writer_memory};
 use crate::jobs::salvage::publish::publish;
 use crate::jobs::salvage::report::SalvageReport;
 use crate::jobs::salvage::shard::{ShardJob, ShardSalvage};
@@ -125,7 +125,7 @@ pub fn salvage(
     let clock = Stopwatch::start();
     options.validate()?;
     let width = options.width()?;
-    let snapshot = SnapshotWriter::begin(output, &options.name)?;
+    let snapshot = SnapshotDraft::begin(output, &options.name)?;
     let mut sources = find_sources(input, &Limits::default(), cancel)?;
     let bytes_total = sources
         .sources
@@ -160,7 +160,7 @@ pub fn salvage(
 /// Where and how the new snapshot is written.
 #[derive(Clone, Copy)]
 struct Writing<'a> {
-    snapshot: &'a SnapshotWriter,
+    snapshot: &'a SnapshotDraft,
     options: &'a SalvageOptions,
     width: SalvageWidth,
     cancel: &'a Cancel,

@@ -6,7 +6,7 @@ use crate::codecs::format::manifest::ManifestSegment;
 use crate::engines::pump::{ItemSink as _, Outlet, PumpOptions, Queues, pump};
 use crate::engines::snapshot::{
     DamagedSegment, SalvagedRecord, SalvagedValue, SegmentSalvage, ShardOptions, ShardSink,
-    SnapshotWriter,
+    SnapshotDraft,
 };
 use crate::jobs::salvage::report::SalvagedSegment;
 use crate::jobs::salvage::sources::Source;
@@ -23,7 +23,7 @@ use crate::words::progress::{Event, Progress};
 
 /// One shard to salvage.
 pub(super) struct ShardJob<'a> {
-    pub(super) snapshot: &'a SnapshotWriter,
+    pub(super) snapshot: &'a SnapshotDraft,
     /// The store of the files.
     pub(super) store: &'a dyn Store,
     /// Index of the node.

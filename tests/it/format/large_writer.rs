@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::encoder::{EncoderOptions, Pushed, PushedPieces};
 use mcsnap::codecs::format::manifest::ManifestSegment;
-use mcsnap::engines::snapshot::{ShardWriter, SnapshotWriter};
+use mcsnap::engines::snapshot::{ShardWriter, SnapshotDraft};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
 use mcsnap::ports::store::{MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
@@ -34,13 +34,13 @@ fn cut(segment_size_max: u64) -> Cut {
 /// Writes a snapshot of one shard by hand.
 struct Writing {
     store: MemoryStore,
-    snapshot: SnapshotWriter,
+    snapshot: SnapshotDraft,
 }
 
 impl Writing {
     fn new() -> Self {
         let store = MemoryStore::new();
-        let snapshot = SnapshotWriter::begin(Arc::new(store.clone()), NAME).unwrap();
+        let snapshot = SnapshotDraft::begin(Arc::new(store.clone()), NAME).unwrap();
         Self { store, snapshot }
     }
 

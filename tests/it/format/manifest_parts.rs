@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::manifest::{ManifestNode, ManifestSegment, Need};
 use mcsnap::codecs::format::manifest_part::ManifestPart;
-use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter};
+use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotDraft, SnapshotReader};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
 use mcsnap::ports::store::{Fault, FaultyStore, LocalStore, MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
@@ -23,7 +23,7 @@ use crate::harness::workdir::Workdir;
 const SEGMENTS: usize = 600;
 
 /// Writes a segment a record, without a manifest.
-fn segments_of(snapshot: &SnapshotWriter, node: u32) -> Vec<ManifestSegment> {
+fn segments_of(snapshot: &SnapshotDraft, node: u32) -> Vec<ManifestSegment> {
     let cut = Cut {
         segment_size_max: u64::MAX,
         segment_record_count_max: 1,
@@ -48,7 +48,7 @@ fn segments_of(snapshot: &SnapshotWriter, node: u32) -> Vec<ManifestSegment> {
     writer.finish().unwrap()
 }
 
-fn publish(snapshot: &SnapshotWriter, segments: &[ManifestSegment]) -> Result<()> {
+fn publish(snapshot: &SnapshotDraft, segments: &[ManifestSegment]) -> Result<()> {
     let of_node = |node: u32| {
         let of_node = segments.iter().filter(|segment| segment.node_index == node);
         let made = manifest(snapshot, of_node.cloned().collect(), 0);
@@ -63,8 +63,8 @@ fn publish(snapshot: &SnapshotWriter, segments: &[ManifestSegment]) -> Result<()
 }
 
 /// Writes the segments of a snapshot.
-fn written(store: &dyn Fn() -> Arc<dyn Store>) -> (SnapshotWriter, Vec<ManifestSegment>) {
-    let snapshot = SnapshotWriter::begin(store(), NAME).unwrap();
+fn written(store: &dyn Fn() -> Arc<dyn Store>) -> (SnapshotDraft, Vec<ManifestSegment>) {
+    let snapshot = SnapshotDraft::begin(store(), NAME).unwrap();
     let segments = [segments_of(&snapshot, 0), segments_of(&snapshot, 1)].concat();
     (snapshot, segments)
 }
@@ -162,7 +162,7 @@ fn the_program_looks_at_a_node_without_the_parts_of_others() {
 fn operation_count(base: &MemoryStore, segments: &[ManifestSegment]) -> u64 {
     let store = MemoryStore::new();
     let counting = FaultyStore::counting(store.clone());
-    let snapshot = SnapshotWriter::begin(Arc::new(counting.clone()), NAME).unwrap();
+    let snapshot = SnapshotDraft::begin(Arc::new(counting.clone()), NAME).unwrap();
     copy(base, &store);
     publish(&snapshot, segments).unwrap();
     counting.operation_count()
@@ -182,7 +182,7 @@ fn a_snapshot_that_cannot_be_published_leaves_no_parts() {
         for fail_at in some.chain(total.saturating_sub(40)..total) {
             let store = MemoryStore::new();
             let faulty = FaultyStore::new(store.clone(), fail_at, fault);
-            let Ok(snapshot) = SnapshotWriter::begin(Arc::new(faulty.clone()), NAME) else {
+            let Ok(snapshot) = SnapshotDraft::begin(Arc::new(faulty.clone()), NAME) else {
                 continue;
             };
             copy(&base, &store);

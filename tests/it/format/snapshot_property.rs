@@ -10,7 +10,7 @@ use mcsnap::codecs::format::manifest::{
     Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash, Totals, Verdict,
     Version,
 };
-use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotReader, SnapshotWriter};
+use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotDraft, SnapshotReader};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use mcsnap::ports::store::{MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
@@ -113,7 +113,7 @@ pub(crate) fn shard_options(cut: &Cut, shard: u64) -> ShardOptions {
 
 /// Writes items as a dump of one node would.
 pub(crate) fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<ManifestSegment> {
-    let snapshot = SnapshotWriter::begin(store, NAME).unwrap();
+    let snapshot = SnapshotDraft::begin(store, NAME).unwrap();
     let mut segments = Vec::new();
     for shard in 0..1_u64 << cut.shard_bits {
         let mut writer = ShardWriter::new(&snapshot, shard_options(cut, shard));
@@ -137,7 +137,7 @@ pub(crate) fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<Mani
 }
 
 pub(crate) fn manifest(
-    snapshot: &SnapshotWriter,
+    snapshot: &SnapshotDraft,
     segments: Vec<ManifestSegment>,
     shard_bits: u8,
 ) -> Manifest {
@@ -385,7 +385,7 @@ fn a_segment_of_another_snapshot_is_refused() {
 #[test]
 fn a_repeated_key_is_kept_once() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let snapshot = SnapshotWriter::begin(store, NAME).unwrap();
+    let snapshot = SnapshotDraft::begin(store, NAME).unwrap();
     let options = ShardOptions {
         segment_size_max: 1 << 20,
         segment_record_count_max: 100,

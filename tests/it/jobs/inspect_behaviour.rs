@@ -11,7 +11,7 @@ use mcsnap::codecs::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
 use mcsnap::codecs::format::manifest::{Manifest, Need};
 use mcsnap::codecs::select::Selection;
 use mcsnap::codecs::statistics::KEY_DELIMITERS;
-use mcsnap::engines::snapshot::{SnapshotReader, SnapshotWriter};
+use mcsnap::engines::snapshot::{SnapshotDraft, SnapshotReader};
 use mcsnap::jobs::inspect::{InspectOptions, InspectReport, KeyPrefixTable, PrefixDepth, inspect};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify};
 use mcsnap::ports::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, Store};
@@ -748,11 +748,11 @@ fn a_stopped_inspection_ends_at_once() {
 /// Publishes a snapshot without a segment.
 fn empty_snapshot(finished_at: &str) -> Result<SnapshotReader> {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let writer = SnapshotWriter::begin(Arc::clone(&store), "a").unwrap();
+    let draft = SnapshotDraft::begin(Arc::clone(&store), "a").unwrap();
     let digest = "0".repeat(32);
     let manifest = json!({
         "format": "mcsnap", "version": {"major": 1, "minor": 0},
-        "snapshot_id": writer.id().to_string(), "name": "a", "token": writer.token(),
+        "snapshot_id": draft.id().to_string(), "name": "a", "token": draft.token(),
         "tool": "test", "started_at": finished_at, "finished_at": finished_at, "ring": null,
         "shard_hash": {"algorithm": "xxh3-64", "seed": "0"}, "nodes": [], "segments": [],
         "totals": {"segments": "0", "size": "0", "records": "0", "key_bytes": "0",
@@ -764,7 +764,7 @@ fn empty_snapshot(finished_at: &str) -> Result<SnapshotReader> {
     store
         .put_new("a/manifest.json", &manifest.encode())
         .unwrap();
-    drop(writer);
+    drop(draft);
     SnapshotReader::open(store, "a", Need::Read)
 }
 

@@ -16,7 +16,7 @@ use mcsnap::codecs::format::manifest::Need;
 use mcsnap::codecs::protocol::request::SetMode;
 use mcsnap::engines::pump::LargeItem;
 use mcsnap::engines::sink::{LargeLoad, LoadOptions, Loader, SetProtocol, WriteStrategy};
-use mcsnap::engines::snapshot::{ShardWriter, SnapshotReader, SnapshotWriter};
+use mcsnap::engines::snapshot::{ShardWriter, SnapshotDraft, SnapshotReader};
 use mcsnap::ports::net::{Asked, Brake, NetOptions, ServerReport};
 use mcsnap::ports::store::{MapChoice, create_directory, open_snapshot_place};
 use mcsnap::words::cancel::Cancel;
@@ -74,7 +74,7 @@ fn never() -> ItemMeta {
 fn write_snapshot(workdir: &Workdir, items: &[(&str, usize, ItemMeta)]) {
     let directory = workdir.join("s");
     let store = create_directory(directory.to_str().unwrap()).unwrap();
-    let snapshot = SnapshotWriter::begin(store, "a").unwrap();
+    let snapshot = SnapshotDraft::begin(store, "a").unwrap();
     let cut = Cut {
         segment_size_max: 256 << 20,
         segment_record_count_max: 1000,

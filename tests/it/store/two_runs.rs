@@ -8,7 +8,7 @@ use std::time::Duration;
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::journal::{Journal, JournalNode};
 use mcsnap::codecs::format::manifest::ManifestSegment;
-use mcsnap::engines::snapshot::{Leftover, ShardOptions, ShardWriter, SnapshotWriter, Unfinished};
+use mcsnap::engines::snapshot::{Leftover, ShardOptions, ShardWriter, SnapshotDraft, Unfinished};
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan, ResumeOptions};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
 use mcsnap::ports::store::{
@@ -105,8 +105,8 @@ impl Lockless {
     }
 }
 
-fn journal(writer: &SnapshotWriter) -> Journal {
-    let mut journal = Journal::new(writer.id(), "2026-11-20T02:00:00Z".to_owned());
+fn journal(draft: &SnapshotDraft) -> Journal {
+    let mut journal = Journal::new(draft.id(), "2026-11-20T02:00:00Z".to_owned());
     journal.nodes.push(JournalNode {
         is_crawler_off: false,
         address: "a:1".to_owned(),
@@ -120,10 +120,10 @@ fn journal(writer: &SnapshotWriter) -> Journal {
 }
 
 /// Starts a dump as a run does.
-fn begin(store: &Lockless) -> SnapshotWriter {
-    let writer = SnapshotWriter::begin(store.shared(), NAME).unwrap();
-    writer.write_journal(&journal(&writer)).unwrap();
-    writer
+fn begin(store: &Lockless) -> SnapshotDraft {
+    let draft = SnapshotDraft::begin(store.shared(), NAME).unwrap();
+    draft.write_journal(&journal(&draft)).unwrap();
+    draft
 }
 
 /// Resumes a dump as another run does.
@@ -136,7 +136,7 @@ fn resume(store: &Lockless) -> Unfinished {
 }
 
 /// Seals segments of one record each.
-fn seal(writer: &SnapshotWriter, first: u32, keys: &[&str]) -> Vec<ManifestSegment> {
+fn seal(draft: &SnapshotDraft, first: u32, keys: &[&str]) -> Vec<ManifestSegment> {
     let options = ShardOptions {
         segment_size_max: 1 << 20,
         segment_record_count_max: 1,
@@ -150,7 +150,7 @@ fn seal(writer: &SnapshotWriter, first: u32, keys: &[&str]) -> Vec<ManifestSegme
         created_at: UnixSecs(1_700_000_000),
         first_sequence: first,
     };
-    let mut shard = ShardWriter::new(writer, options);
+    let mut shard = ShardWriter::new(draft, options);
     for key in keys {
         let (key, value, meta) = (key.as_bytes(), &b"value"[..], ItemMeta::default());
         shard.push(&Record { key, value, meta }).unwrap();
@@ -158,8 +158,8 @@ fn seal(writer: &SnapshotWriter, first: u32, keys: &[&str]) -> Vec<ManifestSegme
     shard.finish().unwrap()
 }
 
-fn publish(writer: &SnapshotWriter, segments: Vec<ManifestSegment>) -> Result<()> {
-    writer.publish(&manifest(writer, segments, 0), 1)
+fn publish(draft: &SnapshotDraft, segments: Vec<ManifestSegment>) -> Result<()> {
+    draft.publish(&manifest(draft, segments, 0), 1)
 }
 
 fn assert_superseded(error: &Error) {
@@ -175,13 +175,13 @@ fn a_run_that_lost_its_dump_removes_nothing_of_it_when_it_fails() {
         assert_eq!(seal(&first, 0, &["a", "b"]).len(), 2);
         let second = resume(&store);
         assert_eq!(second.kept.len(), 2);
-        let segments = [second.kept, seal(&second.writer, 2, &["c"])].concat();
+        let segments = [second.kept, seal(&second.draft, 2, &["c"])].concat();
         if is_published_first {
-            publish(&second.writer, segments).unwrap();
+            publish(&second.draft, segments).unwrap();
             first.discard();
         } else {
             first.discard();
-            publish(&second.writer, segments).unwrap();
+            publish(&second.draft, segments).unwrap();
         }
         store.assert_sound(3);
         assert_eq!(store.names().len(), 5, "{:?}", store.names());
@@ -209,7 +209,7 @@ fn a_run_that_lost_its_dump_publishes_nothing_and_says_who_has_it() {
         shard = Some(seal(&first, 2, &["c"]));
     }));
     assert!(started.is_err() && shard.is_none());
-    publish(&second.writer, second.kept).unwrap();
+    publish(&second.draft, second.kept).unwrap();
     store.assert_sound(2);
     // Nor after that.
     assert_superseded(&publish(&first, segments).unwrap_err());
@@ -222,8 +222,8 @@ fn a_run_that_resumes_and_fails_removes_what_is_its_own_alone() {
     let first = begin(&store);
     let kept = seal(&first, 0, &["a", "b"]);
     let second = resume(&store);
-    seal(&second.writer, 2, &["c"]);
-    second.writer.discard();
+    seal(&second.draft, 2, &["c"]);
+    second.draft.discard();
     let left: Vec<String> = kept
         .iter()
         .map(|segment| format!("{NAME}/{}", segment.object))
@@ -242,7 +242,7 @@ fn of_two_runs_that_resume_one_dump_the_slower_one_is_refused() {
     };
     other.take_over().unwrap();
     assert_superseded(&one.take_over().unwrap_err());
-    publish(&other.writer, other.kept).unwrap();
+    publish(&other.draft, other.kept).unwrap();
     store.assert_sound(1);
 }
 
@@ -250,7 +250,7 @@ fn of_two_runs_that_resume_one_dump_the_slower_one_is_refused() {
 fn a_second_run_that_cannot_begin_leaves_the_journal_of_the_first() {
     let store = Lockless::default();
     // Both find the name free.
-    let second = SnapshotWriter::begin(store.shared(), NAME).unwrap();
+    let second = SnapshotDraft::begin(store.shared(), NAME).unwrap();
     let first = begin(&store);
     second.write_journal(&journal(&second)).unwrap_err();
     second.discard();
@@ -263,11 +263,11 @@ fn a_second_run_that_cannot_begin_leaves_the_journal_of_the_first() {
 fn whenever_a_run_dies_its_journal_is_there() {
     let counting = FaultyStore::counting(MemoryStore::new());
     let rewrite = |store: Arc<dyn Store>| {
-        let writer = SnapshotWriter::begin(store, NAME)?;
-        writer.write_journal(&journal(&writer))?;
-        let mut again = journal(&writer);
+        let draft = SnapshotDraft::begin(store, NAME)?;
+        draft.write_journal(&journal(&draft))?;
+        let mut again = journal(&draft);
         again.nodes[0].pid = 2;
-        writer.rewrite_journal(&again)
+        draft.rewrite_journal(&again)
     };
     rewrite(Arc::new(counting.clone())).unwrap();
     let mut had_one = false;
@@ -353,11 +353,11 @@ fn what_does_not_add_up_is_not_published() {
     ];
     for (what, harm) in cases {
         let store = Lockless::default();
-        let writer = begin(&store);
-        let segments = seal(&writer, 0, &["a", "b"]);
-        let mut wrong = manifest(&writer, segments.clone(), 0);
+        let draft = begin(&store);
+        let segments = seal(&draft, 0, &["a", "b"]);
+        let mut wrong = manifest(&draft, segments.clone(), 0);
         harm(&mut wrong);
-        let error = writer.publish(&wrong, 1).unwrap_err();
+        let error = draft.publish(&wrong, 1).unwrap_err();
         assert!(error.is_internal(), "{error}");
         let text = error.to_string();
         assert!(
@@ -366,18 +366,18 @@ fn what_does_not_add_up_is_not_published() {
         );
         assert!(text.contains(what), "{text}");
         // What is sealed stays.
-        publish(&writer, segments).unwrap();
+        publish(&draft, segments).unwrap();
         store.assert_sound(2);
     }
     // The sum is right, and yet not every node's.
     let store = Lockless::default();
-    let writer = begin(&store);
-    let mut wrong = manifest(&writer, seal(&writer, 0, &["a", "b"]), 0);
+    let draft = begin(&store);
+    let mut wrong = manifest(&draft, seal(&draft, 0, &["a", "b"]), 0);
     wrong.nodes.push(wrong.nodes[0].clone());
     for node in &mut wrong.nodes {
         (node.counters.taken, node.counters.stored) = (1, 1);
     }
-    let error = writer.publish(&wrong, 2).unwrap_err();
+    let error = draft.publish(&wrong, 2).unwrap_err();
     assert!(
         error
             .to_string()
@@ -390,14 +390,14 @@ fn what_does_not_add_up_is_not_published() {
 fn a_segment_that_is_not_there_any_more_is_not_published() {
     for (is_cut, what) in [(false, "it is missing"), (true, "size")] {
         let store = Lockless::default();
-        let writer = begin(&store);
-        let segments = seal(&writer, 0, &["a", "b"]);
+        let draft = begin(&store);
+        let segments = seal(&draft, 0, &["a", "b"]);
         let path = format!("{NAME}/{}", segments[1].object);
         store.remove(&path).unwrap();
         if is_cut {
             store.put_new(&path, b"cut").unwrap();
         }
-        let error = publish(&writer, segments).unwrap_err();
+        let error = publish(&draft, segments).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error.kind(), ErrorKind::Corrupt(_)), "{text}");
         assert!(

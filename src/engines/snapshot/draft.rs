@@ -1,4 +1,4 @@
-//! Writes a snapshot.
+//! A snapshot that is being written and does not exist yet.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,7 +19,8 @@ use crate::words::limits::{Limits, check_limit};
 use crate::words::location::Location;
 use crate::words::units::{counted, to_u64};
 
-/// Writes segments, and the manifest last.
+/// A snapshot without a manifest: holds its name's lock, creates its segments and look-up
+/// objects, keeps its journal, and publishes the manifest last.
 ///
 /// A dump that can be resumed has a journal, and the journal names the run that writes
 /// it. Another run that resumes the dump puts its own name there. From then on this run
@@ -27,13 +28,13 @@ use crate::words::units::{counted, to_u64};
 /// other run's snapshot. The lock prevents this while this run lives; the name in the
 /// journal also works in stores without locks.
 #[derive(Debug)]
-pub struct SnapshotWriter {
+pub struct SnapshotDraft {
     store: Arc<dyn Store>,
     name: String,
     id: SnapshotId,
     token: String,
     owner: JournalOwner,
-    /// Segments that this writer created, for [`SnapshotWriter::discard`].
+    /// Objects that this run created, for [`SnapshotDraft::discard`].
     started: Mutex<Vec<String>>,
     /// Where what does not fit in memory goes.
     pub(super) scratch_directory: PathBuf,
@@ -96,7 +97,7 @@ pub fn check_name_is_free(store: &dyn Store, name: &str) -> Result<()> {
     Err(Error::new(ErrorKind::AlreadyExists { what }))
 }
 
-impl SnapshotWriter {
+impl SnapshotDraft {
     /// Checks that the name is free, and starts a snapshot. Nothing is written yet.
     ///
     /// # Errors
@@ -111,7 +112,7 @@ impl SnapshotWriter {
     }
 
     /// Prepares to write into a snapshot that exists: a dump that is resumed, which belongs
-    /// to the other run until [`SnapshotWriter::take_over`], or a published snapshot that
+    /// to the other run until [`SnapshotDraft::take_over`], or a published snapshot that
     /// gets other look-up objects.
     pub(super) fn new(
         store: Arc<dyn Store>,
@@ -362,7 +363,7 @@ impl SnapshotWriter {
     ///
     /// # Errors
     ///
-    /// - As [`SnapshotWriter::remove_segments`].
+    /// - As [`SnapshotDraft::remove_segments`].
     pub(super) fn remove_object(&self, path: &str) -> Result<()> {
         // Checked each time, as in `discard`.
         self.check_own()?;
@@ -560,7 +561,7 @@ impl SnapshotWriter {
         segments.map_or(true, |segments| !segments.is_empty())
     }
 
-    /// Removes the segments that this writer created, and its journal, and nothing else.
+    /// Removes the objects that this run created, and its journal, and nothing else.
     /// Files that cannot be removed are not a snapshot, unless the manifest is among
     /// them: then the whole snapshot stays.
     ///
