@@ -12,6 +12,40 @@
 //! - [`words`]: what all floors talk about.
 //!
 //! FORMAT.md specifies the files byte for byte.
+//!
+//! # Writing a snapshot
+//!
+//! Whoever has records writes them with a
+//! [`SnapshotWriter`](engines::snapshot::SnapshotWriter):
+//!
+//! ```
+//! use mcsnap::codecs::format::manifest::Need;
+//! use mcsnap::engines::snapshot::{SnapshotReader, SnapshotWriter, WriterOptions};
+//! use mcsnap::ports::store::create_directory;
+//! use mcsnap::words::item::{Exptime, ItemMeta, Record};
+//! use mcsnap::words::units::UnixSecs;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A key, when it expires, and its value.
+//! let lines = "greeting\t1800000000\thello\nfarewell\t1900000000\tgood\tbye\n";
+//! let directory = tempfile::tempdir()?;
+//! let store = create_directory(&directory.path().to_string_lossy())?;
+//! let mut writer = SnapshotWriter::begin(store.clone(), "import", WriterOptions::default())?;
+//! for line in lines.lines() {
+//!     let (key, rest) = line.split_once('\t').ok_or("no exptime")?;
+//!     let (seconds, value) = rest.split_once('\t').ok_or("no value")?;
+//!     let exptime = Exptime::At(UnixSecs(seconds.parse()?));
+//!     let (key, value) = (key.as_bytes(), value.as_bytes());
+//!     let meta = ItemMeta { exptime: Some(exptime), ..ItemMeta::default() };
+//!     writer.push(&Record { key, value, meta })?;
+//! }
+//! let written = writer.finish()?;
+//! println!("{} records in {} bytes", written.records, written.size);
+//! let snapshot = SnapshotReader::open(store, "import", Need::Verify)?;
+//! assert_eq!(snapshot.manifest().totals.records, 2);
+//! # Ok(())
+//! # }
+//! ```
 
 /// The examples of README.md, so that they compile.
 #[cfg(doctest)]

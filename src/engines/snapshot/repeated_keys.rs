@@ -55,7 +55,7 @@ impl ShardWriter<'_> {
                 ..self.options.clone()
             };
             let segment = self.snapshot.open_sealed(&named)?;
-            let mut writer = ShardWriter::without_look_up(self.snapshot, options);
+            let mut writer = ShardWriter::without_look_up(self.snapshot.clone(), options);
             count = count.saturating_add(copy(&segment, &mut writer, hashes, self.seed)?);
             next_sequence = next_sequence.saturating_add(1);
             rewritten.extend(writer.finish()?);

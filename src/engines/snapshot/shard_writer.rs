@@ -1,5 +1,8 @@
 //! Writes one shard of one node's keys as a sequence of segments.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::codecs::format::compression::Compression;
 use crate::codecs::format::encoder::{
     EncoderOptions, FinishedSegment, Pushed, PushedPieces, SegmentEncoder,
@@ -57,12 +60,31 @@ impl ShardOptions {
     }
 }
 
+/// The snapshot that a shard is part of. Writers that work side by side borrow it; what
+/// keeps it together with its writers shares it with them.
+#[derive(Clone, Debug)]
+pub(super) enum DraftOfShard<'a> {
+    Borrowed(&'a SnapshotDraft),
+    Shared(Arc<SnapshotDraft>),
+}
+
+impl Deref for DraftOfShard<'_> {
+    type Target = SnapshotDraft;
+
+    fn deref(&self) -> &SnapshotDraft {
+        match self {
+            Self::Borrowed(snapshot) => snapshot,
+            Self::Shared(snapshot) => snapshot,
+        }
+    }
+}
+
 /// Writes records into segments that each keep the limits.
 ///
 /// If it is dropped without [`ShardWriter::finish`], it leaves no open segment behind.
 #[derive(Debug)]
 pub struct ShardWriter<'a> {
-    pub(super) snapshot: &'a SnapshotDraft,
+    pub(super) snapshot: DraftOfShard<'a>,
     pub(super) options: ShardOptions,
     open: Option<OpenSegment>,
     pub(super) finished: Vec<ManifestSegment>,
@@ -106,6 +128,11 @@ impl OpenSegment {
 impl<'a> ShardWriter<'a> {
     /// Creates a shard. No segment is created before the first record.
     pub fn new(snapshot: &'a SnapshotDraft, options: ShardOptions) -> Self {
+        Self::of(DraftOfShard::Borrowed(snapshot), options)
+    }
+
+    /// Creates a shard like [`ShardWriter::new`].
+    pub(super) fn of(snapshot: DraftOfShard<'a>, options: ShardOptions) -> Self {
         // After segments of an earlier run the object is made when the snapshot is
         // published, from all of them.
         if options.first_sequence > 0 {
@@ -120,7 +147,7 @@ impl<'a> ShardWriter<'a> {
     }
 
     /// Creates a shard that makes no look-up object.
-    pub(super) fn without_look_up(snapshot: &'a SnapshotDraft, options: ShardOptions) -> Self {
+    pub(super) fn without_look_up(snapshot: DraftOfShard<'a>, options: ShardOptions) -> Self {
         Self {
             snapshot,
             options,
@@ -268,7 +295,7 @@ impl<'a> ShardWriter<'a> {
             return Ok((self.finished, 0));
         };
         let place = self.options.place();
-        match builder.write(self.snapshot, place)? {
+        match builder.write(&self.snapshot, place)? {
             LookUpOutcome::Written(name) => {
                 let segments = builder.segments().to_vec();
                 let known = KnownLookUp { name, segments };
@@ -331,7 +358,12 @@ impl<'a> ShardWriter<'a> {
         })
     }
 
-    fn seal(&mut self) -> Result<()> {
+    /// Seals the open segment, if there is one; the next record begins another.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: the shard cannot be used any more.
+    pub(super) fn seal(&mut self) -> Result<()> {
         let Some(OpenSegment {
             encoder,
             object,

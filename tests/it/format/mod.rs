@@ -15,3 +15,4 @@ pub(crate) mod large_writer;
 pub(crate) mod manifest_parts;
 pub(crate) mod snapshot_property;
 pub(crate) mod warm_file;
+pub(crate) mod written_records;
