@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codecs::format::ids::{SegmentId, SnapshotId};
 use crate::codecs::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
-use crate::codecs::format::manifest::{LookUpName, Manifest, ManifestSegment};
+use crate::codecs::format::manifest::{LookUpName, Manifest, ManifestSegment, Need, Verdict};
 use crate::codecs::format::manifest_part::ManifestPart;
 use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS};
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
@@ -428,6 +428,7 @@ impl SnapshotDraft {
     fn publish_root(&self, root: &Manifest) -> Result<()> {
         let path = format!("{}/{MANIFEST}", self.name);
         let bytes = root.encode();
+        self.check_readable(&bytes)?;
         let Err(error) = self.store.put_new(&path, &bytes) else {
             self.remove_journal();
             return Ok(());
@@ -472,7 +473,18 @@ impl SnapshotDraft {
         Ok(())
     }
 
-    /// Checks that the manifest adds up and that its segments are there.
+    /// Checks that readers of this build take these bytes for a manifest: its version,
+    /// features and length are known only now.
+    fn check_readable(&self, bytes: &[u8]) -> Result<()> {
+        let read = Manifest::decode(bytes, Need::Rewrite, &Limits::default());
+        read.map(drop).map_err(|error| {
+            let what = format!("no reader would take the manifest: {}", error.to_chain());
+            Error::internal(what).at(Location::object(self.describe()))
+        })
+    }
+
+    /// Checks that the manifest adds up, that it is this snapshot's, and that its segments
+    /// are there.
     fn check_sound(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
         let check = |is_so: bool, what: &dyn Fn() -> String| {
             if is_so {
@@ -492,7 +504,34 @@ impl SnapshotDraft {
                 defect.unwrap_or_default()
             )
         })?;
+        check(manifest.snapshot_id == self.id, &|| {
+            let (found, own) = (manifest.snapshot_id, self.id);
+            format!("the manifest is of snapshot {found}, and this is {own}")
+        })?;
+        let verdict = Verdict::of(&manifest.nodes);
+        check(manifest.verdict == verdict, &|| {
+            let (found, of_nodes) = (manifest.verdict.as_str(), verdict.as_str());
+            format!("the manifest is {found}, but by its nodes it is {of_nodes}")
+        })?;
+        let place = |named: &ManifestSegment| (named.node_index, named.shard_index, named.sequence);
+        let unordered = manifest.segments.windows(2).find_map(|pair| match pair {
+            [before, after] if place(before) >= place(after) => Some(after),
+            _ => None,
+        });
+        check(unordered.is_none(), &|| {
+            let object = unordered.map_or("", |named| &named.object);
+            format!("{object} is not in order of node, shard and sequence")
+        })?;
         for (index, node) in (0_u32..).zip(&manifest.nodes) {
+            let mut of_node = manifest.segments.iter();
+            let stray = of_node.find(|named| {
+                let beyond = named.shard_index.checked_shr(node.shard_bits.into());
+                named.node_index == index && beyond.is_some_and(|beyond| beyond > 0)
+            });
+            check(stray.is_none(), &|| {
+                let object = stray.map_or("", |named| &named.object);
+                format!("{object} is of a shard that its node does not have")
+            })?;
             let of_node = manifest.segments.iter();
             let of_node = of_node.filter(|segment| segment.node_index == index);
             let records = of_node.fold(0, |sum: u64, segment| sum.saturating_add(segment.records));

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mcsnap::codecs::format::compression::Compression;
+use mcsnap::codecs::format::ids::SnapshotId;
 use mcsnap::codecs::format::journal::{Journal, JournalNode};
-use mcsnap::codecs::format::manifest::ManifestSegment;
+use mcsnap::codecs::format::manifest::{Digest128, Manifest, ManifestSegment, Totals};
 use mcsnap::engines::snapshot::{Leftover, ShardOptions, ShardWriter, SnapshotDraft, Unfinished};
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan, ResumeOptions};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
@@ -333,8 +334,8 @@ fn a_dump_that_another_one_finishes_meanwhile_leaves_its_snapshot_whole() {
 
 #[test]
 fn what_does_not_add_up_is_not_published() {
-    type Harm = fn(&mut mcsnap::codecs::format::manifest::Manifest);
-    let cases: [(&str, Harm); 5] = [
+    type Harm = fn(&mut Manifest);
+    let cases: [(&str, Harm); 12] = [
         ("has 0 nodes, but 1 were to be dumped", |manifest| {
             manifest.nodes.clear();
         }),
@@ -349,6 +350,32 @@ fn what_does_not_add_up_is_not_published() {
         }),
         ("no reader would take the manifest", |manifest| {
             manifest.segments[0].node_index = 7;
+        }),
+        ("no reader would take the manifest", |manifest| {
+            manifest.features.read.push("later".to_owned());
+        }),
+        ("no reader would take the manifest", |manifest| {
+            manifest.nodes[0].walk = "x".repeat(64 << 20);
+        }),
+        ("the manifest is of snapshot", |manifest| {
+            manifest.snapshot_id = SnapshotId([1; 16]);
+        }),
+        ("is complete, but by its nodes it is partial", |manifest| {
+            manifest.nodes[0].failure = Some("gone".to_owned());
+        }),
+        ("is not in order of node, shard", |manifest| {
+            manifest.segments.swap(0, 1);
+        }),
+        ("is not in order of node, shard", |manifest| {
+            // One of the two twice, so that the sums are right.
+            manifest.segments[1] = manifest.segments[0].clone();
+            manifest.totals = Totals::of(&manifest.segments);
+            let digests = Manifest::digests(&manifest.segments);
+            manifest.content_digest = Digest128(digests.content);
+            manifest.content_digest_exptime = Digest128(digests.content_exptime);
+        }),
+        ("is of a shard that its node does not have", |manifest| {
+            manifest.segments[1].shard_index = 1;
         }),
     ];
     for (what, harm) in cases {
