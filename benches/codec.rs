@@ -29,21 +29,18 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use mcsnap::codecs::format::checksum::{crc32, value_hash};
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
-use mcsnap::codecs::format::encoder::{EncoderOptions, Pushed, SegmentEncoder};
+use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder};
 use mcsnap::codecs::format::features::Features;
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
-use mcsnap::codecs::format::manifest::{Need, Totals};
+use mcsnap::codecs::format::manifest::Need;
 use mcsnap::codecs::format::segment_meta::{SegmentMeta, dumping_host};
-use mcsnap::engines::snapshot::{
-    SegmentReader, ShardOptions, ShardWriter, SnapshotDraft, SnapshotReader,
-};
+use mcsnap::engines::snapshot::{SegmentReader, SnapshotReader, SnapshotWriter, WriterOptions};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify};
 use mcsnap::ports::store::{MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::item::{Cas, Exptime, ItemMeta, Record, SlabClass};
 use mcsnap::words::progress::NoProgress;
 use mcsnap::words::units::{UnixSecs, to_u64};
-use serde_json::json;
 
 /// With their names in ids.
 const VALUE_SIZES: [(usize, &str); 6] = [
@@ -137,36 +134,17 @@ impl Records {
     /// Writes them as a snapshot of one segment.
     fn write(&self, compression: Compression) -> SnapshotReader {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let snapshot = SnapshotDraft::begin(Arc::clone(&store), "bench").unwrap();
-        let options = ShardOptions {
+        let options = WriterOptions {
             segment_size_max: u64::MAX,
-            segment_record_count_max: u64::MAX,
+            segment_record_count_max: 1 << 32,
             compression,
-            node: "a:1".to_owned(),
-            node_index: 0,
-            shard_index: 0,
-            shard_bits: 0,
-            clock_offset: 0,
-            server_version: String::new(),
-            created_at: UnixSecs(0),
-            first_sequence: 0,
+            ..WriterOptions::default()
         };
-        let mut writer = ShardWriter::new(&snapshot, options);
+        let mut writer = SnapshotWriter::begin(Arc::clone(&store), "bench", options).unwrap();
         for record in self.iter() {
-            assert_eq!(writer.push(&record).unwrap(), Pushed::Stored);
+            writer.push(&record).unwrap();
         }
-        let segments = writer.finish().unwrap();
-        assert_eq!(segments.len(), 1);
-        let stored = Totals::of(&segments).records.to_string();
-        let node = serde_json::from_value(json!({
-            "address": "a:1", "server_version": "", "pid": "1", "server_started_at": "1",
-            "clock_offset": "0", "walk": "", "shard_bits": 0, "items_start": stored,
-            "items_end": stored, "counters": {"listed": stored, "stored": stored},
-            "failure": null,
-        }));
-        let span = [UnixSecs(0); 2];
-        let manifest = snapshot.assemble(span, vec![node.unwrap()], segments);
-        snapshot.publish(&manifest, 1).unwrap();
+        assert_eq!(writer.finish().unwrap().segments, 1);
         SnapshotReader::open(store, "bench", Need::Verify).unwrap()
     }
 }

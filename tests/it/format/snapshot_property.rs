@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mcsnap::codecs::format::checksum::shard_of;
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::Pushed;
-use mcsnap::codecs::format::manifest::{
-    Digest128, Features, Manifest, ManifestNode, ManifestSegment, Need, ShardHash, Totals, Verdict,
-    Version,
+use mcsnap::codecs::format::manifest::{Manifest, ManifestNode, ManifestSegment, Need, Totals};
+use mcsnap::engines::snapshot::{
+    ShardOptions, ShardWriter, SnapshotDraft, SnapshotReader, SnapshotWriter, WriterOptions,
 };
-use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotDraft, SnapshotReader};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
 use mcsnap::ports::store::{MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
@@ -22,6 +20,9 @@ use mcsnap::words::units::UnixSecs;
 use proptest::prelude::*;
 
 pub(crate) const NAME: &str = "night";
+
+/// 2026-11-20T02:00:00Z.
+const TAKEN_AT: UnixSecs = UnixSecs(1_795_140_000);
 
 /// An item with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,80 +112,56 @@ pub(crate) fn shard_options(cut: &Cut, shard: u64) -> ShardOptions {
     }
 }
 
-/// Writes items as a dump of one node would.
+/// Writes items as a snapshot of one node.
 pub(crate) fn write(store: Arc<dyn Store>, items: &Items, cut: &Cut) -> Vec<ManifestSegment> {
-    let snapshot = SnapshotDraft::begin(store, NAME).unwrap();
-    let mut segments = Vec::new();
-    for shard in 0..1_u64 << cut.shard_bits {
-        let mut writer = ShardWriter::new(&snapshot, shard_options(cut, shard));
-        for (key, owned) in items
-            .iter()
-            .filter(|(key, _)| shard_of(key, cut.shard_bits) == shard)
-        {
-            let record = Record {
-                key,
-                value: &owned.value,
-                meta: owned.meta,
-            };
-            assert_eq!(writer.push(&record).unwrap(), Pushed::Stored);
-        }
-        segments.extend(writer.finish().unwrap());
+    let options = WriterOptions {
+        nodes: vec!["a:1".to_owned()],
+        segment_size_max: cut.segment_size_max,
+        segment_record_count_max: cut.segment_record_count_max,
+        compression: cut.compression,
+        shard_bits: cut.shard_bits,
+        taken_at: Some(TAKEN_AT),
+        ..WriterOptions::default()
+    };
+    let mut writer = SnapshotWriter::begin(Arc::clone(&store), NAME, options).unwrap();
+    for (key, Owned { value, meta }) in items {
+        let (value, meta) = (value.as_slice(), *meta);
+        writer.push(&Record { key, value, meta }).unwrap();
     }
-    snapshot
-        .publish(&manifest(&snapshot, segments.clone(), cut.shard_bits), 1)
-        .unwrap();
-    segments
+    writer.finish().unwrap();
+    let snapshot = SnapshotReader::open(store, NAME, Need::Read).unwrap();
+    snapshot.manifest().segments.clone()
 }
 
+/// The manifest of one node for segments that were written by hand.
 pub(crate) fn manifest(
     snapshot: &SnapshotDraft,
     segments: Vec<ManifestSegment>,
     shard_bits: u8,
 ) -> Manifest {
-    let totals = Totals::of(&segments);
-    let digests = Manifest::digests(&segments);
-    let stored = totals.records;
-    Manifest {
-        format: "mcsnap".to_owned(),
-        version: Version::default(),
-        features: Features::default(),
-        snapshot_id: snapshot.id(),
-        name: snapshot.name().to_owned(),
-        token: snapshot.token().to_owned(),
-        tool: "test".to_owned(),
-        started_at: "2026-11-20T02:00:00Z".to_owned(),
-        finished_at: "2026-11-20T02:00:01Z".to_owned(),
-        ring: None,
-        select: None,
-        shard_hash: ShardHash::default(),
-        nodes: vec![ManifestNode {
-            address: "a:1".to_owned(),
-            server_version: "1.6.18".to_owned(),
-            pid: 1,
-            server_started_at: 1,
-            clock_offset: "0".to_owned(),
-            walk: "metadump-hash".to_owned(),
-            shard_bits,
-            items_start: stored,
-            items_end: stored,
-            unlisted: 0,
-            look_ups: Vec::new(),
-            unsure: 0,
-            counters: Counters {
-                taken: stored,
-                stored,
-                ..Counters::default()
-            },
-            reasons: Reasons::default(),
-            failure: None,
-        }],
-        segments,
-        parts: Vec::new(),
-        totals,
-        content_digest: Digest128(digests.content),
-        content_digest_exptime: Digest128(digests.content_exptime),
-        verdict: Verdict::Complete,
-    }
+    let stored = Totals::of(&segments).records;
+    let node = ManifestNode {
+        address: "a:1".to_owned(),
+        server_version: "1.6.18".to_owned(),
+        pid: 1,
+        server_started_at: 1,
+        clock_offset: "0".to_owned(),
+        walk: "metadump-hash".to_owned(),
+        shard_bits,
+        items_start: stored,
+        items_end: stored,
+        unlisted: 0,
+        look_ups: Vec::new(),
+        unsure: 0,
+        counters: Counters {
+            taken: stored,
+            stored,
+            ..Counters::default()
+        },
+        reasons: Reasons::default(),
+        failure: None,
+    };
+    snapshot.assemble([TAKEN_AT; 2], vec![node], segments)
 }
 
 /// Reads everything back, block by block.
