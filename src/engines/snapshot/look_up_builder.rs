@@ -11,23 +11,26 @@ use crate::codecs::format::manifest::LookUpName;
 use crate::engines::snapshot::draft::SnapshotDraft;
 use crate::engines::snapshot::known_look_up::ShardPlace;
 use crate::engines::snapshot::segment_reader::SegmentReader;
-use crate::engines::snapshot::sorted_runs::{SortedRuns, join, split};
+use crate::engines::snapshot::sorted_runs::{
+    HashedNumber, SortedRuns, join, join_by_number, split,
+};
 use crate::ports::store::{Extent, ObjectWriter, ScratchFile};
 use crate::words::error::{Error, ErrorKind, Result};
-use crate::words::units::to_u64;
 
 /// Collects the keys of a shard, segment after segment.
 ///
 /// # Memory
 ///
 /// 2 MiB, and 64 KiB of entries of blocks; the rest is in a nameless file. While it is
-/// written, 4 MiB more, or 320 bytes for each segment if that is more.
+/// written, 4 MiB more, or 320 bytes for each segment if that is more; and 2 MiB for keys
+/// that stand twice.
 #[derive(Debug)]
 pub(super) struct LookUpBuilder {
     id: LookUpId,
     runs: SortedRuns,
     blocks: BlockLog,
     segments: Vec<SegmentId>,
+    scratch_directory: PathBuf,
 }
 
 /// What came of writing a look-up object.
@@ -35,9 +38,10 @@ pub(super) struct LookUpBuilder {
 pub(super) enum LookUpOutcome {
     /// It is there.
     Written(LookUpName),
-    /// No object was written, because some keys have two records. For each such key, its
-    /// hash, and the numbers of all its blocks but the last.
-    Repeated(Vec<(u128, Vec<u32>)>),
+    /// No object was written, because some keys have two records: all of these but the
+    /// newest, by [`join_by_number`] of the block and the hash of the key. Blocks are counted
+    /// through all segments.
+    Repeated(SortedRuns),
 }
 
 impl LookUpBuilder {
@@ -52,8 +56,9 @@ impl LookUpBuilder {
         Self {
             id: LookUpId(*uuid::Uuid::new_v4().as_bytes()),
             runs: SortedRuns::new(scratch_directory.clone(), Self::MEMORY),
-            blocks: BlockLog::new(scratch_directory),
+            blocks: BlockLog::new(scratch_directory.clone()),
             segments: Vec::new(),
+            scratch_directory,
         }
     }
 
@@ -126,7 +131,7 @@ impl LookUpBuilder {
     /// # Errors
     ///
     /// - `LimitExceeded`: a page is too full whatever the page count is, which a random
-    ///   seed rules out; or so many keys stand twice that they cannot be held.
+    ///   seed rules out.
     /// - `Io`.
     pub(super) fn write(
         &self,
@@ -134,7 +139,7 @@ impl LookUpBuilder {
         shard: ShardPlace,
     ) -> Result<LookUpOutcome> {
         let repeated = self.find_repeated()?;
-        if !repeated.is_empty() {
+        if repeated.len() > 0 {
             return Ok(LookUpOutcome::Repeated(repeated));
         }
         let mut name = LookUpName {
@@ -166,30 +171,27 @@ impl LookUpBuilder {
         }))
     }
 
-    fn find_repeated(&self) -> Result<Vec<(u128, Vec<u32>)>> {
-        const REPEATED_MAX: usize = 1 << 20;
-        let mut repeated: Vec<(u128, Vec<u32>)> = Vec::new();
+    fn find_repeated(&self) -> Result<SortedRuns> {
+        const RUN: usize = LookUpBuilder::MEMORY / size_of::<HashedNumber>();
+        let mut repeated = SortedRuns::new(self.scratch_directory.clone(), 0);
+        let mut run = Vec::new();
         let mut merge = self.runs.merge()?;
         let mut last: Option<(u128, u32)> = None;
         while let Some(entry) = merge.next()? {
             let (hash, number) = split(&entry);
+            // Sorted by number, so that the last one is the newest.
             if let Some((before, block)) = last
                 && before == hash
             {
-                // Sorted by number, so that the last one is the newest.
-                match repeated.last_mut() {
-                    Some((known, blocks)) if *known == hash => blocks.push(block),
-                    Some(_) | None => repeated.push((hash, vec![block])),
-                }
-                if repeated.len() > REPEATED_MAX {
-                    return Err(Error::new(ErrorKind::LimitExceeded {
-                        limit: "keys that stand twice in a shard",
-                        needed: to_u64(repeated.len()),
-                        bound: to_u64(REPEATED_MAX),
-                    }));
+                run.push(join_by_number(block, hash));
+                if run.len() >= RUN {
+                    repeated.push(std::mem::take(&mut run))?;
                 }
             }
             last = Some((hash, number));
+        }
+        if !run.is_empty() {
+            repeated.push(run)?;
         }
         Ok(repeated)
     }

@@ -119,7 +119,7 @@ impl SnapshotDraft {
         match builder.write(self, place)? {
             LookUpOutcome::Written(name) => Ok(Some(name)),
             LookUpOutcome::Repeated(keys) => {
-                let what = format!("{} keys stand twice in a shard", keys.len());
+                let what = format!("{} records of a shard have a newer one", keys.len());
                 Err(Error::internal(what).at(Location::object(self.describe())))
             }
         }

@@ -1,6 +1,6 @@
 //! Takes out of a shard what stands twice in it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use crate::codecs::format::block::StoredValue;
 use crate::codecs::format::checksum::index_hash;
@@ -8,46 +8,39 @@ use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::manifest::ManifestSegment;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::engines::snapshot::shard_writer::{ShardOptions, ShardWriter};
+use crate::engines::snapshot::sorted_runs::{Merge, SortedRuns, split_by_number};
 use crate::words::error::{Error, Result};
 use crate::words::item::Record;
+use crate::words::units::to_u64;
 
 impl ShardWriter<'_> {
     /// Writes the finished segments anew that have older records of repeated keys, without
-    /// these. `repeated` has the hash of each such key, with the numbers of all blocks but
-    /// the newest; blocks are counted through all segments. Returns the segments, and how
-    /// many records were left out.
+    /// these, which are given as in [`LookUpOutcome::Repeated`]. Returns the segments, and
+    /// how many records were left out.
     ///
     /// # Errors
     ///
     /// - `Corrupt`, `Io`.
+    ///
+    /// [`LookUpOutcome::Repeated`]: super::look_up_builder::LookUpOutcome::Repeated
     pub(super) fn without_repeated(
         self,
-        repeated: &[(u128, Vec<u32>)],
+        repeated: &SortedRuns,
     ) -> Result<(Vec<ManifestSegment>, u64)> {
         let segments = self.finished;
-        let mut dropped: BTreeMap<usize, HashSet<u128>> = BTreeMap::new();
-        for (hash, blocks) in repeated {
-            for block in blocks {
-                let mut end = 0_u64;
-                let holds = |segment: &ManifestSegment| {
-                    end = end.saturating_add(segment.blocks);
-                    u64::from(*block) < end
-                };
-                if let Some(number) = segments.iter().position(holds) {
-                    dropped.entry(number).or_default().insert(*hash);
-                }
-            }
-        }
+        let mut dropped = Dropped::new(repeated)?;
         let last = segments.iter().map(|segment| segment.sequence).max();
         let mut next_sequence = last.map_or(0, |last| last.saturating_add(1));
         let mut kept = Vec::with_capacity(segments.len());
         let mut rewritten = Vec::new();
-        let mut count = 0_u64;
-        for (number, named) in segments.into_iter().enumerate() {
-            let Some(hashes) = dropped.get(&number) else {
+        let (mut count, mut first_block) = (0_u64, 0_u64);
+        for named in segments {
+            let end = first_block.saturating_add(named.blocks);
+            if !dropped.has_before(end) {
                 kept.push(named);
+                first_block = end;
                 continue;
-            };
+            }
             let options = ShardOptions {
                 segment_size_max: u64::MAX,
                 segment_record_count_max: u64::MAX,
@@ -56,26 +49,73 @@ impl ShardWriter<'_> {
             };
             let segment = self.snapshot.open_sealed(&named)?;
             let mut writer = ShardWriter::without_look_up(self.snapshot.clone(), options);
-            count = count.saturating_add(copy(&segment, &mut writer, hashes, self.seed)?);
+            let left_out = copy(&segment, &mut writer, &mut dropped, first_block, self.seed)?;
+            count = count.saturating_add(left_out);
             next_sequence = next_sequence.saturating_add(1);
             rewritten.extend(writer.finish()?);
             self.snapshot.remove_segments(&[named])?;
+            first_block = end;
         }
         kept.extend(rewritten);
         Ok((kept, count))
     }
 }
 
-/// Copies all records but those of the hashes; returns how many were left out.
+/// The records to be left out, block after block.
+struct Dropped<'a> {
+    rest: Merge<'a>,
+    next: Option<(u64, u128)>,
+}
+
+impl<'a> Dropped<'a> {
+    fn new(repeated: &'a SortedRuns) -> Result<Self> {
+        let mut dropped = Self {
+            rest: repeated.merge()?,
+            next: None,
+        };
+        dropped.advance()?;
+        Ok(dropped)
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        let entry = self.rest.next()?;
+        self.next = entry.map(|entry| {
+            let (block, hash) = split_by_number(&entry);
+            (block.into(), hash)
+        });
+        Ok(())
+    }
+
+    /// Reports whether there is one before this block.
+    fn has_before(&self, block: u64) -> bool {
+        self.next.is_some_and(|(next, _)| next < block)
+    }
+
+    /// Takes the hashes of this block; those of earlier ones were taken before.
+    fn of_block(&mut self, block: u64) -> Result<HashSet<u128>> {
+        let mut hashes = HashSet::new();
+        while let Some((next, hash)) = self.next
+            && next <= block
+        {
+            hashes.insert(hash);
+            self.advance()?;
+        }
+        Ok(hashes)
+    }
+}
+
+/// Copies all records but those to be left out; returns how many these are.
 fn copy(
     segment: &SegmentReader,
     writer: &mut ShardWriter<'_>,
-    hashes: &HashSet<u128>,
+    dropped: &mut Dropped<'_>,
+    first_block: u64,
     seed: u64,
 ) -> Result<u64> {
     let mut sections = SectionReader::default();
     let mut count = 0_u64;
     for block in 0..segment.block_count() {
+        let hashes = dropped.of_block(first_block.saturating_add(to_u64(block)))?;
         let frame = segment.read_block(block)?;
         let at = |defect| Error::corrupt(defect).at(segment.block_location(block));
         let decoded = frame.decode(&mut sections).map_err(at)?;

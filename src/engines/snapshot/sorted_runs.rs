@@ -28,13 +28,31 @@ pub(super) fn join(hash: u128, number: u32) -> HashedNumber {
 
 /// Takes a hash and a number apart.
 pub(super) fn split(entry: &HashedNumber) -> (u128, u32) {
-    let number_of = |bytes: &[u8]| {
-        let add = |sum: u128, &byte: &u8| sum << 8 | u128::from(byte);
-        bytes.iter().fold(0, add)
-    };
     let (hash, number) = entry.split_at(16);
     let number = u32::try_from(number_of(number)).unwrap_or(u32::MAX);
     (number_of(hash), number)
+}
+
+/// Joins a number and a hash, to sort by number.
+pub(super) fn join_by_number(number: u32, hash: u128) -> HashedNumber {
+    let mut entry = [0; ENTRY_LEN];
+    let bytes = number.to_be_bytes().into_iter().chain(hash.to_be_bytes());
+    for (slot, byte) in entry.iter_mut().zip(bytes) {
+        *slot = byte;
+    }
+    entry
+}
+
+/// Takes a number and a hash apart.
+pub(super) fn split_by_number(entry: &HashedNumber) -> (u32, u128) {
+    let (number, hash) = entry.split_at(4);
+    let number = u32::try_from(number_of(number)).unwrap_or(u32::MAX);
+    (number, number_of(hash))
+}
+
+fn number_of(bytes: &[u8]) -> u128 {
+    let add = |sum: u128, &byte: &u8| sum << 8 | u128::from(byte);
+    bytes.iter().fold(0, add)
 }
 
 /// Sorted runs of hashes.
@@ -246,5 +264,8 @@ mod tests {
         let entry = join(u128::MAX - 5, 77);
         assert_eq!(split(&entry), (u128::MAX - 5, 77));
         assert!(join(1, u32::MAX) < join(2, 0));
+        let entry = join_by_number(77, u128::MAX - 5);
+        assert_eq!(split_by_number(&entry), (77, u128::MAX - 5));
+        assert!(join_by_number(1, u128::MAX) < join_by_number(2, 0));
     }
 }

@@ -247,6 +247,23 @@ fn the_last_record_of_a_key_stays() {
     assert_eq!((written.replaced, written.segments), (170, 1));
 }
 
+/// More of them than are sorted in memory at a time.
+#[test]
+fn every_key_can_come_twice() {
+    const KEYS: u64 = 110_000;
+    let options = WriterOptions {
+        segment_record_count_max: 40_000,
+        ..WriterOptions::default()
+    };
+    let round = |round: u8| {
+        let record = move |number| ("import", format!("{number}"), vec![round]);
+        (0..KEYS).map(record)
+    };
+    let records: Vec<_> = round(1).chain(round(2)).collect();
+    let written = check(options, &records);
+    assert_eq!((written.records, written.replaced), (KEYS, KEYS));
+}
+
 /// More than is held back, and some that are too long for that.
 #[test]
 fn the_last_of_many_long_records_of_a_key_stays() {
