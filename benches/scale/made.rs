@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use mcsnap::codecs::format::checksum::shard_of;
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::manifest::{ManifestNode, ManifestSegment};
-use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotWriter};
+use mcsnap::engines::snapshot::{ShardOptions, ShardWriter, SnapshotDraft};
 use mcsnap::ports::store::{LocalStore, Store};
 use mcsnap::words::counters::Counters;
 use mcsnap::words::item::{Exptime, ItemMeta, Record};
@@ -77,7 +77,7 @@ pub(crate) fn write(directory: &Path, shape: &Shape) -> usize {
 
 /// Writes a snapshot into a store; returns how many segments it has.
 pub(crate) fn write_into(store: Arc<dyn Store>, shape: &Shape) -> usize {
-    let snapshot = SnapshotWriter::begin(store, shape.name).unwrap();
+    let snapshot = SnapshotDraft::begin(store, shape.name).unwrap();
     let next = AtomicU32::new(0);
     let work = || {
         let mut written = Vec::new();
@@ -106,7 +106,7 @@ pub(crate) fn write_into(store: Arc<dyn Store>, shape: &Shape) -> usize {
     count
 }
 
-fn write_node(snapshot: &SnapshotWriter, shape: &Shape, node: u32) -> Vec<ManifestSegment> {
+fn write_node(snapshot: &SnapshotDraft, shape: &Shape, node: u32) -> Vec<ManifestSegment> {
     let shards = 0..1_u64 << shape.shard_bits;
     let mut writers: Vec<_> = shards
         .map(|shard_index| {

@@ -69,6 +69,7 @@ struct Cost {
 fn look_ups(store: &FaultyStore, key_of: impl Fn(u64) -> String, copies: usize) -> Cost {
     let options = LookupOptions {
         nodes: vec![address(1)],
+        is_every_node_asked: false,
         is_value_wanted: true,
         thread_count: 2,
     };
