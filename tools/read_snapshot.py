@@ -1823,9 +1823,7 @@ def check_segments(manifest):
     """N6 and N7, of the segments."""
     segments = manifest["segments"]
     for segment in segments:
-        check_object(segment["object"])
-        is_legal = segment["node_index"] < len(manifest["nodes"])
-        require(is_legal, "MCS010", None, "manifest: node_index")  # N6
+        check_named(segment, manifest)
     totals = {name: sum(int(segment[name]) for segment in segments) for name in SUMS}
     totals["segments"] = len(segments)
     for name, total in totals.items():  # N7
@@ -1833,6 +1831,13 @@ def check_segments(manifest):
     for name in DIGESTS:
         total = sum(int(segment[name], 16) for segment in segments) & MASK128
         require(int(manifest[name], 16) == total, "MCS016", None, f"manifest: {name}")
+
+
+def check_named(segment, manifest):
+    """N6"""
+    check_object(segment["object"])
+    is_legal = segment["node_index"] < len(manifest["nodes"])
+    require(is_legal, "MCS010", None, "manifest: node_index")
 
 
 def read_part(data, said, manifest):
@@ -1852,6 +1857,8 @@ def read_part(data, said, manifest):
     for segment in part["segments"]:  # N16
         is_legal = said["first_node"] <= segment["node_index"] <= said["last_node"]
         require(is_legal, "MCS010", None, f"{name}: node_index")
+    for segment in part["segments"]:
+        check_named(segment, manifest)
     return part["segments"]
 
 
