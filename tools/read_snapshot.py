@@ -1727,6 +1727,22 @@ PART_TEXT = members(
     }
 )
 
+RECORD_TEXT = members(
+    {
+        "format": text,
+        "version": VERSION,
+        "snapshot_id": hexadecimal(16),
+        "manifest": text,
+        "tool": text,
+        "started_at": text,
+        "finished_at": text,
+        "depth": text,
+        "result": text,
+        "findings": map_of(decimal),
+    },
+    {"features": FEATURES},
+)
+
 # What any major version has, and what is looked at before the rest.
 ENVELOPE = members(
     {},
@@ -1817,6 +1833,30 @@ def check_part_names(manifest):
         is_legal = list(nodes) == sorted(nodes) and nodes[-1] < len(manifest["nodes"])
         require(is_legal, "MCS015", None, "manifest: nodes of the parts")
         last_node = part["last_node"]
+
+
+def check_record(data, manifest):
+    """5.17"""
+    name = "record of a verification"
+    require(len(data) <= MANIFEST_PART_LEN_MAX, "MCS008", None, f"{name}: length")
+    try:
+        envelope = parse(data, ENVELOPE)
+        is_legal = envelope.get("format") == "mcsnap-verification"
+        require(is_legal, "MCS015", None, f"{name}: format")
+        version = envelope.get("version", {"major": 1, "minor": 0})
+        check_major(version["major"], version["minor"], None)
+        check_seal(data, name)
+        check_features(data, None)
+        record = parse(data, RECORD_TEXT)
+    except ValueError as error:
+        raise Damage("MCS015", None, f"{name}: {error}") from None
+    is_known = record["depth"] in ("quick", "data", "deep")
+    is_known = is_known and record["result"] in ("sound", "damaged", "unsure")
+    require(is_known, "MCS015", None, f"{name}: depth or result")
+    for moment in ("started_at", "finished_at"):
+        require(is_moment(record[moment]), "MCS015", None, f"{name}: {moment}")
+    is_same = record["snapshot_id"].lower() == manifest["snapshot_id"].lower()
+    require(is_same, "MCS005", None, f"{name}: of another snapshot")  # Y2
 
 
 def check_segments(manifest):
@@ -1996,6 +2036,13 @@ class Reading:
         self.shards(directory, manifest)
         for name in strays(directory, manifest):
             self.finding(name, Damage("MCS019", None, "the manifest does not name this"))  # N10
+        for name in records(directory):
+            try:
+                with open(os.path.join(directory, name), "rb") as file:
+                    check_record(file.read(), manifest)  # Y1
+            except Damage as damage:
+                words = f"the record of a verification cannot be used: {damage.text}"
+                self.finding(name, Damage("MCS024", None, words))
         verdict = manifest["verdict"]
         if verdict != "complete":
             self.finding(".", Damage("MCS020", None, f"the snapshot is {verdict}"))  # N11
@@ -2138,6 +2185,12 @@ def part_of(directory, name):
             return file.read()
     except FileNotFoundError:
         raise Damage("MCS017", None, "the part of the manifest is missing") from None  # N14
+
+
+def records(directory):
+    folder = os.path.join(directory, "verifications")
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [f"verifications/{name}" for name in names if name.endswith(".json")]
 
 
 def strays(directory, manifest):

@@ -295,6 +295,12 @@ pub enum Defect {
         /// The size of the object, in bytes.
         computed: u64,
     },
+    /// The record of a verification cannot be used.
+    #[error("the record of a verification cannot be used: {reason}")]
+    BadRecord {
+        /// Why.
+        reason: String,
+    },
     /// The manifest does not name this file of the snapshot.
     #[error("the manifest does not name this object; nothing reads it")]
     Stray,
@@ -341,10 +347,10 @@ impl Defect {
     pub const MADE_BY_NEWER: &'static str = "made by a newer mcsnap; upgrade";
 
     /// Every code, in the order of FORMAT.md section 11.
-    pub const CODES: [&'static str; 23] = [
+    pub const CODES: [&'static str; 24] = [
         "MCS001", "MCS002", "MCS003", "MCS004", "MCS005", "MCS006", "MCS007", "MCS008", "MCS009",
         "MCS010", "MCS011", "MCS012", "MCS013", "MCS014", "MCS015", "MCS016", "MCS017", "MCS018",
-        "MCS019", "MCS020", "MCS021", "MCS022", "MCS023",
+        "MCS019", "MCS020", "MCS021", "MCS022", "MCS023", "MCS024",
     ];
 
     /// Returns the stable code of this kind of defect.
@@ -376,6 +382,7 @@ impl Defect {
             Self::Unreadable { .. } => "MCS021",
             Self::Newer { .. } => "MCS022",
             Self::KeyTwice { .. } => "MCS023",
+            Self::BadRecord { .. } => "MCS024",
         }
     }
 
@@ -395,7 +402,7 @@ impl Defect {
     /// Returns the severity of this kind of defect.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Stray | Self::KnownLoss { .. } => Severity::Warning,
+            Self::Stray | Self::KnownLoss { .. } | Self::BadRecord { .. } => Severity::Warning,
             Self::Truncated { .. }
             | Self::BadMagic { .. }
             | Self::ChecksumMismatch { .. }

@@ -26,6 +26,14 @@ pub fn seal(object: &str) -> (Vec<u8>, String) {
     (text.into_bytes(), format!("{SHA256_PREFIX}{checksum}"))
 }
 
+/// Returns the checksum at the end of a text that has been checked, with its prefix.
+pub fn checksum_of(text: &[u8]) -> Option<String> {
+    let end = text.strip_suffix(CHECKSUM_END.as_bytes())?;
+    let (_, digits) = end.split_last_chunk::<CHECKSUM_LEN>()?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    Some(format!("{SHA256_PREFIX}{digits}"))
+}
+
 /// Checks the checksum (N3); returns it with its prefix.
 ///
 /// # Errors

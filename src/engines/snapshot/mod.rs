@@ -44,6 +44,7 @@ mod shard_sink;
 mod shard_writer;
 mod snapshot_writer;
 mod sorted_runs;
+mod verifications;
 mod writer_memory;
 mod writer_options;
 
@@ -73,5 +74,6 @@ pub use segment_value::SegmentValue;
 pub use shard_sink::{ShardResult, ShardSink};
 pub use shard_writer::{ShardOptions, ShardWriter};
 pub use snapshot_writer::{SnapshotWriter, WrittenSnapshot};
+pub use verifications::write_verification;
 pub use writer_memory::writer_memory;
 pub use writer_options::WriterOptions;

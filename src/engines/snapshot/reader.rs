@@ -9,6 +9,7 @@ use crate::codecs::format::manifest::{
 };
 use crate::codecs::format::manifest_part::ManifestPart;
 use crate::codecs::format::moment::parse_moment;
+use crate::codecs::format::sealed_text::checksum_of;
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::engines::snapshot::files::can_resume;
 use crate::engines::snapshot::files::{LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
@@ -32,6 +33,8 @@ pub struct SnapshotReader {
     /// Whether the name is that of a single segment, with a manifest made for it.
     is_lone_segment: bool,
     manifest: Manifest,
+    /// The manifest's own checksum; `None` of a lone segment.
+    checksum: Option<String>,
     limits: Limits,
 }
 
@@ -69,6 +72,7 @@ impl SnapshotReader {
                         name: name.to_owned(),
                         is_lone_segment: true,
                         manifest,
+                        checksum: None,
                         limits,
                     });
                 }
@@ -87,6 +91,7 @@ impl SnapshotReader {
             name: name.to_owned(),
             is_lone_segment: false,
             manifest,
+            checksum: checksum_of(&bytes),
             limits,
         })
     }
@@ -244,6 +249,11 @@ impl SnapshotReader {
     /// known.
     pub fn is_lone_segment(&self) -> bool {
         self.is_lone_segment
+    }
+
+    /// Returns the manifest's own checksum; `None` of a lone segment.
+    pub fn manifest_checksum(&self) -> Option<&str> {
+        self.checksum.as_deref()
     }
 
     /// Returns the name of the snapshot for messages.

@@ -21,7 +21,7 @@ mod statistics;
 pub use capped_table::CappedTable;
 pub use histogram::{Bucket, Histogram};
 pub use key_prefix::{KeyPrefixTable, PrefixDepth, PrefixRow};
-pub use report::{InspectReport, NodeShare, Sources, Storage, WhyKeys};
+pub use report::{InspectReport, LastVerification, NodeShare, Sources, Storage, WhyKeys};
 pub use run::{InspectOptions, inspect};
 pub use statistics::{
     ClientFlagsTable, IdleHistogram, LengthRange, MarkTally, SlabClassTable, Statistics,

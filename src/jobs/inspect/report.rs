@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::codecs::format::verification::VerificationRecord;
 use crate::codecs::statistics::Tally;
 use crate::jobs::inspect::statistics::Statistics;
 use crate::words::defect::Severity;
@@ -31,8 +32,19 @@ pub struct InspectReport {
     pub findings: Vec<Finding>,
     /// Number of further findings.
     pub finding_count_dropped: u64,
+    /// The last verification of which there is a record that can be used.
+    pub verification: Option<LastVerification>,
     /// How long the inspection took.
     pub elapsed: Duration,
+}
+
+/// The last verification of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastVerification {
+    /// Its record.
+    pub record: VerificationRecord,
+    /// Whether the manifest is still the same; if not, it names other look-up objects.
+    pub is_of_this_manifest: bool,
 }
 
 /// What the figures of an inspection come from.

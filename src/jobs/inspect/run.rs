@@ -12,12 +12,14 @@ use crate::codecs::statistics::{SegmentStatistics, Tally};
 use crate::engines::sink::{OwnerDefaults, bind_owners};
 use crate::engines::snapshot::{Opening, SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::inspect::key_prefix::{KeyPrefixTable, PrefixDepth};
-use crate::jobs::inspect::report::{InspectReport, NodeShare, Sources, Storage, WhyKeys};
+use crate::jobs::inspect::report::{
+    InspectReport, LastVerification, NodeShare, Sources, Storage, WhyKeys,
+};
 use crate::jobs::inspect::statistics::Statistics;
 use crate::ports::host::Stopwatch;
 use crate::words::cancel::Cancel;
 use crate::words::defect::{Defect, Structure};
-use crate::words::error::Result;
+use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
 use crate::words::location::Location;
 use crate::words::progress::{Event, Progress, RunningJob};
@@ -168,7 +170,24 @@ pub fn inspect(
         unknown_kept: whole.unknown_kept,
         findings: found.kept.into_values().collect(),
         finding_count_dropped: found.dropped,
+        verification: last_verification(snapshot),
         elapsed: clock.elapsed(),
+    })
+}
+
+/// Finds the last verification. What is wrong with a record is told, but is not wrong with
+/// the snapshot.
+fn last_verification(snapshot: &SnapshotReader) -> Option<LastVerification> {
+    let tell =
+        |error: Error| tracing::warn!("what was verified is not known: {}", error.to_chain());
+    let names = snapshot.list_verifications().map_err(tell).ok()?;
+    let records = names.iter().rev();
+    let mut records =
+        records.filter_map(|name| snapshot.read_verification(name).map_err(tell).ok());
+    let record = records.next()?;
+    Some(LastVerification {
+        is_of_this_manifest: snapshot.manifest_checksum() == Some(&record.manifest),
+        record,
     })
 }
 

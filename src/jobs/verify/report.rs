@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::codecs::format::verification::VerificationRecord;
 use crate::jobs::verify::depth::Depth;
 use crate::words::defect::{Defect, Severity};
 use crate::words::finding::Finding;
@@ -30,6 +31,9 @@ pub struct VerifyReport {
     /// When the dump began and ended, according to the manifest; `None` if that cannot be
     /// read.
     pub dump_span: Option<[String; 2]>,
+    /// What can be written beside the snapshot about the verification; `None` if the
+    /// manifest cannot be read, or of a lone segment.
+    pub record: Option<VerificationRecord>,
     /// How long the verification took.
     pub elapsed: Duration,
 }

@@ -1,6 +1,6 @@
 //! Checks the segments, many at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codecs::format::block::{StoredRecord, StoredValue};
@@ -13,10 +13,11 @@ use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need, Verdict}
 use crate::codecs::statistics::{Difference, Recount, SegmentStatistics};
 use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::verify::depth::Depth;
+use crate::jobs::verify::record::record_of;
 use crate::jobs::verify::record_tally::{RecordTally, check_bounds};
 use crate::jobs::verify::report::VerifyReport;
 use crate::jobs::verify::shards::check_shards;
-use crate::ports::host::Stopwatch;
+use crate::ports::host::{self, Stopwatch};
 use crate::ports::store::Store;
 use crate::words::cancel::Cancel;
 use crate::words::defect::{Defect, Severity, Structure};
@@ -69,6 +70,7 @@ pub fn verify_snapshot(
                 bytes: 0,
                 select: None,
                 dump_span: None,
+                record: None,
                 elapsed: clock.elapsed(),
             })
         }
@@ -92,6 +94,7 @@ pub fn verify(
     progress: &dyn Progress,
 ) -> Result<VerifyReport> {
     let clock = Stopwatch::start();
+    let started_at = host::now();
     let manifest = snapshot.manifest();
     let totals = &manifest.totals;
     let _running = RunningJob::start(progress, "verify", totals.records, totals.size);
@@ -125,6 +128,12 @@ pub fn verify(
         bytes: counts.iter().map(|counts| counts.bytes).sum(),
         select: manifest.select.clone(),
         dump_span: Some([manifest.started_at.clone(), manifest.finished_at.clone()]),
+        record: record_of(
+            snapshot,
+            options.depth,
+            [started_at, host::now()],
+            &found.counts,
+        ),
         elapsed: clock.elapsed(),
     })
 }
@@ -134,6 +143,8 @@ struct Found {
     /// Each with the number of its segment, for sorting.
     kept: Vec<(usize, Finding)>,
     dropped: u64,
+    /// How many there are of each code, the dropped ones included.
+    counts: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -155,6 +166,8 @@ struct Check<'a> {
 impl Check<'_> {
     fn add(&self, number: usize, location: Location, defect: Defect) {
         let mut found = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = found.counts.entry(defect.code()).or_default();
+        *count = count.saturating_add(1);
         if found.kept.len() < VerifyReport::FINDING_COUNT_MAX {
             found.kept.push((number, Finding::new(location, defect)));
         } else {
@@ -644,6 +657,7 @@ impl Check<'_> {
         for stray in strays.into_iter().flatten() {
             self.add(last, Location::object(stray.name), Defect::Stray);
         }
+        self.records()?;
         let manifest = self.snapshot.manifest();
         if manifest.verdict != Verdict::Complete {
             let losses = manifest.losses();
@@ -660,6 +674,25 @@ impl Check<'_> {
                     verdict,
                 },
             );
+        }
+        Ok(())
+    }
+}
+
+impl Check<'_> {
+    /// Checks the records of verifications (Y1, Y2).
+    fn records(&self) -> Result<()> {
+        let last = usize::MAX;
+        let names = self.snapshot.list_verifications();
+        let names = self.note(last, &self.snapshot.describe(), names)?;
+        for name in names.into_iter().flatten() {
+            let Err(error) = self.snapshot.read_verification(&name) else {
+                continue;
+            };
+            // The snapshot is no worse for it.
+            let finding = Finding::from_any_version(error, &name)?;
+            let reason = finding.defect.to_string();
+            self.add(last, Location::object(name), Defect::BadRecord { reason });
         }
         Ok(())
     }

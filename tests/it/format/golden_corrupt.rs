@@ -20,17 +20,17 @@ use mcsnap::codecs::format::sealed_text::check_seal;
 use mcsnap::words::defect::{Defect, Structure};
 use serde_json::{Value, json};
 
-use crate::format::golden;
 use crate::format::golden_valid::{
     Snapshot, check, compressed, forged, in_parts, is_blessed, of_columns, of_one, raw_keys,
     resealed, rows_of_one, testdata, text_of, with_checkpoint, with_column,
 };
 use crate::format::independent_reader::{Told, verify_by_library, verify_independently};
+use crate::format::{golden, golden_records};
 use crate::harness::forge::{CRITICAL, Forge, HAS_PAYLOAD_CRC, PLAIN, Place, Side};
 use crate::harness::workdir::Workdir;
 
 /// A damaged file or snapshot.
-struct Case {
+pub(crate) struct Case {
     name: &'static str,
     /// What is wrong with it.
     what: &'static str,
@@ -80,7 +80,7 @@ impl Case {
         Self::of_files(name, code, what, files)
     }
 
-    fn of_files(
+    pub(crate) fn of_files(
         name: &'static str,
         code: &'static str,
         what: &'static str,
@@ -1376,6 +1376,7 @@ fn both_readers_find_in_corrupt_files_what_is_wrong_and_where() {
     cases.extend(illegal());
     cases.extend(wrong_parts());
     cases.extend(snapshots());
+    cases.extend(golden_records::cases());
     // Files that no case makes any more would be read as if one did.
     if is_blessed() && testdata("corrupt").exists() {
         fs::remove_dir_all(testdata("corrupt")).unwrap();

@@ -32,6 +32,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::format::golden;
 use crate::format::golden_newer::{digest_of, open};
+use crate::format::golden_records::record_of;
 use crate::format::independent_reader::{
     check_agreement, list_by_library, read_snapshot, verify_by_library,
 };
@@ -721,9 +722,12 @@ fn golden_snapshots_are_written_as_ever_and_read() {
         check_or_keep(&format!("valid/parts/{file}"), &bytes);
     }
     check_listing("parts", "cluster");
-    for (file, bytes) in cluster().look_up().files() {
+    let looked_up = cluster().look_up();
+    for (file, bytes) in looked_up.files() {
         check_or_keep(&format!("valid/looked-up/{file}"), &bytes);
     }
+    let (record, object) = record_of(&looked_up).encode();
+    check_or_keep(&format!("valid/looked-up/{object}"), &record);
     check_listing("looked-up", "cluster");
     // No server has kept anything.
     let mut nothing = Snapshot::new(&[("cache1:11211", 1), ("cache2:11211", 1)]);

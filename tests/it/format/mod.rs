@@ -7,6 +7,7 @@ pub(crate) mod golden;
 pub(crate) mod golden_corrupt;
 pub(crate) mod golden_larger;
 pub(crate) mod golden_newer;
+pub(crate) mod golden_records;
 pub(crate) mod golden_to_come;
 pub(crate) mod golden_valid;
 pub(crate) mod hostile;

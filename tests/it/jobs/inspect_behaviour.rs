@@ -250,6 +250,7 @@ fn what_the_servers_have_is_told() {
         [
             "schema",
             "snapshot",
+            "verification",
             "at_unix_seconds",
             "select",
             "is_whole",

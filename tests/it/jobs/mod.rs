@@ -22,3 +22,4 @@ pub(crate) mod resume_compares;
 pub(crate) mod resume_failures;
 pub(crate) mod round_trip;
 pub(crate) mod select_behaviour;
+pub(crate) mod verifications;

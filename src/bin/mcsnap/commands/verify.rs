@@ -1,8 +1,11 @@
 //! `mcsnap verify`: is a snapshot whole and sound.
 
+use std::sync::Arc;
+
 use anyhow::Result;
+use mcsnap::engines::snapshot::write_verification;
 use mcsnap::jobs::verify::{Depth, VerifyOptions, VerifyReport, verify_snapshot};
-use mcsnap::ports::store::open_snapshot_place;
+use mcsnap::ports::store::{Store, open_snapshot_place};
 use mcsnap::words::defect::Severity;
 use mcsnap::words::finding::Finding;
 use mcsnap::words::item::escape_controls;
@@ -36,6 +39,14 @@ pub(crate) struct VerifyArgs {
           value_name = "BOOL")]
     #[serde(deserialize_with = "switch")]
     pub(crate) deep: Option<bool>,
+    /// Keep the result beside the snapshot; inspect shows it
+    ///
+    /// A small file below `verifications/`: who has checked what, when, how
+    /// deeply, and with what result. Nothing else of the snapshot changes.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    #[serde(deserialize_with = "switch")]
+    pub(crate) record: Option<bool>,
     /// Threads [default: one a processor]
     #[arg(long, value_name = "COUNT")]
     #[serde(deserialize_with = "text")]
@@ -71,8 +82,18 @@ impl Command for VerifyArgs {
             thread_count,
         };
         let progress = context.progress();
-        let report = verify_snapshot(store, &name, &options, &context.cancel, &progress)?;
-        print_report(context, place, &report)?;
+        let report = verify_snapshot(
+            Arc::clone(&store),
+            &name,
+            &options,
+            &context.cancel,
+            &progress,
+        )?;
+        let record = match settings.record {
+            Some(true) => write_record(store, &name, &report)?,
+            _ => None,
+        };
+        print_report(context, place, &report, record.as_deref())?;
         if let Some(Finding { location, defect }) = report.first_newer() {
             // As every other command tells it.
             let message = format!("{location}: {defect}");
@@ -87,7 +108,29 @@ impl Command for VerifyArgs {
     }
 }
 
-fn print_report(context: &Context, place: &str, report: &VerifyReport) -> Result<()> {
+/// Keeps the result beside the snapshot; returns the place.
+fn write_record(
+    store: Arc<dyn Store>,
+    name: &str,
+    report: &VerifyReport,
+) -> Result<Option<String>> {
+    let Some(record) = &report.record else {
+        let place = store.describe(name);
+        let message =
+            format!("{place}: no record is kept: there is no manifest that it could be of");
+        tell(Priority::Warning, &message);
+        return Ok(None);
+    };
+    let place = write_verification(&*store, name, record)?;
+    Ok(Some(place))
+}
+
+fn print_report(
+    context: &Context,
+    place: &str,
+    report: &VerifyReport,
+    record: Option<&str>,
+) -> Result<()> {
     let (errors, warnings) = (
         report.count(Severity::Error),
         report.count(Severity::Warning),
@@ -119,6 +162,7 @@ fn print_report(context: &Context, place: &str, report: &VerifyReport) -> Result
         "blocks": report.blocks,
         "records": report.records,
         "size_bytes": report.bytes,
+        "record": record,
     });
     if context.format == Format::Text {
         print(finding_lines(report).as_bytes())?;
@@ -152,6 +196,7 @@ fn print_report(context: &Context, place: &str, report: &VerifyReport) -> Result
                 ),
             ),
         ]);
+        rows.extend(record.map(|record| ("record", record.to_owned())));
         rows
     })
 }

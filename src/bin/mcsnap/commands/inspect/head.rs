@@ -42,6 +42,7 @@ impl Inspection<'_> {
             ("dumped", self.dumped()),
             ("times", self.moment()),
         ];
+        rows.extend(self.verified());
         if let Some(ring) = &manifest.ring {
             rows.push(("ring", one_line(ring)));
         }
@@ -183,6 +184,26 @@ impl Inspection<'_> {
             return seen;
         }
         format!("{seen}, memcached {}", one_line(&named.join(", ")))
+    }
+
+    /// The last verification, and what has changed since.
+    fn verified(self) -> Vec<(&'static str, String)> {
+        let Some(last) = &self.report.verification else {
+            return Vec::new();
+        };
+        let record = &last.record;
+        let count: u64 = record.findings.values().map(|count| count.0).sum();
+        let findings = match count {
+            0 => String::new(),
+            _ => format!(", {}", counted(count, "finding")),
+        };
+        let (at, depth, result) = (&record.finished_at, &record.depth, &record.result);
+        let text = one_line(&format!("{result} ({depth} check{findings}) at {at}"));
+        let mut rows = vec![("verified", text)];
+        if !last.is_of_this_manifest {
+            rows.push(("", "look-up objects made anew since".to_owned()));
+        }
+        rows
     }
 
     fn dumped(self) -> String {

@@ -3,7 +3,9 @@
 use anyhow::Result;
 use mcsnap::codecs::format::manifest::ManifestNode;
 use mcsnap::codecs::statistics::{LargeValue, Tally};
-use mcsnap::jobs::inspect::{Bucket, LengthRange, NodeShare, PrefixDepth, WhyKeys};
+use mcsnap::jobs::inspect::{
+    Bucket, LastVerification, LengthRange, NodeShare, PrefixDepth, WhyKeys,
+};
 use mcsnap::words::finding::Finding;
 use mcsnap::words::item::{Attribute, Exptime, SlabClass, escape_bytes};
 use mcsnap::words::units::{UnixSecs, to_f64};
@@ -40,6 +42,7 @@ impl Inspection<'_> {
                 "content_digest": manifest.content_digest.to_string(),
                 "content_digest_exptime": manifest.content_digest_exptime.to_string(),
             },
+            "verification": report.verification.as_ref().map(verification_json),
             "at_unix_seconds": report.at.0,
             "select": report.selection.as_ref().map(|expression| json!({
                 "expression": expression,
@@ -280,6 +283,24 @@ fn share_json(share: &NodeShare, total: &Tally) -> Value {
         &share.tally,
         total,
     )
+}
+
+fn verification_json(last: &LastVerification) -> Value {
+    let record = &last.record;
+    let findings: Map<String, Value> = record
+        .findings
+        .iter()
+        .map(|(code, count)| (code.clone(), count.0.into()))
+        .collect();
+    json!({
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "depth": record.depth,
+        "result": record.result,
+        "findings": findings,
+        "tool": record.tool,
+        "is_of_this_manifest": last.is_of_this_manifest,
+    })
 }
 
 fn node_json(node: &ManifestNode, share: &NodeShare, total: &Tally) -> Value {

@@ -98,6 +98,7 @@ mod tests {
             unknown_kept: 0,
             findings: Vec::new(),
             finding_count_dropped: 0,
+            verification: None,
             elapsed: std::time::Duration::ZERO,
         }
     }
