@@ -32,7 +32,6 @@ pub(crate) fn count(directory: &Path) {
             shard_bits: 0,
             records: 20_000,
             records_of_segment: 20_000 / segments,
-            ..Shape::of_segments(1, 1)
         };
         let memory = MemoryStore::new();
         assert_eq!(
