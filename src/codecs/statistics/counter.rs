@@ -27,8 +27,29 @@ pub struct StatCounter {
     client_flags: ValueTable,
     /// By the bits of the attributes: those that are set, and above them the known ones.
     attributes: ValueTable,
+    /// Of the last record, and what records of this kind have followed each other.
+    kind: Kind,
+    of_kind: Tally,
     prefixes: PrefixTree,
     largest: Largest,
+}
+
+/// What many records have in common, so that they are counted together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Kind {
+    slab_class: Option<SlabClass>,
+    client_flags: Option<u64>,
+    attributes: Attributes,
+}
+
+impl Kind {
+    fn of(meta: &ItemMeta) -> Self {
+        Self {
+            slab_class: meta.slab_class,
+            client_flags: meta.client_flags,
+            attributes: meta.attributes,
+        }
+    }
 }
 
 impl StatCounter {
@@ -49,6 +70,8 @@ impl StatCounter {
             client_flags: ValueTable::new(Self::FLAGS_COUNT_MAX),
             // Five marks in three states: all fit.
             attributes: ValueTable::new(usize::MAX),
+            kind: Kind::default(),
+            of_kind: Tally::default(),
             prefixes: PrefixTree::new(),
             largest: Largest::new(SegmentStatistics::LARGEST_COUNT_MAX),
         }
@@ -64,37 +87,53 @@ impl StatCounter {
         self.value_lens.add(record.value_len.into(), &tally);
         match record.meta.exptime {
             Some(Exptime::At(UnixSecs(at))) => self.exptimes.add(at, &tally),
-            Some(Exptime::Never) => self.never.merge(&tally),
+            Some(Exptime::Never) => self.never.count(&tally),
             None => {}
         }
         if let Some(UnixSecs(access)) = record.meta.last_access {
             self.last_accesses.add(access, &tally);
         }
-        if let Some(SlabClass(class)) = record.meta.slab_class {
+        let kind = Kind::of(record.meta);
+        if kind != self.kind {
+            self.count_kind();
+            self.kind = kind;
+        }
+        self.of_kind.count(&tally);
+        self.prefixes.add(record.key, &tally);
+        self.largest.add(record, 0);
+    }
+
+    /// Counts the records since the kind changed.
+    fn count_kind(&mut self) {
+        let tally = std::mem::take(&mut self.of_kind);
+        if tally.records == 0 {
+            return;
+        }
+        let kind = self.kind;
+        if let Some(SlabClass(class)) = kind.slab_class {
             let class = usize::from(class);
             if self.slab_classes.len() <= class {
                 self.slab_classes
                     .resize(class.saturating_add(1), Tally::default());
             }
             if let Some(sum) = self.slab_classes.get_mut(class) {
-                sum.merge(&tally);
+                sum.count(&tally);
             }
         }
-        match record.meta.client_flags {
+        match kind.client_flags {
             Some(flags) => self.client_flags.add(flags, &tally),
-            None => self.flags_unknown.merge(&tally),
+            None => self.flags_unknown.count(&tally),
         }
-        let (values, known) = record.meta.attributes.to_bits();
+        let (values, known) = kind.attributes.to_bits();
         if known != 0 {
             let bits = u16::from_le_bytes([values, known]);
             self.attributes.add(bits.into(), &tally);
         }
-        self.prefixes.add(record.key, &tally);
-        self.largest.add(record, 0);
     }
 
     /// Returns the counts.
-    pub fn finish(self) -> SegmentStatistics {
+    pub fn finish(mut self) -> SegmentStatistics {
+        self.count_kind();
         let value_lens = self.value_lens.finish();
         let classes = (0..=u8::MAX).zip(self.slab_classes);
         let largest = self.largest.iter().map(|large| LargestRecord {

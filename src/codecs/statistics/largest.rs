@@ -25,6 +25,8 @@ pub struct Largest {
     count_max: usize,
     /// The length of the shortest one.
     least: u32,
+    /// How its key starts.
+    least_start: u64,
     kept: BTreeMap<(Reverse<u32>, Vec<u8>, usize), ItemMeta>,
 }
 
@@ -34,6 +36,7 @@ impl Largest {
         Self {
             count_max,
             least: 0,
+            least_start: 0,
             kept: BTreeMap::new(),
         }
     }
@@ -41,7 +44,10 @@ impl Largest {
     /// Adds a record if it is among the largest.
     pub fn add(&mut self, record: &RecordFacts<'_>, node_index: usize) {
         let is_full = self.kept.len() >= self.count_max;
-        if is_full && record.value_len < self.least {
+        if is_full
+            && (record.value_len < self.least
+                || record.value_len == self.least && start_of(record.key) > self.least_start)
+        {
             return;
         }
         // Nearly every other record returns here, without a copy of its key.
@@ -82,7 +88,19 @@ impl Largest {
         }
         let last = self.kept.last_key_value();
         self.least = last.map_or(0, |((Reverse(len), ..), _)| *len);
+        self.least_start = last.map_or(0, |((_, key, _), _)| start_of(key));
     }
+}
+
+/// Returns the first eight bytes of a key as a number; of two keys, the one with the higher
+/// number is the higher key.
+fn start_of(key: &[u8]) -> u64 {
+    if let Some(start) = key.first_chunk() {
+        return u64::from_be_bytes(*start);
+    }
+    let mut start = [0; 8];
+    start.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+    u64::from_be_bytes(start)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod counter;
 mod key_prefix;
 mod largest;
 mod prefix_tree;
+mod recent_prefixes;
 mod recount;
 mod segment;
 mod span;

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::codecs::statistics::key_prefix::{
     KEY_DELIMITERS, prefix_end, prefix_of, push_without_numbers,
 };
+use crate::codecs::statistics::recent_prefixes::RecentPrefixes;
 use crate::codecs::statistics::tally::Tally;
 use crate::words::units::to_u64;
 
@@ -33,13 +34,26 @@ pub struct PrefixTree {
     nodes: HashMap<u64, Node, BuildHasherDefault<SameHash>>,
     missed_max: u64,
     none: Tally,
+    recent: RecentPrefixes,
     name: Vec<u8>,
 }
+
+/// Bytes of items that the counts of prefixes lack, by the hash of the prefix.
+type Lost = HashMap<u64, u64, BuildHasherDefault<SameHash>>;
 
 #[derive(Clone, Debug)]
 struct Node {
     name: Box<[u8]>,
     tally: Tally,
+}
+
+/// Whether a prefix has a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Yes,
+    No,
+    /// Another prefix with the same hash has.
+    Other,
 }
 
 impl PrefixTree {
@@ -60,60 +74,101 @@ impl PrefixTree {
             nodes: HashMap::default(),
             missed_max: 0,
             none: Tally::default(),
+            recent: RecentPrefixes::new(),
             name: Vec::new(),
         }
     }
 
     /// Adds a record.
     pub fn add(&mut self, key: &[u8], tally: &Tally) {
-        self.name.clear();
-        if !push_prefix(&mut self.name, key) {
-            self.none.merge(tally);
+        if let Some(hash) = self.recent.find(key)
+            && let Some(node) = self.nodes.get_mut(&hash)
+        {
+            node.tally.count(tally);
             return;
         }
-        if self.nodes.len() >= Self::NODE_COUNT_MAX {
-            let lost = self.fold_to(Self::NODE_COUNT_KEPT, usize::MAX);
-            let most = lost.into_values().max().unwrap_or(0);
-            self.missed_max = self.missed_max.saturating_add(most);
+        self.add_unknown(key, tally);
+    }
+
+    /// Adds a record whose prefix did not come lately. Apart, so that the others do not pay
+    /// for the registers that this takes.
+    #[inline(never)]
+    fn add_unknown(&mut self, key: &[u8], tally: &Tally) {
+        let mut name = std::mem::take(&mut self.name);
+        name.clear();
+        if push_prefix(&mut name, key) {
+            self.add_prefix(key, &name, tally);
+        } else {
+            self.none.count(tally);
         }
-        let name = std::mem::take(&mut self.name);
-        self.add_named(&name, tally);
         self.name = name;
     }
 
-    fn add_named(&mut self, name: &[u8], tally: &Tally) {
-        let new_node = || Node {
-            name: name.into(),
-            tally: Tally::default(),
-        };
-        let node = self.nodes.entry(xxh3_64(name)).or_insert_with(new_node);
-        if *node.name == *name {
-            node.tally.merge(tally);
-        } else {
-            // Another prefix with the same hash: nobody has seen one yet.
-            self.missed_max = self.missed_max.saturating_add(tally.item_bytes);
+    fn add_prefix(&mut self, key: &[u8], name: &[u8], tally: &Tally) {
+        let hash = xxh3_64(name);
+        match self.add_known(hash, name, tally) {
+            Known::Yes => {
+                let is_deepest = depth_of(name) >= Self::DEPTH_MAX;
+                self.recent.remember(key, name, hash, is_deepest);
+            }
+            Known::Other => {}
+            Known::No => {
+                if self.nodes.len() >= Self::NODE_COUNT_MAX {
+                    let lost = self.fold_to(Self::NODE_COUNT_KEPT, usize::MAX);
+                    let most = lost.into_values().max().unwrap_or(0);
+                    self.missed_max = self.missed_max.saturating_add(most);
+                    self.recent.clear();
+                }
+                self.add_named(name, tally);
+            }
         }
+    }
+
+    fn add_named(&mut self, name: &[u8], tally: &Tally) {
+        let hash = xxh3_64(name);
+        if self.add_known(hash, name, tally) == Known::No {
+            let node = Node {
+                name: name.into(),
+                tally: *tally,
+            };
+            self.nodes.insert(hash, node);
+        }
+    }
+
+    /// Adds to a prefix that has a node.
+    fn add_known(&mut self, hash: u64, name: &[u8], tally: &Tally) -> Known {
+        let Some(node) = self.nodes.get_mut(&hash) else {
+            return Known::No;
+        };
+        if *node.name == *name {
+            node.tally.count(tally);
+            return Known::Yes;
+        }
+        // Nobody has seen that yet.
+        self.missed_max = self.missed_max.saturating_add(tally.item_bytes);
+        Known::Other
     }
 
     /// Moves the lightest nodes into those above them, and drops those of depth 1, until
     /// at most so many are left, with at most so many bytes of names. Returns the bytes
     /// of items that the count of each such prefix now lacks, by its hash.
-    fn fold_to(&mut self, count: usize, names_len: usize) -> HashMap<u64, u64> {
-        let mut lost = HashMap::new();
+    fn fold_to(&mut self, count: usize, names_len: usize) -> Lost {
+        let mut lost = Lost::default();
         while !self.nodes.is_empty() {
             let len: usize = self.nodes.values().map(|node| node.name.len()).sum();
             let excess = self.nodes.len().saturating_sub(count);
             let excess = excess.max(usize::from(len > names_len));
-            if excess == 0 {
+            let Some(last) = excess.checked_sub(1) else {
                 break;
-            }
+            };
             let weights = self.nodes.iter();
             let mut lightest: Vec<_> = weights
                 .map(|(hash, node)| (node.tally.item_bytes, *hash))
                 .collect();
-            lightest.sort_unstable();
+            // The lightest come before the last of them, in any order.
+            let (_, &mut (limit, _), _) = lightest.select_nth_unstable(last);
             lightest.truncate(excess);
-            let limit = lightest.last().map_or(0, |(weight, _)| *weight);
+            lost.reserve(excess);
             let depth_of_hash = |hash: &u64| self.nodes.get(hash).map(|node| depth_of(&node.name));
             let mut folded: Vec<_> = lightest
                 .iter()
@@ -128,7 +183,7 @@ impl PrefixTree {
         lost
     }
 
-    fn fold(&mut self, hash: u64, limit: u64, lost: &mut HashMap<u64, u64>) {
+    fn fold(&mut self, hash: u64, limit: u64, lost: &mut Lost) {
         let Some(node) = self.nodes.get(&hash) else {
             return;
         };

@@ -79,25 +79,31 @@ impl SpanCounter {
     /// Adds records with this quantity.
     pub fn add(&mut self, quantity: u64, tally: &Tally) {
         let place = self.place(quantity);
-        if self.places.len() <= place {
-            self.places.resize(place.saturating_add(1), 0);
-        }
-        let Some(index) = self.places.get_mut(place) else {
+        let index = self.places.get(place).copied().map(usize::from);
+        let span = index.and_then(|index| self.spans.get_mut(index.wrapping_sub(1)));
+        let Some(span) = span else {
+            self.begin(place, quantity, tally);
             return;
         };
-        let span = usize::from(*index).checked_sub(1);
-        if let Some(span) = span.and_then(|span| self.spans.get_mut(span)) {
-            span.first = span.first.min(quantity);
-            span.last = span.last.max(quantity);
-            span.tally.merge(tally);
-            return;
+        span.first = span.first.min(quantity);
+        span.last = span.last.max(quantity);
+        span.tally.count(tally);
+    }
+
+    /// Begins the span of a range that had no record.
+    #[cold]
+    fn begin(&mut self, place: usize, quantity: u64, tally: &Tally) {
+        if self.places.len() <= place {
+            self.places.resize(place.saturating_add(1), 0);
         }
         self.spans.push(Span {
             first: quantity,
             last: quantity,
             tally: *tally,
         });
-        *index = u16::try_from(self.spans.len()).unwrap_or(u16::MAX);
+        if let Some(index) = self.places.get_mut(place) {
+            *index = u16::try_from(self.spans.len()).unwrap_or(u16::MAX);
+        }
     }
 
     fn place(&mut self, quantity: u64) -> usize {

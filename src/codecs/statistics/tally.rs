@@ -48,20 +48,17 @@ impl Tally {
             value: record.value_len.into(),
             client_flags: record.meta.client_flags,
         };
-        let (class, chunks) = lengths.chunks(&CLASSES);
-        let is_by_chunk = record.meta.slab_class == Some(SlabClass(class));
+        let item_bytes = lengths.item_size();
+        let class = record.meta.slab_class;
+        let chunks = class.and_then(|SlabClass(class)| lengths.chunks_in(class, &CLASSES));
         Self {
             records: 1,
             key_bytes: lengths.key,
             value_bytes: lengths.value,
-            item_bytes: lengths.item_size(),
-            chunk_bytes: if is_by_chunk {
-                chunks
-            } else {
-                lengths.item_size()
-            },
-            class_records: u64::from(record.meta.slab_class.is_some()),
-            chunk_records: u64::from(is_by_chunk),
+            item_bytes,
+            chunk_bytes: chunks.unwrap_or(item_bytes),
+            class_records: u64::from(class.is_some()),
+            chunk_records: u64::from(chunks.is_some()),
         }
     }
 
@@ -99,6 +96,19 @@ impl Tally {
         self.chunk_bytes = self.chunk_bytes.saturating_add(other.chunk_bytes);
         self.class_records = self.class_records.saturating_add(other.class_records);
         self.chunk_records = self.chunk_records.saturating_add(other.chunk_records);
+    }
+
+    /// Adds the counts of records of the same segment, as [`Tally::merge`] does in four times
+    /// as many instructions. No sum can overflow: a segment has at most 2^32 records, of
+    /// less than 2^31 bytes each.
+    pub(super) fn count(&mut self, records: &Self) {
+        self.records = self.records.wrapping_add(records.records);
+        self.key_bytes = self.key_bytes.wrapping_add(records.key_bytes);
+        self.value_bytes = self.value_bytes.wrapping_add(records.value_bytes);
+        self.item_bytes = self.item_bytes.wrapping_add(records.item_bytes);
+        self.chunk_bytes = self.chunk_bytes.wrapping_add(records.chunk_bytes);
+        self.class_records = self.class_records.wrapping_add(records.class_records);
+        self.chunk_records = self.chunk_records.wrapping_add(records.chunk_records);
     }
 
     /// Returns `numerator` of every `denominator` records; all if that is 0. Fractions are

@@ -29,14 +29,14 @@ impl ValueTable {
         if let Some((last, sum)) = self.kept.get_mut(self.last)
             && *last == value
         {
-            sum.merge(tally);
+            sum.count(tally);
             return;
         }
         let found = self.kept.iter().position(|(kept, _)| *kept == value);
         if let Some(at) = found {
             self.last = at;
             if let Some((_, sum)) = self.kept.get_mut(at) {
-                sum.merge(tally);
+                sum.count(tally);
             }
         } else if self.kept.len() < self.value_count_max {
             self.kept.push((value, *tally));

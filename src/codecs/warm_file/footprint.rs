@@ -40,6 +40,22 @@ impl ItemLengths {
         (class, bytes)
     }
 
+    /// Returns the same size if this is the class of the item; `None` if it has another.
+    pub fn chunks_in(self, class: u8, classes: &SlabClasses) -> Option<u64> {
+        let len = self.item_size();
+        let size_of = |class| classes.size(class).map_or(0, to_u64);
+        let (smaller, size) = (size_of(class.saturating_sub(1)), size_of(class));
+        if len <= size {
+            return (len > smaller).then_some(size);
+        }
+        // What fits no chunk is of the last class.
+        if class != classes.count() {
+            return None;
+        }
+        let (own, chunks) = self.chunks(classes);
+        (own == class).then_some(chunks)
+    }
+
     /// Passes the class and number of the chunks that the server gives the item to
     /// `take`; returns the class of the item.
     pub fn each_chunk(self, classes: &SlabClasses, mut take: impl FnMut(u8, u64)) -> u8 {
@@ -111,6 +127,10 @@ mod tests {
             };
             assert_eq!(lengths.item_size(), size, "{lengths:?}");
             assert_eq!(lengths.chunks(&classes), wanted, "{lengths:?}");
+            for class in 0..=u8::MAX {
+                let chunks = (class == wanted.0).then_some(wanted.1);
+                assert_eq!(lengths.chunks_in(class, &classes), chunks, "{lengths:?}");
+            }
         }
         let huge = ItemLengths {
             key: u64::MAX,
