@@ -43,6 +43,8 @@
 //! println!("{} records in {} bytes", written.records, written.size);
 //! let snapshot = SnapshotReader::open(store, "import", Need::Verify)?;
 //! assert_eq!(snapshot.manifest().totals.records, 2);
+//! let segment = snapshot.open_segment(&snapshot.manifest().segments[0])?;
+//! assert!(segment.find(b"greeting", &mut Default::default())?.is_some());
 //! # Ok(())
 //! # }
 //! ```

@@ -26,7 +26,14 @@ use crate::words::units::UnixSecs;
 /// `finish`. If the process is killed, what it has written stays as files without a
 /// manifest, which are no snapshot, and the name stays taken until they are removed.
 ///
+/// What is not known of a record stays `None` in its [`ItemMeta`]. That goes for the
+/// exptime, too, but a restore stores no item without one unless it is told which to take;
+/// [`Exptime::Never`] says that the item does not expire.
+///
 /// All is done on the caller's thread.
+///
+/// [`Exptime::Never`]: crate::words::item::Exptime::Never
+/// [`ItemMeta`]: crate::words::item::ItemMeta
 ///
 /// # Memory
 ///
