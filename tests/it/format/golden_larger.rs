@@ -124,23 +124,24 @@ fn drawn_segment(bytes: &[u8]) -> String {
     for entry in &segment.toc().entries {
         drawing.at = usize::try_from(entry.offset).unwrap();
         let end = drawing.at + FRAME_HEADER_SIZE + usize::try_from(entry.stored_len).unwrap();
-        match entry.frame_type {
-            FrameType::ValuePart | FrameType::Block | FrameType::Checkpoint => {}
-            _ => continue,
+        let is_part = entry.frame_type == FrameType::ValuePart;
+        let is_checkpoint = entry.frame_type == FrameType::Checkpoint;
+        if !is_part && !is_checkpoint && !entry.is_block() {
+            continue;
         }
         let name = frame_name(entry.frame_type);
         drawing.title(&format!("frame header (5.2) of the {name} frame"));
         drawing.fields(FRAME_HEADER);
-        match entry.frame_type {
-            FrameType::ValuePart => drawing.part(),
-            FrameType::Checkpoint => {
-                drawing.title("checkpoint (5.9)");
-                drawing.fields(CHECKPOINT_HEADER);
-                while drawing.at < end {
-                    drawing.fields(CHECKPOINT_ENTRY);
-                }
+        if is_part {
+            drawing.part();
+        } else if is_checkpoint {
+            drawing.title("checkpoint (5.9)");
+            drawing.fields(CHECKPOINT_HEADER);
+            while drawing.at < end {
+                drawing.fields(CHECKPOINT_ENTRY);
             }
-            _ => drawing.block(),
+        } else {
+            drawing.block();
         }
         assert_eq!(drawing.at, end);
     }
