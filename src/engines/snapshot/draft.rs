@@ -435,7 +435,16 @@ impl SnapshotDraft {
         };
         // The answer may have been lost, so that a retry found this run's own manifest.
         // The token in it shows that.
-        if self.holds(&path, &bytes) {
+        let is_there = self.look_for(&path, &bytes).unwrap_or_else(|unread| {
+            // It may be there: what it names must stay.
+            tracing::warn!(
+                "whether it was published is not known: {}",
+                unread.to_chain()
+            );
+            self.is_manifest_left.store(true, Ordering::Relaxed);
+            false
+        });
+        if is_there {
             // The manifest is there, but it failed to become durable: after a power
             // failure it may be gone.
             if lacks_sync(&error) {
@@ -584,13 +593,26 @@ impl SnapshotDraft {
     }
 
     fn holds(&self, path: &str, bytes: &[u8]) -> bool {
-        let Ok(object) = self.store.open(path) else {
-            return false;
+        self.look_for(path, bytes).unwrap_or(false)
+    }
+
+    /// Reports whether an object has these bytes.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: that cannot be determined.
+    fn look_for(&self, path: &str, bytes: &[u8]) -> Result<bool> {
+        let object = match self.store.open(path) {
+            Ok(object) => object,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error),
         };
+        if object.size() != to_u64(bytes.len()) {
+            return Ok(false);
+        }
         let mut found = vec![0; bytes.len()];
-        object.size() == to_u64(bytes.len())
-            && object.read_at(0, &mut found).is_ok()
-            && found == bytes
+        object.read_at(0, &mut found)?;
+        Ok(found == bytes)
     }
 
     /// Reports whether there is a segment that another dump could keep; true if that

@@ -24,6 +24,9 @@ pub enum Fault {
     /// The operation and all later ones are done, but reported as failed. An operation
     /// that fails by itself returns its own error.
     LostReply,
+    /// As [`Fault::LostReply`], and the next operation is reported as failed, too: one that
+    /// would find out what the first has done.
+    LostReplies,
 }
 
 /// A store around another one that counts operations and fails a chosen one.
@@ -106,11 +109,12 @@ impl Ledger {
         let is_chosen = match self.fault {
             Fault::Freeze => index >= self.fail_at,
             Fault::Once | Fault::LostReply => index == self.fail_at,
+            Fault::LostReplies => (self.fail_at..=self.fail_at.saturating_add(1)).contains(&index),
         };
         if !is_chosen {
             return call();
         }
-        if self.fault == Fault::LostReply {
+        if matches!(self.fault, Fault::LostReply | Fault::LostReplies) {
             call()?;
         }
         let cause = io::Error::other(format!("operation {index} was told to fail"));

@@ -175,7 +175,13 @@ fn a_snapshot_that_cannot_be_published_leaves_no_parts() {
     let base = MemoryStore::new();
     let (_, segments) = written(&|| Arc::new(base.clone()));
     let mut outcomes = [0; 2];
-    for fault in [Fault::Once, Fault::Freeze, Fault::LostReply] {
+    let faults = [
+        Fault::Once,
+        Fault::Freeze,
+        Fault::LostReply,
+        Fault::LostReplies,
+    ];
+    for fault in faults {
         // All at the end, where things are written; of the many that read segments some.
         let total = operation_count(&base, &segments);
         let some = (0..total).step_by(211);

@@ -100,7 +100,13 @@ fn whatever_operation_fails_the_manifest_names_what_is_there() {
     let counting = FaultyStore::counting(copy());
     repack(&counting).unwrap();
     let mut failed = 0;
-    for fault in [Fault::Once, Fault::Freeze, Fault::LostReply] {
+    let faults = [
+        Fault::Once,
+        Fault::Freeze,
+        Fault::LostReply,
+        Fault::LostReplies,
+    ];
+    for fault in faults {
         for fail_at in 0..counting.operation_count() {
             let store = copy();
             let repacked = repack(&FaultyStore::new(store.clone(), fail_at, fault));

@@ -57,7 +57,7 @@ fn flip_byte(path: &Path, at: usize) {
 fn a_verification_is_kept_where_it_is_asked_for_and_inspect_shows_the_last() {
     let workdir = dumped();
     workdir.mcsnap(&["verify", "s/n", "--deep"]).succeeds();
-    assert_eq!(records(&workdir), [PathBuf::new(); 0]);
+    assert_eq!(records(&workdir), Vec::<PathBuf>::new());
     let (none, text) = inspected(&workdir);
     assert!(none.is_null() && !text.contains("verified"), "{text}");
 
@@ -136,5 +136,5 @@ fn what_has_no_manifest_gets_no_record() {
     let run = workdir.mcsnap(&["verify", "s/n", "--record"]).exits(3);
     let errors = String::from_utf8(run.stderr).unwrap();
     assert!(errors.contains("no record is kept"), "{errors}");
-    assert_eq!(records(&workdir), [PathBuf::new(); 0]);
+    assert_eq!(records(&workdir), Vec::<PathBuf>::new());
 }

@@ -65,7 +65,13 @@ fn each_store_operation_failed_in_turn_leaves_a_whole_snapshot_or_none() {
         operation_count > 12,
         "{operation_count} operations are too few to mean anything"
     );
-    for fault in [StoreFault::Freeze, StoreFault::Once, StoreFault::LostReply] {
+    let faults = [
+        StoreFault::Freeze,
+        StoreFault::Once,
+        StoreFault::LostReply,
+        StoreFault::LostReplies,
+    ];
+    for fault in faults {
         let mut published = 0;
         for fail_at in 0..operation_count {
             let store = MemoryStore::new();
