@@ -170,22 +170,27 @@ proptest! {
             b"\"later\": 1,", b"\\u0000", b"\"18446744073709551615\"", b"../", b"\n",
         ]),
     ) {
-        let sound = forge_manifest::sound();
-        assert!(check_manifest(&sound, &limits()));
-        let mut changed = sound.clone();
-        change(&mut changed, &changes);
-        check_manifest(&changed, &limits());
-        check_manifest(&forge_manifest::reseal(&changed), &limits());
-        let start = cut.0 % sound.len();
-        let end = sound.len().min(start + cut.1 % 40);
-        let spliced = [&sound[..start], &inserted, &sound[end..]].concat();
-        check_manifest(&forge_manifest::reseal(&spliced), &limits());
+        let root = forge_manifest::manifest();
+        let [part, record] = forge_manifest::others();
+        for sound in [forge_manifest::sound(), part, record] {
+            assert!(check_manifest(&sound, &root, &limits()));
+            let mut changed = sound.clone();
+            change(&mut changed, &changes);
+            check_manifest(&changed, &root, &limits());
+            check_manifest(&forge_manifest::reseal(&changed), &root, &limits());
+            let start = cut.0 % sound.len();
+            let end = sound.len().min(start + cut.1 % 40);
+            let spliced = [&sound[..start], &inserted, &sound[end..]].concat();
+            check_manifest(&forge_manifest::reseal(&spliced), &root, &limits());
+        }
     }
 
     #[test]
     fn any_manifest_is_read_or_refused(any in bytes(0..200)) {
-        check_manifest(&any, &limits());
-        check_manifest(&[b"{\"format\": \"mcsnap\", \"x\": ", &any[..], b"}"].concat(), &limits());
+        let root = forge_manifest::manifest();
+        check_manifest(&any, &root, &limits());
+        let within = [b"{\"format\": \"mcsnap\", \"x\": ", &any[..], b"}"].concat();
+        check_manifest(&within, &root, &limits());
     }
 }
 

@@ -13,10 +13,13 @@ use mcsnap::codecs::format::key_index::KeyIndex;
 use mcsnap::codecs::format::layout::FILE_HEADER_SIZE;
 use mcsnap::codecs::format::layout::PAGE_SIZE;
 use mcsnap::codecs::format::look_up::{LookUpBlock, LookUpHeader};
-use mcsnap::codecs::format::manifest::{LookUpName, Manifest, Need};
+use mcsnap::codecs::format::manifest::{LookUpName, Manifest, Need, PartName};
+use mcsnap::codecs::format::manifest_part::ManifestPart;
+use mcsnap::codecs::format::sealed_text::check_seal;
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::codecs::format::stat::{decode_stat, encode_stat};
 use mcsnap::codecs::format::toc::{Toc, TocEntry};
+use mcsnap::codecs::format::verification::VerificationRecord;
 use mcsnap::codecs::protocol::binary::{BINARY_HEADER_LEN, parse_binary_get, parse_binary_store};
 use mcsnap::codecs::protocol::cachedump::{
     ListingLine, classify_listing, exptime_of_listing, parse_listed,
@@ -38,6 +41,7 @@ use mcsnap::engines::snapshot::{
 use mcsnap::jobs::inspect::{PrefixDepth, Statistics};
 use mcsnap::ports::store::ObjectReader;
 use mcsnap::words::cancel::Cancel;
+use mcsnap::words::defect::Structure;
 use mcsnap::words::error::{Error, ErrorKind, Result};
 use mcsnap::words::item::{Exptime, ItemMeta, KEY_LEN_MAX, Record, SlabClass};
 use mcsnap::words::limits::Limits;
@@ -440,8 +444,51 @@ pub(crate) fn check_look_up(bytes: &[u8], blocks: u32) -> bool {
     true
 }
 
-/// Reads a manifest for every need; says whether it can be read at all.
-pub(crate) fn check_manifest(bytes: &[u8], limits: &Limits) -> bool {
+/// Reads a manifest for every need, and the same bytes as the other texts of a snapshot;
+/// says whether there is any that can be read at all. `root` is the manifest that the other
+/// texts belong to.
+pub(crate) fn check_manifest(bytes: &[u8], root: &Manifest, limits: &Limits) -> bool {
+    let is_part = check_part(bytes, root, limits);
+    let is_record = check_record(bytes, root, limits);
+    check_root(bytes, limits) || is_part || is_record
+}
+
+/// Reads a part of a manifest.
+fn check_part(bytes: &[u8], root: &Manifest, limits: &Limits) -> bool {
+    let Ok(checksum) = check_seal(Structure::ManifestPart, bytes) else {
+        return false;
+    };
+    let name = PartName {
+        object: "parts/a.json".to_owned(),
+        size: to_u64(bytes.len()),
+        checksum,
+        first_node: 0,
+        last_node: 1,
+    };
+    let Ok(part) = ManifestPart::decode(bytes, &name, root, limits) else {
+        return false;
+    };
+    let (again, encoded) = part.encode(0);
+    let name = PartName {
+        checksum: encoded.checksum,
+        ..name
+    };
+    let again = ManifestPart::decode(&again, &name, root, limits);
+    assert_eq!(again.ok(), Some(part));
+    true
+}
+
+/// Reads the record of a verification.
+fn check_record(bytes: &[u8], root: &Manifest, limits: &Limits) -> bool {
+    let Ok(record) = VerificationRecord::decode(bytes, root.snapshot_id, limits) else {
+        return false;
+    };
+    let again = VerificationRecord::decode(&record.encode().0, root.snapshot_id, limits);
+    assert_eq!(again, Ok(record));
+    true
+}
+
+fn check_root(bytes: &[u8], limits: &Limits) -> bool {
     let needs = [Need::Read, Need::Restore, Need::Verify];
     let [read, restored, verified] = needs.map(|need| {
         let manifest = Manifest::decode(bytes, need, limits).ok()?;

@@ -1,10 +1,14 @@
 //! Manifests that lie: text changed at will, and the checksum made right again.
 
+use std::collections::BTreeMap;
+
 use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, to_hex};
 use mcsnap::codecs::format::manifest::{
     Digest128, Features, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals, Verdict,
     Version,
 };
+use mcsnap::codecs::format::manifest_part::ManifestPart;
+use mcsnap::codecs::format::verification::{FindingCount, VerificationRecord};
 use mcsnap::words::counters::Counters;
 use mcsnap::words::reasons::Reasons;
 use sha2::{Digest as _, Sha256};
@@ -15,6 +19,32 @@ const CHECKSUM_LEN: usize = 64;
 
 /// A manifest of one node and two segments, the same on every run.
 pub(crate) fn sound() -> Vec<u8> {
+    manifest().encode()
+}
+
+/// The other texts of a snapshot of this manifest: a part with the same segments, and the
+/// record of a verification.
+pub(crate) fn others() -> [Vec<u8>; 2] {
+    let manifest = manifest();
+    let part = ManifestPart::new(manifest.snapshot_id, manifest.segments.clone());
+    let record = VerificationRecord {
+        format: VerificationRecord::format_name(),
+        version: Version::default(),
+        features: Features::default(),
+        snapshot_id: manifest.snapshot_id,
+        manifest: format!("sha256:{}", "0".repeat(CHECKSUM_LEN)),
+        tool: "test".to_owned(),
+        started_at: manifest.started_at,
+        finished_at: manifest.finished_at,
+        depth: "deep".to_owned(),
+        result: "unsure".to_owned(),
+        findings: BTreeMap::from([("MCS021".to_owned(), FindingCount(3))]),
+    };
+    [part.encode(0).0, record.encode().0]
+}
+
+/// The same, not encoded yet.
+pub(crate) fn manifest() -> Manifest {
     let segment = |sequence: u32| ManifestSegment {
         object: format!("segments/n0000-s000-{sequence:05}-11111111.mcs"),
         segment_id: SegmentId([0x11; 16]),
@@ -56,7 +86,7 @@ pub(crate) fn sound() -> Vec<u8> {
         reasons,
         failure: None,
     };
-    let manifest = Manifest {
+    Manifest {
         format: "mcsnap".to_owned(),
         version: Version::default(),
         features: Features::default(),
@@ -76,8 +106,7 @@ pub(crate) fn sound() -> Vec<u8> {
         segments,
         parts: Vec::new(),
         verdict: Verdict::Lossy,
-    };
-    manifest.encode()
+    }
 }
 
 /// Makes the checksum of a changed manifest right; bytes that do not end as one

@@ -21,7 +21,9 @@ mod sound_segments;
 pub mod seeds;
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use mcsnap::codecs::format::manifest::Manifest;
 use mcsnap::words::limits::Limits;
 
 /// Raw sections of a segment are kept this short, in bytes: what a bomb of 64
@@ -74,9 +76,10 @@ pub fn manifest_of(input: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Reads a manifest for every need.
+/// Reads a manifest for every need, and the same bytes as the other texts of a snapshot.
 pub fn manifest(input: &[u8]) {
-    decoder_checks::check_manifest(&manifest_of(input), &limits());
+    static ROOT: LazyLock<Manifest> = LazyLock::new(forge_manifest::manifest);
+    decoder_checks::check_manifest(&manifest_of(input), &ROOT, &limits());
 }
 
 /// Reads parts of a look-up object; the first byte is the number of its blocks.

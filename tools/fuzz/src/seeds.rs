@@ -80,12 +80,16 @@ fn manifest() -> Vec<Seed> {
     let plain = text.replace(": ", ":").replace("\n  ", "\n");
     let features = text.replace("\"read\": []", "\"read\": [\"sealed\"]");
     let newer = text.replace("\"major\": 1", "\"major\": 2");
+    let [part, record] = forge_manifest::others();
+    let other = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let mut seeds = Vec::new();
     for (name, text) in [
         ("sound", text),
         ("plain", plain),
         ("features", features),
         ("newer", newer),
+        ("part", other(part)),
+        ("record", other(record)),
     ] {
         for (mode, word) in [(0, "raw"), (1, "resealed")] {
             seeds.push((
