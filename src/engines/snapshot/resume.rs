@@ -513,3 +513,36 @@ fn start_of(file: &str) -> &str {
         .map_or(file.len(), |at| at.saturating_add(4));
     file.get(..end).unwrap_or(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::store::MemoryStore;
+
+    #[test]
+    fn what_is_made_of_segments_is_removed_and_nothing_else() {
+        let store = MemoryStore::new();
+        let derived = [
+            "n/parts/00000-0123abcd.json",
+            "n/parts/00017-ffffffff.json",
+            "n/look-ups/0123456789abcdef0123456789abcdef.mcl",
+        ];
+        let others = [
+            "n/dump.json",
+            "n/look-ups/0123.mcl",
+            "n/look-ups/README",
+            "n/parts/0-0123abcd.json",
+            "n/parts/00000-0123abcd.json.bak",
+            "n/parts/mine.json",
+            "n/segments/n0000-s000-00000-01020304.mcs",
+            "other/parts/00000-0123abcd.json",
+        ];
+        for name in derived.into_iter().chain(others) {
+            store.put_new(name, b"x").unwrap();
+        }
+        remove_derived(&store, "n").unwrap();
+        let left = store.list("").unwrap().into_iter();
+        let left: Vec<String> = left.map(|object| object.name).collect();
+        assert_eq!(left, others);
+    }
+}

@@ -10,10 +10,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use mcsnap::codecs::format::checksum::seeded_crc32_of;
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::hash_page::HashTable;
 use mcsnap::codecs::format::ids::{LookUpId, SnapshotId};
-use mcsnap::codecs::format::layout::{LOOK_UP_HEADER_SIZE, PAGE_SIZE};
+use mcsnap::codecs::format::layout::{LOOK_UP_BLOCK_SIZE, LOOK_UP_HEADER_SIZE, PAGE_SIZE};
 use mcsnap::codecs::format::look_up::{LookUpBlock, LookUpHeader};
 use mcsnap::codecs::format::manifest::{LookUpName, Verdict};
 use mcsnap::codecs::format::sealed_text::check_seal;
@@ -1082,6 +1083,20 @@ fn snapshots() -> Vec<Case> {
                 block.offset += 1;
                 bytes.truncate(at);
                 block.encode(name.id, 0, bytes);
+            },
+        ),
+        look_up_case(
+            "look-up-parent",
+            "MCS004",
+            "an entry that leads to another snapshot",
+            |name, bytes| {
+                let at = LOOK_UP_HEADER_SIZE + PAGE_SIZE;
+                let entry = &mut bytes[at..at + LOOK_UP_BLOCK_SIZE];
+                entry[36] = 1;
+                let (covered, crc) = entry.split_at_mut(LOOK_UP_BLOCK_SIZE - 4);
+                let number = 0_u32.to_le_bytes();
+                let computed = seeded_crc32_of(name.id.0, &[&number, covered]);
+                crc.copy_from_slice(&computed.to_le_bytes());
             },
         ),
         Case::snapshot(
