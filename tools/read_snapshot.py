@@ -978,17 +978,28 @@ class Piped(Segment):
         contents were right, too."""
         self.read_file_header(self.take(FILE_HEADER.size, "file header"))
         self.entries, before, count = [], -1, 0
+        last = None
         while True:
             at, number = self.place, len(self.entries)
-            frame = self.frame_header(self.take(FRAME_HEADER.size, "frame header"), at)
+            start = self.take(4, "frame header")
+            if start == TAIL_MAGIC[:4]:
+                tail = start + self.take(TAIL.size - 4, "tail")
+                self.read_end(last, tail, at, count)
+                return
+            start += self.take(FRAME_HEADER.size - 4, "frame header")
+            frame = self.frame_header(start, at)
             is_next = frame.sequence == number
             require(is_next, "MCS006", at, f"frame header: sequence {frame.sequence}")  # F3
             is_legal = number > 0 or frame.type == META
             require(is_legal, "MCS007", at, "the first frame is not META")  # M1
-            if frame.type == TOC:
-                self.read_end(frame, count)
-                return
             self.entries.append(frame)
+            last = None
+            if frame.type == TOC:
+                is_legal = frame.stored_len <= TOC_LEN_MAX
+                require(is_legal, "MCS008", at, "TOC: length")
+                payload = self.take(frame.stored_len, "TOC")
+                last = self.check_payload(frame, payload)
+                continue
             if number > 0 and frame.type not in (BLOCK, VALUE_PART):
                 self.skip(frame.stored_len)
                 continue
@@ -1035,20 +1046,19 @@ class Piped(Segment):
         self.is_sound = False
         self.found(damage)
 
-    def read_end(self, frame, count):
+    def read_end(self, payload, tail, at, count):
+        """The table of contents, which is the last frame, and the tail."""
+        require(payload is not None, "MCS007", at, "the last frame is not the table of contents")
+        *headers, frame = self.entries
         self.toc_at = frame.offset
-        is_legal = frame.stored_len <= TOC_LEN_MAX
-        require(is_legal, "MCS008", frame.offset, "TOC: length")
-        headers = self.entries
-        self.read_toc(self.check_payload(frame, self.take(frame.stored_len, "TOC")))
+        self.read_tail(tail, at)
+        self.read_toc(payload)
         said = [(entry.type, entry.flags, entry.stored_len) for entry in self.entries]
         found = [(header.type, header.flags, header.stored_len) for header in headers]
         require(said == found, "MCS010", frame.offset, "TOC: not the frames that came")  # T5
         if self.is_sound:
             is_same = self.toc.record_count == count
             require(is_same, "MCS010", frame.offset, "TOC: not as many records as came")  # T6
-        at = self.place
-        self.read_tail(self.take(TAIL.size, "tail"), at)
         require(not self.stream.read(1), "MCS010", at, "tail: more follows")  # A3
 
 

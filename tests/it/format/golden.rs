@@ -231,11 +231,7 @@ fn draw(bytes: &[u8]) -> String {
             | FrameType::Checkpoint
             | FrameType::Other(_) => {
                 drawing.title(&format!("{name} (5.4), text"));
-                while drawing.at < end {
-                    let len = LINE_LEN.min(end - drawing.at);
-                    let text = &bytes[drawing.at..drawing.at + len];
-                    drawing.field("", len, &escape_bytes(text));
-                }
+                drawing.texts(end);
             }
         }
         assert_eq!(drawing.at, end);
@@ -300,6 +296,15 @@ impl<'a> Drawing<'a> {
         let start = self.at;
         self.at += size;
         &self.bytes[start..self.at]
+    }
+
+    /// Draws text up to an offset.
+    pub(crate) fn texts(&mut self, end: usize) {
+        while self.at < end {
+            let len = LINE_LEN.min(end - self.at);
+            let text = escape_bytes(&self.bytes[self.at..self.at + len]);
+            self.field("", len, &text);
+        }
     }
 
     /// Draws one field, on several lines if it is long.

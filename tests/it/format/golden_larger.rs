@@ -12,8 +12,8 @@ use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder};
 use mcsnap::codecs::format::frame::FrameType;
 use mcsnap::codecs::format::layout::{
-    CHECKPOINT_ENTRY, CHECKPOINT_HEADER, FRAME_HEADER, FRAME_HEADER_SIZE, LOOK_UP_BLOCK,
-    LOOK_UP_HEADER, LOOK_UP_HEADER_SIZE, PAGE_HEADER, PAGE_SIZE,
+    CHECKPOINT_ENTRY, CHECKPOINT_HEADER, FILE_HEADER, FRAME_HEADER, FRAME_HEADER_SIZE,
+    LOOK_UP_BLOCK, LOOK_UP_HEADER, LOOK_UP_HEADER_SIZE, PAGE_HEADER, PAGE_SIZE,
 };
 use mcsnap::codecs::format::manifest::LookUpName;
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
@@ -24,8 +24,9 @@ use crate::format::golden::{
     Drawing, LINE_LEN, bytes_of_line, fence_of, frame_name, in_project, replace_fence,
 };
 use crate::format::golden_newer::open;
+use crate::format::golden_records::record_of;
 use crate::format::golden_valid::{
-    Snapshot, check_listing, check_or_keep, forged, is_blessed, row, testdata,
+    Snapshot, check_listing, check_or_keep, forged, is_blessed, row, testdata, told,
 };
 use crate::harness::forge::{CHECKPOINT, Forge, HAS_PAYLOAD_CRC};
 
@@ -48,7 +49,7 @@ fn larger() -> Snapshot {
     snapshot.manifest.name = "larger".to_owned();
     let compression = Compression::Zstd(1);
     snapshot.add(0, 0, 0, compression, &vec![row("replaced", "", meta_of(0))]);
-    let rows = vec![row("user:8", "Edsger", meta_of(8))];
+    let rows = vec![row("user:8", "Edsger", told())];
     snapshot.add(0, 0, 1, compression, &rows);
     let first = Forge::new(&snapshot.files[0].1);
     let meta: SegmentMeta = serde_json::from_slice(&first.bytes()[first.payload(0)]).unwrap();
@@ -106,33 +107,44 @@ fn stored(name: &str) -> Vec<u8> {
 fn draw(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     let named = &snapshot.manifest.segments[0];
-    let bytes = stored(&named.object);
     writeln!(text, "{}", named.object).unwrap();
-    text.push_str(&drawn_segment(&bytes));
+    text.push_str(&drawn_segment(&stored(&named.object)));
+    let named = &snapshot.manifest.segments[1];
+    writeln!(text, "\n{}", named.object).unwrap();
+    text.push_str(&drawn_segment(&stored(&named.object)));
     let look_up = snapshot.manifest.nodes[0].look_ups[0];
     writeln!(text, "\n{}", look_up.object()).unwrap();
     text.push_str(&drawn_look_up(&stored(&look_up.object()), &look_up));
     writeln!(text, "\nmanifest.json\n").unwrap();
     text.push_str(&String::from_utf8(stored("manifest.json")).unwrap());
+    let (record, object) = record_of(snapshot).encode();
+    writeln!(text, "\n{object}\n").unwrap();
+    text.push_str(&String::from_utf8(record).unwrap());
     text
 }
 
-/// Parts, block and checkpoint of a segment.
+/// File header, META, parts, block and checkpoint of a segment.
 fn drawn_segment(bytes: &[u8]) -> String {
     let mut drawing = Drawing::new(bytes);
     let segment = open(bytes).unwrap();
+    drawing.title("file header (5.1)");
+    drawing.fields(FILE_HEADER);
     for entry in &segment.toc().entries {
         drawing.at = usize::try_from(entry.offset).unwrap();
         let end = drawing.at + FRAME_HEADER_SIZE + usize::try_from(entry.stored_len).unwrap();
         let is_part = entry.frame_type == FrameType::ValuePart;
         let is_checkpoint = entry.frame_type == FrameType::Checkpoint;
-        if !is_part && !is_checkpoint && !entry.is_block() {
+        let is_meta = entry.frame_type == FrameType::Meta;
+        if !is_meta && !is_part && !is_checkpoint && !entry.is_block() {
             continue;
         }
         let name = frame_name(entry.frame_type);
         drawing.title(&format!("frame header (5.2) of the {name} frame"));
         drawing.fields(FRAME_HEADER);
-        if is_part {
+        if is_meta {
+            drawing.title("META (5.4), text");
+            drawing.texts(end);
+        } else if is_part {
             drawing.part();
         } else if is_checkpoint {
             drawing.title("checkpoint (5.9)");
@@ -171,6 +183,8 @@ fn the_larger_example_is_read_and_drawn_in_the_document() {
     for (file, bytes) in snapshot.files() {
         check_or_keep(&format!("valid/larger/{file}"), &bytes);
     }
+    let (record, object) = record_of(&snapshot).encode();
+    check_or_keep(&format!("valid/larger/{object}"), &record);
     check_listing("larger", "larger");
     let drawn = draw(&snapshot);
     let path = in_project("FORMAT.md");

@@ -39,7 +39,7 @@ fn encrypted_frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let parameters = [0x77; 24];
     let mut bytes = vec![kind, CRITICAL | HAS_PAYLOAD_CRC];
     bytes.extend_from_slice(&u16::try_from(parameters.len()).unwrap().to_le_bytes());
-    bytes.extend_from_slice(&1_u32.to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(&KEY_ID);
     bytes.extend_from_slice(&parameters);
     bytes.extend_from_slice(&encrypted(payload));
@@ -106,9 +106,16 @@ fn increment() -> Case {
         manifest["parents"] = json!([{
             "name": "sound",
             "snapshot_id": lender["snapshot_id"],
-            "checksum": lender["checksum"],
         }]);
         manifest["segments"][1]["parent"] = json!(1);
+        // The lent one is farther, but of another node: the order stays.
+        manifest["counting"] = json!({
+            "records": "2",
+            "key_bytes": "2",
+            "value_bytes": "100",
+            "content_digest": "0".repeat(32),
+            "content_digest_exptime": "0".repeat(32),
+        });
     });
     Case {
         files: with_manifest(&snapshot, &text),
@@ -129,10 +136,14 @@ fn encrypted_segment() -> Case {
             forge.set_section(0, side, PLAIN, &encrypted(&bytes), &bytes);
         }
         let meta = forge.bytes()[forge.payload(0)].to_vec();
-        forge.set_payload(0, &encrypted_frame(1, &meta));
-        for place in [Place::Frame(0), Place::TocEntry(0)] {
-            forge.set(place, "type", ENCRYPTED.into());
-        }
+        set_meta(forge, |meta| {
+            let members = meta.as_object_mut().unwrap();
+            members.retain(|name, _| name.ends_with("_id") || name == "sync_marker");
+            meta["keys"] = keys();
+        });
+        set_feature(forge, "encryption");
+        let flags = CRITICAL | HAS_PAYLOAD_CRC;
+        forge.insert_frame(1, ENCRYPTED, flags, &encrypted_frame(1, &meta));
         for side in [Side::Keys, Side::Values] {
             forge.set(Place::Section(0, side), "flags", 1);
             forge.set(Place::Section(0, side), "reserved", 1);
