@@ -441,9 +441,11 @@ impl Columns {
         self.column(Column::Key)?.get(start..end)
     }
 
-    /// Returns the number of the first record with this key.
+    /// Returns the number of the record with this key; of several the last, which counts
+    /// (FORMAT.md, K9).
     pub fn position(&self, key: &[u8]) -> Option<usize> {
-        (0..self.record_count).find(|&index| self.key(index) == Some(key))
+        let mut indexes = (0..self.record_count).rev();
+        indexes.find(|&index| self.key(index) == Some(key))
     }
 
     /// Visits the records in order.

@@ -59,14 +59,15 @@ impl FoundRecord {
 
 impl SegmentReader {
     /// Looks a key up. This reads one page of the key index, and the key section of each
-    /// block that the key's fingerprint matches.
+    /// block that the key's fingerprint matches, from the last on: where a key stands in
+    /// several, that one's record counts.
     ///
     /// # Errors
     ///
     /// - `Corrupt`: what had to be read is damaged, so it is unknown whether the key is
     ///   there; `Io`.
     pub fn find(&self, key: &[u8], sections: &mut SectionReader) -> Result<Option<FoundRecord>> {
-        for number in self.candidate_blocks(key)? {
+        for number in self.candidate_blocks(key)?.into_iter().rev() {
             let block = usize::try_from(number).unwrap_or(usize::MAX);
             let (header, columns) = self.read_header_and_keys(block, sections)?;
             let Some(entry) = self.block_entry(block) else {

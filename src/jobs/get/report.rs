@@ -63,7 +63,9 @@ impl CopyValue {
 /// A finished look-up.
 #[derive(Debug, Default)]
 pub struct LookupReport {
-    /// One copy for each node that had the key, in the order of the manifest.
+    /// One copy for each node that had the key, in the order of the manifest. Of a key that
+    /// stands twice in its shard it is the one that counts (FORMAT.md, K9), or another if
+    /// that one cannot be read.
     pub copies: Vec<Copy>,
     /// What is damaged or unreadable among what had to be read. If there are findings and
     /// no copies, it is unknown whether the key is there.

@@ -1,5 +1,6 @@
 //! Searches the segments in parallel.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::codecs::format::checksum::shard_of;
@@ -109,9 +110,10 @@ struct Question<'a> {
 /// The result from one node.
 #[derive(Debug, Default)]
 struct Answer {
-    /// The results from the blocks that the look-up object named.
+    /// The results from the blocks that the look-up object named, or from the segments. The
+    /// one whose record counts before others of the key is first.
     probes: Vec<Probe>,
-    /// The segments to be asked instead.
+    /// The segments to be asked instead, the last of the shard first.
     segments: Vec<ManifestSegment>,
     finding: Option<Finding>,
 }
@@ -130,6 +132,11 @@ impl Probe {
             copy: None,
             finding: Some(Finding::from_any_error(error, place)?),
         })
+    }
+
+    /// Reports whether the key is here, and all that was wanted of it could be read.
+    fn is_sound(&self) -> bool {
+        self.copy.is_some() && self.finding.is_none()
     }
 }
 
@@ -152,8 +159,13 @@ impl Question<'_> {
         } in answers
         {
             report.segment_count = report.segment_count.saturating_add(to_u64(probes.len()));
-            for Probe { copy, finding } in probes {
-                report.copies.extend(copy);
+            // Of a key that a damaged snapshot has twice, another record is better than none.
+            let sound = probes.iter().position(Probe::is_sound);
+            let counts = sound.or_else(|| probes.iter().position(|probe| probe.copy.is_some()));
+            for (number, Probe { copy, finding }) in probes.into_iter().enumerate() {
+                report
+                    .copies
+                    .extend(copy.filter(|_| Some(number) == counts));
                 report.findings.extend(finding);
             }
             report.findings.extend(finding);
@@ -171,15 +183,19 @@ impl Question<'_> {
         let shard = shard_of(self.key, node.shard_bits);
         match snapshot.likely_blocks(node, self.key) {
             Ok(Some(blocks)) => {
-                let blocks = blocks.iter();
-                let probes = blocks.map(|block| {
+                let mut answer = Answer::default();
+                // In the order of sequences and of blocks, so that the last is the one of
+                // the record that counts.
+                for block in blocks.iter().rev() {
                     let found = snapshot.find_in_block(index, shard, block, self.key, sections);
-                    self.probe_of(node, found, sections)
-                });
-                return Ok(Answer {
-                    probes: probes.collect::<Result<_>>()?,
-                    ..Answer::default()
-                });
+                    let probe = self.probe_of(node, found, sections)?;
+                    let is_end = probe.is_sound();
+                    answer.probes.push(probe);
+                    if is_end {
+                        break;
+                    }
+                }
+                return Ok(answer);
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(
@@ -188,10 +204,13 @@ impl Question<'_> {
             ),
         }
         match snapshot.segments_of_shard(index, shard) {
-            Ok(segments) => Ok(Answer {
-                segments,
-                ..Answer::default()
-            }),
+            Ok(mut segments) => {
+                segments.sort_by_key(|segment| Reverse(segment.sequence));
+                Ok(Answer {
+                    segments,
+                    ..Answer::default()
+                })
+            }
             Err(error) => Ok(Answer {
                 finding: Some(Finding::from_any_error(error, &snapshot.describe())?),
                 ..Answer::default()

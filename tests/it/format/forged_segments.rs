@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mcsnap::codecs::format::checksum::SegmentDigest;
+use mcsnap::codecs::format::compression::SectionReader;
 use mcsnap::codecs::format::features::Need;
 use mcsnap::codecs::format::frame::{FrameHeader, FrameType};
 use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
@@ -45,6 +46,30 @@ fn a_segment_without_any_frame_is_damaged() {
     }
     // Once the caller was told to have asked for a frame that is not there.
     assert_eq!(code(open(&forge.seal()).read_meta(Need::Verify)), "MCS007");
+}
+
+/// Of a key that a segment has twice, which no writer may do, the last record counts, and
+/// once the first was found.
+#[test]
+fn of_two_records_of_a_key_the_last_is_found() {
+    let found = |sound: &[u8], old: &[u8], new: &[u8]| {
+        let mut forge = Forge::new(sound);
+        let mut places = sound.windows(old.len());
+        let at = places.position(|window| window == old).unwrap();
+        forge.write(at, new);
+        // The table has no entry for the key that stands there now.
+        forge.set(Place::Toc, "key_index_offset", 0);
+        let segment = open(&forge.seal());
+        let found = segment.find(new, &mut SectionReader::default());
+        let found = found.unwrap().unwrap();
+        (found.block, found.record)
+    };
+    assert_eq!(
+        found(&sound_segments::plain(), b"user:2", b"user:1"),
+        (0, 1)
+    );
+    let many = sound_segments::with_checkpoint();
+    assert_eq!(found(&many, b"k55", b"k33"), (55, 0));
 }
 
 #[test]

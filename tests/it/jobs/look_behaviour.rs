@@ -19,9 +19,10 @@ use mcsnap::ports::store::{FaultyStore, MemoryStore, Store as _};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::node::NodeSpec;
 
+use crate::format::golden_valid;
 use crate::format::snapshot_property::{Cut, Items, NAME, Owned, noise, write};
 use crate::harness::client::Item;
-use crate::harness::forge::Forge;
+use crate::harness::forge::{Forge, Side};
 use crate::harness::forge_manifest;
 use crate::harness::memcached::Memcached;
 use crate::harness::sound_segments;
@@ -173,6 +174,54 @@ fn tables_len(segment: &ManifestSegment) -> u64 {
     let entries = segment.blocks + segment.blocks / 32 + 5;
     let len = FRAME_HEADER_SIZE + TOC_HEADER_SIZE + TAIL_SIZE;
     u64::try_from(len).unwrap() + entries * u64::try_from(TOC_ENTRY_SIZE).unwrap()
+}
+
+/// Where a key stands twice in a shard, which no writer may do, the later record counts, and
+/// the earlier one is better than none.
+#[test]
+fn of_two_records_of_a_key_the_one_of_the_last_segment_is_given() {
+    for has_look_up in [true, false] {
+        let mut snapshot = golden_valid::of_one();
+        for (sequence, value) in [(2, "newest"), (1, "newer")] {
+            let mut rows = golden_valid::rows_of_one();
+            rows.iter_mut().for_each(|row| row.1 = value.into());
+            snapshot.add(0, 1, sequence, Compression::None, &rows);
+        }
+        // Written in another order than that of the manifest.
+        let segments = &mut snapshot.manifest.segments;
+        segments.sort_by_key(|segment| segment.sequence);
+        let last = segments[2].object.clone();
+        if has_look_up {
+            snapshot = snapshot.look_up();
+        }
+        let key = golden_valid::rows_of_one()[0].0.clone();
+        let store = MemoryStore::new();
+        let values = |store: &MemoryStore| {
+            let snapshot = SnapshotReader::open(Arc::new(store.clone()), NAME, Need::Read);
+            let report = get(&snapshot.unwrap(), &key);
+            let copies = report.copies.iter();
+            let values: Vec<Vec<u8>> = copies
+                .map(|copy| copy.value.as_ref().unwrap().whole().unwrap().into_owned())
+                .collect();
+            (values, report.findings.len())
+        };
+        for (name, bytes) in snapshot.files() {
+            store.put_new(&format!("{NAME}/{name}"), &bytes).unwrap();
+        }
+        assert_eq!(values(&store), (vec![b"newest".to_vec()], 0));
+        let path = format!("{NAME}/{last}");
+        let (_, sound) = snapshot
+            .files
+            .iter()
+            .find(|(file, _)| *file == last)
+            .unwrap();
+        let at = Forge::new(sound).section_range(0, Side::Values).start;
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1;
+        store.remove(&path).unwrap();
+        store.put_new(&path, &damaged).unwrap();
+        assert_eq!(values(&store), (vec![b"newer".to_vec()], 1));
+    }
 }
 
 /// Stored bytes of both sections of the block that has a key.
