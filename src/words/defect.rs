@@ -211,6 +211,18 @@ pub enum Defect {
         /// The actual number.
         computed: u64,
     },
+    /// A figure of the statistics, or of another table, is not that of what it is about.
+    #[error("{structure}: {figure} is {stored}, but {computed} was found")]
+    FigureMismatch {
+        /// The damaged part.
+        structure: Structure,
+        /// Which figure.
+        figure: String,
+        /// What the file has.
+        stored: String,
+        /// What it should have.
+        computed: String,
+    },
     /// The compressed bytes do not decompress to the announced length.
     #[error("{structure} does not decompress to {}", counted(*.raw_len, "byte"))]
     Decompression {
@@ -365,7 +377,7 @@ impl Defect {
             Self::IllegalValue { .. } | Self::UnknownValue { .. } => "MCS007",
             Self::AboveLimit { .. } => "MCS008",
             Self::UnknownCritical { .. } => "MCS009",
-            Self::CountMismatch { .. } => "MCS010",
+            Self::CountMismatch { .. } | Self::FigureMismatch { .. } => "MCS010",
             Self::Decompression { .. } => "MCS011",
             Self::ValueHashMismatch { .. } => "MCS012",
             Self::KeyNotIndexed { .. } | Self::KeyNotFound { .. } => "MCS013",
@@ -415,6 +427,7 @@ impl Defect {
             | Self::AboveLimit { .. }
             | Self::UnknownCritical { .. }
             | Self::CountMismatch { .. }
+            | Self::FigureMismatch { .. }
             | Self::Decompression { .. }
             | Self::ValueHashMismatch { .. }
             | Self::KeyNotIndexed { .. }

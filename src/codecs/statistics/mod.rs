@@ -14,6 +14,7 @@ mod recount;
 mod segment;
 mod span;
 mod tally;
+mod unlisted_prefixes;
 mod value_table;
 
 pub use counter::StatCounter;

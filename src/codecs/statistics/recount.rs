@@ -1,6 +1,8 @@
 //! Counts the records of a segment again, to compare them with its statistics.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use crate::codecs::statistics::counter::listed_meta;
 use crate::codecs::statistics::largest::Largest;
@@ -8,7 +10,8 @@ use crate::codecs::statistics::prefix_tree::{parent_of, push_prefix};
 use crate::codecs::statistics::segment::{SegmentStatistics, sum};
 use crate::codecs::statistics::span::Span;
 use crate::codecs::statistics::tally::{RecordFacts, Tally};
-use crate::words::item::{Attribute, Exptime, SlabClass};
+use crate::codecs::statistics::unlisted_prefixes::UnlistedPrefixes;
+use crate::words::item::{Attribute, Exptime, SlabClass, escape_key};
 use crate::words::units::{UnixSecs, to_u64};
 
 /// Counts by the rows that the statistics of a segment have. Parts of a segment can be
@@ -31,19 +34,32 @@ pub struct Recount {
     no_prefix: Tally,
     /// What each listed prefix has, longer ones included.
     prefixes: Vec<Tally>,
+    /// What each other prefix has, longer ones included.
+    unlisted: UnlistedPrefixes,
     largest: Largest,
     name: Vec<u8>,
 }
 
 /// A figure that is not that of the records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The section of the frame.
-    pub section: &'static str,
-    /// A number in the frame.
-    pub stored: u64,
-    /// The same number, counted again.
-    pub computed: u64,
+    /// Which figure: the section of the frame, what of it, and which number.
+    pub figure: String,
+    /// What it is in the frame: a number, or a record.
+    pub stored: String,
+    /// The same, counted again.
+    pub computed: String,
+}
+
+impl Difference {
+    fn new(figure: String, stored: u64, computed: u64) -> Self {
+        let (stored, computed) = (stored.to_string(), computed.to_string());
+        Self {
+            figure,
+            stored,
+            computed,
+        }
+    }
 }
 
 impl Recount {
@@ -65,6 +81,7 @@ impl Recount {
             marks: [(Tally::default(), Tally::default()); Attribute::ALL.len()],
             no_prefix: Tally::default(),
             prefixes: vec![Tally::default(); stored.prefixes.rows.len()],
+            unlisted: UnlistedPrefixes::default(),
             largest: Largest::new(stored.largest.len()),
             name: Vec::new(),
         }
@@ -117,8 +134,9 @@ impl Recount {
             while let Some(name) = next {
                 let rows = &stored.prefixes.rows;
                 let found = rows.binary_search_by(|(row, _)| row.as_slice().cmp(name));
-                if let Some(sum) = found.ok().and_then(|at| self.prefixes.get_mut(at)) {
-                    sum.merge(&tally);
+                match found.ok().and_then(|at| self.prefixes.get_mut(at)) {
+                    Some(sum) => sum.merge(&tally),
+                    None => self.unlisted.add(name, tally.item_bytes),
                 }
                 next = parent_of(name);
             }
@@ -164,6 +182,7 @@ impl Recount {
             set.merge(&more_set);
             unset.merge(&more_unset);
         }
+        self.unlisted.merge(other.unlisted);
         self.largest.merge(other.largest);
     }
 
@@ -171,33 +190,53 @@ impl Recount {
     pub fn compare(&self, stored: &SegmentStatistics) -> Option<Difference> {
         let tallies = [
             ("TOTAL", stored.total, self.total),
-            ("EXPTIME", stored.never, self.never),
-            ("EXPTIME", stored.exptime_unknown(), self.exptime_unknown),
+            ("EXPTIME, never", stored.never, self.never),
             (
-                "LAST_ACCESS",
+                "EXPTIME, unknown",
+                stored.exptime_unknown(),
+                self.exptime_unknown,
+            ),
+            (
+                "LAST_ACCESS, unknown",
                 stored.last_access_unknown(),
                 self.access_unknown,
             ),
             (
-                "SLAB_CLASS",
+                "SLAB_CLASS, unknown",
                 stored.slab_class_unknown(),
                 self.class_unknown,
             ),
-            ("CLIENT_FLAGS", stored.flags_unknown, self.flags_unknown),
-            ("KEY_PREFIX", stored.prefixes.none, self.no_prefix),
+            (
+                "CLIENT_FLAGS, unknown",
+                stored.flags_unknown,
+                self.flags_unknown,
+            ),
+            (
+                "KEY_PREFIX, without a prefix",
+                stored.prefixes.none,
+                self.no_prefix,
+            ),
         ];
         let mut checked = tallies
             .into_iter()
-            .map(|(section, stored, computed)| differing(section, &stored, &computed));
+            .map(|(what, stored, computed)| differing(&what, &stored, &computed));
         let found = checked.find_map(|found| found);
         let key_len = self.key_len.unwrap_or_default();
-        let is_key_len = (stored.key_len != key_len).then_some(Difference {
-            section: "TOTAL",
-            stored: stored.key_len.1.into(),
-            computed: key_len.1.into(),
+        let lens = [
+            ("shortest", stored.key_len.0, key_len.0),
+            ("longest", stored.key_len.1, key_len.1),
+        ];
+        let mut lens = lens.into_iter();
+        let wrong_len = lens.find(|(_, stored, computed)| stored != computed);
+        let wrong_len = wrong_len.map(|(which, stored, computed)| {
+            Difference::new(
+                format!("TOTAL, bytes of the {which} key"),
+                stored.into(),
+                computed.into(),
+            )
         });
         found
-            .or(is_key_len)
+            .or(wrong_len)
             .or_else(|| compare_spans("VALUE_LEN", &stored.value_lens, &self.value_lens))
             .or_else(|| compare_spans("EXPTIME", &stored.exptimes, &self.exptimes))
             .or_else(|| compare_spans("LAST_ACCESS", &stored.last_accesses, &self.last_accesses))
@@ -205,14 +244,16 @@ impl Recount {
             .or_else(|| compare_rows("CLIENT_FLAGS", &stored.client_flags, &self.client_flags))
             .or_else(|| self.compare_marks(stored))
             .or_else(|| self.compare_prefixes(stored))
+            .or_else(|| self.compare_unlisted(stored))
             .or_else(|| self.compare_largest(stored))
     }
 
     fn compare_marks(&self, stored: &SegmentStatistics) -> Option<Difference> {
-        let mut pairs = stored.marks.iter().zip(&self.marks);
-        pairs.find_map(|((set, unset), (computed_set, computed_unset))| {
-            differing("MARKS", set, computed_set)
-                .or_else(|| differing("MARKS", unset, computed_unset))
+        let mut pairs = (0..).zip(stored.marks.iter().zip(&self.marks));
+        pairs.find_map(|(bit, ((set, unset), (computed_set, computed_unset)))| {
+            let bit: u8 = bit;
+            differing(&format!("MARKS, bit {bit} set"), set, computed_set)
+                .or_else(|| differing(&format!("MARKS, bit {bit} not set"), unset, computed_unset))
         })
     }
 
@@ -225,15 +266,44 @@ impl Recount {
             .find_map(|((name, _), computed)| {
                 let below = rows.iter().filter(|(row, _)| is_below(row, name));
                 let listed = sum(below.map(|(_, tally)| tally));
-                let missed = computed.checked_without(&listed);
-                let is_right =
-                    missed.is_some_and(|missed| missed.item_bytes <= stored.prefixes.missed_max);
-                (!is_right).then_some(Difference {
-                    section: "KEY_PREFIX",
-                    stored: listed.item_bytes,
-                    computed: computed.item_bytes,
+                let Some(missed) = computed.checked_without(&listed) else {
+                    let is_above = |stored: u64, computed: u64| stored > computed;
+                    let what = format!("KEY_PREFIX, {}", prefix_text(name));
+                    return first_of(&what, &listed, computed, is_above);
+                };
+                let stored = stored.prefixes.missed_max;
+                (missed.item_bytes > stored).then(|| {
+                    Difference::new(
+                        format!("KEY_PREFIX, missed_max, by {}", prefix_text(name)),
+                        stored,
+                        missed.item_bytes,
+                    )
                 })
             })
+    }
+
+    /// All but `unlisted_max` of any other prefix must be listed, by longer ones.
+    fn compare_unlisted(&self, stored: &SegmentStatistics) -> Option<Difference> {
+        let mut listed: BTreeMap<&[u8], u64> = BTreeMap::new();
+        for (row, tally) in &stored.prefixes.rows {
+            let mut next = parent_of(row);
+            while let Some(name) = next {
+                let sum = listed.entry(name).or_default();
+                *sum = sum.saturating_add(tally.item_bytes);
+                next = parent_of(name);
+            }
+        }
+        let most = stored.prefixes.unlisted_max;
+        let mut missed = self.unlisted.iter().map(|(name, item_bytes)| {
+            let listed = listed.get(name).copied().unwrap_or(0);
+            (name, item_bytes.saturating_sub(listed))
+        });
+        let (name, computed) = missed.find(|(_, missed)| *missed > most)?;
+        Some(Difference::new(
+            format!("KEY_PREFIX, unlisted_max, by {}", prefix_text(name)),
+            most,
+            computed,
+        ))
     }
 
     fn compare_largest(&self, stored: &SegmentStatistics) -> Option<Difference> {
@@ -243,14 +313,14 @@ impl Recount {
             .min(to_u64(SegmentStatistics::LARGEST_COUNT_MAX));
         let listed = to_u64(stored.largest.len());
         if listed != wanted {
-            return Some(Difference {
-                section: "LARGEST",
-                stored: listed,
-                computed: wanted,
-            });
+            return Some(Difference::new(
+                "LARGEST, number of records".to_owned(),
+                listed,
+                wanted,
+            ));
         }
-        let mut pairs = stored.largest.iter().zip(self.largest.iter());
-        let different = pairs.find(|(stored, computed)| {
+        let mut pairs = (0..).zip(stored.largest.iter().zip(self.largest.iter()));
+        let different = pairs.find(|(_, (stored, computed))| {
             (
                 Reverse(stored.value_len),
                 stored.key.as_slice(),
@@ -261,12 +331,27 @@ impl Recount {
                 listed_meta(computed.meta),
             )
         });
-        different.map(|(stored, computed)| Difference {
-            section: "LARGEST",
-            stored: stored.value_len.into(),
-            computed: computed.value_len.into(),
+        different.map(|(number, (stored, computed))| {
+            let number: u64 = number;
+            let text = |key: &[u8], value_len: u32| {
+                format!("\"{}\" of {value_len} bytes", escape_key(key))
+            };
+            let mut stored = text(&stored.key, stored.value_len);
+            let computed = text(computed.key, computed.value_len);
+            if stored == computed {
+                stored.push_str(" with other metadata");
+            }
+            Difference {
+                figure: format!("LARGEST, record {number}"),
+                stored,
+                computed,
+            }
         })
     }
+}
+
+fn prefix_text(name: &[u8]) -> String {
+    format!("prefix \"{}\"", escape_key(name))
 }
 
 /// Reports whether a prefix is this one or a longer one that starts with it.
@@ -322,24 +407,44 @@ fn add_to_row<K: Ord>(sums: &mut [Tally], rows: &[(K, Tally)], value: &K, tally:
     }
 }
 
-fn differing(section: &'static str, stored: &Tally, computed: &Tally) -> Option<Difference> {
-    let pairs = [
-        (stored.records, computed.records),
-        (stored.key_bytes, computed.key_bytes),
-        (stored.value_bytes, computed.value_bytes),
-        (stored.item_bytes, computed.item_bytes),
-        (stored.chunk_bytes, computed.chunk_bytes),
-        (stored.class_records, computed.class_records),
-        (stored.chunk_records, computed.chunk_records),
+fn differing(what: &dyn Display, stored: &Tally, computed: &Tally) -> Option<Difference> {
+    first_of(what, stored, computed, |stored, computed| {
+        stored != computed
+    })
+}
+
+/// Returns the first number of two tallies that is wrong.
+fn first_of(
+    what: &dyn Display,
+    stored: &Tally,
+    computed: &Tally,
+    is_wrong: impl Fn(u64, u64) -> bool,
+) -> Option<Difference> {
+    let numbers = [
+        ("records", stored.records, computed.records),
+        ("key bytes", stored.key_bytes, computed.key_bytes),
+        ("value bytes", stored.value_bytes, computed.value_bytes),
+        ("item bytes", stored.item_bytes, computed.item_bytes),
+        ("chunk bytes", stored.chunk_bytes, computed.chunk_bytes),
+        (
+            "records of a known class",
+            stored.class_records,
+            computed.class_records,
+        ),
+        (
+            "records of the default class",
+            stored.chunk_records,
+            computed.chunk_records,
+        ),
     ];
-    let (stored, computed) = pairs
+    let (number, stored, computed) = numbers
         .into_iter()
-        .find(|(stored, computed)| stored != computed)?;
-    Some(Difference {
-        section,
+        .find(|(_, stored, computed)| is_wrong(*stored, *computed))?;
+    Some(Difference::new(
+        format!("{what}, {number}"),
         stored,
         computed,
-    })
+    ))
 }
 
 fn compare_spans(
@@ -348,31 +453,31 @@ fn compare_spans(
     computed: &[Option<Span>],
 ) -> Option<Difference> {
     stored.iter().zip(computed).find_map(|(stored, computed)| {
+        let what = format!("{section}, span from {} to {}", stored.first, stored.last);
         let Some(computed) = computed else {
-            return Some(Difference {
-                section,
-                stored: stored.tally.records,
-                computed: 0,
-            });
+            return differing(&what, &stored.tally, &Tally::default());
         };
-        let ends = [(stored.first, computed.first), (stored.last, computed.last)];
+        let ends = [
+            ("first value", stored.first, computed.first),
+            ("last value", stored.last, computed.last),
+        ];
         let wrong = ends
             .into_iter()
-            .find(|(stored, computed)| stored != computed);
-        let wrong = wrong.map(|(stored, computed)| Difference {
-            section,
-            stored,
-            computed,
+            .find(|(_, stored, computed)| stored != computed);
+        let wrong = wrong.map(|(end, stored, computed)| {
+            Difference::new(format!("{what}, {end}"), stored, computed)
         });
-        wrong.or_else(|| differing(section, &stored.tally, &computed.tally))
+        wrong.or_else(|| differing(&what, &stored.tally, &computed.tally))
     })
 }
 
-fn compare_rows<K>(
+fn compare_rows<K: Display>(
     section: &'static str,
     stored: &[(K, Tally)],
     computed: &[Tally],
 ) -> Option<Difference> {
     let mut pairs = stored.iter().zip(computed);
-    pairs.find_map(|((_, stored), computed)| differing(section, stored, computed))
+    pairs.find_map(|((value, stored), computed)| {
+        differing(&format!("{section}, row {value}"), stored, computed)
+    })
 }

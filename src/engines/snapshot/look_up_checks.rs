@@ -162,15 +162,9 @@ impl SnapshotReader {
                         offset: entry.offset,
                         key_stored_len: entry.key_stored_len,
                     };
-                    if read_entry(&**object, place, name, number)? != wanted {
-                        let place = Location::offset(place, name.block_offset(number));
-                        let defect = Defect::CountMismatch {
-                            structure: Structure::LookUp,
-                            field: "entry of the block at",
-                            stored: number.into(),
-                            computed: entry.offset,
-                        };
-                        take(place, defect);
+                    let found = read_entry(&**object, place, name, number)?;
+                    if let Some(defect) = compare_entry(number, &found, &wanted) {
+                        take(Location::offset(place, name.block_offset(number)), defect);
                     }
                 }
             }
@@ -216,6 +210,35 @@ fn read_entry(
     let bytes = read_range(object, offset, to_u64(LOOK_UP_BLOCK_SIZE))?;
     LookUpBlock::decode(name.id, block, &bytes)
         .map_err(|defect| Error::corrupt(defect).at(Location::offset(place, offset)))
+}
+
+/// Compares the entry of a block with the block (U5).
+fn compare_entry(number: u32, found: &LookUpBlock, wanted: &LookUpBlock) -> Option<Defect> {
+    let number_of = |stored: u64, computed: u64| (stored.to_string(), computed.to_string());
+    let fields = [
+        (
+            "segment_id",
+            (found.segment.to_string(), wanted.segment.to_string()),
+        ),
+        (
+            "sequence",
+            number_of(found.sequence.into(), wanted.sequence.into()),
+        ),
+        ("block", number_of(found.block.into(), wanted.block.into())),
+        ("offset", number_of(found.offset, wanted.offset)),
+        (
+            "key_stored_len",
+            number_of(found.key_stored_len.into(), wanted.key_stored_len.into()),
+        ),
+    ];
+    let mut fields = fields.into_iter();
+    let wrong = fields.find(|(_, (stored, computed))| stored != computed);
+    wrong.map(|(field, (stored, computed))| Defect::FigureMismatch {
+        structure: Structure::LookUp,
+        figure: format!("{field} in the entry of block {number}"),
+        stored,
+        computed,
+    })
 }
 
 /// Compares each page with the keys that belong into it.

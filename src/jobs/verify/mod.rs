@@ -4,6 +4,7 @@
 //! A finding never stops the job. Only what keeps it from continuing is an error.
 
 mod depth;
+mod ordered_recount;
 mod record;
 mod record_tally;
 mod report;

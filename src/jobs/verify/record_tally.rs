@@ -19,8 +19,6 @@ pub(super) struct RecordTally {
     pub(super) is_damaged: bool,
     /// Numbers of the frames that were read as parts of values.
     pub(super) parts: Vec<Range<usize>>,
-    /// The rows of the segment's statistics, counted again.
-    pub(super) recount: Option<Recount>,
 }
 
 impl RecordTally {
@@ -28,7 +26,7 @@ impl RecordTally {
     pub(super) fn add(
         &mut self,
         record: &StoredRecord<'_>,
-        statistics: Option<&SegmentStatistics>,
+        recount: Option<(&SegmentStatistics, &mut Recount)>,
         scratch: &mut Vec<u8>,
     ) {
         self.records = self.records.saturating_add(1);
@@ -39,7 +37,7 @@ impl RecordTally {
         };
         self.value_bytes = self.value_bytes.saturating_add(len);
         self.digests.add(record.key, &record.meta, hash, scratch);
-        if let (Some(stored), Some(recount)) = (statistics, &mut self.recount) {
+        if let Some((stored, recount)) = recount {
             let facts = RecordFacts {
                 key: record.key,
                 value_len: u32::try_from(len).unwrap_or(u32::MAX),

@@ -13,6 +13,7 @@ use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need, Verdict}
 use crate::codecs::statistics::{Difference, Recount, SegmentStatistics};
 use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::verify::depth::Depth;
+use crate::jobs::verify::ordered_recount::OrderedRecount;
 use crate::jobs::verify::record::record_of;
 use crate::jobs::verify::record_tally::{RecordTally, check_bounds};
 use crate::jobs::verify::report::VerifyReport;
@@ -444,12 +445,13 @@ impl Check<'_> {
         index: Option<&KeyIndex>,
         statistics: Option<&SegmentStatistics>,
     ) -> Result<u64> {
+        let recount = statistics.map(OrderedRecount::new);
         let within = Within {
             number,
             named,
             segment,
             index,
-            statistics,
+            recount: recount.as_ref(),
         };
         let check = |sections: &mut SectionReader, block| {
             self.cancel.check()?;
@@ -458,7 +460,7 @@ impl Check<'_> {
             Ok(tally)
         };
         let blocks = self.pool.blocks();
-        let mut tallies: Vec<RecordTally> =
+        let tallies: Vec<RecordTally> =
             blocks.try_map(segment.block_count(), SectionReader::default, check)?;
         let read = tallies.iter().flat_map(|tally| tally.parts.clone());
         let read = read.flatten().collect();
@@ -478,8 +480,8 @@ impl Check<'_> {
         }
         // If a block is damaged, the sums differ, and the damage is already known.
         if !sum.is_damaged {
-            if let Some(stored) = statistics {
-                self.compare_statistics(number, segment, stored, &mut tallies);
+            if let Some(difference) = recount.and_then(OrderedRecount::compare) {
+                self.tell_difference(number, segment, difference);
             }
             self.compare_digests(
                 number,
@@ -508,34 +510,20 @@ impl Check<'_> {
         Ok(sum.records)
     }
 
-    /// Compares the statistics with what was counted again (S7, S8).
-    fn compare_statistics(
-        &self,
-        number: usize,
-        segment: &SegmentReader,
-        stored: &SegmentStatistics,
-        tallies: &mut [RecordTally],
-    ) {
-        let mut whole = Recount::new(stored);
-        for tally in tallies {
-            if let Some(recount) = tally.recount.take() {
-                whole.merge(recount);
-            }
-        }
-        if let Some(Difference {
-            section,
+    /// Tells that the statistics are not those of the records (S7, S8).
+    fn tell_difference(&self, number: usize, segment: &SegmentReader, difference: Difference) {
+        let Difference {
+            figure,
             stored,
             computed,
-        }) = whole.compare(stored)
-        {
-            let defect = Defect::CountMismatch {
-                structure: Structure::Stat,
-                field: section,
-                stored,
-                computed,
-            };
-            self.add(number, segment.statistics_location(), defect);
-        }
+        } = difference;
+        let defect = Defect::FigureMismatch {
+            structure: Structure::Stat,
+            figure,
+            stored,
+            computed,
+        };
+        self.add(number, segment.statistics_location(), defect);
     }
 
     fn check_block(
@@ -549,12 +537,10 @@ impl Check<'_> {
             named,
             segment,
             index,
-            statistics,
+            recount: whole,
         } = *within;
-        let mut tally = RecordTally {
-            recount: statistics.map(Recount::new),
-            ..RecordTally::default()
-        };
+        let mut tally = RecordTally::default();
+        let mut recount = whole.map(|whole| (whole, Recount::new(whole.stored())));
         let decoded = segment
             .read_block(block)
             .and_then(|frame| frame.decode(sections).map_err(Error::corrupt))
@@ -581,7 +567,9 @@ impl Check<'_> {
                         continue;
                     }
                     let record = &stored;
-                    tally.add(record, statistics, &mut scratch);
+                    let recount = recount.as_mut();
+                    let recount = recount.map(|(whole, recount)| (whole.stored(), recount));
+                    tally.add(record, recount, &mut scratch);
                     let shard = shard_of(record.key, shard_bits);
                     if shard != named.shard_index {
                         let key = escape_key(record.key);
@@ -607,6 +595,9 @@ impl Check<'_> {
                 }
                 None => {}
             }
+        }
+        if let Some((whole, recount)) = recount {
+            whole.put(block, recount);
         }
         Ok(tally)
     }
@@ -704,7 +695,7 @@ struct Within<'a> {
     named: &'a ManifestSegment,
     segment: &'a SegmentReader,
     index: Option<&'a KeyIndex>,
-    statistics: Option<&'a SegmentStatistics>,
+    recount: Option<&'a OrderedRecount<'a>>,
 }
 
 /// Buffers for reading parts, reused.

@@ -18,7 +18,9 @@ use mcsnap::codecs::format::layout::{LOOK_UP_BLOCK_SIZE, LOOK_UP_HEADER_SIZE, PA
 use mcsnap::codecs::format::look_up::{LookUpBlock, LookUpHeader};
 use mcsnap::codecs::format::manifest::{LookUpName, Verdict};
 use mcsnap::codecs::format::sealed_text::check_seal;
+use mcsnap::codecs::format::stat::{decode_stat, encode_stat};
 use mcsnap::words::defect::{Defect, Structure};
+use mcsnap::words::limits::Limits;
 use serde_json::{Value, json};
 
 use crate::format::golden_valid::{
@@ -662,6 +664,18 @@ fn illegal() -> Vec<Case> {
             forged(&tiny, |forge| {
                 let key = forge.payload(3).end - 19;
                 forge.write(key, b"v");
+            }),
+        ),
+        Case::segment(
+            "count-statistics-unlisted",
+            "MCS010",
+            "statistics without the row of a prefix, which say that nothing is unlisted",
+            forged(&tiny, |forge| {
+                let payload = forge.bytes()[forge.payload(3)].to_vec();
+                let mut statistics = decode_stat(&payload, &Limits::default()).unwrap();
+                assert_eq!(statistics.prefixes.unlisted_max, 0);
+                statistics.prefixes.rows.clear();
+                forge.set_payload(3, &encode_stat(&statistics)).link();
             }),
         ),
         Case::segment(
