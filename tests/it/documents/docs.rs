@@ -19,6 +19,7 @@ use mcsnap::codecs::format::layout::{
 };
 use mcsnap::codecs::format::manifest::LookUpName;
 use mcsnap::codecs::format::stat::STAT_SECTIONS;
+use mcsnap::codecs::statistics::{KEY_DELIMITERS, PrefixTree, prefix_of, push_without_numbers};
 use mcsnap::words::defect::Defect;
 use mcsnap::words::item::{Attribute, Attributes, Exptime, ItemMeta, KEY_LEN_MAX};
 use mcsnap::words::limits::{Limits, VALUE_LEN_MAX};
@@ -259,6 +260,34 @@ fn every_section_of_statistics_in_the_format_document_is_that_of_the_code() {
         }
     }
     assert_eq!(documented, STAT_SECTIONS);
+}
+
+#[test]
+fn the_prefixes_of_keys_in_the_format_document_are_those_of_the_code() {
+    let text = document("FORMAT.md");
+    let mut count = 0;
+    for row in rows(&text, "5.16") {
+        let [key, documented] = row[..] else {
+            continue;
+        };
+        let Some(key) = key.strip_prefix('`').and_then(|key| key.strip_suffix('`')) else {
+            continue;
+        };
+        let mut prefixes = Vec::new();
+        for depth in 1..=PrefixTree::DEPTH_MAX {
+            let delimiters = KEY_DELIMITERS.as_bytes();
+            if let Some((prefix, delimiter)) = prefix_of(key.as_bytes(), delimiters, depth) {
+                let mut name = Vec::new();
+                push_without_numbers(&mut name, prefix, delimiter);
+                prefixes.push(format!("`{}`", String::from_utf8(name).unwrap()));
+            }
+        }
+        // A key with fewer has its longest at each greater depth.
+        prefixes.dedup();
+        assert_eq!(documented, prefixes.join(" "), "{key}");
+        count += 1;
+    }
+    assert!(count >= 10, "{count}");
 }
 
 #[test]
