@@ -1889,6 +1889,8 @@ def check_named(segment, manifest):
     check_object(segment["object"])
     is_legal = segment["node_index"] < len(manifest["nodes"])
     require(is_legal, "MCS010", None, "manifest: node_index")
+    is_legal = re.fullmatch(r"sha256:[0-9a-f]{64}", segment["digest"])
+    require(is_legal, "MCS015", None, "manifest: digest")
 
 
 def read_part(data, said, manifest):

@@ -99,6 +99,16 @@ pub enum Defect {
         /// How many bytes there are.
         found: u64,
     },
+    /// A value in parts ends before its last part.
+    #[error("value is cut short: needs {}, has {}, and then {next}", counted(*.needed, "byte"), grouped(*.found))]
+    ValueCutShort {
+        /// Bytes of the value.
+        needed: u64,
+        /// Bytes of the parts that are there.
+        found: u64,
+        /// What stands where the next part should.
+        next: String,
+    },
     /// The structure does not start with its magic number.
     #[error("{structure} does not start with its magic number")]
     BadMagic {
@@ -224,12 +234,14 @@ pub enum Defect {
         computed: String,
     },
     /// The compressed bytes do not decompress to the announced length.
-    #[error("{structure} does not decompress to {}", counted(*.raw_len, "byte"))]
+    #[error("{structure} does not decompress to {}: {reason}", counted(*.raw_len, "byte"))]
     Decompression {
         /// The damaged part.
         structure: Structure,
         /// The announced length in bytes.
         raw_len: u64,
+        /// What keeps it from that.
+        reason: String,
     },
     /// A value does not match its record.
     #[error("value hash mismatch: stored {stored:016x}, computed {computed:016x}")]
@@ -348,6 +360,8 @@ fn known_loss(losses: u64, unsure: u64) -> String {
     };
     let missed = format!("may have missed {}", counted(unsure, "item"));
     match (losses, unsure) {
+        // A verdict that nothing in the manifest bears out.
+        (0, 0) => "counted no loss, and yet".to_owned(),
         (_, 0) => lost,
         (0, _) => missed,
         _ => format!("{lost}, and {missed}"),
@@ -368,7 +382,7 @@ impl Defect {
     /// Returns the stable code of this kind of defect.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Truncated { .. } => "MCS001",
+            Self::Truncated { .. } | Self::ValueCutShort { .. } => "MCS001",
             Self::BadMagic { .. } => "MCS002",
             Self::ChecksumMismatch { .. } => "MCS003",
             Self::ReservedNotZero { .. } => "MCS004",
@@ -416,6 +430,7 @@ impl Defect {
         match self {
             Self::Stray | Self::KnownLoss { .. } | Self::BadRecord { .. } => Severity::Warning,
             Self::Truncated { .. }
+            | Self::ValueCutShort { .. }
             | Self::BadMagic { .. }
             | Self::ChecksumMismatch { .. }
             | Self::ReservedNotZero { .. }

@@ -11,7 +11,7 @@ use crate::codecs::format::bytes::{ByteReader, check_bound, check_count};
 use crate::codecs::format::checksum::{check_crc, crc32};
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, Result};
-use crate::words::units::to_u64;
+use crate::words::units::{counted, to_u64};
 
 /// How a writer compresses its sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,26 +305,38 @@ impl SectionReader {
             Codec::Plain => raw.extend_from_slice(stored),
             Codec::Zstd => {
                 let raw_len = descriptor.raw_len.into();
-                let failed = || Defect::Decompression { structure, raw_len };
+                let failed = |reason: String| Defect::Decompression {
+                    structure,
+                    raw_len,
+                    reason,
+                };
                 // Besides zstd frames, the library reads the formats before RFC 8878, with old
                 // code that none of our files needs, and also any further frames after the first.
                 let frame_len = zstd::zstd_safe::find_frame_compressed_size(stored);
                 if !stored.starts_with(&ZSTD_MAGIC) || frame_len != Ok(stored.len()) {
-                    return Err(failed());
+                    return Err(failed("it is not one whole zstd frame".to_owned()));
                 }
                 // The zstd frame states its own size. Refuse a false one before memory is
                 // reserved for it.
-                let claimed = zstd::zstd_safe::get_frame_content_size(stored);
-                if !matches!(claimed, Ok(Some(len)) if len == raw_len) {
-                    return Err(failed());
+                match zstd::zstd_safe::get_frame_content_size(stored) {
+                    Ok(Some(len)) if len == raw_len => {}
+                    Ok(Some(len)) => {
+                        let stated = counted(len, "byte");
+                        return Err(failed(format!("its zstd frame states {stated}")));
+                    }
+                    Ok(None) | Err(_) => {
+                        let reason = "its zstd frame does not state its content size";
+                        return Err(failed(reason.to_owned()));
+                    }
                 }
-                raw.reserve_exact(usize::try_from(raw_len).map_err(|_| failed())?);
+                let len = usize::try_from(raw_len).map_err(|error| failed(error.to_string()))?;
+                raw.reserve_exact(len);
                 let len = self
                     .0
                     .decompress_to_buffer(stored, raw)
-                    .map_err(|_| failed())?;
+                    .map_err(|error| failed(error.to_string()))?;
                 if to_u64(len) != raw_len {
-                    return Err(failed());
+                    return Err(failed(format!("it gives {}", counted(to_u64(len), "byte"))));
                 }
             }
         }

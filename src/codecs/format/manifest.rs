@@ -536,6 +536,15 @@ impl Manifest {
                 computed: node_count,
             });
         }
+        if !is_sha256(&segment.digest) {
+            return Err(Defect::Malformed {
+                structure: STRUCTURE,
+                reason: format!(
+                    "digest \"{}\" is not sha256: and 64 lower-case hexadecimal digits",
+                    segment.digest.escape_debug()
+                ),
+            });
+        }
         Ok(())
     }
 
@@ -640,6 +649,16 @@ fn check_object(object: &str) -> std::result::Result<(), Defect> {
     Err(Defect::Malformed {
         structure: STRUCTURE,
         reason: format!("\"{}\" is not a relative path", object.escape_debug()),
+    })
+}
+
+/// Returns whether a text has the form of a digest of a segment.
+fn is_sha256(text: &str) -> bool {
+    const DIGIT_COUNT: usize = 64;
+    let digits = text.strip_prefix("sha256:").map(str::as_bytes);
+    digits.is_some_and(|digits| {
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        digits.len() == DIGIT_COUNT && digits.iter().all(is_digit)
     })
 }
 

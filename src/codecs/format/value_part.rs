@@ -218,12 +218,12 @@ impl PartChain {
     }
 
     /// Returns the defect of a value that is not complete when there are no further
-    /// parts.
-    pub fn cut_short(&self) -> Defect {
-        Defect::Truncated {
-            structure: STRUCTURE,
+    /// parts; `next` is what stands in their place.
+    pub fn cut_short(&self, next: String) -> Defect {
+        Defect::ValueCutShort {
             needed: self.value.len.into(),
             found: self.len,
+            next,
         }
     }
 }

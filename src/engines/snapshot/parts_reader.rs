@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::codecs::format::compression::SectionReader;
+use crate::codecs::format::frame::FrameType;
 use crate::codecs::format::value_part::{PartChain, PartedValue, ValuePartHeader};
 use crate::words::defect::Defect;
 use crate::words::error::{Error, Result};
@@ -19,8 +20,13 @@ pub(super) trait PartSource: fmt::Debug + Sync {
     /// Returns the frame of a value's first part (P6).
     fn first_part(&self, block: usize, value: &PartedValue) -> std::result::Result<usize, Defect>;
 
+    /// Returns the type of a frame; `None` if there is no such frame.
+    fn frame_type(&self, number: usize) -> Option<FrameType>;
+
     /// Reports whether a frame is a part of a value.
-    fn is_part(&self, number: usize) -> bool;
+    fn is_part(&self, number: usize) -> bool {
+        self.frame_type(number) == Some(FrameType::ValuePart)
+    }
 
     /// Reads a part into `raw`. The record, given by its block and its number there, is
     /// used to locate errors.
@@ -104,7 +110,11 @@ impl<'a> PartsReader<'a> {
         } else if parts.contains(&self.frames.end) && self.segment.is_part(self.frames.end) {
             self.frames.end
         } else {
-            return Err(at_record(self.chain.cut_short()));
+            let next = match self.segment.frame_type(self.frames.end) {
+                Some(frame_type) => format!("a frame of type {}", frame_type.to_raw()),
+                None => "no further frame".to_owned(),
+            };
+            return Err(at_record(self.chain.cut_short(next)));
         };
         self.frames.end = number.saturating_add(1);
         let header = self.segment.read_part_of(

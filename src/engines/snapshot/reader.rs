@@ -15,7 +15,7 @@ use crate::engines::snapshot::files::can_resume;
 use crate::engines::snapshot::files::{LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
 use crate::engines::snapshot::segment_opening::Opening;
 use crate::engines::snapshot::segment_reader::SegmentReader;
-use crate::ports::store::{ObjectInfo, Store};
+use crate::ports::store::{ObjectInfo, Store, unfinished_name};
 use crate::words::counters::Counters;
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
@@ -400,7 +400,11 @@ impl SnapshotReader {
         for folder in [SEGMENTS, PARTS, LOOK_UPS] {
             let place = format!("{}/{folder}", self.name);
             objects.extend(self.store.list(&place)?);
-            objects.extend(self.store.list_unfinished(&place)?);
+            let unfinished = self.store.list_unfinished(&place)?.into_iter();
+            objects.extend(unfinished.map(|object| ObjectInfo {
+                name: unfinished_name(&object.name),
+                ..object
+            }));
         }
         let segments = self.manifest.segments.iter().map(|segment| &segment.object);
         let parts = self.manifest.parts.iter().map(|part| &part.object);

@@ -171,7 +171,7 @@ impl<'w, 'a> SalvagedPieces<'w, 'a> {
 
     fn read_next(&mut self) -> std::result::Result<(), Defect> {
         let Some(part) = self.parts.parts.get(&self.next_offset) else {
-            return Err(self.chain.cut_short());
+            return Err(self.chain.cut_short("no further part".to_owned()));
         };
         let payload = self.reader.bytes(part.payload_offset, part.stored_len);
         let ids = ids_of(self.id);

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::codecs::format::block::StoredValue;
 use crate::codecs::format::compression::SectionReader;
-use crate::codecs::format::frame::FrameHeader;
+use crate::codecs::format::frame::{FrameHeader, FrameType};
 use crate::codecs::format::toc::TocEntry;
 use crate::codecs::format::value_part::{PartedValue, ValuePartHeader};
 use crate::engines::snapshot::parts_reader::{PartSource, PartsReader};
@@ -107,8 +107,9 @@ impl PartSource for SegmentReader {
             })
     }
 
-    fn is_part(&self, number: usize) -> bool {
-        self.is_part(number)
+    fn frame_type(&self, number: usize) -> Option<FrameType> {
+        let entry = self.toc.entries.get(number);
+        entry.map(|entry| entry.frame_type)
     }
 
     fn read_part_of(

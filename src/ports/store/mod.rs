@@ -40,7 +40,7 @@ pub use self::key_table::{KeyHash, KeySeed, KeyTable};
 pub use self::local::LocalStore;
 pub use self::map::MapChoice;
 pub use self::memory::MemoryStore;
-pub use self::name::check_name;
+pub use self::name::{check_name, unfinished_name};
 pub use self::restart_file::RestartFile;
 pub use self::room::{Room, look_at_room};
 pub use self::scratch::{Extent, ScratchFile};

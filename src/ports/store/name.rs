@@ -5,6 +5,12 @@ use crate::words::error::{Error, Result};
 /// The suffix of an unfinished object that is stored beside finished ones.
 pub(super) const UNFINISHED_SUFFIX: &str = ".partial";
 
+/// Returns the name under which an unfinished object is stored, of its name in
+/// [`Store::list_unfinished`](crate::ports::store::Store::list_unfinished).
+pub fn unfinished_name(object: &str) -> String {
+    format!("{object}{UNFINISHED_SUFFIX}")
+}
+
 /// Checks the name of an object.
 ///
 /// A legal name is one or more components with `/` between them. A component is not

@@ -1157,6 +1157,30 @@ fn snapshots() -> Vec<Case> {
             },
         ),
         Case::snapshot(
+            "unfinished-stray",
+            "MCS019",
+            "an unfinished segment that was left behind",
+            |snapshot| {
+                let name = "segments/n0000-s001-00007-17171717.mcs.partial";
+                snapshot.files.push((name.to_owned(), b"left".to_vec()));
+            },
+        ),
+        Case::manifest("digest-short", "MCS015", "a digest of 63 digits", |text| {
+            let (front, back) = text.split_once("\"digest\": \"sha256:").unwrap();
+            format!("{front}\"digest\": \"sha256:{}", &back[1..])
+        }),
+        Case::manifest(
+            "digest-capitals",
+            "MCS015",
+            "a digest in capital letters",
+            |text| {
+                let (front, back) = text.split_once("\"digest\": \"sha256:").unwrap();
+                let (digits, back) = back.split_at(64);
+                let digits = digits.to_uppercase();
+                format!("{front}\"digest\": \"sha256:{digits}{back}")
+            },
+        ),
+        Case::snapshot(
             "key-twice",
             "MCS023",
             "keys that stand in two segments of a shard",
