@@ -515,8 +515,8 @@ fn meaning(name: &str, bytes: &[u8]) -> String {
             let digits = bytes.iter().rev().map(|byte| format!("{byte:02x}"));
             digits.collect()
         }
-        "magic" | "marker" | "sync_marker" | "segment_id" | "snapshot_id" | "reserved"
-        | "unused" => String::new(),
+        "magic" | "marker" | "sync_marker" | "segment_id" | "snapshot_id" | "look_up_id"
+        | "reserved" | "unused" => String::new(),
         _ if name.ends_with("_crc") => String::new(),
         _ if number == u64::MAX => "2^64-1".to_owned(),
         _ => number.to_string(),
