@@ -1558,6 +1558,12 @@ def decimal(found):
     return text(found) and found.isascii() and found.isdigit() and int(found) < 1 << 64
 
 
+def offset(found):
+    if not text(found) or not re.fullmatch(r"(-?\d+)?", found, re.ASCII):
+        return False
+    return found == "" or -(1 << 63) <= int(found) < 1 << 63
+
+
 def hexadecimal(size):
     digits = frozenset("0123456789abcdefABCDEF")
     return lambda found: text(found) and len(found) == 2 * size and digits.issuperset(found)
@@ -1635,7 +1641,7 @@ META_TEXT = members(
         "shard_index": decimal,
         "shard_bits": number(8),
         "sequence": number(32),
-        "clock_offset": text,
+        "clock_offset": offset,
         "clock": text,
         "compression": text,
         "server_version": text,
@@ -1654,7 +1660,7 @@ NODE = members(
         "server_version": text,
         "pid": decimal,
         "server_started_at": decimal,
-        "clock_offset": text,
+        "clock_offset": offset,
         "walk": text,
         "shard_bits": number(8),
         "items_start": decimal,

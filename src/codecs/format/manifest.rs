@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::codecs::format::bytes::{check_bound, check_count};
 use crate::codecs::format::checksum::ContentDigests;
+use crate::codecs::format::clock_offset::check_offset;
 pub use crate::codecs::format::features::{Features, Need};
 use crate::codecs::format::ids::{LookUpId, SegmentId, SnapshotId};
 use crate::codecs::format::layout::{VERSION_MAJOR, VERSION_MINOR};
@@ -200,7 +201,8 @@ pub struct ManifestNode {
     /// When the server started, in Unix seconds on the dumping host's clock.
     #[serde(with = "decimal")]
     pub server_started_at: u64,
-    /// Seconds to add to a server time to get the dumping host's time.
+    /// Seconds to add to a server time to get the dumping host's time; empty if unknown.
+    /// Counts where a segment does not tell its own.
     pub clock_offset: String,
     /// How the keys were listed, as text for people. FORMAT.md 5.12.
     pub walk: String,
@@ -489,6 +491,7 @@ impl Manifest {
         for node in &self.nodes {
             check_address(STRUCTURE, "address", &node.address, limits)?;
             check_shard_bits(STRUCTURE, node.shard_bits)?;
+            check_offset(STRUCTURE, "clock_offset", &node.clock_offset)?;
             check_look_ups(node)?;
         }
         let (stored, records) = (self.counters().stored, self.totals.records);

@@ -17,6 +17,7 @@ pub mod block;
 pub mod bytes;
 pub mod checkpoint;
 pub mod checksum;
+pub mod clock_offset;
 pub mod column;
 pub mod compression;
 pub mod encoder;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codecs::format::bytes::{check_bound, check_word};
+use crate::codecs::format::clock_offset::check_offset;
 use crate::codecs::format::features::{Features, Need};
 use crate::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
 use crate::codecs::format::moment::check_moment;
@@ -56,7 +57,7 @@ pub struct SegmentMeta {
     /// Zero-based number of the segment within its shard.
     #[serde(default)]
     pub sequence: u32,
-    /// Seconds to add to a server time to get the dumping host's time.
+    /// Seconds to add to a server time to get the dumping host's time; empty if unknown.
     #[serde(default)]
     pub clock_offset: String,
     /// The clock that exptimes and times of last access are on. FORMAT.md 5.4.
@@ -146,6 +147,7 @@ impl SegmentMeta {
         check_address(structure, "node", &meta.node, limits)?;
         check_shard_bits(structure, meta.shard_bits)?;
         check_word(structure, "clock", &meta.clock, &[DUMPING_HOST])?;
+        check_offset(structure, "clock_offset", &meta.clock_offset)?;
         if !meta.created_at.is_empty() {
             check_moment(structure, "created_at", &meta.created_at)?;
         }

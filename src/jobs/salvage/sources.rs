@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::codecs::format::clock_offset::parse_offset;
 use crate::codecs::format::ids::{SegmentId, SnapshotId};
 use crate::codecs::format::manifest::{Manifest, ManifestNode, Need};
 use crate::codecs::format::moment::parse_moment;
@@ -443,12 +444,14 @@ struct Described {
 
 /// Describes a node as far as a segment of it does.
 fn node_of(meta: Option<&SegmentMeta>) -> ManifestNode {
+    // The description has not been checked, and a manifest is.
+    let clock_offset = meta.and_then(|meta| parse_offset(&meta.clock_offset));
     ManifestNode {
         address: meta.map_or_else(|| "unknown".to_owned(), |meta| meta.node.clone()),
         server_version: meta.map_or_else(String::new, |meta| meta.server_version.clone()),
         pid: 0,
         server_started_at: 0,
-        clock_offset: meta.map_or_else(|| "0".to_owned(), |meta| meta.clock_offset.clone()),
+        clock_offset: clock_offset.unwrap_or(0).to_string(),
         walk: "unknown".to_owned(),
         shard_bits: meta.map_or(0, |meta| meta.shard_bits),
         items_start: 0,

@@ -768,6 +768,14 @@ fn illegal() -> Vec<Case> {
             }),
         ),
         Case::segment(
+            "meta-clock",
+            "MCS015",
+            "a clock_offset that is no number",
+            with_meta(&tiny, |text| {
+                text.replace("\"clock_offset\":\"0\"", "\"clock_offset\":\"+3\"")
+            }),
+        ),
+        Case::segment(
             "digest-content",
             "MCS016",
             "another content digest than that of the records",
@@ -1382,6 +1390,12 @@ fn snapshots() -> Vec<Case> {
             "MCS015",
             "an end that is no moment",
             swap("\"finished_at\": \"2026", "\"finished_at\": \"later"),
+        ),
+        Case::manifest(
+            "manifest-clock",
+            "MCS015",
+            "a clock_offset that is no number",
+            swap("\"clock_offset\": \"-3\"", "\"clock_offset\": \"abc\""),
         ),
         Case::manifest(
             "manifest-twice",
