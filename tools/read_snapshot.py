@@ -1652,7 +1652,8 @@ META_TEXT = members(
 
 VERSION = members({"major": number(32), "minor": number(32)})
 
-OUTCOMES = ("stored", "vanished", "expired", "duplicate", "filtered", "refused", "failed", "missing")
+LOSSES = ("refused", "failed", "missing")
+OUTCOMES = ("stored", "vanished", "expired", "duplicate", "filtered", *LOSSES)
 
 NODE = members(
     {
@@ -1696,6 +1697,7 @@ SEGMENT = members(
     }
 )
 
+# The best first.
 VERDICTS = ("complete", "unsure", "lossy", "partial")
 PART = members(
     {
@@ -1827,7 +1829,22 @@ def read_manifest(data):
         accounted = sum(int(counters.get(name, 0)) for name in OUTCOMES)
         is_same = int(counters.get("listed", 0)) == accounted
         require(is_same, "MCS010", None, "manifest: counters.listed")
+    verdict, told = manifest["verdict"], VERDICTS.index(verdict_of(nodes))
+    is_legal = VERDICTS.index(verdict) >= told
+    require(is_legal, "MCS010", None, f"manifest: verdict {verdict}")  # N20
     return manifest
+
+
+def verdict_of(nodes):
+    """The worst that one of the nodes gives."""
+    if any(node.get("failure") is not None for node in nodes):
+        return "partial"
+    losses = sum(
+        int(node["counters"].get(name, 0)) for node in nodes for name in LOSSES
+    ) + sum(int(node.get("unlisted", 0)) for node in nodes)
+    if losses:
+        return "lossy"
+    return "unsure" if any(int(node.get("unsure", 0)) for node in nodes) else "complete"
 
 
 def check_object(name, where="manifest"):
@@ -1877,10 +1894,23 @@ def check_record(data, manifest):
 
 
 def check_segments(manifest):
-    """N6 and N7, of the segments."""
+    """N6, N7 and N17 to N19, of the segments."""
     segments = manifest["segments"]
+    last, ids, blocks = None, set(), collections.Counter()
     for segment in segments:
         check_named(segment, manifest)
+        shard = segment["node_index"], int(segment["shard_index"])
+        place = (*shard, segment["sequence"])
+        in_order = last is None or last < place
+        require(in_order, "MCS015", None, f"manifest: order of {segment['object']}")  # N18
+        last, segment_id = place, segment["segment_id"].lower()
+        require(segment_id not in ids, "MCS015", None, f"manifest: {segment_id} stands twice")
+        ids.add(segment_id)
+        blocks[shard] += int(segment["blocks"])
+    for number, node in enumerate(manifest["nodes"]):
+        for shard, look_up in enumerate(node.get("look_ups", [])):
+            is_same = look_up["blocks"] == blocks[number, shard]
+            require(is_same, "MCS010", None, "manifest: blocks of a look-up object")  # N17
     totals = {name: sum(int(segment[name]) for segment in segments) for name in SUMS}
     totals["segments"] = len(segments)
     for name, total in totals.items():  # N7
@@ -1891,12 +1921,19 @@ def check_segments(manifest):
 
 
 def check_named(segment, manifest):
-    """N6"""
+    """N6, N18 and N19"""
     check_object(segment["object"])
     is_legal = segment["node_index"] < len(manifest["nodes"])
     require(is_legal, "MCS010", None, "manifest: node_index")
     is_legal = re.fullmatch(r"sha256:[0-9a-f]{64}", segment["digest"])
     require(is_legal, "MCS015", None, "manifest: digest")
+    node, shard = manifest["nodes"][segment["node_index"]], int(segment["shard_index"])
+    is_legal = shard >> node["shard_bits"] == 0
+    require(is_legal, "MCS015", None, f"manifest: shard_index {shard}")  # N18
+    if node.get("look_ups"):  # N19
+        place = f"n{segment['node_index']:04}-s{shard:03}-{segment['sequence']:05}"
+        name = f"segments/{place}-{segment['segment_id'][:8].lower()}.mcs"
+        require(segment["object"] == name, "MCS010", None, f"manifest: object is not {name}")
 
 
 def read_part(data, said, manifest):
@@ -2215,7 +2252,8 @@ def records(directory):
 def strays(directory, manifest):
     named = {said["object"] for said in manifest["segments"] + manifest.get("parts", [])}
     for node in manifest["nodes"]:
-        named |= {f"look-ups/{look_up['id'].lower()}.mcl" for look_up in node.get("look_ups", [])}
+        look_ups = [look_up for look_up in node.get("look_ups", []) if look_up["blocks"]]
+        named |= {f"look-ups/{look_up['id'].lower()}.mcl" for look_up in look_ups}
     for below in ("segments", "parts", "look-ups"):
         for folder, folders, files in os.walk(os.path.join(directory, below)):
             folders.sort()

@@ -233,6 +233,18 @@ pub enum Defect {
         /// What it should have.
         computed: String,
     },
+    /// Two texts that must be equal are not.
+    #[error("{structure}: {field} is \"{}\", not \"{}\"", stored.escape_debug(), computed.escape_debug())]
+    TextMismatch {
+        /// The damaged part.
+        structure: Structure,
+        /// The field with the text.
+        field: &'static str,
+        /// The text in the file.
+        stored: String,
+        /// What it must be by the rest.
+        computed: String,
+    },
     /// The compressed bytes do not decompress to the announced length.
     #[error("{structure} does not decompress to {}: {reason}", counted(*.raw_len, "byte"))]
     Decompression {
@@ -391,7 +403,9 @@ impl Defect {
             Self::IllegalValue { .. } | Self::UnknownValue { .. } => "MCS007",
             Self::AboveLimit { .. } => "MCS008",
             Self::UnknownCritical { .. } => "MCS009",
-            Self::CountMismatch { .. } | Self::FigureMismatch { .. } => "MCS010",
+            Self::CountMismatch { .. }
+            | Self::FigureMismatch { .. }
+            | Self::TextMismatch { .. } => "MCS010",
             Self::Decompression { .. } => "MCS011",
             Self::ValueHashMismatch { .. } => "MCS012",
             Self::KeyNotIndexed { .. } | Self::KeyNotFound { .. } => "MCS013",
@@ -443,6 +457,7 @@ impl Defect {
             | Self::UnknownCritical { .. }
             | Self::CountMismatch { .. }
             | Self::FigureMismatch { .. }
+            | Self::TextMismatch { .. }
             | Self::Decompression { .. }
             | Self::ValueHashMismatch { .. }
             | Self::KeyNotIndexed { .. }

@@ -179,6 +179,28 @@ pub fn check_count(
     Ok(())
 }
 
+/// Compares a text in the file with what it must be.
+///
+/// # Errors
+///
+/// - `TextMismatch`: they differ.
+pub fn check_text(
+    structure: Structure,
+    field: &'static str,
+    stored: &str,
+    computed: &str,
+) -> Result<(), Defect> {
+    if stored != computed {
+        return Err(Defect::TextMismatch {
+            structure,
+            field,
+            stored: stored.to_owned(),
+            computed: computed.to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// Compares a length or count in the file with its limit.
 ///
 /// # Errors

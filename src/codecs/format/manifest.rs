@@ -1,12 +1,12 @@
 //! The manifest, the object that makes a snapshot exist. FORMAT.md 5.12.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use serde_json::Value;
 
-use crate::codecs::format::bytes::{check_bound, check_count};
+use crate::codecs::format::bytes::{check_bound, check_count, check_text};
 use crate::codecs::format::checksum::ContentDigests;
 use crate::codecs::format::clock_offset::check_offset;
 pub use crate::codecs::format::features::{Features, Need};
@@ -15,6 +15,8 @@ use crate::codecs::format::layout::{VERSION_MAJOR, VERSION_MINOR};
 use crate::codecs::format::moment::check_moment;
 use crate::codecs::format::sealed_text::{check_seal, seal};
 use crate::codecs::format::segment_meta::{check_address, check_shard_bits};
+use crate::codecs::format::segment_name::segment_object;
+use crate::codecs::format::segment_order::{SegmentOrder, SegmentPlace};
 use crate::codecs::format::version::{check_major, judge};
 use crate::words::counters::Counters;
 use crate::words::decimal;
@@ -139,8 +141,8 @@ impl Default for ShardHash {
     }
 }
 
-/// How complete a snapshot is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How complete a snapshot is, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Every item is stored or is gone for a known reason, and the servers' own counts
@@ -155,7 +157,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Derives the verdict from the nodes.
+    /// Derives the verdict from the nodes: the worst that one of them gives.
     pub fn of(nodes: &[ManifestNode]) -> Self {
         if nodes.iter().any(|node| node.failure.is_some()) {
             Self::Partial
@@ -277,6 +279,23 @@ pub struct ManifestSegment {
     pub content_digest_exptime: Digest128,
 }
 
+impl ManifestSegment {
+    /// Returns where it stands among the segments of the snapshot.
+    pub fn place(&self) -> SegmentPlace {
+        (self.node_index, self.shard_index, self.sequence)
+    }
+
+    /// Returns the name by which a look-up object leads to it.
+    pub fn look_up_object(&self) -> String {
+        segment_object(
+            self.node_index,
+            self.shard_index,
+            self.sequence,
+            self.segment_id,
+        )
+    }
+}
+
 /// The sums over all segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
@@ -313,10 +332,12 @@ impl Totals {
 }
 
 /// Everything that a manifest has the sum of, added up segment by segment.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SegmentSums {
     totals: Totals,
     digests: ContentDigests,
+    /// The blocks of each shard, by node and shard.
+    blocks: BTreeMap<(u32, u64), u64>,
 }
 
 impl SegmentSums {
@@ -329,6 +350,9 @@ impl SegmentSums {
     /// Adds a segment.
     pub fn add(&mut self, segment: &ManifestSegment) {
         self.totals.add(segment);
+        let shard = (segment.node_index, segment.shard_index);
+        let blocks = self.blocks.entry(shard).or_default();
+        *blocks = blocks.saturating_add(segment.blocks);
         self.digests.merge(&ContentDigests {
             content: segment.content_digest.0,
             content_exptime: segment.content_digest_exptime.0,
@@ -445,7 +469,7 @@ impl Manifest {
         seal(&body).0
     }
 
-    /// Parses and checks a manifest (N1 to N7, N12).
+    /// Parses and checks a manifest (N1 to N7, N12, N13, N17 to N20).
     ///
     /// # Errors
     ///
@@ -483,7 +507,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// - The defect for the first broken rule (N4 to N7, N12, N13).
+    /// - The defect for the first broken rule (N4 to N7, N12, N13, N17 to N20).
     pub fn check(&self, limits: &Limits) -> std::result::Result<(), Defect> {
         check_moment(STRUCTURE, "started_at", &self.started_at)?;
         check_moment(STRUCTURE, "finished_at", &self.finished_at)?;
@@ -505,40 +529,49 @@ impl Manifest {
                 counters.accounted(),
             )?;
         }
+        let of_nodes = Verdict::of(&self.nodes);
+        if self.verdict < of_nodes {
+            let (stored, computed) = (self.verdict.as_str(), of_nodes.as_str());
+            check_text(STRUCTURE, "verdict", stored, computed)?;
+        }
         if self.parts.is_empty() {
             self.check_segments()?;
         }
         Ok(())
     }
 
-    /// Checks the segments when all are there (N6, N7).
+    /// Checks the segments when all are there (N6, N7, N17 to N19).
     ///
     /// # Errors
     ///
     /// - The defect for the first broken rule.
     pub fn check_segments(&self) -> std::result::Result<(), Defect> {
+        let mut order = SegmentOrder::new(STRUCTURE, true);
         for segment in &self.segments {
             self.check_segment(segment)?;
+            order.add(segment.place(), segment.segment_id)?;
         }
-        self.check_sums(&SegmentSums::of(&self.segments))
+        let sums = SegmentSums::of(&self.segments);
+        self.check_look_up_blocks(&sums, |_| true)?;
+        self.check_sums(&sums)
     }
 
-    /// Checks one segment by itself (N6).
+    /// Checks one segment by itself (N6, N18, N19).
     ///
     /// # Errors
     ///
     /// - The defect for the broken rule.
     pub fn check_segment(&self, segment: &ManifestSegment) -> std::result::Result<(), Defect> {
         check_object(&segment.object)?;
-        let node_count = to_u64(self.nodes.len());
-        if u64::from(segment.node_index) >= node_count {
+        let node = usize::try_from(segment.node_index).unwrap_or(usize::MAX);
+        let Some(node) = self.nodes.get(node) else {
             return Err(Defect::CountMismatch {
                 structure: STRUCTURE,
                 field: "node_index",
                 stored: segment.node_index.into(),
-                computed: node_count,
+                computed: to_u64(self.nodes.len()),
             });
-        }
+        };
         if !is_sha256(&segment.digest) {
             return Err(Defect::Malformed {
                 structure: STRUCTURE,
@@ -547,6 +580,43 @@ impl Manifest {
                     segment.digest.escape_debug()
                 ),
             });
+        }
+        let beyond = segment.shard_index.checked_shr(node.shard_bits.into());
+        if beyond.is_some_and(|beyond| beyond > 0) {
+            let shard = segment.shard_index;
+            return Err(Defect::Malformed {
+                structure: STRUCTURE,
+                reason: format!("its node has no shard {shard}"),
+            });
+        }
+        if node.look_ups.is_empty() {
+            return Ok(());
+        }
+        // Whoever comes from the look-up object knows no other name.
+        let computed = segment.look_up_object();
+        check_text(STRUCTURE, "object", &segment.object, &computed)
+    }
+
+    /// Checks that each look-up object has the blocks of its shard, of the nodes of which
+    /// all segments are in the sums (N17).
+    ///
+    /// # Errors
+    ///
+    /// - The defect for the first wrong number.
+    pub fn check_look_up_blocks(
+        &self,
+        sums: &SegmentSums,
+        is_known: impl Fn(u32) -> bool,
+    ) -> std::result::Result<(), Defect> {
+        for (node_index, node) in (0_u32..).zip(&self.nodes) {
+            if !is_known(node_index) {
+                continue;
+            }
+            for (shard_index, name) in (0_u64..).zip(&node.look_ups) {
+                let found = sums.blocks.get(&(node_index, shard_index)).copied();
+                let (stored, computed) = (name.blocks.into(), found.unwrap_or(0));
+                check_count(STRUCTURE, "blocks of a look-up object", stored, computed)?;
+            }
         }
         Ok(())
     }
@@ -557,7 +627,9 @@ impl Manifest {
     ///
     /// - The defect for the first wrong sum.
     pub fn check_sums(&self, sums: &SegmentSums) -> std::result::Result<(), Defect> {
-        let SegmentSums { totals, digests } = *sums;
+        let SegmentSums {
+            totals, digests, ..
+        } = sums;
         let sums = [
             ("totals.segments", self.totals.segments, totals.segments),
             ("totals.size", self.totals.size, totals.size),

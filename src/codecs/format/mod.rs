@@ -36,6 +36,8 @@ pub mod moment;
 pub mod salvage;
 pub mod sealed_text;
 pub mod segment_meta;
+pub mod segment_name;
+pub mod segment_order;
 pub mod stat;
 pub mod tail;
 pub mod toc;

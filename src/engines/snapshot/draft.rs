@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::codecs::format::ids::{SegmentId, SnapshotId};
+use crate::codecs::format::ids::SnapshotId;
 use crate::codecs::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
 use crate::codecs::format::manifest::{LookUpName, Manifest, ManifestSegment, Need, Verdict};
 use crate::codecs::format::manifest_part::ManifestPart;
@@ -522,25 +522,7 @@ impl SnapshotDraft {
             let (found, of_nodes) = (manifest.verdict.as_str(), verdict.as_str());
             format!("the manifest is {found}, but by its nodes it is {of_nodes}")
         })?;
-        let place = |named: &ManifestSegment| (named.node_index, named.shard_index, named.sequence);
-        let unordered = manifest.segments.windows(2).find_map(|pair| match pair {
-            [before, after] if place(before) >= place(after) => Some(after),
-            _ => None,
-        });
-        check(unordered.is_none(), &|| {
-            let object = unordered.map_or("", |named| &named.object);
-            format!("{object} is not in order of node, shard and sequence")
-        })?;
         for (index, node) in (0_u32..).zip(&manifest.nodes) {
-            let mut of_node = manifest.segments.iter();
-            let stray = of_node.find(|named| {
-                let beyond = named.shard_index.checked_shr(node.shard_bits.into());
-                named.node_index == index && beyond.is_some_and(|beyond| beyond > 0)
-            });
-            check(stray.is_none(), &|| {
-                let object = stray.map_or("", |named| &named.object);
-                format!("{object} is of a shard that its node does not have")
-            })?;
             let of_node = manifest.segments.iter();
             let of_node = of_node.filter(|segment| segment.node_index == index);
             let records = of_node.fold(0, |sum: u64, segment| sum.saturating_add(segment.records));
@@ -688,63 +670,4 @@ fn lacks_sync(error: &Error) -> bool {
             operation: Operation::Sync | Operation::Remove
         }
     )
-}
-
-/// Makes the name of a segment's file, below [`SEGMENTS`].
-pub(super) fn segment_file_name(node: u32, shard: u64, sequence: u32, id: SegmentId) -> String {
-    let id = id.to_string();
-    let id = id.get(..8).unwrap_or(&id);
-    format!("n{node:04}-s{shard:03}-{sequence:05}-{id}.mcs")
-}
-
-/// Reports whether a file name has the form that [`segment_file_name`] makes.
-pub(super) fn is_segment_file_name(file: &str) -> bool {
-    let is_number = |text: &str, least: usize| {
-        text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let parts: Vec<&str> = file
-        .strip_suffix(".mcs")
-        .map(|stem| stem.split('-').collect())
-        .unwrap_or_default();
-    let &[node, shard, sequence, id] = parts.as_slice() else {
-        return false;
-    };
-    node.strip_prefix('n')
-        .is_some_and(|node| is_number(node, 4))
-        && shard
-            .strip_prefix('s')
-            .is_some_and(|shard| is_number(shard, 3))
-        && is_number(sequence, 5)
-        && id.len() == 8
-        && id.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// Returns the index of a segment's node, from the name of its file.
-pub(super) fn node_of_file(file: &str) -> Option<u32> {
-    let (node, _) = file.strip_prefix('n')?.split_once('-')?;
-    node.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_name_of_a_segment_is_one() {
-        let name = segment_file_name(3, 1, 12, SegmentId([0xab; 16]));
-        assert_eq!(name, "n0003-s001-00012-abababab.mcs");
-        assert!(is_segment_file_name(&name));
-        assert!(is_segment_file_name("n12345-s1000-123456-00000000.mcs"));
-        assert_eq!(node_of_file(&name), Some(3));
-        for other in [
-            "manifest.json",
-            "n0003-s001-00012-abababab",
-            "n0003-s001-00012-abababax.mcs",
-            "n003-s001-00012-abababab.mcs",
-            "0003-s001-00012-abababab.mcs",
-            "n0003-s001-00012-abababab-x.mcs",
-        ] {
-            assert!(!is_segment_file_name(other), "{other}");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Names of the files of a snapshot.
 
-use crate::codecs::format::{look_up, manifest_part};
+use crate::codecs::format::{look_up, manifest_part, segment_name};
 use crate::ports::store::Store;
 
 /// Name of the manifest object, below the snapshot's name.
@@ -13,7 +13,7 @@ pub const LOOK_UPS: &str = look_up::FOLDER;
 /// The directory of the manifest's parts, below the snapshot's name.
 pub const PARTS: &str = manifest_part::FOLDER;
 /// The directory of the segments, below the snapshot's name.
-pub const SEGMENTS: &str = "segments";
+pub const SEGMENTS: &str = segment_name::FOLDER;
 
 /// Reports whether there is an unfinished dump of this name that can be resumed.
 pub fn can_resume(store: &dyn Store, name: &str) -> bool {

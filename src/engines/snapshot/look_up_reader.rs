@@ -14,9 +14,8 @@ use crate::codecs::format::layout::{
 };
 use crate::codecs::format::look_up::LookUpBlock;
 use crate::codecs::format::manifest::{LookUpName, ManifestNode};
+use crate::codecs::format::segment_name::segment_object;
 use crate::codecs::format::version::judge;
-use crate::engines::snapshot::draft::segment_file_name;
-use crate::engines::snapshot::files::SEGMENTS;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_lookup::{FoundRecord, find_in_columns, read_inline};
@@ -147,8 +146,12 @@ impl SnapshotReader {
         key: &[u8],
         sections: &mut SectionReader,
     ) -> Result<Option<LookedUp>> {
-        let file = segment_file_name(node_index, shard_index, block.sequence, block.segment);
-        let path = self.path_of(&format!("{SEGMENTS}/{file}"));
+        let path = self.path_of(&segment_object(
+            node_index,
+            shard_index,
+            block.sequence,
+            block.segment,
+        ));
         let place = self.store().describe(&path);
         let object = match self.store().open(&path) {
             Ok(object) => object,

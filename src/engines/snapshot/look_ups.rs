@@ -5,8 +5,7 @@ use std::sync::PoisonError;
 
 use crate::codecs::format::ids::LookUpId;
 use crate::codecs::format::manifest::{LookUpName, Manifest, ManifestSegment};
-use crate::engines::snapshot::draft::{SnapshotDraft, segment_file_name};
-use crate::engines::snapshot::files::SEGMENTS;
+use crate::engines::snapshot::draft::SnapshotDraft;
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
 use crate::engines::snapshot::look_up_builder::{LookUpBuilder, LookUpOutcome};
 use crate::engines::snapshot::segment_reader::SegmentReader;
@@ -104,14 +103,8 @@ impl SnapshotDraft {
     ) -> Result<Option<LookUpName>> {
         let mut builder = LookUpBuilder::new(self.scratch_directory.clone());
         for named in segments {
-            let file = segment_file_name(
-                named.node_index,
-                named.shard_index,
-                named.sequence,
-                named.segment_id,
-            );
             // A look-up object cannot lead to files with other names.
-            if named.object != format!("{SEGMENTS}/{file}") {
+            if named.object != named.look_up_object() {
                 return Ok(None);
             }
             builder.add_written(&self.open_sealed(named)?, named.sequence)?;

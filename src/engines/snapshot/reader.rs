@@ -11,6 +11,7 @@ use crate::codecs::format::manifest_part::ManifestPart;
 use crate::codecs::format::moment::parse_moment;
 use crate::codecs::format::sealed_text::checksum_of;
 use crate::codecs::format::segment_meta::SegmentMeta;
+use crate::codecs::format::segment_order::SegmentOrder;
 use crate::engines::snapshot::files::can_resume;
 use crate::engines::snapshot::files::{LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
 use crate::engines::snapshot::segment_opening::Opening;
@@ -122,19 +123,20 @@ impl SnapshotReader {
         if self.manifest.parts.is_empty() {
             return Ok(());
         }
+        let mut listed = Listed::new(&selected);
+        listed
+            .add(&segments)
+            .and_then(|()| listed.check(&self.manifest))
+            .map_err(|defect| self.manifest_fault(defect))?;
         self.manifest.segments = segments;
-        if wanted.is_empty() {
-            let checked = self.manifest.check_segments();
-            checked.map_err(|defect| self.manifest_fault(defect))?;
-        }
         Ok(())
     }
 
     /// Passes the segments of the wanted nodes to `take`, of all nodes if none is wanted, in
     /// their order: part by part, if the manifest is in parts that have not been read.
     ///
-    /// Whoever takes all of them gets an error in the end if they do not add up to what
-    /// the manifest says.
+    /// Gets an error in the end if they do not add up to what the manifest says: all
+    /// together, or those of a shard.
     ///
     /// # Errors
     ///
@@ -142,7 +144,8 @@ impl SnapshotReader {
     ///
     /// # Memory
     ///
-    /// One part, of some 350 bytes for each segment.
+    /// One part, of some 350 bytes for each segment; some 30 bytes for each segment of all,
+    /// if all nodes are wanted, and for each shard.
     pub fn each_part(
         &self,
         wanted: &[String],
@@ -156,22 +159,20 @@ impl SnapshotReader {
             let node = usize::try_from(node).unwrap_or(usize::MAX);
             selected.get(node) == Some(&true)
         };
-        let mut sums = SegmentSums::default();
+        let mut listed = Listed::new(&selected);
         for part in &self.manifest.parts {
             if !(part.first_node..=part.last_node).any(is_selected) {
                 continue;
             }
             let segments = self.read_part(part)?.segments;
-            segments.iter().for_each(|segment| sums.add(segment));
+            let added = listed.add(&segments);
+            added.map_err(|defect| self.manifest_fault(defect))?;
             let of_nodes = segments.iter();
             let of_nodes = of_nodes.filter(|segment| is_selected(segment.node_index));
             take(&of_nodes.collect::<Vec<_>>())?;
         }
-        if wanted.is_empty() {
-            let checked = self.manifest.check_sums(&sums);
-            checked.map_err(|defect| self.manifest_fault(defect))?;
-        }
-        Ok(())
+        let checked = listed.check(&self.manifest);
+        checked.map_err(|defect| self.manifest_fault(defect))
     }
 
     fn manifest_fault(&self, defect: Defect) -> Error {
@@ -418,6 +419,46 @@ impl SnapshotReader {
             .collect();
         objects.retain(|object| !named.contains(&object.name));
         Ok(objects)
+    }
+}
+
+/// The segments of parts, one after the other. What they are together is checked as far as
+/// the parts of the selected nodes tell.
+struct Listed<'a> {
+    selected: &'a [bool],
+    order: SegmentOrder,
+    sums: SegmentSums,
+}
+
+impl<'a> Listed<'a> {
+    fn new(selected: &'a [bool]) -> Self {
+        let is_whole = selected.iter().all(|is_selected| *is_selected);
+        Self {
+            selected,
+            order: SegmentOrder::new(Structure::Manifest, is_whole),
+            sums: SegmentSums::default(),
+        }
+    }
+
+    /// Takes the segments of the next part, which are sound by themselves (N18).
+    fn add(&mut self, segments: &[ManifestSegment]) -> std::result::Result<(), Defect> {
+        segments.iter().try_for_each(|segment| {
+            self.sums.add(segment);
+            self.order.add(segment.place(), segment.segment_id)
+        })
+    }
+
+    /// Compares with the manifest what only all segments tell, of a shard or of all (N7,
+    /// N17).
+    fn check(&self, manifest: &Manifest) -> std::result::Result<(), Defect> {
+        manifest.check_look_up_blocks(&self.sums, |node| {
+            let node = usize::try_from(node).unwrap_or(usize::MAX);
+            self.selected.get(node) == Some(&true)
+        })?;
+        if self.selected.iter().all(|is_selected| *is_selected) {
+            manifest.check_sums(&self.sums)?;
+        }
+        Ok(())
     }
 }
 

@@ -11,9 +11,8 @@ use crate::codecs::format::journal::Journal;
 use crate::codecs::format::layout::FILE_HEADER_SIZE;
 use crate::codecs::format::manifest::{Manifest, ManifestSegment, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
-use crate::engines::snapshot::draft::{
-    SnapshotDraft, is_segment_file_name, node_of_file, read_journal_bytes,
-};
+use crate::codecs::format::segment_name::{is_segment_file_name, node_of_file};
+use crate::engines::snapshot::draft::{SnapshotDraft, read_journal_bytes};
 use crate::engines::snapshot::files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS, can_resume};
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::SegmentReader;

@@ -12,6 +12,7 @@ use crate::engines::snapshot::{
 use crate::jobs::get::report::{Copy, CopyValue, LookupReport};
 use crate::ports::threads::Pool;
 use crate::words::cancel::Cancel;
+use crate::words::defect::Defect;
 use crate::words::error::{Error, Result};
 use crate::words::finding::Finding;
 use crate::words::item::{KEY_LEN_MAX, escape_key};
@@ -41,8 +42,9 @@ pub struct LookupOptions {
 /// section. The parts of a value in parts are read too, to check that it is sound, but not
 /// kept. Once in some hundred look-ups another block is read in vain.
 ///
-/// Where there is no such object, or it is missing or damaged, each segment of the shard is
-/// asked: that costs a read of its table of contents and one of a page of its key index.
+/// Where there is no such object, it is of no use, or it leads to a segment that is not
+/// there, each segment of the shard is asked: that costs a read of its table of contents and
+/// one of a page of its key index.
 ///
 /// # Errors
 ///
@@ -126,6 +128,12 @@ struct Probe {
 }
 
 impl Probe {
+    /// Reports whether the segment was not found.
+    fn lacks_segment(&self) -> bool {
+        let finding = self.finding.as_ref();
+        finding.is_some_and(|finding| finding.defect == Defect::SegmentMissing)
+    }
+
     /// Turns damaged or unreadable data into a finding; any other error ends the job.
     fn of_damage(error: Error, place: &str) -> Result<Self> {
         Ok(Self {
@@ -195,7 +203,10 @@ impl Question<'_> {
                         break;
                     }
                 }
-                return Ok(answer);
+                // The manifest may name it otherwise, and then its parts alone tell.
+                if !answer.probes.iter().any(Probe::lacks_segment) {
+                    return Ok(answer);
+                }
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(

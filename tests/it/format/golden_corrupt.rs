@@ -16,16 +16,17 @@ use mcsnap::codecs::format::hash_page::HashTable;
 use mcsnap::codecs::format::ids::{LookUpId, SnapshotId};
 use mcsnap::codecs::format::layout::{LOOK_UP_BLOCK_SIZE, LOOK_UP_HEADER_SIZE, PAGE_SIZE};
 use mcsnap::codecs::format::look_up::{LookUpBlock, LookUpHeader};
-use mcsnap::codecs::format::manifest::{LookUpName, Verdict};
+use mcsnap::codecs::format::manifest::{LookUpName, ManifestSegment, Verdict};
 use mcsnap::codecs::format::sealed_text::check_seal;
 use mcsnap::codecs::format::stat::{decode_stat, encode_stat};
 use mcsnap::words::defect::{Defect, Structure};
+use mcsnap::words::item::ItemMeta;
 use mcsnap::words::limits::Limits;
 use serde_json::{Value, json};
 
 use crate::format::golden_valid::{
     Snapshot, check, compressed, forged, in_parts, is_blessed, of_columns, of_one, raw_keys,
-    resealed, rows_of_one, testdata, text_of, with_checkpoint, with_column,
+    resealed, row, rows_of_one, testdata, text_of, told, with_checkpoint, with_column,
 };
 use crate::format::independent_reader::{Told, verify_by_library, verify_independently};
 use crate::format::{golden, golden_records};
@@ -98,6 +99,11 @@ impl Case {
             place: name.to_owned(),
         }
     }
+}
+
+/// A record of another key.
+fn rows_of_other() -> Vec<(Vec<u8>, Vec<u8>, ItemMeta)> {
+    vec![row("other", "value", told())]
 }
 
 /// The golden snapshot of one segment with its look-up object changed; one that is left
@@ -1156,6 +1162,93 @@ fn snapshots() -> Vec<Case> {
             },
         ),
         Case::snapshot(
+            "look-up-no-blocks",
+            "MCS010",
+            "no look-up object of a shard that has keys",
+            |snapshot| {
+                *snapshot = of_one().look_up();
+                snapshot.files.pop();
+                let name = &mut snapshot.manifest.nodes[0].look_ups[1];
+                (name.pages, name.blocks) = (0, 0);
+            },
+        ),
+        Case::snapshot(
+            "look-up-part-blocks",
+            "MCS010",
+            "the same, where the segments are in a part",
+            |snapshot| {
+                *snapshot = of_one().look_up().split(1);
+                snapshot.files.retain(|(file, _)| !file.ends_with(".mcl"));
+                let name = &mut snapshot.manifest.nodes[0].look_ups[1];
+                (name.pages, name.blocks) = (0, 0);
+            },
+        ),
+        Case::snapshot(
+            "look-up-name",
+            "MCS010",
+            "a segment to whose name no look-up object leads",
+            |snapshot| {
+                *snapshot = of_one().look_up();
+                "segments/one.mcs".clone_into(&mut snapshot.manifest.segments[0].object);
+                "segments/one.mcs".clone_into(&mut snapshot.files[0].0);
+            },
+        ),
+        Case::snapshot("part-name", "MCS010", "the same, in a part", |snapshot| {
+            *snapshot = of_one().look_up();
+            "segments/one.mcs".clone_into(&mut snapshot.manifest.segments[0].object);
+            "segments/one.mcs".clone_into(&mut snapshot.files[0].0);
+            let taken = std::mem::replace(snapshot, of_one());
+            *snapshot = taken.split(1);
+        }),
+        Case::snapshot(
+            "order-sequence",
+            "MCS015",
+            "segments that are not in order",
+            |snapshot| {
+                snapshot.add(0, 0, 0, Compression::None, &rows_of_other());
+            },
+        ),
+        Case::snapshot(
+            "order-parts",
+            "MCS015",
+            "segments that are not in order, in a part each",
+            |snapshot| {
+                snapshot.add(0, 0, 0, Compression::None, &rows_of_other());
+                let taken = std::mem::replace(snapshot, of_one());
+                *snapshot = taken.split(1);
+            },
+        ),
+        Case::snapshot(
+            "order-twice",
+            "MCS015",
+            "two segments of one sequence",
+            |snapshot| {
+                snapshot.add(0, 1, 0, Compression::None, &rows_of_other());
+            },
+        ),
+        Case::snapshot(
+            "segment-twice",
+            "MCS015",
+            "two segments of one id",
+            |snapshot| {
+                let again = ManifestSegment {
+                    sequence: 1,
+                    ..snapshot.manifest.segments[0].clone()
+                };
+                let counters = &mut snapshot.manifest.nodes[0].counters;
+                counters.taken += again.records;
+                counters.stored += again.records;
+                snapshot.manifest.segments.push(again);
+                snapshot.add_up();
+            },
+        ),
+        Case::snapshot(
+            "shard-beyond",
+            "MCS015",
+            "a segment of a shard that its node does not have",
+            |snapshot| snapshot.manifest.segments[0].shard_index = 2,
+        ),
+        Case::snapshot(
             "look-up-stray",
             "MCS019",
             "a look-up object that the manifest does not name",
@@ -1352,6 +1445,33 @@ fn snapshots() -> Vec<Case> {
                 snapshot.manifest.verdict = Verdict::Lossy;
             },
         ),
+        Case::snapshot(
+            "verdict",
+            "MCS010",
+            "a complete snapshot that lost two items",
+            |snapshot| {
+                snapshot.manifest.nodes[0].unlisted = 2;
+            },
+        ),
+        Case::snapshot(
+            "verdict-unsure",
+            "MCS010",
+            "an unsure snapshot of which a node is missing",
+            |snapshot| {
+                let node = &mut snapshot.manifest.nodes[0];
+                node.unsure = 1;
+                node.failure = Some("timed out".to_owned());
+                snapshot.manifest.verdict = Verdict::Unsure;
+            },
+        ),
+        Case::snapshot(
+            "verdict-worse",
+            "MCS020",
+            "a lossy snapshot, by no counter of a node",
+            |snapshot| {
+                snapshot.manifest.verdict = Verdict::Lossy;
+            },
+        ),
         Case::of_files("manifest-checksum", "MCS016", "a bit of the manifest", {
             let mut files = of_one().files();
             let (_, bytes) = files.last_mut().unwrap();
@@ -1508,4 +1628,16 @@ fn no_record_is_taken_from_a_segment_with_an_unknown_critical_frame() {
     assert_ne!(output.status.code(), Some(0));
     let restore = ["restore", "--quiet", "--to=127.0.0.1:1"];
     workdir.mcsnap(&restore).arg(&place).exits(1);
+}
+
+/// The look-up object leads to a name that only the part could have corrected.
+#[test]
+fn a_segment_of_another_name_is_not_told_to_be_missing() {
+    let workdir = Workdir::new("segment-name");
+    let get = workdir.mcsnap(&["get"]);
+    let output = get.arg(testdata("corrupt/part-name")).arg("a").run();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    assert!(errors.contains("MCS010"), "{errors}");
+    assert!(!errors.contains("missing"), "{errors}");
 }

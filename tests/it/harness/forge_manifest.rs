@@ -46,8 +46,11 @@ pub(crate) fn others() -> [Vec<u8>; 2] {
 /// The same, not encoded yet.
 pub(crate) fn manifest() -> Manifest {
     let segment = |sequence: u32| ManifestSegment {
-        object: format!("segments/n0000-s000-{sequence:05}-11111111.mcs"),
-        segment_id: SegmentId([0x11; 16]),
+        object: format!(
+            "segments/n0000-s000-{sequence:05}-{0}{0}{0}{0}.mcs",
+            11 + sequence
+        ),
+        segment_id: SegmentId([0x11 + u8::try_from(sequence).unwrap(); 16]),
         size: 5_715,
         digest: format!("sha256:{}", "0".repeat(CHECKSUM_LEN)),
         node_index: 0,

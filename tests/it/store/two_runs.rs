@@ -8,7 +8,7 @@ use std::time::Duration;
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::ids::SnapshotId;
 use mcsnap::codecs::format::journal::{Journal, JournalNode};
-use mcsnap::codecs::format::manifest::{Digest128, Manifest, ManifestSegment, Totals};
+use mcsnap::codecs::format::manifest::{Digest128, Manifest, ManifestSegment, Totals, Verdict};
 use mcsnap::engines::snapshot::{Leftover, ShardOptions, ShardWriter, SnapshotDraft, Unfinished};
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan, ResumeOptions};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
@@ -335,7 +335,7 @@ fn a_dump_that_another_one_finishes_meanwhile_leaves_its_snapshot_whole() {
 #[test]
 fn what_does_not_add_up_is_not_published() {
     type Harm = fn(&mut Manifest);
-    let cases: [(&str, Harm); 12] = [
+    let cases: [(&str, Harm); 13] = [
         ("has 0 nodes, but 1 were to be dumped", |manifest| {
             manifest.nodes.clear();
         }),
@@ -360,13 +360,16 @@ fn what_does_not_add_up_is_not_published() {
         ("the manifest is of snapshot", |manifest| {
             manifest.snapshot_id = SnapshotId([1; 16]);
         }),
-        ("is complete, but by its nodes it is partial", |manifest| {
+        ("verdict is \"complete\", not \"partial\"", |manifest| {
             manifest.nodes[0].failure = Some("gone".to_owned());
         }),
-        ("is not in order of node, shard", |manifest| {
+        ("is lossy, but by its nodes it is complete", |manifest| {
+            manifest.verdict = Verdict::Lossy;
+        }),
+        ("is not in the order of nodes, shards", |manifest| {
             manifest.segments.swap(0, 1);
         }),
-        ("is not in order of node, shard", |manifest| {
+        ("is not in the order of nodes, shards", |manifest| {
             // One of the two twice, so that the sums are right.
             manifest.segments[1] = manifest.segments[0].clone();
             manifest.totals = Totals::of(&manifest.segments);
@@ -374,7 +377,7 @@ fn what_does_not_add_up_is_not_published() {
             manifest.content_digest = Digest128(digests.content);
             manifest.content_digest_exptime = Digest128(digests.content_exptime);
         }),
-        ("is of a shard that its node does not have", |manifest| {
+        ("its node has no shard 1", |manifest| {
             manifest.segments[1].shard_index = 1;
         }),
     ];
