@@ -648,6 +648,8 @@ class Segment:
         """
         try:
             self.read_meta()
+            if self.said:
+                self.check_place(*shard)
         except Damage as damage:
             self.found(damage)
             if judged(damage, self.minor).code == "MCS022":
@@ -707,6 +709,18 @@ class Segment:
         is_first = bool(self.entries) and self.entries[0].type == META
         require(is_first, "MCS007", at, "the first frame is not META")  # M1
         self.check_meta(self.payload(self.entry_frame(0)))
+
+    def check_place(self, shard_index, shard_bits):
+        """N8: META has what the manifest says, if it has it."""
+        named = {
+            "node_index": self.said["node_index"],
+            "shard_index": shard_index,
+            "shard_bits": shard_bits,
+            "sequence": self.said["sequence"],
+        }
+        for name, number in named.items():
+            is_same = int(self.meta.get(name, number)) == number
+            require(is_same, "MCS010", FILE_HEADER.size, f"META: not the {name} in the manifest")
 
     def check_meta(self, payload):
         at = FILE_HEADER.size

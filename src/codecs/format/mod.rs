@@ -39,6 +39,7 @@ pub mod segment_meta;
 pub mod segment_name;
 pub mod segment_order;
 pub mod stat;
+pub mod stated_place;
 pub mod tail;
 pub mod toc;
 pub mod value_part;

@@ -12,6 +12,7 @@ use crate::codecs::format::layout::{BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_H
 use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::codecs::format::stat::decode_stat;
+use crate::codecs::format::stated_place::StatedPlace;
 use crate::codecs::format::toc::{Toc, TocEntry};
 use crate::codecs::format::version::judge;
 use crate::codecs::statistics::SegmentStatistics;
@@ -263,6 +264,16 @@ impl SegmentReader {
     /// - `Newer`: the job needs a feature that this build does not know.
     /// - `Corrupt`, `Io`.
     pub fn read_meta(&self, need: Need) -> Result<SegmentMeta> {
+        self.read_described(need).map(|(meta, _)| meta)
+    }
+
+    /// Reads the description as [`SegmentReader::read_meta`] does, and what it says of the
+    /// segment's place.
+    ///
+    /// # Errors
+    ///
+    /// - As [`SegmentReader::read_meta`].
+    pub fn read_described(&self, need: Need) -> Result<(SegmentMeta, StatedPlace)> {
         let corrupt = |defect| {
             self.fault(defect)
                 .at(Location::offset(&self.place, to_u64(FILE_HEADER_SIZE)))
@@ -276,7 +287,9 @@ impl SegmentReader {
             }));
         }
         let (_, payload) = self.read_frame(0)?;
-        SegmentMeta::decode(&payload, &self.ids, need, &self.limits).map_err(corrupt)
+        let meta = SegmentMeta::decode(&payload, &self.ids, need, &self.limits);
+        let place = StatedPlace::of_text(&payload);
+        meta.map(|meta| (meta, place)).map_err(corrupt)
     }
 
     /// Reads the payload of the key index, for [`SegmentReader::decode_key_index`].

@@ -9,6 +9,7 @@ use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::frame::FrameType;
 use crate::codecs::format::ids::SegmentId;
 use crate::codecs::format::key_index::KeyIndex;
+use crate::codecs::format::layout::FILE_HEADER_SIZE;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
 use crate::codecs::statistics::{Difference, Recount, SegmentStatistics};
 use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
@@ -219,12 +220,20 @@ impl Check<'_> {
         let Some(segment) = self.note(number, &place, opened)? else {
             return Ok(Counts::default());
         };
-        let described = segment.read_meta(Need::Verify);
+        let described = segment.read_described(Need::Verify);
         let is_newer = described.as_ref().is_err_and(Error::is_newer);
-        self.note(number, &place, described)?;
+        let stated = self.note(number, &place, described)?;
         if is_newer {
             // Nothing of the segment is used.
             return Ok(Counts::default());
+        }
+        // Of a segment by itself the description is all that tells.
+        if let Some((_, stated)) = stated.filter(|_| !self.snapshot.is_lone_segment()) {
+            let shard_bits = self.snapshot.shard_bits(named);
+            if let Err(defect) = stated.check(named.place(), shard_bits) {
+                let location = Location::offset(&place, to_u64(FILE_HEADER_SIZE));
+                self.add(number, location, defect);
+            }
         }
         self.compare_counts(number, named, &segment);
         let statistics = segment.read_statistics();

@@ -122,6 +122,18 @@ fn look_up_case(
     })
 }
 
+/// The golden snapshot of one segment, which says another place than the manifest.
+fn place_case(name: &'static str, said: &str, lie: &str) -> Case {
+    let what = "a description of another place than the manifest says";
+    Case::snapshot(name, "MCS010", what, |snapshot| {
+        let bytes = with_meta(&snapshot.files[0].1, |text| {
+            assert!(text.contains(said), "{text}");
+            text.replace(said, lie)
+        });
+        snapshot.set_segment(0, bytes);
+    })
+}
+
 /// Changes the text of the only part, and seals it again; the manifest may know.
 fn with_part(snapshot: &mut Snapshot, change: impl FnOnce(String) -> String, is_known: bool) {
     *snapshot = of_one().split(1);
@@ -1200,6 +1212,10 @@ fn snapshots() -> Vec<Case> {
             let taken = std::mem::replace(snapshot, of_one());
             *snapshot = taken.split(1);
         }),
+        place_case("place-node", "node_index\":0", "node_index\":1"),
+        place_case("place-shard", "shard_index\":\"1", "shard_index\":\"0"),
+        place_case("place-bits", "shard_bits\":1", "shard_bits\":7"),
+        place_case("place-number", "sequence\":0", "sequence\":2"),
         Case::snapshot(
             "order-sequence",
             "MCS015",
