@@ -1751,6 +1751,8 @@ MANIFEST_TEXT = members(
     },
 )
 
+PART_ENVELOPE = members({}, {"version": VERSION})
+
 PART_TEXT = members(
     {
         "format": text,
@@ -1955,6 +1957,12 @@ def read_part(data, said, manifest):
     name = "part of the manifest"
     require(len(data) == int(said["size"]), "MCS010", None, f"{name}: size")  # N14
     require(len(data) <= MANIFEST_PART_LEN_MAX, "MCS008", None, f"{name}: length")
+    try:
+        version = parse(data, PART_ENVELOPE).get("version")
+    except ValueError:
+        version = None
+    if version:
+        check_major(version["major"], version["minor"], None)  # N15
     checksum = check_seal(data, name)
     require(checksum == said["checksum"], "MCS016", None, f"{name}: not that of the manifest")
     try:
@@ -2159,16 +2167,27 @@ class Reading:
 
 def read_look_up(data, look_up, place, manifest, named):
     """5.15; returns the entries of the pages, and those of the blocks."""
-    name, page_count, block_count = "look-up object", look_up["pages"], look_up["blocks"]
-    pages_at = LOOK_UP_HEADER.size
-    blocks_at = pages_at + page_count * PAGE_SIZE
-    end = blocks_at + block_count * LOOK_UP_BLOCK.size
-    require(len(data) == end, "MCS010", None, f"{name}: length")  # U1
+    name = "look-up object"
+    is_long_enough = len(data) >= LOOK_UP_HEADER.size
+    require(is_long_enough, "MCS010", None, f"{name}: length")  # U1
     header = LOOK_UP_HEADER.read(data, 0, 0)
     require(header.magic == LOOK_UP_MAGIC, "MCS002", 0, f"{name}: magic")
     require(header.header_crc == crc32(data[:76]), "MCS003", 0, f"{name}: checksum")
     check_major(header.major, header.minor, 0)  # U2
+    try:
+        return read_known_look_up(data, header, look_up, place, manifest, named)
+    except Damage as damage:
+        raise judged(damage, header.minor) from None
+
+
+def read_known_look_up(data, header, look_up, place, manifest, named):
+    """The same, of this major version."""
+    name, page_count, block_count = "look-up object", look_up["pages"], look_up["blocks"]
+    pages_at = LOOK_UP_HEADER.size
+    blocks_at = pages_at + page_count * PAGE_SIZE
+    end = blocks_at + block_count * LOOK_UP_BLOCK.size
     LOOK_UP_HEADER.check_reserved(header, 0)
+    require(len(data) == end, "MCS010", None, f"{name}: length")  # U1
     ids = header.look_up_id.hex(), header.snapshot_id.hex()
     is_same = ids == (look_up["id"].lower(), manifest["snapshot_id"].lower())
     require(is_same, "MCS005", 0, f"{name}: other ids than in the manifest")

@@ -5,7 +5,7 @@ use crate::codecs::format::checksum::{check_crc, crc32, seeded_crc32_of};
 use crate::codecs::format::hash_page::HashTable;
 use crate::codecs::format::ids::{LookUpId, SegmentId, SnapshotId};
 use crate::codecs::format::layout::{
-    LOOK_UP_BLOCK_SIZE, LOOK_UP_HEADER_SIZE, LOOK_UP_MAGIC, PAGE_SIZE, VERSION_MAJOR, VERSION_MINOR,
+    LOOK_UP_BLOCK_SIZE, LOOK_UP_HEADER_SIZE, LOOK_UP_MAGIC, PAGE_SIZE, VERSION_MAJOR,
 };
 use crate::codecs::format::manifest::LookUpName;
 use crate::codecs::format::version::{check_major, judge};
@@ -71,6 +71,8 @@ impl LookUpName {
 /// The first bytes of a look-up object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LookUpHeader {
+    /// Minor version of the writer.
+    pub minor: u16,
     /// Id of this object.
     pub id: LookUpId,
     /// Id of the snapshot.
@@ -93,7 +95,7 @@ impl LookUpHeader {
         let mut header = Vec::with_capacity(LOOK_UP_HEADER_SIZE);
         header.extend_from_slice(&LOOK_UP_MAGIC);
         header.extend_from_slice(&VERSION_MAJOR.to_le_bytes());
-        header.extend_from_slice(&VERSION_MINOR.to_le_bytes());
+        header.extend_from_slice(&self.minor.to_le_bytes());
         header.extend_from_slice(&self.node_index.to_le_bytes());
         header.extend_from_slice(&self.id.0);
         header.extend_from_slice(&self.snapshot.0);
@@ -123,6 +125,7 @@ impl LookUpHeader {
         let minor = reader.u16()?;
         let node_index = reader.u32()?;
         let header = Self {
+            minor,
             id: LookUpId(reader.array()?),
             snapshot: SnapshotId(reader.array()?),
             node_index,
@@ -213,10 +216,12 @@ impl LookUpBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codecs::format::layout::VERSION_MINOR;
 
     #[test]
     fn what_is_written_is_read_and_every_flipped_bit_is_found() {
         let header = LookUpHeader {
+            minor: VERSION_MINOR,
             id: LookUpId([1; 16]),
             snapshot: SnapshotId([2; 16]),
             node_index: 3,

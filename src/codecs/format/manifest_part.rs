@@ -6,6 +6,7 @@ use crate::codecs::format::bytes::check_bound;
 use crate::codecs::format::ids::SnapshotId;
 use crate::codecs::format::manifest::{Manifest, ManifestSegment, PartName, Version};
 use crate::codecs::format::sealed_text::{check_seal, seal};
+use crate::codecs::format::version::check_major;
 use crate::words::defect::{Defect, Structure};
 use crate::words::limits::Limits;
 use crate::words::units::to_u64;
@@ -27,6 +28,13 @@ pub struct ManifestPart {
     pub snapshot_id: SnapshotId,
     /// Segments of the nodes that the manifest says.
     pub segments: Vec<ManifestSegment>,
+}
+
+/// What must be known before the rest is read. What is no text is damaged, and the checksum
+/// tells.
+#[derive(Deserialize)]
+struct Envelope {
+    version: Option<Version>,
 }
 
 impl ManifestPart {
@@ -66,7 +74,8 @@ impl ManifestPart {
     ///
     /// # Errors
     ///
-    /// - The defect for the broken rule.
+    /// - `Newer`: another major version. The features are those of the manifest.
+    /// - The defect for another broken rule.
     pub fn decode(
         bytes: &[u8],
         name: &PartName,
@@ -79,6 +88,13 @@ impl ManifestPart {
             structure: STRUCTURE,
             reason,
         };
+        let envelope = serde_json::from_slice(bytes);
+        if let Ok(Envelope {
+            version: Some(Version { major, minor }),
+        }) = envelope
+        {
+            check_major(STRUCTURE, major, minor)?;
+        }
         let checksum = check_seal(STRUCTURE, bytes)?;
         if checksum != name.checksum {
             return Err(Defect::DigestMismatch {

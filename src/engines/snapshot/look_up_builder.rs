@@ -6,6 +6,7 @@ use crate::codecs::format::checksum::index_hash;
 use crate::codecs::format::compression::SectionReader;
 use crate::codecs::format::hash_page::Entry;
 use crate::codecs::format::ids::{LookUpId, SegmentId};
+use crate::codecs::format::layout::VERSION_MINOR;
 use crate::codecs::format::look_up::{LookUpBlock, LookUpHeader};
 use crate::codecs::format::manifest::LookUpName;
 use crate::engines::snapshot::draft::SnapshotDraft;
@@ -219,6 +220,7 @@ impl LookUpBuilder {
         writer: &mut dyn ObjectWriter,
     ) -> Result<bool> {
         let header = LookUpHeader {
+            minor: VERSION_MINOR,
             id: name.id,
             snapshot: snapshot.id(),
             node_index: shard.node_index,

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use crate::codecs::format::bytes::check_count;
 use crate::codecs::format::checksum::index_hash;
 use crate::codecs::format::compression::SectionReader;
-use crate::codecs::format::hash_page::Entry;
+use crate::codecs::format::hash_page::{Entry, HashPage};
 use crate::codecs::format::layout::{LOOK_UP_BLOCK_SIZE, LOOK_UP_HEADER_SIZE, PAGE_SIZE};
 use crate::codecs::format::look_up::{LookUpBlock, LookUpHeader};
 use crate::codecs::format::manifest::{LookUpName, ManifestSegment};
+use crate::codecs::format::version::judge;
+use crate::engines::snapshot::look_up_reader::check_look_up_len;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_opening::Opening;
@@ -48,34 +50,46 @@ impl SnapshotReader {
         let Some(name) = shard.look_up.filter(|name| !name.is_empty()) else {
             return Ok(());
         };
-        let (object, place) = self.open_look_up(name)?;
-        let at = |offset| {
-            let place = Location::offset(&place, offset);
-            |defect| self.fault(defect).at(place)
-        };
-        let bytes = read_range(&*object, 0, to_u64(LOOK_UP_HEADER_SIZE))?;
-        let header = LookUpHeader::decode(&bytes).map_err(at(0))?;
+        let look_up = self.open_checked_look_up(name)?;
+        let header = &look_up.header;
         let records = shard.segments.iter().map(|segment| segment.records);
         let records = records.fold(0, u64::saturating_add);
-        self.check_header(&header, shard, name, records)
-            .map_err(at(0))?;
+        self.check_header(header, shard, name, records)
+            .map_err(|defect| look_up.fault(defect, 0))?;
         if !is_whole {
             return Ok(());
         }
-        let table = name.table();
         let mut entries = 0_u64;
         for page in 0..name.pages {
-            let offset = name.page_offset(page);
-            let bytes = read_range(&*object, offset, to_u64(PAGE_SIZE))?;
-            let page = table.decode_page(page, &bytes).map_err(at(offset))?;
-            entries = entries.saturating_add(to_u64(page.len()));
+            entries = entries.saturating_add(to_u64(look_up.page(page)?.len()));
         }
         let field = "sum of the pages' entries";
-        check_count(Structure::LookUp, field, header.entry_count, entries).map_err(at(0))?;
+        check_count(Structure::LookUp, field, header.entry_count, entries)
+            .map_err(|defect| look_up.fault(defect, 0))?;
         for block in 0..name.blocks {
-            read_entry(&*object, &place, name, block)?;
+            look_up.block(block)?;
         }
         Ok(())
+    }
+
+    /// Opens a look-up object, and reads its header. The version comes before the length: in
+    /// another major version that may be any.
+    fn open_checked_look_up<'a>(&self, name: &'a LookUpName) -> Result<OpenLookUp<'a>> {
+        let (object, place) = self.open_look_up(name)?;
+        if object.size() < to_u64(LOOK_UP_HEADER_SIZE) {
+            check_look_up_len(&*object, &place, name)?;
+        }
+        let bytes = read_range(&*object, 0, to_u64(LOOK_UP_HEADER_SIZE))?;
+        let header = LookUpHeader::decode(&bytes)
+            .map_err(|defect| Error::corrupt(defect).at(Location::offset(&place, 0)))?;
+        drop(bytes);
+        check_look_up_len(&*object, &place, name)?;
+        Ok(OpenLookUp {
+            name,
+            object,
+            place,
+            header,
+        })
     }
 
     fn check_header(
@@ -138,7 +152,8 @@ impl SnapshotReader {
         take: TakeDefect<'_>,
     ) -> Result<()> {
         let name = shard.look_up.filter(|name| !name.is_empty());
-        let opened = name.map(|name| self.open_look_up(name)).transpose()?;
+        let opened = name.map(|name| self.open_checked_look_up(name));
+        let opened = opened.transpose()?;
         let seed = name.map_or(0, |name| name.id.seed());
         let mut runs = SortedRuns::new(scratch_directory, 4 << 20);
         let mut sections = SectionReader::default();
@@ -152,9 +167,7 @@ impl SnapshotReader {
                 let columns = segment.read_keys(block, &mut sections)?;
                 let hashes = columns.iter().map(|record| index_hash(record.key, seed));
                 run.extend(hashes.map(|hash| join(hash, number)));
-                if let (Some(name), Some((object, place)), Some(entry)) =
-                    (name, &opened, segment.block_entry(block))
-                {
+                if let (Some(look_up), Some(entry)) = (&opened, segment.block_entry(block)) {
                     let wanted = LookUpBlock {
                         segment: named.segment_id,
                         sequence: named.sequence,
@@ -162,9 +175,10 @@ impl SnapshotReader {
                         offset: entry.offset,
                         key_stored_len: entry.key_stored_len,
                     };
-                    let found = read_entry(&**object, place, name, number)?;
+                    let found = look_up.block(number)?;
                     if let Some(defect) = compare_entry(number, &found, &wanted) {
-                        take(Location::offset(place, name.block_offset(number)), defect);
+                        let offset = look_up.name.block_offset(number);
+                        take(Location::offset(&look_up.place, offset), defect);
                     }
                 }
             }
@@ -172,10 +186,10 @@ impl SnapshotReader {
             let blocks = u32::try_from(segment.block_count()).unwrap_or(u32::MAX);
             base = base.saturating_add(blocks);
         }
-        if let (Some(name), Some((_, place))) = (name, &opened) {
-            let (stored, computed) = (name.blocks.into(), base.into());
+        if let Some(look_up) = &opened {
+            let (stored, computed) = (look_up.name.blocks.into(), base.into());
             check_count(Structure::LookUp, "block_count", stored, computed)
-                .map_err(|defect| self.fault(defect).at(Location::offset(place, 0)))?;
+                .map_err(|defect| look_up.fault(defect, 0))?;
         }
         let mut keys = KeysOf {
             snapshot: self,
@@ -186,11 +200,9 @@ impl SnapshotReader {
             merge: runs.merge()?,
             last: None,
         };
-        match (name, &opened) {
-            (Some(name), Some((object, place))) => {
-                compare_pages(&**object, place, name, &mut merge, &mut keys, take)
-            }
-            _ => {
+        match &opened {
+            Some(look_up) => compare_pages(look_up, &mut merge, &mut keys, take),
+            None => {
                 while merge.next(&mut keys, take)?.is_some() {
                     cancel.check()?;
                 }
@@ -200,16 +212,35 @@ impl SnapshotReader {
     }
 }
 
-fn read_entry(
-    object: &dyn ObjectReader,
-    place: &str,
-    name: &LookUpName,
-    block: u32,
-) -> Result<LookUpBlock> {
-    let offset = name.block_offset(block);
-    let bytes = read_range(object, offset, to_u64(LOOK_UP_BLOCK_SIZE))?;
-    LookUpBlock::decode(name.id, block, &bytes)
-        .map_err(|defect| Error::corrupt(defect).at(Location::offset(place, offset)))
+/// A look-up object whose version is known.
+struct OpenLookUp<'a> {
+    name: &'a LookUpName,
+    object: Box<dyn ObjectReader>,
+    place: String,
+    header: LookUpHeader,
+}
+
+impl OpenLookUp<'_> {
+    /// Makes the error of a defect at an offset; in a later minor version it may be no
+    /// damage.
+    fn fault(&self, defect: Defect, offset: u64) -> Error {
+        let defect = judge(defect, self.header.minor.into());
+        Error::corrupt(defect).at(Location::offset(&self.place, offset))
+    }
+
+    fn page(&self, page: u32) -> Result<HashPage> {
+        let offset = self.name.page_offset(page);
+        let bytes = read_range(&*self.object, offset, to_u64(PAGE_SIZE))?;
+        let decoded = self.name.table().decode_page(page, &bytes);
+        decoded.map_err(|defect| self.fault(defect, offset))
+    }
+
+    fn block(&self, block: u32) -> Result<LookUpBlock> {
+        let offset = self.name.block_offset(block);
+        let bytes = read_range(&*self.object, offset, to_u64(LOOK_UP_BLOCK_SIZE))?;
+        let decoded = LookUpBlock::decode(self.name.id, block, &bytes);
+        decoded.map_err(|defect| self.fault(defect, offset))
+    }
 }
 
 /// Compares the entry of a block with the block (U5).
@@ -243,13 +274,12 @@ fn compare_entry(number: u32, found: &LookUpBlock, wanted: &LookUpBlock) -> Opti
 
 /// Compares each page with the keys that belong into it.
 fn compare_pages(
-    object: &dyn ObjectReader,
-    place: &str,
-    name: &LookUpName,
+    look_up: &OpenLookUp<'_>,
     merge: &mut Unique<'_>,
     keys: &mut KeysOf<'_>,
     take: TakeDefect<'_>,
 ) -> Result<()> {
+    let name = look_up.name;
     let table = name.table();
     let mut next = merge.next(keys, take)?;
     let mut wanted: Vec<(Entry, u128)> = Vec::new();
@@ -264,12 +294,8 @@ fn compare_pages(
             next = merge.next(keys, take)?;
         }
         wanted.sort_unstable();
-        let offset = name.page_offset(page);
-        let location = || Location::offset(place, offset);
-        let bytes = read_range(object, offset, to_u64(PAGE_SIZE))?;
-        let stored = table
-            .decode_page(page, &bytes)
-            .map_err(|defect| Error::corrupt(defect).at(location()))?;
+        let location = || Location::offset(&look_up.place, name.page_offset(page));
+        let stored = look_up.page(page)?;
         let mut left = stored.entries();
         for (entry, hash) in &wanted {
             // Entries that lead to nothing are passed over, and counted at the end.

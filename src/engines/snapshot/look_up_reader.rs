@@ -75,7 +75,8 @@ impl SnapshotReader {
     ///
     /// # Errors
     ///
-    /// - `Corrupt`: the object is missing, damaged, or not what the manifest says; `Io`.
+    /// - `Corrupt`: the object is missing, damaged, newer, or not what the manifest says: its
+    ///   version is not read for a single page. `Io`.
     pub fn likely_blocks(
         &self,
         node: &ManifestNode,
@@ -90,13 +91,14 @@ impl SnapshotReader {
             return Ok(Some(Vec::new()));
         }
         let (object, place) = self.open_look_up(name)?;
+        check_look_up_len(&*object, &place, name)?;
         let table = name.table();
         let (page, fingerprint) = table.place(key);
         let offset = name.page_offset(page);
         let bytes = read_range(&*object, offset, to_u64(PAGE_SIZE))?;
         let at = |offset| {
             let place = Location::offset(&place, offset);
-            |defect| self.fault(defect).at(place)
+            |defect| Error::corrupt(defect).at(place)
         };
         let page = table.decode_page(page, &bytes).map_err(at(offset))?;
         let blocks = page.candidates(fingerprint).map(|number| {
@@ -107,13 +109,7 @@ impl SnapshotReader {
         blocks.collect::<Result<_>>().map(Some)
     }
 
-    /// Makes the error of a defect in a look-up object. Its version is not read for a single
-    /// page; it is that of the manifest.
-    pub(super) fn fault(&self, defect: Defect) -> Error {
-        Error::corrupt(judge(defect, self.manifest().version.minor))
-    }
-
-    /// Opens a look-up object, and checks its length.
+    /// Opens a look-up object, whatever its length.
     pub(super) fn open_look_up(
         &self,
         name: &LookUpName,
@@ -128,7 +124,6 @@ impl SnapshotReader {
             }
             Err(error) => return Err(error),
         };
-        check_count(Structure::LookUp, "length", object.size(), name.len()).map_err(at)?;
         Ok((object, place))
     }
 
@@ -217,6 +212,16 @@ impl SnapshotReader {
         };
         parse().map_err(Error::corrupt)
     }
+}
+
+/// Refuses a look-up object of another length than the manifest says (U1).
+pub(super) fn check_look_up_len(
+    object: &dyn ObjectReader,
+    place: &str,
+    name: &LookUpName,
+) -> Result<()> {
+    check_count(Structure::LookUp, "length", object.size(), name.len())
+        .map_err(|defect| Error::corrupt(defect).at(Location::object(place)))
 }
 
 /// Judges an error by the version in the file header, which is read for that alone.

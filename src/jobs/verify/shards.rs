@@ -72,7 +72,7 @@ pub(super) fn check_shards(
     pool.try_map(of_shards.len(), || (), check).map(drop)
 }
 
-/// Takes what is damaged or unreadable; returns whether there was nothing.
+/// Takes what is damaged, newer or unreadable; returns whether there was nothing.
 fn note(
     result: Result<()>,
     snapshot: &SnapshotReader,
@@ -81,7 +81,7 @@ fn note(
     match result {
         Ok(()) => Ok(true),
         Err(error) => {
-            let finding = Finding::from_any_error(error, &snapshot.describe())?;
+            let finding = Finding::from_any_version(error, &snapshot.describe())?;
             take(finding.location, finding.defect);
             Ok(false)
         }

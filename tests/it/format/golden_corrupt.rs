@@ -1350,6 +1350,18 @@ fn snapshots() -> Vec<Case> {
             },
         ),
         Case::snapshot(
+            "part-major",
+            "MCS007",
+            "a part of major version 0",
+            |snapshot| {
+                with_part(
+                    snapshot,
+                    |text| text.replace("\"major\": 1", "\"major\": 0"),
+                    true,
+                );
+            },
+        ),
+        Case::snapshot(
             "part-format",
             "MCS015",
             "a part of another format",

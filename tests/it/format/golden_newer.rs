@@ -10,11 +10,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use mcsnap::codecs::format::checksum::{crc32, seeded_crc32_of};
 use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::format::encoder::EncoderOptions;
+use mcsnap::codecs::format::layout::{LOOK_UP_BLOCK_SIZE, LOOK_UP_HEADER_SIZE, PAGE_SIZE};
+use mcsnap::codecs::format::sealed_text::check_seal;
 use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::engines::snapshot::SegmentReader;
 use mcsnap::ports::store::{MemoryStore, Store as _};
+use mcsnap::words::defect::Structure;
 use mcsnap::words::error::Result;
 use mcsnap::words::item::Exptime;
 use mcsnap::words::limits::Limits;
@@ -159,6 +163,29 @@ const ALL_BUT_RESTORE: &[Job] = &[
     Job::Inspect,
     Job::InspectExact,
     Job::RingDetect,
+];
+/// Jobs that do without look-up objects.
+const ALL_BUT_VERIFICATIONS: &[Job] = &[
+    Job::Ls,
+    Job::Get,
+    Job::Inspect,
+    Job::InspectExact,
+    Job::RingDetect,
+    Job::RestoreDryRun,
+    Job::Restore,
+    Job::Salvage,
+];
+/// The same, and one that reads no page.
+const ALL_BUT_PAGES: &[Job] = &[
+    Job::Verify,
+    Job::Ls,
+    Job::Get,
+    Job::Inspect,
+    Job::InspectExact,
+    Job::RingDetect,
+    Job::RestoreDryRun,
+    Job::Restore,
+    Job::Salvage,
 ];
 const ALL_BUT_VERIFY: &[Job] = &[
     Job::Ls,
@@ -319,6 +346,101 @@ fn in_manifest(
     }
 }
 
+/// A snapshot whose first look-up object, of one page and one block, is changed and has
+/// right checksums again.
+fn in_look_up(
+    name: &'static str,
+    what: &'static str,
+    reads: &'static [Job],
+    change: impl FnOnce(&mut Vec<u8>),
+) -> Case {
+    let mut snapshot = base().look_up();
+    let id = snapshot.manifest.nodes[0].look_ups[0].id.0;
+    let files = &mut snapshot.files;
+    let (_, bytes) = files
+        .iter_mut()
+        .find(|(file, _)| file.ends_with(".mcl"))
+        .unwrap();
+    change(bytes);
+    let number = 0_u32.to_le_bytes();
+    let entry = LOOK_UP_HEADER_SIZE + PAGE_SIZE;
+    let end = entry + LOOK_UP_BLOCK_SIZE - 4;
+    let crc = crc32(&bytes[..LOOK_UP_HEADER_SIZE - 4]);
+    bytes[LOOK_UP_HEADER_SIZE - 4..LOOK_UP_HEADER_SIZE].copy_from_slice(&crc.to_le_bytes());
+    let crc = seeded_crc32_of(id, &[&number, &bytes[entry..end]]);
+    bytes[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+    Case {
+        name,
+        what,
+        files: snapshot.files(),
+        reads,
+        is_in_segment: false,
+        key: KEY,
+    }
+}
+
+fn look_ups() -> Vec<Case> {
+    let (major, minor, key, parent) = (8, 10, 72, LOOK_UP_HEADER_SIZE + PAGE_SIZE + 36);
+    vec![
+        in_look_up(
+            "look-up-major",
+            "a look-up object of major version 2, and of another length",
+            ALL_BUT_VERIFICATIONS,
+            |bytes| {
+                bytes[major] = 2;
+                bytes.extend_from_slice(b"more");
+            },
+        ),
+        in_look_up(
+            "look-up-key",
+            "a reserved field of a look-up object",
+            ALL_BUT_VERIFICATIONS,
+            |bytes| {
+                bytes[minor] = 1;
+                bytes[key] = 1;
+            },
+        ),
+        in_look_up(
+            "look-up-parent",
+            "a reserved field of an entry of a look-up object",
+            ALL_BUT_PAGES,
+            |bytes| {
+                bytes[minor] = 1;
+                bytes[parent] = 1;
+            },
+        ),
+        in_look_up(
+            "look-up-minor",
+            "a look-up object of minor version 1, and nothing newer",
+            &Job::ALL,
+            |bytes| bytes[minor] = 1,
+        ),
+    ]
+}
+
+/// A snapshot with its segments in a part of another version.
+fn in_part(
+    name: &'static str,
+    what: &'static str,
+    reads: &'static [Job],
+    [old, new]: [&str; 2],
+) -> Case {
+    let mut snapshot = base().split(2);
+    let (_, bytes) = snapshot.files.last_mut().unwrap();
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    *bytes = resealed(&text.replace(old, new));
+    let said = &mut snapshot.manifest.parts[0];
+    said.checksum = check_seal(Structure::ManifestPart, bytes).unwrap();
+    Case {
+        name,
+        what,
+        files: snapshot.files(),
+        reads,
+        is_in_segment: false,
+        key: KEY,
+    }
+}
+
 fn segments() -> Vec<Case> {
     let keys = Place::Section(0, Side::Keys);
     let values = Place::Section(0, Side::Values);
@@ -455,6 +577,21 @@ fn cases() -> Vec<Case> {
             ],
         ),
     ]);
+    cases.extend([
+        in_part(
+            "part-major",
+            "a part of major version 2",
+            &[],
+            ["\"major\": 1", "\"major\": 2"],
+        ),
+        in_part(
+            "part-minor",
+            "a part of minor version 7, and nothing newer",
+            &Job::ALL,
+            ["\"minor\": 0", "\"minor\": 7"],
+        ),
+    ]);
+    cases.extend(look_ups());
     cases.extend(golden_to_come::cases());
     cases
 }
@@ -537,8 +674,8 @@ fn both_readers_find_nothing_but_what_is_newer() {
     if is_blessed() && testdata("newer").exists() {
         fs::remove_dir_all(testdata("newer")).unwrap();
     }
-    let mut table = "# Snapshots with something newer\n\nOf each the first segment or the manifest has \
-                     something that a reader of 1.0 does not know and must not pass over. The JSON file beside \
+    let mut table = "# Snapshots with something newer\n\nOf each the first segment, the manifest, its part or a \
+                     look-up object has something that a reader of 1.0 does not know and must not pass over. The JSON file beside \
                      it has what both readers find, and the commands that do not meet it; all others end with \
                      the exit code 2. Made by `tests/it/format/golden_newer.rs`.\n\n| snapshot | what it has \
                      |\n| --- | --- |\n"

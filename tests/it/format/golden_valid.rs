@@ -13,7 +13,7 @@ use mcsnap::codecs::format::checksum::shard_of;
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder, SegmentSummary};
 use mcsnap::codecs::format::ids::{LookUpId, SegmentId, SnapshotId, SyncMarker};
-use mcsnap::codecs::format::layout::{TOC_ENTRY_SIZE, TOC_HEADER_SIZE};
+use mcsnap::codecs::format::layout::{TOC_ENTRY_SIZE, TOC_HEADER_SIZE, VERSION_MINOR};
 use mcsnap::codecs::format::look_up::{LookUpBlock, LookUpHeader};
 use mcsnap::codecs::format::manifest::{
     Digest128, Features, LookUpName, Manifest, ManifestNode, ManifestSegment, ShardHash, Totals,
@@ -630,6 +630,7 @@ fn made_look_up<'a>(
         }
         name.pages = 1;
         header = Some(LookUpHeader {
+            minor: VERSION_MINOR,
             id,
             snapshot: segment.ids().snapshot,
             node_index: named.node_index,
