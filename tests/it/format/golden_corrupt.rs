@@ -1669,3 +1669,26 @@ fn a_segment_of_another_name_is_not_told_to_be_missing() {
     assert!(errors.contains("MCS010"), "{errors}");
     assert!(!errors.contains("missing"), "{errors}");
 }
+
+/// They read the parts one by one, and those of the wanted nodes alone.
+#[test]
+fn who_reads_parts_compares_them_with_the_manifest() {
+    let workdir = Workdir::new("parts-together");
+    for (case, told) in [
+        ("look-up-part-blocks", "blocks of a look-up object is 0"),
+        ("order-parts", "is not in the order of nodes"),
+    ] {
+        for words in [
+            &["inspect"][..],
+            &["inspect", "--nodes=cache1:11211"],
+            &["ls", "--keys"],
+            &["ls", "--keys", "--nodes=cache1:11211"],
+        ] {
+            let run = workdir.mcsnap(words);
+            let output = run.arg(testdata(&format!("corrupt/{case}"))).run();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{words:?}: {errors}");
+            assert!(errors.contains(told), "{words:?}: {errors}");
+        }
+    }
+}
