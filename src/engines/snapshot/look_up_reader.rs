@@ -68,10 +68,29 @@ impl LookedUp {
     }
 }
 
+/// Bytes of entries that are read at once, also for those of them that are not needed:
+/// another read would take longer.
+const ENTRIES_LEN_MAX: usize = 1 << 20;
+
+/// Divides numbers of blocks that ascend into groups whose entries are read at once.
+fn near_each_other(numbers: &[u32]) -> Vec<&[u32]> {
+    let span_max = u32::try_from(ENTRIES_LEN_MAX / LOOK_UP_BLOCK_SIZE).unwrap_or(u32::MAX);
+    let mut groups = Vec::new();
+    let mut rest = numbers;
+    while let Some(&first) = rest.first() {
+        let count = rest.partition_point(|number| number.saturating_sub(first) < span_max);
+        let (group, others) = rest.split_at(count.max(1));
+        groups.push(group);
+        rest = others;
+    }
+    groups
+}
+
 impl SnapshotReader {
     /// Returns the blocks that may have a key which a node had, by one page of the look-up
     /// object of its shard and an entry for each block: two reads, or one if no block has
-    /// it. Returns `None` if the node has no look-up objects.
+    /// it; more only for several blocks whose entries are more than a mebibyte apart.
+    /// Returns `None` if the node has no look-up objects.
     ///
     /// # Errors
     ///
@@ -101,12 +120,23 @@ impl SnapshotReader {
             |defect| Error::corrupt(defect).at(place)
         };
         let page = table.decode_page(page, &bytes).map_err(at(offset))?;
-        let blocks = page.candidates(fingerprint).map(|number| {
-            let offset = name.block_offset(number);
-            let bytes = read_range(&*object, offset, to_u64(LOOK_UP_BLOCK_SIZE))?;
-            LookUpBlock::decode(name.id, number, &bytes).map_err(at(offset))
-        });
-        blocks.collect::<Result<_>>().map(Some)
+        let numbers: Vec<u32> = page.candidates(fingerprint).collect();
+        let mut blocks = Vec::new();
+        for numbers in near_each_other(&numbers) {
+            let (Some(&first), Some(&last)) = (numbers.first(), numbers.last()) else {
+                continue;
+            };
+            let start = name.block_offset(first);
+            let end = name.block_offset(last.saturating_add(1));
+            let bytes = read_range(&*object, start, end.saturating_sub(start))?;
+            for &number in numbers {
+                let offset = name.block_offset(number);
+                let from = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
+                let entry = bytes.get(from..).unwrap_or_default();
+                blocks.push(LookUpBlock::decode(name.id, number, entry).map_err(at(offset))?);
+            }
+        }
+        Ok(Some(blocks))
     }
 
     /// Opens a look-up object, whatever its length.
@@ -236,5 +266,21 @@ fn judged(error: Error, object: &dyn ObjectReader) -> Error {
         Ok(header) => Error::corrupt(judge(defect.clone(), header.minor.into())),
         Err(newer @ Defect::Newer { .. }) => Error::corrupt(newer),
         Err(_) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_are_near_each_other_are_read_at_once() {
+        let span = u32::try_from(ENTRIES_LEN_MAX / LOOK_UP_BLOCK_SIZE).unwrap();
+        assert!(near_each_other(&[]).is_empty());
+        assert_eq!(near_each_other(&[7]), [[7]]);
+        assert_eq!(near_each_other(&[0, 9, span - 1]), [[0, 9, span - 1]]);
+        let far = [3, 4, span + 3, u32::MAX];
+        let wanted: [&[u32]; 3] = [&[3, 4], &[span + 3], &[u32::MAX]];
+        assert_eq!(near_each_other(&far), wanted);
     }
 }

@@ -114,7 +114,7 @@ fn a_look_up_takes_five_reads_whatever_the_number_of_segments() {
             most = most.max(reads);
             all += reads;
         }
-        // Another block is read in vain by one look-up in some hundred.
+        // Another block is read in vain by one look-up in some hundred, and two hardly ever.
         assert!(
             most <= 7 && all <= 5 * 1000 + 40,
             "{segment_count}: {most}, {all}"
