@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use mcsnap::codecs::format::compression::{Compression, SectionReader};
 use mcsnap::codecs::format::encoder::{EncoderOptions, SegmentEncoder};
-use mcsnap::codecs::format::ids::{SegmentId, SnapshotId, SyncMarker};
-use mcsnap::codecs::format::segment_meta::{SegmentMeta, dumping_host};
+use mcsnap::codecs::format::ids::{SegmentId, SegmentIds, SnapshotId, SyncMarker};
+use mcsnap::codecs::format::segment_meta::SegmentMeta;
 use mcsnap::engines::snapshot::SegmentReader;
 use mcsnap::ports::store::{MemoryStore, Store as _};
 use mcsnap::words::limits::Limits;
@@ -14,25 +14,11 @@ use crate::items::Items;
 
 /// Encodes all items; returns the bytes of the segment.
 pub(crate) fn encode(items: &Items, compression: Compression) -> Vec<u8> {
-    let meta = SegmentMeta {
-        segment_id: SegmentId([1; 16]),
-        snapshot_id: SnapshotId([2; 16]),
-        sync_marker: SyncMarker([3; 8]),
-        snapshot_name: String::new(),
-        node: String::new(),
-        node_index: 0,
-        worker: 0,
-        attempt: 0,
-        shard_index: 0,
-        shard_bits: 0,
-        sequence: 0,
-        clock_offset: String::new(),
-        clock: dumping_host(),
-        compression: String::new(),
-        server_version: String::new(),
-        tool: String::new(),
-        created_at: String::new(),
-    };
+    let meta = SegmentMeta::nameless(&SegmentIds {
+        segment: SegmentId([1; 16]),
+        snapshot: SnapshotId([2; 16]),
+        sync: SyncMarker([3; 8]),
+    });
     let options = EncoderOptions {
         compression,
         block_raw_len: EncoderOptions::BLOCK_RAW_LEN,
