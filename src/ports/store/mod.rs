@@ -11,6 +11,8 @@
 //! - An object never changes in place. A name is taken at most once until it is removed,
 //!   and an opened object stays as it was.
 
+#[cfg(feature = "cloud")]
+mod cloud;
 mod directory;
 mod faulty;
 mod file_mode;
@@ -33,6 +35,8 @@ use std::fmt;
 
 use crate::words::error::Result;
 
+#[cfg(feature = "cloud")]
+pub use self::cloud::CloudStore;
 pub use self::faulty::{Fault, FaultyStore};
 pub use self::file_mode::FileMode;
 pub use self::host_lease::HostLease;
@@ -46,7 +50,8 @@ pub use self::room::{Room, look_at_room};
 pub use self::scratch::{Extent, ScratchFile};
 pub use self::scratch_table::ScratchTable;
 pub use self::url::{
-    DamagedPlace, create_directory, create_directory_as, open_damaged_place, open_snapshot_place,
+    DamagedPlace, create_directory, create_directory_as, is_remote, open_damaged_place,
+    open_snapshot_place,
 };
 
 /// An object, as a listing shows it.
@@ -121,7 +126,9 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Opens an object for reading.
     ///
-    /// The reader keeps working after the object is removed or replaced.
+    /// The reader keeps working after the object is removed or replaced, or its reads fail
+    /// from then on; it never returns bytes of another object. Of an object of up to
+    /// 64 KiB it keeps working.
     ///
     /// # Errors
     ///

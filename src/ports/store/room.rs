@@ -7,7 +7,7 @@ use std::io;
 use rustix::fs::{Access, access, statvfs};
 
 use crate::ports::store::directory::path_text;
-use crate::ports::store::url::{absolute, local_path};
+use crate::ports::store::url::{absolute, is_remote, local_path};
 use crate::words::error::{Error, Operation, Result};
 
 /// What a directory, or the directory in which it would be created, offers.
@@ -28,6 +28,13 @@ pub struct Room {
 /// - `Io`: nothing can be created there, because it is not a directory, may not be
 ///   written to, or is on a file system that is mounted read-only.
 pub fn look_at_room(place: &str) -> Result<Room> {
+    if is_remote(place) {
+        // A bucket has room for whatever comes.
+        return Ok(Room {
+            is_there: true,
+            free_bytes: None,
+        });
+    }
     let path = absolute(local_path(place)?)?;
     let failed = |cause: io::Error| Error::io(Operation::Create, path_text(&path), cause);
     for directory in path.ancestors() {

@@ -1,8 +1,10 @@
-//! How a user names a place: a path, or a `file://` URL.
+//! How a user names a place: a path, or a URL.
 
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "cloud")]
+use crate::ports::store::cloud::{CloudPlace, CloudStore};
 use crate::ports::store::name::UNFINISHED_SUFFIX;
 use crate::ports::store::{FileMode, LocalStore, MapChoice, Store, check_name};
 use crate::words::error::{Error, ErrorKind, Operation, Result};
@@ -11,11 +13,12 @@ use crate::words::error::{Error, ErrorKind, Operation, Result};
 const MANIFEST: &str = "manifest.json";
 
 /// Opens the store into which snapshots are written: a directory, created if it is
-/// missing.
+/// missing, or a prefix of a bucket.
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: the URL has another scheme than `file`.
+/// - `InvalidInput`: a URL of an unknown scheme, or settings of its store that contradict
+///   each other.
 /// - `Io`: the directory cannot be created.
 pub fn create_directory(place: &str) -> Result<Arc<dyn Store>> {
     create_directory_as(place, FileMode::default())
@@ -27,8 +30,56 @@ pub fn create_directory(place: &str) -> Result<Arc<dyn Store>> {
 ///
 /// - As for [`create_directory`].
 pub fn create_directory_as(place: &str, mode: FileMode) -> Result<Arc<dyn Store>> {
+    if let Some(store) = open_prefix(place)? {
+        return Ok(store);
+    }
     let path = absolute(local_path(place)?)?;
     Ok(Arc::new(LocalStore::create_as(&path, mode)?))
+}
+
+/// Opens the store that a URL names; `None` if the place is local.
+#[cfg(feature = "cloud")]
+fn open_prefix(place: &str) -> Result<Option<Arc<dyn Store>>> {
+    let Some(place) = CloudPlace::parse(place)? else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(CloudStore::open(place)?)))
+}
+
+#[cfg(not(feature = "cloud"))]
+fn open_prefix(_place: &str) -> Result<Option<Arc<dyn Store>>> {
+    Ok(None)
+}
+
+/// Opens the store that holds what a URL names, and returns the name in it; `None` if the
+/// place is local.
+#[cfg(feature = "cloud")]
+fn open_object(place: &str, wanted: &str) -> Result<Option<(Arc<dyn Store>, String)>> {
+    let Some(parsed) = CloudPlace::parse(place)? else {
+        return Ok(None);
+    };
+    let Some((outer, name)) = parsed.split_last() else {
+        return Err(Error::invalid_input("snapshot", place, wanted));
+    };
+    // By its manifest.
+    let (outer, name) = match outer.split_last() {
+        Some(outermost) if name == MANIFEST => outermost,
+        _ => (outer, name),
+    };
+    Ok(Some((Arc::new(CloudStore::open(outer)?), name)))
+}
+
+#[cfg(not(feature = "cloud"))]
+fn open_object(_place: &str, _wanted: &str) -> Result<Option<(Arc<dyn Store>, String)>> {
+    Ok(None)
+}
+
+/// Reports whether a place is in an object store. One that is no place is none.
+pub fn is_remote(place: &str) -> bool {
+    match place.split_once("://") {
+        Some((scheme, _)) => scheme != "file",
+        None => false,
+    }
 }
 
 /// Opens the store that holds a snapshot, and returns it with the snapshot's name in it.
@@ -40,6 +91,10 @@ pub fn create_directory_as(place: &str, mode: FileMode) -> Result<Arc<dyn Store>
 ///   directory.
 /// - `Io`: the current directory cannot be determined.
 pub fn open_snapshot_place(place: &str, map_choice: MapChoice) -> Result<(Arc<dyn Store>, String)> {
+    let wanted = "wanted the directory of a snapshot";
+    if let Some(found) = open_object(place, wanted)? {
+        return Ok(found);
+    }
     let path = absolute(local_path(place)?)?;
     let is_manifest = path.file_name().is_some_and(|name| name == MANIFEST);
     let directory = if is_manifest {
@@ -49,11 +104,7 @@ pub fn open_snapshot_place(place: &str, map_choice: MapChoice) -> Result<(Arc<dy
     };
     let name = directory.file_name().and_then(|name| name.to_str());
     let (Some(name), Some(root)) = (name, directory.parent()) else {
-        return Err(Error::invalid_input(
-            "snapshot",
-            place,
-            "wanted the directory of a snapshot",
-        ));
+        return Err(Error::invalid_input("snapshot", place, wanted));
     };
     check_name(name)?;
     let store = LocalStore::open(root)?.with_map(map_choice);
@@ -90,6 +141,17 @@ pub enum DamagedPlace {
 ///   name.
 /// - `NotFound`, `Io`: the place does not exist or cannot be reached.
 pub fn open_damaged_place(place: &str) -> Result<DamagedPlace> {
+    let wanted = "wanted a segment file, or the directory of a snapshot";
+    if let Some((store, name)) = open_object(place, wanted)? {
+        if store.open(&name).is_ok() {
+            return Ok(DamagedPlace::Segment {
+                store,
+                object: name,
+                is_unfinished: false,
+            });
+        }
+        return Ok(DamagedPlace::Snapshot { store, name });
+    }
     let path = absolute(local_path(place)?)?;
     let metadata = std::fs::metadata(&path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
@@ -106,8 +168,7 @@ pub fn open_damaged_place(place: &str) -> Result<DamagedPlace> {
     }
     let name = path.file_name().and_then(|name| name.to_str());
     let (Some(name), Some(root)) = (name, path.parent()) else {
-        let allowed = "wanted a segment file, or the directory of a snapshot";
-        return Err(Error::invalid_input("segment", place, allowed));
+        return Err(Error::invalid_input("segment", place, wanted));
     };
     let object = name.strip_suffix(UNFINISHED_SUFFIX);
     let is_unfinished = object.is_some();
@@ -122,7 +183,10 @@ pub fn open_damaged_place(place: &str) -> Result<DamagedPlace> {
 }
 
 pub(super) fn local_path(place: &str) -> Result<&Path> {
-    let wanted = "wanted a directory, or a file:// URL";
+    #[cfg(feature = "cloud")]
+    let wanted = "wanted a directory, or a URL of s3://, gs://, az:// or file://";
+    #[cfg(not(feature = "cloud"))]
+    let wanted = "wanted a directory, or a file:// URL; this build has no object stores";
     if place.is_empty() {
         return Err(Error::invalid_input("place", place, wanted));
     }
@@ -162,9 +226,10 @@ mod tests {
             assert_eq!(store.describe(&name), format!("{root}/night"));
         }
         assert!(open_snapshot_place("/", MapChoice::Never).is_err());
-        assert_eq!(
-            create_directory("s3://bucket").unwrap_err().to_string(),
-            "place \"s3://bucket\": wanted a directory, or a file:// URL"
+        let error = create_directory("ftp://host").unwrap_err().to_string();
+        assert!(
+            error.starts_with("place \"ftp://host\": wanted a directory"),
+            "{error}"
         );
     }
 }

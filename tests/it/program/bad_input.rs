@@ -337,9 +337,10 @@ fn flags_and_files_that_make_no_sense() {
     );
     check(
         &workdir,
-        &["dump", "--to", "s3://bucket/x", "127.0.0.1:1"],
+        &["dump", "--to", "ftp://bucket/x", "127.0.0.1:1"],
         2,
-        "place \"s3://bucket/x\": wanted a directory, or a file:// URL",
+        "place \"ftp://bucket/x\": wanted a directory, or a URL such as s3://BUCKET/PREFIX, \
+         gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///DIRECTORY",
     );
     fs::write(workdir.join("c.yaml"), "dump:\n  segment-sise: 1MiB\n").unwrap();
     let output = workdir

@@ -4,12 +4,18 @@ use std::fs;
 use std::mem;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
-use mcsnap::ports::store::{FaultyStore, LocalStore, MapChoice, MemoryStore, ObjectInfo, Store};
+use mcsnap::ports::store::{
+    CloudStore, FaultyStore, LocalStore, MapChoice, MemoryStore, ObjectInfo, Store,
+};
 use mcsnap::words::error::{Error, ErrorKind};
+use object_store::ObjectStoreExt as _;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use tokio::runtime::Runtime;
 
 type Obligation = fn(&dyn Store);
 
@@ -48,6 +54,73 @@ fn memory_store_keeps_the_obligations() {
 #[test]
 fn faulty_store_without_a_fault_keeps_the_obligations() {
     check_store(&FaultyStore::counting(MemoryStore::new()));
+}
+
+#[test]
+fn an_object_store_keeps_the_obligations() {
+    // The client's own store in memory; the prefix is that of a user.
+    for url in ["s3://bucket", "gs://bucket/of/backups"] {
+        let client = Arc::new(InMemory::new());
+        check_store(&CloudStore::with_client(client, url).unwrap());
+    }
+}
+
+#[test]
+fn what_others_keep_in_a_bucket_is_no_object_and_hides_nothing() {
+    let client = Arc::new(InMemory::new());
+    let put = |key: &str| {
+        let path = Path::from(key);
+        let put = client.put(&path, "foreign".into());
+        Runtime::new().unwrap().block_on(put).unwrap();
+    };
+    for key in [
+        "backups/.hidden",
+        "backups/n/x.partial",
+        "backupsx/a",
+        "other/a",
+    ] {
+        put(key);
+    }
+    let store = CloudStore::with_client(client.clone(), "s3://bucket/backups").unwrap();
+    store.put_new("n/manifest.json", b"{}").unwrap();
+    assert_eq!(names(&store, ""), ["n/manifest.json"]);
+    // Names are not encoded.
+    for name in ["n/a b~[c]#%41", "n/\u{e9}"] {
+        store.put_new(name, b"odd").unwrap();
+        let key = Path::parse(format!("backups/{name}")).unwrap();
+        let found = client.head(&key);
+        Runtime::new().unwrap().block_on(found).unwrap();
+        assert!(names(&store, "n").contains(&name.to_owned()));
+        store.remove(name).unwrap();
+    }
+    assert_eq!(names(&store, "n"), ["n/manifest.json"]);
+}
+
+#[test]
+fn an_upload_of_many_parts_is_one_object() {
+    let client = Arc::new(InMemory::new());
+    let store = CloudStore::with_client(client, "s3://bucket/b").unwrap();
+    // Three parts, given in pieces that end nowhere near their ends.
+    let bytes: Vec<u8> = (0..20_000_003_u32)
+        .map(|n| n.to_le_bytes()[1] ^ n.to_le_bytes()[0])
+        .collect();
+    let mut writer = store.create("large.mcs").unwrap();
+    for piece in bytes.chunks(3_333_333) {
+        writer.write(piece).unwrap();
+    }
+    assert_eq!(names(&store, ""), [""; 0]);
+    writer.finish().unwrap();
+    assert_eq!(read(&store, "large.mcs"), bytes);
+    // One that is given up leaves nothing, and one whose name is taken changes nothing.
+    let mut writer = store.create("gone.mcs").unwrap();
+    writer.write(&bytes).unwrap();
+    drop(writer);
+    let mut writer = store.create("large.mcs").unwrap();
+    writer.write(&bytes[1..]).unwrap();
+    assert_exists(&writer.finish().unwrap_err(), "s3://bucket/b/large.mcs");
+    assert_eq!(names(&store, ""), ["large.mcs"]);
+    assert_eq!(read(&store, "large.mcs"), bytes);
+    assert_eq!(unfinished(&store, ""), [""; 0]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::snapshots::required_snapshot;
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct RepackArgs {
-    /// Directory of the snapshot
+    /// Directory or URL of the snapshot
     #[arg(value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,

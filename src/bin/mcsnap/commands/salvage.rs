@@ -22,11 +22,11 @@ use crate::snapshots::required_snapshot;
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct SalvageArgs {
-    /// Directory of the snapshot, or a segment file; it is only read
+    /// Directory or URL of the snapshot, or a segment file; it is only read
     #[arg(value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,
-    /// Directory in which the new snapshot gets a directory of its own
+    /// Directory, or URL, below which the new snapshot gets a place of its own
     #[arg(long, value_name = "DIR")]
     #[serde(deserialize_with = "text")]
     pub(crate) to: Option<String>,

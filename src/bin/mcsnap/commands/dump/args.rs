@@ -21,7 +21,7 @@ pub(crate) struct DumpArgs {
     #[arg(value_name = "HOST:PORT")]
     #[serde(deserialize_with = "list")]
     pub(crate) nodes: Vec<String>,
-    /// Directory in which the snapshot gets a directory of its own
+    /// Directory, or URL, below which the snapshot gets a place of its own
     #[arg(long, value_name = "DIR")]
     #[serde(deserialize_with = "text")]
     pub(crate) to: Option<String>,

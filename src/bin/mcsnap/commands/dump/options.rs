@@ -1,10 +1,13 @@
 //! From the flags of a dump to the options of its job.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use mcsnap::jobs::dump::{DumpOptions, ResumeOptions, Tolerance};
+use mcsnap::ports::host;
 use mcsnap::ports::net::{Brake, NetOptions};
+use mcsnap::ports::store::is_remote;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::Error;
 
@@ -92,11 +95,7 @@ pub(super) fn options(
             1 << 20,
         )?),
         memory_limit: settings.memory.limit()?,
-        spool_directory: or(
-            &settings.spool_dir,
-            to.strip_prefix("file://").unwrap_or(to),
-        )
-        .into(),
+        spool_directory: spool_directory(settings.spool_dir.as_deref(), to),
         net,
         is_partial_allowed: settings.allow_partial.unwrap_or(false),
         walk: settings.walk.as_deref().map(str::parse).transpose()?,
@@ -128,4 +127,14 @@ pub(super) fn options(
     };
     let nodes = list.nodes.clone();
     Ok((DumpOptions { nodes, ..options }, list))
+}
+
+/// Returns where keys go that do not fit in memory: beside the snapshot, unless that is in
+/// an object store.
+fn spool_directory(chosen: Option<&str>, to: &str) -> PathBuf {
+    match chosen {
+        Some(directory) => directory.into(),
+        None if is_remote(to) => host::temporary_directory(),
+        None => to.strip_prefix("file://").unwrap_or(to).into(),
+    }
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use mcsnap::engines::snapshot::{LATEST, check_not_finished};
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan, Kept};
 use mcsnap::ports::net::{ask_all, meet_server};
-use mcsnap::ports::store::{Store, create_directory, create_directory_as, look_at_room};
+use mcsnap::ports::store::{Store, create_directory, create_directory_as, is_remote, look_at_room};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::Error;
 use mcsnap::words::node::NodeSpec;
@@ -128,7 +128,7 @@ fn await_nodes(options: &DumpOptions, context: &Context) -> Result<(), Error> {
 
 /// Opens the directory of snapshots, and makes none.
 fn open_if_there(to: &str) -> Result<Option<Arc<dyn Store>>> {
-    if !Path::new(to.strip_prefix("file://").unwrap_or(to)).is_dir() {
+    if !is_remote(to) && !Path::new(to.strip_prefix("file://").unwrap_or(to)).is_dir() {
         return Ok(None);
     }
     Ok(Some(create_directory(to)?))

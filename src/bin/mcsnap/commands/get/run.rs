@@ -31,7 +31,7 @@ use crate::stderr::{Priority, tell};
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct GetArgs {
-    /// Directory of the snapshot, or a segment file
+    /// Directory or URL of the snapshot, or a segment file
     #[arg(value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,

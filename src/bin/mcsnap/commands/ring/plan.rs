@@ -24,7 +24,7 @@ use crate::snapshots::{Wanted, open_snapshot, required_snapshot};
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub(crate) struct RingPlanArgs {
-    /// Directory of the snapshot, or a segment file
+    /// Directory or URL of the snapshot, or a segment file
     #[arg(value_name = "SNAPSHOT")]
     #[serde(deserialize_with = "text")]
     pub(crate) snapshot: Option<String>,

@@ -1,0 +1,233 @@
+//! Connects to an object store with what its users set: the variables that the crate
+//! `object_store` reads.
+
+use std::env;
+use std::sync::Arc;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
+use std::time::Duration;
+
+use crate::ports::store::cloud::failure::checked;
+use crate::ports::store::cloud::place::{CloudPlace, Kind};
+use crate::words::error::{Error, Operation, Result};
+
+/// What is set unless the user sets it: a transfer that moves is no failure, one that does
+/// not is one soon.
+const CLIENT: [(ClientConfigKey, &str); 3] = [
+    (ClientConfigKey::ConnectTimeout, "10 seconds"),
+    (ClientConfigKey::ReadTimeout, "60 seconds"),
+    (ClientConfigKey::Timeout, "600 seconds"),
+];
+
+/// The variables that name an endpoint of S3; the crate takes whichever it meets last.
+const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+
+/// Returns the client of a store.
+///
+/// # Errors
+///
+/// - `InvalidInput`: the settings contradict each other, or lack what cannot be guessed.
+pub(super) fn connect(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
+    // The HTTP library has no ciphers of its own. If there are some already, these will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match place.kind {
+        Kind::S3 => connect_s3(place),
+        Kind::Google => connect_google(place),
+        Kind::Azure => connect_azure(place),
+    }
+}
+
+fn retry() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(15),
+            base: 2.0,
+        },
+        max_retries: 10,
+        retry_timeout: Duration::from_secs(600),
+    }
+}
+
+fn connect_s3(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
+    let endpoint = only_endpoint(ENDPOINTS.map(|name| (name, variable(name))))?;
+    check_credentials(variable)?;
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(&place.bucket)
+        .with_retry(retry());
+    if let Some(endpoint) = endpoint {
+        // Whoever writes http means it.
+        let is_plain = endpoint.starts_with("http://");
+        builder = builder.with_endpoint(endpoint);
+        if is_plain {
+            builder = builder.with_allow_http(true);
+        }
+    }
+    for (key, value) in CLIENT {
+        let key = AmazonS3ConfigKey::Client(key);
+        if builder.get_config_value(&key).is_none() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let built = builder.build();
+    Ok(Arc::new(checked(
+        Operation::Connect,
+        &place.describe(""),
+        built,
+    )?))
+}
+
+fn connect_google(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
+    let mut builder = GoogleCloudStorageBuilder::from_env()
+        .with_bucket_name(&place.bucket)
+        .with_retry(retry());
+    for (key, value) in CLIENT {
+        let key = GoogleConfigKey::Client(key);
+        if builder.get_config_value(&key).is_none() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let built = builder.build();
+    Ok(Arc::new(checked(
+        Operation::Connect,
+        &place.describe(""),
+        built,
+    )?))
+}
+
+fn connect_azure(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
+    let mut builder = MicrosoftAzureBuilder::from_env()
+        .with_container_name(&place.bucket)
+        .with_retry(retry());
+    for (key, value) in CLIENT {
+        let key = AzureConfigKey::Client(key);
+        if builder.get_config_value(&key).is_none() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let built = builder.build();
+    Ok(Arc::new(checked(
+        Operation::Connect,
+        &place.describe(""),
+        built,
+    )?))
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Returns the endpoint that the variables name, if they do not contradict each other.
+fn only_endpoint(named: [(&'static str, Option<String>); 3]) -> Result<Option<String>> {
+    let mut found: Option<(&str, String)> = None;
+    for (name, value) in named {
+        let Some(value) = value else {
+            continue;
+        };
+        let value = value.trim_end_matches('/').to_owned();
+        match &found {
+            Some((other, before)) if *before != value => {
+                let allowed = format!("it contradicts {other}; set one of them");
+                return Err(Error::invalid_input(name, value, allowed));
+            }
+            Some(_) => {}
+            None => found = Some((name, value)),
+        }
+    }
+    Ok(found.map(|(_, value)| value))
+}
+
+/// Refuses settings by which no credentials can be had, before the first call: the crate
+/// would ask the metadata service of a machine that may not have one.
+fn check_credentials(variable: impl Fn(&str) -> Option<String>) -> Result<()> {
+    let is_set = |name: &str| variable(name).is_some();
+    let (id, secret) = (is_set("AWS_ACCESS_KEY_ID"), is_set("AWS_SECRET_ACCESS_KEY"));
+    let refused = |field, allowed: &str| Err(Error::invalid_input(field, "", allowed));
+    match (id, secret) {
+        (true, true) => return Ok(()),
+        (true, false) => {
+            return refused(
+                "AWS_SECRET_ACCESS_KEY",
+                "not set, though AWS_ACCESS_KEY_ID is",
+            );
+        }
+        (false, true) => {
+            return refused(
+                "AWS_ACCESS_KEY_ID",
+                "not set, though AWS_SECRET_ACCESS_KEY is",
+            );
+        }
+        (false, false) => {}
+    }
+    let others = [
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_SKIP_SIGNATURE",
+    ];
+    if others.into_iter().any(is_set) {
+        return Ok(());
+    }
+    if is_set("AWS_PROFILE") {
+        return refused(
+            "AWS_PROFILE",
+            "no credentials found: profiles and credential files are not read; set AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_that_contradict_each_other_are_refused() {
+        let named = |first: Option<&str>, second: Option<&str>| {
+            only_endpoint([
+                ("AWS_ENDPOINT_URL_S3", None),
+                ("AWS_ENDPOINT_URL", first.map(str::to_owned)),
+                ("AWS_ENDPOINT", second.map(str::to_owned)),
+            ])
+        };
+        assert_eq!(named(None, None).unwrap(), None);
+        let same = named(Some("http://a:1/"), Some("http://a:1")).unwrap();
+        assert_eq!(same.as_deref(), Some("http://a:1"));
+        let error = named(Some("http://a:1"), Some("http://b:2")).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("AWS_ENDPOINT ") && text.contains("AWS_ENDPOINT_URL"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_had_are_told_before_the_first_call() {
+        let check =
+            |set: &[&str]| check_credentials(|name| set.contains(&name).then(|| "x".to_owned()));
+        for set in [
+            &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"][..],
+            &["AWS_WEB_IDENTITY_TOKEN_FILE"],
+            &["AWS_SKIP_SIGNATURE"],
+            // The machine itself may have some.
+            &[],
+        ] {
+            assert!(check(set).is_ok(), "{set:?}");
+        }
+        for (set, words) in [
+            (&["AWS_ACCESS_KEY_ID"][..], "AWS_SECRET_ACCESS_KEY"),
+            (&["AWS_SECRET_ACCESS_KEY"], "AWS_ACCESS_KEY_ID"),
+            (
+                &["AWS_PROFILE"],
+                "profiles and credential files are not read",
+            ),
+        ] {
+            let text = check(set).unwrap_err().to_string();
+            assert!(text.contains(words), "{text}");
+        }
+    }
+}
