@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::codecs::format::checksum::shard_of;
 use crate::codecs::format::compression::SectionReader;
+use crate::codecs::format::look_up::LookUpBlock;
 use crate::codecs::format::manifest::{ManifestNode, ManifestSegment};
 use crate::engines::snapshot::{
     FoundRecord, LookedUp, Opening, SegmentReader, SegmentValue, SnapshotReader, recorded_placement,
 };
 use crate::jobs::get::report::{Copy, CopyValue, LookupReport};
-use crate::ports::threads::Pool;
+use crate::ports::threads::{Pool, side_by_side};
 use crate::words::cancel::Cancel;
 use crate::words::defect::Defect;
 use crate::words::error::{Error, Result};
@@ -90,6 +91,10 @@ pub fn look_up(
     report.alone = own.first().map(|(_, node)| node.address.clone());
     Ok(report)
 }
+
+/// Blocks of a shard that are looked into side by side; more than one has a key's fingerprint
+/// once in some hundred look-ups.
+const BLOCKS_AT_ONCE: usize = 4;
 
 /// A node, and its number in the manifest.
 type NumberedNode<'a> = (u32, &'a ManifestNode);
@@ -191,18 +196,7 @@ impl Question<'_> {
         let shard = shard_of(self.key, node.shard_bits);
         match snapshot.likely_blocks(node, self.key) {
             Ok(Some(blocks)) => {
-                let mut answer = Answer::default();
-                // In the order of sequences and of blocks, so that the last is the one of
-                // the record that counts.
-                for block in blocks.iter().rev() {
-                    let found = snapshot.find_in_block(index, shard, block, self.key, sections);
-                    let probe = self.probe_of(node, found, sections)?;
-                    let is_end = probe.is_sound();
-                    answer.probes.push(probe);
-                    if is_end {
-                        break;
-                    }
-                }
+                let answer = self.ask_blocks((index, node), shard, &blocks, sections)?;
                 // The manifest may name it otherwise, and then its parts alone tell.
                 if !answer.probes.iter().any(Probe::lacks_segment) {
                     return Ok(answer);
@@ -227,6 +221,36 @@ impl Question<'_> {
                 ..Answer::default()
             }),
         }
+    }
+
+    /// Looks into blocks of a shard, which are in the order of sequences and of blocks: the
+    /// last that has the key has the record that counts.
+    fn ask_blocks(
+        &self,
+        (index, node): NumberedNode<'_>,
+        shard: u64,
+        blocks: &[LookUpBlock],
+        sections: &mut SectionReader,
+    ) -> Result<Answer> {
+        let mut answer = Answer::default();
+        // One after the other they would be as many rounds.
+        for group in blocks.rchunks(BLOCKS_AT_ONCE) {
+            let group: Vec<&LookUpBlock> = group.iter().rev().collect();
+            let find = |block: &LookUpBlock| {
+                let mut own = SectionReader::default();
+                let snapshot = self.snapshot;
+                snapshot.find_in_block(index, shard, block, self.key, &mut own)
+            };
+            for found in side_by_side("get", group, BLOCKS_AT_ONCE, &Cancel::new(), find)? {
+                let probe = self.probe_of(node, found, sections)?;
+                let is_end = probe.is_sound();
+                answer.probes.push(probe);
+                if is_end {
+                    return Ok(answer);
+                }
+            }
+        }
+        Ok(answer)
     }
 
     fn probe_of(
