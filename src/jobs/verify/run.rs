@@ -556,6 +556,10 @@ impl Check<'_> {
             .map_err(|error| error.at(segment.block_location(block)));
         let Some(decoded) = self.note(number, segment.place(), decoded)? else {
             tally.is_damaged = true;
+            if let Some((whole, empty)) = recount {
+                // The counts of later blocks must not wait for this one.
+                whole.put(block, empty);
+            }
             return Ok(tally);
         };
         let times = segment.toc().blocks().nth(block).map(|entry| entry.times);
