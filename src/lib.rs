@@ -15,7 +15,7 @@
 //!
 //! # Writing a snapshot
 //!
-//! Whoever has records writes them with a
+//! A program that has records of its own writes them with a
 //! [`SnapshotWriter`](engines::snapshot::SnapshotWriter):
 //!
 //! ```

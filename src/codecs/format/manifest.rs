@@ -28,7 +28,7 @@ use crate::words::units::to_u64;
 
 const STRUCTURE: Structure = Structure::Manifest;
 const FORMAT_NAME: &str = "mcsnap";
-/// The format of a manifest in which everything else is encrypted. FORMAT.md 7.2.
+/// The format of a manifest in which everything else is encrypted. FORMAT.md 7.1.
 const ENCRYPTED_FORMAT_NAME: &str = "mcsnap-encrypted";
 
 /// A snapshot: what it holds, where it came from, and how complete it is.
@@ -592,7 +592,7 @@ impl Manifest {
         if node.look_ups.is_empty() {
             return Ok(());
         }
-        // Whoever comes from the look-up object knows no other name.
+        // A reader that starts at the look-up object makes the name from the ids; there is no other.
         let computed = segment.look_up_object();
         check_text(STRUCTURE, "object", &segment.object, &computed)
     }

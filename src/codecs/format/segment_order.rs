@@ -18,8 +18,8 @@ pub struct SegmentOrder {
 }
 
 impl SegmentOrder {
-    /// Begins before the first segment; the ids are compared only where all segments come:
-    /// whoever reads those of one node does not know the others.
+    /// Begins before the first segment; the ids are compared only where all segments come.
+    /// A reader of one node's segments does not see the others.
     ///
     /// # Memory
     ///

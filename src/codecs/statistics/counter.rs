@@ -27,7 +27,7 @@ pub struct StatCounter {
     client_flags: ValueTable,
     /// By the bits of the attributes: those that are set, and above them the known ones.
     attributes: ValueTable,
-    /// Of the last record, and what records of this kind have followed each other.
+    /// The kind of the last record, and the sums of the unbroken run of that kind it ends.
     kind: Kind,
     of_kind: Tally,
     prefixes: PrefixTree,

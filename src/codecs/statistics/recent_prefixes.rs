@@ -11,7 +11,7 @@ pub(super) struct RecentPrefixes {
 
 #[derive(Clone, Debug, Default)]
 struct Recent {
-    /// Empty if there is none.
+    /// The prefix; empty while the slot is unused.
     name: Vec<u8>,
     hash: u64,
     /// Whether further delimiters in the key make no longer prefix.

@@ -1,4 +1,4 @@
-//! Writes a snapshot of given records, as whoever brings records from elsewhere needs it.
+//! Writes a snapshot of records that come from elsewhere than a dump.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -59,7 +59,7 @@ fn connect_s3(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
         .with_bucket_name(&place.bucket)
         .with_retry(retry());
     if let Some(endpoint) = endpoint {
-        // Whoever writes http means it.
+        // An endpoint that says http is meant to be used without TLS.
         let is_plain = endpoint.starts_with("http://");
         builder = builder.with_endpoint(endpoint);
         if is_plain {

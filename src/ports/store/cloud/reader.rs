@@ -149,8 +149,8 @@ impl ObjectReader for CloudObject {
             ahead.next = range.end;
             return Ok(());
         }
-        // Whoever goes on where the last read ended will do so again. Others skip what they
-        // do not need, such as values.
+        // A read that starts where the last one ended is likely to be followed by more: read
+        // ahead. Any other skips what is not needed, such as values: read no more than asked.
         if range.start != ahead.next {
             ahead.next = range.end;
             drop(ahead);
