@@ -3,6 +3,7 @@
 
 pub mod control_group;
 pub mod host;
+pub mod machine;
 pub mod net;
 pub mod store;
 pub mod threads;

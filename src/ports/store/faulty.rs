@@ -187,6 +187,10 @@ impl Store for FaultyStore {
         self.inner.lock_prefix(prefix)
     }
 
+    fn keeps_writers_apart(&self) -> Result<bool> {
+        self.inner.keeps_writers_apart()
+    }
+
     fn remove_unfinished(&self, name: &str) -> Result<()> {
         self.run(Operation::Remove, name, |store| {
             store.remove_unfinished(name)

@@ -36,7 +36,7 @@ use std::fmt;
 use crate::words::error::Result;
 
 #[cfg(feature = "cloud")]
-pub use self::cloud::CloudStore;
+pub use self::cloud::{CloudStore, set_patience};
 pub use self::faulty::{Fault, FaultyStore};
 pub use self::file_mode::FileMode;
 pub use self::host_lease::HostLease;
@@ -207,10 +207,32 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// - `InvalidInput`: the prefix is not a legal name.
     /// - `Io`: the store cannot be written.
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>>;
+
+    /// Reports whether a name that is taken stays its first writer's, whichever host the
+    /// others are on.
+    ///
+    /// Some stores that speak S3 ignore that an object is only to be created; there, each
+    /// writer needs names of its own.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: the store cannot be asked.
+    fn keeps_writers_apart(&self) -> Result<bool> {
+        Ok(true)
+    }
 }
 
 /// A lock, held while this lives.
-pub trait StoreLock: fmt::Debug + Send + Sync {}
+pub trait StoreLock: fmt::Debug + Send + Sync {
+    /// Checks that the lock still keeps others away: one that has to be renewed can be lost.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`: another writer may hold it by now.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
 
 /// An object that is being written.
 ///

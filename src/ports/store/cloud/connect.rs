@@ -2,7 +2,7 @@
 //! `object_store` reads.
 
 use std::env;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -11,15 +11,15 @@ use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 use std::time::Duration;
 
 use crate::ports::store::cloud::failure::checked;
+use crate::ports::store::cloud::http::DeadlineConnector;
 use crate::ports::store::cloud::place::{CloudPlace, Kind};
 use crate::words::error::{Error, Operation, Result};
 
-/// What is set unless the user sets it: a transfer that moves is no failure, one that does
-/// not is one soon.
-const CLIENT: [(ClientConfigKey, &str); 3] = [
-    (ClientConfigKey::ConnectTimeout, "10 seconds"),
-    (ClientConfigKey::ReadTimeout, "60 seconds"),
-    (ClientConfigKey::Timeout, "600 seconds"),
+/// What is set unless the user sets it. Silence has deadlines of its own; a request as a
+/// whole may take as long as it moves.
+const CLIENT: [(ClientConfigKey, &str); 2] = [
+    (ClientConfigKey::ConnectTimeout, "5 seconds"),
+    (ClientConfigKey::Timeout, "3600 seconds"),
 ];
 
 /// The variables that name an endpoint of S3; the crate takes whichever it meets last.
@@ -40,16 +40,34 @@ pub(super) fn connect(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
     }
 }
 
+/// How long a call is tried again unless [`set_patience`] says otherwise.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+static CHOSEN_PATIENCE: OnceLock<Duration> = OnceLock::new();
+
+/// Chooses for how long calls to object stores are tried again, for the whole process;
+/// without it, for 4 minutes. Only the first choice counts, and only for stores that are
+/// opened later. A signature is good for 15 minutes, which no call may exceed.
+pub fn set_patience(patience: Duration) {
+    let _ = CHOSEN_PATIENCE.set(patience);
+}
+
 fn retry() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(15),
+            max_backoff: Duration::from_secs(10),
             base: 2.0,
         },
-        max_retries: 10,
-        retry_timeout: Duration::from_secs(600),
+        // The time is the bound.
+        max_retries: 1_000,
+        retry_timeout: CHOSEN_PATIENCE.get().copied().unwrap_or(PATIENCE),
     }
+}
+
+fn connector(place: &CloudPlace) -> DeadlineConnector {
+    let place = place.describe("");
+    DeadlineConnector { place }
 }
 
 fn connect_s3(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
@@ -57,6 +75,7 @@ fn connect_s3(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
     check_credentials(variable)?;
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&place.bucket)
+        .with_http_connector(connector(place))
         .with_retry(retry());
     if let Some(endpoint) = endpoint {
         // An endpoint that says http is meant to be used without TLS.
@@ -83,6 +102,7 @@ fn connect_s3(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
 fn connect_google(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
     let mut builder = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(&place.bucket)
+        .with_http_connector(connector(place))
         .with_retry(retry());
     for (key, value) in CLIENT {
         let key = GoogleConfigKey::Client(key);
@@ -101,6 +121,7 @@ fn connect_google(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
 fn connect_azure(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
     let mut builder = MicrosoftAzureBuilder::from_env()
         .with_container_name(&place.bucket)
+        .with_http_connector(connector(place))
         .with_retry(retry());
     for (key, value) in CLIENT {
         let key = AzureConfigKey::Client(key);

@@ -1,11 +1,16 @@
 //! Object stores over HTTP: S3 and its like, Google Cloud Storage, Azure.
 
+mod conditional;
+mod conditions;
 mod connect;
 mod driver;
 mod failure;
+mod http;
+mod lease;
 mod place;
 mod prefix;
 mod reader;
+mod trouble;
 mod unfinished;
 mod upload;
 
@@ -13,21 +18,23 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use self::place::CloudPlace;
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use object_store::{
-    Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
-    UpdateVersion,
-};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 
+use self::conditional::{read_small, update};
 use self::connect::connect;
+pub use self::connect::set_patience;
 use self::driver::wait;
-use self::failure::{checked, failure};
+use self::failure::checked;
+use self::lease::{Lease, Taken, take};
 use self::prefix::CloudPrefix;
 use self::reader::CloudObject;
 use self::upload::CloudWriter;
 use crate::ports::store::name::{check_name, check_prefix, is_under};
 use crate::ports::store::{ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock};
 use crate::words::error::{Error, ErrorKind, Operation, Result};
+use crate::words::units::to_u64;
 
 /// A prefix of a bucket. Clones share its client.
 ///
@@ -35,11 +42,12 @@ use crate::words::error::{Error, ErrorKind, Operation, Result};
 ///   that of two that finish at one moment the later one stays; names of segments are
 ///   random.
 /// - Unfinished objects are those of this process.
-/// - A lock keeps other writers of this process away, and nobody else.
+/// - A lock is an object `.NAME.lease` that its holder renews. A store that ignores
+///   conditional writes has locks only against this process.
 #[derive(Clone, Debug)]
 pub struct CloudStore {
     prefix: CloudPrefix,
-    locked: Arc<Mutex<BTreeSet<String>>>,
+    locked: Locked,
 }
 
 impl CloudStore {
@@ -105,32 +113,22 @@ impl Store for CloudStore {
     fn replace(&self, name: &str, expected: &[u8], bytes: &[u8]) -> Result<bool> {
         check_name(name)?;
         let (path, described) = (self.prefix.path(name), self.prefix.described(name));
-        let found = wait(&self.prefix.handle, async {
-            let found = self.prefix.client.get(&path).await?;
-            let version = UpdateVersion {
-                e_tag: found.meta.e_tag.clone(),
-                version: found.meta.version.clone(),
+        let is_update_honoured = self.prefix.conditions()?.is_update_honoured;
+        let client = &*self.prefix.client;
+        let bytes = Bytes::copy_from_slice(bytes);
+        let replaced = wait(&self.prefix.handle, async {
+            let found = read_small(client, &path, to_u64(expected.len())).await?;
+            let Some(found) = found.filter(|found| found.bytes == expected) else {
+                return Ok(false);
             };
-            Ok((version, found.bytes().await?))
+            if is_update_honoured {
+                let replaced = update(client, &path, found.version, &bytes).await?;
+                return Ok(replaced.is_some());
+            }
+            client.put(&path, PutPayload::from_bytes(bytes)).await?;
+            Ok(true)
         });
-        let (version, stored) = match found {
-            Ok(found) => found,
-            Err(StoreError::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(failure(Operation::Read, &described, &error)),
-        };
-        if stored != expected {
-            return Ok(false);
-        }
-        let options = PutOptions::from(PutMode::Update(version));
-        let payload = PutPayload::from(bytes.to_vec());
-        match wait(
-            &self.prefix.handle,
-            self.prefix.client.put_opts(&path, payload, options),
-        ) {
-            Ok(_) => Ok(true),
-            Err(StoreError::Precondition { .. }) => Ok(false),
-            Err(error) => Err(failure(Operation::Publish, &described, &error)),
-        }
+        checked(Operation::Publish, &described, replaced)
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
@@ -206,27 +204,81 @@ impl Store for CloudStore {
 
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
         check_name(prefix)?;
-        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !locked.insert(prefix.to_owned()) {
-            let what = self.prefix.described(prefix);
-            return Err(Error::new(ErrorKind::Locked { what }));
+        let described = self.prefix.described(prefix);
+        let held = |what: String| Err(Error::new(ErrorKind::Locked { what }));
+        let Some(local) = LocalLock::take(&self.locked, prefix) else {
+            return held(described);
+        };
+        let conditions = self.prefix.conditions()?;
+        if !conditions.exclude() {
+            tracing::warn!(
+                "{described}: this store does not honour conditional writes: it keeps no two hosts \
+                 from writing here at once"
+            );
+            return Ok(Box::new(CloudLock {
+                lease: None,
+                described,
+                _local: local,
+            }));
         }
-        Ok(Box::new(CloudLock {
-            locked: Arc::clone(&self.locked),
-            prefix: prefix.to_owned(),
-        }))
+        let path = self.prefix.hidden_path(prefix, ".lease");
+        let client = Arc::clone(&self.prefix.client);
+        let taken = take(client, path, conditions.keeps_versions, &described);
+        let taken = wait(&self.prefix.handle, taken);
+        match checked(Operation::Write, &described, taken)? {
+            Taken::Lease(lease) => Ok(Box::new(CloudLock {
+                lease: Some(lease),
+                described,
+                _local: local,
+            })),
+            Taken::HeldBy(process) => held(format!("{described} ({process})")),
+        }
+    }
+
+    fn keeps_writers_apart(&self) -> Result<bool> {
+        Ok(self.prefix.conditions()?.exclude())
     }
 }
 
+/// The lock of a prefix: against this process, and where the store can, against all others.
 #[derive(Debug)]
 struct CloudLock {
-    locked: Arc<Mutex<BTreeSet<String>>>,
+    lease: Option<Lease>,
+    described: String,
+    _local: LocalLock,
+}
+
+impl StoreLock for CloudLock {
+    fn check(&self) -> Result<()> {
+        if !self.lease.as_ref().is_some_and(Lease::is_lost) {
+            return Ok(());
+        }
+        let what = self.described.clone();
+        let why = "the store could not be reached for too long to keep others away".to_owned();
+        Err(Error::new(ErrorKind::Superseded { what, why }))
+    }
+}
+
+/// The prefixes that writers of this process have locked.
+type Locked = Arc<Mutex<BTreeSet<String>>>;
+
+#[derive(Debug)]
+struct LocalLock {
+    locked: Locked,
     prefix: String,
 }
 
-impl StoreLock for CloudLock {}
+impl LocalLock {
+    fn take(locked: &Locked, prefix: &str) -> Option<Self> {
+        let mut prefixes = locked.lock().unwrap_or_else(PoisonError::into_inner);
+        prefixes.insert(prefix.to_owned()).then(|| Self {
+            locked: Arc::clone(locked),
+            prefix: prefix.to_owned(),
+        })
+    }
+}
 
-impl Drop for CloudLock {
+impl Drop for LocalLock {
     fn drop(&mut self) {
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         locked.remove(&self.prefix);

@@ -1,17 +1,20 @@
 //! A prefix of a bucket, and the client that reaches it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _};
 use tokio::runtime::Handle;
 
+use crate::ports::store::cloud::conditional::{Created, create};
+use crate::ports::store::cloud::conditions::{Conditions, probe};
 use crate::ports::store::cloud::driver::{driver, wait};
-use crate::ports::store::cloud::failure::checked;
+use crate::ports::store::cloud::failure::{checked, failure};
 use crate::ports::store::cloud::place::CloudPlace;
 use crate::ports::store::cloud::unfinished::UnfinishedObjects;
-use crate::words::error::{Operation, Result};
+use crate::words::error::{Error, ErrorKind, Operation, Result};
 
 /// What a store, its readers and its writers share.
 #[derive(Clone)]
@@ -20,6 +23,8 @@ pub(super) struct CloudPrefix {
     pub(super) handle: Handle,
     pub(super) unfinished: UnfinishedObjects,
     place: Arc<CloudPlace>,
+    /// What the bucket honours, once that was tried.
+    conditions: Arc<Mutex<Option<Conditions>>>,
 }
 
 impl CloudPrefix {
@@ -29,6 +34,7 @@ impl CloudPrefix {
             handle: driver()?,
             unfinished: UnfinishedObjects::default(),
             place: Arc::new(place),
+            conditions: Arc::default(),
         })
     }
 
@@ -45,12 +51,57 @@ impl CloudPrefix {
         self.place.describe(name)
     }
 
-    /// Puts an object only if no object has the name.
+    /// Returns the path of an object that no listing shows: its last component begins with
+    /// a dot, as that of no object of ours.
+    pub(super) fn hidden_path(&self, name: &str, suffix: &str) -> Path {
+        let (outer, last) = match name.rsplit_once('/') {
+            Some((outer, last)) => (format!("{outer}/"), last),
+            None => (String::new(), name),
+        };
+        self.path(&format!("{outer}.{last}{suffix}"))
+    }
+
+    /// Returns what the bucket honours; the first call tries it.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: the bucket cannot be written.
+    pub(super) fn conditions(&self) -> Result<Conditions> {
+        let mut known = self
+            .conditions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(conditions) = *known {
+            return Ok(conditions);
+        }
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        let path = self.path(&format!(".mcsnap-probe-{token}"));
+        let tried = wait(&self.handle, probe(&*self.client, &path));
+        let conditions = checked(Operation::Write, &self.described(""), tried)?;
+        *known = Some(conditions);
+        Ok(conditions)
+    }
+
+    /// Puts an object only if no object has the name. In a store that ignores this
+    /// condition, the gap between the look and the write stays.
     pub(super) fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        let (path, payload) = (self.path(name), PutPayload::from(bytes));
-        let only_new = PutOptions::from(PutMode::Create);
-        let put = wait(&self.handle, self.client.put_opts(&path, payload, only_new));
-        checked(Operation::Publish, &self.described(name), put).map(drop)
+        let (path, described, bytes) = (self.path(name), self.described(name), Bytes::from(bytes));
+        let taken = || {
+            let what = described.clone();
+            Error::new(ErrorKind::AlreadyExists { what })
+        };
+        if !self.conditions()?.is_create_honoured {
+            match wait(&self.handle, self.client.head(&path)) {
+                Ok(_) => return Err(taken()),
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(failure(Operation::Publish, &described, &error)),
+            }
+        }
+        let created = wait(&self.handle, create(&*self.client, &path, &bytes));
+        match checked(Operation::Publish, &described, created)? {
+            Created::New(_) => Ok(()),
+            Created::Taken => Err(taken()),
+        }
     }
 
     pub(super) fn head(
