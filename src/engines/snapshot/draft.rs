@@ -10,6 +10,7 @@ use crate::codecs::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
 use crate::codecs::format::manifest::{LookUpName, Manifest, ManifestSegment, Need, Verdict};
 use crate::codecs::format::manifest_part::ManifestPart;
 use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS};
+use crate::engines::snapshot::home::{find_homes, name_of, name_of_manifest, new_home};
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
 use crate::ports::host;
 use crate::ports::store::{ObjectWriter, Store, StoreLock};
@@ -31,6 +32,8 @@ use crate::words::units::{counted, to_u64};
 pub struct SnapshotDraft {
     store: Arc<dyn Store>,
     name: String,
+    /// Where its objects are: the name, or one that this run alone has.
+    home: String,
     id: SnapshotId,
     token: String,
     owner: JournalOwner,
@@ -44,7 +47,7 @@ pub struct SnapshotDraft {
     is_manifest_left: AtomicBool,
     /// Whether this run has written a journal, or tried to.
     has_journal: AtomicBool,
-    _lock: Box<dyn StoreLock>,
+    lock: Box<dyn StoreLock>,
 }
 
 /// The owner of the journal in the store.
@@ -65,12 +68,8 @@ enum Holder {
 /// - `InvalidInput`: no snapshot can have this name.
 /// - `Io`.
 pub fn check_not_finished(store: &dyn Store, name: &str) -> Result<()> {
-    let manifest = format!("{name}/{MANIFEST}");
-    if store
-        .list(name)?
-        .iter()
-        .any(|object| object.name == manifest)
-    {
+    let objects = store.list(name)?;
+    if (objects.iter()).any(|object| name_of_manifest(&object.name) == Some(name)) {
         let what = format!("snapshot {}", store.describe(name));
         return Err(Error::new(ErrorKind::AlreadyExists { what }));
     }
@@ -108,7 +107,9 @@ impl SnapshotDraft {
     pub fn begin(store: Arc<dyn Store>, name: &str) -> Result<Self> {
         let lock = store.lock_prefix(name)?;
         check_name_is_free(&*store, name)?;
-        Ok(Self::new(store, name, new_snapshot_id(), lock))
+        let id = new_snapshot_id();
+        let home = new_home(&*store, name, id)?;
+        Ok(Self::new(store, home, id, lock))
     }
 
     /// Prepares to write into a snapshot that exists: a dump that is resumed, which belongs
@@ -116,13 +117,14 @@ impl SnapshotDraft {
     /// gets other look-up objects.
     pub(super) fn new(
         store: Arc<dyn Store>,
-        name: &str,
+        home: String,
         id: SnapshotId,
         lock: Box<dyn StoreLock>,
     ) -> Self {
         Self {
             store,
-            name: name.to_owned(),
+            name: name_of(&home).to_owned(),
+            home,
             id,
             token: uuid::Uuid::new_v4().simple().to_string(),
             owner: JournalOwner {
@@ -135,7 +137,7 @@ impl SnapshotDraft {
             look_ups: Mutex::default(),
             is_manifest_left: AtomicBool::new(false),
             has_journal: AtomicBool::new(false),
-            _lock: lock,
+            lock,
         }
     }
 
@@ -257,6 +259,7 @@ impl SnapshotDraft {
     /// - `Superseded`.
     /// - `Corrupt`, `LimitExceeded`, `Io`: the owner cannot be determined.
     fn check_own(&self) -> Result<()> {
+        self.lock.check()?;
         if !self.has_journal.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -296,7 +299,7 @@ impl SnapshotDraft {
 
     /// Returns the full name of one of the snapshot's objects in the store.
     pub(super) fn path_of(&self, object: &str) -> String {
-        format!("{}/{object}", self.name)
+        format!("{}/{object}", self.home)
     }
 
     /// Returns the snapshot's id.
@@ -316,13 +319,13 @@ impl SnapshotDraft {
 
     /// Returns the name of the snapshot for messages.
     pub fn describe(&self) -> String {
-        self.store.describe(&self.name)
+        self.store.describe(&self.home)
     }
 
     /// Creates a segment; returns its name below the snapshot's, and its writer.
     pub(super) fn create_segment(&self, file: &str) -> Result<(String, Box<dyn ObjectWriter>)> {
         let object = format!("{SEGMENTS}/{file}");
-        let path = format!("{}/{object}", self.name);
+        let path = self.path_of(&object);
         // A run that has lost its dump should not read to the end of it. If the owner
         // cannot be determined now, publishing checks it again.
         if let Some(error) = self.find_successor() {
@@ -414,6 +417,22 @@ impl SnapshotDraft {
         published
     }
 
+    /// Returns other snapshots of this name, which other runs have written at the same time
+    /// into a store that keeps no writers apart. Of two runs, at least the one that ends
+    /// last finds the other one's. If they cannot be looked for, the list says so.
+    pub fn find_rivals(&self) -> Vec<String> {
+        if self.home == self.name {
+            return Vec::new();
+        }
+        match find_homes(&*self.store, &self.name) {
+            Ok(homes) => {
+                let others = homes.finished.iter().filter(|home| **home != self.home);
+                others.map(|home| self.store.describe(home)).collect()
+            }
+            Err(error) => vec![format!("not known: {}", error.to_chain())],
+        }
+    }
+
     /// Reports whether this run's manifest is not there, after it could not be published.
     fn is_certainly_unpublished(&self, error: &Error) -> bool {
         if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
@@ -426,7 +445,7 @@ impl SnapshotDraft {
     }
 
     fn publish_root(&self, root: &Manifest) -> Result<()> {
-        let path = format!("{}/{MANIFEST}", self.name);
+        let path = self.path_of(MANIFEST);
         let bytes = root.encode();
         self.check_readable(&bytes)?;
         let Err(error) = self.store.put_new(&path, &bytes) else {

@@ -1,7 +1,6 @@
 //! Names of the files of a snapshot.
 
 use crate::codecs::format::{look_up, manifest_part, segment_name};
-use crate::ports::store::Store;
 
 /// Name of the manifest object, below the snapshot's name.
 pub const MANIFEST: &str = "manifest.json";
@@ -14,9 +13,3 @@ pub const LOOK_UPS: &str = look_up::FOLDER;
 pub const PARTS: &str = manifest_part::FOLDER;
 /// The directory of the segments, below the snapshot's name.
 pub const SEGMENTS: &str = segment_name::FOLDER;
-
-/// Reports whether there is an unfinished dump of this name that can be resumed.
-pub fn can_resume(store: &dyn Store, name: &str) -> bool {
-    let exists = |object: &str| store.open(&format!("{name}/{object}")).is_ok();
-    exists(JOURNAL) && !exists(MANIFEST)
-}

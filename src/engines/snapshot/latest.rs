@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codecs::format::manifest::{Need, Verdict};
 use crate::codecs::format::moment::parse_moment;
-use crate::engines::snapshot::files::MANIFEST;
+use crate::engines::snapshot::home::name_of_manifest;
 use crate::engines::snapshot::{SnapshotReader, list_unfinished_dumps};
 use crate::ports::store::{MapChoice, Store, open_snapshot_place};
 use crate::words::error::{Error, ErrorKind, Result};
@@ -70,8 +70,7 @@ pub fn find_latest(store: &Arc<dyn Store>) -> Result<Latest> {
     let mut others: Vec<(UnixSecs, String)> = Vec::new();
     let mut unreadable = Vec::new();
     for object in store.list("")? {
-        let is_manifest = |(_, file): &(&str, &str)| *file == MANIFEST;
-        let Some((name, _)) = object.name.split_once('/').filter(is_manifest) else {
+        let Some(name) = name_of_manifest(&object.name).filter(|name| !name.contains('/')) else {
             continue;
         };
         let opened = SnapshotReader::open(Arc::clone(store), name, Need::Read);

@@ -11,6 +11,7 @@ mod coverage;
 mod damaged_segment;
 mod draft;
 mod files;
+mod home;
 mod key_walk;
 mod known_look_up;
 mod latest;
@@ -50,7 +51,8 @@ mod writer_options;
 
 pub use damaged_segment::DamagedSegment;
 pub use draft::{SnapshotDraft, check_name_is_free, check_not_finished};
-pub use files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS, can_resume};
+pub use files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
+pub use home::can_resume;
 pub use key_walk::{KeyDamage, KeyWalk};
 pub use latest::{LATEST, Latest, find_latest, resolve_latest};
 pub use look_up_checks::{CheckedShard, TakeDefect};

@@ -12,8 +12,8 @@ use crate::codecs::format::moment::parse_moment;
 use crate::codecs::format::sealed_text::checksum_of;
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::codecs::format::segment_order::SegmentOrder;
-use crate::engines::snapshot::files::can_resume;
 use crate::engines::snapshot::files::{LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
+use crate::engines::snapshot::home::{can_resume, home_of};
 use crate::engines::snapshot::segment_opening::Opening;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::ports::store::{ObjectInfo, Store, unfinished_name};
@@ -67,6 +67,10 @@ impl SnapshotReader {
         let object = match store.open(&path) {
             Ok(object) => object,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+                let home = home_of(&*store, name)?;
+                if home != name {
+                    return Self::open_root(store, &home, need);
+                }
                 if let Some(manifest) = describe_lone_segment(&*store, name, need, &limits)? {
                     return Ok(Self {
                         store,
@@ -201,6 +205,11 @@ impl SnapshotReader {
     /// Returns the store.
     pub(super) fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// Returns the name below which the objects are.
+    pub(super) fn home(&self) -> &str {
+        &self.name
     }
 
     /// Returns the full name of one of the snapshot's objects in the store.

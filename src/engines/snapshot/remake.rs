@@ -44,11 +44,12 @@ pub fn remake_look_ups(
         let allowed = "a segment has no look-up object; pass the directory of a snapshot";
         return Err(Error::invalid_input("snapshot", root.describe(), allowed));
     }
-    let path = format!("{name}/{MANIFEST}");
+    let home = root.home().to_owned();
+    let path = format!("{home}/{MANIFEST}");
     let object = store.open(&path)?;
     let before = read_range_by_call(&*object, 0, object.size())?;
     let whole = SnapshotReader::open(Arc::clone(&store), name, Need::Rewrite)?;
-    let draft = SnapshotDraft::new(Arc::clone(&store), name, root.manifest().snapshot_id, lock)
+    let draft = SnapshotDraft::new(Arc::clone(&store), home, root.manifest().snapshot_id, lock)
         .with_scratch_directory(scratch_directory);
     let made = draft.with_look_ups(whole.manifest()).and_then(|made| {
         cancel.check()?;

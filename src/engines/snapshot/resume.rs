@@ -13,7 +13,8 @@ use crate::codecs::format::manifest::{Manifest, ManifestSegment, Need};
 use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::codecs::format::segment_name::{is_segment_file_name, node_of_file};
 use crate::engines::snapshot::draft::{SnapshotDraft, read_journal_bytes};
-use crate::engines::snapshot::files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS, can_resume};
+use crate::engines::snapshot::files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
+use crate::engines::snapshot::home::{can_resume, home_of, name_of, name_of_manifest};
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::ports::store::{ObjectInfo, ObjectReader, Store};
@@ -88,6 +89,8 @@ impl Leftover {
 
     fn look(store: Arc<dyn Store>, name: &str, is_to_remove: bool) -> Result<Self> {
         let lock = store.lock_prefix(name)?;
+        let home = home_of(&*store, name)?;
+        let name = home.as_str();
         let objects = store.list(name)?;
         let unfinished = store.list_unfinished(name)?;
         if objects.is_empty() && unfinished.is_empty() {
@@ -132,7 +135,7 @@ impl Leftover {
                 );
             }
         }
-        let draft = SnapshotDraft::new(store, name, journal.snapshot_id, lock);
+        let draft = SnapshotDraft::new(store, home, journal.snapshot_id, lock);
         Ok(Self::Unfinished(Box::new(Unfinished {
             draft,
             journal,
@@ -178,10 +181,10 @@ pub fn read_segment_meta(draft: &SnapshotDraft, segment: &ManifestSegment) -> Re
 ///
 /// - `Corrupt`, `Newer`, `Io`.
 pub fn find_manifest(store: &Arc<dyn Store>, name: &str) -> Result<Option<Manifest>> {
-    match store.open(&format!("{name}/{MANIFEST}")) {
-        Ok(_) => read_manifest(Arc::clone(store), name).map(Some),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
+    let objects = store.list(name)?;
+    match (objects.iter()).any(|object| name_of_manifest(&object.name) == Some(name)) {
+        true => read_manifest(Arc::clone(store), name).map(Some),
+        false => Ok(None),
     }
 }
 
@@ -208,6 +211,7 @@ pub struct Sealed {
 ///
 /// - `Io`: the store cannot be listed.
 pub fn count_sealed(store: &dyn Store, name: &str) -> Result<Sealed> {
+    let name = &home_of(store, name)?;
     let mut sealed = Sealed::default();
     let files = list_segment_files(store, name)?;
     for file in &files {
@@ -227,6 +231,7 @@ pub fn count_sealed(store: &dyn Store, name: &str) -> Result<Sealed> {
 ///
 /// - `Io`: the store cannot be listed.
 pub fn find_sealed_nodes(store: &dyn Store, name: &str) -> Result<BTreeSet<u32>> {
+    let name = &home_of(store, name)?;
     let files = list_segment_files(store, name)?;
     Ok(files.iter().filter_map(|file| node_of_file(file)).collect())
 }
@@ -263,13 +268,15 @@ pub fn replace_unfinished(
     journal: impl FnOnce(SnapshotId) -> Journal,
 ) -> Result<(SnapshotDraft, Journal)> {
     let lock = store.lock_prefix(name)?;
+    let home = home_of(&*store, name)?;
+    let name = home.as_str();
     let (before, before_bytes) = read_journal(&*store, name)?;
     if before.snapshot_id != old || store.open(&format!("{name}/{MANIFEST}")).is_ok() {
         let what = format!("the dump {}", store.describe(name));
         let why = "another run was faster".to_owned();
         return Err(Error::new(ErrorKind::Superseded { what, why }));
     }
-    let mut draft = SnapshotDraft::new(Arc::clone(&store), name, old, lock);
+    let mut draft = SnapshotDraft::new(Arc::clone(&store), home.clone(), old, lock);
     // A run that may still be writing the old dump must see first that it lost it.
     draft.take_over(&before_bytes, &before)?;
     let segments = format!("{name}/{SEGMENTS}/");
@@ -313,9 +320,10 @@ fn has_id(object: &dyn ObjectReader, id: SnapshotId) -> Result<bool> {
 pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>> {
     let mut found: BTreeMap<String, bool> = BTreeMap::new();
     for object in store.list("")? {
-        let Some((name, file)) = object.name.rsplit_once('/') else {
+        let Some((home, file)) = object.name.rsplit_once('/') else {
             continue;
         };
+        let name = name_of(home);
         match file {
             MANIFEST => {
                 found.insert(name.to_owned(), false);
@@ -330,12 +338,15 @@ pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>
         .into_iter()
         .filter(|(_, is_unfinished)| *is_unfinished);
     Ok(names
-        .filter_map(|(name, _)| match read_journal(store, &name) {
-            Ok((journal, _)) => Some((name, journal)),
-            Err(error) => {
-                let reason = error.to_chain();
-                tracing::warn!("an unfinished dump that no run can resume: {reason}");
-                None
+        .filter_map(|(name, _)| {
+            let read = home_of(store, &name).and_then(|home| read_journal(store, &home));
+            match read {
+                Ok((journal, _)) => Some((name, journal)),
+                Err(error) => {
+                    let reason = error.to_chain();
+                    tracing::warn!("an unfinished dump that no run can resume: {reason}");
+                    None
+                }
             }
         })
         .collect())
@@ -343,8 +354,9 @@ pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>
 
 /// Returns the journal of the unfinished dump with this name, if there is one.
 pub fn find_journal(store: &dyn Store, name: &str) -> Option<Journal> {
-    can_resume(store, name)
-        .then(|| read_journal(store, name).ok())
+    let home = &home_of(store, name).ok()?;
+    can_resume(store, home)
+        .then(|| read_journal(store, home).ok())
         .flatten()
         .map(|(journal, _)| journal)
 }

@@ -2,6 +2,7 @@
 
 use crate::codecs::format::verification::{FOLDER, VerificationRecord};
 use crate::engines::snapshot::SnapshotReader;
+use crate::engines::snapshot::home::home_of;
 use crate::ports::store::Store;
 use crate::words::error::{Error, Result};
 use crate::words::limits::check_limit;
@@ -57,7 +58,7 @@ pub fn write_verification(
     record: &VerificationRecord,
 ) -> Result<String> {
     let (bytes, object) = record.encode();
-    let path = format!("{name}/{object}");
+    let path = format!("{}/{object}", home_of(store, name)?);
     store.put_new(&path, &bytes)?;
     Ok(store.describe(&path))
 }

@@ -29,6 +29,9 @@ pub struct DumpReport {
     /// Items with no outcome, or more than one, according to the counters. Above 0 it is
     /// a bug in mcsnap; items without an outcome are counted as failed.
     pub unaccounted: u64,
+    /// Other snapshots of this name: the store keeps no writers apart, and another run wrote
+    /// at the same time. Or why it is not known whether there are any.
+    pub rivals: Vec<String>,
     /// What was kept of an interrupted dump.
     pub kept: Kept,
     /// How long the dump took.
@@ -73,16 +76,19 @@ impl Kept {
 }
 
 impl DumpReport {
-    /// Reports whether items or a part of a node are lost or not accounted for.
+    /// Reports whether items or a part of a node are lost or not accounted for, or whether
+    /// the name does not lead to this snapshot alone.
     pub fn has_losses(&self) -> bool {
-        self.manifest.verdict != Verdict::Complete || self.unaccounted > 0
+        self.manifest.verdict != Verdict::Complete
+            || self.unaccounted > 0
+            || !self.rivals.is_empty()
     }
 
-    /// Reports whether a part of a node is missing, items are not accounted for, or more
-    /// items are missing than a tolerance allows.
+    /// Reports whether a part of a node is missing, items are not accounted for, the name
+    /// does not lead to this snapshot alone, or more items are missing than a tolerance allows.
     pub fn exceeds(&self, tolerance: Tolerance) -> bool {
         let manifest = &self.manifest;
-        if manifest.verdict == Verdict::Partial || self.unaccounted > 0 {
+        if manifest.verdict == Verdict::Partial || self.unaccounted > 0 || !self.rivals.is_empty() {
             return true;
         }
         // Computed without a division, so that rounding cannot matter at 0.

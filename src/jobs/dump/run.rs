@@ -168,6 +168,7 @@ impl DumpPlan {
         snapshot.publish(&manifest, self.nodes.len())?;
         Ok(DumpReport {
             place: snapshot.describe(),
+            rivals: snapshot.find_rivals(),
             manifest,
             win_tokens_returned,
             win_tokens_kept,

@@ -240,6 +240,7 @@ impl WarmFilePlan {
         snapshot.publish(&manifest, 1)?;
         Ok(DumpReport {
             place: snapshot.describe(),
+            rivals: snapshot.find_rivals(),
             manifest,
             win_tokens_returned: 0,
             win_tokens_kept: 0,

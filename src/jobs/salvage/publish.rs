@@ -89,6 +89,9 @@ pub(super) fn publish(
     let manifest = make_manifest(snapshot, &sources, nodes, &recovered);
     cancel.check()?;
     snapshot.publish(&manifest, manifest.nodes.len())?;
+    for rival in snapshot.find_rivals() {
+        tracing::warn!("another run has written a snapshot of this name: {rival}");
+    }
     let in_files = recovered.sum(|node| node.lost);
     let mut files = recovered.files.iter();
     Ok(SalvageReport {

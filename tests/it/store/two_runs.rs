@@ -26,7 +26,7 @@ use crate::format::snapshot_property::manifest;
 use crate::harness::client::Item;
 use crate::harness::memcached::Memcached;
 
-const NAME: &str = "night";
+pub(super) const NAME: &str = "night";
 
 /// A store in memory that grants every lock, as a file system without locks.
 #[derive(Clone, Debug, Default)]
@@ -106,7 +106,7 @@ impl Lockless {
     }
 }
 
-fn journal(draft: &SnapshotDraft) -> Journal {
+pub(super) fn journal(draft: &SnapshotDraft) -> Journal {
     let mut journal = Journal::new(draft.id(), "2026-11-20T02:00:00Z".to_owned());
     journal.nodes.push(JournalNode {
         is_crawler_off: false,
@@ -137,7 +137,7 @@ fn resume(store: &Lockless) -> Unfinished {
 }
 
 /// Seals segments of one record each.
-fn seal(draft: &SnapshotDraft, first: u32, keys: &[&str]) -> Vec<ManifestSegment> {
+pub(super) fn seal(draft: &SnapshotDraft, first: u32, keys: &[&str]) -> Vec<ManifestSegment> {
     let options = ShardOptions {
         segment_size_max: 1 << 20,
         segment_record_count_max: 1,
@@ -159,7 +159,7 @@ fn seal(draft: &SnapshotDraft, first: u32, keys: &[&str]) -> Vec<ManifestSegment
     shard.finish().unwrap()
 }
 
-fn publish(draft: &SnapshotDraft, segments: Vec<ManifestSegment>) -> Result<()> {
+pub(super) fn publish(draft: &SnapshotDraft, segments: Vec<ManifestSegment>) -> Result<()> {
     draft.publish(&manifest(draft, segments, 0), 1)
 }
 

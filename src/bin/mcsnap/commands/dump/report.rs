@@ -67,6 +67,7 @@ fn document(report: &DumpReport) -> Value {
         "unsettled": report.unsettled,
         "walks_given_up": report.walks_given_up,
         "unaccounted": report.unaccounted,
+        "rivals": report.rivals,
         "win_tokens_returned": report.win_tokens_returned,
         "win_tokens_kept": report.win_tokens_kept,
         "clock_warnings": clock_warnings(manifest),
@@ -147,6 +148,13 @@ fn rows(report: &DumpReport, braked: &[BrakeReport]) -> Vec<(&'static str, Strin
              keys were listed once more, by slab classes"
         );
         rows.push(("walks", text));
+    }
+    for rival in &report.rivals {
+        let text = format!(
+            "another run wrote a snapshot of this name at the same time, which the store does not \
+             prevent: {rival}"
+        );
+        rows.push(("rival", text));
     }
     if report.unsettled > 0 {
         let unsettled = counted(report.unsettled, "item");
