@@ -7,6 +7,11 @@
 mod moto;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+#[expect(dead_code, reason = "a small library; not all of it is used here")]
+mod proxy;
+#[cfg(test)]
+mod proxy_tests;
 
 #[cfg(test)]
 #[expect(dead_code, reason = "shared; not all of it is used here")]

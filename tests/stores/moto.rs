@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use object_store::aws::AmazonS3Builder;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig};
 use tokio::runtime::Runtime;
 
 use crate::workdir::Run;
@@ -50,7 +50,7 @@ impl Moto {
 
     /// Makes a bucket, which no client of object_store can.
     fn make_bucket(&self, bucket: &str) {
-        let address = self.endpoint.strip_prefix("http://").unwrap();
+        let address = self.address();
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let request = format!(
             "PUT /{bucket} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -61,11 +61,22 @@ impl Moto {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
+    /// Where it listens, such as `127.0.0.1:4567`.
+    pub(crate) fn address(&self) -> &str {
+        self.endpoint.strip_prefix("http://").unwrap()
+    }
+
     pub(crate) fn client(&self) -> Arc<dyn ObjectStore> {
+        self.client_at(&self.endpoint, RetryConfig::default())
+    }
+
+    /// A client that reaches it through something else.
+    pub(crate) fn client_at(&self, endpoint: &str, retry: RetryConfig) -> Arc<dyn ObjectStore> {
         // The program has one for itself.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let built = AmazonS3Builder::new()
-            .with_endpoint(&self.endpoint)
+            .with_endpoint(endpoint)
+            .with_retry(retry)
             .with_allow_http(true)
             .with_bucket_name(BUCKET)
             .with_region("us-east-1")
