@@ -4,6 +4,8 @@
 //! `tools/setup --stores` installs the server.
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod moto;
 #[cfg(test)]
 mod program;

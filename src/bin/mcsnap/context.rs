@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use indicatif::MultiProgress;
+#[cfg(feature = "cloud")]
+use mcsnap::ports::store::set_patience;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::ErrorKind;
 use mcsnap::words::progress::{Event, Progress};
@@ -21,7 +23,7 @@ use crate::render::{given_json, print_json, print_text};
 use crate::screen::make_bars;
 use crate::settings::{
     ConfigFile, Format, GlobalArgs, Resolved, Section, SectionRule, check_variables, parse_choice,
-    place_of, resolve,
+    parse_patience, place_of, resolve,
 };
 use crate::stderr::{self, Priority};
 use crate::this_run::ThisRun;
@@ -125,6 +127,13 @@ impl Context {
             &world.bars,
         )?;
         check_variables(&environment, &sections)?;
+        if let Some(patience) = &global.store_patience {
+            let patience = parse_patience("store-patience", patience).map_err(place)?;
+            #[cfg(feature = "cloud")]
+            set_patience(patience);
+            #[cfg(not(feature = "cloud"))]
+            let _ = patience;
+        }
         Ok(Self {
             format,
             cancel: world.cancel.clone(),

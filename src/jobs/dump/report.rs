@@ -165,6 +165,7 @@ mod tests {
             unknown_kept: 0,
             unsettled: 0,
             walks_given_up: Vec::new(),
+            rivals: Vec::new(),
             kept: Kept::default(),
             unaccounted: 0,
             elapsed: Duration::ZERO,

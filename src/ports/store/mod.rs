@@ -32,7 +32,9 @@ mod scratch_table;
 mod url;
 
 use std::fmt;
+use std::ops::Range;
 
+use self::range::check_range;
 use crate::words::error::Result;
 
 #[cfg(feature = "cloud")]
@@ -136,6 +138,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// - `InvalidInput`: the name is illegal.
     /// - `Io`: the store cannot be read.
     fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>>;
+
+    /// Opens an object of which this range is read first, as [`Store::open`] does. A store
+    /// that is far away reads it with the same request. An object that ends before is no
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// - As for [`Store::open`].
+    fn open_at(&self, name: &str, first: Range<u64>) -> Result<Box<dyn ObjectReader>> {
+        let _ = first;
+        self.open(name)
+    }
 
     /// Lists the objects whose names start with `prefix` and a `/`, or all of
     /// them when `prefix` is empty, sorted by the bytes of their names.
@@ -273,6 +287,25 @@ pub trait ObjectReader: fmt::Debug + Send + Sync {
     /// - `Io`: the store cannot be read, or the range lies beyond the object; the buffer
     ///   may have been written to.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Returns the bytes of each range. A store that is far away reads those that are near
+    /// each other together, and several at once. The caller bounds how many bytes they have
+    /// in all.
+    ///
+    /// # Errors
+    ///
+    /// - As for [`ObjectReader::read_at`].
+    fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
+        let read = |range: &Range<u64>| {
+            let len = range.end.saturating_sub(range.start);
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            check_range(self.describe(), self.size(), range.start, len)?;
+            let mut bytes = vec![0; len];
+            self.read_at(range.start, &mut bytes)?;
+            Ok(bytes)
+        };
+        ranges.iter().map(read).collect()
+    }
 
     /// Returns all bytes if they are available without a copy, from a memory map or from
     /// memory.

@@ -23,6 +23,13 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(deserialize_with = "text")]
     pub(crate) log_file: Option<String>,
+    /// For how long a call to an object store is tried again [default: 4m]
+    ///
+    /// What goes wrong is told while it is tried. A store that never answered
+    /// is given up after 8 seconds.
+    #[arg(long, global = true, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) store_patience: Option<String>,
     /// Progress on stderr: auto, bars, lines, json or none [default: auto]
     #[arg(long, global = true, value_name = "KIND")]
     #[serde(deserialize_with = "text")]

@@ -21,8 +21,8 @@ pub(crate) use global::GlobalArgs;
 pub(crate) use layers::{place_of, resolve};
 pub(crate) use parse::{
     parse_choice, parse_count, parse_duration, parse_file_mode, parse_key, parse_map_choice,
-    parse_moment, parse_percent, parse_resume, parse_size, parse_sources, parse_threads, parse_ttl,
-    parse_wait,
+    parse_moment, parse_patience, parse_percent, parse_resume, parse_size, parse_sources,
+    parse_threads, parse_ttl, parse_wait,
 };
 pub(crate) use secret::Secret;
 pub(crate) use section::{Section, SectionRule};

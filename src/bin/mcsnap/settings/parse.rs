@@ -114,6 +114,17 @@ pub(crate) fn parse_wait(name: &'static str, text: &str) -> Result<Duration> {
         .ok_or_else(|| Error::invalid_input(name, text, allowed).into())
 }
 
+/// Reads for how long a call to an object store is tried again.
+pub(crate) fn parse_patience(name: &'static str, text: &str) -> Result<Duration> {
+    let span = text.parse::<jiff::SignedDuration>().ok();
+    let duration = span.and_then(|span| Duration::try_from(span).ok());
+    // What signs a request is good for 15 minutes.
+    let allowed = "wanted a length of time up to 14m, such as 30s or 4m";
+    duration
+        .filter(|duration| *duration <= Duration::from_secs(14 * 60))
+        .ok_or_else(|| Error::invalid_input(name, text, allowed).into())
+}
+
 /// Reads a time to live that begins now, such as `2h` or `7d`, or `never`.
 pub(crate) fn parse_ttl(text: &str, now: UnixSecs) -> Result<Exptime> {
     const TTL_MAX: u64 = 3650 * 24 * 60 * 60;

@@ -34,14 +34,26 @@ pub(super) struct Found {
     pub(super) version: UpdateVersion,
 }
 
-/// Why a creation failed.
+/// Why a write failed.
 enum Failed {
-    /// There is no such object, so that another try may do.
-    Absent(StoreError),
+    /// The store is as it was before, so that another try may do.
+    Undone(StoreError),
     Final(StoreError),
 }
 
-/// Pauses between tries of a creation that left nothing.
+impl Failed {
+    fn is_undone(&self) -> bool {
+        matches!(self, Self::Undone(_))
+    }
+
+    fn into_error(self) -> StoreError {
+        match self {
+            Self::Undone(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+/// Pauses between tries of a write that changed nothing.
 fn pauses() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_jitter()
@@ -89,10 +101,8 @@ pub(super) async fn create(
 ) -> Result<Created, StoreError> {
     let created = (|| create_once(client, path, bytes))
         .retry(pauses())
-        .when(|failed| matches!(failed, Failed::Absent(_)));
-    created.await.map_err(|failed| match failed {
-        Failed::Absent(error) | Failed::Final(error) => error,
-    })
+        .when(Failed::is_undone);
+    created.await.map_err(Failed::into_error)
 }
 
 async fn create_once(
@@ -108,7 +118,7 @@ async fn create_once(
         Err(error) => return Err(Failed::Final(error)),
     };
     match client.head(path).await {
-        Err(StoreError::NotFound { .. }) => return Err(Failed::Absent(error)),
+        Err(StoreError::NotFound { .. }) => return Err(Failed::Undone(error)),
         Err(_) => return Err(Failed::Final(error)),
         Ok(found) if found.size != to_u64(bytes.len()) => return Ok(Created::Taken),
         Ok(_) => {}
@@ -116,7 +126,7 @@ async fn create_once(
     match read_small(client, path, to_u64(bytes.len())).await {
         Ok(Some(found)) if found.bytes == *bytes => Ok(Created::New(found.version)),
         Ok(Some(_)) => Ok(Created::Taken),
-        Ok(None) => Err(Failed::Absent(error)),
+        Ok(None) => Err(Failed::Undone(error)),
         Err(_) => Err(Failed::Final(error)),
     }
 }
@@ -133,42 +143,57 @@ pub(super) async fn update(
     version: UpdateVersion,
     bytes: &Bytes,
 ) -> Result<Option<UpdateVersion>, StoreError> {
-    let unquoted = without_quotes(&version);
-    let error = match update_once(client, path, version.clone(), bytes).await {
+    let updated = (|| update_once(client, path, &version, bytes))
+        .retry(pauses())
+        .when(Failed::is_undone);
+    updated.await.map_err(Failed::into_error)
+}
+
+async fn update_once(
+    client: &dyn ObjectStore,
+    path: &Path,
+    version: &UpdateVersion,
+    bytes: &Bytes,
+) -> Result<Option<UpdateVersion>, Failed> {
+    let error = match put_over(client, path, version.clone(), bytes).await {
         Ok(put) => return Ok(Some(version_of(put))),
         Err(error @ (StoreError::Precondition { .. } | StoreError::Generic { .. })) => error,
-        Err(error) => return Err(error),
+        Err(error) => return Err(Failed::Final(error)),
     };
-    let Some(found) = read_small(client, path, to_u64(bytes.len()).max(FOUND_LEN_MAX)).await?
-    else {
-        return Ok(None);
+    let len_max = to_u64(bytes.len()).max(FOUND_LEN_MAX);
+    let found = match read_small(client, path, len_max).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(None),
+        Err(_) => return Err(Failed::Final(error)),
     };
     if found.bytes == *bytes {
         return Ok(Some(found.version));
     }
-    if !matches!(error, StoreError::Precondition { .. }) {
-        return Err(error);
-    }
-    // Ceph RGW 16 hands out tags in quotes and knows them without alone.
     let bare = |version: &UpdateVersion| {
         let e_tag = version.e_tag.as_deref();
         e_tag.map(|tag| tag.trim_matches('"').to_owned())
     };
-    let is_unchanged = version.e_tag.is_some() && bare(&found.version) == bare(&version);
-    match unquoted {
-        Some(unquoted) if is_unchanged => match update_once(client, path, unquoted, bytes).await {
-            Ok(put) => Ok(Some(version_of(put))),
-            Err(StoreError::Precondition { .. }) => Ok(None),
-            Err(error) => Err(error),
-        },
-        Some(_) | None => Ok(None),
+    if version.e_tag.is_none() || bare(&found.version) != bare(version) {
+        return Ok(None);
+    }
+    if !matches!(error, StoreError::Precondition { .. }) {
+        return Err(Failed::Undone(error));
+    }
+    // Ceph RGW 16 hands out tags in quotes and knows them without alone.
+    let Some(unquoted) = without_quotes(version) else {
+        return Ok(None);
+    };
+    match put_over(client, path, unquoted, bytes).await {
+        Ok(put) => Ok(Some(version_of(put))),
+        Err(StoreError::Precondition { .. }) => Ok(None),
+        Err(error) => Err(Failed::Final(error)),
     }
 }
 
 /// Longest object that is read to see whether it changed.
 const FOUND_LEN_MAX: u64 = 16 << 20;
 
-async fn update_once(
+async fn put_over(
     client: &dyn ObjectStore,
     path: &Path,
     version: UpdateVersion,

@@ -155,7 +155,7 @@ impl DeadlineService {
         }
         if limit <= SILENCE {
             let seconds = QUIET.as_secs();
-            tracing::info!("still trying: {object}: no answer for {seconds} s");
+            tracing::warn!("still trying: {object}: no answer for {seconds} s");
         }
         match timeout(limit.saturating_sub(QUIET), answer).await {
             Ok(answer) => answer,

@@ -15,6 +15,7 @@ mod unfinished;
 mod upload;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use self::place::CloudPlace;
@@ -133,7 +134,13 @@ impl Store for CloudStore {
 
     fn open(&self, name: &str) -> Result<Box<dyn ObjectReader>> {
         check_name(name)?;
-        let opened = CloudObject::open(&self.prefix, name)?;
+        let opened = CloudObject::open(&self.prefix, name, None)?;
+        Ok(Box::new(opened))
+    }
+
+    fn open_at(&self, name: &str, first: Range<u64>) -> Result<Box<dyn ObjectReader>> {
+        check_name(name)?;
+        let opened = CloudObject::open(&self.prefix, name, Some(first))?;
         Ok(Box::new(opened))
     }
 

@@ -1,14 +1,18 @@
 //! Objects that are read by ranges.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::ports::store::ObjectReader;
 use crate::ports::store::cloud::driver::wait;
@@ -18,15 +22,23 @@ use crate::ports::store::range::{check_range, read_error};
 use crate::words::error::{Error, Operation, Result};
 use crate::words::units::to_u64;
 
-/// What is read when an object is opened. That tells its size in the same request, and of
-/// a small object nothing more needs to be read.
+/// What is read when an object is opened, unless the caller says what it will need. That
+/// tells its size in the same request, and of a small object nothing more needs to be read.
 const BEGINNING_LEN: u64 = 64 << 10;
 
 /// What is read at a time from an object that is read from front to back.
 const AHEAD_LEN: u64 = 4 << 20;
 
+/// Ranges no further apart are read together: another request would take longer than the
+/// bytes between.
+const GAP_MAX: u64 = 256 << 10;
+/// Bytes of a request for several ranges, unless one of them is longer.
+const TOGETHER_MAX: u64 = 4 << 20;
+/// Requests for ranges that are on their way side by side.
+const SIDE_BY_SIDE: usize = 4;
+
 /// An object as it was when it was opened. If another one takes its place, reads beyond
-/// the beginning fail.
+/// what was read then fail.
 pub(super) struct CloudObject {
     store: Arc<dyn ObjectStore>,
     handle: Handle,
@@ -35,21 +47,19 @@ pub(super) struct CloudObject {
     size: u64,
     /// What tells this version from others, if the store says it.
     e_tag: Option<String>,
-    beginning: Bytes,
+    /// What was read when it was opened.
+    first: Piece,
     ahead: Mutex<Ahead>,
 }
 
-/// What was read ahead. Threads that read one object side by side share it: while one of
-/// them fetches, the others wait for what they need, too.
+/// A range that was read.
 #[derive(Default)]
-struct Ahead {
+struct Piece {
     start: u64,
     bytes: Bytes,
-    /// Where the last read ended.
-    next: u64,
 }
 
-impl Ahead {
+impl Piece {
     fn get(&self, range: &Range<u64>) -> Option<&[u8]> {
         let start = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
         let len = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
@@ -57,30 +67,78 @@ impl Ahead {
     }
 }
 
+/// What was read ahead. Threads that read one object side by side share it: while one of
+/// them fetches, the others wait for what they need, too.
+#[derive(Default)]
+struct Ahead {
+    piece: Piece,
+    /// What comes after it, on its way.
+    coming: Option<(Range<u64>, JoinHandle<Result<Bytes>>)>,
+    /// Where the last read ended.
+    next: u64,
+}
+
+/// Puts ranges together that are near each other; each group is one request.
+fn near_each_other(ranges: &[Range<u64>]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..ranges.len()).collect();
+    order.sort_by_key(|index| ranges.get(*index).map(|range| range.start));
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut span = 0..0;
+    for index in order {
+        let Some(range) = ranges.get(index) else {
+            continue;
+        };
+        let end = range.end.max(span.end);
+        let is_near = range.start <= span.end.saturating_add(GAP_MAX)
+            && end.saturating_sub(span.start) <= TOGETHER_MAX;
+        match groups.last_mut() {
+            Some(group) if is_near => {
+                group.push(index);
+                span.end = end;
+            }
+            Some(_) | None => {
+                groups.push(vec![index]);
+                span = range.clone();
+            }
+        }
+    }
+    groups
+}
+
 impl CloudObject {
-    pub(super) fn open(prefix: &CloudPrefix, name: &str) -> Result<Self> {
+    /// Opens an object and reads this range of it.
+    pub(super) fn open(
+        prefix: &CloudPrefix,
+        name: &str,
+        wanted: Option<Range<u64>>,
+    ) -> Result<Self> {
         let (path, described) = (prefix.path(name), prefix.described(name));
         let client = Arc::clone(&prefix.client);
+        let wanted = wanted.filter(|range| range.start < range.end);
+        let wanted = wanted.unwrap_or(0..BEGINNING_LEN);
+        let start = wanted.start;
         let options = GetOptions {
-            range: Some(GetRange::Bounded(0..BEGINNING_LEN)),
+            range: Some(GetRange::Bounded(wanted.clone())),
             ..GetOptions::default()
         };
         let begun = wait(&prefix.handle, async {
             let found = client.get_opts(&path, options).await?;
             Ok::<_, StoreError>((found.meta.clone(), found.bytes().await?))
         });
-        let (meta, beginning) = match begun {
+        let (meta, bytes) = match begun {
             Ok(begun) => begun,
+            // The object is empty, or shorter than the caller believes.
             Err(error) if lacks_range(&error) => {
                 let meta = wait(&prefix.handle, client.head(&path));
                 (checked(Operation::Open, &described, meta)?, Bytes::new())
             }
             Err(error) => return Err(failure(Operation::Open, &described, &error)),
         };
-        if to_u64(beginning.len()) != meta.size.min(BEGINNING_LEN) {
+        let expected = wanted.end.min(meta.size).saturating_sub(start);
+        if to_u64(bytes.len()) != expected {
             let cause = io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                format!("{} bytes came of {}", beginning.len(), meta.size),
+                format!("{} bytes came of {expected}", bytes.len()),
             );
             return Err(Error::io(Operation::Open, described, cause));
         }
@@ -91,32 +149,77 @@ impl CloudObject {
             described,
             size: meta.size,
             e_tag: meta.e_tag,
-            beginning,
+            first: Piece { start, bytes },
             ahead: Mutex::default(),
         })
     }
 
-    /// Reads a range in one request.
-    fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
+    /// Asks for a range in one request.
+    fn ask(&self, range: Range<u64>) -> impl Future<Output = Result<Bytes>> + Send + use<> {
         let (offset, len) = (range.start, range.end.saturating_sub(range.start));
+        let (store, path) = (Arc::clone(&self.store), self.path.clone());
+        let described = self.described.clone();
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
             if_match: self.e_tag.clone(),
             ..GetOptions::default()
         };
-        let read = wait(&self.handle, async {
-            let found = self.store.get_opts(&self.path, options).await?;
-            found.bytes().await
-        });
-        let bytes = checked(Operation::Read, &self.described, read)?;
-        if to_u64(bytes.len()) != len {
-            let cause = io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                format!("{} bytes came for {len}", bytes.len()),
-            );
-            return Err(read_error(&self.described, offset, cause));
+        async move {
+            let read = async { store.get_opts(&path, options).await?.bytes().await };
+            let bytes = checked(Operation::Read, &described, read.await)?;
+            if to_u64(bytes.len()) != len {
+                let cause = io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("{} bytes came for {len}", bytes.len()),
+                );
+                return Err(read_error(&described, offset, cause));
+            }
+            Ok(bytes)
         }
-        Ok(bytes)
+    }
+
+    fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
+        wait(&self.handle, self.ask(range))
+    }
+
+    /// Takes what is on its way, if it has all of a range.
+    fn take_coming(&self, ahead: &mut Ahead, range: &Range<u64>) -> Result<bool> {
+        let Some((coming, task)) = ahead.coming.take() else {
+            return Ok(false);
+        };
+        if coming.start > range.start || coming.end < range.end {
+            task.abort();
+            return Ok(false);
+        }
+        let bytes = wait(&self.handle, task).map_err(|error| {
+            read_error(&self.described, coming.start, io::Error::other(error))
+        })??;
+        ahead.piece = Piece {
+            start: coming.start,
+            bytes,
+        };
+        Ok(true)
+    }
+
+    /// Starts to fetch what comes after what was read ahead.
+    fn ask_for_more(&self, ahead: &mut Ahead) {
+        let start = ahead
+            .piece
+            .start
+            .saturating_add(to_u64(ahead.piece.bytes.len()));
+        let end = start.saturating_add(AHEAD_LEN).min(self.size);
+        if ahead.coming.is_none() && start < end {
+            let task = self.handle.spawn(self.ask(start..end));
+            ahead.coming = Some((start..end, task));
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        if let Some((_, task)) = self.coming.take() {
+            task.abort();
+        }
     }
 }
 
@@ -134,38 +237,88 @@ impl ObjectReader for CloudObject {
         if buffer.is_empty() {
             return Ok(());
         }
-        let start = usize::try_from(range.start).unwrap_or(usize::MAX);
-        if let Some(known) = self
-            .beginning
-            .get(start..)
-            .and_then(|from| from.get(..buffer.len()))
-        {
+        if let Some(known) = self.first.get(&range) {
             buffer.copy_from_slice(known);
             return Ok(());
         }
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = ahead.get(&range) {
+        if let Some(known) = ahead.piece.get(&range) {
             buffer.copy_from_slice(known);
             ahead.next = range.end;
             return Ok(());
         }
         // A read that starts where the last one ended is likely to be followed by more: read
         // ahead. Any other skips what is not needed, such as values: read no more than asked.
-        if range.start != ahead.next {
-            ahead.next = range.end;
+        let is_next = range.start == ahead.next;
+        ahead.next = range.end;
+        if !is_next {
             drop(ahead);
             buffer.copy_from_slice(&self.fetch(range)?);
             return Ok(());
         }
-        let end = range
-            .end
-            .max(range.start.saturating_add(AHEAD_LEN))
-            .min(self.size);
-        let bytes = self.fetch(range.start..end)?;
-        buffer.copy_from_slice(bytes.get(..buffer.len()).unwrap_or_default());
-        ahead.next = range.end;
-        (ahead.start, ahead.bytes) = (range.start, bytes);
+        if !self.take_coming(&mut ahead, &range)? {
+            let end = range
+                .end
+                .max(range.start.saturating_add(AHEAD_LEN))
+                .min(self.size);
+            let bytes = self.fetch(range.start..end)?;
+            ahead.piece = Piece {
+                start: range.start,
+                bytes,
+            };
+        }
+        let known = ahead.piece.get(&range).unwrap_or_default();
+        buffer.copy_from_slice(known);
+        self.ask_for_more(&mut ahead);
         Ok(())
+    }
+
+    fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
+        let mut read: Vec<Vec<u8>> = vec![Vec::new(); ranges.len()];
+        let mut missing = Vec::new();
+        for (range, read) in ranges.iter().zip(&mut read) {
+            let len = range.end.saturating_sub(range.start);
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            check_range(&self.described, self.size, range.start, len)?;
+            match self.first.get(range) {
+                Some(known) => *read = known.to_vec(),
+                None => missing.push(range.clone()),
+            }
+        }
+        let asked = near_each_other(&missing).into_iter().map(|group| {
+            let own: Vec<Range<u64>> = group
+                .iter()
+                .filter_map(|index| missing.get(*index).cloned())
+                .collect();
+            let start = own.iter().map(|range| range.start).min().unwrap_or(0);
+            let end = own.iter().map(|range| range.end).max().unwrap_or(0);
+            let whole = self.ask(start..end);
+            async move {
+                let piece = Piece {
+                    start,
+                    bytes: whole.await?,
+                };
+                // Copies, so that what lies between is not kept.
+                let cut = |range: &Range<u64>| piece.get(range).unwrap_or_default().to_vec();
+                let parts: Vec<Vec<u8>> = own.iter().map(cut).collect();
+                Ok::<_, Error>(group.into_iter().zip(parts).collect::<Vec<_>>())
+            }
+        });
+        let groups: Vec<Vec<(usize, Vec<u8>)>> = wait(
+            &self.handle,
+            stream::iter(asked)
+                .buffer_unordered(SIDE_BY_SIDE)
+                .try_collect(),
+        )?;
+        let mut found: BTreeMap<usize, Vec<u8>> = groups.into_iter().flatten().collect();
+        let mut number: usize = 0;
+        for (range, read) in ranges.iter().zip(&mut read) {
+            if self.first.get(range).is_none() {
+                *read = found.remove(&number).unwrap_or_default();
+                number = number.saturating_add(1);
+            }
+        }
+        Ok(read)
     }
 
     fn as_bytes(&self) -> Option<&[u8]> {
@@ -179,5 +332,29 @@ impl fmt::Debug for CloudObject {
             .field("described", &self.described)
             .field("size", &self.size)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_are_near_are_one_request() {
+        let gap = GAP_MAX;
+        let ranges = [
+            2 * gap + 20..2 * gap + 30,
+            0..10,
+            gap + 10..gap + 20,
+            9 * gap..9 * gap + TOGETHER_MAX,
+            5..6,
+        ];
+        let groups = near_each_other(&ranges);
+        assert_eq!(groups, [vec![1, 4, 2, 0], vec![3]]);
+        // A request has a bound, whatever is near.
+        let many: Vec<Range<u64>> = (0..100).map(|at| at * gap..at * gap + 1).collect();
+        let groups = near_each_other(&many);
+        assert!(groups.len() > 5, "{groups:?}");
+        assert_eq!(groups.concat(), (0..100).collect::<Vec<_>>());
     }
 }
