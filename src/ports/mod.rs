@@ -4,5 +4,6 @@
 pub mod control_group;
 pub mod host;
 pub mod net;
+pub mod pace;
 pub mod store;
 pub mod threads;
