@@ -71,7 +71,9 @@ pub fn transfer(
         numbers.fold(0, u64::saturating_add)
     };
     let (records, bytes) = (sum(|object| object.records), sum(|object| object.size));
-    let _running = RunningJob::start(progress, options.direction.as_str(), records, bytes);
+    let is_idle = there.is_published && to_do.is_empty();
+    let verb = options.direction.as_str();
+    let _running = (!is_idle).then(|| RunningJob::start(progress, verb, records, bytes));
     remove_leftovers(&*store, &there)?;
     let stop = cancel.child();
     let copying = Copying {
