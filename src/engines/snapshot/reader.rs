@@ -577,8 +577,8 @@ fn not_a_snapshot(store: &dyn Store, name: &str) -> Option<Error> {
              {last} goes on with it, and mcsnap salvage makes a snapshot of what is there"
         )
     } else {
-        "it has no manifest.json: no snapshot, or a dump that did not finish, of which mcsnap \
-         salvage makes a snapshot"
+        "it has no manifest.json: no snapshot, a push or pull that did not finish, or a dump that did \
+         not finish, of which mcsnap salvage makes a snapshot"
             .to_owned()
     };
     Some(Error::invalid_input("snapshot", place, allowed))

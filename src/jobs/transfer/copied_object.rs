@@ -141,7 +141,7 @@ impl Copying<'_> {
             outgoing.write(bytes).map_err(|error| {
                 written = Err(error);
                 // Ends the reading; nobody sees it.
-                Error::new(ErrorKind::Canceled)
+                Error::partner_ended("the writer")
             })
         });
         written?;

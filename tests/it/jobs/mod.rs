@@ -23,4 +23,5 @@ pub(crate) mod resume_failures;
 pub(crate) mod round_trip;
 pub(crate) mod select_behaviour;
 pub(crate) mod transfer;
+pub(crate) mod transfer_program;
 pub(crate) mod verifications;

@@ -10,7 +10,9 @@ use mcsnap::words::units::to_u64;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::render::{counted, finding_json, given_json, given_rows, print, print_text, size, told};
+use crate::render::{
+    count, counted, finding_json, given_json, given_rows, print, print_text, size, told,
+};
 use crate::settings::{Format, Given};
 
 /// More than these objects are for a program to read.
@@ -153,11 +155,15 @@ fn rows(report: &TransferReport) -> Vec<(&'static str, String)> {
         (false, false) => vec![
             ("snapshot", NOT_MADE.to_owned()),
             ("from", format!("{} ({DAMAGED})", report.from)),
-            ("left", format!("what was copied is in {place}")),
         ],
     };
-    if report.objects > 0 || !report.was_there {
-        rows.push(("copied", amount(report.objects, report.bytes)));
+    if report.objects > 0 {
+        let copied = amount(report.objects, report.bytes);
+        let left = match report.is_published() {
+            true => String::new(),
+            false => format!(", which are left in {place}"),
+        };
+        rows.push(("copied", format!("{copied}{left}")));
     }
     if report.objects_kept > 0 {
         let kept = amount(report.objects_kept, report.bytes_kept);
@@ -167,7 +173,7 @@ fn rows(report: &TransferReport) -> Vec<(&'static str, String)> {
         let again = counted(report.objects_again, "object");
         rows.push(("again", format!("{again}, which came out wrong at first")));
     }
-    rows.push(("records", counted(report.records, "record")));
+    rows.push(("records", count(report.records)));
     if report.verifications > 0 {
         let records = counted(report.verifications, "record");
         rows.push(("verified", format!("{records} of verifications with it")));
