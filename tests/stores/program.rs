@@ -190,14 +190,17 @@ fn files_of(store: &dyn Store, name: &str) -> BTreeMap<String, Vec<u8>> {
 fn a_snapshot_goes_to_a_bucket_and_to_another_and_comes_back_byte_for_byte() {
     let (moto, server, workdir) = (Moto::start(), filled(), Workdir::new("push"));
     let run = |arguments: &[&str]| moto.set_up(workdir.mcsnap(arguments));
-    // One segment that goes up in parts, and small ones.
+    let large =
+        (0..12_u8).map(|number| Item::new(format!("large:{number}"), vec![number; 900_000]));
+    server.client().load(large);
+    // One segment that goes up in parts, and a small one.
     run(&[
         "dump",
         "--to=s",
         "--name=n",
         "--compression=none",
         "--shards=1",
-        "--segment-records=2900",
+        "--segment-records=2990",
         &server.address(),
     ])
     .succeeds();
