@@ -9,4 +9,5 @@ pub mod restore;
 pub mod ring_detect;
 pub mod ring_plan;
 pub mod salvage;
+pub mod transfer;
 pub mod verify;

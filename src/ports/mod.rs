@@ -5,5 +5,6 @@ pub mod control_group;
 pub mod host;
 pub mod machine;
 pub mod net;
+pub mod pace;
 pub mod store;
 pub mod threads;

@@ -148,6 +148,14 @@ pub enum ErrorKind {
         /// Who took it over, or what else shows this.
         why: String,
     },
+    /// What a job reads was removed or replaced while it read it.
+    #[error("{what} was {how} while it was read; nothing was made of it")]
+    Changed {
+        /// What was read.
+        what: String,
+        /// What has happened to it: "removed" or "replaced".
+        how: &'static str,
+    },
     /// A state that cannot occur without a bug.
     #[error("this is a bug in mcsnap; please report it: {what}")]
     Internal {
@@ -190,6 +198,7 @@ impl ErrorKind {
             Self::AlreadyExists { .. } => "already-exists",
             Self::Locked { .. } => "locked",
             Self::Superseded { .. } => "superseded",
+            Self::Changed { .. } => "changed",
             Self::Internal { .. } => "internal",
             Self::InvalidInput { .. } => "invalid-input",
             Self::Canceled => "canceled",
@@ -411,6 +420,7 @@ impl Error {
             | ErrorKind::AlreadyExists { .. }
             | ErrorKind::Locked { .. }
             | ErrorKind::Superseded { .. }
+            | ErrorKind::Changed { .. }
             | ErrorKind::Internal { .. }
             | ErrorKind::InvalidInput { .. }
             | ErrorKind::Canceled => false,

@@ -69,6 +69,7 @@ impl Finding {
             | ErrorKind::AlreadyExists { .. }
             | ErrorKind::Locked { .. }
             | ErrorKind::Superseded { .. }
+            | ErrorKind::Changed { .. }
             | ErrorKind::Internal { .. }
             | ErrorKind::InvalidInput { .. }
             | ErrorKind::Canceled => false,

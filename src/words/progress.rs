@@ -8,7 +8,7 @@ use std::time::Duration;
 pub enum Event {
     /// The job starts. Totals are estimates, and 0 if unknown.
     Started {
-        /// `dump`, `inspect`, `restore`, `ring plan`, `salvage` or `verify`.
+        /// `dump`, `inspect`, `pull`, `push`, `restore`, `ring plan`, `salvage` or `verify`.
         job: &'static str,
         /// Items the job expects to handle.
         items_total: u64,
@@ -56,7 +56,7 @@ pub enum Event {
         /// Number of items done since.
         items: u64,
         /// Bytes done since: of values in a dump or restore, of stored bytes in a verify, of
-        /// stored keys in an inspection, of keys in a ring plan.
+        /// stored keys in an inspection, of keys in a ring plan, of objects in a push or pull.
         bytes: u64,
     },
     /// A node is finished.

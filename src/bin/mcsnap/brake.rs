@@ -171,7 +171,7 @@ fn parse_items(name: &'static str, text: &str) -> Result<u64> {
 }
 
 /// Reads bytes a second with their unit, such as `10MiB`.
-fn parse_bytes(name: &'static str, text: &str) -> Result<u64> {
+pub(crate) fn parse_bytes(name: &'static str, text: &str) -> Result<u64> {
     let amount = text.strip_suffix("/s").unwrap_or(text);
     // A bare number is taken for KiB by some programs, and for bytes by others.
     let has_unit = amount.ends_with(|last: char| last.is_ascii_alphabetic());

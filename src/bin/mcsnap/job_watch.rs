@@ -174,6 +174,10 @@ impl JobWatch {
                 "sending nothing more, and reporting what was sent",
                 "ends at once, without a report",
             ),
+            Some("push" | "pull") => (
+                "leaving what was copied, for the same command to go on with",
+                "ends at once, and leaves the same",
+            ),
             Some("salvage") => (
                 "removing what was written of the new snapshot",
                 "ends at once, and leaves it there",

@@ -25,6 +25,7 @@ mod snapshots;
 mod stderr;
 mod stop_signals;
 mod this_run;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -11,6 +11,8 @@ use crate::commands::get::GetArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::ls::LsArgs;
 use crate::commands::man::ManArgs;
+use crate::commands::pull::PullArgs;
+use crate::commands::push::PushArgs;
 use crate::commands::repack::RepackArgs;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::ring::detect::RingDetectArgs;
@@ -22,7 +24,7 @@ use crate::commands::verify::VerifyArgs;
 use crate::settings::{GlobalArgs, SectionRule};
 
 /// All commands, in the order of the help.
-static COMMANDS: [Entry; 11] = [
+static COMMANDS: [Entry; 13] = [
     Entry::One(CommandRule::of::<DumpArgs>()),
     Entry::One(CommandRule::of::<InspectArgs>()),
     Entry::One(CommandRule::of::<VerifyArgs>()),
@@ -39,6 +41,8 @@ static COMMANDS: [Entry; 11] = [
     },
     Entry::One(CommandRule::of::<LsArgs>()),
     Entry::One(CommandRule::of::<GetArgs>()),
+    Entry::One(CommandRule::of::<PushArgs>()),
+    Entry::One(CommandRule::of::<PullArgs>()),
     Entry::One(CommandRule::of::<SalvageArgs>()),
     Entry::One(CommandRule::of::<RepackArgs>()),
     Entry::One(CommandRule::about_program::<CompletionsArgs>()),

@@ -1,10 +1,13 @@
 //! The snapshot that a command reads: which one, and what is told when it is opened.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use anyhow::Result;
 use mcsnap::codecs::format::manifest::{Manifest, Need, Verdict};
 use mcsnap::engines::snapshot::{SnapshotReader, resolve_latest};
 use mcsnap::ports::net::{Compared, clock_warning};
-use mcsnap::ports::store::{MapChoice, open_snapshot_place};
+use mcsnap::ports::store::{MapChoice, Store, create_directory, is_remote, open_snapshot_place};
 use mcsnap::words::error::{Error, ErrorKind};
 use mcsnap::words::units::to_u64;
 
@@ -19,6 +22,14 @@ pub(crate) fn required_snapshot(snapshot: Option<&str>) -> Result<String> {
         return Err(UsageError(text.to_owned()).into());
     };
     Ok(resolve_latest(place)?)
+}
+
+/// Opens the directory of snapshots, and makes none.
+pub(crate) fn open_directory_if_there(to: &str) -> Result<Option<Arc<dyn Store>>> {
+    if !is_remote(to) && !Path::new(to.strip_prefix("file://").unwrap_or(to)).is_dir() {
+        return Ok(None);
+    }
+    Ok(Some(create_directory(to)?))
 }
 
 /// Which segments a command wants to know of.

@@ -682,7 +682,7 @@ pub(super) fn read_journal_bytes(store: &dyn Store, path: &str) -> Result<Vec<u8
 }
 
 /// Reports whether an object was written, but may be gone after a power failure.
-fn lacks_sync(error: &Error) -> bool {
+pub(super) fn lacks_sync(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Io {

@@ -11,9 +11,11 @@ use crate::codecs::format::look_up::{LookUpBlock, LookUpHeader};
 use crate::codecs::format::manifest::{LookUpName, ManifestSegment};
 use crate::codecs::format::version::judge;
 use crate::engines::snapshot::look_up_reader::check_look_up_len;
+use crate::engines::snapshot::object_pass::LookUpOf;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_opening::Opening;
+use crate::engines::snapshot::segment_pass::TakeBytes;
 use crate::engines::snapshot::sorted_runs::{Merge, SortedRuns, join, split};
 use crate::ports::store::ObjectReader;
 use crate::words::cancel::Cancel;
@@ -68,6 +70,52 @@ impl SnapshotReader {
             .map_err(|defect| look_up.fault(defect, 0))?;
         for block in 0..name.blocks {
             look_up.block(block)?;
+        }
+        Ok(())
+    }
+
+    /// Passes the bytes of a look-up object to `take`, each page and entry once it is
+    /// checked (U1 to U4).
+    ///
+    /// # Errors
+    ///
+    /// - `Corrupt`, `Newer`, `Io`, and those of `take`.
+    pub(super) fn pass_look_up(&self, of: &LookUpOf, take: TakeBytes<'_>) -> Result<()> {
+        let look_up = self.open_checked_look_up(&of.name)?;
+        let shard = CheckedShard {
+            node_index: of.node_index,
+            shard_index: of.shard_index,
+            segments: &[],
+            look_up: Some(&of.name),
+        };
+        self.check_header(&look_up.header, &shard, &of.name, of.records)
+            .map_err(|defect| look_up.fault(defect, 0))?;
+        let object = &*look_up.object;
+        take(&read_range(object, 0, to_u64(LOOK_UP_HEADER_SIZE))?)?;
+        let table = of.name.table();
+        let mut entries = 0_u64;
+        for page in 0..of.name.pages {
+            let offset = of.name.page_offset(page);
+            let bytes = read_range(object, offset, to_u64(PAGE_SIZE))?;
+            let decoded = table.decode_page(page, &bytes);
+            let decoded = decoded.map_err(|defect| look_up.fault(defect, offset))?;
+            entries = entries.saturating_add(to_u64(decoded.len()));
+            take(&bytes)?;
+        }
+        let field = "sum of the pages' entries";
+        check_count(
+            Structure::LookUp,
+            field,
+            look_up.header.entry_count,
+            entries,
+        )
+        .map_err(|defect| look_up.fault(defect, 0))?;
+        for block in 0..of.name.blocks {
+            let offset = of.name.block_offset(block);
+            let bytes = read_range(object, offset, to_u64(LOOK_UP_BLOCK_SIZE))?;
+            LookUpBlock::decode(of.name.id, block, &bytes)
+                .map_err(|defect| look_up.fault(defect, offset))?;
+            take(&bytes)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! - The manifest names only durable, complete segments.
 
 mod assemble;
+mod copied_root;
 mod coverage;
 mod damaged_segment;
 mod draft;
@@ -22,6 +23,7 @@ mod look_ups;
 mod lossy_reader;
 mod name;
 mod newest_shard;
+mod object_pass;
 mod object_range;
 mod parts_reader;
 mod reader;
@@ -38,6 +40,7 @@ mod segment_identity;
 mod segment_lookup;
 mod segment_opening;
 mod segment_parts;
+mod segment_pass;
 mod segment_pool;
 mod segment_reader;
 mod segment_value;
@@ -49,6 +52,7 @@ mod verifications;
 mod writer_memory;
 mod writer_options;
 
+pub use copied_root::publish_copy;
 pub use damaged_segment::DamagedSegment;
 pub use draft::{SnapshotDraft, check_name_is_free, check_not_finished};
 pub use files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
@@ -58,6 +62,7 @@ pub use latest::{LATEST, Latest, find_latest, resolve_latest};
 pub use look_up_checks::{CheckedShard, TakeDefect};
 pub use look_up_reader::LookedUp;
 pub use name::{NameClock, expand_name, generate_name, parse_name};
+pub use object_pass::SnapshotObject;
 pub use parts_reader::PartsReader;
 pub use reader::SnapshotReader;
 pub use recorded_ring::recorded_placement;
@@ -70,6 +75,7 @@ pub use salvaged::{SalvagedRecord, SalvagedValue, SegmentSalvage};
 pub use segment_identity::{Identity, stated_identity};
 pub use segment_lookup::FoundRecord;
 pub use segment_opening::Opening;
+pub use segment_pass::TakeBytes;
 pub use segment_pool::SegmentPool;
 pub use segment_reader::{BlockFrame, SegmentReader};
 pub use segment_value::SegmentValue;

@@ -184,6 +184,11 @@ impl SnapshotReader {
     }
 
     fn read_part(&self, part: &PartName) -> Result<ManifestPart> {
+        self.read_part_bytes(part).map(|(_, decoded)| decoded)
+    }
+
+    /// Reads and checks a part of the manifest; returns its bytes, too.
+    pub(super) fn read_part_bytes(&self, part: &PartName) -> Result<(Vec<u8>, ManifestPart)> {
         let path = format!("{}/{}", self.name, part.object);
         let at = |defect| Error::corrupt(defect).at(Location::object(self.store.describe(&path)));
         let object = match self.store.open(&path) {
@@ -199,7 +204,20 @@ impl SnapshotReader {
         check_bound(structure, "length", part.size, bound).map_err(at)?;
         let mut bytes = vec![0; usize::try_from(part.size).unwrap_or(usize::MAX)];
         object.read_at(0, &mut bytes)?;
-        ManifestPart::decode(&bytes, part, &self.manifest, &self.limits).map_err(at)
+        let decoded = ManifestPart::decode(&bytes, part, &self.manifest, &self.limits);
+        decoded.map(|decoded| (bytes, decoded)).map_err(at)
+    }
+
+    /// Returns a reader of the same manifest whose objects are in another place.
+    pub(super) fn with_place(&self, store: Arc<dyn Store>, name: String) -> Self {
+        Self {
+            store,
+            name,
+            is_lone_segment: self.is_lone_segment,
+            manifest: self.manifest.clone(),
+            checksum: self.checksum.clone(),
+            limits: self.limits,
+        }
     }
 
     /// Returns the store.
@@ -568,8 +586,8 @@ fn not_a_snapshot(store: &dyn Store, name: &str) -> Option<Error> {
              {last} goes on with it, and mcsnap salvage makes a snapshot of what is there"
         )
     } else {
-        "it has no manifest.json: no snapshot, or a dump that did not finish, of which mcsnap \
-         salvage makes a snapshot"
+        "it has no manifest.json: no snapshot, a push or pull that did not finish, or a dump that did \
+         not finish, of which mcsnap salvage makes a snapshot"
             .to_owned()
     };
     Some(Error::invalid_input("snapshot", place, allowed))

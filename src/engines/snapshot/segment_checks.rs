@@ -25,18 +25,28 @@ impl SegmentReader {
     /// - `Corrupt`, `Io`.
     pub fn read_other_frame(&self, number: usize) -> Result<()> {
         let (frame, payload) = self.read_frame(number)?;
+        self.check_other_frame(number, &frame, &payload)
+    }
+
+    /// Checks a frame that has been read, and is neither a block nor the key index.
+    pub(super) fn check_other_frame(
+        &self,
+        number: usize,
+        frame: &FrameHeader,
+        payload: &[u8],
+    ) -> Result<()> {
         if frame.frame_type == FrameType::ValuePart {
             return self
-                .decode_part(number, &frame, &payload)
-                .and_then(|header| header.check_stored(&payload))
+                .decode_part(number, frame, payload)
+                .and_then(|header| header.check_stored(payload))
                 .map_err(|defect| self.fault(defect).at(self.frame_location(number, None)));
         }
         if frame.frame_type == FrameType::Stat && self.stat_entry() == Some(number) {
-            decode_stat(&payload, &self.limits)
+            decode_stat(payload, &self.limits)
                 .map_err(|defect| self.fault(defect).at(self.frame_location(number, None)))?;
         }
         if frame.frame_type == FrameType::Checkpoint {
-            Checkpoint::decode(&payload, &self.ids, frame.offset)
+            Checkpoint::decode(payload, &self.ids, frame.offset)
                 .and_then(|checkpoint| self.check_checkpoint(number, &checkpoint))
                 .map_err(|defect| {
                     self.fault(defect)

@@ -9,6 +9,7 @@ use crate::codecs::format::layout::{
     BLOCK_HEADER_SIZE, FILE_HEADER_SIZE, FRAME_HEADER_SIZE, KEY_INDEX_HEADER_SIZE, PAGE_SIZE,
     TAIL_SIZE, VALUE_PART_HEADER_SIZE,
 };
+use crate::codecs::format::toc::TocEntry;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::words::error::Result;
@@ -25,19 +26,7 @@ impl SegmentReader {
         let mut digest = SegmentDigest::new();
         digest.update(&self.check_file_header()?);
         for (number, entry) in self.toc.entries.iter().enumerate() {
-            let header_len = match entry.frame_type {
-                FrameType::Block => BLOCK_HEADER_SIZE,
-                FrameType::ValuePart => VALUE_PART_HEADER_SIZE,
-                FrameType::KeyIndex => KEY_INDEX_HEADER_SIZE,
-                FrameType::Meta
-                | FrameType::Checkpoint
-                | FrameType::Stat
-                | FrameType::Toc
-                | FrameType::Other(_) => 0,
-            };
-            // Uses the frame's own length: a wrong count would be trusted again for every
-            // such frame.
-            let header_len = to_u64(header_len).min(entry.stored_len);
+            let header_len = covered_len(entry);
             let len = to_u64(FRAME_HEADER_SIZE).saturating_add(header_len);
             let bytes = read_range(&*self.object, entry.offset, len)?;
             let checked = FrameHeader::decode(&bytes, &self.ids, entry.offset)
@@ -66,7 +55,7 @@ impl SegmentReader {
     }
 
     /// Reads the file header and compares it with the tail; returns its bytes.
-    fn check_file_header(&self) -> Result<Cow<'_, [u8]>> {
+    pub(super) fn check_file_header(&self) -> Result<Cow<'_, [u8]>> {
         let bytes = read_range(&*self.object, 0, to_u64(FILE_HEADER_SIZE))?;
         let header = FileHeader::decode(&bytes)
             .map_err(|defect| self.fault(defect).at(Location::offset(&self.place, 0)))?;
@@ -77,4 +66,21 @@ impl SegmentReader {
         })?;
         Ok(bytes)
     }
+}
+
+/// Returns how many bytes at the start of a frame's payload the digest covers.
+pub(super) fn covered_len(entry: &TocEntry) -> u64 {
+    let header_len = match entry.frame_type {
+        FrameType::Block => BLOCK_HEADER_SIZE,
+        FrameType::ValuePart => VALUE_PART_HEADER_SIZE,
+        FrameType::KeyIndex => KEY_INDEX_HEADER_SIZE,
+        FrameType::Meta
+        | FrameType::Checkpoint
+        | FrameType::Stat
+        | FrameType::Toc
+        | FrameType::Other(_) => 0,
+    };
+    // Uses the frame's own length: a wrong count would be trusted again for every
+    // such frame.
+    to_u64(header_len).min(entry.stored_len)
 }

@@ -186,16 +186,20 @@ impl SegmentReader {
             ));
         };
         let (frame, payload) = self.read_frame(number)?;
-        let header = BlockHeader::decode(
-            &payload,
-            frame.stored_len,
-            &self.ids,
-            frame.sequence,
-            &self.limits,
-        )
-        .map_err(corrupt)?;
-        self.check_block_entry(number, &frame, &header)
-            .map_err(corrupt)?;
+        self.block_frame(number, &frame, payload).map_err(corrupt)
+    }
+
+    /// Checks the header of a block whose frame has been read, and compares it with its
+    /// entry.
+    pub(super) fn block_frame<'a>(
+        &self,
+        number: usize,
+        frame: &FrameHeader,
+        payload: Cow<'a, [u8]>,
+    ) -> std::result::Result<BlockFrame<'a>, Defect> {
+        let (len, sequence) = (frame.stored_len, frame.sequence);
+        let header = BlockHeader::decode(&payload, len, &self.ids, sequence, &self.limits)?;
+        self.check_block_entry(number, frame, &header)?;
         Ok(BlockFrame {
             header,
             payload,
@@ -366,6 +370,26 @@ impl SegmentReader {
         number: usize,
         record: Option<(usize, usize)>,
     ) -> Result<(FrameHeader, Cow<'_, [u8]>)> {
+        let (frame, bytes) = self.read_frame_bytes(number, record)?;
+        let payload = match bytes {
+            Cow::Borrowed(bytes) => {
+                Cow::Borrowed(bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default())
+            }
+            Cow::Owned(mut bytes) => {
+                bytes.drain(..FRAME_HEADER_SIZE.min(bytes.len()));
+                Cow::Owned(bytes)
+            }
+        };
+        Ok((frame, payload))
+    }
+
+    /// Reads a frame as [`SegmentReader::read_frame`] does; returns its header once more,
+    /// in front of the payload.
+    pub(super) fn read_frame_bytes(
+        &self,
+        number: usize,
+        record: Option<(usize, usize)>,
+    ) -> Result<(FrameHeader, Cow<'_, [u8]>)> {
         let Some(entry) = self.toc.entries.get(number) else {
             return Err(Error::invalid_input(
                 "frame",
@@ -394,16 +418,8 @@ impl SegmentReader {
         };
         let frame = FrameHeader::decode(&bytes, &self.ids, entry.offset).map_err(corrupt)?;
         self.check_entry(number, &frame).map_err(corrupt)?;
-        let payload = match bytes {
-            Cow::Borrowed(bytes) => {
-                Cow::Borrowed(bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default())
-            }
-            Cow::Owned(mut bytes) => {
-                bytes.drain(..FRAME_HEADER_SIZE.min(bytes.len()));
-                Cow::Owned(bytes)
-            }
-        };
-        frame.check_payload(&self.ids, &payload).map_err(corrupt)?;
-        Ok((frame, payload))
+        let payload = bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default();
+        frame.check_payload(&self.ids, payload).map_err(corrupt)?;
+        Ok((frame, bytes))
     }
 }

@@ -32,6 +32,15 @@ impl SnapshotReader {
     ///
     /// - `Corrupt`, `LimitExceeded`: it is damaged, of another snapshot, or newer; `Io`.
     pub fn read_verification(&self, name: &str) -> Result<VerificationRecord> {
+        self.read_record(name).map(|(_, record)| record)
+    }
+
+    /// Reads and checks a record; returns its bytes.
+    pub(super) fn read_verification_bytes(&self, name: &str) -> Result<Vec<u8>> {
+        self.read_record(name).map(|(bytes, _)| bytes)
+    }
+
+    fn read_record(&self, name: &str) -> Result<(Vec<u8>, VerificationRecord)> {
         let object = self.store().open(name)?;
         let limits = self.limits();
         check_limit(
@@ -41,7 +50,8 @@ impl SnapshotReader {
         )?;
         let mut bytes = vec![0; usize::try_from(object.size()).unwrap_or(usize::MAX)];
         object.read_at(0, &mut bytes)?;
-        VerificationRecord::decode(&bytes, self.manifest().snapshot_id, limits).map_err(|defect| {
+        let decoded = VerificationRecord::decode(&bytes, self.manifest().snapshot_id, limits);
+        decoded.map(|record| (bytes, record)).map_err(|defect| {
             Error::corrupt(defect).at(Location::object(self.store().describe(name)))
         })
     }

@@ -55,11 +55,13 @@ pub(crate) enum Job {
     RingDetect,
     RestoreDryRun,
     Restore,
+    Push,
+    Pull,
     Salvage,
 }
 
 impl Job {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Verify,
         Self::VerifyData,
         Self::VerifyDeep,
@@ -70,6 +72,8 @@ impl Job {
         Self::RingDetect,
         Self::RestoreDryRun,
         Self::Restore,
+        Self::Push,
+        Self::Pull,
         Self::Salvage,
     ];
 
@@ -85,12 +89,19 @@ impl Job {
             Self::RingDetect => "ring detect",
             Self::RestoreDryRun => "restore --dry-run",
             Self::Restore => "restore",
+            Self::Push => "push",
+            Self::Pull => "pull",
             Self::Salvage => "salvage",
         }
     }
 
     fn is_verify(self) -> bool {
         matches!(self, Self::Verify | Self::VerifyData | Self::VerifyDeep)
+    }
+
+    /// A segment alone is no snapshot that has a ring, or that could be copied.
+    fn takes_segments(self) -> bool {
+        !matches!(self, Self::RingDetect | Self::Push | Self::Pull)
     }
 
     /// Runs the command on a snapshot or a segment file.
@@ -111,6 +122,10 @@ impl Job {
             Self::Restore => start(&["restore", "--ttl-if-unknown=1h", "--to"])
                 .arg(server.address())
                 .arg(place),
+            Self::Push | Self::Pull => {
+                let _ = fs::remove_dir_all(workdir.join("out"));
+                start(&[self.name(), "--to=out", "--name=new"]).arg(place)
+            }
             Self::Salvage => {
                 let _ = fs::remove_dir_all(workdir.join("out"));
                 start(&["salvage", "--to=out", "--name=new"]).arg(place)
@@ -135,7 +150,13 @@ pub(crate) struct Case {
 /// The jobs that look at no block.
 const TABLES_ALONE: &[Job] = &[Job::Verify, Job::Inspect];
 /// Jobs that decode no record.
-const STORED_ALONE: &[Job] = &[Job::Verify, Job::VerifyData, Job::Inspect];
+const STORED_ALONE: &[Job] = &[
+    Job::Verify,
+    Job::VerifyData,
+    Job::Inspect,
+    Job::Push,
+    Job::Pull,
+];
 /// Jobs that read neither the key index nor values in parts.
 const KEYS_ALONE: &[Job] = &[
     Job::Verify,
@@ -163,6 +184,8 @@ const ALL_BUT_RESTORE: &[Job] = &[
     Job::Inspect,
     Job::InspectExact,
     Job::RingDetect,
+    Job::Push,
+    Job::Pull,
 ];
 /// Jobs that do without look-up objects.
 const ALL_BUT_VERIFICATIONS: &[Job] = &[
@@ -624,9 +647,13 @@ fn check_output(workdir: &Workdir, what: &str, job: Job, reads: bool, output: &O
         .collect();
     let wanted: &[&str] = if job.is_verify() { &["MCS022"] } else { &[] };
     assert_eq!(codes, wanted.iter().copied().collect(), "{both}");
-    if job == Job::Salvage {
-        assert!(!workdir.join("out/new").exists(), "{both}");
-    }
+    let made = match job {
+        Job::Salvage => "out/new",
+        // What was sound of it may be there.
+        Job::Push | Job::Pull => "out/new/manifest.json",
+        _ => return,
+    };
+    assert!(!workdir.join(made).exists(), "{both}");
 }
 
 #[test]
@@ -647,9 +674,9 @@ fn every_command_refuses_what_is_newer_with_the_same_words_and_code() {
     let segment = fs::canonicalize(sound.join(&base().files[0].0)).unwrap();
     let lone_codes = Job::ALL.map(|job| code_of(job, &segment));
     let no_ring = 4;
-    assert_eq!(codes, [0, 0, 0, 0, 0, 0, 0, no_ring, 0, 0, 0]);
-    // One segment has no ring to be found.
-    assert_eq!(lone_codes, [0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]);
+    assert_eq!(codes, [0, 0, 0, 0, 0, 0, 0, no_ring, 0, 0, 0, 0, 0]);
+    // One segment has no ring to be found, and is no snapshot.
+    assert_eq!(lone_codes, [0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 2, 2, 0]);
     for case in cases() {
         let place = testdata(&format!("newer/{}", case.name));
         let lone = place.join(&base().files[0].0);
@@ -658,7 +685,7 @@ fn every_command_refuses_what_is_newer_with_the_same_words_and_code() {
             let reads = case.reads.contains(&job);
             let output = job.run(&workdir, &place, case.key, &server);
             check_output(&workdir, &what, job, reads, &output, code);
-            if job != Job::RingDetect {
+            if job.takes_segments() {
                 let what = format!("{what}, its segment alone");
                 let reads = reads || !case.is_in_segment;
                 let output = job.run(&workdir, &lone, case.key, &server);

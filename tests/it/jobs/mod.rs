@@ -22,4 +22,6 @@ pub(crate) mod resume_compares;
 pub(crate) mod resume_failures;
 pub(crate) mod round_trip;
 pub(crate) mod select_behaviour;
+pub(crate) mod transfer;
+pub(crate) mod transfer_program;
 pub(crate) mod verifications;

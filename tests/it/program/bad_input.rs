@@ -209,8 +209,8 @@ fn places_that_hold_no_snapshot() {
         &["verify", "dir"],
         2,
         &format!(
-            "snapshot \"{root}/dir\": it has no manifest.json: no snapshot, or a dump that did \
-             not finish, of which mcsnap salvage makes a snapshot"
+            "snapshot \"{root}/dir\": it has no manifest.json: no snapshot, a push or pull that \
+             did not finish, or a dump that did not finish, of which mcsnap salvage makes a snapshot"
         ),
     );
     fs::create_dir(workdir.join("json")).unwrap();

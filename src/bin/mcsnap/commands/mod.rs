@@ -6,6 +6,8 @@ pub(crate) mod get;
 pub(crate) mod inspect;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod repack;
 pub(crate) mod restore;
 pub(crate) mod ring;

@@ -10,11 +10,12 @@ use crate::words::error::{Error, ErrorKind, Operation, Result};
 /// Makes our error of a failed call on an object, named for messages.
 pub(super) fn failure(operation: Operation, object: &str, error: &StoreError) -> Error {
     let what = object.to_owned();
+    // Of a listing, that is an error of no kind.
+    if lacks_bucket(error) {
+        let cause = io::Error::new(io::ErrorKind::NotFound, "there is no such bucket");
+        return Error::io(operation, what, cause);
+    }
     if matches!(error, StoreError::NotFound { .. }) {
-        if lacks_bucket(error) {
-            let cause = io::Error::new(io::ErrorKind::NotFound, "there is no such bucket");
-            return Error::io(operation, what, cause);
-        }
         return Error::new(ErrorKind::NotFound { what });
     }
     if matches!(error, StoreError::AlreadyExists { .. }) {
@@ -139,6 +140,12 @@ mod tests {
         assert_eq!(
             error.to_chain(),
             "s3://b/a: cannot open: there is no such bucket"
+        );
+        let listed = generic("404 Not Found: <Error><Code>NoSuchBucket</Code></Error>");
+        let error = failure(Operation::List, "s3://b/a", &listed);
+        assert_eq!(
+            error.to_chain(),
+            "s3://b/a: cannot list: there is no such bucket"
         );
     }
 }

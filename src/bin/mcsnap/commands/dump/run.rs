@@ -7,7 +7,7 @@ use anyhow::Result;
 use mcsnap::engines::snapshot::{LATEST, check_not_finished};
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan, Kept};
 use mcsnap::ports::net::{ask_all, meet_server};
-use mcsnap::ports::store::{Store, create_directory, create_directory_as, is_remote, look_at_room};
+use mcsnap::ports::store::{Store, create_directory_as, look_at_room};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::Error;
 use mcsnap::words::node::NodeSpec;
@@ -26,6 +26,7 @@ use crate::context::Context;
 use crate::exit::{HintedError, Outcome, UsageError};
 use crate::reload;
 use crate::settings::{DETECT, Resolved, parse_file_mode};
+use crate::snapshots::open_directory_if_there;
 
 impl Command for DumpArgs {
     const HAS_WALKS: bool = true;
@@ -51,7 +52,7 @@ impl Command for DumpArgs {
         if let Some(resume) = &mut options.resume {
             resume.is_any_name = naming.is_sole();
         }
-        if let Some(store) = open_if_there(to)? {
+        if let Some(store) = open_directory_if_there(to)? {
             let checked = check_not_finished(&*store, &options.name);
             checked.map_err(|error| naming.with_hint(error))?;
         }
@@ -69,7 +70,7 @@ impl Command for DumpArgs {
         let (rings, nodes) = (options.rings.clone(), options.nodes.clone());
         let plan = DumpPlan::make_watched(options, &context.cancel, &context.progress())
             .map_err(|error| with_hint(error, node_count))?;
-        let plan = match open_if_there(to)? {
+        let plan = match open_directory_if_there(to)? {
             Some(store) => plan.settle(&store)?,
             None => plan,
         };
@@ -83,7 +84,7 @@ impl Command for DumpArgs {
         let space = Space::new(&plan, room);
         space.warn(to);
         if settings.dry_run == Some(true) {
-            let kept = match open_if_there(to)? {
+            let kept = match open_directory_if_there(to)? {
                 Some(store) => plan
                     .preview(Arc::clone(&store))
                     .map_err(|error| failed(&*store, error))?,
@@ -124,12 +125,4 @@ fn await_nodes(options: &DumpOptions, context: &Context) -> Result<(), Error> {
     let progress = context.progress();
     let ask = |node: &NodeSpec, stop: &Cancel| meet_server(node, net, stop);
     ask_all(nodes, are_all_needed, net, &context.cancel, &progress, ask).map(drop)
-}
-
-/// Opens the directory of snapshots, and makes none.
-fn open_if_there(to: &str) -> Result<Option<Arc<dyn Store>>> {
-    if !is_remote(to) && !Path::new(to.strip_prefix("file://").unwrap_or(to)).is_dir() {
-        return Ok(None);
-    }
-    Ok(Some(create_directory(to)?))
 }

@@ -1,0 +1,47 @@
+//! `mcsnap push`: copy a snapshot to a store.
+
+use anyhow::Result;
+use mcsnap::jobs::transfer::Direction;
+use serde::{Deserialize, Serialize};
+
+use crate::command::Command;
+use crate::context::Context;
+use crate::exit::Outcome;
+use crate::settings::{Resolved, Section, text};
+use crate::transfer::{Request, TransferArgs, run};
+
+/// Copy a snapshot to a store, or to any other place
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct PushArgs {
+    /// Directory or URL of the snapshot
+    #[arg(value_name = "SNAPSHOT")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) snapshot: Option<String>,
+    /// Directory, or URL, below which the copy gets a place of its own
+    #[arg(long, value_name = "DIR")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) how: TransferArgs,
+}
+
+impl Section for PushArgs {
+    const NAME: Option<&'static str> = Some("push");
+    const ARGUMENTS: &'static [&'static str] = &["snapshot"];
+}
+
+impl Command for PushArgs {
+    fn run(&self, context: &Context) -> Result<Outcome> {
+        let Resolved { settings, given } = context.resolve(self)?;
+        let request = Request {
+            direction: Direction::Push,
+            snapshot: settings.snapshot.as_deref(),
+            to: settings.to.as_deref(),
+            how: &settings.how,
+            given: &given,
+        };
+        run(context, &request)
+    }
+}
