@@ -278,7 +278,7 @@ fn killed_at_any_request_a_dump_goes_on() {
         Kind::Create,
         Kind::PutPart,
         Kind::CompleteUpload,
-        Kind::Remove,
+        Kind::RemoveMany,
     ] {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }

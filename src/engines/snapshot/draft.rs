@@ -10,7 +10,7 @@ use crate::codecs::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
 use crate::codecs::format::manifest::{LookUpName, Manifest, ManifestSegment, Need, Verdict};
 use crate::codecs::format::manifest_part::ManifestPart;
 use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS};
-use crate::engines::snapshot::home::{find_homes, name_of, name_of_manifest, new_home};
+use crate::engines::snapshot::home::{Stage, find_homes, name_of, new_home, stage_of};
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
 use crate::ports::host;
 use crate::ports::store::{ObjectWriter, Store, StoreLock};
@@ -68,8 +68,7 @@ enum Holder {
 /// - `InvalidInput`: no snapshot can have this name.
 /// - `Io`.
 pub fn check_not_finished(store: &dyn Store, name: &str) -> Result<()> {
-    let objects = store.list(name)?;
-    if (objects.iter()).any(|object| name_of_manifest(&object.name) == Some(name)) {
+    if stage_of(store, name)? == Stage::Finished {
         let what = format!("snapshot {}", store.describe(name));
         return Err(Error::new(ErrorKind::AlreadyExists { what }));
     }

@@ -1,8 +1,6 @@
 //! Where the objects of a snapshot are: below its name, or, in a store that cannot keep
 //! writers apart, below a name that the run alone has.
 
-use std::collections::BTreeMap;
-
 use crate::codecs::format::ids::{SnapshotId, parse_hex};
 use crate::engines::snapshot::files::{JOURNAL, MANIFEST};
 use crate::ports::store::Store;
@@ -42,12 +40,6 @@ pub(super) fn name_of(home: &str) -> &str {
     }
 }
 
-/// Reports whether a path below a store is that of a manifest; returns the snapshot's name.
-pub(super) fn name_of_manifest(path: &str) -> Option<&str> {
-    let home = path.strip_suffix(MANIFEST)?.strip_suffix('/')?;
-    Some(name_of(home))
-}
-
 fn is_run(component: &str) -> bool {
     component
         .strip_prefix(RUN)
@@ -60,30 +52,49 @@ fn is_run(component: &str) -> bool {
 ///
 /// - `Io`.
 pub(super) fn find_homes(store: &dyn Store, name: &str) -> Result<Homes> {
-    let mut found: BTreeMap<String, bool> = BTreeMap::new();
-    for object in store.list(name)? {
-        let Some((home, file)) = object.name.rsplit_once('/') else {
-            continue;
-        };
-        let is_home = home != name && name_of(home) == name;
-        match file {
-            MANIFEST if is_home => {
-                found.insert(home.to_owned(), true);
-            }
-            JOURNAL if is_home => {
-                found.entry(home.to_owned()).or_insert(false);
-            }
-            _ => {}
-        }
-    }
+    homes_among(store, name, &store.list_below(name)?)
+}
+
+fn homes_among(store: &dyn Store, name: &str, below: &[String]) -> Result<Homes> {
     let mut homes = Homes::default();
-    for (home, is_finished) in found {
-        match is_finished {
-            true => homes.finished.push(home),
-            false => homes.unfinished.push(home),
+    for run in below.iter().filter(|component| is_run(component)) {
+        let home = format!("{name}/{run}");
+        let files = store.list_below(&home)?;
+        let has = |wanted: &str| files.iter().any(|file| file == wanted);
+        if has(MANIFEST) {
+            homes.finished.push(home);
+        } else if has(JOURNAL) {
+            homes.unfinished.push(home);
         }
     }
     Ok(homes)
+}
+
+/// How far the dump of a name has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// There is a manifest.
+    Finished,
+    /// There is a journal, and no manifest.
+    Unfinished,
+    /// There is neither.
+    Neither,
+}
+
+/// Finds out how far the dump of a name has come.
+///
+/// # Errors
+///
+/// - `Io`.
+pub(super) fn stage_of(store: &dyn Store, name: &str) -> Result<Stage> {
+    let files = store.list_below(name)?;
+    let has = |wanted: &str| files.iter().any(|file| file == wanted);
+    let homes = homes_among(store, name, &files)?;
+    Ok(match () {
+        () if has(MANIFEST) || !homes.finished.is_empty() => Stage::Finished,
+        () if has(JOURNAL) || !homes.unfinished.is_empty() => Stage::Unfinished,
+        () => Stage::Neither,
+    })
 }
 
 /// Returns the home of a snapshot, or else of an unfinished dump; the name itself if
@@ -138,12 +149,6 @@ mod tests {
         assert_eq!(name_of(RUN_1), "n");
         assert_eq!(name_of("n"), "n");
         assert_eq!(name_of("n/run-0123"), "n/run-0123");
-        assert_eq!(
-            name_of_manifest(&format!("{RUN_1}/manifest.json")),
-            Some("n")
-        );
-        assert_eq!(name_of_manifest("n/manifest.json"), Some("n"));
-        assert_eq!(name_of_manifest("n/dump.json"), None);
     }
 
     #[test]
@@ -151,11 +156,14 @@ mod tests {
         let store = MemoryStore::default();
         let put = |object: &str| store.put_new(object, b"x").unwrap();
         assert_eq!(home_of(&store, "n").unwrap(), "n");
+        assert_eq!(stage_of(&store, "n").unwrap(), Stage::Neither);
         put(&format!("{RUN_1}/dump.json"));
+        assert_eq!(stage_of(&store, "n").unwrap(), Stage::Unfinished);
         put("n/run-x/manifest.json");
         assert_eq!(home_of(&store, "n").unwrap(), RUN_1);
         put(&format!("{RUN_2}/manifest.json"));
         assert_eq!(home_of(&store, "n").unwrap(), RUN_2);
+        assert_eq!(stage_of(&store, "n").unwrap(), Stage::Finished);
         put(&format!("{RUN_1}/manifest.json"));
         let error = home_of(&store, "n").unwrap_err().to_string();
         assert!(error.contains(RUN_1) && error.contains(RUN_2), "{error}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codecs::format::manifest::{Need, Verdict};
 use crate::codecs::format::moment::parse_moment;
-use crate::engines::snapshot::home::name_of_manifest;
+use crate::engines::snapshot::home::{Stage, stage_of};
 use crate::engines::snapshot::{SnapshotReader, list_unfinished_dumps};
 use crate::ports::store::{MapChoice, Store, open_snapshot_place};
 use crate::words::error::{Error, ErrorKind, Result};
@@ -69,10 +69,10 @@ pub fn find_latest(store: &Arc<dyn Store>) -> Result<Latest> {
     let mut complete: Vec<(UnixSecs, String)> = Vec::new();
     let mut others: Vec<(UnixSecs, String)> = Vec::new();
     let mut unreadable = Vec::new();
-    for object in store.list("")? {
-        let Some(name) = name_of_manifest(&object.name).filter(|name| !name.contains('/')) else {
+    for name in &store.list_below("")? {
+        if stage_of(&**store, name)? != Stage::Finished {
             continue;
-        };
+        }
         let opened = SnapshotReader::open(Arc::clone(store), name, Need::Read);
         let opened = opened.map(|snapshot| {
             let manifest = snapshot.manifest();

@@ -25,6 +25,9 @@ use crate::words::item::escape_key;
 use crate::words::location::Location;
 use crate::words::units::to_u64;
 
+/// What is read of an object with the request that opens it.
+const OPENED_LEN: u64 = 1 << 20;
+
 /// A shard whose keys are checked.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckedShard<'a> {
@@ -123,7 +126,7 @@ impl SnapshotReader {
     /// Opens a look-up object, and reads its header. The version comes before the length: in
     /// another major version that may be any.
     fn open_checked_look_up<'a>(&self, name: &'a LookUpName) -> Result<OpenLookUp<'a>> {
-        let (object, place) = self.open_look_up(name)?;
+        let (object, place) = self.open_look_up(name, 0..OPENED_LEN)?;
         if object.size() < to_u64(LOOK_UP_HEADER_SIZE) {
             check_look_up_len(&*object, &place, name)?;
         }

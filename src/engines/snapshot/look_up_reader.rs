@@ -1,5 +1,6 @@
 //! Finds a key by the look-up object of its shard, with few and small reads.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::codecs::format::block::BlockHeader;
@@ -109,11 +110,12 @@ impl SnapshotReader {
         if name.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let (object, place) = self.open_look_up(name)?;
-        check_look_up_len(&*object, &place, name)?;
         let table = name.table();
         let (page, fingerprint) = table.place(key);
         let offset = name.page_offset(page);
+        let first = offset..offset.saturating_add(to_u64(PAGE_SIZE));
+        let (object, place) = self.open_look_up(name, first)?;
+        check_look_up_len(&*object, &place, name)?;
         let bytes = read_range(&*object, offset, to_u64(PAGE_SIZE))?;
         let at = |offset| {
             let place = Location::offset(&place, offset);
@@ -139,15 +141,16 @@ impl SnapshotReader {
         Ok(Some(blocks))
     }
 
-    /// Opens a look-up object, whatever its length.
+    /// Opens a look-up object, whatever its length, of which this range is read first.
     pub(super) fn open_look_up(
         &self,
         name: &LookUpName,
+        first: Range<u64>,
     ) -> Result<(Box<dyn ObjectReader>, String)> {
         let path = self.path_of(&name.object());
         let place = self.store().describe(&path);
         let at = |defect| Error::corrupt(defect).at(Location::object(place.clone()));
-        let object = match self.store().open(&path) {
+        let object = match self.store().open_at(&path, first) {
             Ok(object) => object,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
                 return Err(at(Defect::LookUpMissing));
@@ -178,7 +181,10 @@ impl SnapshotReader {
             block.segment,
         ));
         let place = self.store().describe(&path);
-        let object = match self.store().open(&path) {
+        let heads = to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE);
+        let len = u64::from(block.key_stored_len).min(self.limits().key_section_len_max);
+        let end = block.offset.saturating_add(heads).saturating_add(len);
+        let object = match self.store().open_at(&path, block.offset..end) {
             Ok(object) => object,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
                 let error = Error::corrupt(Defect::SegmentMissing);

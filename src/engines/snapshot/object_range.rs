@@ -1,6 +1,7 @@
 //! Reads ranges of an object, by a map or by a call.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::codecs::format::bytes::slice;
 use crate::ports::store::ObjectReader;
@@ -19,6 +20,22 @@ pub(super) fn read_range(
         return Ok(Cow::Borrowed(bytes));
     }
     read_range_by_call(object, offset, len).map(Cow::Owned)
+}
+
+/// Returns several ranges of an object, borrowed if it is mapped. The caller has limited
+/// their lengths.
+pub(super) fn read_ranges<'a>(
+    object: &'a dyn ObjectReader,
+    ranges: &[Range<u64>],
+) -> Result<Vec<Cow<'a, [u8]>>> {
+    if object.as_bytes().is_some() || ranges.is_empty() {
+        let range = |range: &Range<u64>| {
+            read_range(object, range.start, range.end.saturating_sub(range.start))
+        };
+        return ranges.iter().map(range).collect();
+    }
+    let read = object.read_ranges(ranges)?;
+    Ok(read.into_iter().map(Cow::Owned).collect())
 }
 
 /// Returns a copy of a range of an object.

@@ -26,6 +26,9 @@ use crate::words::node::NodeSpec;
 use crate::words::reasons::Reasons;
 use crate::words::units::UnixSecs;
 
+/// What is read of a manifest with the request that opens it: all of most.
+const ROOT_LEN: u64 = 1 << 20;
+
 /// Reads the segments that a manifest names.
 #[derive(Debug)]
 pub struct SnapshotReader {
@@ -64,7 +67,7 @@ impl SnapshotReader {
         let limits = Limits::default();
         let path = format!("{name}/{MANIFEST}");
         let place = store.describe(&path);
-        let object = match store.open(&path) {
+        let object = match store.open_at(&path, 0..ROOT_LEN) {
             Ok(object) => object,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
                 let home = home_of(&*store, name)?;
@@ -191,7 +194,7 @@ impl SnapshotReader {
     pub(super) fn read_part_bytes(&self, part: &PartName) -> Result<(Vec<u8>, ManifestPart)> {
         let path = format!("{}/{}", self.name, part.object);
         let at = |defect| Error::corrupt(defect).at(Location::object(self.store.describe(&path)));
-        let object = match self.store.open(&path) {
+        let object = match self.store.open_at(&path, 0..part.size.min(ROOT_LEN)) {
             Ok(object) => object,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
                 return Err(at(Defect::PartMissing));

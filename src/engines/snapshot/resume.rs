@@ -1,6 +1,6 @@
 //! Finds an interrupted dump, and the part of it that is worth keeping.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::codecs::format::column::KeyRecord;
@@ -14,7 +14,7 @@ use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::codecs::format::segment_name::{is_segment_file_name, node_of_file};
 use crate::engines::snapshot::draft::{SnapshotDraft, read_journal_bytes};
 use crate::engines::snapshot::files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
-use crate::engines::snapshot::home::{can_resume, home_of, name_of, name_of_manifest};
+use crate::engines::snapshot::home::{Stage, can_resume, home_of, stage_of};
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::ports::store::{ObjectInfo, ObjectReader, Store};
@@ -181,10 +181,9 @@ pub fn read_segment_meta(draft: &SnapshotDraft, segment: &ManifestSegment) -> Re
 ///
 /// - `Corrupt`, `Newer`, `Io`.
 pub fn find_manifest(store: &Arc<dyn Store>, name: &str) -> Result<Option<Manifest>> {
-    let objects = store.list(name)?;
-    match (objects.iter()).any(|object| name_of_manifest(&object.name) == Some(name)) {
-        true => read_manifest(Arc::clone(store), name).map(Some),
-        false => Ok(None),
+    match stage_of(&**store, name)? {
+        Stage::Finished => read_manifest(Arc::clone(store), name).map(Some),
+        Stage::Unfinished | Stage::Neither => Ok(None),
     }
 }
 
@@ -318,38 +317,21 @@ fn has_id(object: &dyn ObjectReader, id: SnapshotId) -> Result<bool> {
 ///
 /// - `Io`.
 pub fn list_unfinished_dumps(store: &dyn Store) -> Result<Vec<(String, Journal)>> {
-    let mut found: BTreeMap<String, bool> = BTreeMap::new();
-    for object in store.list("")? {
-        let Some((home, file)) = object.name.rsplit_once('/') else {
+    let mut found = Vec::new();
+    for name in store.list_below("")? {
+        if stage_of(store, &name)? != Stage::Unfinished {
             continue;
-        };
-        let name = name_of(home);
-        match file {
-            MANIFEST => {
-                found.insert(name.to_owned(), false);
+        }
+        let read = home_of(store, &name).and_then(|home| read_journal(store, &home));
+        match read {
+            Ok((journal, _)) => found.push((name, journal)),
+            Err(error) => {
+                let reason = error.to_chain();
+                tracing::warn!("an unfinished dump that no run can resume: {reason}");
             }
-            JOURNAL => {
-                found.entry(name.to_owned()).or_insert(true);
-            }
-            _ => {}
         }
     }
-    let names = found
-        .into_iter()
-        .filter(|(_, is_unfinished)| *is_unfinished);
-    Ok(names
-        .filter_map(|(name, _)| {
-            let read = home_of(store, &name).and_then(|home| read_journal(store, &home));
-            match read {
-                Ok((journal, _)) => Some((name, journal)),
-                Err(error) => {
-                    let reason = error.to_chain();
-                    tracing::warn!("an unfinished dump that no run can resume: {reason}");
-                    None
-                }
-            }
-        })
-        .collect())
+    Ok(found)
 }
 
 /// Returns the journal of the unfinished dump with this name, if there is one.

@@ -1,6 +1,7 @@
 //! Opens segments: reads tail and table of contents, and checks that they belong together.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use crate::codecs::format::bytes::{check_bound, check_count, slice};
 use crate::codecs::format::file_header::FileHeader;
@@ -21,6 +22,10 @@ use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::limits::Limits;
 use crate::words::location::Location;
 use crate::words::units::to_u64;
+
+/// What is read first of a segment that is read from front to back: its header, and of a
+/// short one all.
+const BEGINNING_LEN: u64 = 64 << 10;
 
 /// How to open a segment that the manifest names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +54,12 @@ impl SegmentReader {
     ) -> Result<Self> {
         let place = store.describe(path);
         let at_place = |defect| Error::corrupt(defect).at(Location::object(place.clone()));
-        let object = store.open(path).map_err(|error| {
+        let tables_len = tables_len_guess(segment.blocks);
+        let first = match opening {
+            Opening::Checked => 0..BEGINNING_LEN,
+            Opening::Lookup => segment.size.saturating_sub(tables_len)..segment.size,
+        };
+        let object = store.open_at(path, first).map_err(|error| {
             if matches!(error.kind(), ErrorKind::NotFound { .. }) {
                 return at_place(Defect::SegmentMissing);
             }
@@ -59,7 +69,6 @@ impl SegmentReader {
             let (stored, computed) = (segment.size, object.size());
             return Err(at_place(Defect::SegmentSize { stored, computed }));
         }
-        let tables_len = tables_len_guess(segment.blocks);
         let reader = match opening {
             Opening::Checked => Self::open_checked(object, place.clone(), tables_len, limits)?,
             Opening::Lookup => Self::open_tables(object, place.clone(), tables_len, None, limits)?,
@@ -156,6 +165,9 @@ impl SegmentReader {
             .filter(|(_, entry)| entry.is_block())
             .map(|(index, _)| index)
             .collect();
+        let is_far = object.as_bytes().is_none();
+        let far = toc.entries.iter().filter(|_| is_far);
+        let covered = far.map(|_| OnceLock::new()).collect();
         Ok(Self {
             object,
             place,
@@ -166,6 +178,7 @@ impl SegmentReader {
             blocks,
             tail_bytes,
             toc_frame,
+            covered,
         })
     }
 }

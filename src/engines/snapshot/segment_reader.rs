@@ -1,6 +1,7 @@
 //! Reads a segment that is open: its frames by number, and its blocks.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use crate::codecs::format::block::{Block, BlockHeader};
 use crate::codecs::format::bytes::check_bound;
@@ -39,6 +40,8 @@ pub struct SegmentReader {
     pub(super) blocks: Vec<usize>,
     pub(super) tail_bytes: Vec<u8>,
     pub(super) toc_frame: FrameHeader,
+    /// What the digest covers of each frame that was read; empty if reading is cheap.
+    pub(super) covered: Vec<OnceLock<Box<[u8]>>>,
 }
 
 /// A block's frame. Its header has been checked; its sections are still as stored.
@@ -420,6 +423,7 @@ impl SegmentReader {
         self.check_entry(number, &frame).map_err(corrupt)?;
         let payload = bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default();
         frame.check_payload(&self.ids, payload).map_err(corrupt)?;
+        self.note_covered(number, &bytes);
         Ok((frame, bytes))
     }
 }

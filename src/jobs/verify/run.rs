@@ -251,7 +251,6 @@ impl Check<'_> {
             });
             return Ok(counts);
         }
-        self.compare_digest(number, named, &segment)?;
         let index_bytes = self.note(number, &place, segment.read_key_index())?;
         let index = match &index_bytes {
             Some(bytes) if segment.toc().key_index_offset != 0 => {
@@ -266,6 +265,8 @@ impl Check<'_> {
             self.check_stored(number, &segment)?;
             counts.records
         };
+        // Last, since a distant segment is not read twice then.
+        self.compare_digest(number, named, &segment)?;
         // Bytes of the tables; those of blocks and parts are reported one by one.
         let entries = segment.toc().entries.iter();
         let told = entries

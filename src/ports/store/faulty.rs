@@ -187,6 +187,10 @@ impl Store for FaultyStore {
         self.inner.lock_prefix(prefix)
     }
 
+    fn list_below(&self, prefix: &str) -> Result<Vec<String>> {
+        self.run(Operation::List, prefix, |store| store.list_below(prefix))
+    }
+
     fn keeps_writers_apart(&self) -> Result<bool> {
         self.inner.keeps_writers_apart()
     }

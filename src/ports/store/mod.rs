@@ -164,6 +164,26 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// - `Io`: the store cannot be read.
     fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>>;
 
+    /// Lists what is directly below a prefix, or in the store when it is empty: the first
+    /// component of each name there, once, sorted.
+    ///
+    /// # Errors
+    ///
+    /// - As for [`Store::list`].
+    fn list_below(&self, prefix: &str) -> Result<Vec<String>> {
+        let below = |object: &ObjectInfo| {
+            let rest = match prefix {
+                "" => Some(object.name.as_str()),
+                prefix => object.name.strip_prefix(prefix)?.strip_prefix('/'),
+            };
+            Some(rest?.split('/').next()?.to_owned())
+        };
+        let mut names: Vec<String> = self.list(prefix)?.iter().filter_map(below).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
     /// Lists objects that were started but not finished, with the bytes stored so far, in
     /// the way of [`Store::list`]. These are being written by other processes right now,
     /// or were left behind by killed ones.

@@ -177,6 +177,24 @@ impl Store for CloudStore {
         Ok(objects)
     }
 
+    fn list_below(&self, prefix: &str) -> Result<Vec<String>> {
+        check_prefix(prefix)?;
+        let path = Some(self.prefix.path(prefix)).filter(|path| !path.as_ref().is_empty());
+        let listed = wait(
+            &self.prefix.handle,
+            self.prefix.client.list_with_delimiter(path.as_ref()),
+        );
+        let listed = checked(Operation::List, &self.prefix.described(prefix), listed)?;
+        let objects = listed.objects.iter().map(|object| &object.location);
+        let all = listed.common_prefixes.iter().chain(objects);
+        // What others have put here is no object of ours.
+        let names = all.filter_map(|path| path.filename().filter(|name| check_name(name).is_ok()));
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
     fn list_unfinished(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
         check_prefix(prefix)?;
         Ok(self.prefix.unfinished.list(prefix))

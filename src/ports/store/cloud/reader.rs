@@ -182,21 +182,30 @@ impl CloudObject {
         wait(&self.handle, self.ask(range))
     }
 
-    /// Takes what is on its way, if it has all of a range.
+    /// Takes what is on its way, if a range ends in it and begins there or in what was read
+    /// before.
     fn take_coming(&self, ahead: &mut Ahead, range: &Range<u64>) -> Result<bool> {
         let Some((coming, task)) = ahead.coming.take() else {
             return Ok(false);
         };
-        if coming.start > range.start || coming.end < range.end {
+        let before = ahead.piece.get(&(range.start..coming.start));
+        let begins_there = (coming.start..coming.end).contains(&range.start);
+        if coming.end < range.end || !(begins_there || before.is_some()) {
             task.abort();
             return Ok(false);
         }
         let bytes = wait(&self.handle, task).map_err(|error| {
             read_error(&self.described, coming.start, io::Error::other(error))
         })??;
-        ahead.piece = Piece {
-            start: coming.start,
-            bytes,
+        ahead.piece = match before {
+            Some(before) if !begins_there => Piece {
+                start: range.start,
+                bytes: [before, &bytes].concat().into(),
+            },
+            Some(_) | None => Piece {
+                start: coming.start,
+                bytes,
+            },
         };
         Ok(true)
     }
@@ -249,7 +258,9 @@ impl ObjectReader for CloudObject {
         }
         // A read that starts where the last one ended is likely to be followed by more: read
         // ahead. Any other skips what is not needed, such as values: read no more than asked.
-        let is_next = range.start == ahead.next;
+        let is_coming = (ahead.coming.as_ref())
+            .is_some_and(|(coming, _)| coming.start <= range.end && range.end <= coming.end);
+        let is_next = range.start == ahead.next || is_coming;
         ahead.next = range.end;
         if !is_next {
             drop(ahead);
