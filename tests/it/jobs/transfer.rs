@@ -149,17 +149,17 @@ struct Sums {
 impl Progress for Seen {
     fn event(&self, event: Event) {
         let mut sums = self.0.lock().unwrap();
-        match event {
-            Event::Started {
-                items_total,
-                bytes_total,
-                ..
-            } => sums.started = (items_total, bytes_total),
-            Event::Advanced { items, bytes, .. } => {
-                sums.advanced.0 += items;
-                sums.advanced.1 += bytes;
-            }
-            _ => {}
+        if let Event::Started {
+            items_total,
+            bytes_total,
+            ..
+        } = event
+        {
+            sums.started = (items_total, bytes_total);
+        }
+        if let Event::Advanced { items, bytes, .. } = event {
+            sums.advanced.0 += items;
+            sums.advanced.1 += bytes;
         }
     }
 }
