@@ -35,6 +35,7 @@ mod salvage_parts;
 mod salvage_walk;
 mod salvaged;
 mod segment_checks;
+mod segment_differences;
 mod segment_digest;
 mod segment_identity;
 mod segment_lookup;

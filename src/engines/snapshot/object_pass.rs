@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::codecs::format::layout::FILE_HEADER_SIZE;
 use crate::codecs::format::manifest::{LookUpName, Need};
 use crate::codecs::format::sealed_text::checksum_of;
 use crate::codecs::format::verification;
@@ -16,6 +17,7 @@ use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, Result};
 use crate::words::limits::check_limit;
 use crate::words::location::Location;
+use crate::words::units::to_u64;
 
 /// An object that belongs to a snapshot, apart from its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +184,17 @@ impl SnapshotReader {
             Kind::Segment(index) => {
                 let named = manifest.segments.get(*index).ok_or_else(unknown)?;
                 let segment = self.open_segment(named)?;
-                let computed = segment.pass(Need::Verify, take)?;
+                let at_start = |defect| {
+                    let offset = to_u64(FILE_HEADER_SIZE);
+                    Error::corrupt(defect).at(Location::offset(segment.place(), offset))
+                };
+                let (_, stated) = segment.read_described(Need::Verify)?;
+                let shard_bits = self.shard_bits(named);
+                stated.check(named.place(), shard_bits).map_err(at_start)?;
+                if let Some(defect) = segment.differences_from(named).into_iter().next() {
+                    return Err(Error::corrupt(defect).at(Location::object(segment.place())));
+                }
+                let computed = segment.pass(take)?;
                 if computed == named.digest {
                     return Ok(());
                 }

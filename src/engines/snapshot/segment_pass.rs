@@ -5,8 +5,6 @@ use std::borrow::Cow;
 use crate::codecs::format::checksum::SegmentDigest;
 use crate::codecs::format::frame::{FrameHeader, FrameType};
 use crate::codecs::format::layout::{FRAME_HEADER_SIZE, PAGE_SIZE};
-use crate::codecs::format::manifest::Need;
-use crate::codecs::format::segment_meta::SegmentMeta;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::parts_reader::PartSource as _;
 use crate::engines::snapshot::segment_digest::covered_len;
@@ -31,7 +29,7 @@ impl SegmentReader {
     /// # Memory
     ///
     /// A frame, and the stored table of contents.
-    pub(super) fn pass(&self, need: Need, take: TakeBytes<'_>) -> Result<String> {
+    pub(super) fn pass(&self, take: TakeBytes<'_>) -> Result<String> {
         let mut digest = SegmentDigest::new();
         let header = self.check_file_header()?;
         digest.update(&header);
@@ -40,7 +38,7 @@ impl SegmentReader {
         for (number, entry) in self.toc.entries.iter().enumerate() {
             let (frame, bytes) = self.read_frame_bytes(number, None)?;
             let payload = bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default();
-            self.check_stored_frame(number, &frame, payload, need)?;
+            self.check_stored_frame(number, &frame, payload)?;
             let covered = usize::try_from(covered_len(entry)).unwrap_or(usize::MAX);
             let head_len = FRAME_HEADER_SIZE.saturating_add(covered);
             let (head, rest) = bytes.split_at_checked(head_len).unwrap_or_default();
@@ -65,18 +63,8 @@ impl SegmentReader {
     }
 
     /// Checks the stored bytes of a frame, by its type.
-    fn check_stored_frame(
-        &self,
-        number: usize,
-        frame: &FrameHeader,
-        payload: &[u8],
-        need: Need,
-    ) -> Result<()> {
+    fn check_stored_frame(&self, number: usize, frame: &FrameHeader, payload: &[u8]) -> Result<()> {
         let at = |defect| self.fault(defect).at(self.frame_location(number, None));
-        if number == 0 && frame.frame_type == FrameType::Meta {
-            let meta = SegmentMeta::decode(payload, &self.ids, need, &self.limits);
-            return meta.map(drop).map_err(at);
-        }
         if frame.frame_type == FrameType::Block {
             let block = self.block_frame(number, frame, Cow::Borrowed(payload));
             return block.and_then(|block| block.check_stored()).map_err(at);

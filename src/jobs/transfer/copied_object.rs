@@ -1,7 +1,7 @@
 //! Copies one object: sends it, reads it back, and once more if it came out wrong.
 
+use std::cell::Cell;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::codecs::format::checksum::ValueHasher;
 use crate::engines::snapshot::{SnapshotObject, SnapshotReader};
@@ -228,17 +228,15 @@ enum Half {
     Check,
 }
 
-/// Tells how far an object has come. Its records are told as its bytes come: half of them
-/// as it is sent, and half as it is read back, so that a second try tells nothing twice.
+/// Tells how far an object has come. Half of its records and bytes are told as it is sent,
+/// and half as it is read back; a second try tells nothing twice.
 struct Steps<'a> {
     object: &'a SnapshotObject,
     progress: &'a dyn Progress,
-    /// Bytes of this try, and where they begin: at 0, or at the size of the object.
-    at: AtomicU64,
-    /// Bytes that were told, of twice the size.
-    told: AtomicU64,
-    records_told: AtomicU64,
-    bytes_told: AtomicU64,
+    /// How far this try is: from 0 on as it is sent, from the size on as it is read back.
+    at: Cell<u64>,
+    /// How far any try was.
+    told: Cell<u64>,
 }
 
 impl<'a> Steps<'a> {
@@ -246,49 +244,44 @@ impl<'a> Steps<'a> {
         Self {
             object,
             progress,
-            at: AtomicU64::new(0),
-            told: AtomicU64::new(0),
-            records_told: AtomicU64::new(0),
-            bytes_told: AtomicU64::new(0),
+            at: Cell::new(0),
+            told: Cell::new(0),
         }
     }
 
     fn begin(&self, half: Half) {
-        let at = match half {
+        self.at.set(match half {
             Half::Send => 0,
             Half::Check => self.object.size,
-        };
-        self.at.store(at, Ordering::Relaxed);
+        });
     }
 
     fn advance(&self, bytes: u64) {
-        let at = self.at.fetch_add(bytes, Ordering::Relaxed);
-        self.tell_up_to(at.saturating_add(bytes));
+        self.at.set(self.at.get().saturating_add(bytes));
+        self.tell_up_to(self.at.get());
     }
 
     fn finish(&self) {
-        self.tell_up_to(self.object.size.saturating_mul(2));
+        self.tell_up_to(u64::MAX);
     }
 
     /// Tells what is new.
     fn tell_up_to(&self, at: u64) {
         let whole = self.object.size.saturating_mul(2).max(1);
-        let at = at.min(whole);
-        if self.told.fetch_max(at, Ordering::Relaxed) >= at {
+        let (before, now) = (self.told.get(), at.min(whole));
+        if now <= before {
             return;
         }
-        let share = |all: u64| {
+        self.told.set(now);
+        let share = |all: u64, at: u64| {
             let part = u128::from(all).saturating_mul(at.into()) / u128::from(whole);
             u64::try_from(part).unwrap_or(all)
         };
-        let new = |told: &AtomicU64, all: u64| {
-            let now = share(all);
-            now.saturating_sub(told.swap(now, Ordering::Relaxed))
-        };
+        let new = |all: u64| share(all, now).saturating_sub(share(all, before));
         self.progress.event(Event::Advanced {
             node_index: None,
-            items: new(&self.records_told, self.object.records),
-            bytes: new(&self.bytes_told, self.object.size),
+            items: new(self.object.records),
+            bytes: new(self.object.size),
         });
     }
 }

@@ -284,32 +284,9 @@ impl Check<'_> {
 
     /// Compares the manifest with the table of contents.
     fn compare_counts(&self, number: usize, named: &ManifestSegment, segment: &SegmentReader) {
-        let toc = segment.toc();
-        let pairs = [
-            ("records", named.records, toc.record_count),
-            ("blocks", named.blocks, to_u64(segment.block_count())),
-            ("key_bytes", named.key_bytes, toc.key_bytes),
-            ("value_bytes", named.value_bytes, toc.value_bytes),
-        ];
-        for (field, stored, computed) in pairs {
-            if stored != computed {
-                let structure = Structure::Manifest;
-                let defect = Defect::CountMismatch {
-                    structure,
-                    field,
-                    stored,
-                    computed,
-                };
-                self.add(number, Location::object(segment.place()), defect);
-            }
+        for defect in segment.differences_from(named) {
+            self.add(number, Location::object(segment.place()), defect);
         }
-        self.compare_digests(
-            number,
-            segment.place(),
-            Structure::Manifest,
-            named,
-            &toc.digests,
-        );
     }
 
     fn compare_digests(

@@ -149,17 +149,17 @@ struct Sums {
 impl Progress for Seen {
     fn event(&self, event: Event) {
         let mut sums = self.0.lock().unwrap();
-        match event {
-            Event::Started {
-                items_total,
-                bytes_total,
-                ..
-            } => sums.started = (items_total, bytes_total),
-            Event::Advanced { items, bytes, .. } => {
-                sums.advanced.0 += items;
-                sums.advanced.1 += bytes;
-            }
-            _ => {}
+        if let Event::Started {
+            items_total,
+            bytes_total,
+            ..
+        } = event
+        {
+            sums.started = (items_total, bytes_total);
+        }
+        if let Event::Advanced { items, bytes, .. } = event {
+            sums.advanced.0 += items;
+            sums.advanced.1 += bytes;
         }
     }
 }
@@ -200,6 +200,41 @@ fn every_golden_snapshot_survives_a_push_and_a_pull() {
         assert_eq!(objects(&pulled, &name), wanted, "{name}");
     }
     assert!(count >= 7, "{count}");
+}
+
+/// Whatever a verification of the stored bytes finds keeps a snapshot from being copied.
+#[test]
+fn no_golden_snapshot_that_is_damaged_is_published() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(testdata("corrupt")).unwrap() {
+        let entry = entry.unwrap();
+        if !entry.path().join("manifest.json").exists() {
+            continue;
+        }
+        let name = entry.file_name().into_string().unwrap();
+        let stored = LocalStore::open(&testdata("corrupt")).unwrap();
+        let stored: Arc<dyn Store> = Arc::new(stored.with_map(MapChoice::Never));
+        let verify = VerifyOptions {
+            depth: Depth::Data,
+            thread_count: 1,
+        };
+        let cancel = Cancel::new();
+        let verified = verify_snapshot(Arc::clone(&stored), &name, &verify, &cancel, &NoProgress);
+        let is_damaged = verified.map_or(true, |report| report.has_errors());
+        let to = MemoryStore::new();
+        let copied = Original::open(stored, &name).and_then(|original| {
+            let to = Arc::new(to.clone());
+            transfer(&original, to, &name, &options(1), &cancel, &NoProgress)
+        });
+        let is_refused = copied.map_or(true, |report| !report.is_published());
+        assert_eq!(is_refused, is_damaged, "{name}");
+        assert_eq!(
+            to.open(&format!("{name}/manifest.json")).is_err(),
+            is_damaged
+        );
+        count += usize::from(is_damaged);
+    }
+    assert!(count > 50, "{count}");
 }
 
 const FAULTS: [Fault; 4] = [

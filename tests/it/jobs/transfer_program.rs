@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::harness::client::Item;
 use crate::harness::fault::{Call, Fault, Harm, was_killed};
 use crate::harness::memcached::Memcached;
+use crate::harness::running_job::wait_until;
+use crate::harness::signals::signal;
 use crate::harness::sound_segments;
 use crate::harness::workdir::Workdir;
 
@@ -267,6 +269,35 @@ fn a_copy_that_is_killed_anywhere_goes_on_with_the_same_command() {
         }
     }
     assert!(killed > 10, "{killed} of {}", counted.len());
+}
+
+#[test]
+fn a_copy_that_is_stopped_says_so_and_goes_on_with_the_same_command() {
+    let workdir = dumped();
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let run = workdir.mcsnap_by(
+            &["env", "--default-signal=HUP,INT,TERM"],
+            ["push", "s/n", "--to=t", "--bytes-per-second=1KiB"],
+        );
+        let child = run.spawn();
+        // It takes minutes for the first file.
+        wait_until("a file is begun", || {
+            let files = files(&workdir.join("t/n/segments"));
+            files.keys().any(|name| name.ends_with(".partial"))
+        });
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let told = text(&output.stderr);
+        for words in [
+            &*format!("stopping (SIG{name}): leaving what was copied"),
+            &*format!("stopped by SIG{name}; what was copied stays, and the same command goes on"),
+        ] {
+            assert!(told.contains(words), "{told}");
+        }
+    }
+    workdir.mcsnap(&["push", "s/n", "--to=t"]).succeeds();
+    assert_eq!(files(&workdir.join("t/n")), files(&workdir.join("s/n")));
 }
 
 #[test]

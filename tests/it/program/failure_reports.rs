@@ -39,7 +39,7 @@ fn every_command_reports_its_failure() {
     let workdir = Workdir::new("failures");
     let dump = ["dump", "--to", "s", "--name=a", &address];
     workdir.mcsnap(&dump).succeeds();
-    let cases: [(&[&str], &str, i32, &str); 16] = [
+    let cases: [(&[&str], &str, i32, &str); 19] = [
         (&["dump", "--to", "t", NOBODY], "dump", 1, "io"),
         (
             &["dump", "--to", "s", "--name=a", &address],
@@ -66,6 +66,9 @@ fn every_command_reports_its_failure() {
         (&["ls", "s/b"], "ls", 1, "not-found"),
         (&["get", "s/b", "key"], "get", 1, "not-found"),
         (&["salvage", "s/b", "--to", "t"], "salvage", 1, "not-found"),
+        (&["push", "s/b", "--to", "t"], "push", 1, "not-found"),
+        (&["push", "s/a", "--to", "s"], "push", 2, "invalid-input"),
+        (&["pull", "s/a"], "pull", 2, "usage"),
         (
             &["ring", "detect", NOBODY, "127.0.0.1:2"],
             "ring-detect",
