@@ -4,7 +4,7 @@ use anyhow::Result;
 use mcsnap::codecs::format::manifest::{Manifest, Need, Verdict};
 use mcsnap::engines::snapshot::{SnapshotReader, resolve_latest};
 use mcsnap::ports::net::{Compared, clock_warning};
-use mcsnap::ports::store::{MapChoice, open_snapshot_place};
+use mcsnap::ports::store::{MapChoice, directory_label_of, open_snapshot_place};
 use mcsnap::words::error::{Error, ErrorKind};
 use mcsnap::words::units::to_u64;
 
@@ -19,6 +19,11 @@ pub(crate) fn required_snapshot(snapshot: Option<&str>) -> Result<String> {
         return Err(UsageError(text.to_owned()).into());
     };
     Ok(resolve_latest(place)?)
+}
+
+/// Returns by which name the metrics know the directory that a snapshot is in.
+pub(crate) fn labelled_snapshot(snapshot: Option<&str>) -> Result<String, Error> {
+    directory_label_of(snapshot.unwrap_or_default())
 }
 
 /// Which segments a command wants to know of.

@@ -10,7 +10,7 @@ use crate::ports::store::{FileMode, LocalStore, MapChoice, Store, check_name};
 use crate::words::error::{Error, ErrorKind, Operation, Result};
 
 /// A user may also name a snapshot by its manifest.
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 
 /// Opens the store into which snapshots are written: a directory, created if it is
 /// missing, or a prefix of a bucket.

@@ -118,7 +118,7 @@ impl CloudPlace {
     }
 
     /// Returns the URL of an object below the place, or of the place itself.
-    pub(super) fn describe(&self, name: &str) -> String {
+    pub(crate) fn describe(&self, name: &str) -> String {
         let mut url = format!("{}://{}", self.scheme(), self.bucket);
         for part in [self.prefix.as_str(), name] {
             if !part.is_empty() {
