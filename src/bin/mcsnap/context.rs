@@ -12,7 +12,6 @@ use mcsnap::words::progress::{Event, Progress};
 use serde_json::{Value, json};
 use tracing::Level;
 
-use crate::command::CommandRule;
 use crate::exit::{Signal, UsageError, kind_of};
 use crate::failure::Unfinished;
 use crate::job_watch::JobWatch;
@@ -37,21 +36,19 @@ pub(crate) struct World {
     pub(crate) watch: Arc<JobWatch>,
     pub(crate) bars: MultiProgress,
     pub(crate) metrics: Metrics,
-    has_metrics: bool,
     unfinished: Arc<Mutex<Option<Unfinished>>>,
 }
 
 impl World {
-    pub(crate) fn new(command: &CommandRule) -> Self {
-        let run = Arc::new(ThisRun::begin(command.name));
+    pub(crate) fn new(command: &str, metrics: Metrics) -> Self {
+        let run = Arc::new(ThisRun::begin(command));
         Self {
             log: EventLog::new(&run),
             run,
             cancel: Cancel::new(),
             watch: Arc::default(),
             bars: make_bars(),
-            metrics: Metrics::default(),
-            has_metrics: command.has_metrics,
+            metrics,
             unfinished: Arc::default(),
         }
     }
@@ -135,7 +132,11 @@ impl Context {
             &world.bars,
         )?;
         check_variables(&environment, &sections)?;
-        if let Some(address) = global.metrics_addr.as_deref().filter(|_| world.has_metrics) {
+        if let Some(address) = global
+            .metrics_addr
+            .as_deref()
+            .filter(|_| world.metrics.are_offered)
+        {
             let served = world.metrics.serve(address, &world.run, &world.watch);
             let address = served.map_err(place)?;
             tracing::info!("metrics of this run are at http://{address}/metrics");
@@ -328,7 +329,7 @@ impl SeenJob<'_> {
 /// one, though some commands have none.
 fn open_metrics_file(resolved: &Resolved<GlobalArgs>, world: &World) -> Result<(), UsageError> {
     let command = &world.run.command;
-    if world.has_metrics {
+    if world.metrics.are_offered {
         let path = resolved.settings.metrics_file.as_deref();
         return path.map_or(Ok(()), |path| world.metrics.open_file(path, command));
     }

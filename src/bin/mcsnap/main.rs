@@ -40,6 +40,7 @@ use mcsnap::words::item::escape_controls;
 use crate::cli::Cli;
 use crate::context::{Context, World};
 use crate::exit::Outcome;
+use crate::metrics::Metrics;
 use crate::render::{print_failure, print_text};
 use crate::settings::Format;
 use crate::signals::Signals;
@@ -56,7 +57,11 @@ fn main() -> ExitCode {
     };
     let command = cli.command.rule;
     mcsnap::ports::host::raise_open_files_limit();
-    let world = World::new(command);
+    let metrics = match command.has_metrics {
+        true => Metrics::of_job(),
+        false => Metrics::default(),
+    };
+    let world = World::new(command.name, metrics);
     let signals = Signals::default();
     let held = match command.has_walks {
         true => stop_signals::hold(),

@@ -1,5 +1,6 @@
 //! Metrics as Prometheus reads them: its text format, 0.0.4.
 
+use jiff::Timestamp;
 use mcsnap::words::units::to_f64;
 use prometheus::{CounterVec, GaugeVec, Opts, Registry, TextEncoder};
 
@@ -34,11 +35,21 @@ impl Sample {
         Self::count(family, is_so.into())
     }
 
+    pub(super) fn moment(family: &'static Family, moment: Timestamp) -> Self {
+        Self::of(family, unix_seconds(moment))
+    }
+
     /// Gives it the value of the family's label.
     pub(super) fn with(mut self, label: &str) -> Self {
         self.labels.push(label.to_owned());
         self
     }
+}
+
+/// Returns a moment in seconds, as Prometheus has it, to the millisecond.
+pub(super) fn unix_seconds(moment: Timestamp) -> f64 {
+    let millis = u64::try_from(moment.as_millisecond()).unwrap_or(0);
+    to_f64(millis) / 1000.0
 }
 
 /// Writes all samples, those of a family together.

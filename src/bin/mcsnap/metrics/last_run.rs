@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mcsnap::words::units::{to_f64, to_u64};
+use mcsnap::words::units::to_u64;
 
-use crate::metrics::exposition::{Sample, render};
+use crate::metrics::exposition::{Sample, render, unix_seconds};
 use crate::metrics::families::{
     BUILD_INFO, LAST_DURATION, LAST_END, LAST_EXIT_CODE, LAST_FINDINGS, LAST_IS_SUCCESS, LAST_LOST,
     LAST_NODE_FAILED, LAST_NODE_LOST, LAST_NODE_STORED, LAST_NODES, LAST_READ, LAST_RECORDS,
     LAST_SEGMENTS, LAST_SNAPSHOT_AGE, LAST_SNAPSHOT_TIME, LAST_START, LAST_STORED, LAST_SUCCESS,
 };
-use crate::metrics::progress_page::NODES_MAX;
-use crate::metrics::{JobNumbers, NodeNumbers, SnapshotTime};
+use crate::metrics::numbers::{JobNumbers, NODES_MAX, NodeNumbers, SnapshotTime};
 
 /// A run that has ended.
 #[derive(Debug)]
@@ -59,8 +58,8 @@ impl LastRun<'_> {
             Sample::of(&LAST_SUCCESS, last_success),
             Sample::flag(&LAST_IS_SUCCESS, is_success),
             Sample::count(&LAST_EXIT_CODE, self.exit_code.into()),
-            Sample::of(&LAST_START, unix_seconds(self.started_at)),
-            Sample::of(&LAST_END, unix_seconds(self.ended_at)),
+            Sample::moment(&LAST_START, self.started_at),
+            Sample::moment(&LAST_END, self.ended_at),
             Sample::of(&LAST_DURATION, self.elapsed.as_secs_f64()),
         ];
         samples.extend(
@@ -78,12 +77,12 @@ impl LastRun<'_> {
         match self.snapshot {
             None => Vec::new(),
             Some(SnapshotTime::Written(at)) => {
-                vec![Sample::of(&LAST_SNAPSHOT_TIME, unix_seconds(at))]
+                vec![Sample::moment(&LAST_SNAPSHOT_TIME, at)]
             }
             Some(SnapshotTime::Read(at)) => {
                 let age = self.started_at.duration_since(at).as_secs_f64();
                 vec![
-                    Sample::of(&LAST_SNAPSHOT_TIME, unix_seconds(at)),
+                    Sample::moment(&LAST_SNAPSHOT_TIME, at),
                     Sample::of(&LAST_SNAPSHOT_AGE, age),
                 ]
             }
@@ -120,12 +119,6 @@ fn job_samples(numbers: &JobNumbers) -> Vec<Sample> {
     of_nodes(&LAST_NODE_LOST, |node| node.lost);
     of_nodes(&LAST_NODE_FAILED, |node| node.has_failed.into());
     samples
-}
-
-/// Returns a moment in seconds, as Prometheus has it, to the millisecond.
-pub(super) fn unix_seconds(moment: Timestamp) -> f64 {
-    let millis = u64::try_from(moment.as_millisecond()).unwrap_or(0);
-    to_f64(millis) / 1000.0
 }
 
 #[cfg(test)]

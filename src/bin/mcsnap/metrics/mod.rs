@@ -20,6 +20,7 @@ use crate::exit::UsageError;
 use crate::job_watch::JobWatch;
 use crate::metrics::address::parse_address;
 use crate::metrics::last_run::LastRun;
+use crate::metrics::numbers::SnapshotTime;
 use crate::metrics::textfile::Textfile;
 use crate::this_run::ThisRun;
 
@@ -28,6 +29,8 @@ pub(crate) use self::numbers::{JobNumbers, NodeNumbers};
 /// The metrics of this run. Where none are asked for, all of it does nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
+    /// The command has metrics, if they are asked for.
+    pub(crate) are_offered: bool,
     file: Arc<OnceLock<Textfile>>,
     facts: Arc<Mutex<Facts>>,
 }
@@ -42,14 +45,15 @@ struct Facts {
     numbers: Option<JobNumbers>,
 }
 
-/// When the dump of a snapshot ended.
-#[derive(Clone, Copy, Debug)]
-enum SnapshotTime {
-    Read(Timestamp),
-    Written(Timestamp),
-}
-
 impl Metrics {
+    /// Returns those of a command that has some.
+    pub(crate) fn of_job() -> Self {
+        Self {
+            are_offered: true,
+            ..Self::default()
+        }
+    }
+
     /// Has a file written at the end of the run, and checks that this can be done.
     pub(crate) fn open_file(&self, path: &str, command: &str) -> Result<(), UsageError> {
         let file = Textfile::open(path, command)?;

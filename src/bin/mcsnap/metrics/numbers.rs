@@ -1,5 +1,17 @@
 //! What a job did, in numbers: taken from its report, for the metrics.
 
+use jiff::Timestamp;
+
+/// The most nodes that have series of their own: the first of those that are known.
+pub(super) const NODES_MAX: usize = 100;
+
+/// When the dump of a snapshot ended that the job reads or writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SnapshotTime {
+    Read(Timestamp),
+    Written(Timestamp),
+}
+
 /// What a job reports at its end. What it does not know is `None`, and is left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct JobNumbers {

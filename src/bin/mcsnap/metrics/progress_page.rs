@@ -7,11 +7,8 @@ use crate::metrics::families::{
     NODE_FAILED, NODE_FINISHED, NODE_LOST, NODE_RECORDS, NODE_RETRIES, NODES, RECORDS, RETRIES,
     START,
 };
-use crate::metrics::last_run::unix_seconds;
+use crate::metrics::numbers::NODES_MAX;
 use crate::this_run::ThisRun;
-
-/// The most nodes that have series of their own: the first of those that are known.
-pub(super) const NODES_MAX: usize = 100;
 
 /// Writes how far a run has come.
 pub(super) fn render_page(
@@ -25,7 +22,7 @@ pub(super) fn render_page(
     let troubles = watch.troubles();
     let mut samples = vec![
         Sample::count(&BUILD_INFO, 1).with(env!("CARGO_PKG_VERSION")),
-        Sample::of(&START, unix_seconds(run.started_at())),
+        Sample::moment(&START, run.started_at()),
         Sample::count(&EXPECTED_RECORDS, expected_records),
         Sample::count(&EXPECTED_BYTES, expected_bytes),
         Sample::count(&RECORDS, records),

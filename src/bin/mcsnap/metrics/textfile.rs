@@ -100,25 +100,16 @@ impl Textfile {
 
 /// Creates the file that is written first, under a name of its own.
 fn create_beside(path: &Path) -> io::Result<NamedTempFile> {
-    let name = path.file_name().unwrap_or_default();
-    let mut prefix = name.to_owned();
+    // What is wrong with the folder is told in the system's words.
+    File::open(folder_of(path))?;
+    let mut prefix = path.file_name().unwrap_or_default().to_owned();
     prefix.push(".");
     tempfile::Builder::new()
         .prefix(&prefix)
         .suffix(UNFINISHED)
         .tempfile_in(folder_of(path))
         // Its own message has the name by chance, which says nothing to anybody.
-        .map_err(|error| without_path(&error))
-}
-
-/// Returns what the system said of a file that could not be created.
-fn without_path(error: &io::Error) -> io::Error {
-    let source = error.get_ref().and_then(|inner| inner.source());
-    let system = source.and_then(|source| source.downcast_ref::<io::Error>());
-    match system.and_then(io::Error::raw_os_error) {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => error.kind().into(),
-    }
+        .map_err(|error| error.kind().into())
 }
 
 fn folder_of(path: &Path) -> &Path {
