@@ -217,10 +217,14 @@ impl JobWatch {
 
     /// Returns how many nodes have come how far.
     pub(crate) fn node_states(&self) -> NodeStates {
+        let finished = self.nodes_finished.load(Ordering::Relaxed);
+        let failed = self.nodes_failed.load(Ordering::Relaxed);
+        // Some jobs tell only of the end.
+        let ended = finished.saturating_add(failed);
         NodeStates {
-            started: to_u64(self.read().len()),
-            finished: self.nodes_finished.load(Ordering::Relaxed),
-            failed: self.nodes_failed.load(Ordering::Relaxed),
+            started: to_u64(self.read().len()).max(ended),
+            finished,
+            failed,
         }
     }
 

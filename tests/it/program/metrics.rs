@@ -13,7 +13,9 @@ use crate::harness::client::Item;
 use crate::harness::fault::Gate;
 use crate::harness::held_dump::hold;
 use crate::harness::memcached::Memcached;
-use crate::harness::running_job::{RaiseOnDrop, segment_files, stop_at_gate, wait_until};
+use crate::harness::running_job::{
+    RaiseOnDrop, SlowRestore, segment_files, stop_at_gate, wait_until,
+};
 use crate::harness::workdir::{Run, Workdir};
 
 const SUCCESS: &str = "mcsnap_last_success_timestamp_seconds";
@@ -627,6 +629,47 @@ fn who_asks_slowly_or_too_much_is_left_and_the_job_goes_on() {
     gate.open();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn a_node_that_goes_away_is_told_while_the_others_are_filled() {
+    let server = loaded(2000);
+    let workdir = Workdir::new("metrics-away");
+    dump_of(&workdir, "a", &server.address()).succeeds();
+    let (stays, mut goes) = (Memcached::start(), Memcached::start());
+    let gone = goes.address();
+    let to = format!("--to={},{gone}", stays.address());
+    let options = [
+        "s/a",
+        &to,
+        "--ring=node-memcached",
+        "--metrics-addr=0",
+        "--metrics-file=warm.prom",
+        "--log-file=log",
+    ];
+    let restore = SlowRestore::start(&workdir, &options);
+    let address = served_at(&workdir, "log");
+    wait_until("records are stored in it", || {
+        scrape(&address).number("mcsnap_run_records_total", &[]) > 0.0
+    });
+    goes.end();
+    wait_until("retries and losses are told", || {
+        let page = scrape(&address);
+        let number = |metric| page.number(metric, &[]);
+        number("mcsnap_run_retries_total") > 0.0 && number("mcsnap_run_lost_records_total") > 0.0
+    });
+    let output = restore.finish();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let page = Page::read(&workdir, "warm.prom");
+    let lost = page.number("mcsnap_last_run_lost_records", &[]);
+    let of_node = |metric| page.number(metric, &[("node", &gone)]);
+    assert!(lost > 0.0);
+    assert_eq!(of_node("mcsnap_last_run_node_lost_records"), lost);
+    assert_eq!(of_node("mcsnap_last_run_node_failed"), 1.0);
+    assert_eq!(
+        page.number("mcsnap_last_run_nodes", &[("state", "failed")]),
+        1.0
+    );
 }
 
 #[test]
