@@ -91,7 +91,8 @@ impl Textfile {
         // Whatever the umask is.
         let permissions = Permissions::from_mode(MODE);
         file.as_file().set_permissions(permissions)?;
-        file.write_all(text.as_bytes())?;
+        // By the file itself, whose errors do not name it by chance.
+        file.as_file_mut().write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(&self.path)?;
         File::open(folder_of(&self.path))?.sync_all()
