@@ -59,6 +59,22 @@ pub enum Event {
         /// stored keys in an inspection, of keys in a ring plan, of objects in a push or pull.
         bytes: u64,
     },
+    /// Work is tried again since the last event of this kind: a connection broke and a new
+    /// one takes over, or a node failed and is asked once more.
+    Retried {
+        /// Index of the node, if that node was started.
+        node_index: Option<u32>,
+        /// Number of new tries since.
+        retries: u64,
+    },
+    /// Items have been lost since the last event of this kind. If a node is read from its
+    /// beginning again, what was lost of it before may come back; the report knows.
+    Lost {
+        /// Index of the node that had them, if that node was started.
+        node_index: Option<u32>,
+        /// Number of items lost since.
+        items: u64,
+    },
     /// A node is finished.
     NodeFinished {
         /// Zero-based index of the node, if it was started.
@@ -72,6 +88,37 @@ pub enum Event {
     },
     /// The job has ended.
     Finished,
+}
+
+/// What did not go well so far in a part of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Troubles {
+    /// How often a broken connection was replaced by a new one.
+    pub retries: u64,
+    /// Number of items lost.
+    pub losses: u64,
+}
+
+impl Troubles {
+    /// Reports what was added to what was there before; nothing if that is nothing.
+    pub(crate) fn report_since(
+        self,
+        before: Self,
+        node_index: Option<u32>,
+        progress: &dyn Progress,
+    ) {
+        let retries = self.retries.saturating_sub(before.retries);
+        if retries > 0 {
+            progress.event(Event::Retried {
+                node_index,
+                retries,
+            });
+        }
+        let items = self.losses.saturating_sub(before.losses);
+        if items > 0 {
+            progress.event(Event::Lost { node_index, items });
+        }
+    }
 }
 
 /// Receives the events of a job.

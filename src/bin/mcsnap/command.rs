@@ -14,6 +14,8 @@ use crate::settings::{Section, SectionRule};
 pub(crate) trait Command: Section + clap::Args {
     /// It can read walks of servers, which nothing may hold up.
     const HAS_WALKS: bool = false;
+    /// It is a job of which metrics are of use.
+    const HAS_METRICS: bool = false;
     /// Its report for programs is a JSON object a line, and no document.
     const PRINTS_LINES: bool = false;
 
@@ -35,6 +37,7 @@ pub(crate) struct CommandRule {
     pub(crate) name: &'static str,
     pub(crate) section: Option<SectionRule>,
     pub(crate) has_walks: bool,
+    pub(crate) has_metrics: bool,
     pub(crate) prints_lines: bool,
     /// Adds the flags.
     pub(crate) define: fn(clap::Command) -> clap::Command,
@@ -53,6 +56,7 @@ impl CommandRule {
             name,
             section: Some(SectionRule::of::<T>()),
             has_walks: T::HAS_WALKS,
+            has_metrics: T::HAS_METRICS,
             prints_lines: T::PRINTS_LINES,
             define: T::augment_args,
             read: |matches| {
@@ -71,6 +75,7 @@ impl CommandRule {
             name: T::NAME,
             section: None,
             has_walks: false,
+            has_metrics: false,
             prints_lines: false,
             define: T::augment_args,
             read: |matches| {

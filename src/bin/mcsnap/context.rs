@@ -14,16 +14,17 @@ use mcsnap::words::progress::{Event, Progress};
 use serde_json::{Value, json};
 use tracing::Level;
 
-use crate::exit::{Signal, kind_of};
+use crate::exit::{Signal, UsageError, kind_of};
 use crate::failure::Unfinished;
 use crate::job_watch::JobWatch;
 use crate::logging::{self, EventLog};
+use crate::metrics::Metrics;
 use crate::progress::{ProgressKind, Renderer};
 use crate::render::{given_json, print_json, print_text};
 use crate::screen::make_bars;
 use crate::settings::{
-    ConfigFile, Format, GlobalArgs, Resolved, Section, SectionRule, check_variables, parse_choice,
-    parse_patience, place_of, resolve,
+    ConfigFile, Format, GlobalArgs, Origin, Resolved, Section, SectionRule, check_variables,
+    parse_choice, parse_patience, place_of, resolve,
 };
 use crate::stderr::{self, Priority};
 use crate::this_run::ThisRun;
@@ -36,11 +37,12 @@ pub(crate) struct World {
     pub(crate) log: EventLog,
     pub(crate) watch: Arc<JobWatch>,
     pub(crate) bars: MultiProgress,
+    pub(crate) metrics: Metrics,
     unfinished: Arc<Mutex<Option<Unfinished>>>,
 }
 
 impl World {
-    pub(crate) fn new(command: &str) -> Self {
+    pub(crate) fn new(command: &str, metrics: Metrics) -> Self {
         let run = Arc::new(ThisRun::begin(command));
         Self {
             log: EventLog::new(&run),
@@ -48,6 +50,7 @@ impl World {
             cancel: Cancel::new(),
             watch: Arc::default(),
             bars: make_bars(),
+            metrics,
             unfinished: Arc::default(),
         }
     }
@@ -101,11 +104,15 @@ impl Context {
                 .get("MCSNAP_CONFIG")
                 .filter(|path| !path.is_empty())
         });
-        let file = path
-            .map(|path| ConfigFile::read(path, &sections))
-            .transpose()?
-            .unwrap_or_default();
-        let resolved = resolve(flags, &environment, &file)?;
+        let none = ConfigFile::default();
+        let file = match path {
+            Some(path) => ConfigFile::read(path, &sections),
+            None => Ok(none.clone()),
+        };
+        let resolved = resolve(flags, &environment, file.as_ref().unwrap_or(&none))?;
+        // Before all that can fail, and be told by it.
+        open_metrics_file(&resolved, world)?;
+        let file = file?;
         let place = |error| with_place(&resolved, &file, error);
         let global = &resolved.settings;
         let format = global.format.as_deref().unwrap_or("text");
@@ -133,6 +140,15 @@ impl Context {
             set_patience(patience);
             #[cfg(not(feature = "cloud"))]
             let _ = patience;
+        }
+        if let Some(address) = global
+            .metrics_addr
+            .as_deref()
+            .filter(|_| world.metrics.are_offered)
+        {
+            let served = world.metrics.serve(address, &world.run, &world.watch);
+            let address = served.map_err(place)?;
+            tracing::info!("metrics of this run are at http://{address}/metrics");
         }
         Ok(Self {
             format,
@@ -192,6 +208,11 @@ impl Context {
     /// Returns the log.
     pub(crate) fn log(&self) -> &EventLog {
         &self.world.log
+    }
+
+    /// Returns the metrics, which every job tells what it does.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.world.metrics
     }
 
     /// Returns which run this is.
@@ -303,9 +324,34 @@ impl SeenJob<'_> {
                 json!({"items": items, "bytes": bytes})
             }),
             // They come in thousands, or are of a newer library.
-            Event::WalkStarted { .. } | Event::WalkEnded { .. } | Event::Advanced { .. } | _ => {}
+            Event::Lost { .. }
+            | Event::Retried { .. }
+            | Event::WalkStarted { .. }
+            | Event::WalkEnded { .. }
+            | Event::Advanced { .. }
+            | _ => {}
         }
     }
+}
+
+/// Prepares the file of metrics, if there is to be one. Settings of all commands may name
+/// one, though some commands have none.
+fn open_metrics_file(resolved: &Resolved<GlobalArgs>, world: &World) -> Result<(), UsageError> {
+    let command = &world.run.command;
+    if world.metrics.are_offered {
+        let path = resolved.settings.metrics_file.as_deref();
+        return path.map_or(Ok(()), |path| world.metrics.open_file(path, command));
+    }
+    for name in ["metrics-addr", "metrics-file"] {
+        let given = resolved.given.get(name);
+        if given.is_some_and(|given| given.origin == Origin::Flag) {
+            let text = format!(
+                "--{name}: {command} has no metrics; jobs such as dump, restore and verify have"
+            );
+            return Err(UsageError(text));
+        }
+    }
+    Ok(())
 }
 
 fn with_place<T: Section>(

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use mcsnap::words::progress::Event;
+use mcsnap::words::progress::{Event, Troubles};
+use mcsnap::words::units::to_u64;
 
 use crate::exit::Signal;
 
@@ -14,10 +15,45 @@ use crate::exit::Signal;
 #[derive(Debug, Default)]
 pub(crate) struct JobWatch {
     job: OnceLock<&'static str>,
+    /// What it expects to do.
+    items_total: AtomicU64,
+    bytes_total: AtomicU64,
     items: AtomicU64,
     bytes: AtomicU64,
+    troubles: TroubleWatch,
+    nodes_finished: AtomicU64,
+    nodes_failed: AtomicU64,
     /// By their places; those of which a node's start was told.
     nodes: RwLock<BTreeMap<u32, NodeWatch>>,
+}
+
+/// Counts what does not go well.
+#[derive(Debug, Default)]
+struct TroubleWatch {
+    retries: AtomicU64,
+    losses: AtomicU64,
+}
+
+impl TroubleWatch {
+    fn add(&self, more: Troubles) {
+        self.retries.fetch_add(more.retries, Ordering::Relaxed);
+        self.losses.fetch_add(more.losses, Ordering::Relaxed);
+    }
+
+    fn so_far(&self) -> Troubles {
+        Troubles {
+            retries: self.retries.load(Ordering::Relaxed),
+            losses: self.losses.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// How many nodes have come how far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NodeStates {
+    pub(crate) started: u64,
+    pub(crate) finished: u64,
+    pub(crate) failed: u64,
 }
 
 #[derive(Debug)]
@@ -26,6 +62,7 @@ struct NodeWatch {
     items_total: u64,
     items: AtomicU64,
     bytes: AtomicU64,
+    troubles: TroubleWatch,
     is_finished: bool,
     failure: Option<String>,
     /// A walk is being read that the server may not survive being left alone: how
@@ -41,6 +78,7 @@ pub(crate) struct NodeCount {
     pub(crate) items_total: u64,
     pub(crate) items: u64,
     pub(crate) bytes: u64,
+    pub(crate) troubles: Troubles,
     pub(crate) is_finished: bool,
     pub(crate) failure: Option<String>,
 }
@@ -49,10 +87,11 @@ impl JobWatch {
     /// Takes note of an event.
     pub(crate) fn note(&self, event: &Event) {
         match event {
-            Event::Started { job, .. } => {
-                // A second job of one run changes nothing.
-                let _ = self.job.set(job);
-            }
+            Event::Started {
+                job,
+                items_total,
+                bytes_total,
+            } => self.begin(job, *items_total, *bytes_total),
             Event::NodeStarted {
                 node_index,
                 node,
@@ -63,6 +102,7 @@ impl JobWatch {
                     items_total: *items_total,
                     items: AtomicU64::new(0),
                     bytes: AtomicU64::new(0),
+                    troubles: TroubleWatch::default(),
                     is_finished: false,
                     failure: None,
                     walk_rest: None,
@@ -84,20 +124,66 @@ impl JobWatch {
                     node.bytes.fetch_add(*bytes, Ordering::Relaxed);
                 }
             }
+            Event::Retried {
+                node_index,
+                retries,
+            } => self.add_troubles(
+                *node_index,
+                Troubles {
+                    retries: *retries,
+                    losses: 0,
+                },
+            ),
+            Event::Lost { node_index, items } => self.add_troubles(
+                *node_index,
+                Troubles {
+                    retries: 0,
+                    losses: *items,
+                },
+            ),
+            // It is asked again from now on.
+            Event::NodeAwaited { .. } => self.add_troubles(
+                None,
+                Troubles {
+                    retries: 1,
+                    losses: 0,
+                },
+            ),
             Event::NodeFinished {
                 node_index,
                 failure,
                 ..
             } => {
+                let count = match failure {
+                    None => &self.nodes_finished,
+                    Some(_) => &self.nodes_failed,
+                };
+                count.fetch_add(1, Ordering::Relaxed);
                 let mut nodes = self.write();
                 if let Some(node) = node_index.and_then(|index| nodes.get_mut(&index)) {
                     node.is_finished = failure.is_none();
                     node.failure.clone_from(failure);
                 }
             }
-            Event::NodeAwaited { .. } | Event::Finished => {}
+            Event::Finished => {}
             // What a newer library tells is nothing to be counted here.
             _ => {}
+        }
+    }
+
+    /// A second job of one run changes nothing.
+    fn begin(&self, job: &'static str, items_total: u64, bytes_total: u64) {
+        if self.job.set(job).is_ok() {
+            self.items_total.store(items_total, Ordering::Relaxed);
+            self.bytes_total.store(bytes_total, Ordering::Relaxed);
+        }
+    }
+
+    fn add_troubles(&self, node_index: Option<u32>, more: Troubles) {
+        self.troubles.add(more);
+        let nodes = self.read();
+        if let Some(node) = node_index.and_then(|index| nodes.get(&index)) {
+            node.troubles.add(more);
         }
     }
 
@@ -118,6 +204,30 @@ impl JobWatch {
         (load(&self.items), load(&self.bytes))
     }
 
+    /// Returns the items and bytes that the job expects to do; 0 where it knows none.
+    pub(crate) fn expected(&self) -> (u64, u64) {
+        let load = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        (load(&self.items_total), load(&self.bytes_total))
+    }
+
+    /// Returns what did not go well so far.
+    pub(crate) fn troubles(&self) -> Troubles {
+        self.troubles.so_far()
+    }
+
+    /// Returns how many nodes have come how far.
+    pub(crate) fn node_states(&self) -> NodeStates {
+        let finished = self.nodes_finished.load(Ordering::Relaxed);
+        let failed = self.nodes_failed.load(Ordering::Relaxed);
+        // Some jobs tell only of the end.
+        let ended = finished.saturating_add(failed);
+        NodeStates {
+            started: to_u64(self.read().len()).max(ended),
+            finished,
+            failed,
+        }
+    }
+
     /// Returns how far each node has come that was begun with.
     pub(crate) fn nodes(&self) -> Vec<NodeCount> {
         let count = |node: &NodeWatch| NodeCount {
@@ -125,6 +235,7 @@ impl JobWatch {
             items_total: node.items_total,
             items: node.items.load(Ordering::Relaxed),
             bytes: node.bytes.load(Ordering::Relaxed),
+            troubles: node.troubles.so_far(),
             is_finished: node.is_finished,
             failure: node.failure.clone(),
         };
@@ -232,9 +343,33 @@ mod tests {
             items: 2,
             failure: Some("gone".to_owned()),
         });
+        watch.note(&Event::Retried {
+            node_index: Some(0),
+            retries: 2,
+        });
+        watch.note(&Event::Lost {
+            node_index: Some(1),
+            items: 4,
+        });
+        watch.note(&Event::NodeAwaited {
+            node: "c:1".to_owned(),
+            reason: "refused".to_owned(),
+            limit: Duration::ZERO,
+        });
         assert_eq!(watch.totals(), (6, 60));
+        assert_eq!(watch.expected(), (10, 0));
+        let troubles = |retries, losses| Troubles { retries, losses };
+        assert_eq!(watch.troubles(), troubles(3, 4));
+        let states = NodeStates {
+            started: 2,
+            finished: 0,
+            failed: 1,
+        };
+        assert_eq!(watch.node_states(), states);
         let nodes = watch.nodes();
         assert_eq!((nodes[0].items, nodes[0].bytes), (3, 30));
+        assert_eq!(nodes[0].troubles, troubles(2, 0));
+        assert_eq!(nodes[1].troubles, troubles(0, 4));
         assert_eq!(nodes[1].failure.as_deref(), Some("gone"));
         assert!(!nodes[0].is_finished && !nodes[1].is_finished);
     }

@@ -107,6 +107,11 @@ impl EventLog {
         self.write(Level::INFO, "report", || json!({"report": report}));
     }
 
+    /// Writes what could not be done beside the job.
+    pub(crate) fn write_error(&self, message: &str) {
+        self.write(Level::ERROR, "message", || json!({"message": message}));
+    }
+
     /// Writes how the program ended.
     pub(crate) fn write_end(&self, exit_code: u8, failure: Option<&str>) {
         let level = match exit_code {

@@ -13,6 +13,7 @@ mod failure;
 mod job_watch;
 mod logging;
 mod memory;
+mod metrics;
 mod progress;
 mod registry;
 mod reload;
@@ -40,6 +41,7 @@ use mcsnap::words::item::escape_controls;
 use crate::cli::Cli;
 use crate::context::{Context, World};
 use crate::exit::Outcome;
+use crate::metrics::Metrics;
 use crate::render::{print_failure, print_text};
 use crate::settings::Format;
 use crate::signals::Signals;
@@ -56,7 +58,11 @@ fn main() -> ExitCode {
     };
     let command = cli.command.rule;
     mcsnap::ports::host::raise_open_files_limit();
-    let world = World::new(command.name);
+    let metrics = match command.has_metrics {
+        true => Metrics::of_job(),
+        false => Metrics::default(),
+    };
+    let world = World::new(command.name, metrics);
     let signals = Signals::default();
     let held = match command.has_walks {
         true => stop_signals::hold(),
@@ -81,8 +87,12 @@ fn main() -> ExitCode {
             (code, Some(message))
         }
     };
-    world.log.write_end(code, failure.as_deref());
     // The work is what it is; the code tells of nothing else.
+    if let Err(failure) = world.metrics.write_end(&world.run, &world.watch, code) {
+        world.log.write_error(&failure);
+        tell(Priority::Error, &escape_controls(&failure));
+    }
+    world.log.write_end(code, failure.as_deref());
     if let Some(failure) = world.log.failure() {
         tell(Priority::Error, &escape_controls(failure));
     }

@@ -7,7 +7,9 @@ use anyhow::Result;
 use mcsnap::codecs::format::manifest::{Manifest, Need, Verdict};
 use mcsnap::engines::snapshot::{SnapshotReader, resolve_latest};
 use mcsnap::ports::net::{Compared, clock_warning};
-use mcsnap::ports::store::{MapChoice, Store, create_directory, is_remote, open_snapshot_place};
+use mcsnap::ports::store::{
+    MapChoice, Store, create_directory, directory_label_of, is_remote, open_snapshot_place,
+};
 use mcsnap::words::error::{Error, ErrorKind};
 use mcsnap::words::units::to_u64;
 
@@ -30,6 +32,11 @@ pub(crate) fn open_directory_if_there(to: &str) -> Result<Option<Arc<dyn Store>>
         return Ok(None);
     }
     Ok(Some(create_directory(to)?))
+}
+
+/// Returns by which name the metrics know the directory that a snapshot is in.
+pub(crate) fn labelled_snapshot(snapshot: Option<&str>) -> Result<String, Error> {
+    directory_label_of(snapshot.unwrap_or_default())
 }
 
 /// Which segments a command wants to know of.

@@ -34,6 +34,11 @@ impl ThisRun {
         }
     }
 
+    /// Returns when it began.
+    pub(crate) fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
     /// Returns how long it has taken so far, planning included.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()

@@ -436,6 +436,7 @@ impl FetchRound<'_> {
                 }
             };
             let before = fetcher.done();
+            let troubles = fetcher.troubles();
             let fetched = fetcher.fetch(&chunk, outlet);
             drop(chunk);
             let after = fetcher.done();
@@ -444,6 +445,10 @@ impl FetchRound<'_> {
                 items: after.0.saturating_sub(before.0),
                 bytes: after.1.saturating_sub(before.1),
             });
+            let node_index = Some(self.node_index);
+            fetcher
+                .troubles()
+                .report_since(troubles, node_index, self.progress);
             let Err(error) = fetched else {
                 continue;
             };

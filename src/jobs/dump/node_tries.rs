@@ -155,6 +155,10 @@ impl DumpPlan {
         let mut reason = failure.to_chain();
         for pause in pauses {
             tracing::warn!("{reason}; in {} s it is tried again", pause.as_secs());
+            context.progress.event(Event::Retried {
+                node_index: Some(context.node_index),
+                retries: 1,
+            });
             pause_for(pause, context.stop)?;
             match self.survey(context) {
                 Ok(surveyed) => return Ok(Some(surveyed)),

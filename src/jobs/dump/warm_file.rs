@@ -333,6 +333,7 @@ impl WarmFilePlan {
             // The last check before the bytes are accessed.
             self.file.bytes()?;
             let (mut items, mut bytes) = (0_u64, 0_u64);
+            let lost_before = tally.counters.losses();
             for found in pages.file.page(page) {
                 tally.counters.taken = tally.counters.taken.saturating_add(1);
                 match found {
@@ -385,6 +386,13 @@ impl WarmFilePlan {
                 items,
                 bytes,
             });
+            let lost = tally.counters.losses().saturating_sub(lost_before);
+            if lost > 0 {
+                progress.event(Event::Lost {
+                    node_index: None,
+                    items: lost,
+                });
+            }
         }
     }
 

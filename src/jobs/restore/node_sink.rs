@@ -11,7 +11,7 @@ use crate::ports::net::NodeBrake;
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Result};
 use crate::words::location::Location;
-use crate::words::progress::{Event, Progress};
+use crate::words::progress::{Event, Progress, Troubles};
 
 /// The results of a node's loaders.
 #[derive(Debug, Default)]
@@ -87,6 +87,16 @@ impl<'a> NodeSink<'a> {
         })
     }
 
+    fn troubles(&self) -> Troubles {
+        match &self.loader {
+            Some(loader) => loader.troubles(),
+            None => Troubles {
+                retries: 0,
+                losses: self.load.tally.counters.losses(),
+            },
+        }
+    }
+
     /// Stores some records. An error of the node is part of the result.
     fn store(&mut self, load: &Load) -> Result<()> {
         let items = load.items();
@@ -128,7 +138,10 @@ impl Sink for NodeSink<'_> {
     /// A loader that gives up leaves the rest to the node's others. The last one
     /// continues to take and count records, so that every record is accounted for.
     fn take(&mut self, load: &Load) -> Result<Taken> {
+        let before = self.troubles();
         let stored = self.store(load);
+        let after = self.troubles();
+        after.report_since(before, None, self.shared.progress);
         self.shared.progress.event(Event::Advanced {
             node_index: None,
             items: load.items(),

@@ -14,6 +14,7 @@
 #[cfg(feature = "cloud")]
 mod cloud;
 mod directory;
+mod directory_label;
 mod faulty;
 mod file_mode;
 mod host_lease;
@@ -40,6 +41,7 @@ use crate::words::error::Result;
 
 #[cfg(feature = "cloud")]
 pub use self::cloud::{CloudStore, set_patience};
+pub use self::directory_label::{directory_label, directory_label_of};
 pub use self::faulty::{Fault, FaultyStore};
 pub use self::file_mode::FileMode;
 pub use self::host_lease::HostLease;

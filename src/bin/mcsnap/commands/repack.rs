@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
 use crate::render::counted;
 use crate::settings::{Section, check_spool_directory, switch, text};
-use crate::snapshots::required_snapshot;
+use crate::snapshots::{labelled_snapshot, required_snapshot};
 
 /// Make the look-up objects of a snapshot anew
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -40,8 +40,12 @@ impl Section for RepackArgs {
 }
 
 impl Command for RepackArgs {
+    const HAS_METRICS: bool = true;
+
     fn run(&self, context: &Context) -> Result<Outcome> {
         let settings = context.resolve(self)?.settings;
+        let metrics = context.metrics();
+        metrics.describe(labelled_snapshot(settings.snapshot.as_deref()), None);
         let place = &required_snapshot(settings.snapshot.as_deref())?;
         if settings.look_ups != Some(true) {
             let text = "what is to be made anew? pass --look-ups";

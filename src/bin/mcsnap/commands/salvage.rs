@@ -4,6 +4,7 @@ use anyhow::Result;
 use mcsnap::engines::snapshot::parse_name;
 use mcsnap::jobs::salvage::{SalvageOptions, SalvageReport, salvage};
 use mcsnap::ports::store::{DamagedPlace, create_directory_as, open_damaged_place};
+use mcsnap::words::defect::Severity;
 use mcsnap::words::finding::Finding;
 use mcsnap::words::units::to_u64;
 use serde::{Deserialize, Serialize};
@@ -13,10 +14,11 @@ use crate::command::Command;
 use crate::context::Context;
 use crate::exit::{Outcome, UsageError};
 use crate::memory::MemoryArgs;
+use crate::metrics::JobNumbers;
 use crate::render::{count, counted, finding_json, print, told};
 use crate::segment_args::SegmentArgs;
 use crate::settings::{Format, Section, parse_file_mode, parse_threads, text};
-use crate::snapshots::required_snapshot;
+use crate::snapshots::{labelled_snapshot, required_snapshot};
 
 /// Write a new snapshot of what is still sound in a damaged one
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -59,8 +61,12 @@ impl Section for SalvageArgs {
 }
 
 impl Command for SalvageArgs {
+    const HAS_METRICS: bool = true;
+
     fn run(&self, context: &Context) -> Result<Outcome> {
         let settings = context.resolve(self)?.settings;
+        let metrics = context.metrics();
+        metrics.describe(labelled_snapshot(settings.snapshot.as_deref()), None);
         let place = &required_snapshot(settings.snapshot.as_deref())?;
         let to = settings.to.as_deref().ok_or_else(|| {
             UsageError("where should the new snapshot go? pass --to DIR".to_owned())
@@ -82,6 +88,7 @@ impl Command for SalvageArgs {
         let store = create_directory_as(to, mode)?;
         let progress = context.progress();
         let report = salvage(&input, store, &options, &context.cancel, &progress)?;
+        metrics.set_numbers(numbers(&report));
         let findings = of_all(&report);
         context.log().write_findings(findings.iter().copied());
         let printed = print_findings_of(context, &report, &findings).and_then(|()| {
@@ -96,6 +103,32 @@ impl Command for SalvageArgs {
         } else {
             Outcome::Clean
         })
+    }
+}
+
+/// What the metrics say.
+fn numbers(report: &SalvageReport) -> JobNumbers {
+    let findings = of_all(report);
+    let count = |severity| {
+        let of_it = findings.iter().filter(|it| it.severity() == severity);
+        to_u64(of_it.count())
+    };
+    let totals = report.manifest.totals;
+    let dropped = report.sum(|salvage| salvage.finding_count_dropped);
+    JobNumbers {
+        records: vec![
+            ("stored", report.records()),
+            ("duplicate", report.duplicates),
+            ("lost", report.records_lost),
+        ],
+        lost: Some(report.records_lost),
+        findings: Some([
+            count(Severity::Error).saturating_add(dropped),
+            count(Severity::Warning),
+        ]),
+        stored_bytes: Some(totals.size),
+        segments: Some(totals.segments),
+        nodes: Vec::new(),
     }
 }
 

@@ -16,9 +16,10 @@ use serde_json::json;
 use crate::command::Command;
 use crate::context::Context;
 use crate::exit::Outcome;
+use crate::metrics::JobNumbers;
 use crate::render::{counted, finding_json, holds_row, print, size};
 use crate::settings::{Format, Section, parse_map_choice, parse_threads, switch, text};
-use crate::snapshots::required_snapshot;
+use crate::snapshots::{labelled_snapshot, required_snapshot};
 use crate::stderr::{Priority, tell};
 
 /// Check whether a snapshot is whole and sound
@@ -66,8 +67,12 @@ impl Section for VerifyArgs {
 }
 
 impl Command for VerifyArgs {
+    const HAS_METRICS: bool = true;
+
     fn run(&self, context: &Context) -> Result<Outcome> {
         let settings = context.resolve(self)?.settings;
+        let metrics = context.metrics();
+        metrics.describe(labelled_snapshot(settings.snapshot.as_deref()), None);
         let place = &required_snapshot(settings.snapshot.as_deref())?;
         let depth = match (settings.deep, settings.data) {
             (Some(true), _) => Depth::Deep,
@@ -89,6 +94,10 @@ impl Command for VerifyArgs {
             &context.cancel,
             &progress,
         )?;
+        if let Some([_, finished_at]) = &report.dump_span {
+            metrics.set_snapshot_read(finished_at);
+        }
+        metrics.set_numbers(numbers(&report));
         let record = match settings.record {
             Some(true) => write_record(store, &name, &report)?,
             _ => None,
@@ -105,6 +114,18 @@ impl Command for VerifyArgs {
         } else {
             Outcome::Clean
         })
+    }
+}
+
+/// What the metrics say.
+fn numbers(report: &VerifyReport) -> JobNumbers {
+    // Errors or not: what was too much to keep counts as the graver one.
+    let errors = to_u64(report.count(Severity::Error)).saturating_add(report.finding_count_dropped);
+    JobNumbers {
+        records: vec![("checked", report.records)],
+        findings: Some([errors, to_u64(report.count(Severity::Warning))]),
+        segments: Some(report.segments),
+        ..JobNumbers::default()
     }
 }
 

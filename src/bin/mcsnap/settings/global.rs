@@ -30,6 +30,19 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub(crate) store_patience: Option<String>,
+    /// Serve metrics of the running job for Prometheus at http://ADDRESS/metrics
+    ///
+    /// PORT for this host alone, or ADDRESS:PORT; 0.0.0.0:PORT is for all hosts.
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) metrics_addr: Option<String>,
+    /// Leave metrics of the run in a file for Prometheus' node_exporter
+    ///
+    /// A name that ends in .prom, in the folder of its textfile collector; one for
+    /// each job. It is replaced at the end of the run, whatever the end is.
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) metrics_file: Option<String>,
     /// Progress on stderr: auto, bars, lines, json or none [default: auto]
     #[arg(long, global = true, value_name = "KIND")]
     #[serde(deserialize_with = "text")]

@@ -29,6 +29,7 @@ use crate::words::error::{Error, Result};
 use crate::words::item::{Exptime, ItemMeta};
 use crate::words::node::NodeSpec;
 use crate::words::pieces::Pieces;
+use crate::words::progress::Troubles;
 use crate::words::units::to_u64;
 
 /// How records are stored.
@@ -100,6 +101,8 @@ pub struct Loader<'a> {
     text: Option<Connection>,
     binary: Option<Connection>,
     tally: LoadTally,
+    /// How often a broken connection was replaced by a new one.
+    reconnects: u64,
     request: Vec<u8>,
     has_given_up: bool,
 }
@@ -130,6 +133,7 @@ impl<'a> Loader<'a> {
             text: None,
             binary: None,
             tally: LoadTally::default(),
+            reconnects: 0,
             request: Vec::new(),
             has_given_up: false,
         }
@@ -221,6 +225,14 @@ impl<'a> Loader<'a> {
         self.tally
     }
 
+    /// Returns what did not go well so far.
+    pub fn troubles(&self) -> Troubles {
+        Troubles {
+            retries: self.reconnects,
+            losses: self.tally.counters.losses(),
+        }
+    }
+
     fn count(&mut self, sent: &Sent, key: &[u8], value_len: u64, meta: &ItemMeta) {
         let Some(outcome) = &sent.outcome else {
             let count = if sent.was_sent {
@@ -270,6 +282,7 @@ impl<'a> Loader<'a> {
             // In mode add, records that were stored over the broken connection will be
             // reported as existing. That is true, but not the whole truth.
             tracing::info!("{}; connecting again", error.to_chain());
+            self.reconnects = self.reconnects.saturating_add(1);
             std::thread::sleep(Self::TRY_PAUSE);
             self.cancel.check()?;
         }

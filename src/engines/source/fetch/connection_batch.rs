@@ -112,6 +112,7 @@ impl ConnectionBatch {
                 return Err(error);
             }
             tracing::info!("{}; connecting again", error.to_chain());
+            tally.reconnects = tally.reconnects.saturating_add(1);
             std::thread::sleep(Self::TRY_PAUSE);
             job.cancel.check()?;
         }

@@ -15,6 +15,7 @@ use crate::engines::source::spool::{LineForm, WalkChunk};
 use crate::engines::source::strategy::KeyProtocol;
 use crate::words::error::Result;
 use crate::words::item::Exptime;
+use crate::words::progress::Troubles;
 use crate::words::units::to_u64;
 
 /// Reads values over one connection, or over two if odd keys need the binary protocol.
@@ -91,6 +92,14 @@ impl<'a> Fetcher<'a> {
             counters.taken.saturating_sub(unread),
             self.tally.delivered_bytes,
         )
+    }
+
+    /// Returns what did not go well so far.
+    pub fn troubles(&self) -> Troubles {
+        Troubles {
+            retries: self.tally.reconnects,
+            losses: self.tally.counters.losses(),
+        }
     }
 
     /// Adds a line's item to the next batch, or counts why it is not requested.

@@ -23,6 +23,8 @@ pub struct FetchTally {
     /// Items passed on although the server's answer does not decide whether they are
     /// selected.
     pub unknown_kept: u64,
+    /// How often a broken connection was replaced by a new one.
+    pub reconnects: u64,
     /// Why items were refused or failed, with a count for each reason.
     pub reasons: Reasons,
     /// Some of the first items passed on. If any is still there later, there has been no
@@ -71,6 +73,7 @@ impl FetchTally {
             .saturating_add(other.win_tokens_returned);
         self.win_tokens_kept = self.win_tokens_kept.saturating_add(other.win_tokens_kept);
         self.unknown_kept = self.unknown_kept.saturating_add(other.unknown_kept);
+        self.reconnects = self.reconnects.saturating_add(other.reconnects);
         self.reasons.merge(&other.reasons);
         self.witnesses.extend_from_slice(&other.witnesses);
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::brake;
 use crate::commands::dump::kept::{kept_text, with_kept};
 use crate::context::Context;
+use crate::metrics::{JobNumbers, NodeNumbers};
 use crate::render::share::share_text;
 use crate::render::{
     count, counted, holds_row, items_text, lost_text, size, told, unaccounted_row, without_address,
@@ -21,6 +22,9 @@ pub(super) fn print_report(
     report: &DumpReport,
     braked: &[BrakeReport],
 ) -> Result<()> {
+    let metrics = context.metrics();
+    metrics.set_snapshot_written(&report.manifest.finished_at);
+    metrics.set_numbers(numbers(report));
     let mut document = document(report);
     document["brake"] = brake::report_json(braked);
     let printed = context.print_report(document, || rows(report, braked));
@@ -74,6 +78,38 @@ fn document(report: &DumpReport) -> Value {
         "nodes": manifest.nodes.iter().map(node_json).collect::<Vec<_>>(),
     });
     with_kept(document, &report.kept)
+}
+
+/// What the metrics say.
+fn numbers(report: &DumpReport) -> JobNumbers {
+    let manifest = &report.manifest;
+    let counters = manifest.counters();
+    let node = |node: &ManifestNode| NodeNumbers {
+        node: node.address.clone(),
+        stored: node.counters.stored,
+        lost: node.losses(),
+        has_failed: node.failure.is_some(),
+    };
+    JobNumbers {
+        records: vec![
+            ("stored", counters.stored),
+            ("vanished", counters.vanished),
+            ("expired", counters.expired),
+            ("duplicate", counters.duplicate),
+            ("filtered", counters.filtered),
+            ("refused", counters.refused),
+            ("failed", counters.failed),
+            ("missing", counters.missing),
+            ("unlisted", manifest.unlisted()),
+            ("unsure", manifest.unsure()),
+            ("unaccounted", report.unaccounted),
+        ],
+        lost: Some(manifest.losses().saturating_add(report.unaccounted)),
+        findings: None,
+        stored_bytes: Some(manifest.totals.size),
+        segments: Some(manifest.totals.segments),
+        nodes: manifest.nodes.iter().map(node).collect(),
+    }
 }
 
 fn failed_servers(manifest: &Manifest) -> u64 {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use mcsnap::engines::snapshot::{LATEST, check_not_finished};
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan, Kept};
 use mcsnap::ports::net::{ask_all, meet_server};
-use mcsnap::ports::store::{Store, create_directory_as, look_at_room};
+use mcsnap::ports::store::{Store, create_directory_as, directory_label, look_at_room};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::Error;
 use mcsnap::words::node::NodeSpec;
@@ -29,6 +29,7 @@ use crate::settings::{DETECT, Resolved, parse_file_mode};
 use crate::snapshots::open_directory_if_there;
 
 impl Command for DumpArgs {
+    const HAS_METRICS: bool = true;
     const HAS_WALKS: bool = true;
 
     fn run(&self, context: &Context) -> Result<Outcome> {
@@ -37,6 +38,8 @@ impl Command for DumpArgs {
             .to
             .as_deref()
             .ok_or_else(|| UsageError("where should the snapshot go? pass --to DIR".to_owned()))?;
+        let metrics = context.metrics();
+        metrics.describe(directory_label(to), settings.dry_run);
         if Path::new(to).file_name().is_some_and(|last| last == LATEST) {
             let text =
                 format!("--to {to}: that name stands for the newest snapshot of a directory");

@@ -113,6 +113,8 @@ impl UnfinishedDump<'_> {
 
 #[cfg(test)]
 mod tests {
+    use mcsnap::words::progress::Troubles;
+
     use super::*;
 
     #[test]
@@ -122,6 +124,7 @@ mod tests {
             items_total: 2000,
             items: 1000,
             bytes: 4 << 20,
+            troubles: Troubles::default(),
             is_finished,
             failure: failure.map(str::to_owned),
         };

@@ -4,6 +4,7 @@ mod args;
 mod capacity;
 mod consent;
 mod node_rows;
+mod numbers;
 mod options;
 mod plan_report;
 mod report;

@@ -10,6 +10,7 @@ use mcsnap::words::location::Location;
 use crate::command::Command;
 use crate::commands::restore::args::RestoreArgs;
 use crate::commands::restore::capacity::check_capacity;
+use crate::commands::restore::numbers::numbers;
 use crate::commands::restore::options::options;
 use crate::commands::restore::plan_report::print_estimate;
 use crate::commands::restore::report::{print_report, unfinished};
@@ -18,11 +19,16 @@ use crate::exit::{HintedError, Outcome};
 use crate::reload;
 use crate::render::told;
 use crate::settings::{Resolved, parse_map_choice};
-use crate::snapshots::{Wanted, open_snapshot, required_snapshot};
+use crate::snapshots::{Wanted, labelled_snapshot, open_snapshot, required_snapshot};
 
 impl Command for RestoreArgs {
+    const HAS_METRICS: bool = true;
+
     fn run(&self, context: &Context) -> Result<Outcome> {
         let Resolved { settings, given } = context.resolve(self)?;
+        let metrics = context.metrics();
+        let label = labelled_snapshot(settings.snapshot.as_deref());
+        metrics.describe(label, settings.dry_run);
         let place = &required_snapshot(settings.snapshot.as_deref())?;
         let (options, list) = options(&settings, &given, &context.cancel)?;
         let map_choice = match settings.dry_run {
@@ -38,6 +44,7 @@ impl Command for RestoreArgs {
             Wanted::Nodes(&options.source_nodes),
         )?;
         let verdict = snapshot.manifest().verdict;
+        metrics.set_snapshot_read(&snapshot.manifest().finished_at);
         let may_take_part = options.nodes.len() > 1 && !options.is_partial_allowed;
         let plan =
             RestorePlan::make_watched(snapshot, options, &context.cancel, &context.progress())
@@ -63,6 +70,7 @@ impl Command for RestoreArgs {
         let ended = reload::during(context, self, brake, &progress, read, run);
         let EndedRestore { report, error } = ended?;
         context.log().write_findings(&report.findings);
+        metrics.set_numbers(numbers(&report));
         if let Some(error) = error {
             context.leave(unfinished(place, verdict, &plan, &report, &error));
             return Err(error.into());
