@@ -13,6 +13,7 @@ use object_store::{
 use tokio::runtime::Runtime;
 
 use crate::moto::Moto;
+use crate::place::BUCKET;
 use crate::proxy::{Fault, Kind, Proxy, Rule};
 
 /// A client that tries once, behind a proxy.
@@ -26,12 +27,13 @@ struct Arena {
 impl Arena {
     fn new() -> Self {
         let moto = Moto::start();
-        let proxy = Proxy::start(moto.address());
+        let account = moto.account();
+        let proxy = Proxy::start(account.address());
         let once = RetryConfig {
             max_retries: 0,
             ..RetryConfig::default()
         };
-        let client = moto.client_at(&proxy.url(), once);
+        let client = account.at(proxy.url()).place_with(BUCKET, once).client();
         let runtime = Runtime::new().unwrap();
         Self {
             moto,
@@ -68,7 +70,7 @@ impl Arena {
 
     /// What the server has, whatever the proxy does.
     fn is_there(&self, key: &str) -> bool {
-        let (client, path) = (self.moto.client(), Path::from(key));
+        let (client, path) = (self.moto.place().client(), Path::from(key));
         self.wait(async { client.head(&path).await }).is_ok()
     }
 }
