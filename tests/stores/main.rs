@@ -8,6 +8,8 @@ mod azurite;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod garage;
+#[cfg(test)]
 mod gcs_double;
 #[cfg(test)]
 mod moto;
@@ -24,6 +26,8 @@ mod proxy;
 mod proxy_tests;
 #[cfg(test)]
 mod race;
+#[cfg(test)]
+mod rgw;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]

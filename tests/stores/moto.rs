@@ -7,8 +7,10 @@ use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use tempfile::TempDir;
 
-use crate::place::{BUCKET, Place, S3Account, call};
+pub(crate) use crate::place::BUCKET;
+use crate::place::{Place, S3Account, call};
 use crate::process::{Process, clients_folder};
+use crate::workdir::Run;
 
 /// A running server with one bucket.
 #[derive(Debug)]
@@ -65,6 +67,16 @@ impl Moto {
 
     pub(crate) fn account(&self) -> &S3Account {
         &self.account
+    }
+
+    /// Where it listens, such as `127.0.0.1:4567`.
+    pub(crate) fn address(&self) -> &str {
+        self.account.address()
+    }
+
+    /// Gives the program what its users set.
+    pub(crate) fn set_up(&self, run: Run) -> Run {
+        self.place().set_up(run)
     }
 
     pub(crate) fn place(&self) -> Place {

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -64,6 +65,11 @@ impl Process {
             thread::sleep(POLL_PAUSE);
         }
     }
+
+    /// Waits until it listens at `HOST:PORT`.
+    pub(crate) fn wait_for_port(&mut self, address: &str) {
+        self.wait_for(|_| TcpStream::connect(address).ok());
+    }
 }
 
 impl Drop for Process {
@@ -71,6 +77,37 @@ impl Drop for Process {
         // Both fail only for a child that has been waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Runs a command to its end, and returns what it said on standard output.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = try_run(command);
+    output.unwrap_or_else(|why| panic!("{command:?}: {why}"))
+}
+
+/// Does the same with a command that may fail. What it says must fit into a pipe.
+pub(crate) fn try_run(command: &mut Command) -> Result<String, String> {
+    let command = command.stdin(Stdio::null());
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.map_err(|error| format!("{error}; tools/setup --stores installs it"))?;
+    let deadline = Instant::now() + START_LIMIT;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() >= deadline {
+            child.kill().unwrap();
+        }
+        thread::sleep(POLL_PAUSE);
+    }
+    let output = child.wait_with_output().unwrap();
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            Err(format!("{}: {}", output.status, last_of(&text)))
+        }
     }
 }
 
@@ -83,4 +120,11 @@ pub(crate) fn clients_folder() -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
     target.join("clients")
+}
+
+/// Finds ports that are free on a host, all different. The host is the caller's own, see
+/// [`crate::memcached::own_host`], so that nobody takes them before the server does.
+pub(crate) fn free_ports<const COUNT: usize>(host: &str) -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind((host, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -66,6 +66,23 @@ pub(crate) fn every_verb_takes_the_url_of_a_snapshot(place_of_all: &Place) {
     assert_eq!(digest(&place), digest(&url("backups/again")));
 }
 
+/// The least of it.
+pub(crate) fn a_snapshot_goes_there_and_back(place_of_all: &Place) {
+    let (server, workdir) = (filled(), Workdir::new("least"));
+    let run = |arguments: &[&str]| place_of_all.set_up(workdir.mcsnap(arguments));
+    let (to, place) = (place_of_all.url("least"), place_of_all.url("least/n"));
+    let dump = ["dump", "--to", &to, "--name=n", &server.address()];
+    run(&dump).succeeds();
+    // The name is taken now, whether the store knows conditions or not.
+    run(&dump).exits(2);
+    run(&["verify", "--deep", &place]).succeeds();
+    let target = Memcached::start_with(&["-m", "256"]);
+    run(&["restore", "--to", &target.address(), &place]).succeeds();
+    let found = run(&["get", &place, "key:7", "--raw"]).succeeds().stdout;
+    assert_eq!(found, 7_u32.to_le_bytes().repeat(207));
+    assert_eq!(target.client().stats("")["curr_items"], "3000");
+}
+
 pub(crate) fn damage_in_a_bucket_is_found_and_the_rest_brought_out(place_of_all: &Place) {
     let (server, workdir) = (filled(), Workdir::new("damage"));
     let run = |arguments: &[&str]| place_of_all.set_up(workdir.mcsnap(arguments));

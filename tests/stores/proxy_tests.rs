@@ -12,8 +12,7 @@ use object_store::{
 };
 use tokio::runtime::Runtime;
 
-use crate::moto::Moto;
-use crate::place::BUCKET;
+use crate::moto::{BUCKET, Moto};
 use crate::proxy::{Fault, Kind, Proxy, Rule};
 
 /// A client that tries once, behind a proxy.
@@ -27,13 +26,16 @@ struct Arena {
 impl Arena {
     fn new() -> Self {
         let moto = Moto::start();
-        let account = moto.account();
-        let proxy = Proxy::start(account.address());
+        let proxy = Proxy::start(moto.address());
         let once = RetryConfig {
             max_retries: 0,
             ..RetryConfig::default()
         };
-        let client = account.at(proxy.url()).place_with(BUCKET, once).client();
+        let client = moto
+            .account()
+            .at(proxy.url())
+            .place_with(BUCKET, once)
+            .client();
         let runtime = Runtime::new().unwrap();
         Self {
             moto,

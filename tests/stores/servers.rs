@@ -1,13 +1,20 @@
 //! What holds on which server.
 
+use object_store::path::Path;
+use object_store::{Error, ObjectStore as _, PutMode, PutOptions};
+use tokio::runtime::Runtime;
+
 use crate::azurite::Azurite;
+use crate::garage::Garage;
 use crate::gcs_double::GcsDouble;
 use crate::moto::Moto;
-use crate::obligations::check_store;
-use crate::place::{BUCKET, S3Account};
+use crate::obligations::{Exception, check_store, check_store_but};
+use crate::place::{BUCKET, Place, S3Account};
 use crate::program;
 use crate::race;
-use crate::workdir::Workdir;
+use crate::rgw::Rgw;
+use crate::transfer;
+use crate::workdir::{Run, Workdir};
 
 #[test]
 fn moto_keeps_the_obligations() {
@@ -50,15 +57,18 @@ fn what_cannot_work_is_told_in_a_line() {
 #[test]
 fn a_wrong_secret_is_refused() {
     let (moto, workdir) = (Moto::start(), Workdir::new("secret"));
+    let url = moto.place().url("night");
+    let ls = || workdir.mcsnap(&["ls", &url]);
+    let told = |run: Run| String::from_utf8(run.exits(1).stderr).unwrap();
+    // There is nothing, which nobody else is told.
+    let text = told(moto.set_up(ls()));
+    assert!(!text.contains("Signature"), "{text}");
     let wrong = S3Account {
         secret: "wrong".to_owned(),
         ..moto.account().clone()
     };
-    let place = wrong.place(BUCKET);
-    let run = workdir.mcsnap(&["ls", &place.url("night")]);
-    let told = place.set_up(run).exits(1).stderr;
-    let told = String::from_utf8(told).unwrap();
-    assert!(told.contains("SignatureDoesNotMatch"), "{told}");
+    let text = told(wrong.place(BUCKET).set_up(ls()));
+    assert!(text.contains("SignatureDoesNotMatch"), "{text}");
 }
 
 #[test]
@@ -95,4 +105,60 @@ fn the_program_works_with_the_double_of_google() {
     transfer::a_snapshot_goes_to_a_bucket_and_to_another_and_comes_back_byte_for_byte(
         &double.place(),
     );
+}
+
+#[test]
+fn ceph_keeps_the_obligations() {
+    let rgw = Rgw::shared();
+    check_store(&rgw.place().store("of/backups"));
+    race::one_of_sixteen_creators_wins(&rgw.place());
+}
+
+/// Servers that take a condition and write all the same: of writers that want a name at
+/// one moment, more than one believes to have it.
+const IGNORES_CONDITIONS: [Exception; 1] = [("put_new race", "right: 1")];
+
+#[test]
+fn ceph_ignores_conditions_where_it_keeps_versions() {
+    let rgw = Rgw::shared();
+    for place in [rgw.versioned_place(), rgw.locked_place()] {
+        assert!(ignores_a_condition(&place));
+        check_store_but(&place.store("of/backups"), &IGNORES_CONDITIONS);
+        program::a_snapshot_goes_there_and_back(&place);
+    }
+    assert!(!ignores_a_condition(&rgw.place()));
+}
+
+#[test]
+fn garage_ignores_conditions() {
+    let garage = Garage::start();
+    assert!(ignores_a_condition(&garage.place()));
+    check_store_but(&garage.place().store("of/backups"), &IGNORES_CONDITIONS);
+    program::a_snapshot_goes_there_and_back(&garage.place());
+}
+
+/// Creates one object twice, past all that our store does about it.
+fn ignores_a_condition(place: &Place) -> bool {
+    let (client, key) = (place.client(), Path::from("created-twice"));
+    let create = async || {
+        let options = PutOptions::from(PutMode::Create);
+        client.put_opts(&key, "bytes".into(), options).await
+    };
+    Runtime::new().unwrap().block_on(async {
+        create().await.unwrap();
+        match create().await {
+            Ok(_) => true,
+            Err(Error::AlreadyExists { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    })
+}
+
+#[test]
+fn the_program_works_with_ceph() {
+    let rgw = Rgw::shared();
+    program::every_verb_takes_the_url_of_a_snapshot(&rgw.place());
+    program::damage_in_a_bucket_is_found_and_the_rest_brought_out(&rgw.place());
+    program::a_dump_that_was_killed_goes_on_in_its_bucket(&rgw.place());
+    transfer::a_snapshot_goes_to_a_bucket_and_to_another_and_comes_back_byte_for_byte(&rgw.place());
 }
