@@ -1,6 +1,8 @@
 //! The S3 server of moto, one for each test that needs it. It is a double for tests, which
-//! honours conditions, and which here checks who calls and every signature.
+//! honours conditions (`moto_server.py` sees to it), and which here checks who calls and
+//! every signature.
 
+use std::path::Path;
 use std::process::Command;
 
 use http::Request;
@@ -35,7 +37,8 @@ impl Moto {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(clients_folder().join("python/bin/python"));
         command
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores/moto_server.py"))
+            .args(["-H", "127.0.0.1", "-p", "0"])
             .env("PYTHONPATH", clients_folder().join("moto"))
             .env("INITIAL_NO_AUTH_ACTION_COUNT", FREE_CALLS.len().to_string());
         let mut process = Process::start(command, folder.path(), "moto");
