@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::client::Item;
 use crate::memcached::Memcached;
-use crate::moto::{BUCKET, Moto};
+use crate::moto::Moto;
+use crate::place::BUCKET;
 use crate::proxy::{Fault, Kind, Proxy, Rule};
 use crate::workdir::{Run, Workdir};
 
@@ -23,7 +24,7 @@ struct Scene {
 impl Scene {
     fn new(name: &str) -> Self {
         let moto = Moto::start();
-        let proxy = Proxy::start(moto.address());
+        let proxy = Proxy::start(moto.account().address());
         Self {
             proxy,
             moto,
@@ -33,10 +34,11 @@ impl Scene {
     }
 
     fn run(&self, arguments: &[&str]) -> Run {
-        self.moto
+        let account = self.moto.account().at(self.proxy.url());
+        account
+            .place(BUCKET)
             .set_up(self.workdir.mcsnap(arguments))
             .env("MCSNAP_STORE_PATIENCE", "3s")
-            .env("AWS_ENDPOINT_URL", self.proxy.url())
     }
 
     /// Several segments, of several parts each.

@@ -1,12 +1,22 @@
-//! Snapshots in object stores that speak S3, through the real protocol.
+//! Snapshots in object stores, through their real protocols.
 //!
-//! In need of a large package: `cargo test` leaves it out, `tools/test --all` runs it.
-//! `tools/setup --stores` installs the server.
+//! In need of large packages: `cargo test` leaves it out, `tools/test --all` runs it.
+//! `tools/setup --stores` installs the servers.
 
+#[cfg(test)]
+mod azurite;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod garage;
+#[cfg(test)]
+mod gcs_double;
+#[cfg(test)]
 mod moto;
+#[cfg(test)]
+mod place;
+#[cfg(test)]
+mod process;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
@@ -14,6 +24,14 @@ mod program;
 mod proxy;
 #[cfg(test)]
 mod proxy_tests;
+#[cfg(test)]
+mod race;
+#[cfg(test)]
+mod rgw;
+#[cfg(test)]
+mod servers;
+#[cfg(test)]
+mod transfer;
 
 #[cfg(test)]
 #[expect(dead_code, reason = "shared; not all of it is used here")]
@@ -23,6 +41,9 @@ mod client;
 #[expect(dead_code, reason = "shared; not all of it is used here")]
 #[path = "../it/harness/memcached.rs"]
 mod memcached;
+#[cfg(test)]
+#[path = "../it/store/obligations.rs"]
+mod obligations;
 #[cfg(test)]
 #[expect(dead_code, reason = "shared; not all of it is used here")]
 #[path = "../it/harness/signals.rs"]

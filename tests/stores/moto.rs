@@ -1,125 +1,104 @@
-//! The S3 server of moto, one for each test that needs it.
+//! The S3 server of moto, one for each test that needs it. It is a double for tests, which
+//! honours conditions (`moto_server.py` sees to it), and which here checks who calls and
+//! every signature.
 
-use std::env;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::Arc;
-use std::thread;
+use std::path::Path;
+use std::process::Command;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig};
-use tokio::runtime::Runtime;
+use http::Request;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use tempfile::TempDir;
 
+pub(crate) use crate::place::BUCKET;
+use crate::place::{Place, S3Account, call};
+use crate::process::{Process, clients_folder};
 use crate::workdir::Run;
 
-/// A running server with one bucket; killed on drop.
+/// A running server with one bucket.
 #[derive(Debug)]
 pub(crate) struct Moto {
-    child: Child,
-    endpoint: String,
+    account: S3Account,
+    _process: Process,
+    _folder: TempDir,
 }
 
-pub(crate) const BUCKET: &str = "snapshots";
-
-/// Where tools/setup puts the package.
-fn folder() -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
-    target.join("clients")
-}
+/// Calls that need no good signature: those that make the user whose signatures count.
+const FREE_CALLS: [&str; 3] = [
+    "Action=CreateUser&UserName=tests",
+    "Action=CreateAccessKey&UserName=tests",
+    // All that S3 has.
+    "Action=PutUserPolicy&UserName=tests&PolicyName=all&PolicyDocument=\
+     %7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C\
+     %22Action%22%3A%22s3%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D",
+];
 
 impl Moto {
     pub(crate) fn start() -> Self {
-        let mut child = Command::new(folder().join("python/bin/python"))
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"])
-            .env("PYTHONPATH", folder().join("moto"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("tools/setup --stores installs moto");
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let endpoint = read_address(&mut log);
-        // Whoever does not read what it says stops it once the pipe is full.
-        thread::spawn(move || for _ in log.lines() {});
-        let moto = Self { child, endpoint };
-        moto.make_bucket(BUCKET);
-        moto
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(clients_folder().join("python/bin/python"));
+        command
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores/moto_server.py"))
+            .args(["-H", "127.0.0.1", "-p", "0"])
+            .env("PYTHONPATH", clients_folder().join("moto"))
+            .env("INITIAL_NO_AUTH_ACTION_COUNT", FREE_CALLS.len().to_string());
+        let mut process = Process::start(command, folder.path(), "moto");
+        let endpoint = process.wait_for(|process| {
+            let log = process.log();
+            let (_, address) = log.split_once("Running on ")?;
+            Some(address.split_once('\n')?.0.trim().to_owned())
+        });
+        let address = endpoint.strip_prefix("http://").unwrap();
+        let answers = FREE_CALLS.map(|action| free_call(address, action));
+        let value = |name: &str| {
+            let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+            let (_, rest) = answers[1].split_once(&open).unwrap();
+            rest.split_once(&close).unwrap().0.to_owned()
+        };
+        let account = S3Account {
+            region: "us-east-1",
+            id: value("AccessKeyId"),
+            secret: value("SecretAccessKey"),
+            endpoint,
+        };
+        account.make_bucket(BUCKET);
+        Self {
+            account,
+            _process: process,
+            _folder: folder,
+        }
     }
 
-    /// Makes a bucket, which no client of object_store can.
-    fn make_bucket(&self, bucket: &str) {
-        let address = self.address();
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        let request = format!(
-            "PUT /{bucket} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    pub(crate) fn account(&self) -> &S3Account {
+        &self.account
     }
 
     /// Where it listens, such as `127.0.0.1:4567`.
     pub(crate) fn address(&self) -> &str {
-        self.endpoint.strip_prefix("http://").unwrap()
-    }
-
-    pub(crate) fn client(&self) -> Arc<dyn ObjectStore> {
-        self.client_at(&self.endpoint, RetryConfig::default())
-    }
-
-    /// A client that reaches it through something else.
-    pub(crate) fn client_at(&self, endpoint: &str, retry: RetryConfig) -> Arc<dyn ObjectStore> {
-        // The program has one for itself.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let built = AmazonS3Builder::new()
-            .with_endpoint(endpoint)
-            .with_retry(retry)
-            .with_allow_http(true)
-            .with_bucket_name(BUCKET)
-            .with_region("us-east-1")
-            .with_access_key_id("test")
-            .with_secret_access_key("test")
-            .build();
-        Arc::new(built.unwrap())
+        self.account.address()
     }
 
     /// Gives the program what its users set.
     pub(crate) fn set_up(&self, run: Run) -> Run {
-        run.env("AWS_ENDPOINT_URL", &self.endpoint)
-            .env("AWS_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
+        self.place().set_up(run)
     }
 
-    /// Changes one byte of an object.
-    pub(crate) fn flip_byte(&self, key: &str, at: usize) {
-        let (client, key) = (self.client(), object_store::path::Path::from(key));
-        Runtime::new().unwrap().block_on(async {
-            let found = client.get(&key).await.unwrap().bytes().await.unwrap();
-            let mut bytes = found.to_vec();
-            bytes[at] ^= 1;
-            client.put(&key, PutPayload::from(bytes)).await.unwrap();
-        });
+    pub(crate) fn place(&self) -> Place {
+        self.account.place(BUCKET)
     }
 }
 
-fn read_address(log: &mut BufReader<ChildStderr>) -> String {
-    let mut line = String::new();
-    loop {
-        line.clear();
-        assert!(log.read_line(&mut line).unwrap() > 0, "moto does not start");
-        if let Some((_, address)) = line.split_once("Running on ") {
-            return address.trim().to_owned();
-        }
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Calls the service that knows users. Which one is called stands in the header alone.
+fn free_call(address: &str, action: &str) -> String {
+    let request = Request::post("/")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(
+            AUTHORIZATION,
+            "AWS4-HMAC-SHA256 Credential=none/20260101/us-east-1/iam/aws4_request, \
+             SignedHeaders=host, Signature=none",
+        )
+        .body(format!("{action}&Version=2010-05-08").into());
+    let answer = call(address, request.unwrap());
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    assert!(answer.status().is_success(), "{action}: {text}");
+    text
 }

@@ -12,7 +12,7 @@ use object_store::{
 };
 use tokio::runtime::Runtime;
 
-use crate::moto::Moto;
+use crate::moto::{BUCKET, Moto};
 use crate::proxy::{Fault, Kind, Proxy, Rule};
 
 /// A client that tries once, behind a proxy.
@@ -31,7 +31,11 @@ impl Arena {
             max_retries: 0,
             ..RetryConfig::default()
         };
-        let client = moto.client_at(&proxy.url(), once);
+        let client = moto
+            .account()
+            .at(proxy.url())
+            .place_with(BUCKET, once)
+            .client();
         let runtime = Runtime::new().unwrap();
         Self {
             moto,
@@ -68,7 +72,7 @@ impl Arena {
 
     /// What the server has, whatever the proxy does.
     fn is_there(&self, key: &str) -> bool {
-        let (client, path) = (self.moto.client(), Path::from(key));
+        let (client, path) = (self.moto.place().client(), Path::from(key));
         self.wait(async { client.head(&path).await }).is_ok()
     }
 }

@@ -71,7 +71,7 @@ pub struct ObjectInfo {
 
 /// A flat space of named objects, such as `prod-2026/segments/0123.mcs`.
 ///
-/// Every call blocks until it is done. `tests/it/store_suite.rs` checks that every
+/// Every call blocks until it is done. `tests/it/store/obligations.rs` checks that every
 /// implementation meets these obligations:
 ///
 /// - A name that [`check_name`] refuses is `InvalidInput` in every call.

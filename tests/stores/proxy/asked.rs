@@ -51,8 +51,8 @@ impl Asked {
         let is_azure = parts.headers.contains_key("x-ms-version");
         // The bucket, and with Azure the account before it.
         let skipped = if is_azure { 2 } else { 1 };
-        let key = path.trim_start_matches('/').splitn(skipped + 1, '/');
-        let key = key.skip(skipped).next().unwrap_or_default().to_owned();
+        let mut components = path.trim_start_matches('/').splitn(skipped + 1, '/');
+        let key = components.nth(skipped).unwrap_or_default().to_owned();
         let query = Query(query);
         let headers = &parts.headers;
         let text = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
