@@ -56,8 +56,8 @@ pub use self::room::{Room, look_at_room};
 pub use self::scratch::{Extent, ScratchFile};
 pub use self::scratch_table::ScratchTable;
 pub use self::url::{
-    DamagedPlace, create_directory, create_directory_as, is_remote, open_damaged_place,
-    open_snapshot_place,
+    DamagedPlace, create_directory, create_directory_as, create_directory_unmapped, is_remote,
+    open_damaged_place, open_snapshot_place,
 };
 
 /// An object, as a listing shows it.

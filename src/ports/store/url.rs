@@ -30,11 +30,26 @@ pub fn create_directory(place: &str) -> Result<Arc<dyn Store>> {
 ///
 /// - As for [`create_directory`].
 pub fn create_directory_as(place: &str, mode: FileMode) -> Result<Arc<dyn Store>> {
+    create(place, mode, MapChoice::default())
+}
+
+/// Like [`create_directory_as`], and reads back what is written by calls and never by a
+/// map, so that a failing disk causes an error and not a signal.
+///
+/// # Errors
+///
+/// - As for [`create_directory`].
+pub fn create_directory_unmapped(place: &str, mode: FileMode) -> Result<Arc<dyn Store>> {
+    create(place, mode, MapChoice::Never)
+}
+
+fn create(place: &str, mode: FileMode, map_choice: MapChoice) -> Result<Arc<dyn Store>> {
     if let Some(store) = open_prefix(place)? {
         return Ok(store);
     }
     let path = absolute(local_path(place)?)?;
-    Ok(Arc::new(LocalStore::create_as(&path, mode)?))
+    let store = LocalStore::create_as(&path, mode)?;
+    Ok(Arc::new(store.with_map(map_choice)))
 }
 
 /// Opens the store that a URL names; `None` if the place is local.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use mcsnap::engines::snapshot::{LATEST, parse_name};
 use mcsnap::jobs::transfer::{Direction, Original, plan_transfer, transfer};
-use mcsnap::ports::store::{MapChoice, ResolvedPlace, create_directory_as, open_snapshot_place};
+use mcsnap::ports::store::{
+    MapChoice, ResolvedPlace, create_directory_unmapped, open_snapshot_place,
+};
 use mcsnap::words::error::{Error, ErrorKind};
 use mcsnap::words::finding::Finding;
 
@@ -62,7 +64,7 @@ pub(crate) fn run(context: &Context, request: &Request<'_>) -> Result<Outcome> {
         print_plan(context, &plan, &options, to, &name, request.given)?;
         return Ok(Outcome::Clean);
     }
-    let store = create_directory_as(to, mode)?;
+    let store = create_directory_unmapped(to, mode)?;
     let progress = context.progress();
     let copied = transfer(
         &original,
