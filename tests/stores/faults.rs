@@ -6,11 +6,14 @@ use std::io::{BufRead as _, BufReader};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use http::Request;
+
 use crate::client::Item;
 use crate::memcached::Memcached;
 use crate::moto::Moto;
 use crate::place::BUCKET;
 use crate::proxy::{Fault, Kind, Proxy, Rule};
+use crate::signals::signal;
 use crate::workdir::{Run, Workdir};
 
 /// A store behind a proxy, and a server to dump.
@@ -284,6 +287,21 @@ fn killed_at_any_request_a_dump_goes_on() {
     ] {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
+}
+
+#[test]
+fn a_dump_that_is_stopped_leaves_no_upload() {
+    let scene = Scene::new("stopped");
+    let mut child = scene.dump("n").arg("--items-per-second=1500").spawn();
+    assert!(wait_until(|| scene.proxy.count(Kind::PutPart) > 0));
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let account = scene.moto.account();
+    let uploads = Request::get(format!("/{BUCKET}?uploads="));
+    let uploads = account.call(uploads.body(String::new()).unwrap());
+    assert!(!uploads.contains("<UploadId>"), "{uploads}");
+    scene.dump("n").arg("--resume").succeeds();
+    scene.assert_sound("n");
 }
 
 #[test]

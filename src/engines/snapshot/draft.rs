@@ -10,7 +10,7 @@ use crate::codecs::format::journal::{JOURNAL_LEN_MAX, Journal, JournalOwner};
 use crate::codecs::format::manifest::{LookUpName, Manifest, ManifestSegment, Need, Verdict};
 use crate::codecs::format::manifest_part::ManifestPart;
 use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS};
-use crate::engines::snapshot::home::{Stage, find_homes, name_of, new_home, stage_of};
+use crate::engines::snapshot::home::{Stage, name_of, new_home, rivals_of, stage_of};
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
 use crate::ports::host;
 use crate::ports::store::{ObjectWriter, Store, StoreLock};
@@ -420,16 +420,7 @@ impl SnapshotDraft {
     /// into a store that keeps no writers apart. Of two runs, at least the one that ends
     /// last finds the other one's. If they cannot be looked for, the list says so.
     pub fn find_rivals(&self) -> Vec<String> {
-        if self.home == self.name {
-            return Vec::new();
-        }
-        match find_homes(&*self.store, &self.name) {
-            Ok(homes) => {
-                let others = homes.finished.iter().filter(|home| **home != self.home);
-                others.map(|home| self.store.describe(home)).collect()
-            }
-            Err(error) => vec![format!("not known: {}", error.to_chain())],
-        }
+        rivals_of(&*self.store, &self.home)
     }
 
     /// Reports whether this run's manifest is not there, after it could not be published.

@@ -4,7 +4,7 @@
 use crate::codecs::format::ids::{SnapshotId, parse_hex};
 use crate::engines::snapshot::files::{JOURNAL, MANIFEST};
 use crate::ports::store::Store;
-use crate::words::error::{Error, Result};
+use crate::words::error::{Error, ErrorKind, Result};
 
 /// Begins the last component of a home that is not the name itself; the id of the snapshot
 /// that began there follows.
@@ -30,6 +30,42 @@ pub(super) fn new_home(store: &dyn Store, name: &str, id: SnapshotId) -> Result<
     }
     let run = uuid::Uuid::from_bytes(id.0).simple().to_string();
     Ok(format!("{name}/{RUN}{run}"))
+}
+
+/// Returns the home of a copy of the snapshot with this id.
+///
+/// # Errors
+///
+/// - `AlreadyExists`: another snapshot has the name.
+/// - `Io`.
+pub fn home_of_copy(store: &dyn Store, name: &str, id: SnapshotId) -> Result<String> {
+    let home = new_home(store, name, id)?;
+    if home == name {
+        return Ok(home);
+    }
+    let files = store.list_below(name)?;
+    let finished = homes_among(store, name, &files)?.finished;
+    if files.iter().any(|file| file == MANIFEST) || finished.iter().any(|other| *other != home) {
+        let what = format!("snapshot {}", store.describe(name));
+        return Err(Error::new(ErrorKind::AlreadyExists { what }));
+    }
+    Ok(home)
+}
+
+/// Returns other snapshots of the name of this home, for messages, or why it is not known
+/// whether there are any.
+pub fn rivals_of(store: &dyn Store, home: &str) -> Vec<String> {
+    let name = name_of(home);
+    if home == name {
+        return Vec::new();
+    }
+    match find_homes(store, name) {
+        Ok(homes) => {
+            let others = homes.finished.iter().filter(|other| *other != home);
+            others.map(|other| store.describe(other)).collect()
+        }
+        Err(error) => vec![format!("not known: {}", error.to_chain())],
+    }
 }
 
 /// Returns the name of the snapshot whose home this is.

@@ -57,7 +57,7 @@ pub use copied_root::publish_copy;
 pub use damaged_segment::DamagedSegment;
 pub use draft::{SnapshotDraft, check_name_is_free, check_not_finished};
 pub use files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMENTS};
-pub use home::can_resume;
+pub use home::{can_resume, home_of_copy, rivals_of};
 pub use key_walk::{KeyDamage, KeyWalk};
 pub use latest::{LATEST, Latest, find_latest, resolve_latest};
 pub use look_up_checks::{CheckedShard, TakeDefect};

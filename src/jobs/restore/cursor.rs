@@ -1,5 +1,6 @@
 //! Hands out the blocks of a snapshot in order, to many threads.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codecs::format::manifest::{ManifestSegment, Need};
@@ -44,36 +45,73 @@ impl Damage {
     }
 }
 
-/// Hands out the blocks. One segment is open at a time, plus those that threads still
-/// read.
+/// In which order the blocks of a snapshot are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockOrder {
+    /// Segment by segment, as the manifest names them: all of one node, then all of the
+    /// next.
+    Plain,
+    /// A block of each of so many nodes in turn, so that more than one node is written to
+    /// where each has the keys of one.
+    Interleaved {
+        /// Nodes whose segments are open at a time, at least 1.
+        nodes: usize,
+    },
+}
+
+impl Default for BlockOrder {
+    fn default() -> Self {
+        Self::Interleaved { nodes: 4 }
+    }
+}
+
+/// Hands out the blocks. As many segments are open at a time as the order says, plus those
+/// that threads still read.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     snapshot: &'a SnapshotReader,
-    segments: &'a [ManifestSegment],
-    state: Mutex<State>,
+    open_max: usize,
+    state: Mutex<State<'a>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    next_segment: usize,
-    open: Option<OpenSegment>,
-    next_block: usize,
+struct State<'a> {
+    /// The segments that have not been opened, in runs that are read one after the other.
+    waiting: VecDeque<VecDeque<&'a ManifestSegment>>,
+    /// The runs whose segments are open; the next block is that of the first.
+    open: VecDeque<OpenSegment<'a>>,
 }
 
 #[derive(Debug)]
-struct OpenSegment {
+struct OpenSegment<'a> {
     reader: Arc<SegmentReader>,
+    next_block: usize,
     source_index: usize,
     clock_offset: i64,
+    /// What follows it.
+    rest: VecDeque<&'a ManifestSegment>,
 }
 
 impl<'a> Cursor<'a> {
-    /// Creates a cursor over these segments, in their order.
-    pub(super) fn new(snapshot: &'a SnapshotReader, segments: &'a [ManifestSegment]) -> Self {
+    /// Creates a cursor over these segments.
+    pub(super) fn new(
+        snapshot: &'a SnapshotReader,
+        segments: &'a [ManifestSegment],
+        order: BlockOrder,
+    ) -> Self {
+        let (open_max, runs) = match order {
+            BlockOrder::Plain => (1, vec![segments]),
+            BlockOrder::Interleaved { nodes } => {
+                let of_nodes = segments.chunk_by(|one, next| one.node_index == next.node_index);
+                (nodes.max(1), of_nodes.collect())
+            }
+        };
+        let waiting = runs.into_iter().map(|run| run.iter().collect()).collect();
+        let open = VecDeque::new();
         Self {
             snapshot,
-            segments,
-            state: Mutex::default(),
+            open_max,
+            state: Mutex::new(State { waiting, open }),
         }
     }
 
@@ -85,32 +123,53 @@ impl<'a> Cursor<'a> {
     pub(super) fn next(&self, damage: &Mutex<Damage>) -> Result<Option<BlockTask>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(open) = &state.open
-                && state.next_block < open.reader.block_count()
+            if state.open.len() < self.open_max
+                && let Some(run) = state.waiting.pop_front()
             {
+                if let Some(open) = self.open_first(run, damage)? {
+                    // It is its turn.
+                    state.open.push_front(open);
+                }
+                continue;
+            }
+            let Some(mut open) = state.open.pop_front() else {
+                return Ok(None);
+            };
+            if open.next_block < open.reader.block_count() {
                 let task = BlockTask {
                     segment: Arc::clone(&open.reader),
-                    block: state.next_block,
+                    block: open.next_block,
                     source_index: open.source_index,
                     clock_offset: open.clock_offset,
                 };
-                state.next_block = state.next_block.saturating_add(1);
+                open.next_block = open.next_block.saturating_add(1);
+                state.open.push_back(open);
                 return Ok(Some(task));
             }
-            state.open = None;
-            let Some(named) = self.segments.get(state.next_segment) else {
-                return Ok(None);
-            };
-            state.next_segment = state.next_segment.saturating_add(1);
-            state.next_block = 0;
+            // The next segment of the run takes its place.
+            if let Some(next) = self.open_first(open.rest, damage)? {
+                state.open.push_front(next);
+            }
+        }
+    }
+
+    /// Opens the first segment of a run that can be opened.
+    fn open_first(
+        &self,
+        mut run: VecDeque<&'a ManifestSegment>,
+        damage: &Mutex<Damage>,
+    ) -> Result<Option<OpenSegment<'a>>> {
+        while let Some(named) = run.pop_front() {
             match self.snapshot.open_segment(named) {
                 Ok(reader) => {
                     let source_index = usize::try_from(named.node_index).unwrap_or(usize::MAX);
-                    state.open = Some(OpenSegment {
+                    return Ok(Some(OpenSegment {
                         source_index,
                         clock_offset: self.clock_offset(&reader, source_index)?,
                         reader: Arc::new(reader),
-                    });
+                        next_block: 0,
+                        rest: run,
+                    }));
                 }
                 Err(error) => {
                     let place = Location::object(self.snapshot.segment_place(named));
@@ -119,6 +178,7 @@ impl<'a> Cursor<'a> {
                 }
             }
         }
+        Ok(None)
     }
 
     /// Returns the clock offset when the segment was dumped, or the manifest's if the
@@ -141,5 +201,59 @@ impl<'a> Cursor<'a> {
         }
         let of_node = || node.and_then(|node| node.clock_offset.parse().ok());
         Ok(own.or_else(of_node).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::snapshot::{SnapshotWriter, WriterOptions};
+    use crate::ports::store::{MemoryStore, Store};
+    use crate::words::item::{ItemMeta, Record};
+
+    /// Three nodes with two segments of one block each.
+    fn snapshot() -> SnapshotReader {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let nodes = ["a", "b", "c"].map(str::to_owned);
+        let options = WriterOptions {
+            nodes: nodes.to_vec(),
+            segment_record_count_max: 1000,
+            ..WriterOptions::default()
+        };
+        let mut writer = SnapshotWriter::begin(Arc::clone(&store), "n", options).unwrap();
+        for node in &nodes {
+            for number in 0..1001_u32 {
+                let (key, value) = (number.to_be_bytes(), b"x");
+                let meta = ItemMeta::default();
+                let record = Record {
+                    key: &key,
+                    value,
+                    meta,
+                };
+                writer.push_to(node, &record).unwrap();
+            }
+        }
+        writer.finish().unwrap();
+        SnapshotReader::open(store, "n", Need::Restore).unwrap()
+    }
+
+    fn nodes_in(order: BlockOrder) -> Vec<usize> {
+        let (snapshot, damage) = (snapshot(), Mutex::default());
+        let segments = snapshot.manifest().segments.clone();
+        let cursor = Cursor::new(&snapshot, &segments, order);
+        let mut nodes = Vec::new();
+        while let Some(task) = cursor.next(&damage).unwrap() {
+            nodes.push(task.source_index);
+        }
+        nodes
+    }
+
+    #[test]
+    fn an_order_names_each_block_once() {
+        assert_eq!(nodes_in(BlockOrder::Plain), [0, 0, 1, 1, 2, 2]);
+        let two = BlockOrder::Interleaved { nodes: 2 };
+        assert_eq!(nodes_in(two), [1, 0, 1, 0, 2, 2]);
+        let all = BlockOrder::Interleaved { nodes: 8 };
+        assert_eq!(nodes_in(all), [2, 1, 0, 2, 1, 0]);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::codecs::format::column::KeyRecord;
 use crate::codecs::format::compression::SectionReader;
-use crate::jobs::restore::cursor::{BlockTask, Cursor, Damage};
+use crate::jobs::restore::cursor::{BlockOrder, BlockTask, Cursor, Damage};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::ports::threads::Pool;
 use crate::words::cancel::Cancel;
@@ -25,7 +25,7 @@ impl RestorePlan {
         visit: impl Fn(&mut S, &KeyRecord<'_>, &BlockTask) -> Result<()> + Sync,
     ) -> Result<Vec<S>> {
         let pool = Pool::new("keys", self.thread_count()?)?;
-        let cursor = Cursor::new(&self.snapshot, &self.segments);
+        let cursor = Cursor::new(&self.snapshot, &self.segments, BlockOrder::Plain);
         let states = pool.broadcast(|| {
             let mut state = begin();
             let mut sections = SectionReader::default();

@@ -27,6 +27,7 @@ mod width;
 
 pub use capacity::{Capacity, Fit};
 pub use clocks::TtlClock;
+pub use cursor::BlockOrder;
 pub use estimate::{NodeEstimate, RestoreEstimate};
 pub use options::RestoreOptions;
 pub use plan::RestorePlan;

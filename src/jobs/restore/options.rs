@@ -7,6 +7,7 @@ use crate::codecs::ring::RingSpec;
 use crate::codecs::select::Selection;
 use crate::engines::sink::SetProtocol;
 use crate::jobs::restore::clocks::TtlClock;
+use crate::jobs::restore::cursor::BlockOrder;
 use crate::ports::host;
 use crate::ports::net::{Brake, NetOptions};
 use crate::words::budget::MemoryLimit;
@@ -23,6 +24,8 @@ pub struct RestoreOptions {
     pub nodes: Vec<NodeSpec>,
     /// How the client places keys; needed for more than one node.
     pub ring: Option<RingSpec>,
+    /// In which order the blocks are read.
+    pub order: BlockOrder,
     /// Whether to replace existing items.
     pub mode: SetMode,
     /// Connections per node, 1 to 256.
@@ -69,6 +72,7 @@ impl Default for RestoreOptions {
         Self {
             nodes: Vec::new(),
             ring: None,
+            order: BlockOrder::default(),
             mode: SetMode::Add,
             connection_count: 4,
             thread_count: 2,

@@ -167,7 +167,7 @@ impl RestorePlan {
         reading: Reading<'_>,
     ) -> Result<()> {
         let pool = Pool::new("read", thread_count)?;
-        let cursor = Cursor::new(&self.snapshot, &self.segments);
+        let cursor = Cursor::new(&self.snapshot, &self.segments, self.options.order);
         // Records are routed one by one.
         let route = |_: &[u8]| usize::MAX;
         let results = pool.broadcast(|| {

@@ -62,6 +62,11 @@ impl Original {
         Ok(original)
     }
 
+    /// Returns when the dump of the snapshot ended, as its manifest says.
+    pub fn finished_at(&self) -> &str {
+        &self.snapshot.manifest().finished_at
+    }
+
     /// Returns where it is, for messages.
     pub fn describe(&self) -> String {
         self.snapshot.describe()

@@ -1,5 +1,6 @@
 //! What a copy would do.
 
+use crate::engines::snapshot::home_of_copy;
 use crate::jobs::transfer::destination::Destination;
 use crate::jobs::transfer::original::{LeftOut, Original};
 use crate::ports::store::Store;
@@ -39,8 +40,12 @@ pub fn plan_transfer(
     destination: Option<&dyn Store>,
     name: &str,
 ) -> Result<TransferPlan> {
-    let there = destination.map(|store| Destination::look(store, name, original));
-    let there = there.transpose()?;
+    let id = original.snapshot.manifest().snapshot_id;
+    let look = |store| {
+        let home = home_of_copy(store, name, id)?;
+        Destination::look(store, &home, original)
+    };
+    let there = destination.map(look).transpose()?;
     let is_there_already = there.as_ref().is_some_and(|there| there.is_published);
     let mut plan = TransferPlan {
         from: original.describe(),

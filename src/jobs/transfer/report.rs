@@ -18,6 +18,9 @@ pub struct TransferReport {
     /// What is wrong: of the original, and then nothing was published; or of a copy that
     /// was there before. Not all that is wrong is looked for.
     pub damage: Vec<Finding>,
+    /// Other snapshots of this name: the store keeps no writers apart, and another run wrote
+    /// at the same time. Or why it is not known whether there are any.
+    pub rivals: Vec<String>,
     /// Objects that were copied, the manifest included.
     pub objects: u64,
     /// Their bytes.
@@ -50,6 +53,7 @@ impl TransferReport {
             place,
             was_there: false,
             damage: Vec::new(),
+            rivals: Vec::new(),
             objects: 0,
             bytes: 0,
             objects_kept: 0,

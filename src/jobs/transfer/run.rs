@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engines::snapshot::{SnapshotObject, publish_copy};
+use crate::engines::snapshot::{SnapshotObject, home_of_copy, publish_copy, rivals_of};
 use crate::jobs::transfer::copied_object::{Copied, Copying};
 use crate::jobs::transfer::destination::Destination;
 use crate::jobs::transfer::options::TransferOptions;
@@ -47,7 +47,10 @@ pub fn transfer(
 ) -> Result<TransferReport> {
     let clock = Stopwatch::start();
     options.validate()?;
-    let _lock = store.lock_prefix(name)?;
+    let lock = store.lock_prefix(name)?;
+    let id = original.snapshot.manifest().snapshot_id;
+    let home = home_of_copy(&*store, name, id)?;
+    let name = home.as_str();
     let there = Destination::look(&*store, name, original)?;
     let mut report = TransferReport::begin(original, store.describe(name));
     report.was_there = there.is_published;
@@ -92,10 +95,12 @@ pub fn transfer(
         cancel.check()?;
         original.check_unchanged()?;
         check_all_there(&*store, name, original)?;
+        lock.check()?;
         publish_copy(&*store, name, &original.root)?;
         let len = to_u64(original.root.len());
         report.objects = report.objects.saturating_add(1);
         report.bytes = report.bytes.saturating_add(len);
+        report.rivals = rivals_of(&*store, name);
     }
     let verifications = original.objects.iter().filter(is_record);
     report.verifications = to_u64(verifications.count());

@@ -8,7 +8,7 @@ use mcsnap::codecs::format::compression::Compression;
 use mcsnap::codecs::protocol::request::SetMode;
 use mcsnap::codecs::select::Selection;
 use mcsnap::jobs::dump::{DumpOptions, DumpPlan, WarmFileOptions, WarmFilePlan};
-use mcsnap::jobs::restore::{RestoreOptions, TtlClock};
+use mcsnap::jobs::restore::{BlockOrder, RestoreOptions, TtlClock};
 use mcsnap::jobs::salvage::{SalvageOptions, salvage};
 use mcsnap::ports::net::{Brake, BrakeOptions, NetOptions};
 use mcsnap::ports::store::{MemoryStore, Store, open_damaged_place};
@@ -161,6 +161,7 @@ fn a_restore_is_refused_numbers_out_of_range() {
         net: NetOptions::default(),
         selection: Selection::EVERYTHING,
         at: None,
+        order: BlockOrder::default(),
         exptime_if_unknown: None,
         set_protocol: None,
         source_nodes: Vec::new(),

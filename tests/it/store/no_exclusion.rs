@@ -10,8 +10,9 @@ use mcsnap::codecs::format::manifest::Need;
 use mcsnap::engines::snapshot::{
     Leftover, SnapshotDraft, SnapshotReader, check_not_finished, find_latest, list_unfinished_dumps,
 };
+use mcsnap::jobs::transfer::{Direction, Original, TransferOptions, transfer};
 use mcsnap::jobs::verify::{Depth, VerifyOptions, verify_snapshot};
-use mcsnap::ports::store::{CloudStore, Store};
+use mcsnap::ports::store::{CloudStore, MemoryStore, Store};
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::error::ErrorKind;
 use mcsnap::words::progress::NoProgress;
@@ -177,4 +178,35 @@ fn an_unfinished_dump_of_such_a_store_is_resumed_by_its_name() {
     assert_eq!(unfinished.draft.find_rivals(), [""; 0]);
     drop(unfinished);
     assert_sound(&store, NAME, 3);
+}
+
+#[test]
+fn a_copy_into_such_a_store_has_a_home_of_its_own_and_goes_on_there() {
+    let bucket = Arc::new(Heedless::default());
+    let store = host(&bucket);
+    let copy = |from: &Arc<dyn Store>| {
+        let original = Original::open(Arc::clone(from), NAME).unwrap();
+        let options = TransferOptions {
+            direction: Direction::Push,
+            connection_count: 2,
+            bytes_per_second: None,
+        };
+        let (store, cancel) = (Arc::clone(&store), Cancel::new());
+        transfer(&original, store, NAME, &options, &cancel, &NoProgress)
+    };
+    let made = |keys: &[&str]| -> Arc<dyn Store> {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let draft = begin(&store);
+        let segments = seal(&draft, 0, keys);
+        publish(&draft, segments).unwrap();
+        store
+    };
+    let (one, other) = (made(&["a", "b"]), made(&["c"]));
+    let report = copy(&one).unwrap();
+    assert!(report.place.contains("/night/run-"), "{}", report.place);
+    assert_eq!(report.rivals, [""; 0]);
+    assert_sound(&store, NAME, 2);
+    assert!(copy(&one).unwrap().was_there);
+    let error = copy(&other).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::AlreadyExists { .. }));
 }

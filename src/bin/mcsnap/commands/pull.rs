@@ -33,6 +33,8 @@ impl Section for PullArgs {
 }
 
 impl Command for PullArgs {
+    const HAS_METRICS: bool = true;
+
     fn run(&self, context: &Context) -> Result<Outcome> {
         let Resolved { settings, given } = context.resolve(self)?;
         let request = Request {

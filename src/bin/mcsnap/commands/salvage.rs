@@ -71,7 +71,7 @@ impl Command for SalvageArgs {
         let to = settings.to.as_deref().ok_or_else(|| {
             UsageError("where should the new snapshot go? pass --to DIR".to_owned())
         })?;
-        let mode = parse_file_mode(settings.file_mode.as_deref())?;
+        let mode = parse_file_mode(to, settings.file_mode.as_deref())?;
         let input = open_damaged_place(place)?;
         let name = match settings.name.as_deref() {
             Some(name) => parse_name(name)?,

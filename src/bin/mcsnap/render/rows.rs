@@ -25,6 +25,18 @@ pub(crate) fn unaccounted_row(number: u64, what: &str) -> Option<(&'static str, 
     Some(("lost", text))
 }
 
+/// Tells of other snapshots of a name, where the store kept no writers apart.
+pub(crate) fn rival_rows(rivals: &[String]) -> Vec<(&'static str, String)> {
+    let row = |rival: &String| {
+        let text = format!(
+            "another run wrote a snapshot of this name at the same time, which the store does not \
+             prevent: {rival}"
+        );
+        ("rival", text)
+    };
+    rivals.iter().map(row).collect()
+}
+
 /// Tells of keys that no client of the ring can have.
 pub(crate) fn not_text_row(found: Option<&NotText>) -> Option<(&'static str, String)> {
     let keys = counted_with(found?.keys, "key", ["is", "are"]);

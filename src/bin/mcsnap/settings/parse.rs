@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use mcsnap::engines::discovery::NodeSource;
-use mcsnap::ports::store::{FileMode, MapChoice};
+use mcsnap::ports::store::{FileMode, MapChoice, is_remote};
 use mcsnap::words::error::Error;
 use mcsnap::words::item::{Exptime, unescape_bytes};
 use mcsnap::words::units::UnixSecs;
@@ -20,9 +20,18 @@ pub(crate) fn parse_sources(texts: &[String]) -> Result<Vec<NodeSource>> {
         .collect::<Result<_, Error>>()?)
 }
 
-/// Reads the permissions of new files; the default is for their owner alone.
-pub(crate) fn parse_file_mode(text: Option<&str>) -> Result<FileMode> {
-    Ok(text.map_or(Ok(FileMode::default()), str::parse)?)
+/// Reads the permissions of new files in a place; the default is for their owner alone.
+/// Objects in a store have none.
+pub(crate) fn parse_file_mode(place: &str, text: Option<&str>) -> Result<FileMode> {
+    let Some(text) = text else {
+        return Ok(FileMode::default());
+    };
+    let mode = text.parse()?;
+    if is_remote(place) {
+        let allowed = "objects in a store have no permissions of files; leave it out";
+        return Err(Error::invalid_input("file-mode", text, allowed).into());
+    }
+    Ok(mode)
 }
 
 /// Reads a number of bytes, such as `256MiB`, at least `least`.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::render::{
-    count, counted, finding_json, given_json, given_rows, print, print_text, size, told,
+    count, counted, finding_json, given_json, given_rows, print, print_text, rival_rows, size, told,
 };
 use crate::settings::{Format, Given};
 
@@ -124,6 +124,7 @@ fn report_json(direction: Direction, report: &TransferReport) -> Value {
         "objects_kept": report.objects_kept,
         "bytes_kept": report.bytes_kept,
         "objects_again": report.objects_again,
+        "rivals": report.rivals,
         "verifications": report.verifications,
         "left_out": left_out_json(&report.left_out),
         "records": report.records,
@@ -178,6 +179,7 @@ fn rows(report: &TransferReport) -> Vec<(&'static str, String)> {
         let records = counted(report.verifications, "record");
         rows.push(("verified", format!("{records} of verifications with it")));
     }
+    rows.extend(rival_rows(&report.rivals));
     rows.extend(left_out_rows(&report.left_out));
     rows.push(("digest", report.content_digest.to_string()));
     rows

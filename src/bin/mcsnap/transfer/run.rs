@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use mcsnap::engines::snapshot::{LATEST, parse_name};
-use mcsnap::jobs::transfer::{Direction, Original, plan_transfer, transfer};
+use mcsnap::jobs::transfer::{Direction, Original, TransferReport, plan_transfer, transfer};
 use mcsnap::ports::store::{
-    MapChoice, ResolvedPlace, create_directory_unmapped, open_snapshot_place,
+    MapChoice, ResolvedPlace, create_directory_unmapped, directory_label, open_snapshot_place,
 };
 use mcsnap::words::error::{Error, ErrorKind};
 use mcsnap::words::finding::Finding;
+use mcsnap::words::units::to_u64;
 
 use crate::context::Context;
 use crate::exit::{HintedError, Outcome, UsageError};
+use crate::metrics::JobNumbers;
 use crate::settings::{Given, parse_file_mode};
 use crate::snapshots::{open_directory_if_there, required_snapshot};
 use crate::transfer::args::TransferArgs;
@@ -33,6 +35,10 @@ pub(crate) struct Request<'a> {
 /// Copies a snapshot.
 pub(crate) fn run(context: &Context, request: &Request<'_>) -> Result<Outcome> {
     let direction = request.direction;
+    let metrics = context.metrics();
+    if let Some(to) = request.to {
+        metrics.describe(directory_label(to), request.how.dry_run);
+    }
     let to = request
         .to
         .ok_or_else(|| UsageError("where should the copy go? pass --to DIR".to_owned()))?;
@@ -41,7 +47,7 @@ pub(crate) fn run(context: &Context, request: &Request<'_>) -> Result<Outcome> {
         return Err(UsageError(text).into());
     }
     let options = request.how.options(direction)?;
-    let mode = parse_file_mode(request.how.file_mode.as_deref())?;
+    let mode = parse_file_mode(to, request.how.file_mode.as_deref())?;
     let place = &required_snapshot(request.snapshot)?;
     let (source, own_name) = open_snapshot_place(place, MapChoice::Never)?;
     let name = match request.how.name.as_deref() {
@@ -79,12 +85,22 @@ pub(crate) fn run(context: &Context, request: &Request<'_>) -> Result<Outcome> {
         true => with_way_on(error),
         false => with_hint(error),
     })?;
+    metrics.set_snapshot_read(original.finished_at());
+    metrics.set_numbers(numbers(&report));
     print_report(context, direction, &report)?;
-    Ok(if report.damage.is_empty() {
+    Ok(if report.damage.is_empty() && report.rivals.is_empty() {
         Outcome::Clean
     } else {
         Outcome::Degraded
     })
+}
+
+fn numbers(report: &TransferReport) -> JobNumbers {
+    JobNumbers {
+        findings: Some([to_u64(report.damage.len()), 0]),
+        stored_bytes: Some(report.bytes),
+        ..JobNumbers::default()
+    }
 }
 
 /// Refuses to copy a snapshot onto itself, or into itself, however the places are spelled.

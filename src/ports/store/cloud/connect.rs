@@ -2,6 +2,7 @@
 //! `object_store` reads.
 
 use std::env;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -199,7 +200,20 @@ fn check_credentials(variable: impl Fn(&str) -> Option<String>) -> Result<()> {
              AWS_SECRET_ACCESS_KEY",
         );
     }
+    let says = "no credentials found: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and \
+                profiles and credential files are not read; asking the service of this machine for \
+                some";
+    match has_files() {
+        true => tracing::warn!("{says}"),
+        false => tracing::info!("{says}"),
+    }
     Ok(())
+}
+
+/// Reports whether there are files with credentials, as other programs read them.
+fn has_files() -> bool {
+    let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    home.join(".aws/credentials").exists() || home.join(".aws/config").exists()
 }
 
 #[cfg(test)]

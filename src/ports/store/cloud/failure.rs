@@ -89,19 +89,40 @@ fn all_causes(error: &StoreError) -> String {
     text
 }
 
-/// Adds what to do to errors that do not say it.
+/// Adds what to do to errors that do not say it. Without credentials the client asks the
+/// metadata service of the cloud's own machines, and tells of that one alone.
 fn explained(text: String) -> String {
-    const NO_CREDENTIALS: &str = "no credentials found: set AWS_ACCESS_KEY_ID and \
-                                  AWS_SECRET_ACCESS_KEY (profiles and credential files are not read)";
-    // Without credentials the crate asks the metadata service of the cloud's own machines.
-    if text.contains("169.254.169.254") || text.contains("latest/api/token") {
-        return format!("{NO_CREDENTIALS}; {text}");
+    const SERVICES: [(&str, &str); 4] = [
+        (
+            "computeMetadata",
+            "set GOOGLE_SERVICE_ACCOUNT to the path of a key file",
+        ),
+        (
+            "metadata/identity",
+            "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+        ("latest/api/token", AWS),
+        ("169.254.169.254", AWS),
+    ];
+    const AWS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (profiles and credential files \
+                       are not read)";
+    let asked = SERVICES.iter().find(|(part, _)| text.contains(part));
+    match asked {
+        Some((_, what)) => format!("no credentials found: {what}; {text}"),
+        None => text,
     }
-    text
 }
 
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // How often and how long it could have been tried is no news.
+    let Some((before, rest)) = text.split_once(", max_retries: ") else {
+        return text;
+    };
+    match rest.split_once(" - ") {
+        Some((_, cause)) => format!("{before}: {cause}"),
+        None => text,
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +147,22 @@ mod tests {
         let asked = generic("Error performing PUT http://169.254.169.254/latest/api/token in 2s");
         let error = failure(Operation::Open, "s3://b/a", &asked);
         assert!(error.to_chain().contains("no credentials found"), "{error}");
+        let asked = generic("Error performing GET http://h/computeMetadata/v1/instance in 2s");
+        let text = failure(Operation::Open, "gs://b/a", &asked).to_chain();
+        assert!(
+            text.contains("GOOGLE_SERVICE_ACCOUNT") && !text.contains("AWS"),
+            "{text}"
+        );
+        let tried = generic(
+            "Error performing GET http://h/b in 9s, after 7 retries, max_retries: 1000, \
+             retry_timeout: 240s - HTTP error: refused",
+        );
+        let error = failure(Operation::Open, "s3://b/a", &tried);
+        assert_eq!(
+            error.to_chain(),
+            "s3://b/a: cannot open: Generic S3 error: Error performing GET http://h/b in 9s, after 7 \
+             retries: HTTP error: refused"
+        );
         let missing = StoreError::NotFound {
             path: "a".to_owned(),
             source: "404".into(),

@@ -13,7 +13,8 @@ use crate::context::Context;
 use crate::metrics::{JobNumbers, NodeNumbers};
 use crate::render::share::share_text;
 use crate::render::{
-    count, counted, holds_row, items_text, lost_text, size, told, unaccounted_row, without_address,
+    count, counted, holds_row, items_text, lost_text, rival_rows, size, told, unaccounted_row,
+    without_address,
 };
 use crate::snapshots::clock_warnings;
 
@@ -185,13 +186,7 @@ fn rows(report: &DumpReport, braked: &[BrakeReport]) -> Vec<(&'static str, Strin
         );
         rows.push(("walks", text));
     }
-    for rival in &report.rivals {
-        let text = format!(
-            "another run wrote a snapshot of this name at the same time, which the store does not \
-             prevent: {rival}"
-        );
-        rows.push(("rival", text));
-    }
+    rows.extend(rival_rows(&report.rivals));
     if report.unsettled > 0 {
         let unsettled = counted(report.unsettled, "item");
         let reason = "items are added faster than the lists are walked";

@@ -59,7 +59,7 @@ impl Command for DumpArgs {
             let checked = check_not_finished(&*store, &options.name);
             checked.map_err(|error| naming.with_hint(error))?;
         }
-        let mode = parse_file_mode(settings.file_mode.as_deref())?;
+        let mode = parse_file_mode(to, settings.file_mode.as_deref())?;
         let tolerance = tolerance(&settings)?;
         if let Some(path) = &settings.warm_file {
             let options = warm_file_options(options, path)?;

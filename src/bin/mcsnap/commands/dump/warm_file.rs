@@ -122,7 +122,7 @@ pub(super) fn run_warm_file(
         print_warm_file_plan(context, &plan, to, given)?;
         return Ok(Outcome::Clean);
     }
-    let mode = parse_file_mode(settings.file_mode.as_deref())?;
+    let mode = parse_file_mode(to, settings.file_mode.as_deref())?;
     let store = create_directory_as(to, mode)?;
     let progress = context.progress();
     let ended = plan.run(Arc::clone(&store), &context.cancel, &progress);

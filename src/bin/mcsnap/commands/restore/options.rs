@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use mcsnap::codecs::protocol::request::SetMode;
 use mcsnap::codecs::ring::RingSpec;
-use mcsnap::jobs::restore::{RestoreOptions, TtlClock};
+use mcsnap::jobs::restore::{BlockOrder, RestoreOptions, TtlClock};
 use mcsnap::ports::net::Brake;
 use mcsnap::words::cancel::Cancel;
 use mcsnap::words::units::UnixSecs;
@@ -53,6 +53,7 @@ pub(super) fn options(
         net,
         selection: parse_select(&settings.select)?,
         at: settings.at.as_deref().map(parse_moment).transpose()?,
+        order: BlockOrder::default(),
         exptime_if_unknown: settings
             .ttl_if_unknown
             .as_deref()
