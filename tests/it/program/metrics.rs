@@ -633,7 +633,7 @@ fn who_asks_slowly_or_too_much_is_left_and_the_job_goes_on() {
 
 #[test]
 fn a_node_that_goes_away_is_told_while_the_others_are_filled() {
-    let server = loaded(2000);
+    let server = loaded(6000);
     let workdir = Workdir::new("metrics-away");
     dump_of(&workdir, "a", &server.address()).succeeds();
     let (stays, mut goes) = (Memcached::start(), Memcached::start());
@@ -649,14 +649,13 @@ fn a_node_that_goes_away_is_told_while_the_others_are_filled() {
     ];
     let restore = SlowRestore::start(&workdir, &options);
     let address = served_at(&workdir, "log");
-    wait_until("records are stored in it", || {
-        scrape(&address).number("mcsnap_run_records_total", &[]) > 0.0
+    wait_until("the nodes have been looked at", || {
+        scrape(&address).number("mcsnap_run_expected_records", &[]) > 0.0
     });
     goes.end();
-    wait_until("retries and losses are told", || {
-        let page = scrape(&address);
-        let number = |metric| page.number(metric, &[]);
-        number("mcsnap_run_retries_total") > 0.0 && number("mcsnap_run_lost_records_total") > 0.0
+    // What is lost is certain when the node is given up, which may be the end.
+    wait_until("retries are told", || {
+        scrape(&address).number("mcsnap_run_retries_total", &[]) > 0.0
     });
     let output = restore.finish();
     assert_eq!(output.status.code(), Some(3), "{output:?}");

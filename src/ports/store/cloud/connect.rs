@@ -73,7 +73,7 @@ fn connector(place: &CloudPlace) -> DeadlineConnector {
 
 fn connect_s3(place: &CloudPlace) -> Result<Arc<dyn ObjectStore>> {
     let endpoint = only_endpoint(ENDPOINTS.map(|name| (name, variable(name))))?;
-    check_credentials(variable)?;
+    check_credentials(|name| env::var(name).ok())?;
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&place.bucket)
         .with_http_connector(connector(place))
@@ -165,7 +165,13 @@ fn only_endpoint(named: [(&'static str, Option<String>); 3]) -> Result<Option<St
 /// Refuses settings by which no credentials can be had, before the first call: the crate
 /// would ask the metadata service of a machine that may not have one.
 fn check_credentials(variable: impl Fn(&str) -> Option<String>) -> Result<()> {
-    let is_set = |name: &str| variable(name).is_some();
+    let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+    // The client would sign with it.
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        if variable(name).is_some_and(|value| value.is_empty()) {
+            return Err(Error::invalid_input(name, "", "it is set, but empty"));
+        }
+    }
     let (id, secret) = (is_set("AWS_ACCESS_KEY_ID"), is_set("AWS_SECRET_ACCESS_KEY"));
     let refused = |field, allowed: &str| Err(Error::invalid_input(field, "", allowed));
     match (id, secret) {
@@ -242,8 +248,12 @@ mod tests {
 
     #[test]
     fn credentials_that_cannot_be_had_are_told_before_the_first_call() {
-        let check =
-            |set: &[&str]| check_credentials(|name| set.contains(&name).then(|| "x".to_owned()));
+        let check = |set: &[&str]| {
+            check_credentials(|name| {
+                let given = set.iter().find_map(|word| word.strip_prefix(name));
+                given.map(|rest| rest.strip_prefix('=').unwrap_or("x").to_owned())
+            })
+        };
         for set in [
             &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"][..],
             &["AWS_WEB_IDENTITY_TOKEN_FILE"],
@@ -256,6 +266,7 @@ mod tests {
         for (set, words) in [
             (&["AWS_ACCESS_KEY_ID"][..], "AWS_SECRET_ACCESS_KEY"),
             (&["AWS_SECRET_ACCESS_KEY"], "AWS_ACCESS_KEY_ID"),
+            (&["AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY"], "empty"),
             (
                 &["AWS_PROFILE"],
                 "profiles and credential files are not read",
