@@ -33,6 +33,8 @@ mod job;
 mod machine;
 #[path = "../support/memcached.rs"]
 mod memcached;
+#[path = "../support/order.rs"]
+mod order;
 mod plot;
 mod process;
 mod results;

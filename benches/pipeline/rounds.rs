@@ -3,6 +3,7 @@
 use crate::arguments::Arguments;
 use crate::cost::Cost;
 use crate::job::{Job, Who};
+use crate::order::order;
 use crate::scene::Scene;
 
 /// What the runs of one job took, by who did it; one a round, in the order of the rounds.
@@ -43,16 +44,4 @@ pub(crate) fn run(scene: &Scene, arguments: &Arguments) -> Vec<JobRounds> {
         );
     }
     all
-}
-
-/// Every second round goes backwards, and every second one begins with another: so nobody
-/// always runs first, and nobody always runs after the same one. Of three, each order
-/// comes once in six rounds.
-fn order(round: u64, count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    order.rotate_left((round / 2) as usize % count);
-    if round % 2 == 1 {
-        order.reverse();
-    }
-    order
 }

@@ -73,7 +73,12 @@ api_bind_addr = \"{host}:{s3_port}\"
         }
     }
 
+    /// Where it listens, and who may use it.
+    pub(crate) fn account(&self) -> &S3Account {
+        &self.account
+    }
+
     pub(crate) fn place(&self) -> Place {
-        self.account.place(BUCKET)
+        self.account().place(BUCKET)
     }
 }

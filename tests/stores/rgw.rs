@@ -130,20 +130,26 @@ impl Rgw {
         }
     }
 
+    /// Where it listens, and who may use it.
+    pub(crate) fn account(&self) -> &S3Account {
+        &self.account
+    }
+
     /// A bucket as it is unless one asks for more.
     pub(crate) fn place(&self) -> Place {
-        self.account.place(BUCKET)
+        self.account().place(BUCKET)
     }
 
     pub(crate) fn versioned_place(&self) -> Place {
-        self.account.place(VERSIONED)
+        self.account().place(VERSIONED)
     }
 
     pub(crate) fn locked_place(&self) -> Place {
-        self.account.place(LOCKED)
+        self.account().place(LOCKED)
     }
 }
 
+/// What is removed goes a few seconds later, not hours: the store is in memory.
 fn settings(folder: &Path, host: &str, cluster: &str, monitor: u16, gateway: u16) -> String {
     let folder = folder.display();
     format!(
@@ -177,6 +183,9 @@ memstore device bytes = 4294967296
 ms bind msgr2 = false
 rgw frontends = beast endpoint={host}:{gateway}
 rgw dns name = {host}
+rgw gc obj min wait = 5
+rgw gc processor period = 5
+rgw gc processor max time = 5
 "
     )
 }

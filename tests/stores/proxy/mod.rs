@@ -22,7 +22,7 @@ pub(crate) mod http;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use self::asked::{Asked, Kind};
 pub(crate) use self::fault::{Fault, Hits, Rule};
@@ -46,6 +46,10 @@ pub(crate) struct Seen {
     pub(crate) status: Option<u16>,
     /// Bytes of the answer's body, before a fault did anything to it.
     pub(crate) answer_len: u64,
+    /// When it came.
+    pub(crate) began: Instant,
+    /// When the client was told something.
+    pub(crate) ended: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -156,6 +160,8 @@ impl Shared {
             fault,
             status: None,
             answer_len: 0,
+            began: Instant::now(),
+            ended: None,
         });
         (number, fault, state.delay)
     }
@@ -164,6 +170,7 @@ impl Shared {
     fn end(&self, number: usize, status: u16, answer_len: u64) {
         let seen = &mut self.lock().seen[number];
         (seen.status, seen.answer_len) = (Some(status), answer_len);
+        seen.ended = Some(Instant::now());
     }
 
     fn keep_list(&self, asked: &Asked, answer: &Response<Bytes>) {
