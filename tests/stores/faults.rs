@@ -173,6 +173,47 @@ fn what_passes_does_no_harm() {
 }
 
 #[test]
+fn a_slow_line_that_moves_is_no_failure() {
+    let scene = Scene::new("slow");
+    // A part takes 20 s; no answer may take 12 s to begin after it was sent.
+    let rate = Fault::Trickle(400 << 10);
+    let hits = scene.proxy.add(Rule::new(rate).on(Kind::PutPart).nth(0..2));
+    let said = String::from_utf8(scene.dump("n").succeeds().stderr).unwrap();
+    assert_eq!(hits.count(), 2);
+    assert!(!said.contains("no answer within"), "{said}");
+    scene.assert_sound("n");
+}
+
+#[test]
+fn an_old_list_hides_no_snapshot_from_a_second_dump() {
+    let scene = Scene::new("stale");
+    scene.dump("n").arg("--dry-run").succeeds();
+    scene.run(&["ls", &url("b/n")]).exits(1);
+    scene.dump("n").succeeds();
+    // Lists are from now on as they were when there was nothing.
+    let hits = scene.proxy.add(Rule::new(Fault::StaleList).on(Kind::List));
+    let said = text(scene.dump("n"), 2);
+    assert!(
+        hits.count() > 0 && said.contains("already exists"),
+        "{said}"
+    );
+    scene.assert_sound("n");
+}
+
+#[test]
+fn a_secret_is_in_no_log() {
+    let scene = Scene::new("secret");
+    let account = scene.moto.account();
+    let output = scene.dump("n").arg("-vvv").arg("--log-file=log").succeeds();
+    let log = std::fs::read_to_string(scene.workdir.join("log")).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &log;
+    assert!(said.contains("s3://"), "{said}");
+    for secret in [account.secret.as_str(), "Signature=", "AWS4-HMAC"] {
+        assert!(!said.contains(secret), "{secret}");
+    }
+}
+
+#[test]
 fn a_server_that_is_silent_once_is_asked_again() {
     let scene = Scene::new("silent");
     scene.dump("n").succeeds();

@@ -301,6 +301,11 @@ impl SnapshotDraft {
         format!("{}/{object}", self.home)
     }
 
+    /// Returns how many bytes the store holds of each segment that is being written.
+    pub fn writing_memory(&self) -> u64 {
+        self.store.writing_memory()
+    }
+
     /// Returns the snapshot's id.
     pub fn id(&self) -> SnapshotId {
         self.id

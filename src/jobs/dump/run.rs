@@ -189,7 +189,7 @@ impl DumpPlan {
         progress: &dyn Progress,
     ) -> Result<Vec<NodeDump>> {
         let stop = cancel.child();
-        let width = self.width()?;
+        let width = self.width(started.snapshot.writing_memory())?;
         let spool_memory = SpoolMemory::new(width.spool_memory);
         let dump = |index| {
             // A failed node is no reason to stop the others: their segments are kept. An

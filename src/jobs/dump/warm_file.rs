@@ -147,7 +147,7 @@ impl WarmFilePlan {
             classes,
             file,
         };
-        plan.width()?;
+        plan.width(0)?;
         Ok(plan)
     }
 
@@ -266,7 +266,7 @@ impl WarmFilePlan {
         let stop = cancel.child();
         let shard_of = |key: &[u8]| shard_of(key, self.options.shard_bits);
         let route = |key: &[u8]| usize::try_from(shard_of(key)).unwrap_or(usize::MAX);
-        let width = self.width()?;
+        let width = self.width(snapshot.writing_memory())?;
         let pages = Pages {
             file,
             next: AtomicUsize::new(0),

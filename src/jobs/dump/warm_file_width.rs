@@ -30,7 +30,7 @@ impl WarmFilePlan {
     /// # Errors
     ///
     /// - `InvalidInput`: the memory limit is too low for a single thread.
-    pub(super) fn width(&self) -> Result<WarmFileWidth> {
+    pub(super) fn width(&self, writing_memory: u64) -> Result<WarmFileWidth> {
         let options = &self.options;
         let budget = host::budget(options.memory_limit);
         // Of the file each item takes at least this much.
@@ -39,6 +39,7 @@ impl WarmFilePlan {
         let records = (self.meta.file_size / ITEM_LEN).div_ceil(shards);
         let records = options.segment_record_count_max.min(records);
         let writer = writer_memory(options.memory_limit, options.compression, records)?;
+        let writer = writer.saturating_add(writing_memory);
         let process = Need {
             memory: Need::PROCESS_MEMORY.saturating_add(writer.saturating_mul(shards)),
             files: 0,

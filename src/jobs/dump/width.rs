@@ -40,12 +40,14 @@ const QUEUES_MOST: u64 = 128 << 20;
 
 impl DumpPlan {
     /// Decides how wide the dump is, and warns if it is narrower than was asked for.
+    /// `writing_memory` is what the store holds of each segment.
     ///
     /// # Errors
     ///
     /// - `InvalidInput`: the memory limit is too low for a single node.
-    pub(super) fn width(&self) -> Result<DumpWidth> {
-        let (width, fit) = self.fit_into(host::budget(self.options.memory_limit))?;
+    pub(super) fn width(&self, writing_memory: u64) -> Result<DumpWidth> {
+        let budget = host::budget(self.options.memory_limit);
+        let (width, fit) = self.fit_into(budget, writing_memory)?;
         let (count, wanted) = (fit.count, self.wanted_at_once());
         match fit.scarce {
             Some(Scarce::Files) => tracing::warn!(
@@ -62,13 +64,13 @@ impl DumpPlan {
         Ok(width)
     }
 
-    /// Checks that the memory limit is high enough.
+    /// Checks that the memory limit is high enough for a store that holds nothing.
     ///
     /// # Errors
     ///
     /// - As [`DumpPlan::width`].
     pub(super) fn check_memory(&self) -> Result<()> {
-        self.fit_into(host::budget(self.options.memory_limit))
+        self.fit_into(host::budget(self.options.memory_limit), 0)
             .map(drop)
     }
 
@@ -76,9 +78,9 @@ impl DumpPlan {
         self.options.parallel_node_count.min(self.nodes.len())
     }
 
-    fn fit_into(&self, budget: Budget) -> Result<(DumpWidth, Fit)> {
+    fn fit_into(&self, budget: Budget, writing_memory: u64) -> Result<(DumpWidth, Fit)> {
         let options = &self.options;
-        let node = self.node_need(budget.memory)?;
+        let node = self.node_need(budget.memory, writing_memory)?;
         let process = Need {
             memory: Need::PROCESS_MEMORY,
             files: RESERVED_FILES,
@@ -109,7 +111,7 @@ impl DumpPlan {
     }
 
     /// Returns what the largest node needs.
-    fn node_need(&self, limit: MemoryLimit) -> Result<Need> {
+    fn node_need(&self, limit: MemoryLimit, writing_memory: u64) -> Result<Need> {
         let options = &self.options;
         let items = self.nodes.iter().filter_map(|node| {
             let source = node.source.as_ref().ok()?;
@@ -122,6 +124,7 @@ impl DumpPlan {
         let of_shard = items.div_ceil(to_u64(shards)).saturating_add(1024);
         let records = options.segment_record_count_max.min(of_shard);
         let writer = writer_memory(limit, options.compression, records)?;
+        let writer = writer.saturating_add(writing_memory);
         let connections = options.connection_count;
         let memory = CONNECTION
             .saturating_mul(to_u64(connections))
@@ -175,7 +178,7 @@ mod tests {
     }
 
     fn width(plan: &DumpPlan, memory: MemoryLimit, files: u64) -> Result<DumpWidth> {
-        let (width, _) = plan.fit_into(Budget { memory, files })?;
+        let (width, _) = plan.fit_into(Budget { memory, files }, 0)?;
         Ok(width)
     }
 
@@ -203,7 +206,7 @@ mod tests {
         };
         for items in [0, 1000, 1_000_000, u64::MAX] {
             let plan = plan(100, items, options());
-            let node = plan.node_need(MemoryLimit::OfHost(0)).unwrap().memory;
+            let node = plan.node_need(MemoryLimit::OfHost(0), 0).unwrap().memory;
             let mut before = 0;
             for limit in [128_u64, 256, 1024, 16 << 10].map(|mebibytes| mebibytes << 20) {
                 let width = width(&plan, MemoryLimit::Asked(limit), 1 << 20).unwrap();

@@ -59,9 +59,10 @@ impl SalvageOptions {
     /// # Errors
     ///
     /// - `InvalidInput`: the memory limit is too low for a single shard.
-    fn width(&self) -> Result<SalvageWidth> {
+    fn width(&self, writing_memory: u64) -> Result<SalvageWidth> {
         let records = self.segment_record_count_max;
         let writer = writer_memory(self.memory_limit, self.compression, records)?;
+        let writer = writer.saturating_add(writing_memory);
         let shard = Need {
             memory: READER.saturating_add(writer),
             files: 2,
@@ -124,7 +125,7 @@ pub fn salvage(
 ) -> Result<SalvageReport> {
     let clock = Stopwatch::start();
     options.validate()?;
-    let width = options.width()?;
+    let width = options.width(output.writing_memory())?;
     let snapshot = SnapshotDraft::begin(output, &options.name)?;
     let mut sources = find_sources(input, &Limits::default(), cancel)?;
     let bytes_total = sources

@@ -191,6 +191,10 @@ impl Store for FaultyStore {
         self.run(Operation::List, prefix, |store| store.list_below(prefix))
     }
 
+    fn writing_memory(&self) -> u64 {
+        self.inner.writing_memory()
+    }
+
     fn keeps_writers_apart(&self) -> Result<bool> {
         self.inner.keeps_writers_apart()
     }

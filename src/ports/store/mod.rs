@@ -246,6 +246,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// - `Io`: the store cannot be written.
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>>;
 
+    /// Returns how many bytes the store holds of each object that is being written.
+    fn writing_memory(&self) -> u64 {
+        0
+    }
+
     /// Reports whether a name that is taken stays its first writer's, whichever host the
     /// others are on.
     ///

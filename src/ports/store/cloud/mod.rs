@@ -31,7 +31,7 @@ use self::failure::checked;
 use self::lease::{Lease, Taken, take};
 use self::prefix::CloudPrefix;
 use self::reader::CloudObject;
-use self::upload::CloudWriter;
+use self::upload::{CloudWriter, WRITING_MEMORY};
 use crate::ports::store::name::{check_name, check_prefix, is_under};
 use crate::ports::store::{ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock};
 use crate::words::error::{Error, ErrorKind, Operation, Result};
@@ -258,6 +258,10 @@ impl Store for CloudStore {
             })),
             Taken::HeldBy(process) => held(format!("{described} ({process})")),
         }
+    }
+
+    fn writing_memory(&self) -> u64 {
+        WRITING_MEMORY
     }
 
     fn keeps_writers_apart(&self) -> Result<bool> {

@@ -18,10 +18,16 @@ use crate::words::units::to_u64;
 
 /// Bytes of a part; stores take no smaller one but the last.
 const PART_LEN: usize = 8 << 20;
-/// Parts of one length; then they get longer, since stores take 10,000 of them at most.
+/// Parts of one length; then they get longer, up to a bound that keeps memory small.
 const PARTS_OF_LEN: usize = 1_000;
-/// Parts that are on their way side by side.
-const IN_FLIGHT_MAX: usize = 2;
+const PART_LEN_MAX: usize = 64 << 20;
+/// What stores take.
+const PART_COUNT_MAX: usize = 10_000;
+/// Bytes that are on their way side by side, or a single part.
+const IN_FLIGHT_MAX: usize = 2 * PART_LEN;
+
+/// Bytes that a writer holds of an object that is not very long.
+pub(super) const WRITING_MEMORY: u64 = 3 * PART_LEN as u64;
 
 /// An object that is being sent. What is shorter than a part goes up in one request.
 pub(super) struct CloudWriter {
@@ -38,18 +44,18 @@ pub(super) struct CloudWriter {
 
 struct Upload {
     multipart: Box<dyn MultipartUpload>,
-    in_flight: VecDeque<JoinHandle<std::result::Result<(), StoreError>>>,
+    in_flight: VecDeque<(usize, JoinHandle<std::result::Result<(), StoreError>>)>,
     part_count: usize,
 }
 
-/// Returns the length of the part with this number: 1,000 of each length, which doubles,
-/// reach 8 TiB before the 10,000th.
+/// Returns the length of the part with this number: 1,000 of each length, which doubles
+/// up to 64 MiB, so that 10,000 parts have 492 GiB.
 fn part_len(number: usize) -> usize {
     let doublings = u32::try_from(number / PARTS_OF_LEN).unwrap_or(u32::MAX);
     1_usize
         .checked_shl(doublings)
         .and_then(|times| PART_LEN.checked_mul(times))
-        .unwrap_or(usize::MAX)
+        .map_or(PART_LEN_MAX, |len| len.min(PART_LEN_MAX))
 }
 
 impl CloudWriter {
@@ -81,28 +87,54 @@ impl CloudWriter {
                 })
             }
         };
-        while upload.in_flight.len() >= IN_FLIGHT_MAX {
+        if upload.part_count >= PART_COUNT_MAX {
+            let text = "a store takes 10,000 parts of an object, 492 GiB: make segments shorter";
+            let cause = io::Error::new(io::ErrorKind::FileTooLarge, text);
+            return Err(Error::io(Operation::Write, self.described.clone(), cause));
+        }
+        let len = data.len();
+        let on_their_way = |upload: &Upload| -> usize {
+            let lengths = upload.in_flight.iter().map(|(len, _)| *len);
+            lengths.fold(len, usize::saturating_add)
+        };
+        while !upload.in_flight.is_empty() && on_their_way(upload) > IN_FLIGHT_MAX {
             settle(&handle, &self.described, upload)?;
         }
         let part = upload
             .multipart
             .put_part(PutPayload::from_bytes(Bytes::from(data)));
-        upload.in_flight.push_back(handle.spawn(part));
+        upload.in_flight.push_back((len, handle.spawn(part)));
         upload.part_count = upload.part_count.saturating_add(1);
         Ok(())
     }
 
-    fn send_full_parts(&mut self) -> Result<()> {
-        loop {
+    /// Adds bytes to the part that is being filled, and sends each that is full.
+    fn fill_parts(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
             let number = self.upload.as_ref().map_or(0, |upload| upload.part_count);
             let len = part_len(number);
-            if self.pending.len() < len {
-                return Ok(());
+            let room = len.saturating_sub(self.pending.len());
+            let (taken, rest) = bytes.split_at(room.min(bytes.len()));
+            // No more than a part is held, whatever the pieces are.
+            let wanted = self.pending.len().saturating_add(taken.len());
+            if wanted > self.pending.capacity() {
+                let doubled = self
+                    .pending
+                    .capacity()
+                    .saturating_mul(2)
+                    .max(wanted)
+                    .min(len);
+                self.pending
+                    .reserve_exact(doubled.saturating_sub(self.pending.len()));
             }
-            let rest = self.pending.split_off(len);
-            let part = std::mem::replace(&mut self.pending, rest);
-            self.send_part(part)?;
+            self.pending.extend_from_slice(taken);
+            bytes = rest;
+            if self.pending.len() >= len {
+                let part = std::mem::take(&mut self.pending);
+                self.send_part(part)?;
+            }
         }
+        Ok(())
     }
 
     fn removed(&self, operation: Operation) -> Error {
@@ -160,14 +192,13 @@ impl CloudWriter {
         {
             return Err(self.removed(Operation::Write));
         }
-        self.pending.extend_from_slice(bytes);
-        self.send_full_parts()
+        self.fill_parts(bytes)
     }
 }
 
 /// Waits for the part that was sent first.
 fn settle(handle: &tokio::runtime::Handle, described: &str, upload: &mut Upload) -> Result<()> {
-    let Some(part) = upload.in_flight.pop_front() else {
+    let Some((_, part)) = upload.in_flight.pop_front() else {
         return Ok(());
     };
     match wait(handle, part) {
@@ -208,7 +239,7 @@ impl Drop for CloudWriter {
             return;
         };
         let handle = self.prefix.handle.clone();
-        for part in upload.in_flight.drain(..) {
+        for (_, part) in upload.in_flight.drain(..) {
             part.abort();
             let _ = wait(&handle, part);
         }
@@ -237,11 +268,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_ends_below_ten_thousand_parts() {
+    fn parts_grow_so_that_ten_thousand_suffice() {
         assert_eq!(part_len(0), PART_LEN);
         assert_eq!(part_len(PARTS_OF_LEN - 1), PART_LEN);
         assert_eq!(part_len(PARTS_OF_LEN), 2 * PART_LEN);
-        let total = (0..10_000).fold(0_u64, |sum, number| sum + to_u64(part_len(number)));
-        assert!(total > 5 << 40, "{total}");
+        let total = (0..PART_COUNT_MAX).fold(0_u64, |sum, number| sum + to_u64(part_len(number)));
+        assert_eq!(total >> 30, 492);
     }
 }
