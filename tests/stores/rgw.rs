@@ -181,7 +181,7 @@ osd crush update on start = false
 osd class update on start = false
 memstore device bytes = 4294967296
 ms bind msgr2 = false
-rgw frontends = beast endpoint={host}:{gateway}
+rgw frontends = beast endpoint={host}:{gateway} tcp_nodelay=1
 rgw dns name = {host}
 rgw gc obj min wait = 5
 rgw gc processor period = 5

@@ -14,6 +14,7 @@ mod draft;
 mod files;
 mod home;
 mod key_walk;
+mod keys_ahead;
 mod known_look_up;
 mod latest;
 mod look_up_builder;

@@ -14,6 +14,7 @@ use crate::codecs::format::manifest::ManifestSegment;
 use crate::codecs::format::tail::Tail;
 use crate::codecs::format::toc::Toc;
 use crate::codecs::format::version::judge;
+use crate::engines::snapshot::keys_ahead::KeysAhead;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::segment_reader::SegmentReader;
 use crate::ports::store::{ObjectReader, Store};
@@ -179,6 +180,7 @@ impl SegmentReader {
             tail_bytes,
             toc_frame,
             covered,
+            keys_ahead: KeysAhead::default(),
         })
     }
 }

@@ -17,6 +17,7 @@ use crate::codecs::format::stated_place::StatedPlace;
 use crate::codecs::format::toc::{Toc, TocEntry};
 use crate::codecs::format::version::judge;
 use crate::codecs::statistics::SegmentStatistics;
+use crate::engines::snapshot::keys_ahead::KeysAhead;
 use crate::engines::snapshot::object_range::{read_range, read_range_by_call};
 use crate::engines::snapshot::parts_reader::PartSource as _;
 use crate::ports::store::ObjectReader;
@@ -42,6 +43,8 @@ pub struct SegmentReader {
     pub(super) toc_frame: FrameHeader,
     /// What the digest covers of each frame that was read; empty if reading is cheap.
     pub(super) covered: Vec<OnceLock<Box<[u8]>>>,
+    /// Keys of blocks that are likely to be asked for next.
+    pub(super) keys_ahead: KeysAhead,
 }
 
 /// A block's frame. Its header has been checked; its sections are still as stored.
@@ -240,7 +243,6 @@ impl SegmentReader {
                 "no such block",
             ));
         };
-        let head_len = to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE);
         check_bound(
             Structure::Toc,
             "key_stored_len",
@@ -248,8 +250,7 @@ impl SegmentReader {
             self.limits.key_section_len_max,
         )
         .map_err(corrupt)?;
-        let len = head_len.saturating_add(entry.key_stored_len.into());
-        let bytes = read_range(&*self.object, entry.offset, len)?;
+        let bytes = self.key_bytes(block, entry)?;
         let mut decoded = || {
             let frame = FrameHeader::decode(&bytes, &self.ids, entry.offset)?;
             self.check_entry(number, &frame)?;

@@ -1,9 +1,15 @@
 //! Finds out which conditions a store honours. Several stores that speak S3 take
 //! conditional writes and do them unconditionally, without a word.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures_util::future::join;
 use object_store::path::Path;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _};
+use object_store::{
+    Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+};
+use tokio::task::JoinHandle;
 
 use crate::ports::store::cloud::conditional::{Created, create, update};
 
@@ -25,26 +31,37 @@ impl Conditions {
     }
 }
 
-/// Tries conditional writes on an object of its own, which is removed again.
+/// Tries conditional writes on an object of its own, and begins to remove it; the caller
+/// waits for that before the process ends.
 ///
 /// # Errors
 ///
 /// - That of the store, if the object cannot be written at all.
-pub(super) async fn probe(client: &dyn ObjectStore, path: &Path) -> Result<Conditions, StoreError> {
-    let tried = try_conditions(client, path).await;
-    match client.delete(path).await {
-        Ok(()) | Err(StoreError::NotFound { .. }) => {}
-        Err(error) if tried.is_ok() => {
-            tracing::warn!("an empty object stays in the store: {path}: {error}");
+pub(super) async fn probe(
+    client: Arc<dyn ObjectStore>,
+    path: Path,
+) -> (Result<Conditions, StoreError>, JoinHandle<()>) {
+    let tried = try_conditions(&*client, &path).await;
+    let is_known = tried.is_ok();
+    let removal = tokio::spawn(async move {
+        match client.delete(&path).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => {}
+            Err(error) if is_known => {
+                tracing::warn!("an object of a few bytes stays in the store: {path}: {error}");
+            }
+            Err(_) => {}
         }
-        Err(_) => {}
-    }
-    tried
+    });
+    (tried, removal)
 }
 
 async fn try_conditions(client: &dyn ObjectStore, path: &Path) -> Result<Conditions, StoreError> {
     let token = uuid::Uuid::new_v4().simple().to_string();
     let text = |what: &str| Bytes::from(format!("{token} {what}"));
+    let put = async |what: &str, mode: PutMode| {
+        let payload = PutPayload::from_bytes(text(what));
+        client.put_opts(path, payload, PutOptions::from(mode)).await
+    };
     let first = match create(client, path, &text("first")).await? {
         Created::New(version) => version,
         // The name is random: whoever says that it is taken does not mean it.
@@ -60,14 +77,27 @@ async fn try_conditions(client: &dyn ObjectStore, path: &Path) -> Result<Conditi
     // where there are none.
     let is_number = |id: &String| id.parse::<u64>().is_ok();
     let keeps_versions = (first.version.as_ref()).is_some_and(|id| id != "null" && !is_number(id));
-    let second = create(client, path, &text("second")).await?;
-    let is_create_honoured = matches!(second, Created::Taken);
+    let has_tag = first.e_tag.as_deref().is_some_and(|tag| !tag.is_empty());
+    let stale = first.clone();
+    let third = text("third");
+    // In whichever order: neither looks at what the other does where both are honoured.
+    let (second, updated) = join(
+        put("second", PutMode::Create),
+        update(client, path, first, &third),
+    )
+    .await;
+    let is_create_honoured = match second {
+        Ok(_) => false,
+        Err(StoreError::AlreadyExists { .. }) => true,
+        Err(error) => return Err(error),
+    };
     let mut is_update_honoured = false;
-    if is_create_honoured && first.e_tag.as_deref().is_some_and(|tag| !tag.is_empty()) {
-        let stale = first.clone();
-        let done = update(client, path, first, &text("third")).await?;
-        let again = update(client, path, stale, &text("fourth")).await?;
-        is_update_honoured = done.is_some() && again.is_none();
+    if is_create_honoured && has_tag && updated?.is_some() {
+        is_update_honoured = match put("fourth", PutMode::Update(stale)).await {
+            Ok(_) => false,
+            Err(StoreError::Precondition { .. }) => true,
+            Err(error) => return Err(error),
+        };
     }
     Ok(Conditions {
         is_create_honoured,
@@ -84,10 +114,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_store_that_honours_conditions_is_known_by_it() {
-        let client = InMemory::new();
+        let client: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let path = Path::from("a/.probe");
-        let found = probe(&client, &path).await.unwrap();
+        let (found, removal) = probe(Arc::clone(&client), path.clone()).await;
+        let found = found.unwrap();
         assert!(found.exclude() && !found.keeps_versions, "{found:?}");
+        removal.await.unwrap();
         assert!(client.head(&path).await.is_err());
     }
 }

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::ports::store::cloud::conditional::{Created, create};
 use crate::ports::store::cloud::conditions::{Conditions, probe};
@@ -23,18 +26,48 @@ pub(super) struct CloudPrefix {
     pub(super) handle: Handle,
     pub(super) unfinished: UnfinishedObjects,
     place: Arc<CloudPlace>,
-    /// What the bucket honours, once that was tried.
-    conditions: Arc<Mutex<Option<Conditions>>>,
+    probed: Arc<Probed>,
+}
+
+/// What the bucket honours, once that was tried.
+struct Probed {
+    handle: Handle,
+    conditions: Mutex<Option<Conditions>>,
+    /// The removal of the objects that it was tried with.
+    removals: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Bounds a quick end of a run.
+const REMOVED_WITHIN: Duration = Duration::from_secs(10);
+
+impl Drop for Probed {
+    fn drop(&mut self) {
+        let removals = self
+            .removals
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for removal in removals.drain(..) {
+            let _ = wait(&self.handle, async {
+                timeout(REMOVED_WITHIN, removal).await
+            });
+        }
+    }
 }
 
 impl CloudPrefix {
     pub(super) fn new(client: Arc<dyn ObjectStore>, place: CloudPlace) -> Result<Self> {
+        let handle = driver()?;
+        let probed = Probed {
+            handle: handle.clone(),
+            conditions: Mutex::default(),
+            removals: Mutex::default(),
+        };
         Ok(Self {
             client,
-            handle: driver()?,
+            handle,
             unfinished: UnfinishedObjects::default(),
             place: Arc::new(place),
-            conditions: Arc::default(),
+            probed: Arc::new(probed),
         })
     }
 
@@ -68,6 +101,7 @@ impl CloudPrefix {
     /// - `Io`: the bucket cannot be written.
     pub(super) fn conditions(&self) -> Result<Conditions> {
         let mut known = self
+            .probed
             .conditions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +110,12 @@ impl CloudPrefix {
         }
         let token = uuid::Uuid::new_v4().simple().to_string();
         let path = self.path(&format!(".mcsnap-probe-{token}"));
-        let tried = wait(&self.handle, probe(&*self.client, &path));
+        let (tried, removal) = wait(&self.handle, probe(Arc::clone(&self.client), path));
+        self.probed
+            .removals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(removal);
         let conditions = checked(Operation::Write, &self.described(""), tried)?;
         *known = Some(conditions);
         Ok(conditions)
