@@ -99,6 +99,9 @@ impl ObjectServer {
                 .await
         });
         removed.unwrap();
+        if let Running::Rgw(rgw) = &self.running {
+            rgw.collect_garbage();
+        }
     }
 
     /// Waits until it has nothing more to do, or for a minute.

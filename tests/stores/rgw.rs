@@ -27,7 +27,7 @@ pub(crate) struct Rgw {
     _gateway: Process,
     _store: Process,
     _monitor: Process,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Rgw {
@@ -57,12 +57,7 @@ impl Rgw {
         for name in ["mon", "osd", "run"] {
             fs::create_dir(path.join(name)).unwrap();
         }
-        let ceph = |program: &str, arguments: &[&str]| {
-            let mut command = Command::new(program);
-            command.current_dir(path).args(["-c", "ceph.conf"]);
-            command.args(arguments);
-            command
-        };
+        let ceph = |program: &str, arguments: &[&str]| ceph(path, program, arguments);
         make_keys(path, &host, &cluster, monitor_port);
         run(&mut ceph(
             "ceph-mon",
@@ -129,13 +124,19 @@ impl Rgw {
             _gateway: gateway,
             _store: store,
             _monitor: monitor,
-            _folder: folder,
+            folder,
         }
     }
 
     /// Where it listens, and who may use it.
     pub(crate) fn account(&self) -> &S3Account {
         &self.account
+    }
+
+    /// Frees what was removed, which otherwise takes hours.
+    pub(crate) fn collect_garbage(&self) {
+        let collect = ["gc", "process", "--include-all"];
+        run(&mut ceph(self.folder.path(), "radosgw-admin", &collect));
     }
 
     /// A bucket as it is unless one asks for more.
@@ -152,7 +153,14 @@ impl Rgw {
     }
 }
 
-/// What is removed goes a few seconds later, not hours: the store is in memory.
+/// A program of the cluster's.
+fn ceph(folder: &Path, program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).args(["-c", "ceph.conf"]);
+    command.args(arguments);
+    command
+}
+
 fn settings(folder: &Path, host: &str, cluster: &str, monitor: u16, frontend: &str) -> String {
     let folder = folder.display();
     format!(
@@ -186,9 +194,6 @@ memstore device bytes = 4294967296
 ms bind msgr2 = false
 rgw frontends = beast {frontend}
 rgw dns name = {host}
-rgw gc obj min wait = 5
-rgw gc processor period = 5
-rgw gc processor max time = 5
 "
     )
 }
