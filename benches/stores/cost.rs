@@ -65,9 +65,12 @@ pub(crate) fn measure(command: &mut Command, asked: Asked<'_>, code: i32) -> Cos
     let servers_before = asked.cpu_seconds();
     let cpu_before = cpu_of_ended_children();
     let clock = Instant::now();
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    if code != 0 {
+        // What it will say is known.
+        command.stderr(Stdio::null());
+    }
     let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let pid = child.id();

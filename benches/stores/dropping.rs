@@ -256,10 +256,12 @@ impl State {
     fn remove_many(&mut self, bytes: &[u8]) -> Response<Body> {
         let text = String::from_utf8_lossy(bytes);
         let key = Regex::new("<Key>([^<]*)</Key>").unwrap();
+        let mut told = String::new();
         for found in key.captures_iter(&text) {
             self.objects.remove(&found[1]);
+            told += &format!("<Deleted><Key>{}</Key></Deleted>", &found[1]);
         }
-        xml("<DeleteResult></DeleteResult>")
+        xml(&format!("<DeleteResult>{told}</DeleteResult>"))
     }
 }
 

@@ -29,6 +29,7 @@
     clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
+    clippy::exit,
     clippy::wildcard_enum_match_arm,
     reason = "a bench ends at the first surprise, and prints its tables"
 )]
@@ -36,6 +37,7 @@
 mod arguments;
 mod cost;
 mod dropping;
+mod end;
 mod memcached;
 mod memory;
 mod object_server;
@@ -100,7 +102,10 @@ fn main() {
     }
     match &arguments.child {
         Some(child) => run_child(child),
-        None => run_parts(&arguments),
+        None => {
+            end::take_all_along();
+            run_parts(&arguments);
+        }
     }
 }
 

@@ -3,8 +3,10 @@
 //! A dump whose one segment has a thousand parts would need a memcached of 8 GiB. So the
 //! library's writer alone makes an object of so many parts, and its reader alone reads it, in
 //! front of a server that keeps nothing but lengths; beside them a whole dump, with one
-//! segment, goes to the same server. An object of 10,000 parts would have 8 TiB: the parts get
-//! longer after each thousand.
+//! segment, goes to the same server, and to a real one and back. An object of 10,000 parts
+//! would have 8 TiB: the parts get longer after each thousand.
+
+use std::process::Command;
 
 use comfy_table::Table;
 use serde::Serialize;
@@ -13,7 +15,8 @@ use crate::arguments::Arguments;
 use crate::cost::{Asked, Cost, measure};
 use crate::dropping::{Dropping, Longest};
 use crate::object_server::url;
-use crate::scene::{FRESH, Scene, own_child, program};
+use crate::place::S3Account;
+use crate::scene::{FRESH, NAME, Scene, own_child, program};
 use crate::table::markdown;
 
 /// The most that a job may take.
@@ -53,18 +56,37 @@ pub(crate) fn run(scene: &Scene, arguments: &Arguments) -> Vec<Row> {
     let read = measure(read.arg(&place), Asked::default(), 0);
     let long = server.take_longest();
     assert_eq!(long.parts as u64, arguments.object_parts);
-    let mut dump = program("dump", &account);
-    dump.arg(scene.source.address());
-    dump.args(["--to", &url(FRESH), "--name=night", "--compression=none"]);
-    dump.args(["--shards=1", "--segment-size=1TiB"]);
-    dump.args(["--segment-records", &(scene.items + 1).to_string()]);
-    let dumped = measure(&mut dump, Asked::default(), 0);
+    let dumped = measure(&mut dump_whole(scene, &account), Asked::default(), 0);
     let of_dump = server.take_longest();
+    let real = scene.store.account();
+    let dumped_there = measure(&mut dump_whole(scene, real), Asked::default(), 0);
+    scene.sink.flush();
+    let mut restore = program("restore", real);
+    restore.args([
+        &url(&format!("{FRESH}/{NAME}")),
+        "--to",
+        &scene.sink.address(),
+    ]);
+    let restored = measure(&mut restore, Asked::default(), 0);
+    scene.store.remove(FRESH);
     vec![
         row("the library's writer", long, written),
         row("the library's reader", long, read),
         row("dump, one segment", of_dump, dumped),
+        // The same, so that it has as many parts.
+        row("dump, one segment, kept", of_dump, dumped_there),
+        row("restore of it", of_dump, restored),
     ]
+}
+
+/// A dump whose one segment is as long as all values.
+fn dump_whole(scene: &Scene, account: &S3Account) -> Command {
+    let mut dump = program("dump", account);
+    dump.arg(scene.source.address());
+    dump.args(["--to", &url(FRESH), "--name", NAME, "--compression=none"]);
+    dump.args(["--shards=1", "--segment-size=1TiB"]);
+    dump.args(["--segment-records", &(scene.items + 1).to_string()]);
+    dump
 }
 
 fn row(what: &'static str, longest: Longest, cost: Cost) -> Row {

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use comfy_table::Table;
+use mcsnap::ports::store::Store as _;
 use serde::Serialize;
 
 use crate::arguments::Arguments;
@@ -13,16 +14,14 @@ use crate::cost::{Asked, measure};
 use crate::items::key;
 use crate::object_server::url;
 use crate::order::order;
-use crate::place::S3Account;
+use crate::place::{BUCKET, S3Account};
 use crate::proxy::{Kind, Proxy, Seen};
-use crate::scene::{FRESH, Scene, program};
+use crate::scene::{FRESH, NAME, Scene, program};
 use crate::statistics::Spread;
 use crate::table::markdown;
 
 /// Where the snapshot is that is looked into.
 const ASKED: &str = "asked";
-/// Its name, and that of each dump.
-const NAME: &str = "night";
 
 /// Round trips of a look-up whose node is known.
 const DEPTH_MAX: u64 = 5;
@@ -105,14 +104,9 @@ pub(crate) fn run(scene: &Scene, arguments: &Arguments) -> Results {
     let account = scene.store.account().at(proxy.url());
     let mut dump = dump(scene, ASKED, scene.store.account());
     measure(&mut dump, Asked::default(), 0);
-    let segments = scene
-        .store
-        .account()
-        .place(crate::place::BUCKET)
-        .store(ASKED);
-    let segments = mcsnap::ports::store::Store::list(&segments, &format!("{NAME}/segments"))
-        .unwrap()
-        .len();
+    let place = scene.store.account().place(BUCKET);
+    let segments = place.store(ASKED).list(&format!("{NAME}/segments"));
+    let segments = segments.unwrap().len();
     let verbs = verbs(scene);
     let delays = [Duration::ZERO, Duration::from_millis(arguments.delay)];
     let mut runs: Vec<[Vec<Run>; 2]> = verbs.iter().map(|_| Default::default()).collect();

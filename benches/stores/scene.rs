@@ -20,7 +20,7 @@ use crate::workdir::clear_settings;
 /// Where a run of a dump puts its snapshot, in the bucket and in the folder, and by which
 /// name.
 pub(crate) const FRESH: &str = "fresh";
-const NAME: &str = "night";
+pub(crate) const NAME: &str = "night";
 /// Where snapshots are kept for restores and look-ups; each has the name of its compression.
 pub(crate) const KEPT: &str = "kept";
 /// Where plain puts go.

@@ -27,6 +27,7 @@ mod proxy_tests;
 #[cfg(test)]
 mod race;
 #[cfg(test)]
+#[expect(dead_code, reason = "a bench uses it, too")]
 mod rgw;
 #[cfg(test)]
 mod servers;

@@ -27,7 +27,7 @@ pub(crate) struct Rgw {
     _gateway: Process,
     _store: Process,
     _monitor: Process,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Rgw {
@@ -37,29 +37,27 @@ impl Rgw {
         static SHARED: Mutex<Weak<Rgw>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let started = Arc::new(Self::start());
+            let started = Arc::new(Self::start_with(""));
             *shared = Arc::downgrade(&started);
             started
         })
     }
 
-    fn start() -> Self {
+    /// Starts a cluster of one's own. `frontend` is more of what the gateway is told of its
+    /// connections, such as `tcp_nodelay=1`.
+    pub(crate) fn start_with(frontend: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("rgw-").tempdir().unwrap();
         let path = folder.path();
         let host = own_host();
         let [monitor_port, gateway_port] = free_ports(&host);
         let (cluster, osd) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
-        let settings = settings(path, &host, &cluster, monitor_port, gateway_port);
+        let frontend = format!("endpoint={host}:{gateway_port} {frontend}");
+        let settings = settings(path, &host, &cluster, monitor_port, &frontend);
         fs::write(path.join("ceph.conf"), settings).unwrap();
         for name in ["mon", "osd", "run"] {
             fs::create_dir(path.join(name)).unwrap();
         }
-        let ceph = |program: &str, arguments: &[&str]| {
-            let mut command = Command::new(program);
-            command.current_dir(path).args(["-c", "ceph.conf"]);
-            command.args(arguments);
-            command
-        };
+        let ceph = |program: &str, arguments: &[&str]| ceph(path, program, arguments);
         make_keys(path, &host, &cluster, monitor_port);
         run(&mut ceph(
             "ceph-mon",
@@ -126,13 +124,19 @@ impl Rgw {
             _gateway: gateway,
             _store: store,
             _monitor: monitor,
-            _folder: folder,
+            folder,
         }
     }
 
     /// Where it listens, and who may use it.
     pub(crate) fn account(&self) -> &S3Account {
         &self.account
+    }
+
+    /// Frees what was removed, which otherwise takes hours.
+    pub(crate) fn collect_garbage(&self) {
+        let collect = ["gc", "process", "--include-all"];
+        run(&mut ceph(self.folder.path(), "radosgw-admin", &collect));
     }
 
     /// A bucket as it is unless one asks for more.
@@ -149,8 +153,15 @@ impl Rgw {
     }
 }
 
-/// What is removed goes a few seconds later, not hours: the store is in memory.
-fn settings(folder: &Path, host: &str, cluster: &str, monitor: u16, gateway: u16) -> String {
+/// A program of the cluster's.
+fn ceph(folder: &Path, program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).args(["-c", "ceph.conf"]);
+    command.args(arguments);
+    command
+}
+
+fn settings(folder: &Path, host: &str, cluster: &str, monitor: u16, frontend: &str) -> String {
     let folder = folder.display();
     format!(
         "[global]
@@ -181,11 +192,8 @@ osd crush update on start = false
 osd class update on start = false
 memstore device bytes = 4294967296
 ms bind msgr2 = false
-rgw frontends = beast endpoint={host}:{gateway} tcp_nodelay=1
+rgw frontends = beast {frontend}
 rgw dns name = {host}
-rgw gc obj min wait = 5
-rgw gc processor period = 5
-rgw gc processor max time = 5
 "
     )
 }

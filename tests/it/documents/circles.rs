@@ -261,12 +261,38 @@ fn no_files_of_the_program_import_each_other() {
 }
 
 #[test]
-fn no_files_of_the_bench_import_each_other() {
+fn no_files_of_a_bench_import_each_other() {
+    let support = ["support/memcached.rs", "support/order.rs"];
+    check_bench("pipeline", &support);
+    let of_others = [
+        "pipeline/floors.rs",
+        "pipeline/items.rs",
+        "pipeline/machine.rs",
+        "pipeline/server.rs",
+        "pipeline/statistics.rs",
+        "support/order.rs",
+        "../tests/it/harness/workdir.rs",
+        "../tests/stores/garage.rs",
+        "../tests/stores/moto.rs",
+        "../tests/stores/place.rs",
+        // The whole of it is one.
+        "../tests/stores/proxy/mod.rs",
+        "../tests/stores/rgw.rs",
+    ];
+    check_bench("stores", &of_others);
+}
+
+/// Checks the files of a bench, and those from elsewhere that it includes.
+fn check_bench(name: &str, included: &[&str]) {
     let benches = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/benches"));
     let mut files = Vec::new();
-    collect(&benches.join("pipeline"), "", &[], &mut files);
-    let shared = fs::read_to_string(benches.join("support/memcached.rs")).unwrap();
-    files.push(("memcached.rs".to_owned(), shared));
+    collect(&benches.join(name), "", &[], &mut files);
+    for path in included {
+        let name = path.strip_suffix("/mod.rs").unwrap_or(path);
+        let stem = Path::new(name).file_stem().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(benches.join(path)).unwrap();
+        files.push((format!("{stem}.rs"), text));
+    }
     let bench = Crate::new("main", files);
     assert!(bench.files.len() > 10);
     let found = complaints(&bench.imports());
