@@ -83,12 +83,12 @@ pub fn check_not_finished(store: &dyn Store, name: &str) -> Result<()> {
 /// - `InvalidInput`: no snapshot can have this name.
 /// - `Io`.
 pub fn check_name_is_free(store: &dyn Store, name: &str) -> Result<()> {
-    check_not_finished(store, name)?;
     let mut objects = store.list(name)?;
     objects.extend(store.list_unfinished(name)?);
     if objects.is_empty() {
         return Ok(());
     }
+    check_not_finished(store, name)?;
     let place = store.describe(name);
     let files = counted(to_u64(objects.len()), "file");
     let what = format!("{place}, with {files} and no manifest,");
@@ -332,7 +332,10 @@ impl SnapshotDraft {
         let path = self.path_of(&object);
         // A run that has lost its dump should not read to the end of it. If the owner
         // cannot be determined now, publishing checks it again.
-        if let Some(error) = self.find_successor() {
+        self.lock.check()?;
+        if !self.lock.keeps_all_out()
+            && let Some(error) = self.find_successor()
+        {
             return Err(error);
         }
         let writer = self.create(path)?;

@@ -6,12 +6,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use crate::codecs::format::layout::{BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE};
-use crate::codecs::format::toc::TocEntry;
 use crate::engines::snapshot::object_range::read_range;
-use crate::engines::snapshot::segment_reader::SegmentReader;
+use crate::ports::store::ObjectReader;
 use crate::words::error::Result;
-use crate::words::units::to_u64;
 
 /// Blocks whose keys are read together.
 const BLOCKS: usize = 64;
@@ -27,26 +24,26 @@ struct Ahead {
     /// By block.
     read: BTreeMap<usize, Vec<u8>>,
     /// The block after the one that was asked for last.
-    next: usize,
+    next: Option<usize>,
 }
 
-impl SegmentReader {
-    /// Returns a block's headers and its stored key section. If blocks are asked for one
-    /// after the other, those of the next ones are read with it.
-    pub(super) fn key_bytes(&self, block: usize, entry: &TocEntry) -> Result<Cow<'_, [u8]>> {
-        let own = key_range(entry);
-        let alone = || {
-            let len = own.end.saturating_sub(own.start);
-            read_range(&*self.object, own.start, len)
-        };
-        if self.object.as_bytes().is_some() {
+impl KeysAhead {
+    /// Returns what is at `own` of a block. If blocks are asked for one after the other,
+    /// those of the next ones are read with it; `range_of` tells where they are.
+    pub(super) fn read<'a>(
+        &self,
+        object: &'a dyn ObjectReader,
+        block: usize,
+        own: Range<u64>,
+        range_of: impl Fn(usize) -> Option<Range<u64>>,
+    ) -> Result<Cow<'a, [u8]>> {
+        let alone = || read_range(object, own.start, own.end.saturating_sub(own.start));
+        if object.as_bytes().is_some() {
             return alone();
         }
-        let mut ahead = (self.keys_ahead.0)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_next = block == ahead.next;
-        ahead.next = block.saturating_add(1);
+        let mut ahead = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_next = ahead.next == Some(block);
+        ahead.next = block.checked_add(1);
         if let Some(bytes) = ahead.read.remove(&block) {
             return Ok(Cow::Owned(bytes));
         }
@@ -54,9 +51,9 @@ impl SegmentReader {
             drop(ahead);
             return alone();
         }
-        let ranges = self.key_ranges(block);
+        let ranges = together(block, range_of);
         // An error is told for the block that it is of.
-        let Ok(read) = self.object.read_ranges(&ranges) else {
+        let Ok(read) = object.read_ranges(&ranges) else {
             drop(ahead);
             return alone();
         };
@@ -66,25 +63,34 @@ impl SegmentReader {
         drop(ahead);
         first.map_or_else(alone, |bytes| Ok(Cow::Owned(bytes)))
     }
-
-    /// Returns where the keys of blocks from this one on are, as far as they are read
-    /// together.
-    fn key_ranges(&self, block: usize) -> Vec<Range<u64>> {
-        let mut sum: u64 = 0;
-        (block..self.block_count())
-            .take(BLOCKS)
-            .map_while(|block| self.block_entry(block).map(key_range))
-            .take_while(|range| {
-                let is_first = sum == 0;
-                sum = sum.saturating_add(range.end.saturating_sub(range.start));
-                is_first || sum <= BYTES
-            })
-            .collect()
-    }
 }
 
-fn key_range(entry: &TocEntry) -> Range<u64> {
-    let head_len = to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE);
-    let len = head_len.saturating_add(entry.key_stored_len.into());
-    entry.offset..entry.offset.saturating_add(len)
+/// Returns where the keys of blocks from this one on are, as far as they are read together.
+fn together(block: usize, range_of: impl Fn(usize) -> Option<Range<u64>>) -> Vec<Range<u64>> {
+    let mut sum: u64 = 0;
+    (block..)
+        .take(BLOCKS)
+        .map_while(range_of)
+        .take_while(|range| {
+            let is_first = sum == 0;
+            sum = sum.saturating_add(range.end.saturating_sub(range.start));
+            is_first || sum <= BYTES
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_read_together_up_to_a_bound() {
+        let of = |len: u64| move |block: usize| Some(block as u64 * len..(block as u64 + 1) * len);
+        assert_eq!(together(3, of(10)).len(), BLOCKS);
+        assert_eq!(together(3, of(1 << 20)).len(), 4);
+        let long = together(3, of(BYTES * 2));
+        assert_eq!(long, [of(BYTES * 2)(3).unwrap()]);
+        let last = |block| of(10)(block).filter(|_| block < 5);
+        assert_eq!(together(3, last).len(), 2);
+    }
 }

@@ -24,9 +24,9 @@ use crate::words::limits::Limits;
 use crate::words::location::Location;
 use crate::words::units::to_u64;
 
-/// What is read first of a segment that is read from front to back: its header, and of a
-/// short one all.
-const BEGINNING_LEN: u64 = 64 << 10;
+/// What is read before the tables when a segment is opened: statistics lie there, of about
+/// this length.
+const STATISTICS_LEN: u64 = 8 << 10;
 
 /// How to open a segment that the manifest names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +56,10 @@ impl SegmentReader {
         let place = store.describe(path);
         let at_place = |defect| Error::corrupt(defect).at(Location::object(place.clone()));
         let tables_len = tables_len_guess(segment.blocks);
-        let first = match opening {
-            Opening::Checked => 0..BEGINNING_LEN,
-            Opening::Lookup => segment.size.saturating_sub(tables_len)..segment.size,
-        };
+        let first = segment
+            .size
+            .saturating_sub(tables_len.saturating_add(STATISTICS_LEN));
+        let first = first..segment.size;
         let object = store.open_at(path, first).map_err(|error| {
             if matches!(error.kind(), ErrorKind::NotFound { .. }) {
                 return at_place(Defect::SegmentMissing);

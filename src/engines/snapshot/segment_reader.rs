@@ -1,6 +1,7 @@
 //! Reads a segment that is open: its frames by number, and its blocks.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::codecs::format::block::{Block, BlockHeader};
@@ -250,7 +251,8 @@ impl SegmentReader {
             self.limits.key_section_len_max,
         )
         .map_err(corrupt)?;
-        let bytes = self.key_bytes(block, entry)?;
+        let range_of = |block| self.block_entry(block).map(key_range);
+        let bytes = (self.keys_ahead).read(&*self.object, block, key_range(entry), range_of)?;
         let mut decoded = || {
             let frame = FrameHeader::decode(&bytes, &self.ids, entry.offset)?;
             self.check_entry(number, &frame)?;
@@ -427,4 +429,11 @@ impl SegmentReader {
         self.note_covered(number, &bytes);
         Ok((frame, bytes))
     }
+}
+
+/// Returns where the headers of a block and its key section are.
+fn key_range(entry: &TocEntry) -> Range<u64> {
+    let head_len = to_u64(FRAME_HEADER_SIZE + BLOCK_HEADER_SIZE);
+    let len = head_len.saturating_add(entry.key_stored_len.into());
+    entry.offset..entry.offset.saturating_add(len)
 }

@@ -16,6 +16,7 @@ use crate::words::error::{Error, Result};
 use crate::words::item::Record;
 use crate::words::pieces::HeldValue;
 use crate::words::progress::{Event, Progress};
+use crate::words::units::UnixSecs;
 
 /// A longer value is sent by itself, so that no request has to hold it.
 const INLINE_LEN_MAX: usize = 1 << 20;
@@ -29,6 +30,10 @@ pub(super) struct Reading<'a> {
     pub(super) plan: &'a RestorePlan,
     pub(super) duplicate_keys: &'a DuplicateKeys,
     pub(super) duplicates: &'a AtomicU64,
+    /// Records that lose their CAS, by node; empty if that need not be counted.
+    pub(super) without_cas: &'a [AtomicU64],
+    /// When the restore began.
+    pub(super) now: UnixSecs,
     /// Whether reading is to stop.
     pub(super) is_stopped: &'a AtomicBool,
     pub(super) progress: &'a dyn Progress,
@@ -89,6 +94,11 @@ impl Reading<'_> {
                     self.text_check.look(key);
                     let node = plan.locate(key, source);
                     let meta = plan.clocks.adjust(meta, task.clock_offset, node);
+                    if let Some(count) = self.without_cas.get(node)
+                        && plan.loses_cas(key, &meta, node, self.now)
+                    {
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
                     match stored.value {
                         StoredValue::Inline(value) if value.len() > INLINE_LEN_MAX => {
                             let item = LargeItem {

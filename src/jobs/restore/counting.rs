@@ -16,7 +16,7 @@ use crate::jobs::restore::unheld::{UnheldCounts, UnheldGroup};
 use crate::ports::host;
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
-use crate::words::item::Exptime;
+use crate::words::item::{Exptime, ItemMeta};
 use crate::words::units::{UnixSecs, to_u64};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,7 +68,7 @@ impl RestorePlan {
     }
 
     /// Finds in advance what the nodes cannot hold. The keys are read only if there may
-    /// be something.
+    /// be something that a node refuses; what only loses its CAS is counted as it is read.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl RestorePlan {
         if let Some(estimate) = self.estimated.get() {
             return Ok(estimate.unheld.clone());
         }
-        if !self.may_lack() {
+        if !self.may_refuse() {
             return Ok(Vec::new());
         }
         // Damage is reported when the block is read again.
@@ -159,19 +159,52 @@ impl RestorePlan {
 }
 
 impl RestorePlan {
-    /// Reports whether the snapshot may contain what some node cannot hold.
-    pub(super) fn may_lack(&self) -> bool {
+    /// Reports whether the snapshot may contain what some node refuses.
+    pub(super) fn may_refuse(&self) -> bool {
         let sources = &self.snapshot.manifest().nodes;
         let may_have = |what| match what {
-            // Every server has CAS, except with -C.
-            Unheld::Cas => true,
+            Unheld::Cas => false,
             Unheld::StaleMark => may_be_of(sources, ServerVersion::META_GET),
             Unheld::WideFlags => may_be_of(sources, ServerVersion::WIDE_CLIENT_FLAGS),
         };
-        [Unheld::Cas, Unheld::StaleMark, Unheld::WideFlags]
+        [Unheld::StaleMark, Unheld::WideFlags]
             .into_iter()
             .filter(|&what| may_have(what))
             .any(|what| !self.strategies().all(|strategy| strategy.holds(what)))
+    }
+
+    /// Makes counters of the records of each node that lose their CAS; none if no node
+    /// takes it from one, or if that has been counted.
+    pub(super) fn count_without_cas(&self) -> Vec<AtomicU64> {
+        let is_counted = self.estimated.get().is_some() || self.may_refuse();
+        let all_hold = self
+            .strategies()
+            .all(|strategy| strategy.holds(Unheld::Cas));
+        let count = match is_counted || all_hold {
+            true => 0,
+            false => self.options.nodes.len(),
+        };
+        (0..count).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    /// Reports whether a record loses its CAS on a node; `meta` is as it is sent.
+    pub(super) fn loses_cas(
+        &self,
+        key: &[u8],
+        meta: &ItemMeta,
+        node: usize,
+        now: UnixSecs,
+    ) -> bool {
+        if matches!(meta.exptime, Some(Exptime::At(at)) if at <= now) {
+            return false;
+        }
+        let Some(target) = self.target(node) else {
+            return false;
+        };
+        let exptime = meta.exptime.or(self.options.exptime_if_unknown);
+        let is_beyond_text = matches!(exptime, Some(Exptime::At(at))
+            if target.server.to_server_time(at).0 > TEXT_EXPTIME_MAX);
+        target.strategy.unheld(key, meta, is_beyond_text) == Some(Unheld::Cas)
     }
 
     fn strategies(&self) -> impl Iterator<Item = &WriteStrategy> {

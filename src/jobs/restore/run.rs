@@ -15,8 +15,8 @@ use crate::jobs::restore::node_sink::{NodeLoad, NodeSink, Shared};
 use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
 use crate::jobs::restore::targets::{LeftOut, TargetNode, TargetPlan};
-use crate::jobs::restore::unheld::UnheldGroup;
-use crate::ports::host::Stopwatch;
+use crate::jobs::restore::unheld::{UnheldCounts, UnheldGroup};
+use crate::ports::host::{self, Stopwatch};
 use crate::ports::net::{Asked, NetOptions, NodeBrake};
 use crate::ports::threads::{Crew, Pool, side_by_side, with_crew};
 use crate::words::cancel::Cancel;
@@ -61,8 +61,9 @@ impl RestorePlan {
         let bytes = totals.key_bytes.saturating_add(totals.value_bytes);
         let _running = RunningJob::start(progress, "restore", totals.records, bytes);
         let duplicate_keys = self.duplicate_keys(cancel)?;
-        let unheld = self.find_unheld(duplicate_keys, cancel)?;
+        let mut unheld = self.find_unheld(duplicate_keys, cancel)?;
         warn_of_unheld(&unheld);
+        let without_cas = self.count_without_cas();
         let stop = cancel.child();
         let is_stopped = AtomicBool::new(false);
         let damage = Mutex::new(Damage::default());
@@ -76,6 +77,8 @@ impl RestorePlan {
             plan: self,
             duplicate_keys,
             duplicates: &duplicates,
+            without_cas: &without_cas,
+            now: host::now(),
             is_stopped: &is_stopped,
             progress,
         };
@@ -116,6 +119,14 @@ impl RestorePlan {
             watching.start(crew, reached.collect(), width.has_probes)?;
             Ok(pump(&width.pump, &stop, open, read))
         })?;
+        if !without_cas.is_empty() {
+            let counts = without_cas.iter().map(|count| UnheldCounts {
+                cas: count.load(Ordering::Relaxed),
+                ..UnheldCounts::default()
+            });
+            unheld = self.group_unheld(counts);
+            warn_of_unheld(&unheld);
+        }
         let mut loads: Vec<NodeLoad> = pumped.queues.into_iter().map(NodeLoad::merged).collect();
         let read = pumped.error.map_or(Ok(()), Err);
         let error = why_early(cancel, &mut loads, read);

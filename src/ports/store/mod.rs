@@ -275,6 +275,12 @@ pub trait StoreLock: fmt::Debug + Send + Sync {
     fn check(&self) -> Result<()> {
         Ok(())
     }
+
+    /// Reports whether nobody else can write, on whatever host, while
+    /// [`StoreLock::check`] succeeds.
+    fn keeps_all_out(&self) -> bool {
+        false
+    }
 }
 
 /// An object that is being written.

@@ -278,6 +278,10 @@ struct CloudLock {
 }
 
 impl StoreLock for CloudLock {
+    fn keeps_all_out(&self) -> bool {
+        self.lease.is_some()
+    }
+
     fn check(&self) -> Result<()> {
         if !self.lease.as_ref().is_some_and(Lease::is_lost) {
             return Ok(());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,6 +29,9 @@ const BEGINNING_LEN: u64 = 64 << 10;
 
 /// What is read at a time from an object that is read from front to back.
 const AHEAD_LEN: u64 = 4 << 20;
+
+/// What is read at least: it takes no longer than less.
+const SHORTEST: u64 = 16 << 10;
 
 /// Ranges no further apart are read together: another request would take longer than the
 /// bytes between.
@@ -71,11 +75,34 @@ impl Piece {
 /// them fetches, the others wait for what they need, too.
 #[derive(Default)]
 struct Ahead {
+    /// What was read last, and what before that: of threads that read one range after the
+    /// other, one is often late.
     piece: Piece,
+    before: Piece,
+    /// What was read last anywhere else.
+    aside: Piece,
     /// What comes after it, on its way.
     coming: Option<(Range<u64>, JoinHandle<Result<Bytes>>)>,
     /// Where the last read ended.
     next: u64,
+}
+
+impl Ahead {
+    fn get(&self, range: &Range<u64>) -> Option<&[u8]> {
+        let pieces = [&self.piece, &self.before, &self.aside];
+        pieces.into_iter().find_map(|piece| piece.get(range))
+    }
+
+    fn end(&self) -> u64 {
+        (self.piece.start).saturating_add(to_u64(self.piece.bytes.len()))
+    }
+
+    /// Reports whether a range is one of those that are read one after the other, and not
+    /// somewhere else: it starts where the last one ended, or where others are being read.
+    fn is_next(&self, range: &Range<u64>) -> bool {
+        let is_near = self.piece.start <= range.start && range.start <= self.end();
+        range.start == self.next || (!self.piece.bytes.is_empty() && is_near)
+    }
 }
 
 /// Puts ranges together that are near each other; each group is one request.
@@ -197,7 +224,7 @@ impl CloudObject {
         let bytes = wait(&self.handle, task).map_err(|error| {
             read_error(&self.described, coming.start, io::Error::other(error))
         })??;
-        ahead.piece = match before {
+        let piece = match before {
             Some(before) if !begins_there => Piece {
                 start: range.start,
                 bytes: [before, &bytes].concat().into(),
@@ -207,15 +234,13 @@ impl CloudObject {
                 bytes,
             },
         };
+        ahead.before = mem::replace(&mut ahead.piece, piece);
         Ok(true)
     }
 
     /// Starts to fetch what comes after what was read ahead.
     fn ask_for_more(&self, ahead: &mut Ahead) {
-        let start = ahead
-            .piece
-            .start
-            .saturating_add(to_u64(ahead.piece.bytes.len()));
+        let start = ahead.end();
         let end = start.saturating_add(AHEAD_LEN).min(self.size);
         if ahead.coming.is_none() && start < end {
             let task = self.handle.spawn(self.ask(start..end));
@@ -251,20 +276,25 @@ impl ObjectReader for CloudObject {
             return Ok(());
         }
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = ahead.piece.get(&range) {
+        if let Some(known) = ahead.get(&range) {
             buffer.copy_from_slice(known);
-            ahead.next = range.end;
+            ahead.next = ahead.next.max(range.end);
             return Ok(());
         }
         // A read that starts where the last one ended is likely to be followed by more: read
         // ahead. Any other skips what is not needed, such as values: read no more than asked.
-        let is_coming = (ahead.coming.as_ref())
-            .is_some_and(|(coming, _)| coming.start <= range.end && range.end <= coming.end);
-        let is_next = range.start == ahead.next || is_coming;
+        let is_next = ahead.is_next(&range);
         ahead.next = range.end;
         if !is_next {
             drop(ahead);
-            buffer.copy_from_slice(&self.fetch(range)?);
+            let end = range.end.max(range.start.saturating_add(SHORTEST));
+            let piece = Piece {
+                start: range.start,
+                bytes: self.fetch(range.start..end.min(self.size))?,
+            };
+            buffer.copy_from_slice(piece.get(&range).unwrap_or_default());
+            let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            ahead.aside = piece;
             return Ok(());
         }
         if !self.take_coming(&mut ahead, &range)? {
@@ -273,10 +303,11 @@ impl ObjectReader for CloudObject {
                 .max(range.start.saturating_add(AHEAD_LEN))
                 .min(self.size);
             let bytes = self.fetch(range.start..end)?;
-            ahead.piece = Piece {
+            let piece = Piece {
                 start: range.start,
                 bytes,
             };
+            ahead.before = mem::replace(&mut ahead.piece, piece);
         }
         let known = ahead.piece.get(&range).unwrap_or_default();
         buffer.copy_from_slice(known);
