@@ -1,10 +1,9 @@
 //! Objects that are read by ranges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::mem;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +28,11 @@ const BEGINNING_LEN: u64 = 64 << 10;
 
 /// What is read at a time from an object that is read from front to back.
 const AHEAD_LEN: u64 = 4 << 20;
+
+/// Requests for what comes next that are on their way.
+const AHEAD_COUNT: usize = 2;
+/// Pieces that were read ahead and are kept.
+const PIECES_KEPT: usize = 2;
 
 /// What is read at least: it takes no longer than less.
 const SHORTEST: u64 = 16 << 10;
@@ -64,6 +68,10 @@ struct Piece {
 }
 
 impl Piece {
+    fn end(&self) -> u64 {
+        self.start.saturating_add(to_u64(self.bytes.len()))
+    }
+
     fn get(&self, range: &Range<u64>) -> Option<&[u8]> {
         let start = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
         let len = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
@@ -75,33 +83,75 @@ impl Piece {
 /// them fetches, the others wait for what they need, too.
 #[derive(Default)]
 struct Ahead {
-    /// What was read last, and what before that: of threads that read one range after the
-    /// other, one is often late.
-    piece: Piece,
-    before: Piece,
+    /// What was read, each where the one before ends. Of threads that read one range after
+    /// the other, one is often late, so that more is kept than the last.
+    pieces: VecDeque<Piece>,
+    /// What comes after it, on its way.
+    coming: VecDeque<(Range<u64>, JoinHandle<Result<Bytes>>)>,
     /// What was read last anywhere else.
     aside: Piece,
-    /// What comes after it, on its way.
-    coming: Option<(Range<u64>, JoinHandle<Result<Bytes>>)>,
     /// Where the last read ended.
     next: u64,
 }
 
 impl Ahead {
-    fn get(&self, range: &Range<u64>) -> Option<&[u8]> {
-        let pieces = [&self.piece, &self.before, &self.aside];
-        pieces.into_iter().find_map(|piece| piece.get(range))
+    /// Fills the buffer if all of the range is there.
+    fn copy(&self, range: &Range<u64>, buffer: &mut [u8]) -> bool {
+        if let Some(known) = self.aside.get(range) {
+            buffer.copy_from_slice(known);
+            return true;
+        }
+        if !self.spans(range) {
+            return false;
+        }
+        let mut filled = 0;
+        for piece in &self.pieces {
+            let start = range.start.max(piece.start);
+            let end = range.end.min(piece.end());
+            let Some(known) = piece.get(&(start..end)).filter(|_| start < end) else {
+                continue;
+            };
+            let next = filled + known.len();
+            if let Some(part) = buffer.get_mut(filled..next) {
+                part.copy_from_slice(known);
+            }
+            filled = next;
+        }
+        filled == buffer.len()
+    }
+
+    fn start(&self) -> u64 {
+        self.pieces.front().map_or(0, |piece| piece.start)
     }
 
     fn end(&self) -> u64 {
-        (self.piece.start).saturating_add(to_u64(self.piece.bytes.len()))
+        self.pieces.back().map_or(0, Piece::end)
+    }
+
+    fn spans(&self, range: &Range<u64>) -> bool {
+        self.start() <= range.start && range.end <= self.end()
     }
 
     /// Reports whether a range is one of those that are read one after the other, and not
-    /// somewhere else: it starts where the last one ended, or where others are being read.
+    /// somewhere else.
     fn is_next(&self, range: &Range<u64>) -> bool {
-        let is_near = self.piece.start <= range.start && range.start <= self.end();
-        range.start == self.next || (!self.piece.bytes.is_empty() && is_near)
+        let is_near = self.start() <= range.start && range.start <= self.end();
+        range.start == self.next || (!self.pieces.is_empty() && is_near)
+    }
+
+    fn forget(&mut self) {
+        self.pieces.clear();
+        for (_, task) in self.coming.drain(..) {
+            task.abort();
+        }
+    }
+
+    /// Adds what was read, and drops what nobody is likely to need any more.
+    fn push(&mut self, piece: Piece) {
+        self.pieces.push_back(piece);
+        while self.pieces.len() > PIECES_KEPT {
+            self.pieces.pop_front();
+        }
     }
 }
 
@@ -209,51 +259,60 @@ impl CloudObject {
         wait(&self.handle, self.ask(range))
     }
 
-    /// Takes what is on its way, if a range ends in it and begins there or in what was read
-    /// before.
-    fn take_coming(&self, ahead: &mut Ahead, range: &Range<u64>) -> Result<bool> {
-        let Some((coming, task)) = ahead.coming.take() else {
-            return Ok(false);
-        };
-        let before = ahead.piece.get(&(range.start..coming.start));
-        let begins_there = (coming.start..coming.end).contains(&range.start);
-        if coming.end < range.end || !(begins_there || before.is_some()) {
-            task.abort();
-            return Ok(false);
+    /// Reads on until all of a range is there, and asks for what comes after it.
+    fn read_on(&self, ahead: &mut Ahead, range: &Range<u64>) -> Result<()> {
+        let is_joined = ahead.start() <= range.start && range.start <= ahead.end();
+        if ahead.pieces.is_empty() || !is_joined {
+            ahead.forget();
         }
-        let bytes = wait(&self.handle, task).map_err(|error| {
-            read_error(&self.described, coming.start, io::Error::other(error))
-        })??;
-        let piece = match before {
-            Some(before) if !begins_there => Piece {
-                start: range.start,
-                bytes: [before, &bytes].concat().into(),
-            },
-            Some(_) | None => Piece {
-                start: coming.start,
-                bytes,
-            },
-        };
-        ahead.before = mem::replace(&mut ahead.piece, piece);
-        Ok(true)
-    }
-
-    /// Starts to fetch what comes after what was read ahead.
-    fn ask_for_more(&self, ahead: &mut Ahead) {
-        let start = ahead.end();
-        let end = start.saturating_add(AHEAD_LEN).min(self.size);
-        if ahead.coming.is_none() && start < end {
+        while !ahead.spans(range) {
+            let (start, bytes) = match ahead.coming.pop_front() {
+                Some((coming, task)) => {
+                    let joined = wait(&self.handle, task);
+                    let read = joined.map_err(|error| {
+                        read_error(&self.described, coming.start, io::Error::other(error))
+                    });
+                    match read.and_then(|read| read) {
+                        Ok(bytes) => (coming.start, bytes),
+                        Err(error) => {
+                            ahead.forget();
+                            return Err(error);
+                        }
+                    }
+                }
+                None => {
+                    let is_first = ahead.pieces.is_empty();
+                    let start = if is_first { range.start } else { ahead.end() };
+                    let end = start.saturating_add(AHEAD_LEN).max(range.end);
+                    (start, self.fetch(start..end.min(self.size))?)
+                }
+            };
+            ahead.push(Piece { start, bytes });
+            // A range that is longer than what is kept.
+            if ahead.start() > range.start {
+                ahead.forget();
+                let bytes = self.fetch(range.clone())?;
+                ahead.push(Piece {
+                    start: range.start,
+                    bytes,
+                });
+            }
+        }
+        let last = ahead.coming.back().map(|(coming, _)| coming.end);
+        let mut start = last.unwrap_or_else(|| ahead.end());
+        while ahead.coming.len() < AHEAD_COUNT && start < self.size {
+            let end = start.saturating_add(AHEAD_LEN).min(self.size);
             let task = self.handle.spawn(self.ask(start..end));
-            ahead.coming = Some((start..end, task));
+            ahead.coming.push_back((start..end, task));
+            start = end;
         }
+        Ok(())
     }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        if let Some((_, task)) = self.coming.take() {
-            task.abort();
-        }
+        self.forget();
     }
 }
 
@@ -276,8 +335,7 @@ impl ObjectReader for CloudObject {
             return Ok(());
         }
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = ahead.get(&range) {
-            buffer.copy_from_slice(known);
+        if ahead.copy(&range, buffer) {
             ahead.next = ahead.next.max(range.end);
             return Ok(());
         }
@@ -297,21 +355,12 @@ impl ObjectReader for CloudObject {
             ahead.aside = piece;
             return Ok(());
         }
-        if !self.take_coming(&mut ahead, &range)? {
-            let end = range
-                .end
-                .max(range.start.saturating_add(AHEAD_LEN))
-                .min(self.size);
-            let bytes = self.fetch(range.start..end)?;
-            let piece = Piece {
-                start: range.start,
-                bytes,
-            };
-            ahead.before = mem::replace(&mut ahead.piece, piece);
+        self.read_on(&mut ahead, &range)?;
+        if ahead.copy(&range, buffer) {
+            return Ok(());
         }
-        let known = ahead.piece.get(&range).unwrap_or_default();
-        buffer.copy_from_slice(known);
-        self.ask_for_more(&mut ahead);
+        drop(ahead);
+        buffer.copy_from_slice(&self.fetch(range)?);
         Ok(())
     }
 
@@ -398,5 +447,52 @@ mod tests {
         let groups = near_each_other(&many);
         assert!(groups.len() > 2, "{groups:?}");
         assert_eq!(groups.concat(), (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn whatever_is_read_in_whatever_order_is_what_was_written() {
+        use std::sync::Arc;
+
+        use object_store::memory::InMemory;
+
+        use crate::ports::store::{CloudStore, Store as _};
+
+        let bytes: Vec<u8> = (0..25_000_003_u32)
+            .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        let store = CloudStore::with_client(Arc::new(InMemory::new()), "s3://bucket").unwrap();
+        let mut writer = store.create("a").unwrap();
+        writer.write(&bytes).unwrap();
+        writer.finish().unwrap();
+        let size = bytes.len();
+        let check = |object: &dyn ObjectReader, from: usize, len: usize| {
+            let len = len.min(size - from);
+            let mut buffer = vec![0; len];
+            object.read_at(from as u64, &mut buffer).unwrap();
+            assert!(buffer == bytes[from..from + len], "{len} bytes from {from}");
+        };
+        // One after the other, short and long, and longer than what is read ahead.
+        for len in [99_991, 300_007, 4 << 20, 9 << 20] {
+            let object = store.open("a").unwrap();
+            (0..size)
+                .step_by(len)
+                .for_each(|from| check(&*object, from, len));
+        }
+        // Every second one late, as threads do it, and some somewhere else.
+        let object = store.open_at("a", 1000..2000).unwrap();
+        let starts: Vec<usize> = (0..size).step_by(200_003).collect();
+        for pair in starts.chunks(2) {
+            for &from in pair.iter().rev() {
+                check(&*object, from, 200_003);
+            }
+            check(&*object, size - pair[0] - 1, 10);
+        }
+        let ranges = [0..10, 24_000_000..24_000_100, 50..70, 1_000_000..9_000_000];
+        let read = object.read_ranges(&ranges).unwrap();
+        for (range, read) in ranges.iter().zip(read) {
+            assert!(read == bytes[range.start as usize..range.end as usize]);
+        }
+        assert!(object.read_at(size as u64 - 1, &mut [0; 2]).is_err());
+        assert!(object.read_ranges(&[size as u64..size as u64 + 1]).is_err());
     }
 }
