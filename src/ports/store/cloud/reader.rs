@@ -90,8 +90,8 @@ struct Ahead {
     coming: VecDeque<(Range<u64>, JoinHandle<Result<Bytes>>)>,
     /// What was read last anywhere else.
     aside: Piece,
-    /// Where the last read ended.
-    next: u64,
+    /// Where the last read ended; `None` before the first.
+    next: Option<u64>,
 }
 
 impl Ahead {
@@ -136,7 +136,7 @@ impl Ahead {
     /// somewhere else.
     fn is_next(&self, range: &Range<u64>) -> bool {
         let is_near = self.start() <= range.start && range.start <= self.end();
-        range.start == self.next || (!self.pieces.is_empty() && is_near)
+        Some(range.start) == self.next || (!self.pieces.is_empty() && is_near)
     }
 
     fn forget(&mut self) {
@@ -336,13 +336,13 @@ impl ObjectReader for CloudObject {
         }
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         if ahead.copy(&range, buffer) {
-            ahead.next = ahead.next.max(range.end);
+            ahead.next = ahead.next.max(Some(range.end));
             return Ok(());
         }
         // A read that starts where the last one ended is likely to be followed by more: read
         // ahead. Any other skips what is not needed, such as values: read no more than asked.
         let is_next = ahead.is_next(&range);
-        ahead.next = range.end;
+        ahead.next = Some(range.end);
         if !is_next {
             drop(ahead);
             let end = range.end.max(range.start.saturating_add(SHORTEST));
