@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -157,18 +158,28 @@ impl CloudWriter {
         let Some(upload) = &mut self.upload else {
             return Ok(());
         };
-        while !upload.in_flight.is_empty() {
-            settle(&handle, &self.described, upload)?;
-        }
-        // No store that is known here completes an upload only if the name is free.
+        // No store that is known here completes an upload only if the name is free. Looked at
+        // while the last parts are on their way.
         let client = &self.prefix.client;
-        match wait(&handle, client.head(&self.path)) {
-            Err(StoreError::NotFound { .. }) => {}
-            Ok(_) => {
+        let (asked, path) = (Arc::clone(client), self.path.clone());
+        let found = handle.spawn(async move { asked.head(&path).await });
+        let mut settled = Ok(());
+        while settled.is_ok() && !upload.in_flight.is_empty() {
+            settled = settle(&handle, &self.described, upload);
+        }
+        let found = wait(&handle, found);
+        settled?;
+        match found {
+            Ok(Err(StoreError::NotFound { .. })) => {}
+            Ok(Ok(_)) => {
                 let what = self.described.clone();
                 return Err(Error::new(ErrorKind::AlreadyExists { what }));
             }
-            Err(error) => return Err(failure(Operation::Publish, &self.described, &error)),
+            Ok(Err(error)) => return Err(failure(Operation::Publish, &self.described, &error)),
+            Err(error) => {
+                let (what, cause) = (self.described.clone(), io::Error::other(error));
+                return Err(Error::io(Operation::Publish, what, cause));
+            }
         }
         let completed = wait(&handle, upload.multipart.complete());
         if let Err(error) = completed {
