@@ -8,7 +8,7 @@ use mcsnap::codecs::protocol::request::SetMode;
 use mcsnap::codecs::select::Selection;
 use mcsnap::engines::sink::SetProtocol;
 use mcsnap::engines::snapshot::SnapshotReader;
-use mcsnap::jobs::restore::{RestoreOptions, RestorePlan, TtlClock};
+use mcsnap::jobs::restore::{BlockOrder, RestoreOptions, RestorePlan, TtlClock};
 use mcsnap::ports::net::{Brake, NetOptions};
 use mcsnap::ports::store::{MapChoice, open_snapshot_place};
 use mcsnap::words::budget::MemoryLimit;
@@ -22,6 +22,7 @@ pub(crate) fn restore_classic(place: &str, address: &str) {
     let (store, name) = open_snapshot_place(place, MapChoice::Auto).unwrap();
     let snapshot = SnapshotReader::open(store, &name, Need::Restore).unwrap();
     let options = RestoreOptions {
+        order: BlockOrder::default(),
         nodes: vec![address.parse().unwrap()],
         ring: None,
         mode: SetMode::Add,

@@ -46,7 +46,6 @@ mod memcached;
 #[path = "../it/store/obligations.rs"]
 mod obligations;
 #[cfg(test)]
-#[expect(dead_code, reason = "shared; not all of it is used here")]
 #[path = "../it/harness/signals.rs"]
 mod signals;
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod driver;
 mod failure;
 mod http;
 mod lease;
+mod piece;
 mod place;
 mod prefix;
 mod reader;

@@ -7,16 +7,18 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
-use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
+use object_store::{
+    Error as StoreError, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt as _,
+};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::ports::store::ObjectReader;
 use crate::ports::store::cloud::driver::wait;
 use crate::ports::store::cloud::failure::{checked, failure, lacks_range};
+use crate::ports::store::cloud::piece::Piece;
 use crate::ports::store::cloud::prefix::CloudPrefix;
 use crate::ports::store::range::{check_range, read_error};
 use crate::words::error::{Error, Operation, Result};
@@ -60,25 +62,6 @@ pub(super) struct CloudObject {
     ahead: Mutex<Ahead>,
 }
 
-/// A range that was read.
-#[derive(Default)]
-struct Piece {
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Piece {
-    fn end(&self) -> u64 {
-        self.start.saturating_add(to_u64(self.bytes.len()))
-    }
-
-    fn get(&self, range: &Range<u64>) -> Option<&[u8]> {
-        let start = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
-        let len = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
-        self.bytes.get(start..)?.get(..len)
-    }
-}
-
 /// What was read ahead. Threads that read one object side by side share it: while one of
 /// them fetches, the others wait for what they need, too.
 #[derive(Default)]
@@ -87,7 +70,7 @@ struct Ahead {
     /// the other, one is often late, so that more is kept than the last.
     pieces: VecDeque<Piece>,
     /// What comes after it, on its way.
-    coming: VecDeque<(Range<u64>, JoinHandle<Result<Bytes>>)>,
+    coming: VecDeque<(Range<u64>, JoinHandle<Result<Piece>>)>,
     /// What was read last anywhere else.
     aside: Piece,
     /// Where the last read ended; `None` before the first.
@@ -97,31 +80,25 @@ struct Ahead {
 impl Ahead {
     /// Fills the buffer if all of the range is there.
     fn copy(&self, range: &Range<u64>, buffer: &mut [u8]) -> bool {
-        if let Some(known) = self.aside.get(range) {
-            buffer.copy_from_slice(known);
+        if self.aside.has(range) {
+            self.aside.copy(range.start, buffer);
             return true;
         }
         if !self.spans(range) {
             return false;
         }
-        let mut filled = 0;
-        for piece in &self.pieces {
-            let start = range.start.max(piece.start);
-            let end = range.end.min(piece.end());
-            let Some(known) = piece.get(&(start..end)).filter(|_| start < end) else {
-                continue;
-            };
-            let next = filled + known.len();
-            if let Some(part) = buffer.get_mut(filled..next) {
-                part.copy_from_slice(known);
-            }
-            filled = next;
+        let mut start = range.start;
+        let mut rest = buffer;
+        for piece in self.pieces.iter().filter(|piece| piece.end() > range.start) {
+            let filled = piece.copy(start, rest);
+            start = start.saturating_add(to_u64(filled));
+            rest = rest.get_mut(filled..).unwrap_or_default();
         }
-        filled == buffer.len()
+        rest.is_empty()
     }
 
     fn start(&self) -> u64 {
-        self.pieces.front().map_or(0, |piece| piece.start)
+        self.pieces.front().map_or(0, Piece::start)
     }
 
     fn end(&self) -> u64 {
@@ -200,22 +177,26 @@ impl CloudObject {
         };
         let begun = wait(&prefix.handle, async {
             let found = client.get_opts(&path, options).await?;
-            Ok::<_, StoreError>((found.meta.clone(), found.bytes().await?))
+            Ok::<_, StoreError>((found.meta.clone(), collect(found, start).await?))
         });
-        let (meta, bytes) = match begun {
+        let (meta, first) = match begun {
             Ok(begun) => begun,
             // The object is empty, or shorter than the caller believes.
             Err(error) if lacks_range(&error) => {
                 let meta = wait(&prefix.handle, client.head(&path));
-                (checked(Operation::Open, &described, meta)?, Bytes::new())
+                (
+                    checked(Operation::Open, &described, meta)?,
+                    Piece::new(start),
+                )
             }
             Err(error) => return Err(failure(Operation::Open, &described, &error)),
         };
         let expected = wanted.end.min(meta.size).saturating_sub(start);
-        if to_u64(bytes.len()) != expected {
+        let came = first.end().saturating_sub(start);
+        if came != expected {
             let cause = io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                format!("{} bytes came of {expected}", bytes.len()),
+                format!("{came} bytes came of {expected}"),
             );
             return Err(Error::io(Operation::Open, described, cause));
         }
@@ -226,13 +207,13 @@ impl CloudObject {
             described,
             size: meta.size,
             e_tag: meta.e_tag,
-            first: Piece { start, bytes },
+            first,
             ahead: Mutex::default(),
         })
     }
 
     /// Asks for a range in one request.
-    fn ask(&self, range: Range<u64>) -> impl Future<Output = Result<Bytes>> + Send + use<> {
+    fn ask(&self, range: Range<u64>) -> impl Future<Output = Result<Piece>> + Send + use<> {
         let (offset, len) = (range.start, range.end.saturating_sub(range.start));
         let (store, path) = (Arc::clone(&self.store), self.path.clone());
         let described = self.described.clone();
@@ -242,20 +223,21 @@ impl CloudObject {
             ..GetOptions::default()
         };
         async move {
-            let read = async { store.get_opts(&path, options).await?.bytes().await };
-            let bytes = checked(Operation::Read, &described, read.await)?;
-            if to_u64(bytes.len()) != len {
+            let read = async { collect(store.get_opts(&path, options).await?, offset).await };
+            let piece = checked(Operation::Read, &described, read.await)?;
+            let came = piece.end().saturating_sub(offset);
+            if came != len {
                 let cause = io::Error::new(
                     io::ErrorKind::UnexpectedEof,
-                    format!("{} bytes came for {len}", bytes.len()),
+                    format!("{came} bytes came for {len}"),
                 );
                 return Err(read_error(&described, offset, cause));
             }
-            Ok(bytes)
+            Ok(piece)
         }
     }
 
-    fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
+    fn fetch(&self, range: Range<u64>) -> Result<Piece> {
         wait(&self.handle, self.ask(range))
     }
 
@@ -266,14 +248,14 @@ impl CloudObject {
             ahead.forget();
         }
         while !ahead.spans(range) {
-            let (start, bytes) = match ahead.coming.pop_front() {
+            let piece = match ahead.coming.pop_front() {
                 Some((coming, task)) => {
                     let joined = wait(&self.handle, task);
                     let read = joined.map_err(|error| {
                         read_error(&self.described, coming.start, io::Error::other(error))
                     });
                     match read.and_then(|read| read) {
-                        Ok(bytes) => (coming.start, bytes),
+                        Ok(piece) => piece,
                         Err(error) => {
                             ahead.forget();
                             return Err(error);
@@ -284,18 +266,14 @@ impl CloudObject {
                     let is_first = ahead.pieces.is_empty();
                     let start = if is_first { range.start } else { ahead.end() };
                     let end = start.saturating_add(AHEAD_LEN).max(range.end);
-                    (start, self.fetch(start..end.min(self.size))?)
+                    self.fetch(start..end.min(self.size))?
                 }
             };
-            ahead.push(Piece { start, bytes });
+            ahead.push(piece);
             // A range that is longer than what is kept.
             if ahead.start() > range.start {
                 ahead.forget();
-                let bytes = self.fetch(range.clone())?;
-                ahead.push(Piece {
-                    start: range.start,
-                    bytes,
-                });
+                ahead.push(self.fetch(range.clone())?);
             }
         }
         let last = ahead.coming.back().map(|(coming, _)| coming.end);
@@ -308,6 +286,16 @@ impl CloudObject {
         }
         Ok(())
     }
+}
+
+/// Reads the body of an answer, which begins there in its object.
+async fn collect(found: GetResult, start: u64) -> std::result::Result<Piece, StoreError> {
+    let mut piece = Piece::new(start);
+    let mut chunks = found.into_stream();
+    while let Some(chunk) = chunks.try_next().await? {
+        piece.push(chunk);
+    }
+    Ok(piece)
 }
 
 impl Drop for Ahead {
@@ -330,8 +318,8 @@ impl ObjectReader for CloudObject {
         if buffer.is_empty() {
             return Ok(());
         }
-        if let Some(known) = self.first.get(&range) {
-            buffer.copy_from_slice(known);
+        if self.first.has(&range) {
+            self.first.copy(range.start, buffer);
             return Ok(());
         }
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
@@ -346,11 +334,8 @@ impl ObjectReader for CloudObject {
         if !is_next {
             drop(ahead);
             let end = range.end.max(range.start.saturating_add(SHORTEST));
-            let piece = Piece {
-                start: range.start,
-                bytes: self.fetch(range.start..end.min(self.size))?,
-            };
-            buffer.copy_from_slice(piece.get(&range).unwrap_or_default());
+            let piece = self.fetch(range.start..end.min(self.size))?;
+            piece.copy(range.start, buffer);
             let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
             ahead.aside = piece;
             return Ok(());
@@ -360,7 +345,7 @@ impl ObjectReader for CloudObject {
             return Ok(());
         }
         drop(ahead);
-        buffer.copy_from_slice(&self.fetch(range)?);
+        self.fetch(range.clone())?.copy(range.start, buffer);
         Ok(())
     }
 
@@ -371,9 +356,9 @@ impl ObjectReader for CloudObject {
             let len = range.end.saturating_sub(range.start);
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             check_range(&self.described, self.size, range.start, len)?;
-            match self.first.get(range) {
-                Some(known) => *read = known.to_vec(),
-                None => missing.push(range.clone()),
+            match self.first.has(range) {
+                true => *read = self.first.cut(range),
+                false => missing.push(range.clone()),
             }
         }
         let asked = near_each_other(&missing).into_iter().map(|group| {
@@ -385,13 +370,9 @@ impl ObjectReader for CloudObject {
             let end = own.iter().map(|range| range.end).max().unwrap_or(0);
             let whole = self.ask(start..end);
             async move {
-                let piece = Piece {
-                    start,
-                    bytes: whole.await?,
-                };
+                let piece = whole.await?;
                 // Copies, so that what lies between is not kept.
-                let cut = |range: &Range<u64>| piece.get(range).unwrap_or_default().to_vec();
-                let parts: Vec<Vec<u8>> = own.iter().map(cut).collect();
+                let parts: Vec<Vec<u8>> = own.iter().map(|range| piece.cut(range)).collect();
                 Ok::<_, Error>(group.into_iter().zip(parts).collect::<Vec<_>>())
             }
         });
@@ -404,7 +385,7 @@ impl ObjectReader for CloudObject {
         let mut found: BTreeMap<usize, Vec<u8>> = groups.into_iter().flatten().collect();
         let mut number: usize = 0;
         for (range, read) in ranges.iter().zip(&mut read) {
-            if self.first.get(range).is_none() {
+            if !self.first.has(range) {
                 *read = found.remove(&number).unwrap_or_default();
                 number = number.saturating_add(1);
             }
@@ -458,7 +439,7 @@ mod tests {
         use crate::ports::store::{CloudStore, Store as _};
 
         let bytes: Vec<u8> = (0..25_000_003_u32)
-            .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[0])
             .collect();
         let store = CloudStore::with_client(Arc::new(InMemory::new()), "s3://bucket").unwrap();
         let mut writer = store.create("a").unwrap();
@@ -468,7 +449,7 @@ mod tests {
         let check = |object: &dyn ObjectReader, from: usize, len: usize| {
             let len = len.min(size - from);
             let mut buffer = vec![0; len];
-            object.read_at(from as u64, &mut buffer).unwrap();
+            object.read_at(to_u64(from), &mut buffer).unwrap();
             assert!(buffer == bytes[from..from + len], "{len} bytes from {from}");
         };
         // One after the other, short and long, and longer than what is read ahead.
@@ -487,12 +468,17 @@ mod tests {
             }
             check(&*object, size - pair[0] - 1, 10);
         }
-        let ranges = [0..10, 24_000_000..24_000_100, 50..70, 1_000_000..9_000_000];
-        let read = object.read_ranges(&ranges).unwrap();
-        for (range, read) in ranges.iter().zip(read) {
-            assert!(read == bytes[range.start as usize..range.end as usize]);
+        let ranges: [Range<usize>; 4] =
+            [0..10, 24_000_000..24_000_100, 50..70, 1_000_000..9_000_000];
+        let asked = ranges
+            .clone()
+            .map(|range| to_u64(range.start)..to_u64(range.end));
+        let read = object.read_ranges(&asked).unwrap();
+        for (range, read) in ranges.into_iter().zip(read) {
+            assert!(read == bytes[range]);
         }
-        assert!(object.read_at(size as u64 - 1, &mut [0; 2]).is_err());
-        assert!(object.read_ranges(&[size as u64..size as u64 + 1]).is_err());
+        let beyond = to_u64(size)..to_u64(size) + 1;
+        assert!(object.read_at(beyond.start - 1, &mut [0; 2]).is_err());
+        assert!(object.read_ranges(std::slice::from_ref(&beyond)).is_err());
     }
 }
