@@ -51,13 +51,9 @@ impl KeysAhead {
             drop(ahead);
             return alone();
         }
-        let ranges = together(block, range_of);
-        // An error is told for the block that it is of.
-        let Ok(read) = object.read_ranges(&ranges) else {
-            drop(ahead);
-            return alone();
-        };
-        let mut read = read.into_iter();
+        // An error has the place that it is of, and is not tried again: a disk that fails
+        // once is told.
+        let mut read = object.read_ranges(&together(block, range_of))?.into_iter();
         let first = read.next();
         ahead.read = (block.saturating_add(1)..).zip(read).collect();
         drop(ahead);
