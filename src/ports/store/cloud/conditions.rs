@@ -81,21 +81,29 @@ async fn try_conditions(client: &dyn ObjectStore, path: &Path) -> Result<Conditi
     let stale = first.clone();
     let third = text("third");
     // In whichever order: neither looks at what the other does where both are honoured.
-    let (second, updated) = join(
-        put("second", PutMode::Create),
-        update(client, path, first, &third),
-    )
-    .await;
-    let is_create_honoured = match second {
-        Ok(_) => false,
-        Err(StoreError::AlreadyExists { .. }) => true,
-        Err(error) => return Err(error),
+    // What comes of a request that was cut off is looked for.
+    let second = async {
+        match put("second", PutMode::Create).await {
+            Ok(_) => Ok(false),
+            Err(StoreError::AlreadyExists { .. }) => Ok(true),
+            Err(StoreError::Generic { .. }) => {
+                let created = create(client, path, &text("second")).await?;
+                Ok(matches!(created, Created::Taken))
+            }
+            Err(error) => Err(error),
+        }
     };
+    let (second, updated) = join(second, update(client, path, first, &third)).await;
+    let is_create_honoured = second?;
     let mut is_update_honoured = false;
     if is_create_honoured && has_tag && updated?.is_some() {
-        is_update_honoured = match put("fourth", PutMode::Update(stale)).await {
+        is_update_honoured = match put("fourth", PutMode::Update(stale.clone())).await {
             Ok(_) => false,
             Err(StoreError::Precondition { .. }) => true,
+            Err(StoreError::Generic { .. }) => {
+                let updated = update(client, path, stale, &text("fourth")).await?;
+                updated.is_none()
+            }
             Err(error) => return Err(error),
         };
     }
