@@ -11,6 +11,14 @@ use crate::words::error::{Error, Operation, Result};
 use crate::words::limits::check_limit;
 use crate::words::units::{UnixSecs, to_u64};
 
+/// Returns the name of this host for display.
+pub fn name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
 /// Returns the current time by the host's clock, which somebody may set at any time.
 pub fn now() -> UnixSecs {
     UnixSecs::from_system_time(SystemTime::now())

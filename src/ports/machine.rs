@@ -5,6 +5,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ports::host;
+
 /// A process, as other processes can look it up. What is not known is empty or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineProcess {
@@ -26,10 +28,7 @@ impl MachineProcess {
     pub fn this() -> Self {
         let pid = std::process::id();
         Self {
-            host: rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
+            host: host::name(),
             pid,
             boot: boot_id(),
             pid_space: pid_space(),

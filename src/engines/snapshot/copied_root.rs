@@ -2,10 +2,9 @@
 
 use crate::engines::snapshot::draft::lacks_sync;
 use crate::engines::snapshot::files::MANIFEST;
-use crate::engines::snapshot::object_range::read_range_by_call;
+use crate::engines::snapshot::object_range::holds;
 use crate::ports::store::Store;
 use crate::words::error::{Error, ErrorKind, Result};
-use crate::words::units::to_u64;
 
 /// Publishes the manifest of a copy whose objects are all there. From then on the copy is a
 /// snapshot.
@@ -45,16 +44,4 @@ pub fn publish_copy(store: &dyn Store, name: &str, root: &[u8]) -> Result<()> {
         Ok(()) | Err(_) => {}
     }
     Err(error)
-}
-
-fn holds(store: &dyn Store, path: &str, bytes: &[u8]) -> Result<bool> {
-    let object = match store.open(path) {
-        Ok(object) => object,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    if object.size() != to_u64(bytes.len()) {
-        return Ok(false);
-    }
-    Ok(read_range_by_call(&*object, 0, object.size())? == bytes)
 }

@@ -12,6 +12,7 @@ use crate::codecs::format::manifest_part::ManifestPart;
 use crate::engines::snapshot::files::{JOURNAL, MANIFEST, SEGMENTS};
 use crate::engines::snapshot::home::{Stage, name_of, new_home, rivals_of, stage_of};
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
+use crate::engines::snapshot::object_range::holds;
 use crate::ports::host;
 use crate::ports::store::{ObjectWriter, Store, StoreLock};
 use crate::words::defect::{Defect, Structure};
@@ -128,7 +129,7 @@ impl SnapshotDraft {
             token: uuid::Uuid::new_v4().simple().to_string(),
             owner: JournalOwner {
                 id: uuid::Uuid::new_v4().simple().to_string(),
-                host: host_name(),
+                host: host::name(),
                 pid: std::process::id(),
             },
             started: Mutex::default(),
@@ -452,7 +453,7 @@ impl SnapshotDraft {
         };
         // The answer may have been lost, so that a retry found this run's own manifest.
         // The token in it shows that.
-        let is_there = self.look_for(&path, &bytes).unwrap_or_else(|unread| {
+        let is_there = holds(&*self.store, &path, &bytes).unwrap_or_else(|unread| {
             // It may be there: what it names must stay.
             tracing::warn!(
                 "whether it was published is not known: {}",
@@ -592,26 +593,7 @@ impl SnapshotDraft {
     }
 
     fn holds(&self, path: &str, bytes: &[u8]) -> bool {
-        self.look_for(path, bytes).unwrap_or(false)
-    }
-
-    /// Reports whether an object has these bytes.
-    ///
-    /// # Errors
-    ///
-    /// - `Io`: that cannot be determined.
-    fn look_for(&self, path: &str, bytes: &[u8]) -> Result<bool> {
-        let object = match self.store.open(path) {
-            Ok(object) => object,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        if object.size() != to_u64(bytes.len()) {
-            return Ok(false);
-        }
-        let mut found = vec![0; bytes.len()];
-        object.read_at(0, &mut found)?;
-        Ok(found == bytes)
+        holds(&*self.store, path, bytes).unwrap_or(false)
     }
 
     /// Reports whether there is a segment that another dump could keep; true if that
@@ -656,14 +638,6 @@ impl SnapshotDraft {
 
 fn new_snapshot_id() -> SnapshotId {
     SnapshotId(*uuid::Uuid::now_v7().as_bytes())
-}
-
-/// Returns the name of this host for display.
-fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// Reads the stored bytes of a journal.

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::codecs::format::bytes::slice;
-use crate::ports::store::ObjectReader;
+use crate::ports::store::{ObjectReader, Store};
 use crate::words::defect::{Defect, Structure};
-use crate::words::error::{Error, Result};
+use crate::words::error::{Error, ErrorKind, Result};
+use crate::words::units::to_u64;
 
 /// Returns a range of an object, borrowed if it is mapped. The caller has limited the
 /// length.
@@ -58,4 +59,21 @@ pub(super) fn read_range_by_call(
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
     object.read_at(offset, &mut bytes)?;
     Ok(bytes)
+}
+
+/// Reports whether an object of the store has these bytes.
+///
+/// # Errors
+///
+/// - `Io`: that cannot be determined.
+pub(super) fn holds(store: &dyn Store, path: &str, bytes: &[u8]) -> Result<bool> {
+    let object = match store.open(path) {
+        Ok(object) => object,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if object.size() != to_u64(bytes.len()) {
+        return Ok(false);
+    }
+    Ok(read_range_by_call(&*object, 0, object.size())? == bytes)
 }

@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
+use crate::codecs::format::segment_name::FOLDER as SEGMENTS;
 #[cfg(feature = "cloud")]
 use crate::ports::store::cloud::CloudPlace;
 use crate::ports::store::url::{MANIFEST, local_path};
 use crate::words::error::{Error, Operation, Result};
-
-/// Where the segments of a snapshot are, below its directory.
-const SEGMENTS: &str = "segments";
 
 /// Returns the one name of a directory of snapshots: its absolute path, or its URL,
 /// without slashes at the end. Nothing is looked at, so that the name is the same before

@@ -63,7 +63,7 @@ fn pauses() -> ExponentialBuilder {
 }
 
 /// Returns which version a write made.
-pub(super) fn version_of(put: PutResult) -> UpdateVersion {
+fn version_of(put: PutResult) -> UpdateVersion {
     UpdateVersion {
         e_tag: put.e_tag,
         version: put.version,

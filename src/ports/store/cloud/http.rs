@@ -4,7 +4,6 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -49,7 +48,7 @@ impl HttpConnector for DeadlineConnector {
         Ok(HttpClient::new(DeadlineService {
             client,
             place: self.place.clone(),
-            troubles: Arc::default(),
+            troubles: Troubles::default(),
             contact: Contact::default(),
         }))
     }
@@ -58,7 +57,7 @@ impl HttpConnector for DeadlineConnector {
 struct DeadlineService {
     client: HttpClient,
     place: String,
-    troubles: Arc<Troubles>,
+    troubles: Troubles,
     contact: Contact,
 }
 

@@ -65,14 +65,8 @@ pub(super) struct Lease {
     client: Arc<dyn ObjectStore>,
     handle: Handle,
     path: Path,
-    state: Arc<State>,
+    is_lost: Arc<AtomicBool>,
     renewals: JoinHandle<()>,
-}
-
-/// Whether the lease still holds.
-#[derive(Debug, Default)]
-struct State {
-    is_lost: AtomicBool,
 }
 
 /// What came of an attempt to take a lease.
@@ -177,26 +171,26 @@ async fn watch(
 
 impl Lease {
     fn hold(client: Arc<dyn ObjectStore>, path: Path, note: Note) -> Self {
-        let state = Arc::new(State::default());
+        let is_lost = Arc::<AtomicBool>::default();
         let own = Arc::clone(&client);
-        let renewals = tokio::spawn(renew(own, path.clone(), note, Arc::clone(&state)));
+        let renewals = tokio::spawn(renew(own, path.clone(), note, Arc::clone(&is_lost)));
         Self {
             client,
             handle: Handle::current(),
             path,
-            state,
+            is_lost,
             renewals,
         }
     }
 
     /// Reports whether another writer may hold the lease by now.
     pub(super) fn is_lost(&self) -> bool {
-        self.state.is_lost.load(Ordering::Relaxed)
+        self.is_lost.load(Ordering::Relaxed)
     }
 }
 
 /// Writes the object again and again until the lease is lost.
-async fn renew(client: Arc<dyn ObjectStore>, path: Path, mut note: Note, state: Arc<State>) {
+async fn renew(client: Arc<dyn ObjectStore>, path: Path, mut note: Note, is_lost: Arc<AtomicBool>) {
     let interval = Duration::from_secs(note.renewed_every);
     // A watcher counts from when it first sees a renewal, which is not before it began.
     let mut begun = Instant::now();
@@ -217,7 +211,7 @@ async fn renew(client: Arc<dyn ObjectStore>, path: Path, mut note: Note, state: 
             Ok(Ok(false) | Err(_)) | Err(_) => break,
         }
     }
-    state.is_lost.store(true, Ordering::Relaxed);
+    is_lost.store(true, Ordering::Relaxed);
 }
 
 /// Writes the object once more; returns false if it is not this holder's.
