@@ -15,7 +15,7 @@ pub(crate) use of_tests::{Process, clients_folder, free_ports, run, try_run};
 
 /// All processes that this one started, and those that they started.
 pub(crate) fn descendants() -> BTreeSet<u32> {
-    // One that ends meanwhile is none.
+    // A process that ends meanwhile is left out.
     let stats = all_processes()
         .unwrap()
         .filter_map(|it| it.ok()?.stat().ok());

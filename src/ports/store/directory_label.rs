@@ -14,7 +14,7 @@ use crate::words::error::{Error, Operation, Result};
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: the place is none, or a URL with a secret, which is not repeated.
+/// - `InvalidInput`: this is no place, or a URL with a secret, which is not repeated.
 /// - `Io`: the current directory cannot be determined.
 pub fn directory_label(place: &str) -> Result<String> {
     #[cfg(feature = "cloud")]

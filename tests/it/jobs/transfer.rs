@@ -259,7 +259,7 @@ fn whatever_fails_at_the_destination_is_told_and_the_same_copy_goes_on() {
             failed += usize::from(copied.is_err());
             let left = objects(&to, NAME);
             let is_whole = left.contains_key("/manifest.json");
-            // Nothing is called a snapshot that is none.
+            // What is not a snapshot is not called one.
             assert!(!is_whole || left == wanted, "{what}");
             assert!(is_whole || copied.is_err(), "{what}");
             let report = copy(&from, &to).unwrap();

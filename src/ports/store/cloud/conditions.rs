@@ -64,7 +64,7 @@ async fn try_conditions(client: &dyn ObjectStore, path: &Path) -> Result<Conditi
     };
     let first = match create(client, path, &text("first")).await? {
         Created::New(version) => version,
-        // The name is random: whoever says that it is taken does not mean it.
+        // The name is random, so it cannot be taken: the answer is wrong.
         Created::Taken => {
             return Ok(Conditions {
                 is_create_honoured: false,
@@ -73,8 +73,8 @@ async fn try_conditions(client: &dyn ObjectStore, path: &Path) -> Result<Conditi
             });
         }
     };
-    // Google numbers the writes of an object, whether it keeps them or not. Some say "null"
-    // where there are none.
+    // Google numbers the writes of an object, whether it keeps versions or not. Some stores
+    // answer "null" if they keep none.
     let is_number = |id: &String| id.parse::<u64>().is_ok();
     let keeps_versions = (first.version.as_ref()).is_some_and(|id| id != "null" && !is_number(id));
     let has_tag = first.e_tag.as_deref().is_some_and(|tag| !tag.is_empty());
