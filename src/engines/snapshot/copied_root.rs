@@ -37,11 +37,8 @@ pub fn publish_copy(store: &dyn Store, name: &str, root: &[u8]) -> Result<()> {
         return Ok(());
     }
     // After a loss of power it may be gone.
-    match store.remove(&path) {
-        Err(left) if !matches!(left.kind(), ErrorKind::NotFound { .. }) => {
-            tracing::warn!("leftover of a failed copy: {}", left.to_chain());
-        }
-        Ok(()) | Err(_) => {}
+    if let Err(left) = store.remove(&path) {
+        tracing::warn!("leftover of a failed copy: {}", left.to_chain());
     }
     Err(error)
 }

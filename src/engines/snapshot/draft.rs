@@ -251,6 +251,17 @@ impl SnapshotDraft {
         Error::new(ErrorKind::Superseded { what, why })
     }
 
+    /// Reports whether the lock alone keeps every other run from taking the dump over, so
+    /// that nobody needs to look into the journal.
+    ///
+    /// # Errors
+    ///
+    /// - `Superseded`: the lock is lost.
+    fn is_alone(&self) -> Result<bool> {
+        self.lock.check()?;
+        Ok(self.lock.keeps_all_out())
+    }
+
     /// Checks that no other run has taken the dump over. A dump without a journal cannot
     /// be taken over.
     ///
@@ -279,14 +290,17 @@ impl SnapshotDraft {
         if !self.has_journal.load(Ordering::Relaxed) {
             return;
         }
-        let removed = match self.find_holder() {
-            Ok(Holder::Own(_)) => self.store.remove(&self.path_of(JOURNAL)),
-            Ok(Holder::Other(_) | Holder::Nobody) => Ok(()),
-            Err(error) => Err(error),
+        let path = self.path_of(JOURNAL);
+        let removed = match self.is_alone() {
+            Ok(true) => self.store.remove(&path),
+            Ok(false) | Err(_) => match self.find_holder() {
+                Ok(Holder::Own(_)) => self.store.remove(&path),
+                Ok(Holder::Other(_) | Holder::Nobody) => Ok(()),
+                Err(error) => Err(error),
+            },
         };
         match removed {
             Ok(()) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
             // The journal is not read if there is a manifest.
             Err(error) => tracing::warn!("leftover of a dump: {}", error.to_chain()),
         }
@@ -333,8 +347,7 @@ impl SnapshotDraft {
         let path = self.path_of(&object);
         // A run that has lost its dump should not read to the end of it. If the owner
         // cannot be determined now, publishing checks it again.
-        self.lock.check()?;
-        if !self.lock.keeps_all_out()
+        if !self.is_alone()?
             && let Some(error) = self.find_successor()
         {
             return Err(error);
@@ -378,10 +391,7 @@ impl SnapshotDraft {
     pub(super) fn remove_object(&self, path: &str) -> Result<()> {
         // Checked each time, as in `discard`.
         self.check_own()?;
-        match self.store.remove(path) {
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound { .. }) => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        self.store.remove(path)
     }
 
     /// Removes an object that no manifest will name, by its name below the snapshot's.
@@ -409,7 +419,9 @@ impl SnapshotDraft {
     /// - `Io`: a manifest that cannot be made durable is removed again.
     pub fn publish(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
         self.check_sound(manifest, node_count)?;
-        self.check_own()?;
+        if !self.is_alone()? {
+            self.check_own()?;
+        }
         let mut root = self.with_look_ups(manifest)?;
         let published = self
             .publish_parts(&mut root)
@@ -582,13 +594,9 @@ impl SnapshotDraft {
     /// Removes the manifest. Until the removal is durable, the segments stay: if the
     /// manifest comes back, it finds them.
     fn take_back(&self, path: &str) {
-        match self.store.remove(path) {
-            Ok(()) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
-            Err(error) => {
-                self.is_manifest_left.store(true, Ordering::Relaxed);
-                tracing::warn!("leftover of a failed dump: {}", error.to_chain());
-            }
+        if let Err(error) = self.store.remove(path) {
+            self.is_manifest_left.store(true, Ordering::Relaxed);
+            tracing::warn!("leftover of a failed dump: {}", error.to_chain());
         }
     }
 
@@ -625,11 +633,9 @@ impl SnapshotDraft {
                     return;
                 }
             }
-            match self.store.remove(path) {
-                Ok(()) => {}
-                // Never finished; its writer has removed it.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {}
-                Err(error) => tracing::warn!("leftover of a failed dump: {}", error.to_chain()),
+            // One that was never finished is not there: its writer has removed it.
+            if let Err(error) = self.store.remove(path) {
+                tracing::warn!("leftover of a failed dump: {}", error.to_chain());
             }
         }
         self.remove_journal();

@@ -17,7 +17,7 @@ use crate::codecs::format::segment_name::segment_file_name;
 use crate::engines::snapshot::draft::SnapshotDraft;
 use crate::engines::snapshot::known_look_up::{KnownLookUp, ShardPlace};
 use crate::engines::snapshot::look_up_builder::{LookUpBuilder, LookUpOutcome};
-use crate::ports::store::ObjectWriter;
+use crate::ports::store::{Finishing, ObjectWriter};
 use crate::words::error::Result;
 use crate::words::item::{ItemMeta, Record};
 use crate::words::limits::VALUE_INLINE_LEN_MAX;
@@ -80,6 +80,10 @@ impl Deref for DraftOfShard<'_> {
     }
 }
 
+/// Bytes of a segment before the one before it is waited for, so that a store far away holds
+/// no more of both than it may of one.
+const SEALED_BEFORE: u64 = 8 << 20;
+
 /// Writes records into segments that each keep the limits.
 ///
 /// If it is dropped without [`ShardWriter::finish`], it leaves no open segment behind.
@@ -88,6 +92,8 @@ pub struct ShardWriter<'a> {
     pub(super) snapshot: DraftOfShard<'a>,
     pub(super) options: ShardOptions,
     open: Option<OpenSegment>,
+    /// The segment before it, until the store has it.
+    sealing: Option<SealingSegment>,
     pub(super) finished: Vec<ManifestSegment>,
     /// Collects all keys; `None` after a failure, or if nobody needs it.
     look_up: Option<LookUpBuilder>,
@@ -102,6 +108,15 @@ struct OpenSegment {
     encoder: SegmentEncoder,
     object: String,
     writer: Box<dyn ObjectWriter>,
+    /// Bytes that the writer has got.
+    written: u64,
+}
+
+/// A segment that is complete, and that a store far away makes visible meanwhile.
+#[derive(Debug)]
+struct SealingSegment {
+    finishing: Finishing,
+    segment: ManifestSegment,
 }
 
 impl OpenSegment {
@@ -119,7 +134,9 @@ impl OpenSegment {
 
     fn write_pending(&mut self) -> Result<()> {
         if self.encoder.pending().len() >= Self::WRITE_LEN {
-            self.writer.write(self.encoder.pending())?;
+            let pending = self.encoder.pending();
+            self.writer.write(pending)?;
+            self.written = self.written.saturating_add(to_u64(pending.len()));
             self.encoder.clear_pending();
         }
         Ok(())
@@ -153,6 +170,7 @@ impl<'a> ShardWriter<'a> {
             snapshot,
             options,
             open: None,
+            sealing: None,
             finished: Vec::new(),
             look_up: None,
             seed: u64::from_le_bytes(first_eight(*uuid::Uuid::new_v4().as_bytes())),
@@ -271,6 +289,9 @@ impl<'a> ShardWriter<'a> {
             Some(open) => open,
             None => self.start()?,
         };
+        if open.written >= SEALED_BEFORE {
+            self.settle()?;
+        }
         Ok(self.open.insert(open))
     }
 
@@ -293,10 +314,13 @@ impl<'a> ShardWriter<'a> {
     pub fn finish_counting(mut self) -> Result<(Vec<ManifestSegment>, u64)> {
         self.seal()?;
         let Some(builder) = self.look_up.take() else {
+            self.settle()?;
             return Ok((self.finished, 0));
         };
         let place = self.options.place();
-        match builder.write(&self.snapshot, place)? {
+        let look_up = builder.write(&self.snapshot, place);
+        self.settle()?;
+        match look_up? {
             LookUpOutcome::Written(name) => {
                 let segments = builder.segments().to_vec();
                 let known = KnownLookUp { name, segments };
@@ -308,7 +332,9 @@ impl<'a> ShardWriter<'a> {
     }
 
     fn next_sequence(&self) -> u32 {
-        let count = u32::try_from(self.finished.len()).unwrap_or(u32::MAX);
+        let count = self.finished.len();
+        let count = count.saturating_add(self.sealing.iter().len());
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.options.first_sequence.saturating_add(count)
     }
 
@@ -356,10 +382,28 @@ impl<'a> ShardWriter<'a> {
             encoder,
             object,
             writer,
+            written: 0,
         })
     }
 
-    /// Seals the open segment, if there is one; the next record begins another.
+    /// Waits until the store has the segment before the open one.
+    fn settle(&mut self) -> Result<()> {
+        let Some(SealingSegment { finishing, segment }) = self.sealing.take() else {
+            return Ok(());
+        };
+        finishing.wait()?;
+        tracing::debug!(
+            object = segment.object,
+            records = segment.records,
+            size = segment.size,
+            "segment sealed"
+        );
+        self.finished.push(segment);
+        Ok(())
+    }
+
+    /// Seals the open segment, if there is one; the next record begins another. The store may
+    /// still be at it: segments become visible in their order.
     ///
     /// # Errors
     ///
@@ -369,6 +413,7 @@ impl<'a> ShardWriter<'a> {
             encoder,
             object,
             mut writer,
+            ..
         }) = self.open.take()
         else {
             return Ok(());
@@ -384,7 +429,8 @@ impl<'a> ShardWriter<'a> {
             memory,
         } = encoder.finish()?;
         writer.write(&rest)?;
-        writer.finish()?;
+        self.settle()?;
+        let finishing = writer.begin_finish();
         let sequence = self.next_sequence();
         if let Some(look_up) = &mut self.look_up {
             let segment = summary.ids.segment;
@@ -400,13 +446,7 @@ impl<'a> ShardWriter<'a> {
             }
         }
         self.memory = memory;
-        tracing::debug!(
-            object,
-            records = summary.records,
-            size = summary.size,
-            "segment sealed"
-        );
-        self.finished.push(ManifestSegment {
+        let segment = ManifestSegment {
             object,
             segment_id: summary.ids.segment,
             size: summary.size,
@@ -420,8 +460,10 @@ impl<'a> ShardWriter<'a> {
             value_bytes: summary.value_bytes,
             content_digest: Digest128(summary.digests.content),
             content_digest_exptime: Digest128(summary.digests.content_exptime),
-        });
-        Ok(())
+        };
+        let is_done = finishing.is_done();
+        self.sealing = Some(SealingSegment { finishing, segment });
+        if is_done { self.settle() } else { Ok(()) }
     }
 }
 

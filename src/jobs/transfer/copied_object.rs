@@ -182,10 +182,7 @@ impl Copying<'_> {
             self.store.describe(path),
             error.to_reason()
         );
-        match self.store.remove(path) {
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound { .. }) => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        self.store.remove(path)
     }
 }
 

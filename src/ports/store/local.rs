@@ -232,7 +232,10 @@ impl Store for LocalStore {
 
     fn remove(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
-        self.remove_file(&path, &path)
+        match self.remove_file(&path, &path) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Ok(()),
+            removed => removed,
+        }
     }
 
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {

@@ -174,8 +174,8 @@ impl Store for MemoryStore {
 
     fn remove(&self, name: &str) -> Result<()> {
         check_name(name)?;
-        let removed = self.lock().finished.remove(name);
-        removed.map(drop).ok_or_else(|| not_found(name))
+        self.lock().finished.remove(name);
+        Ok(())
     }
 
     fn remove_unfinished(&self, name: &str) -> Result<()> {

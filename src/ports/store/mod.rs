@@ -17,6 +17,7 @@ mod directory;
 mod directory_label;
 mod faulty;
 mod file_mode;
+mod finishing;
 mod host_lease;
 mod key_table;
 mod local;
@@ -44,6 +45,7 @@ pub use self::cloud::{CloudStore, set_patience};
 pub use self::directory_label::{directory_label, directory_label_of};
 pub use self::faulty::{Fault, FaultyStore};
 pub use self::file_mode::FileMode;
+pub use self::finishing::Finishing;
 pub use self::host_lease::HostLease;
 pub use self::key_table::{KeyHash, KeySeed, KeyTable};
 pub use self::local::LocalStore;
@@ -209,11 +211,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// - `Io`: the store cannot be read.
     fn open_unfinished(&self, name: &str) -> Result<Box<dyn ObjectReader>>;
 
-    /// Removes an object; a loss of power does not bring it back.
+    /// Removes an object, if it is there; a loss of power does not bring it back. Few stores
+    /// over HTTP say whether it was there.
     ///
     /// # Errors
     ///
-    /// - `NotFound`: no object has the name.
     /// - `InvalidInput`: the name is illegal.
     /// - `Io`: the store cannot be written.
     fn remove(&self, name: &str) -> Result<()>;
@@ -305,6 +307,12 @@ pub trait ObjectWriter: fmt::Debug + Send {
     /// - `Io`: the store cannot be written, an earlier write failed, or the unfinished
     ///   object was removed.
     fn finish(self: Box<Self>) -> Result<()>;
+
+    /// Begins to do what [`ObjectWriter::finish`] does. A store that is far away does it
+    /// while the caller goes on; any other has done it when this returns.
+    fn begin_finish(self: Box<Self>) -> Finishing {
+        Finishing::done(self.finish())
+    }
 }
 
 /// A stored object, opened for reading by any number of threads.

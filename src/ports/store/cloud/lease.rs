@@ -8,8 +8,8 @@
 //! - The object is never written twice with the same bytes, so that no old version of it
 //!   passes for a new one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable as _};
@@ -65,8 +65,32 @@ pub(super) struct Lease {
     client: Arc<dyn ObjectStore>,
     handle: Handle,
     path: Path,
-    is_lost: Arc<AtomicBool>,
+    hold: Arc<Hold>,
     renewals: JoinHandle<()>,
+}
+
+/// How sure it is that the lease is held.
+#[derive(Debug)]
+struct Hold {
+    is_lost: AtomicBool,
+    /// When the last renewal that succeeded began.
+    renewed: Mutex<Instant>,
+    /// Others wait for so long from then on.
+    lasts: Duration,
+}
+
+impl Hold {
+    /// Returns until when it is held for sure.
+    fn until(&self) -> Instant {
+        let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        // A sum that no clock reaches is that of a lease that does not end.
+        renewed.checked_add(self.lasts).unwrap_or(*renewed)
+    }
+
+    fn renew(&self, began: Instant) {
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        *renewed = began;
+    }
 }
 
 /// What came of an attempt to take a lease.
@@ -171,34 +195,38 @@ async fn watch(
 
 impl Lease {
     fn hold(client: Arc<dyn ObjectStore>, path: Path, note: Note) -> Self {
-        let is_lost = Arc::<AtomicBool>::default();
+        let interval = Duration::from_secs(note.renewed_every);
+        let hold = Arc::new(Hold {
+            is_lost: AtomicBool::new(false),
+            renewed: Mutex::new(Instant::now()),
+            lasts: interval.saturating_mul(MISSED_MAX),
+        });
         let own = Arc::clone(&client);
-        let renewals = tokio::spawn(renew(own, path.clone(), note, Arc::clone(&is_lost)));
+        let renewals = tokio::spawn(renew(own, path.clone(), note, Arc::clone(&hold)));
         Self {
             client,
             handle: Handle::current(),
             path,
-            is_lost,
+            hold,
             renewals,
         }
     }
 
-    /// Reports whether another writer may hold the lease by now.
+    /// Reports whether another writer may hold the lease by now. A process that was stopped
+    /// for too long knows it at once when it goes on.
     pub(super) fn is_lost(&self) -> bool {
-        self.is_lost.load(Ordering::Relaxed)
+        self.hold.is_lost.load(Ordering::Relaxed) || Instant::now() >= self.hold.until()
     }
 }
 
 /// Writes the object again and again until the lease is lost.
-async fn renew(client: Arc<dyn ObjectStore>, path: Path, mut note: Note, is_lost: Arc<AtomicBool>) {
+async fn renew(client: Arc<dyn ObjectStore>, path: Path, mut note: Note, hold: Arc<Hold>) {
     let interval = Duration::from_secs(note.renewed_every);
-    // A watcher counts from when it first sees a renewal, which is not before it began.
-    let mut begun = Instant::now();
     loop {
         sleep(interval).await;
         note.renewals = note.renewals.saturating_add(1);
-        let until = begun + interval.saturating_mul(MISSED_MAX);
-        let now = Instant::now();
+        // A watcher counts from when it first sees a renewal, which is not before it began.
+        let began = Instant::now();
         let renewed = (|| renew_once(&*client, &path, &note))
             .retry(
                 ConstantBuilder::default()
@@ -206,12 +234,12 @@ async fn renew(client: Arc<dyn ObjectStore>, path: Path, mut note: Note, is_lost
                     .without_max_times(),
             )
             .notify(|error, _| tracing::debug!("a lease is not renewed yet: {path}: {error}"));
-        match timeout_at(until, renewed).await {
-            Ok(Ok(true)) => begun = now,
+        match timeout_at(hold.until(), renewed).await {
+            Ok(Ok(true)) => hold.renew(began),
             Ok(Ok(false) | Err(_)) | Err(_) => break,
         }
     }
-    is_lost.store(true, Ordering::Relaxed);
+    hold.is_lost.store(true, Ordering::Relaxed);
 }
 
 /// Writes the object once more; returns false if it is not this holder's.
@@ -358,6 +386,23 @@ mod tests {
         assert!(lease.is_lost());
         release(lease).await;
         assert_eq!(stored(&client).await.unwrap().holder, "another");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_nobody_could_renew_for_too_long_is_lost() {
+        let client = Arc::new(InMemory::new());
+        let lease = taken(&client).await;
+        // As in a process that is stopped.
+        lease.renewals.abort();
+        sleep(Duration::from_secs(29)).await;
+        assert!(!lease.is_lost());
+        sleep(Duration::from_secs(1)).await;
+        assert!(lease.is_lost());
+        release(lease).await;
+        assert!(
+            stored(&client).await.is_some(),
+            "it is not this one's any more"
+        );
     }
 
     #[tokio::test]

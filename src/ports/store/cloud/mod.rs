@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) use self::place::CloudPlace;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutPayload};
 
 use self::conditional::{read_small, update};
 use self::connect::connect;
@@ -210,13 +210,14 @@ impl Store for CloudStore {
 
     fn remove(&self, name: &str) -> Result<()> {
         check_name(name)?;
-        // Most stores do not say whether there was anything to remove.
-        self.prefix.head(name, Operation::Remove)?;
         let removed = wait(
             &self.prefix.handle,
             self.prefix.client.delete(&self.prefix.path(name)),
         );
-        checked(Operation::Remove, &self.prefix.described(name), removed)
+        match removed {
+            Err(StoreError::NotFound { .. }) => Ok(()),
+            removed => checked(Operation::Remove, &self.prefix.described(name), removed),
+        }
     }
 
     fn remove_unfinished(&self, name: &str) -> Result<()> {

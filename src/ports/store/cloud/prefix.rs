@@ -142,15 +142,6 @@ impl CloudPrefix {
             Created::Taken => Err(taken()),
         }
     }
-
-    pub(super) fn head(
-        &self,
-        name: &str,
-        operation: Operation,
-    ) -> Result<object_store::ObjectMeta> {
-        let found = wait(&self.handle, self.client.head(&self.path(name)));
-        checked(operation, &self.described(name), found)
-    }
 }
 
 impl fmt::Debug for CloudPrefix {

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error as StoreError, MultipartUpload, ObjectStoreExt as _, PutPayload};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::ports::store::ObjectWriter;
 use crate::ports::store::cloud::driver::wait;
-use crate::ports::store::cloud::failure::{checked, failure};
+use crate::ports::store::cloud::failure::failure;
 use crate::ports::store::cloud::prefix::CloudPrefix;
+use crate::ports::store::{Finishing, ObjectWriter};
 use crate::words::error::{Error, ErrorKind, Operation, Result};
 use crate::words::units::to_u64;
 
@@ -43,10 +45,120 @@ pub(super) struct CloudWriter {
     is_failed: bool,
 }
 
+/// An object whose parts are on their way.
 struct Upload {
-    multipart: Box<dyn MultipartUpload>,
-    in_flight: VecDeque<(usize, JoinHandle<std::result::Result<(), StoreError>>)>,
+    begun: Begun,
+    in_flight: VecDeque<Sending>,
     part_count: usize,
+}
+
+/// An upload is begun while its second part is being filled.
+enum Begun {
+    Asked(oneshot::Receiver<Box<dyn MultipartUpload>>),
+    Known(Box<dyn MultipartUpload>),
+    /// The store has refused it, as the first part tells.
+    Refused,
+}
+
+/// What failed, and how.
+type SendError = (Operation, StoreError);
+
+/// A part that is on its way.
+struct Sending {
+    len: usize,
+    task: JoinHandle<std::result::Result<(), SendError>>,
+}
+
+impl Upload {
+    /// Begins an upload and sends its first part.
+    fn begin(prefix: &CloudPrefix, path: &Path, first: Vec<u8>) -> Self {
+        let (client, path, len) = (Arc::clone(&prefix.client), path.clone(), first.len());
+        let (tell, told) = oneshot::channel();
+        let task = prefix.handle.spawn(async move {
+            let begun = client.put_multipart(&path).await;
+            let mut upload = begun.map_err(|error| (Operation::Create, error))?;
+            let part = upload.put_part(PutPayload::from_bytes(Bytes::from(first)));
+            // Who does not listen any more ends the upload itself.
+            let _ = tell.send(upload);
+            part.await.map_err(|error| (Operation::Write, error))
+        });
+        Self {
+            begun: Begun::Asked(told),
+            in_flight: VecDeque::from([Sending { len, task }]),
+            part_count: 1,
+        }
+    }
+
+    /// Waits until the store has begun the upload; `None` if it has refused to.
+    fn known(&mut self, handle: &Handle) -> Option<&mut Box<dyn MultipartUpload>> {
+        if let Begun::Asked(told) = &mut self.begun {
+            self.begun = wait(handle, told).map_or(Begun::Refused, Begun::Known);
+        }
+        match &mut self.begun {
+            Begun::Known(upload) => Some(upload),
+            Begun::Asked(_) | Begun::Refused => None,
+        }
+    }
+
+    fn send(&mut self, handle: &Handle, described: &str, data: Vec<u8>) -> Result<()> {
+        let len = data.len();
+        while !self.in_flight.is_empty() && self.in_flight_len(len) > IN_FLIGHT_MAX {
+            self.settle_first(handle, described)?;
+        }
+        let Some(upload) = self.known(handle) else {
+            return self.settle(handle, described);
+        };
+        let part = upload.put_part(PutPayload::from_bytes(Bytes::from(data)));
+        let part = async move { part.await.map_err(|error| (Operation::Write, error)) };
+        let task = handle.spawn(part);
+        self.in_flight.push_back(Sending { len, task });
+        self.part_count = self.part_count.saturating_add(1);
+        Ok(())
+    }
+
+    /// Returns how many bytes are on their way with so many more.
+    fn in_flight_len(&self, more: usize) -> usize {
+        let lengths = self.in_flight.iter().map(|sending| sending.len);
+        lengths.fold(more, usize::saturating_add)
+    }
+
+    /// Waits for the part that was sent first.
+    fn settle_first(&mut self, handle: &Handle, described: &str) -> Result<()> {
+        let Some(Sending { task, .. }) = self.in_flight.pop_front() else {
+            return Ok(());
+        };
+        match wait(handle, task) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err((operation, error))) => Err(failure(operation, described, &error)),
+            Err(error) => Err(Error::io(
+                Operation::Write,
+                described,
+                io::Error::other(error),
+            )),
+        }
+    }
+
+    /// Waits for all parts.
+    fn settle(&mut self, handle: &Handle, described: &str) -> Result<()> {
+        while !self.in_flight.is_empty() {
+            self.settle_first(handle, described)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the upload without an object.
+    fn abort(&mut self, handle: &Handle) -> std::result::Result<(), StoreError> {
+        // One that is being begun would stay if nobody waited for it.
+        self.known(handle);
+        for Sending { task, .. } in self.in_flight.drain(..) {
+            task.abort();
+            let _ = wait(handle, task);
+        }
+        match &mut self.begun {
+            Begun::Known(upload) => wait(handle, upload.abort()),
+            Begun::Asked(_) | Begun::Refused => Ok(()),
+        }
+    }
 }
 
 /// Returns the length of the part with this number: 1,000 of each length, which doubles
@@ -75,38 +187,16 @@ impl CloudWriter {
     }
 
     fn send_part(&mut self, data: Vec<u8>) -> Result<()> {
-        let handle = self.prefix.handle.clone();
-        let upload = match &mut self.upload {
-            Some(upload) => upload,
-            none => {
-                let started = wait(&handle, self.prefix.client.put_multipart(&self.path));
-                let multipart = checked(Operation::Create, &self.described, started)?;
-                none.insert(Upload {
-                    multipart,
-                    in_flight: VecDeque::new(),
-                    part_count: 0,
-                })
-            }
+        let Some(upload) = &mut self.upload else {
+            self.upload = Some(Upload::begin(&self.prefix, &self.path, data));
+            return Ok(());
         };
         if upload.part_count >= PART_COUNT_MAX {
             let text = "a store takes 10,000 parts of an object, 492 GiB: make segments shorter";
             let cause = io::Error::new(io::ErrorKind::FileTooLarge, text);
             return Err(Error::io(Operation::Write, self.described.clone(), cause));
         }
-        let len = data.len();
-        let on_their_way = |upload: &Upload| -> usize {
-            let lengths = upload.in_flight.iter().map(|(len, _)| *len);
-            lengths.fold(len, usize::saturating_add)
-        };
-        while !upload.in_flight.is_empty() && on_their_way(upload) > IN_FLIGHT_MAX {
-            settle(&handle, &self.described, upload)?;
-        }
-        let part = upload
-            .multipart
-            .put_part(PutPayload::from_bytes(Bytes::from(data)));
-        upload.in_flight.push_back((len, handle.spawn(part)));
-        upload.part_count = upload.part_count.saturating_add(1);
-        Ok(())
+        upload.send(&self.prefix.handle, &self.described, data)
     }
 
     /// Adds bytes to the part that is being filled, and sends each that is full.
@@ -163,10 +253,7 @@ impl CloudWriter {
         let client = &self.prefix.client;
         let (asked, path) = (Arc::clone(client), self.path.clone());
         let found = handle.spawn(async move { asked.head(&path).await });
-        let mut settled = Ok(());
-        while settled.is_ok() && !upload.in_flight.is_empty() {
-            settled = settle(&handle, &self.described, upload);
-        }
+        let settled = upload.settle(&handle, &self.described);
         let found = wait(&handle, found);
         settled?;
         match found {
@@ -181,8 +268,10 @@ impl CloudWriter {
                 return Err(Error::io(Operation::Publish, what, cause));
             }
         }
-        let completed = wait(&handle, upload.multipart.complete());
-        if let Err(error) = completed {
+        let Some(multipart) = upload.known(&handle) else {
+            return Err(self.removed(Operation::Publish));
+        };
+        if let Err(error) = wait(&handle, multipart.complete()) {
             // The answer may have been lost.
             let is_there =
                 wait(&handle, client.head(&self.path)).is_ok_and(|found| found.size == self.len);
@@ -207,21 +296,6 @@ impl CloudWriter {
     }
 }
 
-/// Waits for the part that was sent first.
-fn settle(handle: &tokio::runtime::Handle, described: &str, upload: &mut Upload) -> Result<()> {
-    let Some((_, part)) = upload.in_flight.pop_front() else {
-        return Ok(());
-    };
-    match wait(handle, part) {
-        Ok(sent) => checked(Operation::Write, described, sent),
-        Err(error) => Err(Error::io(
-            Operation::Write,
-            described,
-            io::Error::other(error),
-        )),
-    }
-}
-
 impl ObjectWriter for CloudWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let written = match self.is_failed {
@@ -241,6 +315,18 @@ impl ObjectWriter for CloudWriter {
             Some(_) => self.complete(),
         }
     }
+
+    fn begin_finish(self: Box<Self>) -> Finishing {
+        let (handle, described) = (self.prefix.handle.clone(), self.described.clone());
+        // Among threads that may wait.
+        let finished = handle.spawn_blocking(move || self.finish());
+        Finishing::until(move || {
+            wait(&handle, finished).unwrap_or_else(|error| {
+                let cause = io::Error::other(error);
+                Err(Error::io(Operation::Publish, described, cause))
+            })
+        })
+    }
 }
 
 impl Drop for CloudWriter {
@@ -249,12 +335,7 @@ impl Drop for CloudWriter {
         let Some(mut upload) = self.upload.take() else {
             return;
         };
-        let handle = self.prefix.handle.clone();
-        for (_, part) in upload.in_flight.drain(..) {
-            part.abort();
-            let _ = wait(&handle, part);
-        }
-        if let Err(error) = wait(&handle, upload.multipart.abort()) {
+        if let Err(error) = upload.abort(&self.prefix.handle) {
             let error = failure(Operation::Remove, &self.described, &error);
             tracing::warn!(
                 "parts of an upload may be left; a lifecycle rule that aborts incomplete multipart \
