@@ -2,11 +2,11 @@
 //! job.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use rayon::ThreadPoolBuilder;
-use rayon::prelude::*;
 
 use crate::words::cancel::Cancel;
 use crate::words::error::{Error, Operation, Result};
@@ -185,45 +185,61 @@ impl Pool {
 
     /// Works on `count` things, identified by number, and returns the results in order.
     /// Each thread has its own state, made by `begin`.
+    ///
+    /// The things are begun in order: of blocks that lie one after the other, threads that
+    /// each begin elsewhere would make a store far away read here and there.
     pub fn map<S, T: Send>(
         &self,
         count: usize,
         begin: impl Fn() -> S + Sync + Send,
         work: impl Fn(&mut S, usize) -> T + Sync + Send,
     ) -> Vec<T> {
-        match &self.threads {
-            Some(threads) => threads.install(|| {
-                let things = (0..count).into_par_iter();
-                things.map_init(begin, work).collect()
-            }),
-            None => {
-                let mut state = begin();
-                (0..count).map(|number| work(&mut state, number)).collect()
-            }
-        }
+        let never = |_: &T| false;
+        self.map_until(count, begin, work, never)
     }
 
     /// Like [`Pool::map`], but starts nothing more after an error.
     ///
     /// # Errors
     ///
-    /// - One of the errors that `work` returned.
+    /// - The first of the errors that `work` returned, in the order of the things.
     pub fn try_map<S, T: Send>(
         &self,
         count: usize,
         begin: impl Fn() -> S + Sync + Send,
         work: impl Fn(&mut S, usize) -> Result<T> + Sync + Send,
     ) -> Result<Vec<T>> {
-        match &self.threads {
-            Some(threads) => threads.install(|| {
-                let things = (0..count).into_par_iter();
-                things.map_init(begin, work).collect()
-            }),
-            None => {
-                let mut state = begin();
-                (0..count).map(|number| work(&mut state, number)).collect()
+        let results = self.map_until(count, begin, work, Result::is_err);
+        results.into_iter().collect()
+    }
+
+    /// Works on things until one of the results is the last.
+    fn map_until<S, T: Send>(
+        &self,
+        count: usize,
+        begin: impl Fn() -> S + Sync + Send,
+        work: impl Fn(&mut S, usize) -> T + Sync + Send,
+        is_last: impl Fn(&T) -> bool + Sync + Send,
+    ) -> Vec<T> {
+        let next = AtomicUsize::new(0);
+        let has_ended = AtomicBool::new(false);
+        let work_off = || {
+            let mut state = begin();
+            let mut done = Vec::new();
+            while !has_ended.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    break;
+                }
+                let result = work(&mut state, number);
+                has_ended.fetch_or(is_last(&result), Ordering::Relaxed);
+                done.push((number, result));
             }
-        }
+            done
+        };
+        let mut done: Vec<(usize, T)> = self.broadcast(work_off).into_iter().flatten().collect();
+        done.sort_unstable_by_key(|(number, _)| *number);
+        done.into_iter().map(|(_, result)| result).collect()
     }
 }
 
@@ -310,6 +326,25 @@ mod tests {
         assert_eq!(threads, BTreeSet::from([0, 1, 2]));
         let seen: Vec<ThreadId> = pool.map(9, || (), |(), _| std::thread::current().id());
         assert!(seen.len() == 9 && !seen.contains(&own));
+    }
+
+    #[test]
+    fn a_pool_begins_with_the_first_and_goes_on_in_order() {
+        let pool = Pool::new("test", 3).unwrap();
+        // Three are begun, and none of them ends before: no thread has begun elsewhere.
+        let together = Barrier::new(3);
+        let begun: Mutex<Vec<usize>> = Mutex::default();
+        let work = |(): &mut (), number: usize| {
+            begun.lock().unwrap().push(number);
+            together.wait();
+            number
+        };
+        let numbers: Vec<usize> = (0..30).collect();
+        assert_eq!(pool.map(30, || (), work), numbers);
+        for (round, three) in begun.into_inner().unwrap().chunks_mut(3).enumerate() {
+            three.sort_unstable();
+            assert_eq!(three, &numbers[round * 3..round * 3 + 3]);
+        }
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! Reads the key sections of blocks that follow each other together, where each read is a
 //! request.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crate::engines::snapshot::object_range::read_range;
-use crate::ports::store::ObjectReader;
+use crate::ports::store::{ObjectReader, RangeBytes};
 use crate::words::error::Result;
 
 /// Blocks whose keys are read together.
 const BLOCKS: usize = 64;
+/// Of threads that take one block after the other, some are late by so many.
+const LATE_MAX: usize = 16;
 /// Bytes of them, unless those of one block are more.
 const BYTES: u64 = 4 << 20;
 
@@ -23,8 +24,21 @@ pub(super) struct KeysAhead(Mutex<Ahead>);
 struct Ahead {
     /// By block.
     read: BTreeMap<usize, Vec<u8>>,
-    /// The block after the one that was asked for last.
+    /// The block after the last one that was asked for.
     next: Option<usize>,
+}
+
+impl Ahead {
+    /// Reports whether a block is one of those that are asked for one after the other.
+    fn is_next(&self, block: usize) -> bool {
+        let is_near = |next: usize| (next..=next.saturating_add(LATE_MAX)).contains(&block);
+        self.next.is_some_and(is_near)
+    }
+
+    /// Forgets what nobody is likely to ask for any more.
+    fn forget_before(&mut self, block: usize) {
+        self.read = self.read.split_off(&block.saturating_sub(LATE_MAX));
+    }
 }
 
 impl KeysAhead {
@@ -36,16 +50,16 @@ impl KeysAhead {
         block: usize,
         own: Range<u64>,
         range_of: impl Fn(usize) -> Option<Range<u64>>,
-    ) -> Result<Cow<'a, [u8]>> {
+    ) -> Result<RangeBytes<'a>> {
         let alone = || read_range(object, own.start, own.end.saturating_sub(own.start));
         if object.as_bytes().is_some() {
             return alone();
         }
         let mut ahead = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_next = ahead.next == Some(block);
-        ahead.next = block.checked_add(1);
+        let is_next = ahead.is_next(block);
+        ahead.next = ahead.next.filter(|_| is_next).max(block.checked_add(1));
         if let Some(bytes) = ahead.read.remove(&block) {
-            return Ok(Cow::Owned(bytes));
+            return Ok(RangeBytes::Own(bytes));
         }
         if !is_next {
             drop(ahead);
@@ -55,9 +69,12 @@ impl KeysAhead {
         // once is told.
         let mut read = object.read_ranges(&together(block, range_of))?.into_iter();
         let first = read.next();
-        ahead.read = (block.saturating_add(1)..).zip(read).collect();
+        ahead.forget_before(block);
+        // Each is kept for itself, so that none keeps what was read with it.
+        let read = read.map(RangeBytes::into_own);
+        ahead.read.extend((block.saturating_add(1)..).zip(read));
         drop(ahead);
-        first.map_or_else(alone, |bytes| Ok(Cow::Owned(bytes)))
+        first.map_or_else(alone, Ok)
     }
 }
 

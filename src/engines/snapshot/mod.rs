@@ -79,7 +79,7 @@ pub use segment_lookup::FoundRecord;
 pub use segment_opening::Opening;
 pub use segment_pass::TakeBytes;
 pub use segment_pool::SegmentPool;
-pub use segment_reader::{BlockFrame, SegmentReader};
+pub use segment_reader::{BlockFrame, FramePayload, SegmentReader};
 pub use segment_value::SegmentValue;
 pub use shard_sink::{ShardResult, ShardSink};
 pub use shard_writer::{ShardOptions, ShardWriter};

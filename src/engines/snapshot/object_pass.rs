@@ -11,6 +11,7 @@ use crate::codecs::format::verification;
 use crate::engines::snapshot::files::MANIFEST;
 use crate::engines::snapshot::object_range::read_range_by_call;
 use crate::engines::snapshot::reader::SnapshotReader;
+use crate::engines::snapshot::segment_opening::Opening;
 use crate::engines::snapshot::segment_pass::TakeBytes;
 use crate::ports::store::Store;
 use crate::words::defect::{Defect, Structure};
@@ -183,7 +184,7 @@ impl SnapshotReader {
         match &object.kind {
             Kind::Segment(index) => {
                 let named = manifest.segments.get(*index).ok_or_else(unknown)?;
-                let segment = self.open_segment(named)?;
+                let segment = self.open_segment_as(named, Opening::Whole)?;
                 let at_start = |defect| {
                     let offset = to_u64(FILE_HEADER_SIZE);
                     Error::corrupt(defect).at(Location::offset(segment.place(), offset))

@@ -1,6 +1,5 @@
 //! Computes the digest of a segment from its headers.
 
-use std::borrow::Cow;
 use std::iter;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -13,8 +12,9 @@ use crate::codecs::format::layout::{
     TAIL_SIZE, VALUE_PART_HEADER_SIZE,
 };
 use crate::codecs::format::toc::TocEntry;
-use crate::engines::snapshot::object_range::{read_range, read_ranges};
+use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::segment_reader::SegmentReader;
+use crate::ports::store::RangeBytes;
 use crate::words::error::Result;
 use crate::words::location::Location;
 use crate::words::units::to_u64;
@@ -49,7 +49,7 @@ impl SegmentReader {
             .filter(|(number, _)| noted(*number).is_none())
             .flat_map(|(_, entry)| covered_ranges(entry))
             .collect();
-        let mut read = read_ranges(&*self.object, &ranges)?.into_iter();
+        let mut read = self.object.read_ranges(&ranges)?.into_iter();
         for (number, entry) in entries() {
             if let Some(bytes) = noted(number) {
                 digest.update(bytes);
@@ -90,7 +90,7 @@ impl SegmentReader {
     }
 
     /// Reads the file header and compares it with the tail; returns its bytes.
-    pub(super) fn check_file_header(&self) -> Result<Cow<'_, [u8]>> {
+    pub(super) fn check_file_header(&self) -> Result<RangeBytes<'_>> {
         let bytes = read_range(&*self.object, 0, to_u64(FILE_HEADER_SIZE))?;
         let header = FileHeader::decode(&bytes)
             .map_err(|defect| self.fault(defect).at(Location::offset(&self.place, 0)))?;

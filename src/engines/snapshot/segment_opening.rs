@@ -1,6 +1,5 @@
 //! Opens segments: reads tail and table of contents, and checks that they belong together.
 
-use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use crate::codecs::format::bytes::{check_bound, check_count, slice};
@@ -17,7 +16,7 @@ use crate::codecs::format::version::judge;
 use crate::engines::snapshot::keys_ahead::KeysAhead;
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::segment_reader::SegmentReader;
-use crate::ports::store::{ObjectReader, Store};
+use crate::ports::store::{ObjectReader, RangeBytes, Store};
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::limits::Limits;
@@ -33,6 +32,9 @@ const STATISTICS_LEN: u64 = 8 << 10;
 pub enum Opening {
     /// Read and compare the tail, the table of contents and the file header.
     Checked,
+    /// As [`Opening::Checked`], of a segment that is then read from front to back: a store
+    /// that is far away is asked for its first blocks at once.
+    Whole,
     /// Read only the tail and the table of contents, which have all that a look-up needs,
     /// the version included. That is a single read if the store does not map files.
     Lookup,
@@ -70,8 +72,13 @@ impl SegmentReader {
             let (stored, computed) = (segment.size, object.size());
             return Err(at_place(Defect::SegmentSize { stored, computed }));
         }
+        if opening == Opening::Whole {
+            object.expect_reads_from(0);
+        }
         let reader = match opening {
-            Opening::Checked => Self::open_checked(object, place.clone(), tables_len, limits)?,
+            Opening::Checked | Opening::Whole => {
+                Self::open_checked(object, place.clone(), tables_len, limits)?
+            }
             Opening::Lookup => Self::open_tables(object, place.clone(), tables_len, None, limits)?,
         };
         // The manifest has only the ids of segment and snapshot.
@@ -153,7 +160,7 @@ impl SegmentReader {
         check_bound(Structure::Tail, "toc_len", tail.toc_len, toc_len_max)
             .map_err(at(tail_offset))?;
         let toc_bytes = match within_end(tail.toc_offset, tail.toc_len) {
-            Some(bytes) => Cow::Borrowed(bytes),
+            Some(bytes) => RangeBytes::Mapped(bytes),
             None => read_range(&*object, tail.toc_offset, tail.toc_len)?,
         };
         let (toc_frame, toc) = decode_toc(&toc_bytes, &tail.ids, &tail, limits)

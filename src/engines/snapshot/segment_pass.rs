@@ -1,14 +1,12 @@
 //! Reads a segment from front to back, once: checks each byte, and hands it on.
 
-use std::borrow::Cow;
-
 use crate::codecs::format::checksum::SegmentDigest;
 use crate::codecs::format::frame::{FrameHeader, FrameType};
 use crate::codecs::format::layout::{FRAME_HEADER_SIZE, PAGE_SIZE};
 use crate::engines::snapshot::object_range::read_range;
 use crate::engines::snapshot::parts_reader::PartSource as _;
 use crate::engines::snapshot::segment_digest::covered_len;
-use crate::engines::snapshot::segment_reader::SegmentReader;
+use crate::engines::snapshot::segment_reader::{FramePayload, SegmentReader};
 use crate::words::defect::Defect;
 use crate::words::error::Result;
 use crate::words::location::Location;
@@ -66,7 +64,7 @@ impl SegmentReader {
     fn check_stored_frame(&self, number: usize, frame: &FrameHeader, payload: &[u8]) -> Result<()> {
         let at = |defect| self.fault(defect).at(self.frame_location(number, None));
         if frame.frame_type == FrameType::Block {
-            let block = self.block_frame(number, frame, Cow::Borrowed(payload));
+            let block = self.block_frame(number, frame, FramePayload::bare(payload));
             return block.and_then(|block| block.check_stored()).map_err(at);
         }
         // Another frame of this type is read by nobody.

@@ -1,7 +1,6 @@
 //! Reads a segment that is open: its frames by number, and its blocks.
 
-use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::OnceLock;
 
 use crate::codecs::format::block::{Block, BlockHeader};
@@ -21,7 +20,7 @@ use crate::codecs::statistics::SegmentStatistics;
 use crate::engines::snapshot::keys_ahead::KeysAhead;
 use crate::engines::snapshot::object_range::{read_range, read_range_by_call};
 use crate::engines::snapshot::parts_reader::PartSource as _;
-use crate::ports::store::ObjectReader;
+use crate::ports::store::{ObjectReader, RangeBytes};
 use crate::words::defect::{Defect, Structure};
 use crate::words::error::{Error, Result};
 use crate::words::limits::Limits;
@@ -48,12 +47,38 @@ pub struct SegmentReader {
     pub(super) keys_ahead: KeysAhead,
 }
 
+/// The payload of a frame that was read with its header: taking that away would move all of
+/// it.
+#[derive(Debug, Default)]
+pub struct FramePayload<'a> {
+    bytes: RangeBytes<'a>,
+    start: usize,
+}
+
+impl<'a> FramePayload<'a> {
+    /// Takes a payload without its header.
+    pub(super) fn bare(payload: &'a [u8]) -> Self {
+        Self {
+            bytes: RangeBytes::Mapped(payload),
+            start: 0,
+        }
+    }
+}
+
+impl Deref for FramePayload<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+}
+
 /// A block's frame. Its header has been checked; its sections are still as stored.
 #[derive(Debug)]
 pub struct BlockFrame<'a> {
     /// The block's header.
     pub header: BlockHeader,
-    payload: Cow<'a, [u8]>,
+    payload: FramePayload<'a>,
     minor: u16,
 }
 
@@ -153,6 +178,17 @@ impl SegmentReader {
         self.blocks.len()
     }
 
+    /// Reports whether each read asks a store, since the segment is not mapped.
+    pub fn is_far(&self) -> bool {
+        self.object.as_bytes().is_none()
+    }
+
+    /// Returns how many bytes of the segment begin with this block; 0 if there is none.
+    pub fn len_from(&self, block: usize) -> u64 {
+        let entry = self.block_entry(block);
+        entry.map_or(0, |entry| self.object.size().saturating_sub(entry.offset))
+    }
+
     /// Returns a block's entry in the table of contents.
     pub fn block_entry(&self, block: usize) -> Option<&TocEntry> {
         self.toc.entries.get(*self.blocks.get(block)?)
@@ -202,7 +238,7 @@ impl SegmentReader {
         &self,
         number: usize,
         frame: &FrameHeader,
-        payload: Cow<'a, [u8]>,
+        payload: FramePayload<'a>,
     ) -> std::result::Result<BlockFrame<'a>, Defect> {
         let (len, sequence) = (frame.stored_len, frame.sequence);
         let header = BlockHeader::decode(&payload, len, &self.ids, sequence, &self.limits)?;
@@ -307,10 +343,10 @@ impl SegmentReader {
     /// # Errors
     ///
     /// - `Corrupt`, `Io`.
-    pub fn read_key_index(&self) -> Result<Cow<'_, [u8]>> {
+    pub fn read_key_index(&self) -> Result<FramePayload<'_>> {
         match self.key_index_entry() {
             Some(number) => self.read_frame(number).map(|(_, payload)| payload),
-            None => Ok(Cow::Borrowed(&[])),
+            None => Ok(FramePayload::default()),
         }
     }
 
@@ -367,7 +403,7 @@ impl SegmentReader {
     /// # Errors
     ///
     /// - `Corrupt`, `Io`.
-    pub fn read_frame(&self, number: usize) -> Result<(FrameHeader, Cow<'_, [u8]>)> {
+    pub fn read_frame(&self, number: usize) -> Result<(FrameHeader, FramePayload<'_>)> {
         self.read_frame_of(number, None)
     }
 
@@ -375,18 +411,10 @@ impl SegmentReader {
         &self,
         number: usize,
         record: Option<(usize, usize)>,
-    ) -> Result<(FrameHeader, Cow<'_, [u8]>)> {
+    ) -> Result<(FrameHeader, FramePayload<'_>)> {
         let (frame, bytes) = self.read_frame_bytes(number, record)?;
-        let payload = match bytes {
-            Cow::Borrowed(bytes) => {
-                Cow::Borrowed(bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default())
-            }
-            Cow::Owned(mut bytes) => {
-                bytes.drain(..FRAME_HEADER_SIZE.min(bytes.len()));
-                Cow::Owned(bytes)
-            }
-        };
-        Ok((frame, payload))
+        let start = FRAME_HEADER_SIZE;
+        Ok((frame, FramePayload { bytes, start }))
     }
 
     /// Reads a frame as [`SegmentReader::read_frame`] does; returns its header once more,
@@ -395,7 +423,7 @@ impl SegmentReader {
         &self,
         number: usize,
         record: Option<(usize, usize)>,
-    ) -> Result<(FrameHeader, Cow<'_, [u8]>)> {
+    ) -> Result<(FrameHeader, RangeBytes<'_>)> {
         let Some(entry) = self.toc.entries.get(number) else {
             return Err(Error::invalid_input(
                 "frame",
@@ -418,7 +446,7 @@ impl SegmentReader {
         // When a value of a gibibyte is read through a map, each part that was touched
         // would stay in memory until the file is closed.
         let bytes = if entry.is_part() {
-            Cow::Owned(read_range_by_call(&*self.object, entry.offset, len)?)
+            RangeBytes::Own(read_range_by_call(&*self.object, entry.offset, len)?)
         } else {
             read_range(&*self.object, entry.offset, len)?
         };

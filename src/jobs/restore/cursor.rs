@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codecs::format::manifest::{ManifestSegment, Need};
-use crate::engines::snapshot::{SegmentReader, SnapshotReader};
+use crate::engines::snapshot::{Opening, SegmentReader, SnapshotReader};
+use crate::ports::threads::{Crew, Worker};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::finding::Finding;
 use crate::words::location::Location;
@@ -65,39 +66,92 @@ impl Default for BlockOrder {
     }
 }
 
+/// Bytes of a segment that are left when the next one is opened, if the store is far away:
+/// about what comes of it while that is done.
+const LEFT_WHEN_NEXT_IS_OPENED: u64 = 8 << 20;
+
 /// Hands out the blocks. As many segments are open at a time as the order says, plus those
-/// that threads still read.
+/// that threads still read, and one that is opened while the one before it is read to its
+/// end.
 #[derive(Debug)]
-pub(super) struct Cursor<'a> {
-    snapshot: &'a SnapshotReader,
+pub(super) struct Cursor<'scope, 'env> {
+    snapshot: &'env SnapshotReader,
+    opening: Opening,
+    /// Where segments that cannot be opened are recorded.
+    damage: &'env Mutex<Damage>,
+    crew: Crew<'scope, 'env>,
     open_max: usize,
-    state: Mutex<State<'a>>,
+    state: Mutex<State<'scope, 'env>>,
 }
+
+/// Segments that are read one after the other.
+type Run<'env> = VecDeque<&'env ManifestSegment>;
 
 #[derive(Debug, Default)]
-struct State<'a> {
-    /// The segments that have not been opened, in runs that are read one after the other.
-    waiting: VecDeque<VecDeque<&'a ManifestSegment>>,
+struct State<'scope, 'env> {
+    /// The runs none of whose segments has been opened.
+    waiting: VecDeque<Run<'env>>,
     /// The runs whose segments are open; the next block is that of the first.
-    open: VecDeque<OpenSegment<'a>>,
+    open: VecDeque<OpenSegment<'scope, 'env>>,
 }
 
 #[derive(Debug)]
-struct OpenSegment<'a> {
-    reader: Arc<SegmentReader>,
+struct OpenSegment<'scope, 'env> {
+    opened: Opened<'env>,
     next_block: usize,
-    source_index: usize,
-    clock_offset: i64,
-    /// What follows it.
-    rest: VecDeque<&'a ManifestSegment>,
+    /// What follows it, once that is being opened.
+    next: Option<Worker<'scope, Result<Option<Opened<'env>>>>>,
 }
 
-impl<'a> Cursor<'a> {
-    /// Creates a cursor over these segments.
+/// The first segment of a run.
+#[derive(Debug)]
+struct Opened<'env> {
+    reader: Arc<SegmentReader>,
+    source_index: usize,
+    clock_offset: i64,
+    /// What follows it; empty once that is being opened.
+    rest: Run<'env>,
+}
+
+impl<'env> OpenSegment<'_, 'env> {
+    fn new(opened: Opened<'env>) -> Self {
+        Self {
+            opened,
+            next_block: 0,
+            next: None,
+        }
+    }
+
+    fn next_task(&mut self) -> Option<BlockTask> {
+        let Opened {
+            reader,
+            source_index,
+            clock_offset,
+            ..
+        } = &self.opened;
+        let block = self.next_block;
+        if block >= reader.block_count() {
+            return None;
+        }
+        self.next_block = block.saturating_add(1);
+        Some(BlockTask {
+            segment: Arc::clone(reader),
+            block,
+            source_index: *source_index,
+            clock_offset: *clock_offset,
+        })
+    }
+}
+
+impl<'scope, 'env: 'scope> Cursor<'scope, 'env> {
+    /// Creates a cursor over these segments, whose blocks are read whole or in part.
     pub(super) fn new(
-        snapshot: &'a SnapshotReader,
-        segments: &'a [ManifestSegment],
+        snapshot: &'env SnapshotReader,
+        segments: &'env [ManifestSegment],
         order: BlockOrder,
+        opening: Opening,
+        damage: &'env Mutex<Damage>,
+        crew: Crew<'scope, 'env>,
     ) -> Self {
         let (open_max, runs) = match order {
             BlockOrder::Plain => (1, vec![segments]),
@@ -110,6 +164,9 @@ impl<'a> Cursor<'a> {
         let open = VecDeque::new();
         Self {
             snapshot,
+            opening,
+            damage,
+            crew,
             open_max,
             state: Mutex::new(State { waiting, open }),
         }
@@ -120,88 +177,113 @@ impl<'a> Cursor<'a> {
     /// # Errors
     ///
     /// - `Io`, `Newer`.
-    pub(super) fn next(&self, damage: &Mutex<Damage>) -> Result<Option<BlockTask>> {
+    pub(super) fn next(&self) -> Result<Option<BlockTask>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if state.open.len() < self.open_max
                 && let Some(run) = state.waiting.pop_front()
             {
-                if let Some(open) = self.open_first(run, damage)? {
-                    // It is its turn.
-                    state.open.push_front(open);
-                }
+                let opened = open_first(self.snapshot, run, self.opening, self.damage)?;
+                // It is its turn.
+                let opened = opened.into_iter().map(OpenSegment::new);
+                opened.for_each(|segment| state.open.push_front(segment));
                 continue;
             }
-            let Some(mut open) = state.open.pop_front() else {
+            let Some(mut segment) = state.open.pop_front() else {
                 return Ok(None);
             };
-            if open.next_block < open.reader.block_count() {
-                let task = BlockTask {
-                    segment: Arc::clone(&open.reader),
-                    block: open.next_block,
-                    source_index: open.source_index,
-                    clock_offset: open.clock_offset,
-                };
-                open.next_block = open.next_block.saturating_add(1);
-                state.open.push_back(open);
+            if let Some(task) = segment.next_task() {
+                self.open_next_in_time(&mut segment)?;
+                state.open.push_back(segment);
                 return Ok(Some(task));
             }
             // The next segment of the run takes its place.
-            if let Some(next) = self.open_first(open.rest, damage)? {
-                state.open.push_front(next);
-            }
+            let opened = match segment.next {
+                Some(next) => next.join()?,
+                None => {
+                    let rest = segment.opened.rest;
+                    open_first(self.snapshot, rest, self.opening, self.damage)?
+                }
+            };
+            let opened = opened.into_iter().map(OpenSegment::new);
+            opened.for_each(|segment| state.open.push_front(segment));
         }
     }
 
-    /// Opens the first segment of a run that can be opened.
-    fn open_first(
-        &self,
-        mut run: VecDeque<&'a ManifestSegment>,
-        damage: &Mutex<Damage>,
-    ) -> Result<Option<OpenSegment<'a>>> {
-        while let Some(named) = run.pop_front() {
-            match self.snapshot.open_segment(named) {
-                Ok(reader) => {
-                    let source_index = usize::try_from(named.node_index).unwrap_or(usize::MAX);
-                    return Ok(Some(OpenSegment {
-                        source_index,
-                        clock_offset: self.clock_offset(&reader, source_index)?,
-                        reader: Arc::new(reader),
-                        next_block: 0,
-                        rest: run,
-                    }));
-                }
-                Err(error) => {
-                    let place = Location::object(self.snapshot.segment_place(named));
-                    let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
-                    damage.add(error, place, named.records)?;
-                }
+    /// Begins to open what follows a segment, if that takes long and the segment is almost
+    /// read.
+    fn open_next_in_time(&self, segment: &mut OpenSegment<'scope, 'env>) -> Result<()> {
+        let Opened { reader, rest, .. } = &mut segment.opened;
+        let is_time =
+            reader.is_far() && reader.len_from(segment.next_block) <= LEFT_WHEN_NEXT_IS_OPENED;
+        if rest.is_empty() || !is_time {
+            return Ok(());
+        }
+        let run = std::mem::take(rest);
+        let Self {
+            snapshot,
+            opening,
+            damage,
+            ..
+        } = *self;
+        let open = move || open_first(snapshot, run, opening, damage);
+        segment.next = Some(self.crew.start("open", open)?);
+        Ok(())
+    }
+}
+
+/// Opens the first segment of a run that can be opened.
+fn open_first<'env>(
+    snapshot: &SnapshotReader,
+    mut run: Run<'env>,
+    opening: Opening,
+    damage: &Mutex<Damage>,
+) -> Result<Option<Opened<'env>>> {
+    while let Some(named) = run.pop_front() {
+        match snapshot.open_segment_as(named, opening) {
+            Ok(reader) => {
+                let source_index = usize::try_from(named.node_index).unwrap_or(usize::MAX);
+                return Ok(Some(Opened {
+                    source_index,
+                    clock_offset: clock_offset(snapshot, &reader, source_index)?,
+                    reader: Arc::new(reader),
+                    rest: run,
+                }));
+            }
+            Err(error) => {
+                let place = Location::object(snapshot.segment_place(named));
+                let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
+                damage.add(error, place, named.records)?;
             }
         }
-        Ok(None)
     }
+    Ok(None)
+}
 
-    /// Returns the clock offset when the segment was dumped, or the manifest's if the
-    /// segment does not record it. The two may differ if the dump was resumed. A restart
-    /// file's times are those of its server's host, and have no offset.
-    ///
-    /// # Errors
-    ///
-    /// - `Newer`: the segment needs a feature that this build does not know.
-    fn clock_offset(&self, segment: &SegmentReader, source_index: usize) -> Result<i64> {
-        const OF_HOST: &str = "warm-file";
-        let node = self.snapshot.manifest().nodes.get(source_index);
-        let own = match segment.read_meta(Need::Restore) {
-            Ok(meta) => meta.clock_offset.parse().ok(),
-            Err(error) if error.is_newer() => return Err(error),
-            Err(_) => None,
-        };
-        if node.is_some_and(|node| node.walk == OF_HOST) {
-            return Ok(0);
-        }
-        let of_node = || node.and_then(|node| node.clock_offset.parse().ok());
-        Ok(own.or_else(of_node).unwrap_or(0))
+/// Returns the clock offset when the segment was dumped, or the manifest's if the
+/// segment does not record it. The two may differ if the dump was resumed. A restart
+/// file's times are those of its server's host, and have no offset.
+///
+/// # Errors
+///
+/// - `Newer`: the segment needs a feature that this build does not know.
+fn clock_offset(
+    snapshot: &SnapshotReader,
+    segment: &SegmentReader,
+    source_index: usize,
+) -> Result<i64> {
+    const OF_HOST: &str = "warm-file";
+    let node = snapshot.manifest().nodes.get(source_index);
+    let own = match segment.read_meta(Need::Restore) {
+        Ok(meta) => meta.clock_offset.parse().ok(),
+        Err(error) if error.is_newer() => return Err(error),
+        Err(_) => None,
+    };
+    if node.is_some_and(|node| node.walk == OF_HOST) {
+        return Ok(0);
     }
+    let of_node = || node.and_then(|node| node.clock_offset.parse().ok());
+    Ok(own.or_else(of_node).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -209,6 +291,8 @@ mod tests {
     use super::*;
     use crate::engines::snapshot::{SnapshotWriter, WriterOptions};
     use crate::ports::store::{MemoryStore, Store};
+    use crate::ports::threads::with_crew;
+    use crate::words::cancel::Cancel;
     use crate::words::item::{ItemMeta, Record};
 
     /// Three nodes with two segments of one block each.
@@ -240,12 +324,16 @@ mod tests {
     fn nodes_in(order: BlockOrder) -> Vec<usize> {
         let (snapshot, damage) = (snapshot(), Mutex::default());
         let segments = snapshot.manifest().segments.clone();
-        let cursor = Cursor::new(&snapshot, &segments, order);
-        let mut nodes = Vec::new();
-        while let Some(task) = cursor.next(&damage).unwrap() {
-            nodes.push(task.source_index);
-        }
-        nodes
+        let stop = Cancel::new();
+        with_crew(&stop, |crew| {
+            let whole = Opening::Whole;
+            let cursor = Cursor::new(&snapshot, &segments, order, whole, &damage, crew);
+            let mut nodes = Vec::new();
+            while let Some(task) = cursor.next().unwrap() {
+                nodes.push(task.source_index);
+            }
+            nodes
+        })
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::codecs::format::column::KeyRecord;
 use crate::codecs::format::compression::SectionReader;
+use crate::engines::snapshot::Opening;
 use crate::jobs::restore::cursor::{BlockOrder, BlockTask, Cursor, Damage};
 use crate::jobs::restore::plan::RestorePlan;
-use crate::ports::threads::Pool;
+use crate::ports::threads::{Pool, with_crew};
 use crate::words::cancel::Cancel;
 use crate::words::error::Result;
 
@@ -25,29 +26,33 @@ impl RestorePlan {
         visit: impl Fn(&mut S, &KeyRecord<'_>, &BlockTask) -> Result<()> + Sync,
     ) -> Result<Vec<S>> {
         let pool = Pool::new("keys", self.thread_count()?)?;
-        let cursor = Cursor::new(&self.snapshot, &self.segments, BlockOrder::Plain);
-        let states = pool.broadcast(|| {
-            let mut state = begin();
-            let mut sections = SectionReader::default();
-            while let Some(task) = cursor.next(damage)? {
-                cancel.check()?;
-                let columns = match task.segment.read_keys(task.block, &mut sections) {
-                    Ok(columns) => columns,
-                    Err(error) => {
-                        let place = task.segment.block_location(task.block);
-                        let entry = task.segment.block_entry(task.block);
-                        let records = entry.map_or(0, |entry| entry.record_count.into());
-                        let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
-                        damage.add(error, place, records)?;
-                        continue;
+        with_crew(cancel, |crew| {
+            let (order, opening) = (BlockOrder::Plain, Opening::Checked);
+            let (snapshot, segments) = (&self.snapshot, &self.segments);
+            let cursor = Cursor::new(snapshot, segments, order, opening, damage, crew);
+            let states = pool.broadcast(|| {
+                let mut state = begin();
+                let mut sections = SectionReader::default();
+                while let Some(task) = cursor.next()? {
+                    cancel.check()?;
+                    let columns = match task.segment.read_keys(task.block, &mut sections) {
+                        Ok(columns) => columns,
+                        Err(error) => {
+                            let place = task.segment.block_location(task.block);
+                            let entry = task.segment.block_entry(task.block);
+                            let records = entry.map_or(0, |entry| entry.record_count.into());
+                            let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
+                            damage.add(error, place, records)?;
+                            continue;
+                        }
+                    };
+                    for record in columns.iter() {
+                        visit(&mut state, &record, &task)?;
                     }
-                };
-                for record in columns.iter() {
-                    visit(&mut state, &record, &task)?;
                 }
-            }
-            Ok(state)
-        });
-        states.into_iter().collect()
+                Ok(state)
+            });
+            states.into_iter().collect()
+        })
     }
 }

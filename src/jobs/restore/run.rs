@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::codecs::format::compression::SectionReader;
 use crate::engines::pump::{Outlet, Queues, pump};
 use crate::engines::sink::{TextCheck, Unheld};
+use crate::engines::snapshot::Opening;
 use crate::jobs::restore::block_reader::Reading;
 use crate::jobs::restore::cursor::{Cursor, Damage};
 use crate::jobs::restore::end::NodeEnd;
@@ -178,25 +179,34 @@ impl RestorePlan {
         reading: Reading<'_>,
     ) -> Result<()> {
         let pool = Pool::new("read", thread_count)?;
-        let cursor = Cursor::new(&self.snapshot, &self.segments, self.options.order);
+        // Of a block none of whose records is restored no value is read.
+        let opening = match reading.filter.is_idle() {
+            true => Opening::Whole,
+            false => Opening::Checked,
+        };
         // Records are routed one by one.
         let route = |_: &[u8]| usize::MAX;
-        let results = pool.broadcast(|| {
-            let mut outlet = Outlet::new(queues, &route);
-            let mut sections = SectionReader::default();
-            let mut read = || {
-                while let Some(task) = cursor.next(reading.damage)? {
-                    stop.check()?;
-                    // Records left in the outlet count as not sent too.
-                    if reading.is_stopped.load(Ordering::Relaxed) {
-                        return Ok(());
+        let results = with_crew(stop, |crew| {
+            let (snapshot, segments) = (&self.snapshot, &self.segments);
+            let (order, damage) = (self.options.order, reading.damage);
+            let cursor = Cursor::new(snapshot, segments, order, opening, damage, crew);
+            pool.broadcast(|| {
+                let mut outlet = Outlet::new(queues, &route);
+                let mut sections = SectionReader::default();
+                let mut read = || {
+                    while let Some(task) = cursor.next()? {
+                        stop.check()?;
+                        // Records left in the outlet count as not sent too.
+                        if reading.is_stopped.load(Ordering::Relaxed) {
+                            return Ok(());
+                        }
+                        reading.route_block(&task, &mut outlet, &mut sections)?;
                     }
-                    reading.route_block(&task, &mut outlet, &mut sections)?;
-                }
-                outlet.flush()
-            };
-            // What the other readers would still send is of no use.
-            read().inspect_err(|_| stop.cancel())
+                    outlet.flush()
+                };
+                // What the other readers would still send is of no use.
+                read().inspect_err(|_| stop.cancel())
+            })
         });
         // The other readers were stopped because of the first error, or their errors
         // follow from another thread's.

@@ -11,8 +11,9 @@ use crate::codecs::format::ids::SegmentId;
 use crate::codecs::format::key_index::KeyIndex;
 use crate::codecs::format::layout::FILE_HEADER_SIZE;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
+use crate::codecs::format::toc::TocEntry;
 use crate::codecs::statistics::{Difference, Recount, SegmentStatistics};
-use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
+use crate::engines::snapshot::{Opening, SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::verify::depth::Depth;
 use crate::jobs::verify::ordered_recount::OrderedRecount;
 use crate::jobs::verify::record::record_of;
@@ -216,7 +217,11 @@ impl Check<'_> {
     fn segment(&self, number: usize, named: &ManifestSegment) -> Result<Counts> {
         self.cancel.check()?;
         let place = self.snapshot.segment_place(named);
-        let opened = self.snapshot.open_segment(named);
+        let opening = match self.depth {
+            Depth::Quick => Opening::Checked,
+            Depth::Data | Depth::Deep => Opening::Whole,
+        };
+        let opened = self.snapshot.open_segment_as(named, opening);
         let Some(segment) = self.note(number, &place, opened)? else {
             return Ok(Counts::default());
         };
@@ -258,7 +263,6 @@ impl Check<'_> {
             }
             Some(_) | None => None,
         };
-        self.check_other_frames(number, &segment)?;
         let records = if self.depth == Depth::Deep {
             self.check_records(number, named, &segment, index.as_ref(), statistics.as_ref())?
         } else {
@@ -274,11 +278,7 @@ impl Check<'_> {
             .map(|entry| entry.stored_len)
             .sum::<u64>();
         let bytes = named.size.saturating_sub(told);
-        self.progress.event(Event::Advanced {
-            node_index: None,
-            items: 0,
-            bytes,
-        });
+        self.advance_bytes(bytes);
         Ok(Counts { records, ..counts })
     }
 
@@ -346,47 +346,77 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks the frames that have not been read: all except blocks, parts of values, the
-    /// description, the key index and the statistics.
-    fn check_other_frames(&self, number: usize, segment: &SegmentReader) -> Result<()> {
-        for (frame, entry) in segment.toc().entries.iter().enumerate() {
+    /// Checks the frames that have not been read, blocks by `check_block`, in their order, so
+    /// that a distant segment is read from front to back.
+    fn check_frames<S, T: Send>(
+        &self,
+        number: usize,
+        segment: &SegmentReader,
+        begin: impl Fn() -> S + Sync + Send,
+        check_block: impl Fn(&mut S, usize) -> Result<T> + Sync + Send,
+    ) -> Result<Vec<T>> {
+        let steps = self.steps(segment);
+        let step = |state: &mut S, at: usize| {
+            self.cancel.check()?;
+            match steps.get(at) {
+                Some(Step::Block(block)) => {
+                    let checked = check_block(state, *block)?;
+                    self.advance(segment, *block);
+                    return Ok(Some(checked));
+                }
+                Some(Step::Other { frame, told }) => {
+                    self.note(number, segment.place(), segment.read_other_frame(*frame))?;
+                    self.advance_bytes(*told);
+                }
+                None => {}
+            }
+            Ok(None)
+        };
+        let checked = self.pool.blocks().try_map(steps.len(), begin, step)?;
+        Ok(checked.into_iter().flatten().collect())
+    }
+
+    /// Returns the frames that have not been read: all except the description, the key index
+    /// and the statistics. Parts of values are read with their records where these are.
+    fn steps(&self, segment: &SegmentReader) -> Vec<Step> {
+        let mut block_count: usize = 0;
+        let frames = segment.toc().entries.iter().enumerate();
+        let step = |(frame, entry): (usize, &TocEntry)| {
+            if entry.is_block() {
+                let block = block_count;
+                block_count = block_count.saturating_add(1);
+                return Some(Step::Block(block));
+            }
+            if entry.is_part() {
+                let told = entry.stored_len;
+                let is_step = self.depth == Depth::Data;
+                return is_step.then_some(Step::Other { frame, told });
+            }
             let is_description = frame == 0 && entry.frame_type == FrameType::Meta;
             let is_index = entry.offset == segment.toc().key_index_offset;
             let is_read = is_description || is_index || segment.is_statistics(frame);
-            if !entry.is_block() && !entry.is_part() && !is_read {
-                self.note(number, segment.place(), segment.read_other_frame(frame))?;
-            }
-        }
-        Ok(())
+            (!is_read).then_some(Step::Other { frame, told: 0 })
+        };
+        frames.filter_map(step).collect()
     }
 
     fn check_stored(&self, number: usize, segment: &SegmentReader) -> Result<()> {
-        self.check_parts(number, segment, &BTreeSet::new(), |part, _| {
-            segment.read_other_frame(part)
-        })?;
-        let check = |_: &mut (), block| {
-            self.cancel.check()?;
+        let check = |(): &mut (), block| {
             let checked = segment
                 .read_block(block)
                 .and_then(|frame| frame.check_stored().map_err(Error::corrupt))
                 .map_err(|error| error.at(segment.block_location(block)));
-            self.note(number, segment.place(), checked)?;
-            self.advance(segment, block);
-            Ok(())
+            self.note(number, segment.place(), checked).map(drop)
         };
-        let blocks = self.pool.blocks();
-        blocks
-            .try_map(segment.block_count(), || (), check)
-            .map(drop)
+        self.check_frames(number, segment, || (), check).map(drop)
     }
 
-    /// Checks the parts of values that have not been read.
+    /// Checks the parts of values that no record has led to.
     fn check_parts(
         &self,
         number: usize,
         segment: &SegmentReader,
         read: &BTreeSet<usize>,
-        check: impl Fn(usize, &mut PartBuffer) -> Result<()> + Sync,
     ) -> Result<()> {
         let frames = segment.toc().entries.iter().enumerate();
         let parts: Vec<(usize, u64)> = frames
@@ -398,18 +428,24 @@ impl Check<'_> {
                 return Ok(());
             };
             self.cancel.check()?;
-            self.note(number, segment.place(), check(part, buffer))?;
-            self.progress.event(Event::Advanced {
-                node_index: None,
-                items: 0,
-                bytes,
-            });
+            let PartBuffer { sections, raw } = buffer;
+            let checked = segment.read_part(part, sections, raw).map(|_| ());
+            self.note(number, segment.place(), checked)?;
+            self.advance_bytes(bytes);
             Ok(())
         };
         let blocks = self.pool.blocks();
         blocks
             .try_map(parts.len(), PartBuffer::default, check)
             .map(drop)
+    }
+
+    fn advance_bytes(&self, bytes: u64) {
+        self.progress.event(Event::Advanced {
+            node_index: None,
+            items: 0,
+            bytes,
+        });
     }
 
     fn advance(&self, segment: &SegmentReader, block: usize) {
@@ -440,23 +476,15 @@ impl Check<'_> {
             index,
             recount: recount.as_ref(),
         };
-        let check = |sections: &mut SectionReader, block| {
-            self.cancel.check()?;
-            let tally = self.check_block(&within, block, sections)?;
-            self.advance(segment, block);
-            Ok(tally)
-        };
-        let blocks = self.pool.blocks();
+        let check =
+            |sections: &mut SectionReader, block| self.check_block(&within, block, sections);
         let tallies: Vec<RecordTally> =
-            blocks.try_map(segment.block_count(), SectionReader::default, check)?;
+            self.check_frames(number, segment, SectionReader::default, check)?;
         let read = tallies.iter().flat_map(|tally| tally.parts.clone());
         let read = read.flatten().collect();
         // A part that no record refers to is left from a value that its writer abandoned,
         // or belongs to a damaged record.
-        self.check_parts(number, segment, &read, |part, buffer| {
-            let PartBuffer { sections, raw } = buffer;
-            segment.read_part(part, sections, raw).map(|_| ())
-        })?;
+        self.check_parts(number, segment, &read)?;
         let mut sum = RecordTally::default();
         for tally in &tallies {
             sum.records = sum.records.saturating_add(tally.records);
@@ -613,13 +641,9 @@ impl Check<'_> {
             let entries = within.segment.toc().entries.get(parts.frames());
             let read = entries.unwrap_or_default();
             if let Some(last) = read.get(told..).and_then(<[_]>::last) {
-                let (items, bytes) = (0, last.stored_len);
+                let bytes = last.stored_len;
                 told = read.len();
-                self.progress.event(Event::Advanced {
-                    node_index: None,
-                    items,
-                    bytes,
-                });
+                self.advance_bytes(bytes);
             }
             match is_more {
                 Some(true) => {}
@@ -678,6 +702,17 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// What is checked next of a segment.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Block(usize),
+    Other {
+        frame: usize,
+        /// Bytes by which the progress advances: those of tables are told at the end.
+        told: u64,
+    },
 }
 
 /// The segment that a block is checked as part of.

@@ -299,6 +299,10 @@ impl ObjectReader for FaultyReader {
         })
     }
 
+    fn expect_reads_from(&self, offset: u64) {
+        self.inner.expect_reads_from(offset);
+    }
+
     fn as_bytes(&self) -> Option<&[u8]> {
         None
     }

@@ -27,6 +27,7 @@ mod name;
 mod partial_file;
 mod prefix_lock;
 mod range;
+mod range_bytes;
 mod resolved_place;
 mod restart_file;
 mod room;
@@ -52,6 +53,7 @@ pub use self::local::LocalStore;
 pub use self::map::MapChoice;
 pub use self::memory::MemoryStore;
 pub use self::name::{check_name, unfinished_name};
+pub use self::range_bytes::{RangeBytes, SharedBytes};
 pub use self::resolved_place::ResolvedPlace;
 pub use self::restart_file::RestartFile;
 pub use self::room::{Room, look_at_room};
@@ -331,6 +333,27 @@ pub trait ObjectReader: fmt::Debug + Send + Sync {
     ///   may have been written to.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
 
+    /// Returns the bytes of a range, without a copy where that can be. The caller bounds how
+    /// many bytes it has.
+    ///
+    /// # Errors
+    ///
+    /// - As for [`ObjectReader::read_at`].
+    fn read(&self, range: Range<u64>) -> Result<RangeBytes<'_>> {
+        let len = range.end.saturating_sub(range.start);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        check_range(self.describe(), self.size(), range.start, len)?;
+        if let Some(bytes) = self.as_bytes()
+            && let Ok(start) = usize::try_from(range.start)
+            && let Some(bytes) = bytes.get(start..start.saturating_add(len))
+        {
+            return Ok(RangeBytes::Mapped(bytes));
+        }
+        let mut bytes = vec![0; len];
+        self.read_at(range.start, &mut bytes)?;
+        Ok(RangeBytes::Own(bytes))
+    }
+
     /// Returns the bytes of each range. A store that is far away reads those that are near
     /// each other together, and several at once. The caller bounds how many bytes they have
     /// in all.
@@ -338,16 +361,17 @@ pub trait ObjectReader: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// - As for [`ObjectReader::read_at`].
-    fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
-        let read = |range: &Range<u64>| {
-            let len = range.end.saturating_sub(range.start);
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            check_range(self.describe(), self.size(), range.start, len)?;
-            let mut bytes = vec![0; len];
-            self.read_at(range.start, &mut bytes)?;
-            Ok(bytes)
-        };
-        ranges.iter().map(read).collect()
+    fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<RangeBytes<'_>>> {
+        ranges
+            .iter()
+            .map(|range| self.read(range.clone()))
+            .collect()
+    }
+
+    /// Says that the object is about to be read on from `offset`. A store that is far away
+    /// asks for what comes there, and does not wait for it.
+    fn expect_reads_from(&self, offset: u64) {
+        let _ = offset;
     }
 
     /// Returns all bytes if they are available without a copy, from a memory map or from

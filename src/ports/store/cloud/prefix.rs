@@ -15,6 +15,7 @@ use crate::ports::store::cloud::conditional::{Created, create};
 use crate::ports::store::cloud::conditions::{Conditions, probe};
 use crate::ports::store::cloud::driver::{driver, wait};
 use crate::ports::store::cloud::failure::{checked, failure};
+use crate::ports::store::cloud::piece::Spares;
 use crate::ports::store::cloud::place::CloudPlace;
 use crate::ports::store::cloud::unfinished::UnfinishedObjects;
 use crate::words::error::{Error, ErrorKind, Operation, Result};
@@ -25,6 +26,8 @@ pub(super) struct CloudPrefix {
     pub(super) client: Arc<dyn ObjectStore>,
     pub(super) handle: Handle,
     pub(super) unfinished: UnfinishedObjects,
+    /// Buffers for what is read.
+    pub(super) spares: Arc<Spares>,
     place: Arc<CloudPlace>,
     probed: Arc<Probed>,
 }
@@ -66,6 +69,7 @@ impl CloudPrefix {
             client,
             handle,
             unfinished: UnfinishedObjects::default(),
+            spares: Arc::default(),
             place: Arc::new(place),
             probed: Arc::new(probed),
         })

@@ -15,14 +15,13 @@ use object_store::{
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::ports::store::ObjectReader;
 use crate::ports::store::cloud::driver::wait;
 use crate::ports::store::cloud::failure::{checked, failure, lacks_range};
-use crate::ports::store::cloud::piece::Piece;
+use crate::ports::store::cloud::piece::{Piece, PieceBuilder, Spares};
 use crate::ports::store::cloud::prefix::CloudPrefix;
 use crate::ports::store::range::{check_range, read_error};
+use crate::ports::store::{ObjectReader, RangeBytes};
 use crate::words::error::{Error, Operation, Result};
-use crate::words::units::to_u64;
 
 /// What is read when an object is opened, unless the caller says what it will need. That
 /// tells its size in the same request, and of a small object nothing more needs to be read.
@@ -39,9 +38,9 @@ const PIECES_KEPT: usize = 2;
 /// What is read at least: it takes no longer than less.
 const SHORTEST: u64 = 16 << 10;
 
-/// Ranges no further apart are read together: another request would take longer than the
-/// bytes between.
-const GAP_MAX: u64 = 128 << 10;
+/// Ranges no further apart are read together: even where 10 MB come in a second, another
+/// request takes as long as the bytes between.
+const GAP_MAX: u64 = 256 << 10;
 /// Bytes of a request for several ranges, unless one of them is longer.
 const TOGETHER_MAX: u64 = 4 << 20;
 /// Requests for ranges that are on their way side by side.
@@ -60,6 +59,7 @@ pub(super) struct CloudObject {
     /// What was read when it was opened.
     first: Piece,
     ahead: Mutex<Ahead>,
+    spares: Arc<Spares>,
 }
 
 /// What was read ahead. Threads that read one object side by side share it: while one of
@@ -72,37 +72,38 @@ struct Ahead {
     /// What comes after it, on its way.
     coming: VecDeque<(Range<u64>, JoinHandle<Result<Piece>>)>,
     /// What was read last anywhere else.
-    aside: Piece,
+    aside: Option<Piece>,
     /// Where the last read ended; `None` before the first.
     next: Option<u64>,
 }
 
 impl Ahead {
-    /// Fills the buffer if all of the range is there.
-    fn copy(&self, range: &Range<u64>, buffer: &mut [u8]) -> bool {
-        if self.aside.has(range) {
-            self.aside.copy(range.start, buffer);
-            return true;
+    /// Returns the bytes of a range if all of them are there.
+    fn find(&self, range: &Range<u64>) -> Option<RangeBytes<'static>> {
+        let mut pieces = self.aside.iter().chain(&self.pieces);
+        if let Some(piece) = pieces.find(|piece| piece.has(range)) {
+            return Some(piece.share(range));
         }
         if !self.spans(range) {
-            return false;
+            return None;
         }
-        let mut start = range.start;
-        let mut rest = buffer;
-        for piece in self.pieces.iter().filter(|piece| piece.end() > range.start) {
-            let filled = piece.copy(start, rest);
-            start = start.saturating_add(to_u64(filled));
-            rest = rest.get_mut(filled..).unwrap_or_default();
-        }
-        rest.is_empty()
+        let parts: Vec<&[u8]> = self.pieces.iter().map(|piece| piece.get(range)).collect();
+        Some(RangeBytes::Own(parts.concat()))
+    }
+
+    /// Returns where the next piece that is on its way begins.
+    fn coming_start(&self) -> u64 {
+        self.coming.front().map_or(0, |(range, _)| range.start)
     }
 
     fn start(&self) -> u64 {
-        self.pieces.front().map_or(0, Piece::start)
+        let first = self.pieces.front();
+        first.map_or_else(|| self.coming_start(), Piece::start)
     }
 
     fn end(&self) -> u64 {
-        self.pieces.back().map_or(0, Piece::end)
+        let last = self.pieces.back();
+        last.map_or_else(|| self.coming_start(), Piece::end)
     }
 
     fn spans(&self, range: &Range<u64>) -> bool {
@@ -112,8 +113,11 @@ impl Ahead {
     /// Reports whether a range is one of those that are read one after the other, and not
     /// somewhere else.
     fn is_next(&self, range: &Range<u64>) -> bool {
-        let is_near = self.start() <= range.start && range.start <= self.end();
-        Some(range.start) == self.next || (!self.pieces.is_empty() && is_near)
+        let is_empty = self.pieces.is_empty() && self.coming.is_empty();
+        let coming = self.coming.front();
+        let end = coming.map_or_else(|| self.end(), |(range, _)| range.end);
+        let is_near = self.start() <= range.start && range.start <= end;
+        Some(range.start) == self.next || (!is_empty && is_near)
     }
 
     fn forget(&mut self) {
@@ -159,6 +163,14 @@ fn near_each_other(ranges: &[Range<u64>]) -> Vec<Vec<usize>> {
     groups
 }
 
+/// Returns where what is read ahead from `start` on ends. Stores keep an object in pieces
+/// whose length is a multiple of this one or divides it; a range within one piece is less
+/// work for them.
+fn piece_end(start: u64) -> u64 {
+    let number = start / AHEAD_LEN;
+    number.saturating_add(1).saturating_mul(AHEAD_LEN)
+}
+
 impl CloudObject {
     /// Opens an object and reads this range of it.
     pub(super) fn open(
@@ -171,13 +183,15 @@ impl CloudObject {
         let wanted = wanted.filter(|range| range.start < range.end);
         let wanted = wanted.unwrap_or(0..BEGINNING_LEN);
         let start = wanted.start;
+        let len = usize::try_from(wanted.end.saturating_sub(start)).unwrap_or(usize::MAX);
         let options = GetOptions {
             range: Some(GetRange::Bounded(wanted.clone())),
             ..GetOptions::default()
         };
         let begun = wait(&prefix.handle, async {
             let found = client.get_opts(&path, options).await?;
-            Ok::<_, StoreError>((found.meta.clone(), collect(found, start).await?))
+            let piece = PieceBuilder::new(start, len, &prefix.spares);
+            Ok::<_, StoreError>((found.meta.clone(), collect(found, piece).await?))
         });
         let (meta, first) = match begun {
             Ok(begun) => begun,
@@ -186,7 +200,7 @@ impl CloudObject {
                 let meta = wait(&prefix.handle, client.head(&path));
                 (
                     checked(Operation::Open, &described, meta)?,
-                    Piece::new(start),
+                    PieceBuilder::new(start, 0, &prefix.spares).build(),
                 )
             }
             Err(error) => return Err(failure(Operation::Open, &described, &error)),
@@ -209,6 +223,7 @@ impl CloudObject {
             e_tag: meta.e_tag,
             first,
             ahead: Mutex::default(),
+            spares: Arc::clone(&prefix.spares),
         })
     }
 
@@ -216,14 +231,18 @@ impl CloudObject {
     fn ask(&self, range: Range<u64>) -> impl Future<Output = Result<Piece>> + Send + use<> {
         let (offset, len) = (range.start, range.end.saturating_sub(range.start));
         let (store, path) = (Arc::clone(&self.store), self.path.clone());
-        let described = self.described.clone();
+        let (described, spares) = (self.described.clone(), Arc::clone(&self.spares));
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
             if_match: self.e_tag.clone(),
             ..GetOptions::default()
         };
         async move {
-            let read = async { collect(store.get_opts(&path, options).await?, offset).await };
+            let read = async {
+                let found = store.get_opts(&path, options).await?;
+                let wanted = usize::try_from(len).unwrap_or(usize::MAX);
+                collect(found, PieceBuilder::new(offset, wanted, &spares)).await
+            };
             let piece = checked(Operation::Read, &described, read.await)?;
             let came = piece.end().saturating_sub(offset);
             if came != len {
@@ -243,8 +262,12 @@ impl CloudObject {
 
     /// Reads on until all of a range is there, and asks for what comes after it.
     fn read_on(&self, ahead: &mut Ahead, range: &Range<u64>) -> Result<()> {
-        let is_joined = ahead.start() <= range.start && range.start <= ahead.end();
-        if ahead.pieces.is_empty() || !is_joined {
+        // Those that are not there yet lie before those that are on their way.
+        let end = ahead
+            .coming
+            .front()
+            .map_or_else(|| ahead.end(), |(coming, _)| coming.end);
+        if range.start < ahead.start() || end < range.start {
             ahead.forget();
         }
         while !ahead.spans(range) {
@@ -265,7 +288,7 @@ impl CloudObject {
                 None => {
                     let is_first = ahead.pieces.is_empty();
                     let start = if is_first { range.start } else { ahead.end() };
-                    let end = start.saturating_add(AHEAD_LEN).max(range.end);
+                    let end = piece_end(start).max(range.end);
                     self.fetch(start..end.min(self.size))?
                 }
             };
@@ -276,26 +299,36 @@ impl CloudObject {
                 ahead.push(self.fetch(range.clone())?);
             }
         }
+        let end = ahead.end();
+        self.ask_ahead(ahead, end);
+        Ok(())
+    }
+
+    /// Asks for what comes after what is on its way, or from `start` on if nothing is.
+    fn ask_ahead(&self, ahead: &mut Ahead, start: u64) {
         let last = ahead.coming.back().map(|(coming, _)| coming.end);
-        let mut start = last.unwrap_or_else(|| ahead.end());
+        let mut start = last.unwrap_or(start);
         while ahead.coming.len() < AHEAD_COUNT && start < self.size {
-            let end = start.saturating_add(AHEAD_LEN).min(self.size);
+            let end = piece_end(start).min(self.size);
             let task = self.handle.spawn(self.ask(start..end));
             ahead.coming.push_back((start..end, task));
             start = end;
         }
-        Ok(())
     }
 }
 
-/// Reads the body of an answer, which begins there in its object.
-async fn collect(found: GetResult, start: u64) -> std::result::Result<Piece, StoreError> {
-    let mut piece = Piece::new(start);
+/// Reads the body of an answer into a piece, and no further than that.
+async fn collect(
+    found: GetResult,
+    mut piece: PieceBuilder,
+) -> std::result::Result<Piece, StoreError> {
     let mut chunks = found.into_stream();
     while let Some(chunk) = chunks.try_next().await? {
-        piece.push(chunk);
+        if !piece.push(&chunk) {
+            break;
+        }
     }
-    Ok(piece)
+    Ok(piece.build())
 }
 
 impl Drop for Ahead {
@@ -315,17 +348,24 @@ impl ObjectReader for CloudObject {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let range = check_range(&self.described, self.size, offset, buffer.len())?;
-        if buffer.is_empty() {
-            return Ok(());
+        buffer.copy_from_slice(&self.read(range)?);
+        Ok(())
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<RangeBytes<'_>> {
+        let len = range.end.saturating_sub(range.start);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let range = check_range(&self.described, self.size, range.start, len)?;
+        if range.is_empty() {
+            return Ok(RangeBytes::default());
         }
         if self.first.has(&range) {
-            self.first.copy(range.start, buffer);
-            return Ok(());
+            return Ok(self.first.share(&range));
         }
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        if ahead.copy(&range, buffer) {
+        if let Some(found) = ahead.find(&range) {
             ahead.next = ahead.next.max(Some(range.end));
-            return Ok(());
+            return Ok(found);
         }
         // A read that starts where the last one ended is likely to be followed by more: read
         // ahead. Any other skips what is not needed, such as values: read no more than asked.
@@ -335,30 +375,27 @@ impl ObjectReader for CloudObject {
             drop(ahead);
             let end = range.end.max(range.start.saturating_add(SHORTEST));
             let piece = self.fetch(range.start..end.min(self.size))?;
-            piece.copy(range.start, buffer);
+            let found = piece.share(&range);
             let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-            ahead.aside = piece;
-            return Ok(());
+            ahead.aside = Some(piece);
+            return Ok(found);
         }
         self.read_on(&mut ahead, &range)?;
-        if ahead.copy(&range, buffer) {
-            return Ok(());
+        if let Some(found) = ahead.find(&range) {
+            return Ok(found);
         }
         drop(ahead);
-        self.fetch(range.clone())?.copy(range.start, buffer);
-        Ok(())
+        Ok(self.fetch(range.clone())?.share(&range))
     }
 
-    fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
-        let mut read: Vec<Vec<u8>> = vec![Vec::new(); ranges.len()];
+    fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<RangeBytes<'_>>> {
         let mut missing = Vec::new();
-        for (range, read) in ranges.iter().zip(&mut read) {
+        for range in ranges {
             let len = range.end.saturating_sub(range.start);
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             check_range(&self.described, self.size, range.start, len)?;
-            match self.first.has(range) {
-                true => *read = self.first.cut(range),
-                false => missing.push(range.clone()),
+            if !self.first.has(range) {
+                missing.push(range.clone());
             }
         }
         let asked = near_each_other(&missing).into_iter().map(|group| {
@@ -372,7 +409,8 @@ impl ObjectReader for CloudObject {
             async move {
                 let piece = whole.await?;
                 // Copies, so that what lies between is not kept.
-                let parts: Vec<Vec<u8>> = own.iter().map(|range| piece.cut(range)).collect();
+                let parts = own.iter().map(|range| piece.get(range).to_vec());
+                let parts: Vec<Vec<u8>> = parts.collect();
                 Ok::<_, Error>(group.into_iter().zip(parts).collect::<Vec<_>>())
             }
         });
@@ -383,14 +421,24 @@ impl ObjectReader for CloudObject {
                 .try_collect(),
         )?;
         let mut found: BTreeMap<usize, Vec<u8>> = groups.into_iter().flatten().collect();
-        let mut number: usize = 0;
-        for (range, read) in ranges.iter().zip(&mut read) {
-            if !self.first.has(range) {
-                *read = found.remove(&number).unwrap_or_default();
-                number = number.saturating_add(1);
+        let mut numbers = 0..missing.len();
+        let read = ranges.iter().map(|range| {
+            if self.first.has(range) {
+                return self.first.share(range);
             }
+            let bytes = numbers.next().and_then(|number| found.remove(&number));
+            RangeBytes::Own(bytes.unwrap_or_default())
+        });
+        Ok(read.collect())
+    }
+
+    fn expect_reads_from(&self, offset: u64) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where reads are under way, they tell best what is next.
+        if ahead.next.is_none() {
+            ahead.next = Some(offset);
+            self.ask_ahead(&mut ahead, offset);
         }
-        Ok(read)
     }
 
     fn as_bytes(&self) -> Option<&[u8]> {
@@ -410,6 +458,7 @@ impl fmt::Debug for CloudObject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::units::to_u64;
 
     #[test]
     fn ranges_that_are_near_are_one_request() {
@@ -475,7 +524,14 @@ mod tests {
             .map(|range| to_u64(range.start)..to_u64(range.end));
         let read = object.read_ranges(&asked).unwrap();
         for (range, read) in ranges.into_iter().zip(read) {
-            assert!(read == bytes[range]);
+            assert!(*read == bytes[range]);
+        }
+        // After it was said where reads will begin: there, a little later, elsewhere.
+        for (expected, from) in [(0, 0), (7, 7), (7, 300_007), (5 << 20, 3), (size - 1, 0)] {
+            let object = store.open("a").unwrap();
+            object.expect_reads_from(to_u64(expected));
+            let starts = (from..size).step_by(300_007);
+            starts.for_each(|from| check(&*object, from, 300_007));
         }
         let beyond = to_u64(size)..to_u64(size) + 1;
         assert!(object.read_at(beyond.start - 1, &mut [0; 2]).is_err());
