@@ -83,6 +83,26 @@ pub(crate) fn a_snapshot_goes_there_and_back(place_of_all: &Place) {
     assert_eq!(target.client().stats("")["curr_items"], "3000");
 }
 
+/// Names that the client beneath refuses, with all that is on their page of a listing.
+/// `put` puts an object of some bytes by its key.
+pub(crate) fn strange_keys_hide_nothing(place_of_all: &Place, put: impl Fn(&str)) {
+    let (server, workdir) = (filled(), Workdir::new("strange"));
+    let run = |arguments: &[&str]| place_of_all.set_up(workdir.mcsnap(arguments));
+    let to = place_of_all.url("shared");
+    let keys = [
+        "shared//a",
+        "shared/z//b",
+        "shared/n//c",
+        "shared/n/segments//d",
+    ];
+    keys.iter().for_each(|key| put(key));
+    run(&["dump", "--to", &to, "--name=n", &server.address()]).succeeds();
+    run(&["verify", "--data", &format!("{to}/n")]).succeeds();
+    run(&["get", &format!("{to}/latest"), "key:7", "--raw"]).succeeds();
+    // What is there is still there, and no name is free that is not.
+    run(&["dump", "--to", &to, "--name=n", &server.address()]).exits(2);
+}
+
 pub(crate) fn damage_in_a_bucket_is_found_and_the_rest_brought_out(place_of_all: &Place) {
     let (server, workdir) = (filled(), Workdir::new("damage"));
     let run = |arguments: &[&str]| place_of_all.set_up(workdir.mcsnap(arguments));

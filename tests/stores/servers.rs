@@ -1,5 +1,6 @@
 //! What holds on which server.
 
+use http::Request;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore as _, PutMode, PutOptions};
 use tokio::runtime::Runtime;
@@ -52,6 +53,26 @@ fn a_snapshot_is_pushed_to_moto_and_pulled() {
 #[test]
 fn what_cannot_work_is_told_in_a_line() {
     program::what_cannot_work_is_told_in_a_line(&Moto::start().place());
+}
+
+/// No client of `object_store` can make such keys.
+fn put_by_key(account: &S3Account) -> impl Fn(&str) {
+    move |key| {
+        let request = Request::put(format!("/{BUCKET}/{key}"));
+        account.call(request.body("foreign".to_owned()).unwrap());
+    }
+}
+
+#[test]
+fn strange_keys_on_moto_hide_nothing() {
+    let moto = Moto::start();
+    program::strange_keys_hide_nothing(&moto.place(), put_by_key(moto.account()));
+}
+
+#[test]
+fn strange_keys_on_ceph_hide_nothing() {
+    let rgw = Rgw::shared();
+    program::strange_keys_hide_nothing(&rgw.place(), put_by_key(rgw.account()));
 }
 
 #[test]

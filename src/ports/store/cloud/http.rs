@@ -18,6 +18,7 @@ use object_store::client::{
 };
 use tokio::time::{Instant as Moment, Sleep, sleep_until, timeout};
 
+use crate::ports::store::cloud::listing::{is_listing, without_strange_names};
 use crate::ports::store::cloud::trouble::Troubles;
 use crate::words::units::to_u64;
 
@@ -161,6 +162,21 @@ impl DeadlineService {
             Err(_) => Err(silence_error(limit)),
         }
     }
+
+    /// Takes names that the client cannot take out of a page of a listing.
+    async fn read_listing(&self, answer: HttpResponse) -> Result<HttpResponse, HttpError> {
+        let (head, body) = answer.into_parts();
+        let page = body.bytes().await?;
+        let body = match without_strange_names(&page) {
+            Some((kept, count)) => {
+                let place = &self.place;
+                tracing::debug!("{place}: {count} names that no snapshot has are left out");
+                kept.into()
+            }
+            None => page.into(),
+        };
+        Ok(HttpResponse::from_parts(head, body))
+    }
 }
 
 #[async_trait]
@@ -168,6 +184,7 @@ impl HttpService for DeadlineService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let object = name(&self.place, &request);
         let limit = answer_limit(&request, self.troubles.silences(&object));
+        let is_listing = request.uri().query().is_some_and(is_listing);
         match self.ask(request, &object, limit).await {
             Ok(answer) => {
                 self.contact.answered();
@@ -177,13 +194,17 @@ impl HttpService for DeadlineService {
                 } else {
                     self.troubles.over(&object);
                 }
-                Ok(answer.map(|inner| {
+                let answer = answer.map(|inner| {
                     HttpResponseBody::new(DeadlineBody {
                         inner,
                         limit: SILENCE,
                         silence: Box::pin(sleep_until(Moment::now() + SILENCE)),
                     })
-                }))
+                });
+                if is_listing && status.is_success() {
+                    return self.read_listing(answer).await;
+                }
+                Ok(answer)
             }
             Err(error) => {
                 let is_silence = error.kind() == HttpErrorKind::Timeout;

@@ -7,6 +7,7 @@ mod driver;
 mod failure;
 mod http;
 mod lease;
+mod listing;
 mod piece;
 mod place;
 mod prefix;
