@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use http::{Request, Response};
 use mcsnap::ports::store::CloudStore;
 use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential};
@@ -60,6 +61,22 @@ impl Place {
     pub(crate) fn set_up(&self, run: Run) -> Run {
         let variables = self.variables.iter();
         variables.fold(run, |run, (name, value)| run.env(name, value))
+    }
+
+    /// All keys below a prefix, and when each was written.
+    pub(crate) fn versions(&self, prefix: &str) -> Vec<(String, String)> {
+        let prefix = Path::from(prefix);
+        let listed = self.client.list(Some(&prefix));
+        let found: Vec<_> = Runtime::new()
+            .unwrap()
+            .block_on(listed.try_collect())
+            .unwrap();
+        let mut versions: Vec<_> = found
+            .into_iter()
+            .map(|found| (found.location.to_string(), found.last_modified.to_string()))
+            .collect();
+        versions.sort();
+        versions
     }
 
     /// Changes one byte of an object.

@@ -181,6 +181,11 @@ pub(crate) fn a_dump_that_was_killed_goes_on_in_its_bucket(place_of_all: &Place)
     child.wait().unwrap();
     assert!(store.open("n/manifest.json").is_err());
     let sealed = store.list("n/segments").unwrap();
+    // Who only asks what would be kept writes nothing, not even a lease.
+    let before = place_of_all.versions("killed");
+    assert!(before.iter().any(|(key, _)| key.ends_with(".n.lease")));
+    dump(&["--resume", "--dry-run"]).succeeds();
+    assert_eq!(place_of_all.versions("killed"), before);
     dump(&["--resume"]).succeeds();
     place_of_all
         .set_up(workdir.mcsnap(&["verify", "--deep"]))

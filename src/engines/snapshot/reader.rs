@@ -397,6 +397,11 @@ impl SnapshotReader {
         self.open_segment_as(segment, Opening::Checked)
     }
 
+    /// Returns how many bytes the store holds of each segment that is read from front to back.
+    pub fn reading_memory(&self) -> u64 {
+        self.store.reading_memory()
+    }
+
     /// Opens a segment as [`SnapshotReader::open_segment`] does, but reads only what
     /// `opening` requires.
     ///

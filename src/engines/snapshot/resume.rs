@@ -17,7 +17,7 @@ use crate::engines::snapshot::files::{JOURNAL, LOOK_UPS, MANIFEST, PARTS, SEGMEN
 use crate::engines::snapshot::home::{Stage, can_resume, home_of, stage_of};
 use crate::engines::snapshot::reader::SnapshotReader;
 use crate::engines::snapshot::segment_reader::SegmentReader;
-use crate::ports::store::{ObjectInfo, ObjectReader, Store};
+use crate::ports::store::{ObjectInfo, ObjectReader, Store, StoreLock};
 use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::limits::Limits;
 use crate::words::location::Location;
@@ -71,7 +71,8 @@ impl Leftover {
     /// - `Corrupt`: the journal or a sealed segment is damaged.
     /// - `Io`.
     pub fn find(store: Arc<dyn Store>, name: &str) -> Result<Self> {
-        Self::look(store, name, true)
+        let lock = store.lock_prefix(name)?;
+        Self::look(store, name, lock, true)
     }
 
     /// Looks at what exists as [`Leftover::find`] does, but removes nothing.
@@ -84,11 +85,16 @@ impl Leftover {
         if store.list(name)?.is_empty() && store.list_unfinished(name)?.is_empty() {
             return Ok(Self::Nothing);
         }
-        Self::look(store, name, false)
+        let lock = store.look_at_lock(name)?;
+        Self::look(store, name, lock, false)
     }
 
-    fn look(store: Arc<dyn Store>, name: &str, is_to_remove: bool) -> Result<Self> {
-        let lock = store.lock_prefix(name)?;
+    fn look(
+        store: Arc<dyn Store>,
+        name: &str,
+        lock: Box<dyn StoreLock>,
+        is_to_remove: bool,
+    ) -> Result<Self> {
         let home = home_of(&*store, name)?;
         let name = home.as_str();
         let objects = store.list(name)?;

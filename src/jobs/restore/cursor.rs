@@ -60,6 +60,26 @@ pub enum BlockOrder {
     },
 }
 
+impl BlockOrder {
+    /// Returns how many segments are open at a time, of a snapshot of so many nodes.
+    pub(super) fn open_count(self, nodes: usize) -> usize {
+        match self {
+            Self::Plain => 1,
+            Self::Interleaved { nodes: most } => most.min(nodes).max(1),
+        }
+    }
+
+    /// Returns the order with no more segments open at a time.
+    pub(super) fn within(self, most: usize) -> Self {
+        match self {
+            Self::Plain => self,
+            Self::Interleaved { nodes } => Self::Interleaved {
+                nodes: nodes.min(most).max(1),
+            },
+        }
+    }
+}
+
 impl Default for BlockOrder {
     fn default() -> Self {
         Self::Interleaved { nodes: 4 }

@@ -17,6 +17,7 @@ use crate::jobs::restore::plan::RestorePlan;
 use crate::jobs::restore::report::{EndedRestore, NodeRestore, RestoreReport};
 use crate::jobs::restore::targets::{LeftOut, TargetNode, TargetPlan};
 use crate::jobs::restore::unheld::{UnheldCounts, UnheldGroup};
+use crate::jobs::restore::width::RestoreWidth;
 use crate::ports::host::{self, Stopwatch};
 use crate::ports::net::{Asked, NetOptions, NodeBrake};
 use crate::ports::threads::{Crew, Pool, side_by_side, with_crew};
@@ -97,7 +98,7 @@ impl RestorePlan {
         };
         let width = self.width()?;
         let open = |queue, has_enough| NodeSink::open(queue, has_enough, shared);
-        let read = |queues: &Queues| self.read_blocks(queues, width.thread_count, &stop, reading);
+        let read = |queues: &Queues| self.read_blocks(queues, &width, &stop, reading);
         let watch_stop = stop.child();
         let evictions = self.options.evictions_max;
         let evictions = evictions.map(|most| EvictionWatch::new(most, &is_stopped));
@@ -174,11 +175,11 @@ impl RestorePlan {
     fn read_blocks(
         &self,
         queues: &Queues,
-        thread_count: usize,
+        width: &RestoreWidth,
         stop: &Cancel,
         reading: Reading<'_>,
     ) -> Result<()> {
-        let pool = Pool::new("read", thread_count)?;
+        let pool = Pool::new("read", width.thread_count)?;
         // Of a block none of whose records is restored no value is read.
         let opening = match reading.filter.is_idle() {
             true => Opening::Whole,
@@ -188,7 +189,7 @@ impl RestorePlan {
         let route = |_: &[u8]| usize::MAX;
         let results = with_crew(stop, |crew| {
             let (snapshot, segments) = (&self.snapshot, &self.segments);
-            let (order, damage) = (self.options.order, reading.damage);
+            let (order, damage) = (width.order, reading.damage);
             let cursor = Cursor::new(snapshot, segments, order, opening, damage, crew);
             pool.broadcast(|| {
                 let mut outlet = Outlet::new(queues, &route);

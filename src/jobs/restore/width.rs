@@ -2,6 +2,7 @@
 //! parts get.
 
 use crate::engines::pump::PumpOptions;
+use crate::jobs::restore::cursor::BlockOrder;
 use crate::jobs::restore::plan::RestorePlan;
 use crate::ports::host;
 use crate::words::budget::{Budget, MemoryLimit, Need, Scarce};
@@ -12,6 +13,9 @@ use crate::words::error::Result;
 pub(super) struct RestoreWidth {
     /// Threads that read and decompress.
     pub(super) thread_count: usize,
+    /// Which blocks they read; of fewer nodes at a time than was asked for if what a store
+    /// holds of each segment does not fit.
+    pub(super) order: BlockOrder,
     /// The connections, and what is on its way to them.
     pub(super) pump: PumpOptions,
     /// Whether there is a connection to each node that looks how long its other clients
@@ -114,7 +118,22 @@ impl RestorePlan {
             ..budget
         }
         .fit(Need::default(), reader, self.options.thread_count)?;
-        let working = process.and(reader.times(readers.count));
+        let segment = Need {
+            memory: self.snapshot.reading_memory(),
+            files: 0,
+        };
+        let nodes = self
+            .segments
+            .chunk_by(|one, next| one.node_index == next.node_index);
+        let open = self.options.order.open_count(nodes.count());
+        let open = Budget {
+            memory: third,
+            ..budget
+        }
+        .fit(Need::default(), segment, open)?;
+        let working = process
+            .and(reader.times(readers.count))
+            .and(segment.times(open.count));
         let is_watch_cheap = limit.is_none_or(|limit| watchers.memory <= limit / 4);
         let watched = if is_watch_cheap {
             watchers
@@ -130,6 +149,7 @@ impl RestorePlan {
         }
         let width = RestoreWidth {
             thread_count: readers.count,
+            order: self.options.order.within(open.count),
             pump: PumpOptions {
                 name: "load",
                 sinks,

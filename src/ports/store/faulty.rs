@@ -195,6 +195,14 @@ impl Store for FaultyStore {
         self.inner.writing_memory()
     }
 
+    fn look_at_lock(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
+        self.inner.look_at_lock(prefix)
+    }
+
+    fn reading_memory(&self) -> u64 {
+        self.inner.reading_memory()
+    }
+
     fn keeps_writers_apart(&self) -> Result<bool> {
         self.inner.keeps_writers_apart()
     }

@@ -250,8 +250,23 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// - `Io`: the store cannot be written.
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>>;
 
+    /// Looks whether a prefix is locked, for a caller that writes nothing. A store whose locks
+    /// are objects writes none, and keeps nobody out; any other locks the prefix.
+    ///
+    /// # Errors
+    ///
+    /// - As for [`Store::lock_prefix`].
+    fn look_at_lock(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
+        self.lock_prefix(prefix)
+    }
+
     /// Returns how many bytes the store holds of each object that is being written.
     fn writing_memory(&self) -> u64 {
+        0
+    }
+
+    /// Returns how many bytes the store holds of each object that is read from front to back.
+    fn reading_memory(&self) -> u64 {
         0
     }
 

@@ -25,6 +25,8 @@ use crate::ports::machine::MachineProcess;
 use crate::ports::store::cloud::conditional::{Created, Found, create, read_small, update};
 use crate::ports::store::cloud::driver::wait;
 
+/// What the object's name has after that of what is leased.
+pub(super) const LEASE_SUFFIX: &str = ".lease";
 /// How often a holder writes the object. A bucket that keeps versions keeps each.
 const RENEWED_EVERY: Duration = Duration::from_secs(10);
 const RENEWED_EVERY_WITH_VERSIONS: Duration = Duration::from_secs(60);
@@ -150,6 +152,45 @@ pub(super) async fn take(
     }
 }
 
+/// Who has written a lease that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    Alive(MachineProcess),
+    /// A process that cannot be looked up from here.
+    Unknown(MachineProcess),
+    Gone,
+}
+
+impl Holder {
+    fn of(process: MachineProcess) -> Self {
+        match process.is_alive_here() {
+            Some(true) => Self::Alive(process),
+            Some(false) => Self::Gone,
+            None => Self::Unknown(process),
+        }
+    }
+}
+
+/// Finds out who holds a lease, if somebody does, and changes nothing.
+///
+/// # Errors
+///
+/// - That of the store.
+pub(super) async fn find_holder(
+    client: &dyn ObjectStore,
+    path: &Path,
+) -> Result<Option<Holder>, StoreError> {
+    let Some(found) = read_small(client, path, LEN_MAX).await? else {
+        return Ok(None);
+    };
+    let note = serde_json::from_slice::<Note>(&found.bytes);
+    Ok(Some(match note {
+        Ok(note) => Holder::of(note.process),
+        // No lease of ours, or one of a newer build.
+        Err(_) => Holder::Unknown(MachineProcess::default()),
+    }))
+}
+
 enum Watched {
     /// Nobody holds what was found.
     Abandoned(Found),
@@ -169,10 +210,10 @@ async fn watch(
         // No lease of ours, or one of a newer build: it is not for us to take.
         return Ok(Watched::Alive(MachineProcess::default()));
     };
-    match note.process.is_alive_here() {
-        Some(true) => return Ok(Watched::Alive(note.process)),
-        Some(false) => return Ok(Watched::Abandoned(found)),
-        None => {}
+    match Holder::of(note.process.clone()) {
+        Holder::Alive(process) => return Ok(Watched::Alive(process)),
+        Holder::Gone => return Ok(Watched::Abandoned(found)),
+        Holder::Unknown(_) => {}
     }
     let interval = Duration::from_secs(note.renewed_every.clamp(1, INTERVAL_MAX));
     let limit = interval.saturating_mul(MISSED_MAX);

@@ -30,9 +30,9 @@ use self::connect::connect;
 pub use self::connect::set_patience;
 use self::driver::wait;
 use self::failure::checked;
-use self::lease::{Lease, Taken, take};
+use self::lease::{Holder, LEASE_SUFFIX, Lease, Taken, find_holder, take};
 use self::prefix::CloudPrefix;
-use self::reader::CloudObject;
+use self::reader::{CloudObject, READING_MEMORY};
 use self::upload::{CloudWriter, WRITING_MEMORY};
 use crate::ports::store::name::{check_name, check_prefix, is_under};
 use crate::ports::store::{ObjectInfo, ObjectReader, ObjectWriter, Store, StoreLock};
@@ -249,7 +249,7 @@ impl Store for CloudStore {
                 _local: local,
             }));
         }
-        let path = self.prefix.hidden_path(prefix, ".lease");
+        let path = self.prefix.hidden_path(prefix, LEASE_SUFFIX);
         let client = Arc::clone(&self.prefix.client);
         let taken = take(client, path, conditions.keeps_versions, &described);
         let taken = wait(&self.prefix.handle, taken);
@@ -263,8 +263,38 @@ impl Store for CloudStore {
         }
     }
 
+    fn look_at_lock(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
+        check_name(prefix)?;
+        let described = self.prefix.described(prefix);
+        let held = |what: String| Err(Error::new(ErrorKind::Locked { what }));
+        let Some(local) = LocalLock::take(&self.locked, prefix) else {
+            return held(described);
+        };
+        let path = self.prefix.hidden_path(prefix, LEASE_SUFFIX);
+        let holder = wait(
+            &self.prefix.handle,
+            find_holder(&*self.prefix.client, &path),
+        );
+        match checked(Operation::Read, &described, holder)? {
+            Some(Holder::Alive(process)) => return held(format!("{described} ({process})")),
+            Some(Holder::Unknown(process)) => tracing::warn!(
+                "{described}: {process} was writing here, and may still be; a run waits to see"
+            ),
+            Some(Holder::Gone) | None => {}
+        }
+        Ok(Box::new(CloudLock {
+            lease: None,
+            described,
+            _local: local,
+        }))
+    }
+
     fn writing_memory(&self) -> u64 {
         WRITING_MEMORY
+    }
+
+    fn reading_memory(&self) -> u64 {
+        READING_MEMORY
     }
 
     fn keeps_writers_apart(&self) -> Result<bool> {

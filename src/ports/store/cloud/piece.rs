@@ -15,7 +15,7 @@ pub(super) struct Spares(Mutex<Vec<Vec<u8>>>);
 
 impl Spares {
     /// As many are kept.
-    const COUNT: usize = 4;
+    const COUNT: usize = 2;
     /// Shorter ones, and longer ones, are not.
     const LEN: Range<usize> = 1 << 20..8 << 20;
 

@@ -35,6 +35,10 @@ const AHEAD_COUNT: usize = 2;
 /// Pieces that were read ahead and are kept.
 const PIECES_KEPT: usize = 2;
 
+/// Bytes that are held of an object that is read from front to back: what is kept, what is on
+/// its way, and a spare buffer.
+pub(super) const READING_MEMORY: u64 = (PIECES_KEPT + AHEAD_COUNT + 1) as u64 * AHEAD_LEN;
+
 /// What is read at least: it takes no longer than less.
 const SHORTEST: u64 = 16 << 10;
 
