@@ -44,6 +44,20 @@ impl<'scope> Crew<'scope, '_> {
         name: impl Into<String>,
         work: impl FnOnce() -> T + Send + 'scope,
     ) -> Result<Worker<'scope, T>> {
+        self.start_if_possible(name, work)
+            .inspect_err(|_| self.stop.cancel())
+    }
+
+    /// Starts a thread that the job can do without.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: the system cannot start another thread.
+    pub fn start_if_possible<T: Send + 'scope>(
+        self,
+        name: impl Into<String>,
+        work: impl FnOnce() -> T + Send + 'scope,
+    ) -> Result<Worker<'scope, T>> {
         let name = name.into();
         let stop = self.stop.clone();
         let guarded = move || {
@@ -53,10 +67,9 @@ impl<'scope> Crew<'scope, '_> {
         let started = Builder::new()
             .name(name.clone())
             .spawn_scoped(self.scope, guarded);
-        started.map(Worker).map_err(|error| {
-            self.stop.cancel();
-            spawn_error(&name, error)
-        })
+        started
+            .map(Worker)
+            .map_err(|error| spawn_error(&name, error))
     }
 }
 
@@ -221,6 +234,10 @@ impl Pool {
         work: impl Fn(&mut S, usize) -> T + Sync + Send,
         is_last: impl Fn(&T) -> bool + Sync + Send,
     ) -> Vec<T> {
+        if count == 0 {
+            // No thread has to be free for that.
+            return Vec::new();
+        }
         let next = AtomicUsize::new(0);
         let has_ended = AtomicBool::new(false);
         let work_off = || {

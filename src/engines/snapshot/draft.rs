@@ -286,18 +286,20 @@ impl SnapshotDraft {
         matches!(error.kind(), ErrorKind::Superseded { .. }).then_some(error)
     }
 
-    fn remove_journal(&self) {
+    /// Removes the journal, which nobody needs once the manifest is there.
+    fn remove_journal(&self, is_published: bool) {
         if !self.has_journal.load(Ordering::Relaxed) {
             return;
         }
         let path = self.path_of(JOURNAL);
-        let removed = match self.is_alone() {
-            Ok(true) => self.store.remove(&path),
-            Ok(false) | Err(_) => match self.find_holder() {
+        let removed = if is_published && self.is_alone().is_ok_and(|is_alone| is_alone) {
+            self.store.remove(&path)
+        } else {
+            match self.find_holder() {
                 Ok(Holder::Own(_)) => self.store.remove(&path),
                 Ok(Holder::Other(_) | Holder::Nobody) => Ok(()),
                 Err(error) => Err(error),
-            },
+            }
         };
         match removed {
             Ok(()) => {}
@@ -419,9 +421,9 @@ impl SnapshotDraft {
     /// - `Io`: a manifest that cannot be made durable is removed again.
     pub fn publish(&self, manifest: &Manifest, node_count: usize) -> Result<()> {
         self.check_sound(manifest, node_count)?;
-        if !self.is_alone()? {
-            self.check_own()?;
-        }
+        // In any store: a machine that was suspended does not know for how long, and so not
+        // that its lock is lost.
+        self.check_own()?;
         let mut root = self.with_look_ups(manifest)?;
         let published = self
             .publish_parts(&mut root)
@@ -459,8 +461,10 @@ impl SnapshotDraft {
         let path = self.path_of(MANIFEST);
         let bytes = root.encode();
         self.check_readable(&bytes)?;
+        // Look-ups and parts of the manifest may have taken long.
+        self.lock.check()?;
         let Err(error) = self.store.put_new(&path, &bytes) else {
-            self.remove_journal();
+            self.remove_journal(true);
             return Ok(());
         };
         // The answer may have been lost, so that a retry found this run's own manifest.
@@ -481,7 +485,7 @@ impl SnapshotDraft {
                 self.take_back(&path);
                 return Err(error);
             }
-            self.remove_journal();
+            self.remove_journal(true);
             return Ok(());
         }
         if matches!(error.kind(), ErrorKind::AlreadyExists { .. }) {
@@ -638,7 +642,7 @@ impl SnapshotDraft {
                 tracing::warn!("leftover of a failed dump: {}", error.to_chain());
             }
         }
-        self.remove_journal();
+        self.remove_journal(false);
     }
 }
 

@@ -183,6 +183,16 @@ impl SegmentReader {
         self.object.as_bytes().is_none()
     }
 
+    /// Says that the segment is about to be read from front to back.
+    pub fn expect_whole(&self) {
+        self.object.expect_reads_from(0);
+    }
+
+    /// Says that it is not read on: what a store has read ahead is dropped.
+    pub fn forget_ahead(&self) {
+        self.object.forget_ahead();
+    }
+
     /// Returns how many bytes of the segment begin with this block; 0 if there is none.
     pub fn len_from(&self, block: usize) -> u64 {
         let entry = self.block_entry(block);

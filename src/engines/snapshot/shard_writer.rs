@@ -80,16 +80,18 @@ impl Deref for DraftOfShard<'_> {
     }
 }
 
-/// Bytes of a segment before the one before it is waited for, so that a store far away holds
-/// no more of both than it may of one.
+/// Bytes of a segment with its next record before the one before it is waited for, so that a
+/// store far away holds no more of both than it may of one.
 const SEALED_BEFORE: u64 = 8 << 20;
+
+/// Records whose look-up object is short enough to be sent beside the last segment.
+const RECORDS_OF_SHORT_LOOK_UP: u64 = 1_000_000;
 
 /// Writes records into segments that each keep the limits.
 ///
 /// If it is dropped without [`ShardWriter::finish`], it leaves no open segment behind.
 #[derive(Debug)]
 pub struct ShardWriter<'a> {
-    pub(super) snapshot: DraftOfShard<'a>,
     pub(super) options: ShardOptions,
     open: Option<OpenSegment>,
     /// The segment before it, until the store has it.
@@ -101,6 +103,8 @@ pub struct ShardWriter<'a> {
     pub(super) seed: u64,
     /// The key index builder of the last finished segment, reused for the next.
     memory: KeyIndexBuilder,
+    /// Goes last: what is still being sealed is part of it.
+    pub(super) snapshot: DraftOfShard<'a>,
 }
 
 #[derive(Debug)]
@@ -108,8 +112,6 @@ struct OpenSegment {
     encoder: SegmentEncoder,
     object: String,
     writer: Box<dyn ObjectWriter>,
-    /// Bytes that the writer has got.
-    written: u64,
 }
 
 /// A segment that is complete, and that a store far away makes visible meanwhile.
@@ -134,9 +136,7 @@ impl OpenSegment {
 
     fn write_pending(&mut self) -> Result<()> {
         if self.encoder.pending().len() >= Self::WRITE_LEN {
-            let pending = self.encoder.pending();
-            self.writer.write(pending)?;
-            self.written = self.written.saturating_add(to_u64(pending.len()));
+            self.writer.write(self.encoder.pending())?;
             self.encoder.clear_pending();
         }
         Ok(())
@@ -289,7 +289,7 @@ impl<'a> ShardWriter<'a> {
             Some(open) => open,
             None => self.start()?,
         };
-        if open.written >= SEALED_BEFORE {
+        if self.sealing.is_some() && bound(&open.encoder) >= SEALED_BEFORE {
             self.settle()?;
         }
         Ok(self.open.insert(open))
@@ -318,6 +318,10 @@ impl<'a> ShardWriter<'a> {
             return Ok((self.finished, 0));
         };
         let place = self.options.place();
+        let records = self.finished.iter().map(|segment| segment.records);
+        if records.sum::<u64>() > RECORDS_OF_SHORT_LOOK_UP {
+            self.settle()?;
+        }
         let look_up = builder.write(&self.snapshot, place);
         self.settle()?;
         match look_up? {
@@ -382,7 +386,6 @@ impl<'a> ShardWriter<'a> {
             encoder,
             object,
             writer,
-            written: 0,
         })
     }
 
@@ -413,7 +416,6 @@ impl<'a> ShardWriter<'a> {
             encoder,
             object,
             mut writer,
-            ..
         }) = self.open.take()
         else {
             return Ok(());

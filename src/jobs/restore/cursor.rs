@@ -10,10 +10,22 @@ use crate::words::error::{Error, ErrorKind, Result};
 use crate::words::finding::Finding;
 use crate::words::location::Location;
 
+/// A segment while its blocks are read. Values in parts keep the reader for longer.
+#[derive(Debug)]
+struct ReadThrough(Arc<SegmentReader>);
+
+impl Drop for ReadThrough {
+    fn drop(&mut self) {
+        self.0.forget_ahead();
+    }
+}
+
 /// One block to read.
 #[derive(Debug)]
 pub(super) struct BlockTask {
     pub(super) segment: Arc<SegmentReader>,
+    /// Dropped with the last block.
+    _whole: Arc<ReadThrough>,
     pub(super) block: usize,
     /// The node that the block came from, by its index in the manifest.
     pub(super) source_index: usize,
@@ -126,7 +138,7 @@ struct OpenSegment<'scope, 'env> {
 /// The first segment of a run.
 #[derive(Debug)]
 struct Opened<'env> {
-    reader: Arc<SegmentReader>,
+    reader: Arc<ReadThrough>,
     source_index: usize,
     clock_offset: i64,
     /// What follows it; empty once that is being opened.
@@ -149,13 +161,14 @@ impl<'env> OpenSegment<'_, 'env> {
             clock_offset,
             ..
         } = &self.opened;
-        let block = self.next_block;
-        if block >= reader.block_count() {
+        let (segment, block) = (&reader.0, self.next_block);
+        if block >= segment.block_count() {
             return None;
         }
         self.next_block = block.saturating_add(1);
         Some(BlockTask {
-            segment: Arc::clone(reader),
+            segment: Arc::clone(segment),
+            _whole: Arc::clone(reader),
             block,
             source_index: *source_index,
             clock_offset: *clock_offset,
@@ -213,7 +226,7 @@ impl<'scope, 'env: 'scope> Cursor<'scope, 'env> {
                 return Ok(None);
             };
             if let Some(task) = segment.next_task() {
-                self.open_next_in_time(&mut segment)?;
+                self.open_next_in_time(&mut segment);
                 state.open.push_back(segment);
                 return Ok(Some(task));
             }
@@ -232,24 +245,36 @@ impl<'scope, 'env: 'scope> Cursor<'scope, 'env> {
 
     /// Begins to open what follows a segment, if that takes long and the segment is almost
     /// read.
-    fn open_next_in_time(&self, segment: &mut OpenSegment<'scope, 'env>) -> Result<()> {
+    fn open_next_in_time(&self, segment: &mut OpenSegment<'scope, 'env>) {
         let Opened { reader, rest, .. } = &mut segment.opened;
         let is_time =
-            reader.is_far() && reader.len_from(segment.next_block) <= LEFT_WHEN_NEXT_IS_OPENED;
+            reader.0.is_far() && reader.0.len_from(segment.next_block) <= LEFT_WHEN_NEXT_IS_OPENED;
         if rest.is_empty() || !is_time {
-            return Ok(());
+            return;
         }
-        let run = std::mem::take(rest);
+        let run = Arc::new(Mutex::new(Some(std::mem::take(rest))));
+        let own = Arc::clone(&run);
         let Self {
             snapshot,
             opening,
             damage,
             ..
         } = *self;
-        let open = move || open_first(snapshot, run, opening, damage);
-        segment.next = Some(self.crew.start("open", open)?);
-        Ok(())
+        let open = move || match take(&own) {
+            Some(run) => open_first(snapshot, run, opening, damage),
+            None => Ok(None),
+        };
+        match self.crew.start_if_possible("open", open) {
+            Ok(worker) => segment.next = Some(worker),
+            // It is opened when it is needed.
+            Err(_) => *rest = take(&run).unwrap_or_default(),
+        }
     }
+}
+
+fn take<T>(thing: &Mutex<Option<T>>) -> Option<T> {
+    let mut thing = thing.lock().unwrap_or_else(PoisonError::into_inner);
+    thing.take()
 }
 
 /// Opens the first segment of a run that can be opened.
@@ -266,7 +291,7 @@ fn open_first<'env>(
                 return Ok(Some(Opened {
                     source_index,
                     clock_offset: clock_offset(snapshot, &reader, source_index)?,
-                    reader: Arc::new(reader),
+                    reader: Arc::new(ReadThrough(Arc::new(reader))),
                     rest: run,
                 }));
             }

@@ -26,7 +26,8 @@ impl RestorePlan {
         visit: impl Fn(&mut S, &KeyRecord<'_>, &BlockTask) -> Result<()> + Sync,
     ) -> Result<Vec<S>> {
         let pool = Pool::new("keys", self.thread_count()?)?;
-        with_crew(cancel, |crew| {
+        let stop = cancel.child();
+        with_crew(&stop, |crew| {
             let (order, opening) = (BlockOrder::Plain, Opening::Checked);
             let (snapshot, segments) = (&self.snapshot, &self.segments);
             let cursor = Cursor::new(snapshot, segments, order, opening, damage, crew);

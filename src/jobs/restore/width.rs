@@ -159,6 +159,6 @@ impl RestorePlan {
             },
             has_probes,
         };
-        Ok((width, fit.scarce.or(readers.scarce)))
+        Ok((width, fit.scarce.or(readers.scarce).or(open.scarce)))
     }
 }

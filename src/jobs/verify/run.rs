@@ -13,7 +13,7 @@ use crate::codecs::format::layout::FILE_HEADER_SIZE;
 use crate::codecs::format::manifest::{Digest128, ManifestSegment, Need, Verdict};
 use crate::codecs::format::toc::TocEntry;
 use crate::codecs::statistics::{Difference, Recount, SegmentStatistics};
-use crate::engines::snapshot::{Opening, SegmentPool, SegmentReader, SnapshotReader};
+use crate::engines::snapshot::{SegmentPool, SegmentReader, SnapshotReader};
 use crate::jobs::verify::depth::Depth;
 use crate::jobs::verify::ordered_recount::OrderedRecount;
 use crate::jobs::verify::record::record_of;
@@ -217,11 +217,7 @@ impl Check<'_> {
     fn segment(&self, number: usize, named: &ManifestSegment) -> Result<Counts> {
         self.cancel.check()?;
         let place = self.snapshot.segment_place(named);
-        let opening = match self.depth {
-            Depth::Quick => Opening::Checked,
-            Depth::Data | Depth::Deep => Opening::Whole,
-        };
-        let opened = self.snapshot.open_segment_as(named, opening);
+        let opened = self.snapshot.open_segment(named);
         let Some(segment) = self.note(number, &place, opened)? else {
             return Ok(Counts::default());
         };
@@ -358,6 +354,10 @@ impl Check<'_> {
         let steps = self.steps(segment);
         let step = |state: &mut S, at: usize| {
             self.cancel.check()?;
+            if at == 0 {
+                // Not before: as many segments wait as there are threads.
+                segment.expect_whole();
+            }
             match steps.get(at) {
                 Some(Step::Block(block)) => {
                     let checked = check_block(state, *block)?;
@@ -372,8 +372,9 @@ impl Check<'_> {
             }
             Ok(None)
         };
-        let checked = self.pool.blocks().try_map(steps.len(), begin, step)?;
-        Ok(checked.into_iter().flatten().collect())
+        let checked = self.pool.blocks().try_map(steps.len(), begin, step);
+        segment.forget_ahead();
+        Ok(checked?.into_iter().flatten().collect())
     }
 
     /// Returns the frames that have not been read: all except the description, the key index

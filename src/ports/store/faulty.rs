@@ -311,6 +311,10 @@ impl ObjectReader for FaultyReader {
         self.inner.expect_reads_from(offset);
     }
 
+    fn forget_ahead(&self) {
+        self.inner.forget_ahead();
+    }
+
     fn as_bytes(&self) -> Option<&[u8]> {
         None
     }

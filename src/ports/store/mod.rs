@@ -389,6 +389,9 @@ pub trait ObjectReader: fmt::Debug + Send + Sync {
         let _ = offset;
     }
 
+    /// Says that reading on has come to its end: what was read ahead is dropped.
+    fn forget_ahead(&self) {}
+
     /// Returns all bytes if they are available without a copy, from a memory map or from
     /// memory.
     ///

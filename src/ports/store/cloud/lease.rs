@@ -126,8 +126,10 @@ pub(super) async fn take(
         renewed_every: interval.as_secs(),
     };
     loop {
+        // Others count from when the object was written, which may be long before the answer.
+        let began = Instant::now();
         if let Created::New(_) = create(&*client, &path, &note.encode()).await? {
-            return Ok(Taken::Lease(Lease::hold(client, path, note)));
+            return Ok(Taken::Lease(Lease::hold(client, path, note, began)));
         }
         let Some(found) = read_small(&*client, &path, LEN_MAX).await? else {
             // Removed meanwhile, or too long to be a lease.
@@ -144,9 +146,10 @@ pub(super) async fn take(
             Watched::Alive(process) => return Ok(Taken::HeldBy(process)),
         };
         note.renewals = note.renewals.saturating_add(1);
+        let began = Instant::now();
         let taken = update(&*client, &path, abandoned.version, &note.encode()).await?;
         if taken.is_some() {
-            return Ok(Taken::Lease(Lease::hold(client, path, note)));
+            return Ok(Taken::Lease(Lease::hold(client, path, note, began)));
         }
         // Another one was faster; that one is alive.
     }
@@ -235,11 +238,11 @@ async fn watch(
 }
 
 impl Lease {
-    fn hold(client: Arc<dyn ObjectStore>, path: Path, note: Note) -> Self {
+    fn hold(client: Arc<dyn ObjectStore>, path: Path, note: Note, began: Instant) -> Self {
         let interval = Duration::from_secs(note.renewed_every);
         let hold = Arc::new(Hold {
             is_lost: AtomicBool::new(false),
-            renewed: Mutex::new(Instant::now()),
+            renewed: Mutex::new(began),
             lasts: interval.saturating_mul(MISSED_MAX),
         });
         let own = Arc::clone(&client);
@@ -254,7 +257,7 @@ impl Lease {
     }
 
     /// Reports whether another writer may hold the lease by now. A process that was stopped
-    /// for too long knows it at once when it goes on.
+    /// for too long knows it at once when it goes on; a machine that was suspended does not.
     pub(super) fn is_lost(&self) -> bool {
         self.hold.is_lost.load(Ordering::Relaxed) || Instant::now() >= self.hold.until()
     }

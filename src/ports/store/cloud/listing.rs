@@ -28,6 +28,8 @@ pub(super) fn is_listing(query: &str) -> bool {
 /// Returns the page without entries whose names the client cannot take, and how many these
 /// are; `None` if there are none, or if this is no page of a listing.
 pub(super) fn without_strange_names(page: &[u8]) -> Option<(Vec<u8>, usize)> {
+    // The reader leaves this mark out when it tells where it is.
+    let page = page.strip_prefix(b"\xef\xbb\xbf").unwrap_or(page);
     let strange = find_strange(page)?;
     let mut kept = Vec::with_capacity(page.len());
     let mut end = 0;
@@ -171,6 +173,9 @@ mod tests {
         let strange = "<Blob><Name>a//b</Name></Blob><BlobPrefix><Name>a//</Name></BlobPrefix>";
         let both = page(&format!("{strange}{tagged}"));
         assert_eq!(filtered(&both), Some((page(tagged), 2)));
+        // As Azure marks its pages.
+        let marked = format!("\u{feff}{both}");
+        assert_eq!(filtered(&marked), Some((page(tagged), 2)));
     }
 
     #[test]

@@ -69,14 +69,24 @@ pub(super) struct PieceBuilder {
 }
 
 impl PieceBuilder {
-    /// Begins a piece of `len` bytes. The caller has limited them.
+    /// A longer piece gets room as it comes.
+    const BUFFER_LEN_MAX: usize = 64 << 20;
+
+    /// Begins a piece of at most `len` bytes. No memory is taken yet: a number in a file that
+    /// somebody has made up may have led to them.
     pub(super) fn new(start: u64, len: usize, spares: &Arc<Spares>) -> Self {
         Self {
             start,
             len,
-            bytes: spares.take(len),
+            bytes: Vec::new(),
             spares: Arc::clone(spares),
         }
+    }
+
+    /// Takes a buffer for what a store says that it will send.
+    pub(super) fn expect(&mut self, len: u64) {
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(self.len);
+        self.bytes = self.spares.take(len.min(Self::BUFFER_LEN_MAX));
     }
 
     /// Adds what came; returns false if that is more than was asked for.
@@ -184,6 +194,7 @@ mod tests {
         let spares: Arc<Spares> = Arc::default();
         let len = Spares::LEN.start;
         let mut piece = PieceBuilder::new(0, len, &spares);
+        piece.expect(to_u64(len));
         piece.push(b"abc");
         let piece = piece.build();
         let shared = piece.share(&(1..3));

@@ -35,9 +35,9 @@ const AHEAD_COUNT: usize = 2;
 /// Pieces that were read ahead and are kept.
 const PIECES_KEPT: usize = 2;
 
-/// Bytes that are held of an object that is read from front to back: what is kept, what is on
-/// its way, and a spare buffer.
-pub(super) const READING_MEMORY: u64 = (PIECES_KEPT + AHEAD_COUNT + 1) as u64 * AHEAD_LEN;
+/// Bytes that are held of an object that is read from front to back: what is kept and what is
+/// on its way, also of the next object that is opened in time, and a spare buffer.
+pub(super) const READING_MEMORY: u64 = (PIECES_KEPT + 2 * AHEAD_COUNT + 2) as u64 * AHEAD_LEN;
 
 /// What is read at least: it takes no longer than less.
 const SHORTEST: u64 = 16 << 10;
@@ -326,6 +326,7 @@ async fn collect(
     found: GetResult,
     mut piece: PieceBuilder,
 ) -> std::result::Result<Piece, StoreError> {
+    piece.expect(found.range.end.saturating_sub(found.range.start));
     let mut chunks = found.into_stream();
     while let Some(chunk) = chunks.try_next().await? {
         if !piece.push(&chunk) {
@@ -439,10 +440,16 @@ impl ObjectReader for CloudObject {
     fn expect_reads_from(&self, offset: u64) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         // Where reads are under way, they tell best what is next.
-        if ahead.next.is_none() {
+        if ahead.pieces.is_empty() && ahead.coming.is_empty() {
             ahead.next = Some(offset);
             self.ask_ahead(&mut ahead, offset);
         }
+    }
+
+    fn forget_ahead(&self) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.forget();
+        ahead.aside = None;
     }
 
     fn as_bytes(&self) -> Option<&[u8]> {
@@ -536,6 +543,11 @@ mod tests {
             object.expect_reads_from(to_u64(expected));
             let starts = (from..size).step_by(300_007);
             starts.for_each(|from| check(&*object, from, 300_007));
+            // What comes back after that is read anew.
+            object.forget_ahead();
+            check(&*object, from, 300_007);
+            object.expect_reads_from(to_u64(expected));
+            check(&*object, from, 300_007);
         }
         let beyond = to_u64(size)..to_u64(size) + 1;
         assert!(object.read_at(beyond.start - 1, &mut [0; 2]).is_err());
