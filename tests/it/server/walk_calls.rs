@@ -33,6 +33,10 @@ fn call_of(line: &str) -> Option<&str> {
     Some(&call[..end]).filter(|name| !name.is_empty())
 }
 
+/// What glibc reads once, when it first gives memory of a thread back: it is no file of a
+/// disk, and nobody waits for it.
+const ASKED_BY_ALLOCATOR: &str = "/proc/sys/vm/overcommit_memory";
+
 #[test]
 fn a_walking_thread_touches_its_socket_and_memory_and_nothing_else() {
     let server = Memcached::start();
@@ -78,7 +82,10 @@ fn a_walking_thread_touches_its_socket_and_memory_and_nothing_else() {
             let last = of_walk.iter().rposition(|line| line.contains("recvfrom"));
             let of_walk = &of_walk[..=last.unwrap()];
             assert!(of_walk.len() > 10, "{of_walk:?}");
-            let found: BTreeSet<&str> = of_walk.iter().filter_map(|line| call_of(line)).collect();
+            // A call that another thread interrupted has two lines.
+            let begun = of_walk.iter().filter(|line| !line.contains("<... "));
+            let begun = begun.filter(|line| !line.contains(ASKED_BY_ALLOCATOR));
+            let found: BTreeSet<&str> = begun.filter_map(|line| call_of(line)).collect();
             let other: Vec<_> = found
                 .iter()
                 .filter(|call| !ALLOWED.contains(call))
