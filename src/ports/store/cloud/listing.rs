@@ -179,6 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_page_is_cut_short_at_most() {
+        let page = s3("<Contents><Key>a//b&amp;&#x2F;</Key></Contents><Contents/>").into_bytes();
+        for at in 0..page.len() {
+            for byte in [b'<', b'>', b'/', b'&', b';', 0, 0xff, page[at] ^ 0x20] {
+                let mut damaged = page.clone();
+                damaged[at] = byte;
+                for damaged in [&damaged[..], &damaged[..at]] {
+                    let kept = without_strange_names(damaged);
+                    let is_shorter = |(kept, _): &(Vec<u8>, usize)| kept.len() < damaged.len();
+                    assert!(kept.as_ref().is_none_or(is_shorter));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_listing_is_left_to_the_client() {
         for page in ["", "no <xml", "<a><b></a>", "<Contents><Key>a//b</Key>"] {
             assert_eq!(filtered(page), None, "{page}");
