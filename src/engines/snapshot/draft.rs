@@ -292,7 +292,7 @@ impl SnapshotDraft {
             return;
         }
         let path = self.path_of(JOURNAL);
-        let removed = if is_published && self.is_alone().is_ok_and(|is_alone| is_alone) {
+        let removed = if is_published && matches!(self.is_alone(), Ok(true)) {
             self.store.remove(&path)
         } else {
             match self.find_holder() {

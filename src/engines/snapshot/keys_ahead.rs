@@ -11,10 +11,10 @@ use crate::words::error::Result;
 
 /// Blocks whose keys are read together.
 const BLOCKS: usize = 64;
-/// Of threads that take one block after the other, some are late by so many.
-const LATE_MAX: usize = 16;
 /// Bytes of them, unless those of one block are more.
 const BYTES: u64 = 4 << 20;
+/// How many blocks a thread may be behind the others that take one after the other.
+const LATE_MAX: usize = 16;
 
 /// Headers and key sections that were read and are still to be asked for.
 #[derive(Debug, Default)]

@@ -193,7 +193,8 @@ impl SegmentReader {
         self.object.forget_ahead();
     }
 
-    /// Returns how many bytes of the segment begin with this block; 0 if there is none.
+    /// Returns how many bytes of the segment are left from the start of this block on; 0 if
+    /// there is no such block.
     pub fn len_from(&self, block: usize) -> u64 {
         let entry = self.block_entry(block);
         entry.map_or(0, |entry| self.object.size().saturating_sub(entry.offset))

@@ -112,7 +112,7 @@ impl Reading<'_> {
                             outlet.push(&Record { key, value, meta }, node)?;
                         }
                         StoredValue::Parts(value) => {
-                            let segment = Arc::clone(&task.segment);
+                            let segment = Arc::clone(&task.segment.0);
                             let value = SegmentValue::new(segment, task.block, index, value);
                             let item = LargeItem {
                                 key: key.to_vec(),

@@ -1,6 +1,7 @@
 //! Hands out the blocks of a snapshot in order, to many threads.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codecs::format::manifest::{ManifestSegment, Need};
@@ -12,7 +13,15 @@ use crate::words::location::Location;
 
 /// A segment while its blocks are read. Values in parts keep the reader for longer.
 #[derive(Debug)]
-struct ReadThrough(Arc<SegmentReader>);
+pub(super) struct ReadThrough(pub(super) Arc<SegmentReader>);
+
+impl Deref for ReadThrough {
+    type Target = SegmentReader;
+
+    fn deref(&self) -> &SegmentReader {
+        &self.0
+    }
+}
 
 impl Drop for ReadThrough {
     fn drop(&mut self) {
@@ -23,9 +32,7 @@ impl Drop for ReadThrough {
 /// One block to read.
 #[derive(Debug)]
 pub(super) struct BlockTask {
-    pub(super) segment: Arc<SegmentReader>,
-    /// Dropped with the last block.
-    _whole: Arc<ReadThrough>,
+    pub(super) segment: Arc<ReadThrough>,
     pub(super) block: usize,
     /// The node that the block came from, by its index in the manifest.
     pub(super) source_index: usize,
@@ -73,11 +80,22 @@ pub enum BlockOrder {
 }
 
 impl BlockOrder {
-    /// Returns how many segments are open at a time, of a snapshot of so many nodes.
-    pub(super) fn open_count(self, nodes: usize) -> usize {
+    /// Returns the segments in runs that are read one after the other.
+    pub(super) fn runs(self, segments: &[ManifestSegment]) -> Vec<&[ManifestSegment]> {
+        match self {
+            Self::Plain => vec![segments],
+            Self::Interleaved { .. } => {
+                let of_nodes = segments.chunk_by(|one, next| one.node_index == next.node_index);
+                of_nodes.collect()
+            }
+        }
+    }
+
+    /// Returns how many segments are open at a time, of so many runs.
+    pub(super) fn open_count(self, runs: usize) -> usize {
         match self {
             Self::Plain => 1,
-            Self::Interleaved { nodes: most } => most.min(nodes).max(1),
+            Self::Interleaved { nodes } => nodes.min(runs).max(1),
         }
     }
 
@@ -127,6 +145,15 @@ struct State<'scope, 'env> {
     open: VecDeque<OpenSegment<'scope, 'env>>,
 }
 
+impl<'env> State<'_, 'env> {
+    /// Makes the next block one of this segment, if there is one.
+    fn open_front(&mut self, opened: Option<Opened<'env>>) {
+        if let Some(opened) = opened {
+            self.open.push_front(OpenSegment::new(opened));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct OpenSegment<'scope, 'env> {
     opened: Opened<'env>,
@@ -161,14 +188,13 @@ impl<'env> OpenSegment<'_, 'env> {
             clock_offset,
             ..
         } = &self.opened;
-        let (segment, block) = (&reader.0, self.next_block);
-        if block >= segment.block_count() {
+        let block = self.next_block;
+        if block >= reader.block_count() {
             return None;
         }
         self.next_block = block.saturating_add(1);
         Some(BlockTask {
-            segment: Arc::clone(segment),
-            _whole: Arc::clone(reader),
+            segment: Arc::clone(reader),
             block,
             source_index: *source_index,
             clock_offset: *clock_offset,
@@ -186,13 +212,8 @@ impl<'scope, 'env: 'scope> Cursor<'scope, 'env> {
         damage: &'env Mutex<Damage>,
         crew: Crew<'scope, 'env>,
     ) -> Self {
-        let (open_max, runs) = match order {
-            BlockOrder::Plain => (1, vec![segments]),
-            BlockOrder::Interleaved { nodes } => {
-                let of_nodes = segments.chunk_by(|one, next| one.node_index == next.node_index);
-                (nodes.max(1), of_nodes.collect())
-            }
-        };
+        let runs = order.runs(segments);
+        let open_max = order.open_count(runs.len());
         let waiting = runs.into_iter().map(|run| run.iter().collect()).collect();
         let open = VecDeque::new();
         Self {
@@ -218,8 +239,7 @@ impl<'scope, 'env: 'scope> Cursor<'scope, 'env> {
             {
                 let opened = open_first(self.snapshot, run, self.opening, self.damage)?;
                 // It is its turn.
-                let opened = opened.into_iter().map(OpenSegment::new);
-                opened.for_each(|segment| state.open.push_front(segment));
+                state.open_front(opened);
                 continue;
             }
             let Some(mut segment) = state.open.pop_front() else {
@@ -238,8 +258,7 @@ impl<'scope, 'env: 'scope> Cursor<'scope, 'env> {
                     open_first(self.snapshot, rest, self.opening, self.damage)?
                 }
             };
-            let opened = opened.into_iter().map(OpenSegment::new);
-            opened.for_each(|segment| state.open.push_front(segment));
+            state.open_front(opened);
         }
     }
 
@@ -248,7 +267,7 @@ impl<'scope, 'env: 'scope> Cursor<'scope, 'env> {
     fn open_next_in_time(&self, segment: &mut OpenSegment<'scope, 'env>) {
         let Opened { reader, rest, .. } = &mut segment.opened;
         let is_time =
-            reader.0.is_far() && reader.0.len_from(segment.next_block) <= LEFT_WHEN_NEXT_IS_OPENED;
+            reader.is_far() && reader.len_from(segment.next_block) <= LEFT_WHEN_NEXT_IS_OPENED;
         if rest.is_empty() || !is_time {
             return;
         }

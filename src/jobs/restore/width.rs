@@ -122,10 +122,8 @@ impl RestorePlan {
             memory: self.snapshot.reading_memory(),
             files: 0,
         };
-        let nodes = self
-            .segments
-            .chunk_by(|one, next| one.node_index == next.node_index);
-        let open = self.options.order.open_count(nodes.count());
+        let order = self.options.order;
+        let open = order.open_count(order.runs(&self.segments).len());
         let open = Budget {
             memory: third,
             ..budget
@@ -149,7 +147,7 @@ impl RestorePlan {
         }
         let width = RestoreWidth {
             thread_count: readers.count,
-            order: self.options.order.within(open.count),
+            order: order.within(open.count),
             pump: PumpOptions {
                 name: "load",
                 sinks,

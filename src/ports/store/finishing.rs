@@ -58,7 +58,7 @@ impl Finishing {
 
 impl Drop for Finishing {
     fn drop(&mut self) {
-        // Whoever drops it has no use for the object.
+        // A caller that drops this does not need the result.
         let _ = self.end();
     }
 }

@@ -85,8 +85,7 @@ impl Hold {
     /// Returns until when it is held for sure.
     fn until(&self) -> Instant {
         let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        // A sum that no clock reaches is that of a lease that does not end.
-        renewed.checked_add(self.lasts).unwrap_or(*renewed)
+        *renewed + self.lasts
     }
 
     fn renew(&self, began: Instant) {

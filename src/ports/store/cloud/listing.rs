@@ -1,4 +1,4 @@
-//! Pages of a listing, without what no object of ours can be named.
+//! Removes names from the pages of a listing that no object of ours can have.
 //!
 //! The client beneath refuses a whole page for one key that it cannot take, such as
 //! `backups//a`, which other programs put into buckets.
@@ -25,8 +25,8 @@ pub(super) fn is_listing(query: &str) -> bool {
     pairs.any(|pair| matches!(pair, "list-type=2" | "comp=list"))
 }
 
-/// Returns the page without entries whose names the client cannot take, and how many these
-/// are; `None` if there are none, or if this is no page of a listing.
+/// Removes the entries whose names the client refuses. Returns the new page, and how many
+/// entries were removed; `None` if there are none, or if this is no page of a listing.
 pub(super) fn without_strange_names(page: &[u8]) -> Option<(Vec<u8>, usize)> {
     // The reader leaves this mark out when it tells where it is.
     let page = page.strip_prefix(b"\xef\xbb\xbf").unwrap_or(page);

@@ -231,62 +231,47 @@ impl Store for CloudStore {
     }
 
     fn lock_prefix(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
-        check_name(prefix)?;
-        let described = self.prefix.described(prefix);
-        let held = |what: String| Err(Error::new(ErrorKind::Locked { what }));
-        let Some(local) = LocalLock::take(&self.locked, prefix) else {
-            return held(described);
-        };
+        let lock = self.lock_here(prefix)?;
+        let described = &lock.described;
         let conditions = self.prefix.conditions()?;
         if !conditions.exclude() {
             tracing::warn!(
                 "{described}: this store does not honour conditional writes: it keeps no two hosts \
                  from writing here at once"
             );
-            return Ok(Box::new(CloudLock {
-                lease: None,
-                described,
-                _local: local,
-            }));
+            return Ok(Box::new(lock));
         }
         let path = self.prefix.hidden_path(prefix, LEASE_SUFFIX);
         let client = Arc::clone(&self.prefix.client);
-        let taken = take(client, path, conditions.keeps_versions, &described);
+        let taken = take(client, path, conditions.keeps_versions, described);
         let taken = wait(&self.prefix.handle, taken);
-        match checked(Operation::Write, &described, taken)? {
-            Taken::Lease(lease) => Ok(Box::new(CloudLock {
-                lease: Some(lease),
-                described,
-                _local: local,
-            })),
-            Taken::HeldBy(process) => held(format!("{described} ({process})")),
+        match checked(Operation::Write, described, taken)? {
+            Taken::Lease(lease) => {
+                let lease = Some(lease);
+                Ok(Box::new(CloudLock { lease, ..lock }))
+            }
+            Taken::HeldBy(process) => Err(held(format!("{described} ({process})"))),
         }
     }
 
     fn look_at_lock(&self, prefix: &str) -> Result<Box<dyn StoreLock>> {
-        check_name(prefix)?;
-        let described = self.prefix.described(prefix);
-        let held = |what: String| Err(Error::new(ErrorKind::Locked { what }));
-        let Some(local) = LocalLock::take(&self.locked, prefix) else {
-            return held(described);
-        };
+        let lock = self.lock_here(prefix)?;
+        let described = &lock.described;
         let path = self.prefix.hidden_path(prefix, LEASE_SUFFIX);
         let holder = wait(
             &self.prefix.handle,
             find_holder(&*self.prefix.client, &path),
         );
-        match checked(Operation::Read, &described, holder)? {
-            Some(Holder::Alive(process)) => return held(format!("{described} ({process})")),
+        match checked(Operation::Read, described, holder)? {
+            Some(Holder::Alive(process)) => {
+                return Err(held(format!("{described} ({process})")));
+            }
             Some(Holder::Unknown(process)) => tracing::warn!(
                 "{described}: {process} was writing here, and may still be; a run waits to see"
             ),
             Some(Holder::Gone) | None => {}
         }
-        Ok(Box::new(CloudLock {
-            lease: None,
-            described,
-            _local: local,
-        }))
+        Ok(Box::new(lock))
     }
 
     fn writing_memory(&self) -> u64 {
@@ -300,6 +285,30 @@ impl Store for CloudStore {
     fn keeps_writers_apart(&self) -> Result<bool> {
         Ok(self.prefix.conditions()?.exclude())
     }
+}
+
+impl CloudStore {
+    /// Locks a prefix against this process.
+    ///
+    /// # Errors
+    ///
+    /// - `Locked`, `InvalidInput`.
+    fn lock_here(&self, prefix: &str) -> Result<CloudLock> {
+        check_name(prefix)?;
+        let described = self.prefix.described(prefix);
+        match LocalLock::take(&self.locked, prefix) {
+            Some(local) => Ok(CloudLock {
+                lease: None,
+                described,
+                _local: local,
+            }),
+            None => Err(held(described)),
+        }
+    }
+}
+
+fn held(what: String) -> Error {
+    Error::new(ErrorKind::Locked { what })
 }
 
 /// The lock of a prefix: against this process, and where the store can, against all others.

@@ -114,14 +114,21 @@ impl Ahead {
         self.start() <= range.start && range.end <= self.end()
     }
 
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.coming.is_empty()
+    }
+
+    /// Reports whether a range begins in what is there, or in what comes next.
+    fn reaches(&self, range: &Range<u64>) -> bool {
+        let coming = self.coming.front();
+        let end = coming.map_or_else(|| self.end(), |(coming, _)| coming.end);
+        !self.is_empty() && self.start() <= range.start && range.start <= end
+    }
+
     /// Reports whether a range is one of those that are read one after the other, and not
     /// somewhere else.
     fn is_next(&self, range: &Range<u64>) -> bool {
-        let is_empty = self.pieces.is_empty() && self.coming.is_empty();
-        let coming = self.coming.front();
-        let end = coming.map_or_else(|| self.end(), |(range, _)| range.end);
-        let is_near = self.start() <= range.start && range.start <= end;
-        Some(range.start) == self.next || (!is_empty && is_near)
+        Some(range.start) == self.next || self.reaches(range)
     }
 
     fn forget(&mut self) {
@@ -266,12 +273,7 @@ impl CloudObject {
 
     /// Reads on until all of a range is there, and asks for what comes after it.
     fn read_on(&self, ahead: &mut Ahead, range: &Range<u64>) -> Result<()> {
-        // Those that are not there yet lie before those that are on their way.
-        let end = ahead
-            .coming
-            .front()
-            .map_or_else(|| ahead.end(), |(coming, _)| coming.end);
-        if range.start < ahead.start() || end < range.start {
+        if !ahead.reaches(range) {
             ahead.forget();
         }
         while !ahead.spans(range) {
@@ -440,7 +442,7 @@ impl ObjectReader for CloudObject {
     fn expect_reads_from(&self, offset: u64) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         // Where reads are under way, they tell best what is next.
-        if ahead.pieces.is_empty() && ahead.coming.is_empty() {
+        if ahead.is_empty() {
             ahead.next = Some(offset);
             self.ask_ahead(&mut ahead, offset);
         }

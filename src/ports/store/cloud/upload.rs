@@ -318,7 +318,7 @@ impl ObjectWriter for CloudWriter {
 
     fn begin_finish(self: Box<Self>) -> Finishing {
         let (handle, described) = (self.prefix.handle.clone(), self.described.clone());
-        // Among threads that may wait.
+        // On a thread that may block.
         let finished = handle.spawn_blocking(move || self.finish());
         Finishing::until(move || {
             wait(&handle, finished).unwrap_or_else(|error| {
